@@ -1,0 +1,8 @@
+//! Gives the shared library its SONAME, so that hosts linked today keep finding ABI version 1.
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    if std::env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("linux") {
+        println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,librekindle.so.1");
+    }
+}
