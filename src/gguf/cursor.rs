@@ -85,14 +85,17 @@ impl<'a> Cursor<'a> {
         let start = self.pos;
         match elem.fixed_size() {
             Some(size) => {
-                let bytes = n.checked_mul(size as u64).ok_or_else(|| Error::bad_file(format!("array of {n} {} overflows", elem.name())))?;
+                let bytes = n
+                    .checked_mul(size as u64)
+                    .ok_or_else(|| Error::bad_file(format!("array of {n} {} overflows", elem.name())))?;
                 self.take(bytes, "array")?;
             }
             None => {
                 // Each element takes at least 8 bytes, so a false count ends here and not after 2^64 steps.
                 let left = (self.bytes.len() - self.pos) as u64;
                 if n > left / 8 {
-                    return Err(Error::bad_file(format!("array of {n} {} cannot lie in the {left} bytes left", elem.name())).amounts(n, left / 8));
+                    return Err(Error::bad_file(format!("array of {n} {} cannot lie in the {left} bytes left", elem.name()))
+                        .amounts(n, left / 8));
                 }
                 for _ in 0..n {
                     self.value(elem, depth + 1)?;

@@ -1,0 +1,213 @@
+//! An open model: one memory-mapped file or all splits of one, with look-up by name.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use memmap2::Mmap;
+
+use super::parse::{self, Key, TensorInfo};
+use super::value::{Array, Value};
+use crate::error::{Error, Result, Status};
+
+enum Bytes {
+    Map(Mmap),
+    Owned(Vec<u8>),
+}
+
+impl Bytes {
+    fn get(&self) -> &[u8] {
+        match self {
+            Bytes::Map(m) => m,
+            Bytes::Owned(v) => v,
+        }
+    }
+}
+
+/// An open GGUF model. Reading it is thread-safe; the files stay mapped as long as it lives.
+///
+/// The map is private to the process, but a file that another program shortens while it is mapped still ends in a bus
+/// error at the first touch: replace model files by renaming, not by writing over them.
+pub struct Gguf {
+    path: String,
+    version: u32,
+    files: Vec<Bytes>,
+    keys: Vec<Key>,
+    key_index: HashMap<String, usize>,
+    tensors: Vec<TensorInfo>,
+    tensor_index: HashMap<String, usize>,
+}
+
+/// The largest number of split files that a name can hold.
+const MAX_SPLITS: u64 = 99_999;
+
+impl Gguf {
+    /// Opens `path`, and its further splits where it is the first of several (`-00001-of-0000N.gguf`).
+    ///
+    /// # Errors
+    /// `Io` if a file cannot be read, `BadFile` if it is not well-formed, `Unsupported` for other versions and byte orders.
+    pub fn open(path: &Path) -> Result<Gguf> {
+        let shown = path.display().to_string();
+        let first = map(path)?;
+        let mut gguf = Gguf::from_first(&shown, first)?;
+        let count = gguf.get_u64("split.count").map_err(|e| e.at(&shown))?.unwrap_or(1);
+        if count > 1 {
+            gguf.open_splits(path, count).map_err(|e| e.at(&shown))?;
+        }
+        gguf.index_tensors().map_err(|e| e.at(&shown))?;
+        Ok(gguf)
+    }
+
+    /// A model that lies in memory; `name` stands in messages.
+    pub fn from_bytes(name: &str, bytes: Vec<u8>) -> Result<Gguf> {
+        let mut gguf = Gguf::from_first(name, Bytes::Owned(bytes))?;
+        gguf.index_tensors().map_err(|e| e.at(name))?;
+        Ok(gguf)
+    }
+
+    fn from_first(name: &str, bytes: Bytes) -> Result<Gguf> {
+        let h = parse::header(bytes.get(), 0).map_err(|e| e.at(name))?;
+        let key_index = h.keys.iter().enumerate().map(|(i, k)| (k.name.clone(), i)).collect();
+        Ok(Gguf {
+            path: name.to_owned(),
+            version: h.version,
+            files: vec![bytes],
+            keys: h.keys,
+            key_index,
+            tensors: h.tensors,
+            tensor_index: HashMap::new(),
+        })
+    }
+
+    fn open_splits(&mut self, path: &Path, count: u64) -> Result<()> {
+        let no = self.get_u64("split.no")?.unwrap_or(0);
+        if no != 0 {
+            return Err(Error::bad_file(format!(
+                "this is split {} of {count}; open the first one (…-00001-of-{count:05}.gguf)",
+                no + 1
+            ))
+            .subject("split.no"));
+        }
+        if count > MAX_SPLITS {
+            return Err(Error::bad_file(format!("split.count is {count}, expected at most {MAX_SPLITS}")).subject("split.count"));
+        }
+        let tail = format!("-00001-of-{count:05}.gguf");
+        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+        let stem = name.strip_suffix(&tail).ok_or_else(|| {
+            Error::bad_file(format!("the first of {count} splits must be named '…{tail}', so that the others can be found"))
+                .subject("split.count")
+        })?;
+        for i in 1..count {
+            let next: PathBuf = path.with_file_name(format!("{stem}-{:05}-of-{count:05}.gguf", i + 1));
+            let bytes = map(&next)?;
+            let h = parse::header(bytes.get(), i as usize).map_err(|e| e.at(&next.display().to_string()))?;
+            let no = h.keys.iter().find(|k| k.name == "split.no").and_then(|k| k.value(bytes.get())).and_then(|v| v.as_int());
+            if no != Some(i.into()) {
+                return Err(Error::bad_file(format!("{}: split.no is {no:?}, expected {i}", next.display())).subject("split.no"));
+            }
+            self.tensors.extend(h.tensors);
+            self.files.push(bytes);
+        }
+        if let Some(n) = self.get_u64("split.tensors.count")?
+            && n != self.tensors.len() as u64
+        {
+            return Err(Error::bad_file(format!("split.tensors.count is {n}, the splits hold {} tensors", self.tensors.len()))
+                .subject("split.tensors.count"));
+        }
+        Ok(())
+    }
+
+    fn index_tensors(&mut self) -> Result<()> {
+        for (i, t) in self.tensors.iter().enumerate() {
+            if self.tensor_index.insert(t.name.clone(), i).is_some() {
+                return Err(Error::bad_file(format!("tensor '{}' occurs twice", t.name)).subject(&t.name));
+            }
+        }
+        Ok(())
+    }
+
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+    /// The path (or name) it was opened by, for messages.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+    /// Bytes of all its files.
+    pub fn n_bytes(&self) -> u64 {
+        self.files.iter().map(|f| f.get().len() as u64).sum()
+    }
+    pub fn n_files(&self) -> usize {
+        self.files.len()
+    }
+    /// The keys in file order (those of the first split).
+    pub fn keys(&self) -> &[Key] {
+        &self.keys
+    }
+    /// The value of a key of this file.
+    pub fn value(&self, key: &Key) -> Option<Value<'_>> {
+        key.value(self.files[0].get())
+    }
+    pub fn get(&self, key: &str) -> Option<Value<'_>> {
+        self.value(&self.keys[*self.key_index.get(key)?])
+    }
+    pub fn tensors(&self) -> &[TensorInfo] {
+        &self.tensors
+    }
+    pub fn tensor(&self, name: &str) -> Option<&TensorInfo> {
+        self.tensor_index.get(name).map(|i| &self.tensors[*i])
+    }
+    /// The bytes of a tensor of this model; they lie in the memory map.
+    pub fn tensor_data(&self, t: &TensorInfo) -> &[u8] {
+        // The range was checked against this file when its header was read.
+        &self.files[t.split].get()[t.offset as usize..(t.offset + t.n_bytes) as usize]
+    }
+
+    fn typed<'a, T>(&'a self, key: &str, want: &str, f: impl Fn(Value<'a>) -> Option<T>) -> Result<Option<T>> {
+        let Some(v) = self.get(key) else { return Ok(None) };
+        f(v).map(Some).ok_or_else(|| {
+            Error::bad_file(format!("key '{key}' holds {} ({v:?}), expected {want}", v.value_type().name())).subject(key)
+        })
+    }
+    pub fn get_u32(&self, key: &str) -> Result<Option<u32>> {
+        self.typed(key, "an integer from 0 to 2^32-1", |v| v.as_int().and_then(|i| u32::try_from(i).ok()))
+    }
+    pub fn get_u64(&self, key: &str) -> Result<Option<u64>> {
+        self.typed(key, "an integer from 0 to 2^64-1", |v| v.as_int().and_then(|i| u64::try_from(i).ok()))
+    }
+    pub fn get_i64(&self, key: &str) -> Result<Option<i64>> {
+        self.typed(key, "an integer of 64 bits", |v| v.as_int().and_then(|i| i64::try_from(i).ok()))
+    }
+    pub fn get_f32(&self, key: &str) -> Result<Option<f32>> {
+        self.typed(key, "a finite number", |v| v.as_float().map(|f| f as f32).filter(|f| f.is_finite()))
+    }
+    pub fn get_f64(&self, key: &str) -> Result<Option<f64>> {
+        self.typed(key, "a number", |v| v.as_float())
+    }
+    pub fn get_bool(&self, key: &str) -> Result<Option<bool>> {
+        self.typed(key, "a bool", |v| if let Value::Bool(b) = v { Some(b) } else { None })
+    }
+    pub fn get_str(&self, key: &str) -> Result<Option<&str>> {
+        self.typed(key, "a string of UTF-8", |v| if let Value::Str(s) = v { std::str::from_utf8(s).ok() } else { None })
+    }
+    pub fn get_array(&self, key: &str) -> Result<Option<Array<'_>>> {
+        self.typed(key, "an array", |v| if let Value::Array(a) = v { Some(a) } else { None })
+    }
+}
+
+fn map(path: &Path) -> Result<Bytes> {
+    let shown = path.display();
+    let io = |e: std::io::Error| Error::new(Status::Io, format!("{shown}: {e}"));
+    // Asked before opening: opening a pipe would wait for a writer.
+    let meta = std::fs::metadata(path).map_err(io)?;
+    if !meta.is_file() {
+        return Err(Error::new(Status::Io, format!("{shown}: not a regular file")));
+    }
+    if meta.len() == 0 {
+        return Err(Error::bad_file(format!("{shown}: the file is empty")));
+    }
+    let file = File::open(path).map_err(io)?;
+    // SAFETY: the map is private and read-only; that no other program shortens the file is the documented condition.
+    let map = unsafe { Mmap::map(&file) }.map_err(io)?;
+    Ok(Bytes::Map(map))
+}

@@ -1,0 +1,199 @@
+//! Walks one file's header: magic, version, key-values, tensor directory.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use super::cursor::Cursor;
+use super::value::{Value, ValueType};
+use crate::error::{Error, Result};
+use crate::quant::Type;
+
+/// A tensor's type as the file gives it: always one whose size is known, not always one that can be computed with.
+pub type TypeId = Type;
+
+const MAGIC: u32 = u32::from_le_bytes(*b"GGUF");
+const MAX_DIMS: u32 = 4;
+const DEFAULT_ALIGNMENT: u64 = 32;
+
+/// A metadata key; its value stays in the file.
+#[derive(Debug, Clone)]
+pub struct Key {
+    pub name: String,
+    pub ty: ValueType,
+    pub(super) bytes: Range<usize>,
+}
+
+impl Key {
+    pub(super) fn value<'a>(&self, file: &'a [u8]) -> Option<Value<'a>> {
+        Cursor::new(file.get(self.bytes.clone())?).value(self.ty, 0).ok()
+    }
+}
+
+/// An entry of the tensor directory.
+#[derive(Debug, Clone)]
+pub struct TensorInfo {
+    pub name: String,
+    pub ty: TypeId,
+    /// Elements per dimension, the fastest first; 1 past `n_dims`.
+    pub ne: [u64; 4],
+    pub n_dims: u32,
+    /// Bytes from the start of its file.
+    pub offset: u64,
+    pub n_bytes: u64,
+    /// Which split file holds it.
+    pub split: usize,
+}
+
+impl TensorInfo {
+    /// The shape as people write it, `[256, 1024]`.
+    pub fn shape(&self) -> String {
+        format!("{:?}", &self.ne[..self.n_dims as usize])
+    }
+}
+
+pub(super) struct Header {
+    pub version: u32,
+    pub keys: Vec<Key>,
+    pub tensors: Vec<TensorInfo>,
+}
+
+/// Names come from a file: long ones and odd bytes are cut before they reach a message.
+fn printable(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(&bytes[..bytes.len().min(80)]).escape_debug().to_string()
+}
+
+fn name(bytes: &[u8], max: usize, what: &str) -> Result<String> {
+    if bytes.is_empty() || bytes.len() > max {
+        return Err(Error::bad_file(format!("{what} is {} bytes long, expected 1 to {max}", bytes.len())));
+    }
+    std::str::from_utf8(bytes)
+        .map(str::to_owned)
+        .map_err(|_| Error::bad_file(format!("{what} '{}' is not UTF-8", printable(bytes))))
+}
+
+pub(super) fn header(file: &[u8], split: usize) -> Result<Header> {
+    let mut c = Cursor::new(file);
+    if c.u32("magic")? != MAGIC {
+        return Err(Error::bad_file("not a GGUF file: it does not begin with 'GGUF'"));
+    }
+    let version = c.u32("version")?;
+    match version {
+        2 | 3 => {}
+        1 => return Err(Error::unsupported("GGUF version 1 is not supported, expected 2 or 3")),
+        v if matches!(v.swap_bytes(), 1..=3) => {
+            return Err(Error::unsupported("big-endian GGUF files are not supported, expected little-endian"));
+        }
+        v => return Err(Error::unsupported(format!("GGUF version {v} is not supported, expected 2 or 3"))),
+    }
+    let n_tensors = c.u64("tensor count")?;
+    let n_keys = c.u64("key count")?;
+    // A key takes at least 13 bytes and a tensor 25: false counts are refused before memory is asked for.
+    for (n, least, what) in [(n_keys, 13, "keys"), (n_tensors, 25, "tensors")] {
+        if n > file.len() as u64 / least {
+            return Err(
+                Error::bad_file(format!("{n} {what} cannot lie in {} bytes", file.len())).amounts(n, file.len() as u64 / least)
+            );
+        }
+    }
+
+    let mut keys = Vec::new();
+    let mut seen = HashMap::new();
+    for i in 0..n_keys {
+        let key = name(c.string("key name")?, 65535, &format!("name of key {i}"))?;
+        let read = |c: &mut Cursor| -> Result<(ValueType, Range<usize>)> {
+            let ty = c.value_type("value")?;
+            let start = c.pos();
+            c.value(ty, 0)?;
+            Ok((ty, start..c.pos()))
+        };
+        let (ty, bytes) = read(&mut c).map_err(|e| e.at(&format!("key '{}'", printable(key.as_bytes()))).subject(&key))?;
+        if seen.insert(key.clone(), ()).is_some() {
+            return Err(Error::bad_file(format!("key '{}' occurs twice", printable(key.as_bytes()))).subject(key));
+        }
+        keys.push(Key { name: key, ty, bytes });
+    }
+
+    let alignment = match keys.iter().find(|k| k.name == "general.alignment").and_then(|k| k.value(file)) {
+        None => DEFAULT_ALIGNMENT,
+        Some(v) => match v.as_int() {
+            Some(a) if a > 0 && a <= 1 << 30 && (a as u64).is_power_of_two() => a as u64,
+            _ => {
+                return Err(Error::bad_file(format!("general.alignment is {v:?}, expected a power of two up to 2^30"))
+                    .subject("general.alignment"));
+            }
+        },
+    };
+
+    let mut tensors = Vec::new();
+    for i in 0..n_tensors {
+        tensors.push(directory_entry(&mut c, i, split)?);
+    }
+
+    let data = (c.pos() as u64).next_multiple_of(alignment);
+    for t in &mut tensors {
+        if t.offset % alignment != 0 {
+            return Err(Error::bad_file(format!(
+                "tensor '{}' begins at offset {}, expected a multiple of {alignment}",
+                t.name, t.offset
+            ))
+            .subject(&t.name));
+        }
+        let end = data.checked_add(t.offset).and_then(|o| o.checked_add(t.n_bytes));
+        match end {
+            Some(end) if end <= file.len() as u64 => t.offset += data,
+            _ => {
+                return Err(Error::bad_file(format!(
+                    "tensor '{}' needs {} bytes at offset {} of the data, the file ends before (it has {} bytes); is it truncated?",
+                    t.name,
+                    t.n_bytes,
+                    t.offset,
+                    file.len()
+                ))
+                .subject(&t.name)
+                .amounts(end.unwrap_or(u64::MAX), file.len() as u64));
+            }
+        }
+    }
+    refuse_overlap(&tensors)?;
+    Ok(Header { version, keys, tensors })
+}
+
+fn directory_entry(c: &mut Cursor, i: u64, split: usize) -> Result<TensorInfo> {
+    let name = name(c.string("tensor name")?, 255, &format!("name of tensor {i}"))?;
+    let fail = |why: String| Error::bad_file(format!("tensor '{}' {why}", printable(name.as_bytes()))).subject(&name);
+    let n_dims = c.u32("dimension count")?;
+    if n_dims == 0 || n_dims > MAX_DIMS {
+        return Err(fail(format!("has {n_dims} dimensions, expected 1 to {MAX_DIMS}")));
+    }
+    let mut ne = [1u64; 4];
+    for d in &mut ne[..n_dims as usize] {
+        *d = c.u64("dimension")?;
+    }
+    let ty = c.u32("tensor type")?;
+    let offset = c.u64("tensor offset")?;
+    if ne.contains(&0) {
+        return Err(fail(format!("has shape {:?}, expected no zero", &ne[..n_dims as usize])));
+    }
+    let ty = Type::from_gguf(ty).ok_or_else(|| fail(format!("has type number {ty}, which is not known")))?;
+    let row = usize::try_from(ne[0]).ok().and_then(|n| ty.row_bytes(n)).ok_or_else(|| {
+        fail(format!("of type {} has rows of {} elements, expected a multiple of {}", ty.name(), ne[0], ty.block_len()))
+    })?;
+    let n_bytes = ne[1..]
+        .iter()
+        .try_fold(row as u64, |n, d| n.checked_mul(*d))
+        .filter(|n| *n <= i64::MAX as u64)
+        .ok_or_else(|| fail(format!("of shape {:?} overflows", &ne[..n_dims as usize])))?;
+    Ok(TensorInfo { name, ty, ne, n_dims, offset, n_bytes, split })
+}
+
+fn refuse_overlap(tensors: &[TensorInfo]) -> Result<()> {
+    let mut order: Vec<&TensorInfo> = tensors.iter().collect();
+    order.sort_by_key(|t| t.offset);
+    for pair in order.windows(2) {
+        if pair[0].offset + pair[0].n_bytes > pair[1].offset {
+            return Err(Error::bad_file(format!("tensors '{}' and '{}' overlap in the file", pair[0].name, pair[1].name))
+                .subject(&pair[1].name));
+        }
+    }
+    Ok(())
+}
