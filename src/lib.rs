@@ -4,8 +4,10 @@
 //! `gguf` (file) -> `arch` (model, graph) -> `plan` (what goes where, bytes) -> `session` (load, decode).
 //! The C ABI in `ffi` is the product; the Rust modules are public for tests and benchmarks and carry no stability promise.
 
+pub mod arch;
 pub mod error;
 pub mod gguf;
+pub mod graph;
 pub mod quant;
 
 pub use error::{Error, Result, Status};

@@ -1,0 +1,70 @@
+//! One file per model family: how its graph is described.
+//!
+//! `general.architecture` picks the family. To add one: a file with a `build` function in the words of `graph::Builder`,
+//! and a line in `FAMILIES`.
+
+mod hparams;
+mod llama;
+mod qwen2;
+
+pub use hparams::Hparams;
+
+use crate::error::{Error, Result};
+use crate::gguf::Gguf;
+use crate::graph::Graph;
+
+/// Batch sizes of a family, used where the caller gives none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchDefaults {
+    pub n_batch: u32,
+    pub n_ubatch: u32,
+}
+
+/// What every architecture gets that has no entry of its own.
+pub const GLOBAL_BATCH: BatchDefaults = BatchDefaults { n_batch: 512, n_ubatch: 512 };
+
+struct Family {
+    name: &'static str,
+    batch: BatchDefaults,
+    build: fn(&Gguf, &Hparams) -> Result<Graph>,
+}
+
+const FAMILIES: &[Family] = &[
+    Family { name: "llama", batch: BatchDefaults { n_batch: 512, n_ubatch: 512 }, build: llama::build },
+    Family { name: "qwen2", batch: BatchDefaults { n_batch: 512, n_ubatch: 512 }, build: qwen2::build },
+];
+
+/// The family's batch sizes, if it has its own.
+pub fn batch_defaults(architecture: &str) -> Option<BatchDefaults> {
+    FAMILIES.iter().find(|f| f.name == architecture).map(|f| f.batch)
+}
+
+/// The architectures that can be planned exactly, loaded and decoded.
+pub fn supported() -> impl Iterator<Item = &'static str> {
+    FAMILIES.iter().map(|f| f.name)
+}
+
+/// Reads a file's hyper-parameters and builds its graph.
+///
+/// # Errors
+/// `Unsupported` for an architecture without a graph, `BadFile` for missing or contradicting keys and tensors.
+pub fn build(file: &Gguf) -> Result<(Hparams, Graph)> {
+    let place = file.path();
+    let name = architecture(file)?;
+    let family = FAMILIES.iter().find(|f| f.name == name).ok_or_else(|| {
+        let known: Vec<_> = supported().collect();
+        Error::unsupported(format!("{place}: architecture '{name}' is not supported, expected one of: {}", known.join(", ")))
+            .subject("general.architecture")
+    })?;
+    let h = Hparams::read(file, name).map_err(|e| e.at(place))?;
+    let graph = (family.build)(file, &h).map_err(|e| e.at(place))?;
+    Ok((h, graph))
+}
+
+/// The file's `general.architecture`.
+pub fn architecture(file: &Gguf) -> Result<&str> {
+    let key = "general.architecture";
+    file.get_str(key)
+        .and_then(|name| name.ok_or_else(|| Error::bad_file(format!("key '{key}' is missing")).subject(key)))
+        .map_err(|e| e.at(file.path()))
+}

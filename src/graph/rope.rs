@@ -1,0 +1,104 @@
+//! Rotary position embedding: which angle each pair turns by, per position.
+
+use std::f64::consts::PI;
+
+use super::WeightId;
+
+/// Which elements of a head make a pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RopeKind {
+    /// Neighbours: (0, 1), (2, 3), …
+    Norm,
+    /// Halves: (0, n/2), (1, n/2 + 1), …
+    Neox,
+}
+
+/// YaRN: high frequencies stay, low ones are interpolated, between them a ramp (Peng et al. 2023, arXiv:2309.00071).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Yarn {
+    pub n_ctx_orig: u32,
+    pub ext_factor: f32,
+    pub beta_fast: f32,
+    pub beta_slow: f32,
+}
+
+/// Parameters of one rotation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rope {
+    /// Elements of a head that turn; even.
+    pub n_rot: usize,
+    pub freq_base: f32,
+    /// 1 / the scaling factor.
+    pub freq_scale: f32,
+    /// Multiplies cosine and sine.
+    pub attn_factor: f32,
+    pub yarn: Option<Yarn>,
+    /// Divisors of the frequencies, [n_rot / 2] (llama 3's `rope_freqs.weight`).
+    pub factors: Option<WeightId>,
+}
+
+impl Rope {
+    /// Radians per position for each pair, [n_rot / 2]; `factors` are the divisors, where the file has them.
+    pub fn frequencies(&self, factors: Option<&[f32]>) -> Vec<f64> {
+        let (low, high) = self.ramp();
+        (0..self.n_rot / 2)
+            .map(|i| {
+                let factor = factors.and_then(|f| f.get(i)).map_or(1.0, |f| f64::from(*f));
+                let extrapolated = f64::from(self.freq_base).powf(-2.0 * i as f64 / self.n_rot as f64) / factor;
+                let interpolated = extrapolated * f64::from(self.freq_scale);
+                let Some(yarn) = self.yarn else { return interpolated };
+                let y = (i as f64 - low) / (high - low).max(0.001);
+                let mix = (1.0 - y.clamp(0.0, 1.0)) * f64::from(yarn.ext_factor);
+                interpolated * (1.0 - mix) + extrapolated * mix
+            })
+            .collect()
+    }
+
+    /// What cosine and sine are multiplied by.
+    pub fn magnitude(&self) -> f64 {
+        let yarn = match self.yarn {
+            Some(y) if y.ext_factor != 0.0 => 1.0 + 0.1 * (1.0 / f64::from(self.freq_scale)).ln(),
+            _ => 1.0,
+        };
+        f64::from(self.attn_factor) * yarn
+    }
+
+    /// The pairs between which YaRN passes from extrapolation to interpolation.
+    fn ramp(&self) -> (f64, f64) {
+        let Some(y) = self.yarn else { return (0.0, 0.0) };
+        // The pair that turns `beta` times over the original context.
+        let pair = |beta: f32| {
+            self.n_rot as f64 * (f64::from(y.n_ctx_orig) / (f64::from(beta) * 2.0 * PI)).ln()
+                / (2.0 * f64::from(self.freq_base).ln())
+        };
+        (pair(y.beta_fast).floor().max(0.0), pair(y.beta_slow).ceil().min(self.n_rot as f64 - 1.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plain(n_rot: usize) -> Rope {
+        Rope { n_rot, freq_base: 10000.0, freq_scale: 1.0, attn_factor: 1.0, yarn: None, factors: None }
+    }
+
+    #[test]
+    fn frequencies_fall_from_one_by_powers_of_the_base() {
+        let f = plain(4).frequencies(None);
+        assert_eq!(f.len(), 2);
+        assert!((f[0] - 1.0).abs() < 1e-12 && (f[1] - 0.01).abs() < 1e-12);
+        let f = Rope { freq_scale: 0.25, ..plain(4) }.frequencies(Some(&[1.0, 2.0]));
+        assert!((f[0] - 0.25).abs() < 1e-12 && (f[1] - 0.00125).abs() < 1e-12);
+    }
+
+    #[test]
+    fn yarn_keeps_the_fastest_pair_and_scales_the_slowest() {
+        let yarn = Yarn { n_ctx_orig: 4096, ext_factor: 1.0, beta_fast: 32.0, beta_slow: 1.0 };
+        let rope = Rope { freq_scale: 0.25, yarn: Some(yarn), ..plain(128) };
+        let (scaled, plain) = (rope.frequencies(None), plain(128).frequencies(None));
+        assert!((scaled[0] - plain[0]).abs() < 1e-12);
+        assert!((scaled[63] - plain[63] * 0.25).abs() < 1e-12);
+        assert!((rope.magnitude() - (1.0 + 0.1 * 4f64.ln())).abs() < 1e-12);
+    }
+}
