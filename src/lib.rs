@@ -9,5 +9,6 @@ pub mod error;
 pub mod gguf;
 pub mod graph;
 pub mod quant;
+pub mod vocab;
 
 pub use error::{Error, Result, Status};

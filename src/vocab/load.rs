@@ -1,0 +1,110 @@
+//! A vocabulary from a file's keys.
+
+use super::bpe::{self, Bpe, Merges, Symbols};
+use super::partition::Partition;
+use super::special::SpecialIds;
+use super::split::Splitter;
+use super::spm::Spm;
+use super::tokens::{TokenType, Tokens};
+use super::{Algorithm, Vocab, rules};
+use crate::error::{Error, Result};
+use crate::gguf::Gguf;
+
+const MODEL: &str = "tokenizer.ggml.model";
+const PRE: &str = "tokenizer.ggml.pre";
+
+impl Vocab {
+    /// Builds the tokeniser that the file describes. The texts are copied, so the file may be closed afterwards.
+    ///
+    /// # Errors
+    /// `Unsupported` if the file has no tokeniser or one that is not known here (the model still decodes token ids),
+    /// `BadFile` if its keys contradict each other. The message names the file and the key.
+    pub fn from_gguf(gguf: &Gguf) -> Result<Vocab> {
+        load(gguf).map_err(|e| e.at(gguf.path()))
+    }
+}
+
+fn load(gguf: &Gguf) -> Result<Vocab> {
+    let Some(model) = gguf.get_str(MODEL)? else {
+        return Err(
+            Error::unsupported(format!("no tokeniser: key '{MODEL}' is missing; only token ids can be decoded")).subject(MODEL)
+        );
+    };
+    let pre = gguf.get_str(PRE)?.filter(|p| !p.is_empty()).unwrap_or("default");
+    match model {
+        "llama" => llama(gguf, model, pre),
+        "gpt2" => gpt2(gguf, model, pre),
+        "gemma4" => gpt2(gguf, model, "gemma4"),
+        _ => Err(Error::unsupported(format!(
+            "key '{MODEL}' is '{model}' ('{PRE}' is '{pre}'): this tokeniser is not supported, expected 'llama' or 'gpt2'; \
+             only token ids can be decoded"
+        ))
+        .subject(MODEL)),
+    }
+}
+
+fn llama(gguf: &Gguf, model: &str, pre: &str) -> Result<Vocab> {
+    let mut tokens = Tokens::from_gguf(gguf)?;
+    let defaults = SpecialIds { bos: Some(1), eos: Some(2), unk: Some(0), ..SpecialIds::default() };
+    let special = SpecialIds::from_gguf(gguf, &mut tokens, defaults)?;
+    let algorithm = Algorithm::Spm(Spm::new(&tokens));
+    let add_space_prefix = gguf.get_bool("tokenizer.ggml.add_space_prefix")?.unwrap_or(true);
+    finish(gguf, (model, pre), tokens, algorithm, special, true, add_space_prefix)
+}
+
+fn gpt2(gguf: &Gguf, model: &str, name: &str) -> Result<Vocab> {
+    let Some(pre) = rules::find(name) else {
+        return Err(Error::unsupported(format!(
+            "key '{PRE}' is '{name}' ('{MODEL}' is '{model}'): this pre-tokeniser is not supported; only token ids can be decoded"
+        ))
+        .subject(PRE));
+    };
+    let mut tokens = Tokens::from_gguf(gguf)?;
+    let lines = gguf
+        .get_array(bpe::MERGES)?
+        .ok_or_else(|| Error::bad_file(format!("key '{}' is missing", bpe::MERGES)).subject(bpe::MERGES))?;
+    let merges = Merges::from_gguf(lines, &tokens)?;
+    // Old Falcon files have no keys for these; in files of other families token 11 is a word like any other.
+    let falcon = Some(11).filter(|id| *id < tokens.len() as i32 && tokens.ty(11) == TokenType::Control && !pre.chars);
+    let defaults = SpecialIds { bos: falcon, eos: falcon, ..SpecialIds::default() };
+    let special = SpecialIds::from_gguf(gguf, &mut tokens, defaults)?;
+    let symbols = if pre.chars { Symbols::Chars } else { Symbols::Bytes };
+    let bpe = Bpe::new(merges, &tokens, symbols, pre.ignore_merges);
+    let algorithm = Algorithm::Bpe(bpe, Splitter::new(pre.rules)?);
+    finish(gguf, (model, name), tokens, algorithm, special, pre.add_bos, false)
+}
+
+fn finish(
+    gguf: &Gguf,
+    (model, pre): (&str, &str),
+    tokens: Tokens,
+    algorithm: Algorithm,
+    special: SpecialIds,
+    add_bos: bool,
+    add_space_prefix: bool,
+) -> Result<Vocab> {
+    let name = gguf.get_str("general.name").ok().flatten().unwrap_or_default().to_lowercase();
+    let strip_right = if name.contains("phi-3") || name.contains("phi3") { phi3_strips(&tokens) } else { Vec::new() };
+    // Files of this family that say otherwise are known to be wrong.
+    let always_bos = pre == "gemma4";
+    Ok(Vocab {
+        add_bos: gguf.get_bool("tokenizer.ggml.add_bos_token")?.unwrap_or(add_bos) || always_bos,
+        add_eos: gguf.get_bool("tokenizer.ggml.add_eos_token")?.unwrap_or(false),
+        model: model.to_owned(),
+        pre: pre.to_owned(),
+        partition: Partition::new(&tokens, strip_right),
+        tokens,
+        algorithm,
+        special,
+        add_space_prefix,
+    })
+}
+
+/// Phi-3's special tokens swallow the white space behind them, but for three; no key of the file says so.
+fn phi3_strips(tokens: &Tokens) -> Vec<u32> {
+    let keeps = |id: &u32| [&b"<unk>"[..], b"<s>", b"<|endoftext|>"].contains(&tokens.text(*id));
+    let special = |id: &u32| {
+        matches!(tokens.ty(*id), TokenType::Control | TokenType::UserDefined | TokenType::Unknown) || tokens.text(*id) == b"</s>"
+    };
+    (0..tokens.len() as u32).filter(special).filter(|id| !keeps(id)).collect()
+}

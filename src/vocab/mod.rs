@@ -1,0 +1,121 @@
+//! Tokenisers: text to token ids and back, as the model's file describes it.
+//!
+//! A model reads numbers, each of which stands for a piece of text, its token. Both kinds of tokeniser here start from
+//! small symbols and merge neighbours into larger ones until no merge is left; they differ in what decides.
+//!
+//! **SentencePiece style** (`tokenizer.ggml.model` = `llama`). Spaces become '▁' (U+2581), and one is put before the text. The
+//! symbols are the characters. Any two neighbours whose text together is a token may merge, the token with the best
+//! score first. "▁he l lo" becomes "▁hello" if all on the way are tokens. A character that is no token at the end becomes
+//! one token for each of its bytes, `<0xE2>` and so on.
+//!
+//! **Byte-level BPE** (`gpt2`). A pre-tokeniser, named by `tokenizer.ggml.pre`, first cuts the text into words, which merges
+//! never cross; a word owns the space before it. The symbols are bytes, each written as a visible character (a space is
+//! 'Ġ'). The file lists the merges in the order in which training learnt them, and the earliest one that applies goes first.
+//!
+//! Before either, texts of special tokens ("<|im_end|>") are cut out: user-defined ones always, control tokens where the
+//! caller asks for it. Never ask for it with text from a stranger: it could end its own turn.
+//!
+//! Both merge with a heap, O(n log n) in the text's length. The rules of pre-tokenisers run in linear time.
+
+mod bpe;
+mod bytelevel;
+mod load;
+mod partition;
+mod rules;
+mod special;
+mod split;
+mod spm;
+mod stream;
+mod text;
+mod tokens;
+
+#[cfg(test)]
+mod tests;
+
+pub use special::SpecialIds;
+pub use stream::Stream;
+pub use tokens::TokenType;
+
+use crate::error::{Error, Result};
+
+/// The vocabulary of a model with its tokeniser. Reading it is thread-safe.
+pub struct Vocab {
+    model: String,
+    pre: String,
+    tokens: tokens::Tokens,
+    algorithm: Algorithm,
+    special: SpecialIds,
+    partition: partition::Partition,
+    add_bos: bool,
+    add_eos: bool,
+    add_space_prefix: bool,
+}
+
+enum Algorithm {
+    Spm(spm::Spm),
+    Bpe(bpe::Bpe, split::Splitter),
+}
+
+impl Vocab {
+    /// `tokenizer.ggml.model`: `llama`, `gpt2` or `gemma4`.
+    pub fn model(&self) -> &str {
+        &self.model
+    }
+    /// `tokenizer.ggml.pre`, or `default` where the file names none.
+    pub fn pre(&self) -> &str {
+        &self.pre
+    }
+    pub fn n_tokens(&self) -> usize {
+        self.tokens.len()
+    }
+    /// The text of a token as the file has it: with '▁' or 'Ġ' for a space. [`Vocab::piece`] gives plain text.
+    ///
+    /// # Errors
+    /// `InvalidArgument` if there is no such token, here and below.
+    pub fn token_text(&self, id: i32) -> Result<&[u8]> {
+        Ok(self.tokens.text(self.checked(id)?))
+    }
+    /// A token's score, 0 where the file has none. Higher ones merge first.
+    pub fn token_score(&self, id: i32) -> Result<f32> {
+        Ok(self.tokens.score(self.checked(id)?))
+    }
+    pub fn token_type(&self, id: i32) -> Result<TokenType> {
+        Ok(self.tokens.ty(self.checked(id)?))
+    }
+    /// The token with exactly this text (as [`Vocab::token_text`] gives it).
+    pub fn find(&self, text: &[u8]) -> Option<i32> {
+        self.tokens.find(text).map(|id| id as i32)
+    }
+    pub fn special(&self) -> &SpecialIds {
+        &self.special
+    }
+    pub fn bos(&self) -> Option<i32> {
+        self.special.bos
+    }
+    pub fn eos(&self) -> Option<i32> {
+        self.special.eos
+    }
+    /// Whether this token ends a generation.
+    pub fn is_eog(&self, id: i32) -> bool {
+        self.special.eog.binary_search(&id).is_ok()
+    }
+    /// Whether a text begins with the BOS token where special tokens are added.
+    pub fn add_bos(&self) -> bool {
+        self.add_bos
+    }
+    /// Whether a text ends with the EOS token where special tokens are added.
+    pub fn add_eos(&self) -> bool {
+        self.add_eos
+    }
+    /// Whether tokenising puts a space before the text and behind each special token (SentencePiece style only).
+    pub fn add_space_prefix(&self) -> bool {
+        self.add_space_prefix
+    }
+
+    fn checked(&self, id: i32) -> Result<u32> {
+        let n = self.n_tokens();
+        u32::try_from(id).ok().filter(|i| (*i as usize) < n).ok_or_else(|| {
+            Error::invalid(format!("token id {id} is out of range: the vocabulary has {n} tokens")).subject("token")
+        })
+    }
+}

@@ -1,0 +1,128 @@
+//! Finds special tokens written out in a text, before the rest is tokenised.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::ops::Range;
+
+use super::tokens::{TokenType, Tokens};
+
+/// A part of the text: still text, or a special token that stood there.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Fragment {
+    Text(Range<usize>),
+    Token(u32),
+}
+
+/// The special tokens that a text may name.
+pub(super) struct Partition {
+    /// User-defined tokens: always looked for.
+    user: Texts,
+    /// These, control tokens and the unknown one: looked for where the caller asks for special tokens.
+    all: Texts,
+    /// Tokens that swallow the white space behind them.
+    strip_right: Vec<u32>,
+}
+
+/// Token ids in the order of their texts, so that all prefixes of a text lie in ever smaller ranges.
+struct Texts {
+    sorted: Vec<u32>,
+    first: [bool; 256],
+}
+
+impl Texts {
+    fn new(tokens: &Tokens, wanted: impl Fn(TokenType) -> bool) -> Texts {
+        // Only UTF-8: other bytes could stand inside a character and cut it.
+        let usable = |id: &u32| {
+            let text = tokens.text(*id);
+            tokens.find(text) == Some(*id) && std::str::from_utf8(text).is_ok()
+        };
+        let mut sorted: Vec<u32> = (0..tokens.len() as u32).filter(|id| wanted(tokens.ty(*id))).filter(usable).collect();
+        sorted.sort_unstable_by(|a, b| tokens.text(*a).cmp(tokens.text(*b)));
+        let mut first = [false; 256];
+        sorted.iter().filter_map(|id| tokens.text(*id).first()).for_each(|b| first[*b as usize] = true);
+        Texts { sorted, first }
+    }
+
+    /// The longest of these tokens that `text` begins with.
+    fn longest_prefix(&self, tokens: &Tokens, text: &[u8]) -> Option<u32> {
+        let (mut range, mut found) = (&self.sorted[..], None);
+        for (depth, b) in text.iter().enumerate() {
+            let at = |id: &u32| tokens.text(*id).get(depth).copied();
+            range = &range[range.partition_point(|id| at(id) < Some(*b))..];
+            range = &range[..range.partition_point(|id| at(id) == Some(*b))];
+            match range.first() {
+                Some(id) if tokens.text(*id).len() == depth + 1 => found = Some(*id),
+                Some(_) => (),
+                None => break,
+            }
+        }
+        found
+    }
+}
+
+impl Partition {
+    pub(super) fn new(tokens: &Tokens, strip_right: Vec<u32>) -> Partition {
+        use TokenType::*;
+        Partition {
+            user: Texts::new(tokens, |t| t == UserDefined),
+            all: Texts::new(tokens, |t| matches!(t, UserDefined | Control | Unknown)),
+            strip_right,
+        }
+    }
+
+    /// Cuts `text` at its special tokens. Longer tokens go first, wherever they stand; of equal ones the lower id, then the
+    /// one further left.
+    pub(super) fn cut(&self, tokens: &Tokens, text: &str, parse_special: bool) -> Vec<Fragment> {
+        let found = self.find(tokens, text.as_bytes(), if parse_special { &self.all } else { &self.user });
+        let mut fragments = Vec::new();
+        let mut at = 0;
+        for (start, id) in found {
+            if start > at {
+                fragments.push(Fragment::Text(at..start));
+            }
+            fragments.push(Fragment::Token(id));
+            at = start + tokens.text(id).len();
+            if self.strip_right.contains(&id) {
+                at += text.as_bytes()[at..].iter().take_while(|b| matches!(b, 9..=13 | b' ')).count();
+            }
+        }
+        if at < text.len() {
+            fragments.push(Fragment::Text(at..text.len()));
+        }
+        fragments
+    }
+
+    /// Where tokens stand, from left to right.
+    fn find(&self, tokens: &Tokens, text: &[u8], texts: &Texts) -> Vec<(usize, u32)> {
+        let mut heap = BinaryHeap::new();
+        let add = |heap: &mut BinaryHeap<_>, range: Range<usize>| {
+            if let Some(id) = texts.longest_prefix(tokens, &text[range.clone()]) {
+                heap.push((tokens.text(id).len(), Reverse(id), Reverse(range.start)));
+            }
+        };
+        for (i, _) in text.iter().enumerate().filter(|(_, b)| texts.first[**b as usize]) {
+            add(&mut heap, i..text.len());
+        }
+        if heap.is_empty() {
+            return Vec::new();
+        }
+        let mut taken = vec![false; text.len()];
+        let mut found = Vec::new();
+        while let Some((len, Reverse(id), Reverse(start))) = heap.pop() {
+            let range = start..start + len;
+            if taken[start] {
+                continue;
+            }
+            // What was taken before is at least as long: it overlaps only if it covers an end.
+            if taken[range.end - 1] {
+                let free = taken[range.clone()].iter().take_while(|t| !**t).count();
+                add(&mut heap, start..start + free);
+                continue;
+            }
+            taken[range].fill(true);
+            found.push((start, id));
+        }
+        found.sort_unstable();
+        found
+    }
+}

@@ -1,0 +1,149 @@
+//! Text to tokens and back.
+
+use std::borrow::Cow;
+
+use super::bpe::Scratch;
+use super::partition::Fragment;
+use super::tokens::TokenType;
+use super::{Algorithm, Vocab, bytelevel, spm};
+use crate::error::{Error, Result};
+
+impl Vocab {
+    /// The tokens of a text.
+    ///
+    /// `add_special` puts BOS before and EOS behind, where the file wants them. `parse_special` takes the texts of control
+    /// tokens for these tokens; without it they are text like any other.
+    ///
+    /// # Errors
+    /// `InvalidArgument` if the text is no UTF-8 (the message names the byte), is longer than 1 GiB, or holds a byte for
+    /// which the vocabulary has no token.
+    pub fn tokenize(&self, text: &[u8], add_special: bool, parse_special: bool) -> Result<Vec<i32>> {
+        let text = std::str::from_utf8(text)
+            .map_err(|e| Error::invalid(format!("the text is no valid UTF-8 at byte {}", e.valid_up_to())).subject("text"))?;
+        if text.len() > 1 << 30 {
+            return Err(
+                Error::invalid(format!("a text of {} bytes is too long, expected at most 2^30", text.len())).subject("text")
+            );
+        }
+        let mut out = Vec::new();
+        if add_special && self.add_bos {
+            out.extend(self.special.bos);
+        }
+        let mut scratch = Scratch::default();
+        // The beginning counts as special: the text behind it gets a space.
+        let mut behind_special = true;
+        for fragment in self.partition.cut(&self.tokens, text, parse_special) {
+            match fragment {
+                Fragment::Token(id) => {
+                    out.push(id as i32);
+                    behind_special = true;
+                }
+                Fragment::Text(range) => {
+                    self.fragment(&text[range], behind_special, &mut scratch, &mut out)?;
+                    behind_special = false;
+                }
+            }
+        }
+        if add_special && self.add_eos {
+            out.extend(self.special.eos);
+        }
+        Ok(out)
+    }
+
+    fn fragment(&self, text: &str, behind_special: bool, scratch: &mut Scratch, out: &mut Vec<i32>) -> Result<()> {
+        let unk = self.special.unk.map(|id| id as u32);
+        match &self.algorithm {
+            Algorithm::Spm(spm) => {
+                let mut escaped = if self.add_space_prefix && behind_special { spm::SPACE.to_owned() } else { String::new() };
+                escaped.push_str(&text.replace(' ', spm::SPACE));
+                spm.tokenize(&self.tokens, unk, &escaped, out)
+            }
+            Algorithm::Bpe(bpe, splitter) => {
+                let text = match bpe.symbols {
+                    super::bpe::Symbols::Bytes => Cow::Borrowed(text),
+                    super::bpe::Symbols::Chars => Cow::Owned(text.replace(' ', spm::SPACE)),
+                };
+                for word in splitter.split(&text) {
+                    bpe.tokenize(&self.tokens, unk, &text[word], scratch, out)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// The bytes that a token adds to a text; they may end inside a character, see [`super::Stream`].
+    /// Control tokens and the unknown token give their text if `special` is set, else nothing. Unused tokens give nothing.
+    ///
+    /// # Errors
+    /// `InvalidArgument` if there is no such token.
+    pub fn piece(&self, id: i32, special: bool) -> Result<Vec<u8>> {
+        let mut out = Vec::new();
+        self.append_piece(id, special, &mut out)?;
+        Ok(out)
+    }
+
+    pub(super) fn append_piece(&self, id: i32, special: bool, out: &mut Vec<u8>) -> Result<()> {
+        let id = self.checked(id)?;
+        let text = self.tokens.text(id);
+        match self.tokens.ty(id) {
+            TokenType::Control | TokenType::Unknown if !special => (),
+            TokenType::Control | TokenType::Unknown | TokenType::UserDefined => out.extend_from_slice(text),
+            TokenType::Normal => match &self.algorithm {
+                Algorithm::Bpe(bpe, _) if bpe.symbols == super::bpe::Symbols::Bytes => bytelevel::decode(text, out),
+                _ => unescape_spaces(text, out),
+            },
+            TokenType::Byte => match hex_byte(text) {
+                Some(b) => out.push(b),
+                None => out.extend_from_slice(text),
+            },
+            TokenType::Unused | TokenType::Undefined => (),
+        }
+        Ok(())
+    }
+
+    /// The text of tokens: the inverse of [`Vocab::tokenize`], but that '▁' in a text comes back as a space where it
+    /// stands for one.
+    ///
+    /// `remove_special` drops a BOS in front and an EOS at the end where tokenising would have put them. `unparse_special`
+    /// shows control tokens as their text. The space that tokenising put before the text is removed.
+    ///
+    /// # Errors
+    /// `InvalidArgument` if an id is out of range.
+    pub fn detokenize(&self, ids: &[i32], remove_special: bool, unparse_special: bool) -> Result<Vec<u8>> {
+        let mut ids = ids;
+        if remove_special && self.add_bos && self.special.bos.is_some() && ids.first().copied() == self.special.bos {
+            ids = &ids[1..];
+        }
+        if remove_special && self.add_eos && self.special.eos.is_some() && ids.last().copied() == self.special.eos {
+            ids = &ids[..ids.len() - 1];
+        }
+        let mut out = Vec::new();
+        let mut prefixed = self.add_space_prefix;
+        for id in ids {
+            self.append_piece(*id, unparse_special, &mut out)?;
+            if prefixed && !out.is_empty() {
+                prefixed = false;
+                if out[0] == b' ' {
+                    out.remove(0);
+                }
+            }
+        }
+        Ok(out)
+    }
+}
+
+fn unescape_spaces(text: &[u8], out: &mut Vec<u8>) {
+    let mut rest = text;
+    while let Some(at) = rest.windows(spm::SPACE.len()).position(|w| w == spm::SPACE.as_bytes()) {
+        out.extend_from_slice(&rest[..at]);
+        out.push(b' ');
+        rest = &rest[at + spm::SPACE.len()..];
+    }
+    out.extend_from_slice(rest);
+}
+
+/// The byte of a text `<0xXX>`.
+fn hex_byte(text: &[u8]) -> Option<u8> {
+    let hex = std::str::from_utf8(text.strip_prefix(b"<0x")?.strip_suffix(b">")?).ok()?;
+    if hex.len() == 2 { u8::from_str_radix(hex, 16).ok() } else { None }
+}

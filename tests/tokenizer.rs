@@ -1,0 +1,108 @@
+//! Conformance of the tokenisers: real vocabularies with test texts and the ids that the models' own tokenisers give.
+//!
+//! `X.gguf.inp` holds texts separated by a line `__ggml_vocab_test__`, `X.gguf.out` a line of ids for each, without BOS and
+//! EOS and without parsing special tokens. They are looked for in `vocab` under `REKINDLE_SHARED` (or `../shared`) and, where
+//! it is set, in the folder `REKINDLE_VOCAB_DIR`.
+
+use std::path::{Path, PathBuf};
+
+use rekindle::Status;
+use rekindle::gguf::Gguf;
+use rekindle::vocab::{Stream, Vocab};
+
+const SEPARATOR: &str = "\n__ggml_vocab_test__\n";
+
+struct Case {
+    name: String,
+    vocab: Vocab,
+    /// Empty where the vocabulary has no test texts.
+    texts: Vec<(String, Vec<i32>)>,
+}
+
+fn folders() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let shared = std::env::var_os("REKINDLE_SHARED").map_or_else(|| root.join("../shared"), PathBuf::from);
+    let more = std::env::var_os("REKINDLE_VOCAB_DIR").map(PathBuf::from);
+    [shared.join("vocab")].into_iter().chain(more).collect()
+}
+
+/// All vocabularies that are there; those with an unsupported tokeniser are named and left out.
+fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for folder in folders() {
+        let Ok(entries) = std::fs::read_dir(&folder) else {
+            println!("SKIPPED: no folder {} (set REKINDLE_SHARED)", folder.display());
+            continue;
+        };
+        let mut files: Vec<PathBuf> = entries.flatten().map(|e| e.path()).collect();
+        files.retain(|p| p.extension().is_some_and(|e| e == "gguf"));
+        files.sort();
+        for path in files {
+            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            match Vocab::from_gguf(&Gguf::open(&path).unwrap()) {
+                Ok(vocab) => cases.push(Case { texts: texts(&path), name, vocab }),
+                Err(e) => {
+                    assert_eq!(e.status, Status::Unsupported, "{e}");
+                    println!("unsupported: {e}");
+                }
+            }
+        }
+    }
+    cases
+}
+
+fn texts(path: &Path) -> Vec<(String, Vec<i32>)> {
+    let beside = |ext: &str| std::fs::read_to_string(format!("{}.{ext}", path.display()));
+    let (Ok(inp), Ok(out)) = (beside("inp"), beside("out")) else { return Vec::new() };
+    let ids = out.lines().map(|l| l.split_whitespace().map(|n| n.parse().unwrap()).collect::<Vec<i32>>());
+    let texts: Vec<_> = inp.split(SEPARATOR).map(str::to_owned).zip(ids).collect();
+    assert_eq!(texts.len(), out.lines().count(), "{}: texts and lines of ids differ in number", path.display());
+    texts
+}
+
+#[test]
+fn all_lines_give_the_ids_and_come_back() {
+    let mut total = 0;
+    for Case { name, vocab, texts } in cases() {
+        for (i, (text, ids)) in texts.iter().enumerate() {
+            assert_eq!(&vocab.tokenize(text.as_bytes(), false, false).unwrap(), ids, "{name}, text {i}: {text:?}");
+            let back = vocab.detokenize(ids, false, true).unwrap();
+            assert_eq!(String::from_utf8_lossy(&back), *text, "{name}, text {i} detokenised");
+            let mut stream = Stream::new(true);
+            let mut streamed: String = ids.iter().map(|id| stream.push(&vocab, *id).unwrap()).collect();
+            streamed += &stream.flush();
+            let prefix = if vocab.add_space_prefix() && !text.is_empty() { " " } else { "" };
+            assert_eq!(streamed, format!("{prefix}{text}"), "{name}, text {i} streamed");
+        }
+        println!("{name} ({}, {}): {} texts equal, there and back", vocab.model(), vocab.pre(), texts.len());
+        total += texts.len();
+    }
+    println!("{total} texts in all");
+}
+
+#[test]
+fn special_tokens_surround_and_are_parsed() {
+    for Case { name, vocab, .. } in cases() {
+        let ids = vocab.tokenize(b"Hello world", true, false).unwrap();
+        assert_eq!(vocab.add_bos() && vocab.bos().is_some(), ids.first() == vocab.bos().as_ref(), "{name}");
+        assert_eq!(vocab.detokenize(&ids, true, true).unwrap(), b"Hello world", "{name}");
+        for eog in &vocab.special().eog {
+            let text = [&b"x"[..], vocab.token_text(*eog).unwrap()].concat();
+            assert!(vocab.is_eog(*eog));
+            assert_eq!(vocab.tokenize(&text, false, true).unwrap().last(), Some(eog), "{name}");
+        }
+        assert!(!vocab.special().eog.is_empty(), "{name} has no end");
+    }
+}
+
+#[test]
+fn a_megabyte_without_spaces_is_no_trouble() {
+    for Case { name, vocab, .. } in cases() {
+        for unit in ["a", "ab", "é", "1", "!", " ", "\n", "語", "\u{301}"] {
+            let text = unit.repeat((1 << 20) / unit.len());
+            let ids = vocab.tokenize(text.as_bytes(), false, false).unwrap();
+            let back = vocab.detokenize(&ids, false, true).unwrap();
+            assert!(back == text.as_bytes(), "{name}: a megabyte of {unit:?} does not come back");
+        }
+    }
+}
