@@ -5,6 +5,7 @@
 //! The C ABI in `ffi` is the product; the Rust modules are public for tests and benchmarks and carry no stability promise.
 
 pub mod arch;
+pub mod cpu;
 pub mod error;
 pub mod gguf;
 pub mod graph;

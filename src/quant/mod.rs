@@ -1,5 +1,12 @@
-//! Block formats of GGUF: layout and reference dequantisation.
+//! Block formats of GGUF: layout, reference dequantisation, and plain quantisers.
 
+mod dequantize;
+mod quantize;
 mod types;
 
+pub use dequantize::{dequantize, half_to_f32};
+pub use quantize::quantize;
 pub use types::Type;
+
+#[cfg(test)]
+mod tests;

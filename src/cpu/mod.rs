@@ -1,0 +1,4 @@
+//! The CPU device: kernels and executor.
+
+pub mod isa;
+pub mod matmul;

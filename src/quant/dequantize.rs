@@ -1,0 +1,92 @@
+//! Reference dequantisation: one block at a time, in the order of the format's definition.
+
+use super::Type;
+
+/// The value of an IEEE half's bits.
+pub fn half_to_f32(bits: u16) -> f32 {
+    half::f16::from_bits(bits).to_f32_const()
+}
+
+fn half_at(block: &[u8], at: usize) -> f32 {
+    half_to_f32(u16::from_le_bytes([block[at], block[at + 1]]))
+}
+
+/// Writes the values of `src`, whole blocks of `ty`, to `dst`.
+///
+/// Formats: the GGML tensor types as GGUF stores them (little-endian). Only types with [`Type::is_supported`] have values.
+///
+/// # Panics
+/// If `ty` is not supported or the lengths do not belong together; callers check both when a tensor is loaded.
+pub fn dequantize(ty: Type, src: &[u8], dst: &mut [f32]) {
+    assert_eq!(ty.row_bytes(dst.len()), Some(src.len()), "{} bytes of {} are not {} elements", src.len(), ty.name(), dst.len());
+    for (block, out) in src.chunks_exact(ty.block_bytes()).zip(dst.chunks_exact_mut(ty.block_len())) {
+        match ty {
+            Type::F32 => out[0] = f32::from_le_bytes([block[0], block[1], block[2], block[3]]),
+            Type::F16 => out[0] = half_at(block, 0),
+            Type::BF16 => out[0] = f32::from_bits(u32::from(u16::from_le_bytes([block[0], block[1]])) << 16),
+            Type::Q4_0 => small(out, &block[2..], None, half_at(block, 0), -8, 0.0),
+            Type::Q4_1 => small(out, &block[4..], None, half_at(block, 0), 0, half_at(block, 2)),
+            Type::Q5_0 => small(out, &block[6..], Some(&block[2..6]), half_at(block, 0), -16, 0.0),
+            Type::Q5_1 => small(out, &block[8..], Some(&block[4..8]), half_at(block, 0), 0, half_at(block, 2)),
+            Type::Q8_0 => {
+                for (x, &q) in out.iter_mut().zip(&block[2..]) {
+                    *x = half_at(block, 0) * f32::from(q as i8);
+                }
+            }
+            Type::Q4_K => k_with_mins(out, &block[..16], None, &block[16..]),
+            Type::Q5_K => k_with_mins(out, &block[..16], Some(&block[16..48]), &block[48..]),
+            Type::Q6_K => q6_k(out, block),
+            _ => panic!("no dequantisation of {}", ty.name()),
+        }
+    }
+}
+
+/// The blocks of 32: low nibbles are elements 0..16, high nibbles 16..32; bit i of `high` is the fifth bit of element i.
+fn small(out: &mut [f32], nibbles: &[u8], high: Option<&[u8]>, d: f32, offset: i32, min: f32) {
+    for (i, x) in out.iter_mut().enumerate() {
+        let byte = nibbles[i % 16];
+        let mut q = i32::from(if i < 16 { byte & 15 } else { byte >> 4 });
+        if let Some(bits) = high {
+            q |= i32::from(bits[i / 8] >> (i % 8) & 1) << 4;
+        }
+        *x = (q + offset) as f32 * d + min;
+    }
+}
+
+/// The 6-bit scale and min of sub-block `j` (of 8), packed in 12 bytes.
+pub(crate) fn scale_min(packed: &[u8], j: usize) -> (u8, u8) {
+    if j < 4 {
+        (packed[j] & 63, packed[j + 4] & 63)
+    } else {
+        (packed[j + 4] & 15 | (packed[j - 4] >> 6) << 4, packed[j + 4] >> 4 | (packed[j] >> 6) << 4)
+    }
+}
+
+/// Q4_K and Q5_K: d, dmin, 8 packed (scale, min); 32 bytes of nibbles per 64 elements; bit j of `high[l]` is for sub-block j.
+fn k_with_mins(out: &mut [f32], head: &[u8], high: Option<&[u8]>, nibbles: &[u8]) {
+    let (d, dmin) = (half_at(head, 0), half_at(head, 2));
+    for (j, sub) in out.chunks_exact_mut(32).enumerate() {
+        let (scale, min) = scale_min(&head[4..], j);
+        let (scale, min) = (d * f32::from(scale), dmin * f32::from(min));
+        for (l, x) in sub.iter_mut().enumerate() {
+            let byte = nibbles[j / 2 * 32 + l];
+            let mut q = if j % 2 == 0 { byte & 15 } else { byte >> 4 };
+            if let Some(high) = high {
+                q |= (high[l] >> j & 1) << 4;
+            }
+            *x = scale * f32::from(q) - min;
+        }
+    }
+}
+
+/// Q6_K: per half of 128 elements 64 bytes of nibbles and 32 bytes of four bit pairs; 16 signed scales; d last.
+fn q6_k(out: &mut [f32], block: &[u8]) {
+    let (low, high, scales, d) = (&block[..128], &block[128..192], &block[192..208], half_at(block, 208));
+    for (i, x) in out.iter_mut().enumerate() {
+        let (half, quarter, l) = (i / 128, i / 32 % 4, i % 32);
+        let byte = low[half * 64 + quarter % 2 * 32 + l];
+        let nibble = if quarter < 2 { byte & 15 } else { byte >> 4 };
+        let q = i32::from(nibble | (high[half * 32 + l] >> (2 * quarter) & 3) << 4) - 32;
+        *x = d * f32::from(scales[i / 16] as i8) * q as f32;
+    }
+}

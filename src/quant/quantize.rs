@@ -1,0 +1,125 @@
+//! Plain quantisers: for a quantised KV cache (F16, Q8_0) and to make weights for tests. No search for the best scale.
+
+use super::Type;
+use half::{bf16, f16};
+
+fn put_half(block: &mut [u8], at: usize, x: f32) -> f32 {
+    let h = f16::from_f32_const(x);
+    block[at..at + 2].copy_from_slice(&h.to_bits().to_le_bytes());
+    h.to_f32_const()
+}
+
+fn inverse(d: f32) -> f32 {
+    if d == 0.0 { 0.0 } else { 1.0 / d }
+}
+
+/// The nearest level of `x` in `low..=high`.
+fn level(x: f32, low: i32, high: i32) -> i32 {
+    (x.round_ties_even() as i32).clamp(low, high)
+}
+
+/// Writes `src` as blocks of `ty` to `dst`; each type with [`Type::is_supported`].
+///
+/// # Panics
+/// If `ty` is not supported or the lengths do not belong together.
+pub fn quantize(ty: Type, src: &[f32], dst: &mut [u8]) {
+    assert_eq!(ty.row_bytes(src.len()), Some(dst.len()), "{} bytes of {} are not {} elements", dst.len(), ty.name(), src.len());
+    for (block, x) in dst.chunks_exact_mut(ty.block_bytes()).zip(src.chunks_exact(ty.block_len())) {
+        match ty {
+            Type::F32 => block.copy_from_slice(&x[0].to_le_bytes()),
+            Type::F16 => _ = put_half(block, 0, x[0]),
+            Type::BF16 => block.copy_from_slice(&bf16::from_f32(x[0]).to_bits().to_le_bytes()),
+            Type::Q8_0 => {
+                let amax = x.iter().fold(0f32, |m, v| m.max(v.abs()));
+                put_half(block, 0, amax / 127.0);
+                let id = inverse(amax / 127.0);
+                for (q, &v) in block[2..].iter_mut().zip(x) {
+                    *q = level(v * id, -127, 127) as i8 as u8;
+                }
+            }
+            Type::Q4_0 | Type::Q5_0 => {
+                let half_range = if ty == Type::Q4_0 { 8 } else { 16 };
+                let extreme = x.iter().fold(0f32, |m, &v| if v.abs() > m.abs() { v } else { m });
+                let d = put_half(block, 0, extreme / -(half_range as f32));
+                small(&mut block[2..], x, ty == Type::Q5_0, inverse(d), half_range as f32, 2 * half_range - 1);
+            }
+            Type::Q4_1 | Type::Q5_1 => {
+                let top = if ty == Type::Q4_1 { 15 } else { 31 };
+                let (low, high) = range(x);
+                let min = put_half(block, 2, low);
+                let d = put_half(block, 0, (high - min) / top as f32);
+                small(&mut block[4..], x, ty == Type::Q5_1, inverse(d), -min * inverse(d), top);
+            }
+            Type::Q4_K | Type::Q5_K => k_with_mins(ty, block, x),
+            Type::Q6_K => q6_k(block, x),
+            _ => panic!("no quantisation to {}", ty.name()),
+        }
+    }
+}
+
+fn range(x: &[f32]) -> (f32, f32) {
+    x.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(a, b), &v| (a.min(v), b.max(v)))
+}
+
+fn small(block: &mut [u8], x: &[f32], fifth: bool, id: f32, offset: f32, top: i32) {
+    block.fill(0);
+    let (bits, nibbles) = block.split_at_mut(if fifth { 4 } else { 0 });
+    for (i, &v) in x.iter().enumerate() {
+        let q = level(v * id + offset, 0, top) as u8;
+        nibbles[i % 16] |= (q & 15) << (i / 16 * 4);
+        if fifth {
+            bits[i / 8] |= (q >> 4) << (i % 8);
+        }
+    }
+}
+
+fn k_with_mins(ty: Type, block: &mut [u8], x: &[f32]) {
+    block.fill(0);
+    let top = if ty == Type::Q4_K { 15 } else { 31 };
+    let (mut scales, mut mins) = ([0f32; 8], [0f32; 8]);
+    for (j, sub) in x.chunks_exact(32).enumerate() {
+        let (low, high) = range(sub);
+        mins[j] = (-low).max(0.0);
+        scales[j] = (high + mins[j]).max(0.0) / top as f32;
+    }
+    let d = put_half(block, 0, range(&scales).1 / 63.0);
+    let dmin = put_half(block, 2, range(&mins).1 / 63.0);
+    for (j, sub) in x.chunks_exact(32).enumerate() {
+        let (scale, min) = (level(scales[j] * inverse(d), 0, 63) as u8, level(mins[j] * inverse(dmin), 0, 63) as u8);
+        let packed = &mut block[4..16];
+        if j < 4 {
+            packed[j] |= scale;
+            packed[j + 4] |= min;
+        } else {
+            packed[j + 4] |= scale & 15 | min << 4;
+            packed[j - 4] |= (scale >> 4) << 6;
+            packed[j] |= (min >> 4) << 6;
+        }
+        let (scale, min) = (inverse(d * f32::from(scale)), dmin * f32::from(min));
+        let nibbles_at = if ty == Type::Q4_K { 16 } else { 48 };
+        for (l, &v) in sub.iter().enumerate() {
+            let q = level((v + min) * scale, 0, top) as u8;
+            block[nibbles_at + j / 2 * 32 + l] |= (q & 15) << (j % 2 * 4);
+            if ty == Type::Q5_K {
+                block[16 + l] |= (q >> 4) << j;
+            }
+        }
+    }
+}
+
+fn q6_k(block: &mut [u8], x: &[f32]) {
+    block.fill(0);
+    let mut scales = [0f32; 16];
+    for (scale, sub) in scales.iter_mut().zip(x.chunks_exact(16)) {
+        *scale = sub.iter().fold(0f32, |m, &v| if v.abs() > m.abs() { v } else { m }) / -32.0;
+    }
+    let d = put_half(block, 208, scales.iter().fold(0f32, |m, v| m.max(v.abs())) / 127.0);
+    for (i, &v) in x.iter().enumerate() {
+        let scale = level(scales[i / 16] * inverse(d), -128, 127);
+        block[192 + i / 16] = scale as i8 as u8;
+        let q = (level(v * inverse(d * scale as f32), -32, 31) + 32) as u8;
+        let (half, quarter, l) = (i / 128, i / 32 % 4, i % 32);
+        block[half * 64 + quarter % 2 * 32 + l] |= (q & 15) << (quarter / 2 * 4);
+        block[128 + half * 32 + l] |= (q >> 4) << (2 * quarter);
+    }
+}

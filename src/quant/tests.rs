@@ -1,0 +1,85 @@
+use super::*;
+
+const SUPPORTED: [Type; 11] = [
+    Type::F32,
+    Type::F16,
+    Type::BF16,
+    Type::Q8_0,
+    Type::Q4_0,
+    Type::Q4_1,
+    Type::Q5_0,
+    Type::Q5_1,
+    Type::Q4_K,
+    Type::Q5_K,
+    Type::Q6_K,
+];
+
+/// Blocks and values made by tests/fixtures/quant/make.py with the gguf package.
+const FIXTURES: [(Type, &[u8]); 10] = [
+    (Type::F16, include_bytes!("../../tests/fixtures/quant/F16.bin")),
+    (Type::BF16, include_bytes!("../../tests/fixtures/quant/BF16.bin")),
+    (Type::Q8_0, include_bytes!("../../tests/fixtures/quant/Q8_0.bin")),
+    (Type::Q4_0, include_bytes!("../../tests/fixtures/quant/Q4_0.bin")),
+    (Type::Q4_1, include_bytes!("../../tests/fixtures/quant/Q4_1.bin")),
+    (Type::Q5_0, include_bytes!("../../tests/fixtures/quant/Q5_0.bin")),
+    (Type::Q5_1, include_bytes!("../../tests/fixtures/quant/Q5_1.bin")),
+    (Type::Q4_K, include_bytes!("../../tests/fixtures/quant/Q4_K.bin")),
+    (Type::Q5_K, include_bytes!("../../tests/fixtures/quant/Q5_K.bin")),
+    (Type::Q6_K, include_bytes!("../../tests/fixtures/quant/Q6_K.bin")),
+];
+
+#[test]
+fn values_are_those_of_the_gguf_package() {
+    for (ty, file) in FIXTURES {
+        let n_blocks = file.len() / (ty.block_bytes() + 4 * ty.block_len());
+        let (blocks, values) = file.split_at(n_blocks * ty.block_bytes());
+        let mut ours = vec![0f32; n_blocks * ty.block_len()];
+        dequantize(ty, blocks, &mut ours);
+        for (i, (a, b)) in ours.iter().zip(values.chunks_exact(4)).enumerate() {
+            let b = f32::from_le_bytes(b.try_into().unwrap());
+            // The same single-precision operations in the same order: the same bits (but for the sign of zero).
+            assert!(*a == b, "{} element {i}: {a} is not {b}", ty.name());
+        }
+    }
+}
+
+#[test]
+fn quantised_values_are_near() {
+    let mut state = 1u32;
+    let x: Vec<f32> = (0..1024)
+        .map(|_| {
+            state = state.wrapping_mul(1664525).wrapping_add(1013904223);
+            (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+        })
+        .collect();
+    for ty in SUPPORTED {
+        let mut bytes = vec![0; ty.row_bytes(x.len()).unwrap()];
+        quantize(ty, &x, &mut bytes);
+        let mut back = vec![0f32; x.len()];
+        dequantize(ty, &bytes, &mut back);
+        // Half the distance of two levels over a range of 2, and as much again for the rounding of scales and mins.
+        let levels = match ty {
+            Type::F32 => f32::INFINITY,
+            Type::F16 => 2048.0,
+            Type::BF16 => 256.0,
+            Type::Q8_0 => 254.0,
+            Type::Q6_K => 62.0,
+            Type::Q5_0 | Type::Q5_1 | Type::Q5_K => 31.0,
+            _ => 15.0,
+        };
+        for (a, b) in x.iter().zip(&back) {
+            assert!((a - b).abs() <= 2.0 * (2.0 / levels) / 2.0, "{}: {a} became {b}", ty.name());
+        }
+    }
+}
+
+#[test]
+fn zeros_stay_zeros() {
+    for ty in SUPPORTED {
+        let mut bytes = vec![1; ty.row_bytes(512).unwrap()];
+        quantize(ty, &[0.0; 512], &mut bytes);
+        let mut back = [1f32; 512];
+        dequantize(ty, &bytes, &mut back);
+        assert!(back.iter().all(|v| *v == 0.0), "{}", ty.name());
+    }
+}
