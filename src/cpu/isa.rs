@@ -14,7 +14,7 @@ pub enum Isa {
     Avx2,
     /// x86-64: AVX-512 F, BW, VL, DQ, VNNI.
     Avx512,
-    /// AArch64 NEON with dot products.
+    /// AArch64 NEON.
     Neon,
 }
 
@@ -68,7 +68,7 @@ impl Isa {
                     && is_x86_feature_detected!("avx512vnni")
             }
             #[cfg(target_arch = "aarch64")]
-            Isa::Neon => std::arch::is_aarch64_feature_detected!("dotprod"),
+            Isa::Neon => std::arch::is_aarch64_feature_detected!("neon"),
             _ => false,
         }
     }

@@ -2,3 +2,4 @@
 
 pub mod isa;
 pub mod matmul;
+pub(crate) mod simd;

@@ -18,11 +18,11 @@ macro_rules! types {
                 match self { $(Type::$name => stringify!($name),)* }
             }
             /// Elements in a block.
-            pub fn block_len(self) -> usize {
+            pub const fn block_len(self) -> usize {
                 match self { $(Type::$name => $len,)* }
             }
             /// Bytes of a block.
-            pub fn block_bytes(self) -> usize {
+            pub const fn block_bytes(self) -> usize {
                 match self { $(Type::$name => $bytes,)* }
             }
         }

@@ -1,0 +1,177 @@
+//! Prepared activations: their layout in the workspace, and how they are made.
+//!
+//! Tokens are laid out in two ways. Groups of 16 tokens have a token per lane, for products of many tokens; the few that are left
+//! over have columns in lanes. Both hold the same numbers, in steps of 256 columns, padded with zeros.
+
+// SAFETY: of the whole module: `prepare` states what its callers vouch for; offsets stay within `bytes`.
+#![allow(unsafe_op_in_unsafe_fn)]
+
+use super::ActFormat;
+use crate::cpu::simd::Simd;
+
+/// Columns of a step; every supported block length divides it.
+pub(super) const STEP: usize = 256;
+/// Tokens of a group.
+pub(super) const LANES: usize = 16;
+/// Blocks of 16 columns in a step.
+const BLOCKS: usize = STEP / 16;
+
+/// A step of one token: 256 int8, 16 scales, 16 sums (of a block's values).
+pub(super) const ROW_STEP: usize = STEP + 2 * BLOCKS * 4;
+pub(super) const ROW_SCALES: usize = STEP;
+pub(super) const ROW_SUMS: usize = ROW_SCALES + BLOCKS * 4;
+
+/// A step of a group: [64][16 tokens][4] int8, [16][16 tokens] scales, [16][16 tokens] sums of a block's int8 (as int32),
+/// [8][16 tokens] sums of the values of 32 columns.
+pub(super) const GROUP_STEP: usize = GROUP_SUMS + BLOCKS / 2 * LANES * 4;
+pub(super) const GROUP_SCALES: usize = STEP * LANES;
+pub(super) const GROUP_INT_SUMS: usize = GROUP_SCALES + BLOCKS * LANES * 4;
+pub(super) const GROUP_SUMS: usize = GROUP_INT_SUMS + BLOCKS * LANES * 4;
+
+/// Where the activations of some tokens lie.
+#[derive(Clone, Copy)]
+pub(super) struct Layout {
+    /// Steps of 256 columns.
+    pub steps: usize,
+    /// Groups of 16 tokens; the last may be partly empty.
+    pub groups: usize,
+    /// Tokens after the groups.
+    pub singles: usize,
+    /// Bytes of a step of a group and of a single token.
+    pub group_step: usize,
+    pub single_step: usize,
+}
+
+impl Layout {
+    pub(super) fn new(fmt: ActFormat, n_tokens: usize, n_cols: usize) -> Layout {
+        // From so many left-over tokens on, a partly empty group is faster than single tokens.
+        let (least, group_step, single_step) = match fmt {
+            ActFormat::F32 => (13, STEP * LANES * 4, STEP * 4),
+            ActFormat::Q8x16 => (6, GROUP_STEP, ROW_STEP),
+        };
+        let (full, rest) = (n_tokens / LANES, n_tokens % LANES);
+        let (groups, singles) = if rest >= least { (full + 1, 0) } else { (full, rest) };
+        Layout { steps: n_cols.div_ceil(STEP), groups, singles, group_step, single_step }
+    }
+
+    /// Bytes of the workspace, or `None` if they overflow.
+    pub(super) fn bytes(&self) -> Option<usize> {
+        let groups = self.groups.checked_mul(self.group_step)?.checked_mul(self.steps)?;
+        groups.checked_add(self.singles.checked_mul(self.single_step)?.checked_mul(self.steps)?)
+    }
+
+    /// Offset of a group's step; the steps of a group follow each other.
+    #[inline(always)]
+    pub(super) fn group(&self, group: usize, step: usize) -> usize {
+        (group * self.steps + step) * self.group_step
+    }
+
+    /// Offset of a step of the `i`th token after the groups.
+    #[inline(always)]
+    pub(super) fn single(&self, i: usize, step: usize) -> usize {
+        self.group(self.groups, 0) + (i * self.steps + step) * self.single_step
+    }
+}
+
+/// Activations to prepare: x `[n_tokens, n_cols]`, rows `x_stride` floats apart.
+pub(super) struct Source {
+    pub fmt: ActFormat,
+    pub x: *const f32,
+    pub x_stride: usize,
+    pub n_tokens: usize,
+    pub n_cols: usize,
+    pub part: usize,
+    pub n_parts: usize,
+    pub ws: *mut u8,
+}
+
+/// Does part `part` of the steps of all tokens.
+///
+/// # Safety
+/// That of `Kernels::prepare_acts`, and of `Simd`.
+#[inline(always)]
+pub(super) unsafe fn prepare<V: Simd>(s: &Source) {
+    let layout = Layout::new(s.fmt, s.n_tokens, s.n_cols);
+    let lanes = layout.groups * LANES + layout.singles;
+    // A unit is a step of one lane; neighbours write to different cache lines of a group at worst once per part.
+    let units = lanes * layout.steps;
+    let (from, to) = (units * s.part / s.n_parts, units * (s.part + 1) / s.n_parts);
+    let mut step_values = [0f32; STEP];
+    for unit in from..to {
+        // Of a group, all lanes of a step before the next step.
+        let grouped = layout.groups * LANES * layout.steps;
+        let (token, step) = if unit < grouped {
+            let (group, within) = (unit / (LANES * layout.steps), unit % (LANES * layout.steps));
+            (group * LANES + within % LANES, within / LANES)
+        } else {
+            (layout.groups * LANES + (unit - grouped) / layout.steps, (unit - grouped) % layout.steps)
+        };
+        let n = if token < s.n_tokens { STEP.min(s.n_cols - step * STEP) } else { 0 };
+        if n > 0 {
+            std::ptr::copy_nonoverlapping(s.x.add(token * s.x_stride + step * STEP), step_values.as_mut_ptr(), n);
+        }
+        step_values[n..].fill(0.0);
+        let group = token / LANES;
+        match (s.fmt, group < layout.groups) {
+            (ActFormat::Q8x16, true) => {
+                group_step::<V>(&step_values, s.ws.add(layout.group(group, step)), token % LANES);
+            }
+            (ActFormat::Q8x16, false) => single_step::<V>(&step_values, s.ws.add(layout.single(token - group * LANES, step))),
+            (ActFormat::F32, true) => {
+                let out = s.ws.add(layout.group(group, step)).cast::<f32>().add(token % LANES);
+                for (k, v) in step_values.iter().enumerate() {
+                    *out.add(k * LANES) = *v;
+                }
+            }
+            (ActFormat::F32, false) => {
+                let out = s.ws.add(layout.single(token - group * LANES, step)).cast::<f32>();
+                std::ptr::copy_nonoverlapping(step_values.as_ptr(), out, STEP);
+            }
+        }
+    }
+}
+
+/// Rounds 16 values to int8; returns the scale and the sum of the int8.
+#[inline(always)]
+unsafe fn round_block<V: Simd>(x: *const f32, out: *mut u8) -> (f32, i32) {
+    let x = V::load_f(x);
+    let max = V::abs_max(x);
+    // Below the least normal number the inverse would overflow, and the block is nothing anyway.
+    let (scale, inverse) = if max < 1e-36 { (0.0, 0.0) } else { (max / 127.0, 127.0 / max) };
+    V::store_i8(out, V::mul(x, V::splat(inverse)));
+    let mut sum = 0;
+    for i in 0..16 {
+        sum += i32::from(*out.add(i) as i8);
+    }
+    (scale, sum)
+}
+
+#[inline(always)]
+unsafe fn single_step<V: Simd>(x: &[f32; STEP], out: *mut u8) {
+    for b in 0..BLOCKS {
+        let (scale, sum) = round_block::<V>(x.as_ptr().add(16 * b), out.add(16 * b));
+        *out.add(ROW_SCALES).cast::<f32>().add(b) = scale;
+        *out.add(ROW_SUMS).cast::<f32>().add(b) = scale * sum as f32;
+    }
+}
+
+#[inline(always)]
+unsafe fn group_step<V: Simd>(x: &[f32; STEP], out: *mut u8, lane: usize) {
+    let mut bytes = [0u8; 16];
+    let mut half_sum = 0.0;
+    for b in 0..BLOCKS {
+        let (scale, sum) = round_block::<V>(x.as_ptr().add(16 * b), bytes.as_mut_ptr());
+        for k in 0..4 {
+            let quad = bytes.as_ptr().cast::<u32>().add(k).read_unaligned();
+            *out.cast::<u32>().add((4 * b + k) * LANES + lane) = quad;
+        }
+        *out.add(GROUP_SCALES).cast::<f32>().add(b * LANES + lane) = scale;
+        *out.add(GROUP_INT_SUMS).cast::<i32>().add(b * LANES + lane) = sum;
+        let value_sum = scale * sum as f32;
+        if b % 2 == 0 {
+            half_sum = value_sum;
+        } else {
+            *out.add(GROUP_SUMS).cast::<f32>().add(b / 2 * LANES + lane) = half_sum + value_sum;
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The kernels compiled for each instruction set, and the choice among them at run time.
+
+// SAFETY: of the whole module: callers pass only an `Isa` that this processor has, and pointers as `Product` and `Source` say.
+#![allow(unsafe_op_in_unsafe_fn)]
+
+use super::acts::{self, Layout, Source};
+use super::weight::{self, FloatWeight, Weight};
+use super::{Product, act_format, row, tile, vector};
+use crate::cpu::isa::Isa;
+#[cfg(target_arch = "aarch64")]
+use crate::cpu::simd::neon::Neon;
+use crate::cpu::simd::portable::Portable;
+#[cfg(target_arch = "x86_64")]
+use crate::cpu::simd::{avx2::Avx2, avx512::Avx512};
+use crate::quant::Type;
+
+/// The single tokens, by fours, twos and ones.
+macro_rules! by_tokens {
+    ($layout:expr, $first:ident, $four:expr, $two:expr, $one:expr) => {
+        let mut $first = 0;
+        while $first < $layout.singles {
+            match $layout.singles - $first {
+                1 => ($one, $first += 1),
+                2 | 3 => ($two, $first += 2),
+                _ => ($four, $first += 4),
+            };
+        }
+    };
+}
+
+/// One instruction set: rows at once with 1, 2 and 4 tokens; rows and groups at once for many tokens.
+macro_rules! instruction_set {
+    ($name:ident, $simd:ty, [$($feature:meta)?], rows $one:literal $two:literal $four:literal, tile $r:literal x $t:literal) => {
+        mod $name {
+            use super::*;
+
+            $(#[$feature])?
+            unsafe fn quantised<W: Weight>(p: &Product, layout: &Layout) {
+                if layout.groups > 0 {
+                    tile::product::<$simd, W, $r, $t>(p, layout);
+                }
+                by_tokens!(
+                    layout,
+                    first,
+                    row::product::<$simd, W, $four, 4>(p, layout, first),
+                    row::product::<$simd, W, $two, 2>(p, layout, first),
+                    row::product::<$simd, W, $one, 1>(p, layout, first)
+                );
+            }
+
+            $(#[$feature])?
+            unsafe fn float<W: FloatWeight>(p: &Product, layout: &Layout) {
+                if layout.groups > 0 {
+                    tile::float_product::<$simd, W, $r, $t>(p, layout);
+                }
+                by_tokens!(
+                    layout,
+                    first,
+                    row::float_product::<$simd, W, $four, 4>(p, layout, first),
+                    row::float_product::<$simd, W, $two, 2>(p, layout, first),
+                    row::float_product::<$simd, W, $one, 1>(p, layout, first)
+                );
+            }
+
+            pub(super) unsafe fn product(ty: Type, p: &Product, layout: &Layout) {
+                match ty {
+                    Type::F32 => float::<weight::F32>(p, layout),
+                    Type::F16 => float::<weight::F16>(p, layout),
+                    Type::BF16 => float::<weight::Bf16>(p, layout),
+                    Type::Q4_0 => quantised::<weight::Q4_0>(p, layout),
+                    Type::Q4_1 => quantised::<weight::Q4_1>(p, layout),
+                    Type::Q5_0 => quantised::<weight::Q5_0>(p, layout),
+                    Type::Q5_1 => quantised::<weight::Q5_1>(p, layout),
+                    Type::Q8_0 => quantised::<weight::Q8_0>(p, layout),
+                    Type::Q4_K => quantised::<weight::Q4K>(p, layout),
+                    Type::Q5_K => quantised::<weight::Q5K>(p, layout),
+                    Type::Q6_K => quantised::<weight::Q6K>(p, layout),
+                    _ => debug_assert!(false, "no kernel for {}", ty.name()),
+                }
+            }
+
+            $(#[$feature])?
+            pub(super) unsafe fn prepare(s: &Source) {
+                acts::prepare::<$simd>(s)
+            }
+
+            $(#[$feature])?
+            pub(super) unsafe fn vector<O: vector::Operation>(o: &mut O) -> f32 {
+                o.run::<$simd>()
+            }
+        }
+    };
+}
+
+instruction_set!(portable, Portable, [], rows 1 1 1, tile 2 x 1);
+#[cfg(target_arch = "x86_64")]
+instruction_set!(avx2, Avx2, [target_feature(enable = "avx2,fma,f16c")], rows 2 2 1, tile 2 x 1);
+#[cfg(target_arch = "x86_64")]
+instruction_set!(
+    avx512,
+    Avx512,
+    [target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")],
+    rows 4 4 2,
+    tile 4 x 2
+);
+#[cfg(target_arch = "aarch64")]
+instruction_set!(neon, Neon, [target_feature(enable = "neon")], rows 2 1 1, tile 2 x 1);
+
+macro_rules! choose {
+    ($isa:expr, $call:ident $args:tt) => {
+        match $isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => avx512::$call $args,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => avx2::$call $args,
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => neon::$call $args,
+            _ => portable::$call $args,
+        }
+    };
+}
+
+/// # Safety
+/// This processor must have `isa`; the pointers must be as `Kernels::prepare_acts` says.
+pub(super) unsafe fn prepare(isa: Isa, s: &Source) {
+    choose!(isa, prepare(s))
+}
+
+/// # Safety
+/// This processor must have `isa`; the pointers must be as `Kernels::matmul` says.
+pub(super) unsafe fn product(isa: Isa, ty: Type, p: &Product) {
+    if let Some(fmt) = act_format(ty) {
+        let layout = Layout::new(fmt, p.n_tokens, p.n_cols);
+        choose!(isa, product(ty, p, &layout))
+    }
+}
+
+/// # Safety
+/// This processor must have `isa`.
+pub(super) unsafe fn vector<O: vector::Operation>(isa: Isa, mut o: O) -> f32 {
+    choose!(isa, vector(&mut o))
+}

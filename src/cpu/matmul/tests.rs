@@ -1,0 +1,326 @@
+use super::*;
+use crate::quant::{dequantize, half_to_f32, quantize};
+
+const TYPES: [Type; 11] = [
+    Type::F32,
+    Type::F16,
+    Type::BF16,
+    Type::Q8_0,
+    Type::Q4_0,
+    Type::Q4_1,
+    Type::Q5_0,
+    Type::Q5_1,
+    Type::Q4_K,
+    Type::Q5_K,
+    Type::Q6_K,
+];
+
+/// Numbers in -1..1, the same each time.
+struct Noise(u64);
+
+impl Noise {
+    fn next(&mut self) -> f32 {
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (self.0 >> 40) as f32 / (1 << 23) as f32 - 1.0
+    }
+    fn vector(&mut self, n: usize) -> Vec<f32> {
+        (0..n).map(|_| self.next()).collect()
+    }
+}
+
+/// Memory for `bytes` bytes, aligned to 64, with a guard value after it.
+struct Workspace {
+    bytes: usize,
+    memory: Vec<u8>,
+}
+
+impl Workspace {
+    const GUARD: u8 = 0xa5;
+
+    fn new(bytes: usize) -> Workspace {
+        Workspace { bytes, memory: vec![Workspace::GUARD; bytes + 128] }
+    }
+    fn start(&mut self) -> *mut u8 {
+        let shift = self.memory.as_ptr().align_offset(64);
+        self.memory[shift..].as_mut_ptr()
+    }
+    fn guard_is_whole(&self) -> bool {
+        let shift = self.memory.as_ptr().align_offset(64);
+        self.memory[shift + self.bytes..].iter().all(|b| *b == Workspace::GUARD)
+    }
+}
+
+/// What the format makes of activations: rounded to int8 in blocks of 16, or themselves.
+fn rounded(fmt: ActFormat, x: &[f32]) -> Vec<f32> {
+    let round = |block: &[f32]| {
+        let max = block.iter().fold(0f32, |m, v| m.max(v.abs()));
+        let inverse = if max == 0.0 { 0.0 } else { 127.0 / max };
+        block.iter().map(|v| (v * inverse).round_ties_even() * (max / 127.0)).collect::<Vec<_>>()
+    };
+    match fmt {
+        ActFormat::F32 => x.to_vec(),
+        ActFormat::Q8x16 => x.chunks(16).flat_map(round).collect(),
+    }
+}
+
+struct Case {
+    ty: Type,
+    n_cols: usize,
+    n_rows: usize,
+    weights: Vec<u8>,
+    values: Vec<f32>,
+    bias: Vec<f32>,
+}
+
+impl Case {
+    fn new(ty: Type, n_rows: usize, n_cols: usize) -> Case {
+        let mut noise = Noise(n_cols as u64 + ty.gguf() as u64);
+        let row_bytes = ty.row_bytes(n_cols).unwrap();
+        // One byte in front: the weights of a file may lie at any address.
+        let mut weights = vec![0u8; 1 + n_rows * row_bytes];
+        for row in weights[1..].chunks_exact_mut(row_bytes) {
+            let scale = noise.next().abs() + 0.1;
+            let x: Vec<f32> = noise.vector(n_cols).iter().map(|v| v * scale + 0.1).collect();
+            quantize(ty, &x, row);
+        }
+        let mut values = vec![0f32; n_rows * n_cols];
+        dequantize(ty, &weights[1..], &mut values);
+        Case { ty, n_cols, n_rows, weights, values, bias: noise.vector(n_rows) }
+    }
+
+    /// The product of `rows`, checked against sums in f64 over the rounded activations.
+    fn check(&self, isa: Isa, n_tokens: usize, rows: Range<usize>) {
+        let kernels = Kernels::new(isa);
+        let fmt = act_format(self.ty).unwrap();
+        let (x_stride, y_stride) = (self.n_cols + 3, self.n_rows + 5);
+        let x = Noise(9).vector(n_tokens * x_stride);
+        let mut ws = Workspace::new(act_bytes(fmt, n_tokens, self.n_cols).unwrap());
+        let start = ws.start();
+        let mut y = vec![f32::NAN; n_tokens * y_stride];
+        // SAFETY: the vectors above are as long as the shapes say.
+        unsafe {
+            for part in 0..3 {
+                kernels.prepare_acts(fmt, x.as_ptr(), x_stride, n_tokens, self.n_cols, part, 3, start);
+            }
+            let w = self.weights[1..].as_ptr();
+            let bias = self.bias.as_ptr();
+            kernels.matmul(self.ty, w, self.n_cols, rows.clone(), start, n_tokens, y.as_mut_ptr(), y_stride, bias);
+        }
+        assert!(ws.guard_is_whole(), "{} {n_tokens} tokens: written past the workspace", self.ty.name());
+        for t in 0..n_tokens {
+            let x = rounded(fmt, &x[t * x_stride..][..self.n_cols]);
+            for r in 0..y_stride {
+                let ours = y[t * y_stride + r];
+                if !rows.contains(&r) {
+                    assert!(ours.is_nan(), "{} row {r} of token {t} was written", self.ty.name());
+                    continue;
+                }
+                let terms = || self.values[r * self.n_cols..].iter().zip(&x).map(|(w, x)| f64::from(*w) * f64::from(*x));
+                let exact = terms().sum::<f64>() + f64::from(self.bias[r]);
+                // Single precision: each sum passes through some dozens of roundings of the magnitudes that it adds up; with
+                // mins, those of the levels before the min is taken away, here up to twice as large.
+                let tolerance = 2e-6 * (terms().map(f64::abs).sum::<f64>() + 1.0);
+                assert!(
+                    (f64::from(ours) - exact).abs() <= tolerance,
+                    "{} on {}, {n_tokens} tokens, row {r} of token {t}: {ours} instead of {exact} (within {tolerance})",
+                    self.ty.name(),
+                    isa.name()
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn products_are_those_of_the_dequantised_weights() {
+    for ty in TYPES {
+        // Two steps and a part of one where the type allows it.
+        let n_cols = 512 + if ty.block_len() == 256 { 256 } else { 96 };
+        let case = Case::new(ty, 37, n_cols);
+        for isa in Isa::available() {
+            for n_tokens in [1, 2, 3, 7, 8, 16, 33] {
+                for rows in [0..37, 5..6, 3..20] {
+                    case.check(isa, n_tokens, rows);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_of_any_length_work() {
+    for (ty, lengths) in [
+        (Type::F32, &[1, 15, 17, 255, 300][..]),
+        (Type::F16, &[1, 33, 257]),
+        (Type::BF16, &[7, 40]),
+        (Type::Q8_0, &[32, 64, 288]),
+        (Type::Q4_0, &[32, 224]),
+        (Type::Q5_1, &[32, 480]),
+    ] {
+        for &n_cols in lengths {
+            let case = Case::new(ty, 5, n_cols);
+            for isa in Isa::available() {
+                for n_tokens in [1, 6, 18] {
+                    case.check(isa, n_tokens, 0..5);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn many_tokens_pass_a_panel() {
+    let case = Case::new(Type::Q4_K, 18, 256);
+    case.check(Isa::available()[Isa::available().len() - 1], 16 * 16 + 40, 0..18);
+    let case = Case::new(Type::F16, 18, 256);
+    case.check(Isa::available()[Isa::available().len() - 1], 16 * 16 + 40, 1..18);
+}
+
+/// Levels and scales at their limits: the 16-bit sums of some instruction sets must not overflow.
+#[test]
+fn extreme_blocks_do_not_overflow() {
+    for ty in TYPES.into_iter().filter(|ty| ty.block_len() > 1) {
+        for fill in [0xffu8, 0x80, 0x7f] {
+            let mut case = Case::new(ty, 2, 256);
+            for block in case.weights[1..].chunks_exact_mut(ty.block_bytes()) {
+                let halves: &[usize] = match ty {
+                    Type::Q6_K => &[208],
+                    Type::Q4_0 | Type::Q5_0 | Type::Q8_0 => &[0],
+                    _ => &[0, 2],
+                };
+                block.fill(fill);
+                for &at in halves {
+                    block[at..at + 2].copy_from_slice(&0x3400u16.to_le_bytes());
+                }
+            }
+            dequantize(ty, &case.weights[1..], &mut case.values);
+            for isa in Isa::available() {
+                let kernels = Kernels::new(isa);
+                for n_tokens in [1, 16] {
+                    let x = vec![-1f32; 256 * n_tokens];
+                    let fmt = act_format(ty).unwrap();
+                    let mut ws = Workspace::new(act_bytes(fmt, n_tokens, 256).unwrap());
+                    let mut y = vec![0f32; 2 * n_tokens];
+                    // SAFETY: the vectors above are as long as the shapes say.
+                    unsafe {
+                        kernels.prepare_acts(fmt, x.as_ptr(), 256, n_tokens, 256, 0, 1, ws.start());
+                        let w = case.weights[1..].as_ptr();
+                        kernels.matmul(ty, w, 256, 0..2, ws.start(), n_tokens, y.as_mut_ptr(), 2, std::ptr::null());
+                    }
+                    let exact: f64 = case.values[..256].iter().map(|w| -f64::from(*w)).sum();
+                    let size: f64 = case.values[..256].iter().map(|w| f64::from(w.abs())).sum();
+                    // As above; the min and the levels may nearly cancel.
+                    assert!((f64::from(y[0]) - exact).abs() <= 1e-4 * (size + 1.0), "{} {fill}: {} {exact}", ty.name(), y[0]);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn zero_and_not_a_number_activations() {
+    for ty in TYPES {
+        let case = Case::new(ty, 3, 256);
+        let fmt = act_format(ty).unwrap();
+        for isa in Isa::available() {
+            for (value, n_tokens) in [(0.0, 1), (0.0, 16), (f32::NAN, 1), (f32::NAN, 16)] {
+                let mut x = vec![0.0; 256 * n_tokens];
+                x.iter_mut().step_by(64).for_each(|x| *x = value);
+                let mut ws = Workspace::new(act_bytes(fmt, n_tokens, 256).unwrap());
+                let mut y = vec![7f32; 3 * n_tokens];
+                // SAFETY: the vectors above are as long as the shapes say.
+                unsafe {
+                    let k = Kernels::new(isa);
+                    k.prepare_acts(fmt, x.as_ptr(), 256, n_tokens, 256, 0, 1, ws.start());
+                    let w = case.weights[1..].as_ptr();
+                    k.matmul(ty, w, 256, 0..3, ws.start(), n_tokens, y.as_mut_ptr(), 3, std::ptr::null());
+                }
+                let as_asked = |y: &f32| if value == 0.0 { *y == 0.0 } else { y.is_nan() };
+                assert!(y.iter().all(as_asked), "{} on {}: {value} gave {y:?}", ty.name(), isa.name());
+            }
+        }
+    }
+}
+
+#[test]
+fn workspace_sizes_are_checked() {
+    for fmt in [ActFormat::F32, ActFormat::Q8x16] {
+        assert_eq!(act_bytes(fmt, usize::MAX, 4096), None);
+        assert_eq!(act_bytes(fmt, 4096, usize::MAX), None);
+        assert_eq!(act_bytes(fmt, 3, 100).unwrap() % 64, 0);
+        assert_eq!(act_bytes(fmt, 0, 100), Some(0));
+    }
+    assert_eq!(act_format(Type::Q2_K), None);
+}
+
+#[test]
+fn vector_helpers() {
+    for isa in Isa::available() {
+        let k = Kernels::new(isa);
+        for n in [1, 16, 31, 64, 96, 128, 129] {
+            let mut noise = Noise(n as u64);
+            let (a, b) = (noise.vector(n), noise.vector(n));
+            let halves: Vec<u16> = a.iter().map(|v| half::f16::from_f32(*v).to_bits()).collect();
+            let dot = |a: &[f32]| a.iter().zip(&b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+            // Sums of at most 129 products below 1, in single precision.
+            let near = |x: f32, y: f64| assert!((f64::from(x) - y).abs() < 1e-5, "{} {n}: {x} {y}", isa.name());
+            near(k.dot_f32(&a, &b), dot(&a));
+            let as_half: Vec<f32> = halves.iter().map(|h| half_to_f32(*h)).collect();
+            near(k.dot_f16(&halves, &b), dot(&as_half));
+            let axpy = |x: &[f32], y: &[f32]| {
+                for i in 0..n {
+                    near(y[i], 0.7f32 as f64 * f64::from(x[i]) + f64::from(b[i]));
+                }
+            };
+            let mut y = b.clone();
+            k.axpy_f32(0.7, &a, &mut y);
+            axpy(&a, &y);
+            let mut y = b.clone();
+            k.axpy_f16(0.7, &halves, &mut y);
+            axpy(&as_half, &y);
+            if n % 32 == 0 {
+                let mut blocks = vec![0; n / 32 * 34];
+                quantize(Type::Q8_0, &a, &mut blocks);
+                let mut values = vec![0.0; n];
+                dequantize(Type::Q8_0, &blocks, &mut values);
+                near(k.dot_q8_0(&blocks, &b), dot(&values));
+                let mut y = b.clone();
+                k.axpy_q8_0(0.7, &blocks, &mut y);
+                axpy(&values, &y);
+            }
+            let mut e: Vec<f32> = a.iter().map(|v| v * 40.0 - 40.0).collect();
+            e[0] = f32::NEG_INFINITY;
+            let before = e.clone();
+            let sum = k.exp_inplace(&mut e, 1.5);
+            near(sum, e.iter().map(|v| f64::from(*v)).sum());
+            for (x, e) in before.iter().zip(&e) {
+                let exact = f64::from(x - 1.5).exp();
+                // 2 units in the last place; less than 1e-38 is 0.
+                assert!((f64::from(*e) - exact).abs() <= 2.5e-7 * exact + 1e-38, "{}: exp {x} is {e}", isa.name());
+            }
+            let gate: Vec<f32> = a.iter().map(|v| v * 100.0).collect();
+            let mut out = vec![0.0; n];
+            k.silu_mul(&gate, &b, &mut out);
+            for i in 0..n {
+                let g = f64::from(gate[i]);
+                let exact = g / (1.0 + (-g).exp()) * f64::from(b[i]);
+                assert!((f64::from(out[i]) - exact).abs() <= 1e-6 * exact.abs() + 1e-30, "silu({g}) {} {exact}", out[i]);
+            }
+        }
+    }
+}
+
+#[test]
+fn halves_of_every_kind_are_read_exactly() {
+    let halves: Vec<u16> = (0..=u16::MAX).collect();
+    for isa in Isa::available() {
+        for chunk in halves.chunks(16) {
+            let mut y = [0f32; 16];
+            Kernels::new(isa).axpy_f16(1.0, chunk, &mut y);
+            for (h, y) in chunk.iter().zip(y) {
+                let exact = half_to_f32(*h);
+                assert!(y == exact || y.is_nan() && exact.is_nan(), "{}: {h:#x} is {y}, not {exact}", isa.name());
+            }
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! Weight types as the kernels see them: steps of 256 levels (small unsigned integers), scales, and mins.
+//!
+//! A weight is scale * (level - offset), or scale * level + min; the mins of the K types are taken away instead.
+
+// SAFETY: of the whole module: callers pass whole steps (256 elements) of blocks, and run where `V`'s instructions are.
+#![allow(unsafe_op_in_unsafe_fn)]
+
+use crate::cpu::simd::Simd;
+use crate::quant::Type;
+
+pub(super) trait Weight {
+    const TYPE: Type;
+    /// Whether a scale covers 16 elements (else 32).
+    const FINE: bool = false;
+    /// Whether there are mins, in lanes 8..16 of the head, and whether they are taken away.
+    const MINS: bool = false;
+    const MINUS: bool = false;
+    /// Whether levels are signed bytes that need `dot_q8`.
+    const WIDE: bool = false;
+    /// What is taken from each level.
+    const OFFSET: i32 = 0;
+
+    /// Bytes of 256 elements.
+    const STEP_BYTES: usize = 256 / Self::TYPE.block_len() * Self::TYPE.block_bytes();
+
+    /// The scales of the step at `p`: 16 of 16 elements each, or 8 of 32 each and then the mins.
+    unsafe fn head<V: Simd>(p: *const u8) -> V::F;
+    /// Levels 64c..64c + 64 of the step at `p`.
+    unsafe fn levels<V: Simd>(p: *const u8, c: usize) -> V::B;
+}
+
+pub(super) struct Q4_0;
+pub(super) struct Q4_1;
+pub(super) struct Q5_0;
+pub(super) struct Q5_1;
+pub(super) struct Q8_0;
+pub(super) struct Q4K;
+pub(super) struct Q5K;
+pub(super) struct Q6K;
+
+impl Weight for Q4_0 {
+    const TYPE: Type = Type::Q4_0;
+    const OFFSET: i32 = 8;
+
+    #[inline(always)]
+    unsafe fn head<V: Simd>(p: *const u8) -> V::F {
+        V::strided_halves(p, 18, false)
+    }
+    #[inline(always)]
+    unsafe fn levels<V: Simd>(p: *const u8, c: usize) -> V::B {
+        let p = p.add(36 * c);
+        V::nibbles(p.add(2), p.add(20))
+    }
+}
+
+impl Weight for Q4_1 {
+    const TYPE: Type = Type::Q4_1;
+    const MINS: bool = true;
+
+    #[inline(always)]
+    unsafe fn head<V: Simd>(p: *const u8) -> V::F {
+        V::strided_halves(p, 20, true)
+    }
+    #[inline(always)]
+    unsafe fn levels<V: Simd>(p: *const u8, c: usize) -> V::B {
+        let p = p.add(40 * c);
+        V::nibbles(p.add(4), p.add(24))
+    }
+}
+
+/// Two 32-bit words as one.
+#[inline(always)]
+unsafe fn two_words(p: *const u8, q: *const u8) -> u64 {
+    u64::from(p.cast::<u32>().read_unaligned()) | u64::from(q.cast::<u32>().read_unaligned()) << 32
+}
+
+impl Weight for Q5_0 {
+    const TYPE: Type = Type::Q5_0;
+    const OFFSET: i32 = 16;
+
+    #[inline(always)]
+    unsafe fn head<V: Simd>(p: *const u8) -> V::F {
+        V::strided_halves(p, 22, false)
+    }
+    #[inline(always)]
+    unsafe fn levels<V: Simd>(p: *const u8, c: usize) -> V::B {
+        let p = p.add(44 * c);
+        V::or(V::nibbles(p.add(6), p.add(28)), V::bits_to_16(two_words(p.add(2), p.add(24))))
+    }
+}
+
+impl Weight for Q5_1 {
+    const TYPE: Type = Type::Q5_1;
+    const MINS: bool = true;
+
+    #[inline(always)]
+    unsafe fn head<V: Simd>(p: *const u8) -> V::F {
+        V::strided_halves(p, 24, true)
+    }
+    #[inline(always)]
+    unsafe fn levels<V: Simd>(p: *const u8, c: usize) -> V::B {
+        let p = p.add(48 * c);
+        V::or(V::nibbles(p.add(8), p.add(32)), V::bits_to_16(two_words(p.add(4), p.add(28))))
+    }
+}
+
+impl Weight for Q8_0 {
+    const TYPE: Type = Type::Q8_0;
+    const WIDE: bool = true;
+
+    #[inline(always)]
+    unsafe fn head<V: Simd>(p: *const u8) -> V::F {
+        V::strided_halves(p, 34, false)
+    }
+    #[inline(always)]
+    unsafe fn levels<V: Simd>(p: *const u8, c: usize) -> V::B {
+        let p = p.add(68 * c);
+        V::bias_q8(V::load_halves(p.add(2), p.add(36)))
+    }
+}
+
+/// Q4_K and Q5_K: 8 scales, then 8 mins.
+#[inline(always)]
+unsafe fn k_head<V: Simd>(p: *const u8) -> V::F {
+    const LOW_SIX: u32 = 0x3f3f3f3f;
+    const LOW_FOUR: u32 = 0x0f0f0f0f;
+    const TOP_TWO: u32 = 0x03030303;
+    let word = p.add(4).cast::<u32>();
+    let (a, b, c) = (word.read_unaligned(), word.add(1).read_unaligned(), word.add(2).read_unaligned());
+    // Four sub-blocks to a word: the first four in a and b, the last in c with their top bits in a and b.
+    let packed = [a & LOW_SIX, c & LOW_FOUR | (a >> 6 & TOP_TWO) << 4, b & LOW_SIX, c >> 4 & LOW_FOUR | (b >> 6 & TOP_TWO) << 4];
+    V::mul(V::load_u8(packed.as_ptr().cast()), V::two_halves(p, p.add(2)))
+}
+
+impl Weight for Q4K {
+    const TYPE: Type = Type::Q4_K;
+    const MINS: bool = true;
+    const MINUS: bool = true;
+
+    #[inline(always)]
+    unsafe fn head<V: Simd>(p: *const u8) -> V::F {
+        k_head::<V>(p)
+    }
+    #[inline(always)]
+    unsafe fn levels<V: Simd>(p: *const u8, c: usize) -> V::B {
+        V::and(V::twice_shifted(p.add(16 + 32 * c), 0, 4), V::splat_byte(15))
+    }
+}
+
+impl Weight for Q5K {
+    const TYPE: Type = Type::Q5_K;
+    const MINS: bool = true;
+    const MINUS: bool = true;
+
+    #[inline(always)]
+    unsafe fn head<V: Simd>(p: *const u8) -> V::F {
+        k_head::<V>(p)
+    }
+    #[inline(always)]
+    unsafe fn levels<V: Simd>(p: *const u8, c: usize) -> V::B {
+        let low = V::and(V::twice_shifted(p.add(48 + 32 * c), 0, 4), V::splat_byte(15));
+        // Bits 2c and 2c + 1 to bit 4.
+        let bit = 2 * c as i32 - 4;
+        V::or(low, V::and(V::twice_shifted(p.add(16), bit, bit + 1), V::splat_byte(16)))
+    }
+}
+
+impl Weight for Q6K {
+    const TYPE: Type = Type::Q6_K;
+    const FINE: bool = true;
+    const OFFSET: i32 = 32;
+
+    #[inline(always)]
+    unsafe fn head<V: Simd>(p: *const u8) -> V::F {
+        V::mul(V::load_i8(p.add(192)), V::two_halves(p.add(208), p.add(208)))
+    }
+    #[inline(always)]
+    unsafe fn levels<V: Simd>(p: *const u8, c: usize) -> V::B {
+        let nibbles = V::load(p.add(64 * (c / 2)));
+        let low = V::and(if c % 2 == 0 { nibbles } else { V::high_nibbles(nibbles) }, V::splat_byte(15));
+        // Bit pair 2 (c % 2), then the next, to bits 4 and 5.
+        let bit = 4 * (c % 2) as i32 - 4;
+        V::or(low, V::and(V::twice_shifted(p.add(128 + 32 * (c / 2)), bit, bit + 2), V::splat_byte(48)))
+    }
+}
+
+/// Weights of 16 or 32 bits, which are multiplied as floats.
+pub(super) trait FloatWeight {
+    const TYPE: Type;
+    /// 16 weights.
+    unsafe fn load<V: Simd>(p: *const u8) -> V::F;
+}
+
+pub(super) struct F32;
+pub(super) struct F16;
+pub(super) struct Bf16;
+
+impl FloatWeight for F32 {
+    const TYPE: Type = Type::F32;
+    #[inline(always)]
+    unsafe fn load<V: Simd>(p: *const u8) -> V::F {
+        V::load_f(p.cast())
+    }
+}
+
+impl FloatWeight for F16 {
+    const TYPE: Type = Type::F16;
+    #[inline(always)]
+    unsafe fn load<V: Simd>(p: *const u8) -> V::F {
+        V::load_half(p)
+    }
+}
+
+impl FloatWeight for Bf16 {
+    const TYPE: Type = Type::BF16;
+    #[inline(always)]
+    unsafe fn load<V: Simd>(p: *const u8) -> V::F {
+        V::load_bf16(p)
+    }
+}

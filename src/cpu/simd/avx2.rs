@@ -1,0 +1,295 @@
+//! AVX2 with FMA and F16C: two registers are one vector.
+
+// SAFETY: of the whole module: see `Simd`; the callers run where `Isa::Avx2` is available.
+#![allow(unsafe_op_in_unsafe_fn)]
+
+use super::Simd;
+use super::avx512::eight_halves;
+use std::arch::x86_64::*;
+
+#[derive(Clone, Copy)]
+pub(crate) struct Avx2;
+
+/// One instruction on both registers.
+macro_rules! both {
+    ($f:ident($($x:ident),*)) => { [$f($($x[0]),*), $f($($x[1]),*)] };
+}
+
+#[inline(always)]
+unsafe fn ymm(p: *const u8) -> __m256i {
+    _mm256_loadu_si256(p.cast())
+}
+
+/// Shift right by `by` bits, left if negative, within pairs of bytes.
+#[inline(always)]
+unsafe fn shifted(x: __m256i, by: i32) -> __m256i {
+    if by >= 0 { _mm256_srl_epi16(x, _mm_cvtsi32_si128(by)) } else { _mm256_sll_epi16(x, _mm_cvtsi32_si128(-by)) }
+}
+
+/// acc[i] + sum of u[4i+j] s[4i+j]; pairs of products must fit in 16 bits.
+#[inline(always)]
+unsafe fn dot(acc: __m256i, u: __m256i, s: __m256i) -> __m256i {
+    _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(u, s), _mm256_set1_epi16(1)))
+}
+
+#[inline(always)]
+unsafe fn nibbles(p: *const u8) -> __m256i {
+    let bytes = _mm_loadu_si128(p.cast());
+    let both = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(bytes), _mm_srli_epi16::<4>(bytes));
+    _mm256_and_si256(both, _mm256_set1_epi8(15))
+}
+
+#[inline(always)]
+unsafe fn bits_to_16(bits: u32) -> __m256i {
+    // Byte i gets byte i / 8 of the bits, then keeps bit i % 8 only.
+    let spread = _mm256_shuffle_epi8(
+        _mm256_set1_epi32(bits as i32),
+        _mm256_set_epi64x(0x0303030303030303, 0x0202020202020202, 0x0101010101010101, 0),
+    );
+    let bit = _mm256_set1_epi64x(0x8040201008040201u64 as i64);
+    _mm256_and_si256(_mm256_cmpeq_epi8(_mm256_and_si256(spread, bit), bit), _mm256_set1_epi8(16))
+}
+
+#[inline(always)]
+unsafe fn halves_of(x: __m256) -> (__m128, __m128) {
+    (_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x))
+}
+
+#[inline(always)]
+unsafe fn lane(x: [__m256; 2], i: usize) -> __m256 {
+    _mm256_permutevar8x32_ps(x[i / 8], _mm256_set1_epi32((i % 8) as i32))
+}
+
+impl Simd for Avx2 {
+    type B = [__m256i; 2];
+    type I = [__m256i; 2];
+    type F = [__m256; 2];
+
+    const Q8_BIAS: i32 = 0;
+
+    #[inline(always)]
+    unsafe fn load(p: *const u8) -> Self::B {
+        [ymm(p), ymm(p.add(32))]
+    }
+    #[inline(always)]
+    unsafe fn load_halves(p: *const u8, q: *const u8) -> Self::B {
+        [ymm(p), ymm(q)]
+    }
+    #[inline(always)]
+    unsafe fn store(p: *mut u8, x: Self::B) {
+        _mm256_storeu_si256(p.cast(), x[0]);
+        _mm256_storeu_si256(p.add(32).cast(), x[1]);
+    }
+    #[inline(always)]
+    unsafe fn splat_byte(x: u8) -> Self::B {
+        [_mm256_set1_epi8(x as i8); 2]
+    }
+    #[inline(always)]
+    unsafe fn splat_dword(p: *const u8) -> Self::B {
+        [_mm256_set1_epi32(p.cast::<i32>().read_unaligned()); 2]
+    }
+    #[inline(always)]
+    unsafe fn and(a: Self::B, b: Self::B) -> Self::B {
+        both!(_mm256_and_si256(a, b))
+    }
+    #[inline(always)]
+    unsafe fn or(a: Self::B, b: Self::B) -> Self::B {
+        both!(_mm256_or_si256(a, b))
+    }
+    #[inline(always)]
+    unsafe fn high_nibbles(x: Self::B) -> Self::B {
+        [_mm256_srli_epi16::<4>(x[0]), _mm256_srli_epi16::<4>(x[1])]
+    }
+    #[inline(always)]
+    unsafe fn twice_shifted(p: *const u8, first: i32, second: i32) -> Self::B {
+        [shifted(ymm(p), first), shifted(ymm(p), second)]
+    }
+    #[inline(always)]
+    unsafe fn nibbles(p: *const u8, q: *const u8) -> Self::B {
+        [nibbles(p), nibbles(q)]
+    }
+    #[inline(always)]
+    unsafe fn bits_to_16(bits: u64) -> Self::B {
+        [bits_to_16(bits as u32), bits_to_16((bits >> 32) as u32)]
+    }
+    #[inline(always)]
+    unsafe fn bias_q8(x: Self::B) -> Self::B {
+        x
+    }
+
+    #[inline(always)]
+    unsafe fn dot(acc: Self::I, u: Self::B, s: Self::B) -> Self::I {
+        both!(dot(acc, u, s))
+    }
+    #[inline(always)]
+    unsafe fn dot_q8(acc: Self::I, q: Self::B, s: Self::B) -> Self::I {
+        // |q| s sign(q): magnitudes up to 128, and 2 * 128 * 127 still fits in 16 bits.
+        let (magnitude, signed) = (both!(_mm256_abs_epi8(q)), both!(_mm256_sign_epi8(s, q)));
+        both!(dot(acc, magnitude, signed))
+    }
+    #[inline(always)]
+    unsafe fn sum_quads(s: Self::B) -> Self::I {
+        Self::dot(Self::zero_i(), Self::splat_byte(1), s)
+    }
+    #[inline(always)]
+    unsafe fn zero_i() -> Self::I {
+        [_mm256_setzero_si256(); 2]
+    }
+    #[inline(always)]
+    unsafe fn load_i(p: *const i32) -> Self::I {
+        Self::load(p.cast())
+    }
+    #[inline(always)]
+    unsafe fn scale_i(x: Self::I, y: i32) -> Self::I {
+        let y = [_mm256_set1_epi32(y); 2];
+        both!(_mm256_mullo_epi32(x, y))
+    }
+    #[inline(always)]
+    unsafe fn to_f(x: Self::I) -> Self::F {
+        both!(_mm256_cvtepi32_ps(x))
+    }
+
+    #[inline(always)]
+    unsafe fn zero() -> Self::F {
+        [_mm256_setzero_ps(); 2]
+    }
+    #[inline(always)]
+    unsafe fn splat(x: f32) -> Self::F {
+        [_mm256_set1_ps(x); 2]
+    }
+    #[inline(always)]
+    unsafe fn load_f(p: *const f32) -> Self::F {
+        [_mm256_loadu_ps(p), _mm256_loadu_ps(p.add(8))]
+    }
+    #[inline(always)]
+    unsafe fn store_f(p: *mut f32, x: Self::F) {
+        _mm256_storeu_ps(p, x[0]);
+        _mm256_storeu_ps(p.add(8), x[1]);
+    }
+    #[inline(always)]
+    unsafe fn add(a: Self::F, b: Self::F) -> Self::F {
+        both!(_mm256_add_ps(a, b))
+    }
+    #[inline(always)]
+    unsafe fn sub(a: Self::F, b: Self::F) -> Self::F {
+        both!(_mm256_sub_ps(a, b))
+    }
+    #[inline(always)]
+    unsafe fn mul(a: Self::F, b: Self::F) -> Self::F {
+        both!(_mm256_mul_ps(a, b))
+    }
+    #[inline(always)]
+    unsafe fn div(a: Self::F, b: Self::F) -> Self::F {
+        both!(_mm256_div_ps(a, b))
+    }
+    #[inline(always)]
+    unsafe fn fma(a: Self::F, b: Self::F, c: Self::F) -> Self::F {
+        both!(_mm256_fmadd_ps(a, b, c))
+    }
+    #[inline(always)]
+    unsafe fn fnma(a: Self::F, b: Self::F, c: Self::F) -> Self::F {
+        both!(_mm256_fnmadd_ps(a, b, c))
+    }
+    #[inline(always)]
+    unsafe fn clamp(x: Self::F, low: f32, high: f32) -> Self::F {
+        let (low, high) = ([_mm256_set1_ps(low); 2], [_mm256_set1_ps(high); 2]);
+        let x = both!(_mm256_max_ps(low, x));
+        both!(_mm256_min_ps(high, x))
+    }
+    #[inline(always)]
+    unsafe fn round(x: Self::F) -> Self::F {
+        const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+        [_mm256_round_ps::<NEAREST>(x[0]), _mm256_round_ps::<NEAREST>(x[1])]
+    }
+    #[inline(always)]
+    unsafe fn exp2_int(x: Self::F) -> Self::F {
+        let (x, bias) = (both!(_mm256_cvtps_epi32(x)), [_mm256_set1_epi32(127); 2]);
+        let x = both!(_mm256_add_epi32(x, bias));
+        [_mm256_castsi256_ps(_mm256_slli_epi32::<23>(x[0])), _mm256_castsi256_ps(_mm256_slli_epi32::<23>(x[1]))]
+    }
+    #[inline(always)]
+    unsafe fn sum(x: Self::F) -> f32 {
+        let (low, high) = halves_of(_mm256_add_ps(x[0], x[1]));
+        let four = _mm_add_ps(low, high);
+        let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+        _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
+    }
+    #[inline(always)]
+    unsafe fn abs_max(x: Self::F) -> f32 {
+        // Without the sign, bits order as the numbers do, and not-a-number comes last.
+        let magnitude = _mm256_set1_epi32(0x7fff_ffff);
+        let a = _mm256_and_si256(_mm256_castps_si256(x[0]), magnitude);
+        let b = _mm256_and_si256(_mm256_castps_si256(x[1]), magnitude);
+        let eight = _mm256_max_epi32(a, b);
+        let four = _mm_max_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256::<1>(eight));
+        let two = _mm_max_epi32(four, _mm_shuffle_epi32::<0b11_10_11_10>(four));
+        let one = _mm_max_epi32(two, _mm_shuffle_epi32::<1>(two));
+        f32::from_bits(_mm_cvtsi128_si32(one) as u32)
+    }
+    #[inline(always)]
+    unsafe fn store_i8(p: *mut u8, x: Self::F) {
+        let x = both!(_mm256_cvtps_epi32(x));
+        // The pack works within 128-bit lanes: [0..4, 8..12], [4..8, 12..16] as words.
+        let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(x[0], x[1]));
+        let bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
+        _mm_storeu_si128(p.cast(), bytes);
+    }
+
+    #[inline(always)]
+    unsafe fn load_half(p: *const u8) -> Self::F {
+        [_mm256_cvtph_ps(_mm_loadu_si128(p.cast())), _mm256_cvtph_ps(_mm_loadu_si128(p.add(16).cast()))]
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(p: *const u8) -> Self::F {
+        let x = [_mm256_cvtepu16_epi32(_mm_loadu_si128(p.cast())), _mm256_cvtepu16_epi32(_mm_loadu_si128(p.add(16).cast()))];
+        [_mm256_castsi256_ps(_mm256_slli_epi32::<16>(x[0])), _mm256_castsi256_ps(_mm256_slli_epi32::<16>(x[1]))]
+    }
+    #[inline(always)]
+    unsafe fn load_u8(p: *const u8) -> Self::F {
+        let x = [_mm256_cvtepu8_epi32(_mm_loadl_epi64(p.cast())), _mm256_cvtepu8_epi32(_mm_loadl_epi64(p.add(8).cast()))];
+        Self::to_f(x)
+    }
+    #[inline(always)]
+    unsafe fn load_i8(p: *const u8) -> Self::F {
+        let x = [_mm256_cvtepi8_epi32(_mm_loadl_epi64(p.cast())), _mm256_cvtepi8_epi32(_mm_loadl_epi64(p.add(8).cast()))];
+        Self::to_f(x)
+    }
+    #[inline(always)]
+    unsafe fn two_halves(p: *const u8, q: *const u8) -> Self::F {
+        let (a, b) = (p.cast::<i16>().read_unaligned(), q.cast::<i16>().read_unaligned());
+        [_mm256_cvtph_ps(_mm_set1_epi16(a)), _mm256_cvtph_ps(_mm_set1_epi16(b))]
+    }
+    #[inline(always)]
+    unsafe fn strided_halves(p: *const u8, stride: usize, both: bool) -> Self::F {
+        let upper = if both { eight_halves(p.add(2), stride) } else { _mm_setzero_si128() };
+        [_mm256_cvtph_ps(eight_halves(p, stride)), _mm256_cvtph_ps(upper)]
+    }
+    #[inline(always)]
+    unsafe fn splat_quads(p: *const f32) -> Self::F {
+        let x = _mm256_broadcast_ps(&*p.cast());
+        [
+            _mm256_permutevar_ps(x, _mm256_set_epi32(1, 1, 1, 1, 0, 0, 0, 0)),
+            _mm256_permutevar_ps(x, _mm256_set_epi32(3, 3, 3, 3, 2, 2, 2, 2)),
+        ]
+    }
+    #[inline(always)]
+    unsafe fn spread2(x: Self::F, c: usize) -> Self::F {
+        [lane(x, 2 * c), lane(x, 2 * c + 1)]
+    }
+    #[inline(always)]
+    unsafe fn spread4(x: Self::F, c: usize) -> Self::F {
+        let (half, first) = (x[c / 2], (c % 2 * 4) as i32);
+        let index = [
+            _mm256_set_epi32(first + 1, first + 1, first + 1, first + 1, first, first, first, first),
+            _mm256_set_epi32(first + 3, first + 3, first + 3, first + 3, first + 2, first + 2, first + 2, first + 2),
+        ];
+        [_mm256_permutevar8x32_ps(half, index[0]), _mm256_permutevar8x32_ps(half, index[1])]
+    }
+    #[inline(always)]
+    unsafe fn upper_twice(x: Self::F) -> Self::F {
+        [
+            _mm256_permutevar8x32_ps(x[1], _mm256_set_epi32(3, 3, 2, 2, 1, 1, 0, 0)),
+            _mm256_permutevar8x32_ps(x[1], _mm256_set_epi32(7, 7, 6, 6, 5, 5, 4, 4)),
+        ]
+    }
+}

@@ -1,0 +1,247 @@
+//! AVX-512 with VNNI: one register is one vector.
+
+// SAFETY: of the whole module: see `Simd`; the callers run where `Isa::Avx512` is available.
+#![allow(unsafe_op_in_unsafe_fn)]
+
+use super::Simd;
+use std::arch::x86_64::*;
+
+#[derive(Clone, Copy)]
+pub(crate) struct Avx512;
+
+/// Lane numbers for a permutation: lane i takes `first + i / each`.
+#[inline(always)]
+unsafe fn lanes(first: usize, each: usize) -> __m512i {
+    let mut index = [0i32; 16];
+    let mut i = 0;
+    while i < 16 {
+        index[i] = (first + i / each) as i32;
+        i += 1;
+    }
+    _mm512_loadu_si512(index.as_ptr().cast())
+}
+
+#[inline(always)]
+unsafe fn half_bits(p: *const u8) -> i16 {
+    p.cast::<i16>().read_unaligned()
+}
+
+/// The bits of 8 halves, `stride` bytes apart.
+#[inline(always)]
+pub(super) unsafe fn eight_halves(p: *const u8, stride: usize) -> __m128i {
+    _mm_set_epi16(
+        half_bits(p.add(7 * stride)),
+        half_bits(p.add(6 * stride)),
+        half_bits(p.add(5 * stride)),
+        half_bits(p.add(4 * stride)),
+        half_bits(p.add(3 * stride)),
+        half_bits(p.add(2 * stride)),
+        half_bits(p.add(stride)),
+        half_bits(p),
+    )
+}
+
+impl Simd for Avx512 {
+    type B = __m512i;
+    type I = __m512i;
+    type F = __m512;
+
+    const Q8_BIAS: i32 = 128;
+
+    #[inline(always)]
+    unsafe fn load(p: *const u8) -> __m512i {
+        _mm512_loadu_si512(p.cast())
+    }
+    #[inline(always)]
+    unsafe fn load_halves(p: *const u8, q: *const u8) -> __m512i {
+        _mm512_inserti64x4::<1>(_mm512_castsi256_si512(_mm256_loadu_si256(p.cast())), _mm256_loadu_si256(q.cast()))
+    }
+    #[inline(always)]
+    unsafe fn store(p: *mut u8, x: __m512i) {
+        _mm512_storeu_si512(p.cast(), x)
+    }
+    #[inline(always)]
+    unsafe fn splat_byte(x: u8) -> __m512i {
+        _mm512_set1_epi8(x as i8)
+    }
+    #[inline(always)]
+    unsafe fn splat_dword(p: *const u8) -> __m512i {
+        _mm512_set1_epi32(p.cast::<i32>().read_unaligned())
+    }
+    #[inline(always)]
+    unsafe fn and(a: __m512i, b: __m512i) -> __m512i {
+        _mm512_and_si512(a, b)
+    }
+    #[inline(always)]
+    unsafe fn or(a: __m512i, b: __m512i) -> __m512i {
+        _mm512_or_si512(a, b)
+    }
+    #[inline(always)]
+    unsafe fn high_nibbles(x: __m512i) -> __m512i {
+        _mm512_srli_epi32::<4>(x)
+    }
+    #[inline(always)]
+    unsafe fn twice_shifted(p: *const u8, first: i32, second: i32) -> __m512i {
+        let both = _mm512_broadcast_i64x4(_mm256_loadu_si256(p.cast()));
+        // A rotation is a shift either way.
+        let by = _mm512_inserti64x4::<1>(_mm512_set1_epi32(first & 31), _mm256_set1_epi32(second & 31));
+        _mm512_rorv_epi32(both, by)
+    }
+    #[inline(always)]
+    unsafe fn nibbles(p: *const u8, q: *const u8) -> __m512i {
+        let first = _mm256_broadcastsi128_si256(_mm_loadu_si128(p.cast()));
+        let second = _mm256_broadcastsi128_si256(_mm_loadu_si128(q.cast()));
+        let bytes = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(first), second);
+        let by = _mm512_set_epi32(4, 4, 4, 4, 0, 0, 0, 0, 4, 4, 4, 4, 0, 0, 0, 0);
+        _mm512_and_si512(_mm512_srlv_epi32(bytes, by), _mm512_set1_epi8(15))
+    }
+    #[inline(always)]
+    unsafe fn bits_to_16(bits: u64) -> __m512i {
+        _mm512_maskz_mov_epi8(bits, _mm512_set1_epi8(16))
+    }
+    #[inline(always)]
+    unsafe fn bias_q8(x: __m512i) -> __m512i {
+        _mm512_xor_si512(x, _mm512_set1_epi8(-128))
+    }
+
+    #[inline(always)]
+    unsafe fn dot(acc: __m512i, u: __m512i, s: __m512i) -> __m512i {
+        _mm512_dpbusd_epi32(acc, u, s)
+    }
+    #[inline(always)]
+    unsafe fn dot_q8(acc: __m512i, q: __m512i, s: __m512i) -> __m512i {
+        _mm512_dpbusd_epi32(acc, q, s)
+    }
+    #[inline(always)]
+    unsafe fn sum_quads(s: __m512i) -> __m512i {
+        _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_set1_epi8(1), s)
+    }
+    #[inline(always)]
+    unsafe fn zero_i() -> __m512i {
+        _mm512_setzero_si512()
+    }
+    #[inline(always)]
+    unsafe fn load_i(p: *const i32) -> __m512i {
+        _mm512_loadu_si512(p.cast())
+    }
+    #[inline(always)]
+    unsafe fn scale_i(x: __m512i, y: i32) -> __m512i {
+        _mm512_mullo_epi32(x, _mm512_set1_epi32(y))
+    }
+    #[inline(always)]
+    unsafe fn to_f(x: __m512i) -> __m512 {
+        _mm512_cvtepi32_ps(x)
+    }
+
+    #[inline(always)]
+    unsafe fn zero() -> __m512 {
+        _mm512_setzero_ps()
+    }
+    #[inline(always)]
+    unsafe fn splat(x: f32) -> __m512 {
+        _mm512_set1_ps(x)
+    }
+    #[inline(always)]
+    unsafe fn load_f(p: *const f32) -> __m512 {
+        _mm512_loadu_ps(p)
+    }
+    #[inline(always)]
+    unsafe fn store_f(p: *mut f32, x: __m512) {
+        _mm512_storeu_ps(p, x)
+    }
+    #[inline(always)]
+    unsafe fn add(a: __m512, b: __m512) -> __m512 {
+        _mm512_add_ps(a, b)
+    }
+    #[inline(always)]
+    unsafe fn sub(a: __m512, b: __m512) -> __m512 {
+        _mm512_sub_ps(a, b)
+    }
+    #[inline(always)]
+    unsafe fn mul(a: __m512, b: __m512) -> __m512 {
+        _mm512_mul_ps(a, b)
+    }
+    #[inline(always)]
+    unsafe fn div(a: __m512, b: __m512) -> __m512 {
+        _mm512_div_ps(a, b)
+    }
+    #[inline(always)]
+    unsafe fn fma(a: __m512, b: __m512, c: __m512) -> __m512 {
+        _mm512_fmadd_ps(a, b, c)
+    }
+    #[inline(always)]
+    unsafe fn fnma(a: __m512, b: __m512, c: __m512) -> __m512 {
+        _mm512_fnmadd_ps(a, b, c)
+    }
+    #[inline(always)]
+    unsafe fn clamp(x: __m512, low: f32, high: f32) -> __m512 {
+        _mm512_min_ps(_mm512_set1_ps(high), _mm512_max_ps(_mm512_set1_ps(low), x))
+    }
+    #[inline(always)]
+    unsafe fn round(x: __m512) -> __m512 {
+        _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(x)
+    }
+    #[inline(always)]
+    unsafe fn exp2_int(x: __m512) -> __m512 {
+        let biased = _mm512_add_epi32(_mm512_cvtps_epi32(x), _mm512_set1_epi32(127));
+        _mm512_castsi512_ps(_mm512_slli_epi32::<23>(biased))
+    }
+    #[inline(always)]
+    unsafe fn sum(x: __m512) -> f32 {
+        _mm512_reduce_add_ps(x)
+    }
+    #[inline(always)]
+    unsafe fn abs_max(x: __m512) -> f32 {
+        // Without the sign, bits order as the numbers do, and not-a-number comes last.
+        f32::from_bits(_mm512_reduce_max_epi32(_mm512_castps_si512(_mm512_abs_ps(x))) as u32)
+    }
+    #[inline(always)]
+    unsafe fn store_i8(p: *mut u8, x: __m512) {
+        _mm_storeu_si128(p.cast(), _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(x)))
+    }
+
+    #[inline(always)]
+    unsafe fn load_half(p: *const u8) -> __m512 {
+        _mm512_cvtph_ps(_mm256_loadu_si256(p.cast()))
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(p: *const u8) -> __m512 {
+        _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(_mm256_loadu_si256(p.cast()))))
+    }
+    #[inline(always)]
+    unsafe fn load_u8(p: *const u8) -> __m512 {
+        _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(p.cast())))
+    }
+    #[inline(always)]
+    unsafe fn load_i8(p: *const u8) -> __m512 {
+        _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(p.cast())))
+    }
+    #[inline(always)]
+    unsafe fn two_halves(p: *const u8, q: *const u8) -> __m512 {
+        let halves =
+            _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(_mm_set1_epi16(half_bits(p))), _mm_set1_epi16(half_bits(q)));
+        _mm512_cvtph_ps(halves)
+    }
+    #[inline(always)]
+    unsafe fn strided_halves(p: *const u8, stride: usize, both: bool) -> __m512 {
+        let lower = eight_halves(p, stride);
+        let upper = if both { eight_halves(p.add(2), stride) } else { _mm_setzero_si128() };
+        _mm512_cvtph_ps(_mm256_inserti128_si256::<1>(_mm256_castsi128_si256(lower), upper))
+    }
+    #[inline(always)]
+    unsafe fn splat_quads(p: *const f32) -> __m512 {
+        _mm512_permutexvar_ps(lanes(0, 4), _mm512_castps128_ps512(_mm_loadu_ps(p)))
+    }
+    #[inline(always)]
+    unsafe fn spread2(x: __m512, c: usize) -> __m512 {
+        _mm512_permutexvar_ps(lanes(2 * c, 8), x)
+    }
+    #[inline(always)]
+    unsafe fn spread4(x: __m512, c: usize) -> __m512 {
+        _mm512_permutexvar_ps(lanes(4 * c, 4), x)
+    }
+    #[inline(always)]
+    unsafe fn upper_twice(x: __m512) -> __m512 {
+        _mm512_permutexvar_ps(lanes(8, 2), x)
+    }
+}

@@ -1,0 +1,106 @@
+//! Vectors that the kernels are written over once: 64 bytes, 16 int32 or 16 float, whatever the registers of the machine.
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx512;
+#[cfg(target_arch = "aarch64")]
+pub(crate) mod neon;
+pub(crate) mod portable;
+
+/// The operations of one instruction set.
+///
+/// # Safety
+/// Each function may be called only where the processor has the instructions, and must be inlined into a function that enables
+/// them (`#[target_feature]`), else every vector goes through memory. Pointers need no alignment and must be readable (or
+/// writable) for the bytes named.
+pub(crate) trait Simd: Copy {
+    /// 64 bytes, signed or not.
+    type B: Copy;
+    /// 16 int32.
+    type I: Copy;
+    /// 16 float.
+    type F: Copy;
+
+    /// What `bias_q8` adds to signed bytes, because `dot_q8` wants them so.
+    const Q8_BIAS: i32;
+
+    /// 64 bytes.
+    unsafe fn load(p: *const u8) -> Self::B;
+    /// 32 bytes each.
+    unsafe fn load_halves(p: *const u8, q: *const u8) -> Self::B;
+    unsafe fn store(p: *mut u8, x: Self::B);
+    unsafe fn splat_byte(x: u8) -> Self::B;
+    /// The same 4 bytes 16 times.
+    unsafe fn splat_dword(p: *const u8) -> Self::B;
+    unsafe fn and(a: Self::B, b: Self::B) -> Self::B;
+    unsafe fn or(a: Self::B, b: Self::B) -> Self::B;
+    /// Each byte's high nibble in its low one; the high one is anything.
+    unsafe fn high_nibbles(x: Self::B) -> Self::B;
+    /// 32 bytes twice, shifted right by `first` and by `second` bits (left if negative); bits shifted in are anything.
+    unsafe fn twice_shifted(p: *const u8, first: i32, second: i32) -> Self::B;
+    /// Of 16 bytes at `p`, then at `q`: the low nibbles, then the high nibbles.
+    unsafe fn nibbles(p: *const u8, q: *const u8) -> Self::B;
+    /// Byte i is 16 if bit i is set, else 0.
+    unsafe fn bits_to_16(bits: u64) -> Self::B;
+    /// Signed bytes plus `Q8_BIAS`.
+    unsafe fn bias_q8(x: Self::B) -> Self::B;
+
+    /// acc[i] + sum of u[4i+j] s[4i+j]; `u` in 0..=63, `s` in -127..=127.
+    unsafe fn dot(acc: Self::I, u: Self::B, s: Self::B) -> Self::I;
+    /// The same for `q` from `bias_q8`.
+    unsafe fn dot_q8(acc: Self::I, q: Self::B, s: Self::B) -> Self::I;
+    /// acc[i] + sum of s[4i+j].
+    unsafe fn sum_quads(s: Self::B) -> Self::I;
+    unsafe fn zero_i() -> Self::I;
+    unsafe fn load_i(p: *const i32) -> Self::I;
+    /// x[i] y
+    unsafe fn scale_i(x: Self::I, y: i32) -> Self::I;
+    unsafe fn to_f(x: Self::I) -> Self::F;
+
+    unsafe fn zero() -> Self::F;
+    unsafe fn splat(x: f32) -> Self::F;
+    unsafe fn load_f(p: *const f32) -> Self::F;
+    unsafe fn store_f(p: *mut f32, x: Self::F);
+    unsafe fn add(a: Self::F, b: Self::F) -> Self::F;
+    unsafe fn sub(a: Self::F, b: Self::F) -> Self::F;
+    unsafe fn mul(a: Self::F, b: Self::F) -> Self::F;
+    unsafe fn div(a: Self::F, b: Self::F) -> Self::F;
+    /// a b + c
+    unsafe fn fma(a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// c - a b
+    unsafe fn fnma(a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// x between `low` and `high`; not-a-number stays.
+    unsafe fn clamp(x: Self::F, low: f32, high: f32) -> Self::F;
+    /// To the nearest integer, ties to even.
+    unsafe fn round(x: Self::F) -> Self::F;
+    /// 2^x for integers in -127..=127, where 2^-127 is taken as 0.
+    unsafe fn exp2_int(x: Self::F) -> Self::F;
+    /// The sum of all 16.
+    unsafe fn sum(x: Self::F) -> f32;
+    /// The greatest magnitude; not-a-number is greater than all.
+    unsafe fn abs_max(x: Self::F) -> f32;
+    /// 16 signed bytes, nearest, ties to even; values in -127..=127.
+    unsafe fn store_i8(p: *mut u8, x: Self::F);
+
+    /// 16 halves.
+    unsafe fn load_half(p: *const u8) -> Self::F;
+    /// 16 bfloat16.
+    unsafe fn load_bf16(p: *const u8) -> Self::F;
+    /// 16 unsigned bytes.
+    unsafe fn load_u8(p: *const u8) -> Self::F;
+    /// 16 signed bytes.
+    unsafe fn load_i8(p: *const u8) -> Self::F;
+    /// The half at `p` in lanes 0..8, the half at `q` in lanes 8..16.
+    unsafe fn two_halves(p: *const u8, q: *const u8) -> Self::F;
+    /// Lane i: the half at p + i stride; lane 8 + i: the one after it (0 unless `both`).
+    unsafe fn strided_halves(p: *const u8, stride: usize, both: bool) -> Self::F;
+    /// 4 floats, each four times.
+    unsafe fn splat_quads(p: *const f32) -> Self::F;
+    /// Lane 2c eight times, then lane 2c + 1 eight times (c < 4).
+    unsafe fn spread2(x: Self::F, c: usize) -> Self::F;
+    /// Lanes 4c..4c + 4, each four times (c < 4).
+    unsafe fn spread4(x: Self::F, c: usize) -> Self::F;
+    /// Lanes 8..16, each twice.
+    unsafe fn upper_twice(x: Self::F) -> Self::F;
+}

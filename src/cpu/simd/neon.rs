@@ -1,0 +1,318 @@
+//! AArch64 NEON: four registers are one vector.
+
+// SAFETY: of the whole module: see `Simd`; the callers run where `Isa::Neon` is available.
+#![allow(unsafe_op_in_unsafe_fn)]
+
+use super::Simd;
+use std::arch::aarch64::*;
+
+#[derive(Clone, Copy)]
+pub(crate) struct Neon;
+
+/// One instruction on all four registers.
+macro_rules! all {
+    ($f:ident($($x:ident),*)) => { [$f($($x[0]),*), $f($($x[1]),*), $f($($x[2]),*), $f($($x[3]),*)] };
+}
+
+/// Shift right by `by` bits within bytes, left if negative.
+#[inline(always)]
+unsafe fn shifted(p: *const u8, by: i32) -> [uint8x16_t; 2] {
+    let by = vdupq_n_s8(-by as i8);
+    [vshlq_u8(vld1q_u8(p), by), vshlq_u8(vld1q_u8(p.add(16)), by)]
+}
+
+#[inline(always)]
+unsafe fn bits_to_16(bits: u16) -> uint8x16_t {
+    const BIT: [u8; 16] = [1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128];
+    let spread = vcombine_u8(vdup_n_u8(bits as u8), vdup_n_u8((bits >> 8) as u8));
+    vandq_u8(vtstq_u8(spread, vld1q_u8(BIT.as_ptr())), vdupq_n_u8(16))
+}
+
+/// acc[i] + sum of a[4i+j] b[4i+j], both signed.
+#[inline(always)]
+unsafe fn dot(acc: int32x4_t, a: uint8x16_t, b: uint8x16_t) -> int32x4_t {
+    // Products of -128..=127 with -127..=127 fit in 16 bits, but not the sum of two: widen pairs to 32 bits.
+    let (a, b) = (vreinterpretq_s8_u8(a), vreinterpretq_s8_u8(b));
+    let low = vpaddlq_s16(vmull_s8(vget_low_s8(a), vget_low_s8(b)));
+    let high = vpaddlq_s16(vmull_high_s8(a, b));
+    vaddq_s32(acc, vpaddq_s32(low, high))
+}
+
+/// 4 halves as floats.
+#[inline(always)]
+unsafe fn four_halves(bits: uint16x4_t) -> float32x4_t {
+    let bits = vmovl_u16(bits);
+    let magnitude = vshlq_n_u32::<13>(vandq_u32(bits, vdupq_n_u32(0x7fff)));
+    let value = vmulq_f32(vreinterpretq_f32_u32(magnitude), vreinterpretq_f32_u32(vdupq_n_u32((127 + 112) << 23)));
+    // Infinity and not-a-number have all exponent bits set.
+    let exponent = vdupq_n_u32(0x7c00);
+    let special = vandq_u32(vceqq_u32(vandq_u32(bits, exponent), exponent), vdupq_n_u32(0x7f80_0000));
+    let sign = vshlq_n_u32::<16>(vandq_u32(bits, vdupq_n_u32(0x8000)));
+    vreinterpretq_f32_u32(vorrq_u32(vorrq_u32(vreinterpretq_u32_f32(value), special), sign))
+}
+
+#[inline(always)]
+unsafe fn eight_halves(bits: uint16x8_t) -> [float32x4_t; 2] {
+    [four_halves(vget_low_u16(bits)), four_halves(vget_high_u16(bits))]
+}
+
+#[inline(always)]
+unsafe fn half_bits(p: *const u8) -> u16 {
+    p.cast::<u16>().read_unaligned()
+}
+
+#[inline(always)]
+unsafe fn strided(p: *const u8, stride: usize) -> [float32x4_t; 2] {
+    let mut bits = [0u16; 8];
+    for i in 0..8 {
+        bits[i] = half_bits(p.add(i * stride));
+    }
+    eight_halves(vld1q_u16(bits.as_ptr()))
+}
+
+#[inline(always)]
+unsafe fn words_to_f(x: int16x8_t) -> [float32x4_t; 2] {
+    [vcvtq_f32_s32(vmovl_s16(vget_low_s16(x))), vcvtq_f32_s32(vmovl_s16(vget_high_s16(x)))]
+}
+
+#[inline(always)]
+unsafe fn lane(x: [float32x4_t; 4], i: usize) -> float32x4_t {
+    let mut lanes = [0f32; 16];
+    Neon::store_f(lanes.as_mut_ptr(), x);
+    vdupq_n_f32(lanes[i])
+}
+
+impl Simd for Neon {
+    type B = [uint8x16_t; 4];
+    type I = [int32x4_t; 4];
+    type F = [float32x4_t; 4];
+
+    const Q8_BIAS: i32 = 0;
+
+    #[inline(always)]
+    unsafe fn load(p: *const u8) -> Self::B {
+        Self::load_halves(p, p.add(32))
+    }
+    #[inline(always)]
+    unsafe fn load_halves(p: *const u8, q: *const u8) -> Self::B {
+        [vld1q_u8(p), vld1q_u8(p.add(16)), vld1q_u8(q), vld1q_u8(q.add(16))]
+    }
+    #[inline(always)]
+    unsafe fn store(p: *mut u8, x: Self::B) {
+        for i in 0..4 {
+            vst1q_u8(p.add(16 * i), x[i]);
+        }
+    }
+    #[inline(always)]
+    unsafe fn splat_byte(x: u8) -> Self::B {
+        [vdupq_n_u8(x); 4]
+    }
+    #[inline(always)]
+    unsafe fn splat_dword(p: *const u8) -> Self::B {
+        [vreinterpretq_u8_u32(vdupq_n_u32(p.cast::<u32>().read_unaligned())); 4]
+    }
+    #[inline(always)]
+    unsafe fn and(a: Self::B, b: Self::B) -> Self::B {
+        all!(vandq_u8(a, b))
+    }
+    #[inline(always)]
+    unsafe fn or(a: Self::B, b: Self::B) -> Self::B {
+        all!(vorrq_u8(a, b))
+    }
+    #[inline(always)]
+    unsafe fn high_nibbles(x: Self::B) -> Self::B {
+        [vshrq_n_u8::<4>(x[0]), vshrq_n_u8::<4>(x[1]), vshrq_n_u8::<4>(x[2]), vshrq_n_u8::<4>(x[3])]
+    }
+    #[inline(always)]
+    unsafe fn twice_shifted(p: *const u8, first: i32, second: i32) -> Self::B {
+        let (a, b) = (shifted(p, first), shifted(p, second));
+        [a[0], a[1], b[0], b[1]]
+    }
+    #[inline(always)]
+    unsafe fn nibbles(p: *const u8, q: *const u8) -> Self::B {
+        let (a, b, low) = (vld1q_u8(p), vld1q_u8(q), vdupq_n_u8(15));
+        [vandq_u8(a, low), vshrq_n_u8::<4>(a), vandq_u8(b, low), vshrq_n_u8::<4>(b)]
+    }
+    #[inline(always)]
+    unsafe fn bits_to_16(bits: u64) -> Self::B {
+        [
+            bits_to_16(bits as u16),
+            bits_to_16((bits >> 16) as u16),
+            bits_to_16((bits >> 32) as u16),
+            bits_to_16((bits >> 48) as u16),
+        ]
+    }
+    #[inline(always)]
+    unsafe fn bias_q8(x: Self::B) -> Self::B {
+        x
+    }
+
+    #[inline(always)]
+    unsafe fn dot(acc: Self::I, u: Self::B, s: Self::B) -> Self::I {
+        all!(dot(acc, u, s))
+    }
+    #[inline(always)]
+    unsafe fn dot_q8(acc: Self::I, q: Self::B, s: Self::B) -> Self::I {
+        all!(dot(acc, q, s))
+    }
+    #[inline(always)]
+    unsafe fn sum_quads(s: Self::B) -> Self::I {
+        Self::dot(Self::zero_i(), Self::splat_byte(1), s)
+    }
+    #[inline(always)]
+    unsafe fn zero_i() -> Self::I {
+        [vdupq_n_s32(0); 4]
+    }
+    #[inline(always)]
+    unsafe fn load_i(p: *const i32) -> Self::I {
+        [vld1q_s32(p), vld1q_s32(p.add(4)), vld1q_s32(p.add(8)), vld1q_s32(p.add(12))]
+    }
+    #[inline(always)]
+    unsafe fn scale_i(x: Self::I, y: i32) -> Self::I {
+        let y = [vdupq_n_s32(y); 4];
+        all!(vmulq_s32(x, y))
+    }
+    #[inline(always)]
+    unsafe fn to_f(x: Self::I) -> Self::F {
+        all!(vcvtq_f32_s32(x))
+    }
+
+    #[inline(always)]
+    unsafe fn zero() -> Self::F {
+        [vdupq_n_f32(0.0); 4]
+    }
+    #[inline(always)]
+    unsafe fn splat(x: f32) -> Self::F {
+        [vdupq_n_f32(x); 4]
+    }
+    #[inline(always)]
+    unsafe fn load_f(p: *const f32) -> Self::F {
+        [vld1q_f32(p), vld1q_f32(p.add(4)), vld1q_f32(p.add(8)), vld1q_f32(p.add(12))]
+    }
+    #[inline(always)]
+    unsafe fn store_f(p: *mut f32, x: Self::F) {
+        for i in 0..4 {
+            vst1q_f32(p.add(4 * i), x[i]);
+        }
+    }
+    #[inline(always)]
+    unsafe fn add(a: Self::F, b: Self::F) -> Self::F {
+        all!(vaddq_f32(a, b))
+    }
+    #[inline(always)]
+    unsafe fn sub(a: Self::F, b: Self::F) -> Self::F {
+        all!(vsubq_f32(a, b))
+    }
+    #[inline(always)]
+    unsafe fn mul(a: Self::F, b: Self::F) -> Self::F {
+        all!(vmulq_f32(a, b))
+    }
+    #[inline(always)]
+    unsafe fn div(a: Self::F, b: Self::F) -> Self::F {
+        all!(vdivq_f32(a, b))
+    }
+    #[inline(always)]
+    unsafe fn fma(a: Self::F, b: Self::F, c: Self::F) -> Self::F {
+        all!(vfmaq_f32(c, a, b))
+    }
+    #[inline(always)]
+    unsafe fn fnma(a: Self::F, b: Self::F, c: Self::F) -> Self::F {
+        all!(vfmsq_f32(c, a, b))
+    }
+    #[inline(always)]
+    unsafe fn clamp(x: Self::F, low: f32, high: f32) -> Self::F {
+        let (low, high) = (Self::splat(low), Self::splat(high));
+        let x = all!(vmaxq_f32(x, low));
+        all!(vminq_f32(x, high))
+    }
+    #[inline(always)]
+    unsafe fn round(x: Self::F) -> Self::F {
+        all!(vrndnq_f32(x))
+    }
+    #[inline(always)]
+    unsafe fn exp2_int(x: Self::F) -> Self::F {
+        let (x, bias) = (all!(vcvtnq_s32_f32(x)), [vdupq_n_s32(127); 4]);
+        let x = all!(vaddq_s32(x, bias));
+        let mut out = Self::zero();
+        for i in 0..4 {
+            out[i] = vreinterpretq_f32_s32(vshlq_n_s32::<23>(x[i]));
+        }
+        out
+    }
+    #[inline(always)]
+    unsafe fn sum(x: Self::F) -> f32 {
+        vaddvq_f32(vaddq_f32(vaddq_f32(x[0], x[1]), vaddq_f32(x[2], x[3])))
+    }
+    #[inline(always)]
+    unsafe fn abs_max(x: Self::F) -> f32 {
+        // Without the sign, bits order as the numbers do, and not-a-number comes last.
+        let x = all!(vabsq_f32(x));
+        let x = all!(vreinterpretq_u32_f32(x));
+        f32::from_bits(vmaxvq_u32(vmaxq_u32(vmaxq_u32(x[0], x[1]), vmaxq_u32(x[2], x[3]))))
+    }
+    #[inline(always)]
+    unsafe fn store_i8(p: *mut u8, x: Self::F) {
+        let x = all!(vcvtnq_s32_f32(x));
+        let low = vcombine_s16(vqmovn_s32(x[0]), vqmovn_s32(x[1]));
+        let high = vcombine_s16(vqmovn_s32(x[2]), vqmovn_s32(x[3]));
+        vst1q_s8(p.cast(), vcombine_s8(vqmovn_s16(low), vqmovn_s16(high)));
+    }
+
+    #[inline(always)]
+    unsafe fn load_half(p: *const u8) -> Self::F {
+        let (a, b) = (eight_halves(vreinterpretq_u16_u8(vld1q_u8(p))), eight_halves(vreinterpretq_u16_u8(vld1q_u8(p.add(16)))));
+        [a[0], a[1], b[0], b[1]]
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(p: *const u8) -> Self::F {
+        let mut out = Self::zero();
+        for i in 0..2 {
+            let bits = vreinterpretq_u16_u8(vld1q_u8(p.add(16 * i)));
+            out[2 * i] = vreinterpretq_f32_u32(vshll_n_u16::<16>(vget_low_u16(bits)));
+            out[2 * i + 1] = vreinterpretq_f32_u32(vshll_n_u16::<16>(vget_high_u16(bits)));
+        }
+        out
+    }
+    #[inline(always)]
+    unsafe fn load_u8(p: *const u8) -> Self::F {
+        let x = vld1q_u8(p);
+        let a = words_to_f(vreinterpretq_s16_u16(vmovl_u8(vget_low_u8(x))));
+        let b = words_to_f(vreinterpretq_s16_u16(vmovl_u8(vget_high_u8(x))));
+        [a[0], a[1], b[0], b[1]]
+    }
+    #[inline(always)]
+    unsafe fn load_i8(p: *const u8) -> Self::F {
+        let x = vld1q_s8(p.cast());
+        let (a, b) = (words_to_f(vmovl_s8(vget_low_s8(x))), words_to_f(vmovl_s8(vget_high_s8(x))));
+        [a[0], a[1], b[0], b[1]]
+    }
+    #[inline(always)]
+    unsafe fn two_halves(p: *const u8, q: *const u8) -> Self::F {
+        let (a, b) = (four_halves(vdup_n_u16(half_bits(p))), four_halves(vdup_n_u16(half_bits(q))));
+        [a, a, b, b]
+    }
+    #[inline(always)]
+    unsafe fn strided_halves(p: *const u8, stride: usize, both: bool) -> Self::F {
+        let low = strided(p, stride);
+        let high = if both { strided(p.add(2), stride) } else { [vdupq_n_f32(0.0); 2] };
+        [low[0], low[1], high[0], high[1]]
+    }
+    #[inline(always)]
+    unsafe fn splat_quads(p: *const f32) -> Self::F {
+        [vld1q_dup_f32(p), vld1q_dup_f32(p.add(1)), vld1q_dup_f32(p.add(2)), vld1q_dup_f32(p.add(3))]
+    }
+    #[inline(always)]
+    unsafe fn spread2(x: Self::F, c: usize) -> Self::F {
+        let (a, b) = (lane(x, 2 * c), lane(x, 2 * c + 1));
+        [a, a, b, b]
+    }
+    #[inline(always)]
+    unsafe fn spread4(x: Self::F, c: usize) -> Self::F {
+        let x = x[c];
+        [vdupq_laneq_f32::<0>(x), vdupq_laneq_f32::<1>(x), vdupq_laneq_f32::<2>(x), vdupq_laneq_f32::<3>(x)]
+    }
+    #[inline(always)]
+    unsafe fn upper_twice(x: Self::F) -> Self::F {
+        [vzip1q_f32(x[2], x[2]), vzip2q_f32(x[2], x[2]), vzip1q_f32(x[3], x[3]), vzip2q_f32(x[3], x[3])]
+    }
+}

@@ -1,0 +1,264 @@
+//! Plain arrays: what the compiler makes of them with the instructions that every processor of the target has.
+
+// SAFETY: of the whole module: see `Simd`; only the pointers matter, and the callers vouch for them.
+#![allow(unsafe_op_in_unsafe_fn)]
+
+use super::Simd;
+
+#[derive(Clone, Copy)]
+pub(crate) struct Portable;
+
+/// An array by index; a loop that the compiler turns into vectors.
+macro_rules! each {
+    ($n:literal, $zero:expr, $i:ident => $value:expr) => {{
+        let mut out = [$zero; $n];
+        for $i in 0..$n {
+            out[$i] = $value;
+        }
+        out
+    }};
+}
+
+/// A half by arithmetic without branches, so that the compiler can make vectors of it.
+#[inline(always)]
+unsafe fn half_at(p: *const u8) -> f32 {
+    let bits = u32::from(p.cast::<u16>().read_unaligned());
+    let magnitude = f32::from_bits((bits & 0x7fff) << 13) * f32::from_bits((127 + 112) << 23);
+    // Infinity and not-a-number have all exponent bits set.
+    let special = if bits & 0x7c00 == 0x7c00 { 0x7f80_0000 } else { 0 };
+    f32::from_bits(magnitude.to_bits() | special | (bits & 0x8000) << 16)
+}
+
+#[inline(always)]
+fn shifted(x: u8, right: i32) -> u8 {
+    if right >= 0 { x >> right } else { x << -right }
+}
+
+impl Simd for Portable {
+    type B = [u8; 64];
+    type I = [i32; 16];
+    type F = [f32; 16];
+
+    const Q8_BIAS: i32 = 0;
+
+    #[inline(always)]
+    unsafe fn load(p: *const u8) -> [u8; 64] {
+        p.cast::<[u8; 64]>().read_unaligned()
+    }
+    #[inline(always)]
+    unsafe fn load_halves(p: *const u8, q: *const u8) -> [u8; 64] {
+        each!(64, 0, i => if i < 32 { *p.add(i) } else { *q.add(i - 32) })
+    }
+    #[inline(always)]
+    unsafe fn store(p: *mut u8, x: [u8; 64]) {
+        p.cast::<[u8; 64]>().write_unaligned(x)
+    }
+    #[inline(always)]
+    unsafe fn splat_byte(x: u8) -> [u8; 64] {
+        [x; 64]
+    }
+    #[inline(always)]
+    unsafe fn splat_dword(p: *const u8) -> [u8; 64] {
+        each!(64, 0, i => *p.add(i % 4))
+    }
+    #[inline(always)]
+    unsafe fn and(a: [u8; 64], b: [u8; 64]) -> [u8; 64] {
+        each!(64, 0, i => a[i] & b[i])
+    }
+    #[inline(always)]
+    unsafe fn or(a: [u8; 64], b: [u8; 64]) -> [u8; 64] {
+        each!(64, 0, i => a[i] | b[i])
+    }
+    #[inline(always)]
+    unsafe fn high_nibbles(x: [u8; 64]) -> [u8; 64] {
+        each!(64, 0, i => x[i] >> 4)
+    }
+    #[inline(always)]
+    unsafe fn twice_shifted(p: *const u8, first: i32, second: i32) -> [u8; 64] {
+        let mut out = [0; 64];
+        for i in 0..32 {
+            out[i] = shifted(*p.add(i), first);
+            out[32 + i] = shifted(*p.add(i), second);
+        }
+        out
+    }
+    #[inline(always)]
+    unsafe fn nibbles(p: *const u8, q: *const u8) -> [u8; 64] {
+        let mut out = [0; 64];
+        for i in 0..16 {
+            out[i] = *p.add(i) & 15;
+            out[16 + i] = *p.add(i) >> 4;
+            out[32 + i] = *q.add(i) & 15;
+            out[48 + i] = *q.add(i) >> 4;
+        }
+        out
+    }
+    #[inline(always)]
+    unsafe fn bits_to_16(bits: u64) -> [u8; 64] {
+        each!(64, 0, i => ((bits >> i & 1) << 4) as u8)
+    }
+    #[inline(always)]
+    unsafe fn bias_q8(x: [u8; 64]) -> [u8; 64] {
+        x
+    }
+
+    #[inline(always)]
+    unsafe fn dot(mut acc: [i32; 16], u: [u8; 64], s: [u8; 64]) -> [i32; 16] {
+        for i in 0..64 {
+            acc[i / 4] += i32::from(u[i]) * i32::from(s[i] as i8);
+        }
+        acc
+    }
+    #[inline(always)]
+    unsafe fn dot_q8(mut acc: [i32; 16], q: [u8; 64], s: [u8; 64]) -> [i32; 16] {
+        for i in 0..64 {
+            acc[i / 4] += i32::from(q[i] as i8) * i32::from(s[i] as i8);
+        }
+        acc
+    }
+    #[inline(always)]
+    unsafe fn sum_quads(s: [u8; 64]) -> [i32; 16] {
+        Self::dot([0; 16], [1; 64], s)
+    }
+    #[inline(always)]
+    unsafe fn zero_i() -> [i32; 16] {
+        [0; 16]
+    }
+    #[inline(always)]
+    unsafe fn load_i(p: *const i32) -> [i32; 16] {
+        p.cast::<[i32; 16]>().read_unaligned()
+    }
+    #[inline(always)]
+    unsafe fn scale_i(x: [i32; 16], y: i32) -> [i32; 16] {
+        each!(16, 0, i => x[i] * y)
+    }
+    #[inline(always)]
+    unsafe fn to_f(x: [i32; 16]) -> [f32; 16] {
+        each!(16, 0.0, i => x[i] as f32)
+    }
+
+    #[inline(always)]
+    unsafe fn zero() -> [f32; 16] {
+        [0.0; 16]
+    }
+    #[inline(always)]
+    unsafe fn splat(x: f32) -> [f32; 16] {
+        [x; 16]
+    }
+    #[inline(always)]
+    unsafe fn load_f(p: *const f32) -> [f32; 16] {
+        p.cast::<[f32; 16]>().read_unaligned()
+    }
+    #[inline(always)]
+    unsafe fn store_f(p: *mut f32, x: [f32; 16]) {
+        p.cast::<[f32; 16]>().write_unaligned(x)
+    }
+    #[inline(always)]
+    unsafe fn add(a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
+        each!(16, 0.0, i => a[i] + b[i])
+    }
+    #[inline(always)]
+    unsafe fn sub(a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
+        each!(16, 0.0, i => a[i] - b[i])
+    }
+    #[inline(always)]
+    unsafe fn mul(a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
+        each!(16, 0.0, i => a[i] * b[i])
+    }
+    #[inline(always)]
+    unsafe fn div(a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
+        each!(16, 0.0, i => a[i] / b[i])
+    }
+    #[inline(always)]
+    unsafe fn fma(a: [f32; 16], b: [f32; 16], c: [f32; 16]) -> [f32; 16] {
+        each!(16, 0.0, i => a[i] * b[i] + c[i])
+    }
+    #[inline(always)]
+    unsafe fn fnma(a: [f32; 16], b: [f32; 16], c: [f32; 16]) -> [f32; 16] {
+        each!(16, 0.0, i => c[i] - a[i] * b[i])
+    }
+    #[inline(always)]
+    unsafe fn clamp(x: [f32; 16], low: f32, high: f32) -> [f32; 16] {
+        each!(16, 0.0, i => x[i].clamp(low, high))
+    }
+    #[inline(always)]
+    unsafe fn round(x: [f32; 16]) -> [f32; 16] {
+        // Adding and taking away 1.5 * 2^23 rounds to nearest even; exact for the magnitudes below 2^22 that are used.
+        each!(16, 0.0, i => x[i] + 12582912.0 - 12582912.0)
+    }
+    #[inline(always)]
+    unsafe fn exp2_int(x: [f32; 16]) -> [f32; 16] {
+        each!(16, 0.0, i => f32::from_bits(((x[i] as i32 + 127) as u32) << 23))
+    }
+    #[inline(always)]
+    unsafe fn sum(x: [f32; 16]) -> f32 {
+        let eight: [f32; 8] = each!(8, 0.0, i => x[i] + x[i + 8]);
+        let four: [f32; 4] = each!(4, 0.0, i => eight[i] + eight[i + 4]);
+        (four[0] + four[2]) + (four[1] + four[3])
+    }
+    #[inline(always)]
+    unsafe fn abs_max(x: [f32; 16]) -> f32 {
+        // Without the sign, bits order as the numbers do, and not-a-number comes last.
+        let mut max = 0;
+        for v in x {
+            max = max.max(v.abs().to_bits());
+        }
+        f32::from_bits(max)
+    }
+    #[inline(always)]
+    unsafe fn store_i8(p: *mut u8, x: [f32; 16]) {
+        let x = Self::round(x);
+        for i in 0..16 {
+            *p.add(i) = x[i] as i8 as u8;
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_half(p: *const u8) -> [f32; 16] {
+        each!(16, 0.0, i => half_at(p.add(2 * i)))
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(p: *const u8) -> [f32; 16] {
+        each!(16, 0.0, i => f32::from_bits(u32::from(p.add(2 * i).cast::<u16>().read_unaligned()) << 16))
+    }
+    #[inline(always)]
+    unsafe fn load_u8(p: *const u8) -> [f32; 16] {
+        each!(16, 0.0, i => f32::from(*p.add(i)))
+    }
+    #[inline(always)]
+    unsafe fn load_i8(p: *const u8) -> [f32; 16] {
+        each!(16, 0.0, i => f32::from(*p.add(i) as i8))
+    }
+    #[inline(always)]
+    unsafe fn two_halves(p: *const u8, q: *const u8) -> [f32; 16] {
+        let (a, b) = (half_at(p), half_at(q));
+        each!(16, 0.0, i => if i < 8 { a } else { b })
+    }
+    #[inline(always)]
+    unsafe fn strided_halves(p: *const u8, stride: usize, both: bool) -> [f32; 16] {
+        let mut out = [0.0; 16];
+        for i in 0..8 {
+            out[i] = half_at(p.add(i * stride));
+            if both {
+                out[8 + i] = half_at(p.add(i * stride + 2));
+            }
+        }
+        out
+    }
+    #[inline(always)]
+    unsafe fn splat_quads(p: *const f32) -> [f32; 16] {
+        each!(16, 0.0, i => *p.add(i / 4))
+    }
+    #[inline(always)]
+    unsafe fn spread2(x: [f32; 16], c: usize) -> [f32; 16] {
+        each!(16, 0.0, i => x[2 * c + i / 8])
+    }
+    #[inline(always)]
+    unsafe fn spread4(x: [f32; 16], c: usize) -> [f32; 16] {
+        each!(16, 0.0, i => x[4 * c + i / 4])
+    }
+    #[inline(always)]
+    unsafe fn upper_twice(x: [f32; 16]) -> [f32; 16] {
+        each!(16, 0.0, i => x[8 + i / 2])
+    }
+}
