@@ -4,7 +4,7 @@
 #![allow(unsafe_op_in_unsafe_fn)]
 
 use super::Product;
-use super::acts::{Layout, ROW_SCALES, ROW_SUMS, STEP};
+use super::acts::{Layout, ROW_SCALES, ROW_STEP, ROW_SUMS, STEP};
 use super::weight::{FloatWeight, Weight};
 use crate::cpu::simd::Simd;
 
@@ -31,65 +31,91 @@ impl Tail {
 /// The single tokens `first..first + T`, all rows, R at a time.
 #[inline(always)]
 pub(super) unsafe fn product<V: Simd, W: Weight, const R: usize, const T: usize>(p: &Product, layout: &Layout, first: usize) {
-    let offset = if W::WIDE { V::Q8_BIAS } else { W::OFFSET };
-    let mut tails = [const { Tail([0; STEP * 4]) }; R];
+    let whole_steps = p.row_bytes / W::STEP_BYTES;
+    let ahead = prefetch_distance::<R>(p);
+    let mut acts = [p.acts; T];
+    for t in 0..T {
+        acts[t] = p.acts.add(layout.single(first + t, 0));
+    }
     let mut r = p.rows.start;
     while r < p.rows.end {
-        // Past the last row the last one is computed again and not stored.
-        let mut rows = [p.w; R];
-        for i in 0..R {
-            rows[i] = p.w.add((r + i).min(p.rows.end - 1) * p.row_bytes);
-        }
+        let mut blocks = first_blocks::<R>(p, r);
         let mut acc = [[V::zero(); T]; R];
-        for step in 0..layout.steps {
-            let at = step * W::STEP_BYTES;
-            let mut blocks = [p.w; R];
-            let mut heads = [V::zero(); R];
+        for s in 0..whole_steps {
             for i in 0..R {
-                blocks[i] = rows[i].add(at);
-                if p.row_bytes - at < W::STEP_BYTES {
-                    blocks[i] = tails[i].whole(blocks[i], p.row_bytes - at, W::STEP_BYTES);
-                }
-                prefetch(rows[i].wrapping_add(at + R * p.row_bytes), W::STEP_BYTES);
-                heads[i] = W::head::<V>(blocks[i]);
+                prefetch::<V>(blocks[i].wrapping_add(ahead), W::STEP_BYTES);
             }
-            let mut acts = [p.acts; T];
-            for t in 0..T {
-                acts[t] = p.acts.add(layout.single(first + t, step));
+            acc = step::<V, W, R, T>(&blocks, &acts, s, acc);
+            for i in 0..R {
+                blocks[i] = blocks[i].wrapping_add(W::STEP_BYTES);
             }
-            for c in 0..4 {
-                let mut a = [V::splat_byte(0); T];
-                let mut scales = [V::zero(); T];
-                let mut start = [V::zero_i(); T];
-                for t in 0..T {
-                    a[t] = V::load(acts[t].add(64 * c));
-                    scales[t] = V::splat_quads(acts[t].add(ROW_SCALES + 16 * c).cast());
-                    if offset != 0 {
-                        start[t] = V::scale_i(V::sum_quads(a[t]), -offset);
-                    }
-                }
-                for i in 0..R {
-                    let levels = W::levels::<V>(blocks[i], c);
-                    let weight_scale = if W::FINE { V::spread4(heads[i], c) } else { V::spread2(heads[i], c) };
-                    for t in 0..T {
-                        let sums = if W::WIDE { V::dot_q8(start[t], levels, a[t]) } else { V::dot(start[t], levels, a[t]) };
-                        acc[i][t] = V::fma(V::mul(V::to_f(sums), scales[t]), weight_scale, acc[i][t]);
-                    }
-                }
+        }
+        if whole_steps < layout.steps {
+            let mut tails = [const { Tail([0; STEP * 4]) }; R];
+            for i in 0..R {
+                blocks[i] = tails[i].whole(blocks[i], p.row_bytes % W::STEP_BYTES, W::STEP_BYTES);
             }
-            if W::MINS {
-                for t in 0..T {
-                    let sums = V::load_f(acts[t].add(ROW_SUMS).cast());
-                    for i in 0..R {
-                        let mins = V::upper_twice(heads[i]);
-                        acc[i][t] = if W::MINUS { V::fnma(mins, sums, acc[i][t]) } else { V::fma(mins, sums, acc[i][t]) };
-                    }
-                }
-            }
+            acc = step::<V, W, R, T>(&blocks, &acts, whole_steps, acc);
         }
         write::<V, R, T>(p, layout, first, r, &acc);
         r += R;
     }
+}
+
+/// Where R rows start. Past the last row the last one is computed again and not stored.
+#[inline(always)]
+unsafe fn first_blocks<const R: usize>(p: &Product, row: usize) -> [*const u8; R] {
+    let mut blocks = [p.w; R];
+    for i in 0..R {
+        blocks[i] = p.w.add((row + i).min(p.rows.end - 1) * p.row_bytes);
+    }
+    blocks
+}
+
+/// Adds step `s` of R rows and T tokens.
+#[inline(always)]
+unsafe fn step<V: Simd, W: Weight, const R: usize, const T: usize>(
+    blocks: &[*const u8; R],
+    acts: &[*const u8; T],
+    s: usize,
+    mut acc: [[V::F; T]; R],
+) -> [[V::F; T]; R] {
+    let offset = if W::WIDE { V::Q8_BIAS } else { W::OFFSET };
+    let at = s * ROW_STEP;
+    let mut heads = [V::zero(); R];
+    for i in 0..R {
+        heads[i] = W::head::<V>(blocks[i]);
+    }
+    for c in 0..4 {
+        let mut a = [V::splat_byte(0); T];
+        let mut scales = [V::zero(); T];
+        let mut start = [V::zero_i(); T];
+        for t in 0..T {
+            a[t] = V::load(acts[t].add(at + 64 * c));
+            scales[t] = V::splat_quads(acts[t].add(at + ROW_SCALES + 16 * c).cast());
+            if offset != 0 {
+                start[t] = V::scale_i(V::sum_quads(a[t]), -offset);
+            }
+        }
+        for i in 0..R {
+            let levels = W::levels::<V>(blocks[i], c);
+            let weight_scale = if W::FINE { V::spread4(heads[i], c) } else { V::spread2(heads[i], c) };
+            for t in 0..T {
+                let sums = if W::WIDE { V::dot_q8(start[t], levels, a[t]) } else { V::dot(start[t], levels, a[t]) };
+                acc[i][t] = V::fma(V::mul(V::to_f(sums), scales[t]), weight_scale, acc[i][t]);
+            }
+        }
+    }
+    if W::MINS {
+        for t in 0..T {
+            let sums = V::load_f(acts[t].add(at + ROW_SUMS).cast());
+            for i in 0..R {
+                let mins = V::upper_twice(heads[i]);
+                acc[i][t] = if W::MINUS { V::fnma(mins, sums, acc[i][t]) } else { V::fma(mins, sums, acc[i][t]) };
+            }
+        }
+    }
+    acc
 }
 
 /// The same for weights of 16 or 32 bits.
@@ -99,32 +125,50 @@ pub(super) unsafe fn float_product<V: Simd, W: FloatWeight, const R: usize, cons
     layout: &Layout,
     first: usize,
 ) {
+    // 64 columns at a time with a sum for each 16, for the latency of the addition.
     let bytes = 16 * W::TYPE.block_bytes();
+    let whole_steps = p.n_cols / 64;
+    let ahead = prefetch_distance::<R>(p);
+    let mut acts = [p.acts.cast::<f32>(); T];
+    for t in 0..T {
+        acts[t] = p.acts.add(layout.single(first + t, 0)).cast();
+    }
     let mut r = p.rows.start;
     while r < p.rows.end {
-        let mut rows = [p.w; R];
-        for i in 0..R {
-            rows[i] = p.w.add((r + i).min(p.rows.end - 1) * p.row_bytes);
-        }
-        // Two sums per product, for the latency of the addition.
+        let mut blocks = first_blocks::<R>(p, r);
         let mut acc = [[[V::zero(); T]; R]; 2];
-        let mut tail = Tail::new();
-        for k in 0..p.n_cols.div_ceil(16) {
-            let at = k * bytes;
-            let mut a = [V::zero(); T];
-            for t in 0..T {
-                a[t] = V::load_f(p.acts.add(layout.single(first + t, 0)).cast::<f32>().add(16 * k));
+        for s in 0..whole_steps {
+            for i in 0..R {
+                prefetch::<V>(blocks[i].wrapping_add(ahead), 4 * bytes);
+            }
+            for k in 0..4 {
+                let mut a = [V::zero(); T];
+                for t in 0..T {
+                    a[t] = V::load_f(acts[t].add(64 * s + 16 * k));
+                }
+                for i in 0..R {
+                    let w = W::load::<V>(blocks[i].add(k * bytes));
+                    for t in 0..T {
+                        acc[k % 2][i][t] = V::fma(w, a[t], acc[k % 2][i][t]);
+                    }
+                }
             }
             for i in 0..R {
-                let mut w = rows[i].add(at);
-                if p.row_bytes - at < bytes {
-                    w = tail.whole(w, p.row_bytes - at, bytes);
-                }
-                let w = W::load::<V>(w);
-                for t in 0..T {
-                    acc[k % 2][i][t] = V::fma(w, a[t], acc[k % 2][i][t]);
-                }
+                blocks[i] = blocks[i].wrapping_add(4 * bytes);
             }
+        }
+        let mut k = whole_steps * 64;
+        while k < p.n_cols {
+            let left = (p.n_cols - k) * W::TYPE.block_bytes();
+            for i in 0..R {
+                let mut tail = Tail([0; STEP * 4]);
+                let w = W::load::<V>(tail.whole(blocks[i], left, bytes));
+                for t in 0..T {
+                    acc[0][i][t] = V::fma(w, V::load_f(acts[t].add(k)), acc[0][i][t]);
+                }
+                blocks[i] = blocks[i].wrapping_add(bytes);
+            }
+            k += 16;
         }
         for i in 0..R {
             for t in 0..T {
@@ -153,18 +197,18 @@ unsafe fn write<V: Simd, const R: usize, const T: usize>(
     }
 }
 
-/// Asks for the bytes that the next rows will need; any address may be given.
+/// How many bytes ahead of their use weights are asked for: past the rows in work, and enough for the latency of the memory.
 #[inline(always)]
-unsafe fn prefetch(p: *const u8, bytes: usize) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        let mut at = 0;
-        while at < bytes {
-            _mm_prefetch::<_MM_HINT_T0>(p.wrapping_add(at).cast());
-            at += 64;
-        }
+fn prefetch_distance<const R: usize>(p: &Product) -> usize {
+    R * p.row_bytes + 8192
+}
+
+/// Asks for `bytes` bytes at an address, which may be any.
+#[inline(always)]
+unsafe fn prefetch<V: Simd>(p: *const u8, bytes: usize) {
+    let mut at = 0;
+    while at < bytes {
+        V::prefetch(p.wrapping_add(at));
+        at += 64;
     }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (p, bytes);
 }

@@ -119,19 +119,6 @@ impl Weight for Q8_0 {
     }
 }
 
-/// Q4_K and Q5_K: 8 scales, then 8 mins.
-#[inline(always)]
-unsafe fn k_head<V: Simd>(p: *const u8) -> V::F {
-    const LOW_SIX: u32 = 0x3f3f3f3f;
-    const LOW_FOUR: u32 = 0x0f0f0f0f;
-    const TOP_TWO: u32 = 0x03030303;
-    let word = p.add(4).cast::<u32>();
-    let (a, b, c) = (word.read_unaligned(), word.add(1).read_unaligned(), word.add(2).read_unaligned());
-    // Four sub-blocks to a word: the first four in a and b, the last in c with their top bits in a and b.
-    let packed = [a & LOW_SIX, c & LOW_FOUR | (a >> 6 & TOP_TWO) << 4, b & LOW_SIX, c >> 4 & LOW_FOUR | (b >> 6 & TOP_TWO) << 4];
-    V::mul(V::load_u8(packed.as_ptr().cast()), V::two_halves(p, p.add(2)))
-}
-
 impl Weight for Q4K {
     const TYPE: Type = Type::Q4_K;
     const MINS: bool = true;
@@ -139,7 +126,7 @@ impl Weight for Q4K {
 
     #[inline(always)]
     unsafe fn head<V: Simd>(p: *const u8) -> V::F {
-        k_head::<V>(p)
+        V::k_head(p)
     }
     #[inline(always)]
     unsafe fn levels<V: Simd>(p: *const u8, c: usize) -> V::B {
@@ -154,7 +141,7 @@ impl Weight for Q5K {
 
     #[inline(always)]
     unsafe fn head<V: Simd>(p: *const u8) -> V::F {
-        k_head::<V>(p)
+        V::k_head(p)
     }
     #[inline(always)]
     unsafe fn levels<V: Simd>(p: *const u8, c: usize) -> V::B {

@@ -68,6 +68,10 @@ impl Simd for Avx2 {
     const Q8_BIAS: i32 = 0;
 
     #[inline(always)]
+    unsafe fn prefetch(p: *const u8) {
+        _mm_prefetch::<_MM_HINT_T1>(p.cast());
+    }
+    #[inline(always)]
     unsafe fn load(p: *const u8) -> Self::B {
         [ymm(p), ymm(p.add(32))]
     }

@@ -49,6 +49,10 @@ impl Simd for Avx512 {
     const Q8_BIAS: i32 = 128;
 
     #[inline(always)]
+    unsafe fn prefetch(p: *const u8) {
+        _mm_prefetch::<_MM_HINT_T1>(p.cast());
+    }
+    #[inline(always)]
     unsafe fn load(p: *const u8) -> __m512i {
         _mm512_loadu_si512(p.cast())
     }
@@ -227,6 +231,17 @@ impl Simd for Avx512 {
         let lower = eight_halves(p, stride);
         let upper = if both { eight_halves(p.add(2), stride) } else { _mm_setzero_si128() };
         _mm512_cvtph_ps(_mm256_inserti128_si256::<1>(_mm256_castsi128_si256(lower), upper))
+    }
+    #[inline(always)]
+    unsafe fn k_head(p: *const u8) -> __m512 {
+        // Words: d and dmin, then a, b, c as in the plain version.
+        let x = _mm_loadu_si128(p.cast());
+        let low = _mm_srlv_epi32(_mm_shuffle_epi32::<0b11_10_11_01>(x), _mm_set_epi32(4, 0, 0, 0));
+        let low = _mm_and_si128(low, _mm_set_epi32(0x0f0f0f0f, 0x3f3f3f3f, 0x0f0f0f0f, 0x3f3f3f3f));
+        let top = _mm_srli_epi32::<2>(_mm_shuffle_epi32::<0b10_00_01_00>(x));
+        let top = _mm_and_si128(top, _mm_set_epi32(0x30303030, 0, 0x30303030, 0));
+        let levels = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_or_si128(low, top)));
+        _mm512_mul_ps(levels, _mm512_permutexvar_ps(lanes(0, 8), _mm512_castps128_ps512(_mm_cvtph_ps(x))))
     }
     #[inline(always)]
     unsafe fn splat_quads(p: *const f32) -> __m512 {

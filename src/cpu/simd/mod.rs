@@ -25,6 +25,8 @@ pub(crate) trait Simd: Copy {
     /// What `bias_q8` adds to signed bytes, because `dot_q8` wants them so.
     const Q8_BIAS: i32;
 
+    /// Brings the cache line at any address into the second-level cache: its queue of reads is longer than the first level's.
+    unsafe fn prefetch(_: *const u8) {}
     /// 64 bytes.
     unsafe fn load(p: *const u8) -> Self::B;
     /// 32 bytes each.
@@ -95,6 +97,22 @@ pub(crate) trait Simd: Copy {
     unsafe fn two_halves(p: *const u8, q: *const u8) -> Self::F;
     /// Lane i: the half at p + i stride; lane 8 + i: the one after it (0 unless `both`).
     unsafe fn strided_halves(p: *const u8, stride: usize, both: bool) -> Self::F;
+    /// Of a block of Q4_K or Q5_K at `p`: 8 scales, then 8 mins.
+    #[inline(always)]
+    unsafe fn k_head(p: *const u8) -> Self::F {
+        const LOW_SIX: u32 = 0x3f3f3f3f;
+        const LOW_FOUR: u32 = 0x0f0f0f0f;
+        const TOP_TWO: u32 = 0x03030303;
+        // SAFETY: a block is longer than the 16 bytes read; the rest is the caller's promise.
+        unsafe {
+            let word = p.add(4).cast::<u32>();
+            let (a, b, c) = (word.read_unaligned(), word.add(1).read_unaligned(), word.add(2).read_unaligned());
+            // Four sub-blocks to a word: the first four in a and b, the last in c with their top bits in a and b.
+            let packed =
+                [a & LOW_SIX, c & LOW_FOUR | (a >> 6 & TOP_TWO) << 4, b & LOW_SIX, c >> 4 & LOW_FOUR | (b >> 6 & TOP_TWO) << 4];
+            Self::mul(Self::load_u8(packed.as_ptr().cast()), Self::two_halves(p, p.add(2)))
+        }
+    }
     /// 4 floats, each four times.
     unsafe fn splat_quads(p: *const f32) -> Self::F;
     /// Lane 2c eight times, then lane 2c + 1 eight times (c < 4).
