@@ -1,0 +1,83 @@
+"""The reference implementation: llama.cpp through the package llama-cpp-python, with an F32 KV cache and no flash attention."""
+
+import ctypes
+
+import llama_cpp as lc
+import numpy as np
+
+F32 = 0
+
+
+@lc.llama_log_callback
+def _quiet(level, text, user_data):
+    if level == 4:
+        print(text.decode(errors="replace"), end="")
+
+
+class Reference:
+    def __init__(self, path, n_ctx=512):
+        lc.llama_log_set(_quiet, ctypes.c_void_p(0))
+        lc.llama_backend_init()
+        mp = lc.llama_model_default_params()
+        mp.n_gpu_layers = 0
+        # The repacked kernels quantise differently from the plain ones.
+        if hasattr(mp, "use_extra_bufts"):
+            mp.use_extra_bufts = False
+        self.model = lc.llama_model_load_from_file(str(path).encode(), mp)
+        assert self.model, f"{path}: the reference cannot load it"
+        cp = lc.llama_context_default_params()
+        cp.n_ctx, cp.n_batch, cp.n_ubatch, cp.n_threads, cp.n_threads_batch = n_ctx, 512, 512, 2, 2
+        cp.type_k = cp.type_v = F32
+        cp.flash_attn_type = 0
+        self.ctx = lc.llama_init_from_model(self.model, cp)
+        assert self.ctx, f"{path}: no context"
+        self.vocab = lc.llama_model_get_vocab(self.model)
+        self.n_vocab = lc.llama_vocab_n_tokens(self.vocab)
+
+    def close(self):
+        lc.llama_free(self.ctx)
+        lc.llama_model_free(self.model)
+
+    def clear(self):
+        lc.llama_memory_clear(lc.llama_get_memory(self.ctx), True)
+
+    def decode(self, tokens, first=0):
+        """Logits [len(tokens), n_vocab] of tokens at positions first..."""
+        n = len(tokens)
+        batch = lc.llama_batch_init(n, 0, 1)
+        batch.n_tokens = n
+        for i, t in enumerate(tokens):
+            batch.token[i], batch.pos[i], batch.n_seq_id[i] = int(t), first + i, 1
+            batch.seq_id[i][0], batch.logits[i] = 0, 1
+        assert lc.llama_decode(self.ctx, batch) == 0
+        out = np.ctypeslib.as_array(lc.llama_get_logits(self.ctx), (n, self.n_vocab)).copy()
+        lc.llama_batch_free(batch)
+        return out
+
+    def tokenize(self, text, add_special):
+        raw = text.encode()
+        ids = (lc.llama_token * (len(raw) + 8))()
+        n = lc.llama_tokenize(self.vocab, raw, len(raw), ids, len(ids), add_special, False)
+        assert n >= 0
+        return list(ids[:n])
+
+    def piece(self, token):
+        buf = ctypes.create_string_buffer(256)
+        n = lc.llama_token_to_piece(self.vocab, token, buf, 256, 0, False)
+        return buf.raw[:n]
+
+    def greedy(self, tokens, n, stop_at_end=True):
+        """Greedy continuation one token at a time, at most n tokens, not beyond an end-of-generation token."""
+        self.clear()
+        logits = self.decode(tokens)[-1]
+        at, out, gaps = len(tokens), [], []
+        while len(out) < n:
+            t = int(np.argmax(logits))
+            if stop_at_end and lc.llama_vocab_is_eog(self.vocab, t):
+                break
+            top = np.sort(logits)[-2:]
+            out.append(t)
+            gaps.append(float(top[1] - top[0]))
+            logits = self.decode([t], at)[0]
+            at += 1
+        return out, gaps
