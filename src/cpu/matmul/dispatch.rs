@@ -30,14 +30,14 @@ macro_rules! by_tokens {
 
 /// One instruction set: rows at once with 1, 2 and 4 tokens; rows and groups at once for many tokens.
 macro_rules! instruction_set {
-    ($name:ident, $simd:ty, [$($feature:meta)?], rows $one:literal $two:literal $four:literal, tile $r:literal x $t:literal) => {
+    ($name:ident, $simd:ty, [$($feature:meta)?], rows $one:literal $two:literal $four:literal, tile $r:literal x $t:literal or $r1:literal x 1) => {
         mod $name {
             use super::*;
 
             $(#[$feature])?
             unsafe fn quantised<W: Weight>(p: &Product, layout: &Layout) {
                 if layout.groups > 0 {
-                    tile::product::<$simd, W, $r, $t>(p, layout);
+                    tile::product::<$simd, W, $r, $t, $r1>(p, layout);
                 }
                 by_tokens!(
                     layout,
@@ -51,7 +51,7 @@ macro_rules! instruction_set {
             $(#[$feature])?
             unsafe fn float<W: FloatWeight>(p: &Product, layout: &Layout) {
                 if layout.groups > 0 {
-                    tile::float_product::<$simd, W, $r, $t>(p, layout);
+                    tile::float_product::<$simd, W, $r, $t, $r1>(p, layout);
                 }
                 by_tokens!(
                     layout,
@@ -92,19 +92,19 @@ macro_rules! instruction_set {
     };
 }
 
-instruction_set!(portable, Portable, [], rows 1 1 1, tile 2 x 1);
+instruction_set!(portable, Portable, [], rows 1 1 1, tile 2 x 1 or 2 x 1);
 #[cfg(target_arch = "x86_64")]
-instruction_set!(avx2, Avx2, [target_feature(enable = "avx2,fma,f16c")], rows 2 2 1, tile 2 x 1);
+instruction_set!(avx2, Avx2, [target_feature(enable = "avx2,fma,f16c")], rows 2 2 1, tile 2 x 1 or 2 x 1);
 #[cfg(target_arch = "x86_64")]
 instruction_set!(
     avx512,
     Avx512,
     [target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")],
-    rows 4 4 2,
-    tile 4 x 2
+    rows 4 4 4,
+    tile 4 x 2 or 8 x 1
 );
 #[cfg(target_arch = "aarch64")]
-instruction_set!(neon, Neon, [target_feature(enable = "neon")], rows 2 1 1, tile 2 x 1);
+instruction_set!(neon, Neon, [target_feature(enable = "neon")], rows 2 1 1, tile 2 x 1 or 2 x 1);
 
 macro_rules! choose {
     ($isa:expr, $call:ident $args:tt) => {

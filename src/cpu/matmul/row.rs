@@ -205,7 +205,7 @@ fn prefetch_distance<const R: usize>(p: &Product) -> usize {
 
 /// Asks for `bytes` bytes at an address, which may be any.
 #[inline(always)]
-unsafe fn prefetch<V: Simd>(p: *const u8, bytes: usize) {
+pub(super) unsafe fn prefetch<V: Simd>(p: *const u8, bytes: usize) {
     let mut at = 0;
     while at < bytes {
         V::prefetch(p.wrapping_add(at));

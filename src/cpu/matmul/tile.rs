@@ -5,7 +5,7 @@
 
 use super::Product;
 use super::acts::{GROUP_INT_SUMS, GROUP_SCALES, GROUP_SUMS, LANES, Layout, STEP};
-use super::row::Tail;
+use super::row::{Tail, prefetch};
 use super::weight::{FloatWeight, Weight};
 use crate::cpu::simd::Simd;
 
@@ -26,9 +26,9 @@ struct Unpacked {
     heads: [[f32; 16]; TILE],
 }
 
-/// All groups of tokens, R rows and T groups at a time; R divides TILE.
+/// All groups of tokens, R rows and T groups at a time, R1 rows where one group is left; R and R1 divide TILE.
 #[inline(always)]
-pub(super) unsafe fn product<V: Simd, W: Weight, const R: usize, const T: usize>(p: &Product, layout: &Layout) {
+pub(super) unsafe fn product<V: Simd, W: Weight, const R: usize, const T: usize, const R1: usize>(p: &Product, layout: &Layout) {
     let mut unpacked = Unpacked { levels: [[0; STEP]; TILE], heads: [[0.0; 16]; TILE] };
     let mut sums = Sums([0.0; PANEL * TILE * LANES]);
     let mut tail = Tail::new();
@@ -43,6 +43,7 @@ pub(super) unsafe fn product<V: Simd, W: Weight, const R: usize, const T: usize>
                 let at = step * W::STEP_BYTES;
                 for i in 0..rows {
                     let block = p.w.add((row + i) * p.row_bytes + at);
+                    prefetch::<V>(block.wrapping_add(TILE * p.row_bytes), W::STEP_BYTES);
                     let block = tail.whole(block, p.row_bytes - at, W::STEP_BYTES);
                     for c in 0..4 {
                         V::store(unpacked.levels[i].as_mut_ptr().add(64 * c), W::levels::<V>(block, c));
@@ -66,8 +67,8 @@ pub(super) unsafe fn product<V: Simd, W: Weight, const R: usize, const T: usize>
                 while T > 1 && g < groups {
                     let mut i = 0;
                     while i < rows {
-                        block::<V, W, R, 1>(&unpacked, i, [acts(g)], sums.0.as_mut_ptr().add((g * TILE + i) * LANES));
-                        i += R;
+                        block::<V, W, R1, 1>(&unpacked, i, [acts(g)], sums.0.as_mut_ptr().add((g * TILE + i) * LANES));
+                        i += R1;
                     }
                     g += 1;
                 }
@@ -167,7 +168,10 @@ struct Floats([[f32; STEP]; TILE]);
 
 /// All groups of tokens for weights of 16 or 32 bits.
 #[inline(always)]
-pub(super) unsafe fn float_product<V: Simd, W: FloatWeight, const R: usize, const T: usize>(p: &Product, layout: &Layout) {
+pub(super) unsafe fn float_product<V: Simd, W: FloatWeight, const R: usize, const T: usize, const R1: usize>(
+    p: &Product,
+    layout: &Layout,
+) {
     let mut unpacked = Floats([[0.0; STEP]; TILE]);
     let mut sums = Sums([0.0; PANEL * TILE * LANES]);
     let mut tail = Tail::new();
@@ -183,6 +187,7 @@ pub(super) unsafe fn float_product<V: Simd, W: FloatWeight, const R: usize, cons
                 let at = step * step_bytes;
                 for i in 0..rows {
                     let weights = p.w.add((row + i) * p.row_bytes + at);
+                    prefetch::<V>(weights.wrapping_add(TILE * p.row_bytes), step_bytes);
                     let weights = tail.whole(weights, p.row_bytes - at, step_bytes);
                     for k in 0..STEP / 16 {
                         V::store_f(unpacked.0[i].as_mut_ptr().add(16 * k), W::load::<V>(weights.add(step_bytes / 16 * k)));
@@ -206,8 +211,8 @@ pub(super) unsafe fn float_product<V: Simd, W: FloatWeight, const R: usize, cons
                 while T > 1 && g < groups {
                     let mut i = 0;
                     while i < rows {
-                        float_block::<V, R, 1>(&unpacked, i, [acts(g)], to.add((g * TILE + i) * LANES));
-                        i += R;
+                        float_block::<V, R1, 1>(&unpacked, i, [acts(g)], to.add((g * TILE + i) * LANES));
+                        i += R1;
                     }
                     g += 1;
                 }
