@@ -6,10 +6,13 @@
 
 pub mod arch;
 pub mod cpu;
+pub mod device;
 pub mod error;
 pub mod gguf;
 pub mod graph;
+pub mod plan;
 pub mod quant;
+pub mod session;
 pub mod vocab;
 
 pub use error::{Error, Result, Status};

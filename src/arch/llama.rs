@@ -14,7 +14,7 @@ pub(super) fn decoder(file: &Gguf, h: &Hparams, kind: RopeKind) -> Result<Graph>
     let mut g = Builder::new(file, h.n_layer);
     let heads = Heads { n_head: h.n_head, n_head_kv: h.n_head_kv, head_dim: h.head_dim, scale: h.attention_scale };
     let mut rope = h.rope.clone();
-    rope.factors = g.optional("rope_freqs.weight", &[rope.n_rot / 2])?;
+    rope.factors = g.vector("rope_freqs.weight", rope.n_rot / 2)?;
 
     let mut x = g.embed(h.n_embd, h.n_vocab)?;
     let table = g.rope_table(rope, kind);

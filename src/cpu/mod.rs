@@ -1,5 +1,248 @@
-//! The CPU device: kernels and executor.
+//! The CPU device: its arenas, and the executor that walks the graph of a micro-batch. One op, one file.
 
+mod arena;
+mod attention;
+mod elementwise;
+mod embed;
 pub mod isa;
+mod kv;
 pub mod matmul;
+mod norm;
+mod pool;
+mod product;
+mod rope;
 pub(crate) mod simd;
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+pub(crate) use arena::Arena;
+pub use kv::{Move, move_cells};
+pub use pool::Pool;
+use pool::{Poisoned, Worker};
+
+use crate::error::{Error, Result, Status};
+use crate::graph::{Graph, Layout, Limits, Node, Op, Rows, ValueId, WeightId};
+use crate::plan::KvPlaces;
+use crate::quant::Type;
+use matmul::{ActFormat, Kernels};
+
+/// Bytes of workspace that a node's kernel needs at the largest batch; `None` if that overflows.
+pub fn workspace_bytes(graph: &Graph, node: &Node, limits: Limits, n_threads: usize) -> Option<usize> {
+    match &node.op {
+        Op::MatMul { weight, .. } => product::workspace_bytes(graph, node, *weight, limits),
+        Op::Attention { layer, n_head, .. } => attention::workspace_bytes(&graph.kv[*layer as usize], *n_head, n_threads),
+        _ => Some(0),
+    }
+}
+
+/// Neighbouring cells of the KV cache that hold neighbouring positions of one sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    pub cell: u32,
+    pub pos: i32,
+    pub len: u32,
+}
+
+/// Neighbouring tokens of a micro-batch that belong to one sequence and see the same spans, each up to its own position.
+#[derive(Debug, Clone, Copy)]
+pub struct Run {
+    pub first: u32,
+    pub n: u32,
+    pub first_span: u32,
+    pub n_spans: u32,
+}
+
+/// What one micro-batch computes. Every id, cell and row was checked by the session.
+#[derive(Debug, Clone, Copy)]
+pub struct Micro<'a> {
+    pub tokens: &'a [i32],
+    pub positions: &'a [i32],
+    /// Where each token's keys and values go.
+    pub cells: &'a [u32],
+    pub runs: &'a [Run],
+    pub spans: &'a [Span],
+    /// Tokens whose logits are asked for, and the row of the first among the whole batch's.
+    pub outputs: &'a [u32],
+    pub first_output: usize,
+}
+
+/// A device's arenas and the graph that runs in them.
+pub struct Executor {
+    graph: Arc<Graph>,
+    layout: Layout,
+    kernels: Kernels,
+    /// Per weight: in the weights arena or in the file's map, which the model keeps alive.
+    weights: Vec<*const u8>,
+    compute: Arena,
+    kv: Arena,
+    places: Vec<KvPlaces>,
+    type_k: Type,
+    type_v: Type,
+    /// Radians per position for each rotated pair, and what the table is multiplied by.
+    frequencies: Vec<f64>,
+    magnitude: f64,
+}
+
+// SAFETY: the pointers lead into arenas that the executor owns and into read-only weights; `run` takes it mutably.
+unsafe impl Send for Executor {}
+// SAFETY: as above; shared access only reads results.
+unsafe impl Sync for Executor {}
+
+/// Everything an executor is made of.
+pub struct Parts {
+    pub graph: Arc<Graph>,
+    pub layout: Layout,
+    pub kernels: Kernels,
+    pub weights: Vec<*const u8>,
+    pub places: Vec<KvPlaces>,
+    pub kv_bytes: usize,
+    pub type_k: Type,
+    pub type_v: Type,
+}
+
+impl Executor {
+    /// Allocates the compute and KV arenas.
+    ///
+    /// # Safety
+    /// Each of `parts.weights` must be the whole tensor of the graph's weight of that index, for as long as the executor lives.
+    ///
+    /// # Errors
+    /// `OutOfMemory`, naming the arena.
+    pub unsafe fn new(parts: Parts, lock: bool) -> Result<Executor> {
+        let Parts { graph, layout, kernels, weights, places, kv_bytes, type_k, type_v } = parts;
+        let compute = Arena::new("the compute arena", layout.bytes)?;
+        let kv = Arena::new("the KV cache", kv_bytes)?;
+        if lock {
+            compute.lock("the compute arena")?;
+            kv.lock("the KV cache")?;
+        }
+        let (frequencies, magnitude) = match &graph.rope {
+            None => (Vec::new(), 1.0),
+            Some((rope, _)) => {
+                let factors: Option<Vec<f32>> = rope.factors.map(|w| {
+                    let at = weights[w.0 as usize].cast::<f32>();
+                    // SAFETY: the builder checked that it is F32 with n_rot / 2 elements; it may lie at any address.
+                    (0..rope.n_rot / 2).map(|i| unsafe { at.add(i).read_unaligned() }).collect()
+                });
+                (rope.frequencies(factors.as_deref()), rope.magnitude())
+            }
+        };
+        Ok(Executor { graph, layout, kernels, weights, compute, kv, places, type_k, type_v, frequencies, magnitude })
+    }
+
+    /// Bytes of the KV cache and compute arenas as they are.
+    pub fn arena_bytes(&self) -> (usize, usize) {
+        (self.kv.bytes(), self.compute.bytes())
+    }
+
+    /// The logits `[n_outputs, n_vocab]` of the batch that ran last.
+    pub fn logits(&self) -> *const f32 {
+        self.at(self.graph.logits, 0)
+    }
+
+    /// The hidden states behind them, `[n_outputs, n_embd]`, after the output norm.
+    pub fn embeddings(&self) -> *const f32 {
+        self.at(self.graph.embeddings, 0)
+    }
+
+    /// Row `row` of a value that this device holds.
+    fn at(&self, v: ValueId, row: usize) -> *mut f32 {
+        let offset = self.layout.offset(v).unwrap_or(0) + row * self.graph.value(v).cols * size_of::<f32>();
+        self.compute.base().wrapping_add(offset).cast()
+    }
+
+    fn weight(&self, id: WeightId) -> *const u8 {
+        self.weights[id.0 as usize]
+    }
+
+    /// Computes a micro-batch on all threads of `pool`: fills its cells of the KV cache and its rows of the logits.
+    ///
+    /// # Errors
+    /// `Cancelled` soon after `cancel` is set; `Internal` if a kernel panicked. The rows and cells then hold anything.
+    pub fn run(&mut self, pool: &Pool, micro: &Micro<'_>, cancel: &AtomicBool) -> Result<()> {
+        let stop_before = AtomicUsize::new(usize::MAX);
+        let this = &*self;
+        pool.run(&|worker| {
+            let step = Step { x: this, worker, micro, prepared: Cell::new(None) };
+            for (i, node) in this.graph.nodes.iter().enumerate() {
+                // Told one node ahead, so that all threads stop at the same one.
+                if worker.index == 0 && cancel.load(Ordering::Relaxed) {
+                    stop_before.fetch_min(i + 1, Ordering::Relaxed);
+                }
+                if stop_before.load(Ordering::Relaxed) <= i {
+                    return Ok(());
+                }
+                step.node(node)?;
+            }
+            Ok(())
+        })?;
+        match stop_before.load(Ordering::Relaxed) {
+            usize::MAX => Ok(()),
+            _ => Err(Error::new(Status::Cancelled, "decode was cancelled")),
+        }
+    }
+}
+
+/// One thread's walk through one micro-batch.
+struct Step<'a> {
+    x: &'a Executor,
+    worker: &'a Worker<'a>,
+    micro: &'a Micro<'a>,
+    /// The activations that the workspace holds, ready for products.
+    prepared: Cell<Option<(ValueId, ActFormat)>>,
+}
+
+impl Step<'_> {
+    fn n_rows(&self, v: ValueId) -> usize {
+        match self.x.graph.value(v).rows {
+            Rows::Tokens => self.micro.tokens.len(),
+            Rows::Outputs => self.micro.outputs.len(),
+        }
+    }
+
+    /// Row 0 of this micro-batch.
+    fn at(&self, v: ValueId) -> *mut f32 {
+        let kept = v == self.x.graph.logits || v == self.x.graph.embeddings;
+        self.x.at(v, if kept { self.micro.first_output } else { 0 })
+    }
+
+    fn node(&self, node: &Node) -> std::result::Result<(), Poisoned> {
+        let rows = node.output.map_or(self.micro.tokens.len(), |v| self.n_rows(v));
+        if rows == 0 {
+            return Ok(());
+        }
+        match &node.op {
+            Op::Embed { table } => embed::embed(self, node, *table),
+            Op::SelectOutputs => embed::select_outputs(self, node),
+            Op::RmsNorm { weight, eps, group } => norm::rms_norm(self, node, *weight, *eps, *group),
+            Op::MatMul { weight, bias } => product::matmul(self, node, *weight, *bias),
+            Op::RopeTable { .. } => rope::table(self, node),
+            Op::Rope { n_head, head_dim, kind } => rope::rotate(self, node, *n_head, *head_dim, *kind),
+            Op::StoreKv { layer } => kv::store(self, node, *layer as usize),
+            Op::Attention { layer, n_head, scale } => attention::attention(self, node, *layer as usize, *n_head, *scale),
+            Op::Add => elementwise::add(self, node),
+            Op::SwiGlu => elementwise::swiglu(self, node),
+        }
+    }
+
+    /// `n` floats of a value from element `first` of this micro-batch's rows.
+    ///
+    /// # Safety
+    /// They lie within the value's rows of this micro-batch, and no thread writes them meanwhile.
+    unsafe fn floats(&self, v: ValueId, first: usize, n: usize) -> &[f32] {
+        // SAFETY: the layout gave the value room for its largest number of rows.
+        unsafe { std::slice::from_raw_parts(self.at(v).add(first), n) }
+    }
+
+    /// The same, to write.
+    ///
+    /// # Safety
+    /// As above, and this thread alone uses them.
+    #[allow(clippy::mut_from_ref)]
+    unsafe fn floats_mut(&self, v: ValueId, first: usize, n: usize) -> &mut [f32] {
+        // SAFETY: as above.
+        unsafe { std::slice::from_raw_parts_mut(self.at(v).add(first), n) }
+    }
+}

@@ -42,6 +42,7 @@ fn cgroup_limit() -> Option<(u64, u64)> {
 
 fn cpu_name() -> String {
     let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let name = text.lines().find(|l| l.starts_with("model name")).and_then(|l| l.split_once(':')).map(|(_, n)| n.trim().to_owned());
+    let name =
+        text.lines().find(|l| l.starts_with("model name")).and_then(|l| l.split_once(':')).map(|(_, n)| n.trim().to_owned());
     name.unwrap_or_else(|| format!("CPU ({})", std::env::consts::ARCH))
 }

@@ -3,9 +3,10 @@
 //! A word looks its tensors up by GGUF's names, checks their shapes, and adds nodes. A missing or misshapen tensor is an error
 //! that names it, so a description needs no checks of its own.
 
-use super::{Graph, KvShape, Node, Op, Rope, RopeKind, Rows, Value, ValueId, Weight, WeightId};
+use super::{Graph, KvShape, Node, Op, Rope, RopeKind, Rows, Value, ValueId, WeightId};
 use crate::error::{Error, Result};
 use crate::gguf::{Gguf, TensorInfo};
+use crate::quant::Type;
 
 /// Builds a graph from a file's tensors.
 pub struct Builder<'a> {
@@ -13,7 +14,7 @@ pub struct Builder<'a> {
     n_layer: u32,
     layer: u32,
     values: Vec<Value>,
-    weights: Vec<Weight>,
+    weights: Vec<TensorInfo>,
     nodes: Vec<Node>,
     kv: Vec<KvShape>,
     rope: Option<(Rope, RopeKind)>,
@@ -66,16 +67,28 @@ impl<'a> Builder<'a> {
 
     /// The same tensor may be asked for again (tied output, shared factors): it is one weight.
     fn add_weight(&mut self, info: &TensorInfo) -> WeightId {
-        if let Some(i) = self.weights.iter().position(|w| w.info.name == info.name) {
+        if let Some(i) = self.weights.iter().position(|w| w.name == info.name) {
             return WeightId(i as u32);
         }
-        self.weights.push(Weight { info: info.clone(), layer: self.layer });
+        self.weights.push(info.clone());
         WeightId(self.weights.len() as u32 - 1)
     }
 
     pub fn required(&mut self, name: &str, ne: &[usize]) -> Result<WeightId> {
         self.optional(name, ne)?
             .ok_or_else(|| Error::bad_file(format!("tensor '{name}' is missing, expected shape {ne:?}")).subject(name))
+    }
+
+    /// A tensor of one dimension that is read as it stands: norm weights, biases, factors.
+    pub fn vector(&mut self, name: &str, n: usize) -> Result<Option<WeightId>> {
+        let id = self.optional(name, &[n])?;
+        if let Some(id) = id {
+            let ty = self.weights[id.0 as usize].ty;
+            if ty != Type::F32 {
+                return Err(Error::unsupported(format!("tensor '{name}' is of type {}, expected F32", ty.name())).subject(name));
+            }
+        }
+        Ok(id)
     }
 
     fn node(&mut self, op: Op, inputs: &[ValueId], name: &'static str, rows: Rows, cols: usize) -> ValueId {
@@ -99,7 +112,10 @@ impl<'a> Builder<'a> {
     /// Root-mean-square norm over a row, times `{role}.weight`.
     pub fn rms_norm(&mut self, x: ValueId, role: &'static str, eps: f32) -> Result<ValueId> {
         let (rows, cols) = self.shape(x);
-        let weight = self.required(&self.name(role, "weight"), &[cols])?;
+        let name = self.name(role, "weight");
+        let weight = self
+            .vector(&name, cols)?
+            .ok_or_else(|| Error::bad_file(format!("tensor '{name}' is missing, expected shape [{cols}]")).subject(name))?;
         Ok(self.node(Op::RmsNorm { weight, eps, group: cols }, &[x], role, rows, cols))
     }
 
@@ -107,7 +123,7 @@ impl<'a> Builder<'a> {
     pub fn linear(&mut self, x: ValueId, role: &'static str, n_out: usize) -> Result<ValueId> {
         let (_, n_in) = self.shape(x);
         let weight = self.required(&self.name(role, "weight"), &[n_in, n_out])?;
-        let bias = self.optional(&self.name(role, "bias"), &[n_out])?;
+        let bias = self.vector(&self.name(role, "bias"), n_out)?;
         Ok(self.matmul(x, weight, bias, role, n_out))
     }
 

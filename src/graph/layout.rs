@@ -72,16 +72,16 @@ impl Layout {
             }
             workspace_bytes = workspace_bytes.max(workspace(node).ok_or_else(overflow)?);
         }
-        // Results are read after the run.
-        for v in [graph.logits, graph.embeddings] {
-            if last_use[v.0 as usize].is_some() {
-                last_use[v.0 as usize] = Some(graph.nodes.len());
-            }
-        }
 
         let workspace_bytes = workspace_bytes.checked_next_multiple_of(ALIGN).ok_or_else(overflow)?;
         let mut arena = Arena { free: Vec::new(), end: workspace_bytes };
         let mut offsets: Vec<Option<usize>> = vec![None; graph.values.len()];
+        // Results of earlier micro-batches stay while later ones run, so theirs are places of their own.
+        for v in [graph.logits, graph.embeddings] {
+            if last_use[v.0 as usize].replace(graph.nodes.len()).is_some() {
+                offsets[v.0 as usize] = Some(arena.take(size(v).ok_or_else(overflow)?).ok_or_else(overflow)?);
+            }
+        }
         for (i, node) in graph.nodes.iter().enumerate().filter(|(_, n)| here(n)) {
             // Values from another device arrive before the node runs.
             for v in &node.inputs {
@@ -90,7 +90,7 @@ impl Layout {
                 }
             }
             let mut reused = None;
-            if let Some(out) = node.output {
+            if let Some(out) = node.output.filter(|v| offsets[v.0 as usize].is_none()) {
                 let first = node.inputs.first().filter(|v| {
                     node.op.in_place() && last_use[v.0 as usize] == Some(i) && node.inputs[1..].iter().all(|w| w != *v)
                 });

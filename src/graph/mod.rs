@@ -39,14 +39,6 @@ pub struct Value {
     pub cols: usize,
 }
 
-/// One tensor of the file and who reads it.
-#[derive(Debug, Clone)]
-pub struct Weight {
-    pub info: TensorInfo,
-    /// The layer that holds it; `n_layer` for the output, and for the token embedding the layer that reads it, 0.
-    pub layer: u32,
-}
-
 /// The operations. One op, one kernel file of the same name in each executor.
 #[derive(Debug, Clone)]
 pub enum Op {
@@ -73,6 +65,20 @@ pub enum Op {
 }
 
 impl Op {
+    /// The tensors that it reads.
+    pub fn weights(&self) -> impl Iterator<Item = WeightId> {
+        let (first, second) = match self {
+            Op::Embed { table } => (Some(*table), None),
+            Op::RmsNorm { weight, .. } => (Some(*weight), None),
+            Op::MatMul { weight, bias } => (Some(*weight), *bias),
+            Op::RopeTable { rope } => (rope.factors, None),
+            Op::Rope { .. } | Op::StoreKv { .. } | Op::Attention { .. } | Op::Add | Op::SwiGlu | Op::SelectOutputs => {
+                (None, None)
+            }
+        };
+        first.into_iter().chain(second)
+    }
+
     /// Whether the result may take the place of the first input once nobody else reads that.
     fn in_place(&self) -> bool {
         matches!(self, Op::Rope { .. } | Op::Add | Op::SwiGlu | Op::RmsNorm { .. })
@@ -106,7 +112,8 @@ pub struct Graph {
     pub n_vocab: usize,
     pub n_embd: usize,
     pub values: Vec<Value>,
-    pub weights: Vec<Weight>,
+    /// The tensors read, each once.
+    pub weights: Vec<TensorInfo>,
     pub nodes: Vec<Node>,
     /// One per layer.
     pub kv: Vec<KvShape>,
@@ -122,7 +129,7 @@ impl Graph {
     pub fn value(&self, id: ValueId) -> &Value {
         &self.values[id.0 as usize]
     }
-    pub fn weight(&self, id: WeightId) -> &Weight {
+    pub fn weight(&self, id: WeightId) -> &TensorInfo {
         &self.weights[id.0 as usize]
     }
 }

@@ -1,0 +1,91 @@
+//! A block of memory of exactly the planned size, from the system, present from the start.
+
+use std::ptr::NonNull;
+
+use crate::error::{Error, Result, Status};
+
+/// Private, zeroed memory, aligned to a page.
+pub(crate) struct Arena {
+    base: NonNull<u8>,
+    bytes: usize,
+}
+
+// SAFETY: an arena is plain memory that it owns; who writes where is its user's affair.
+unsafe impl Send for Arena {}
+// SAFETY: as above; shared access only gives the address.
+unsafe impl Sync for Arena {}
+
+impl Arena {
+    /// Every page is there when this returns, so that a lack of memory shows here and not in the middle of a decode.
+    ///
+    /// # Errors
+    /// `OutOfMemory`, naming `what` and the bytes.
+    pub fn new(what: &str, bytes: usize) -> Result<Arena> {
+        if bytes == 0 {
+            return Ok(Arena { base: NonNull::dangling(), bytes });
+        }
+        // SAFETY: a fresh anonymous mapping touches nothing that exists.
+        let base = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                bytes,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+                -1,
+                0,
+            )
+        };
+        if base == libc::MAP_FAILED {
+            return Err(Error::out_of_memory(what, bytes as u64));
+        }
+        let base = NonNull::new(base.cast::<u8>()).ok_or_else(|| Error::out_of_memory(what, bytes as u64))?;
+        let arena = Arena { base, bytes };
+        arena.populate(what)?;
+        Ok(arena)
+    }
+
+    fn populate(&self, what: &str) -> Result<()> {
+        let base = self.base.as_ptr();
+        // SAFETY: advice about our own mapping; large pages are a wish.
+        unsafe { libc::madvise(base.cast(), self.bytes, libc::MADV_HUGEPAGE) };
+        // SAFETY: as above; this one fails instead of killing the process where memory is short.
+        if unsafe { libc::madvise(base.cast(), self.bytes, libc::MADV_POPULATE_WRITE) } == 0 {
+            return Ok(());
+        }
+        if std::io::Error::last_os_error().raw_os_error() == Some(libc::ENOMEM) {
+            return Err(Error::out_of_memory(what, self.bytes as u64));
+        }
+        // Kernels before 5.14 do not know that advice.
+        for offset in (0..self.bytes).step_by(4096) {
+            // SAFETY: within the mapping, which nobody else knows yet.
+            unsafe { base.add(offset).write_volatile(0) };
+        }
+        Ok(())
+    }
+
+    /// Keeps the pages from being swapped out.
+    pub fn lock(&self, what: &str) -> Result<()> {
+        // SAFETY: our own mapping.
+        if self.bytes > 0 && unsafe { libc::mlock(self.base.as_ptr().cast(), self.bytes) } != 0 {
+            let why = std::io::Error::last_os_error();
+            return Err(Error::new(Status::OutOfMemory, format!("{what}: mlock of {} bytes failed: {why}", self.bytes)));
+        }
+        Ok(())
+    }
+
+    pub fn base(&self) -> *mut u8 {
+        self.base.as_ptr()
+    }
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl Drop for Arena {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            // SAFETY: mapped by `new` with this size; nobody uses it after its owner is gone.
+            unsafe { libc::munmap(self.base.as_ptr().cast(), self.bytes) };
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Attention: streams over the KV cache with a running maximum and sum (Milakov and Gimelshein 2018, arXiv:1805.02867), so
+//! its memory does not grow with the context.
+//!
+//! A piece of work is one KV head and a few tokens of one sequence: all query rows that read the same keys. They pass over
+//! the cache together, a block of cells at a time that stays in the first-level cache.
+
+use super::matmul::Kernels;
+use super::pool::Poisoned;
+use super::{Executor, Step};
+use crate::graph::{KvShape, Node};
+use crate::quant::Type;
+
+/// Cells in a block.
+const BLOCK: usize = 64;
+/// Query rows in a piece of work, at least one token's.
+const ROWS: usize = 32;
+
+fn tokens_per_tile(group: usize) -> usize {
+    (ROWS / group).max(1)
+}
+
+/// Floats per thread: a row of scores, and each query row's sum of values, maximum and sum.
+fn scratch_floats(shape: &KvShape, group: usize) -> Option<usize> {
+    let rows = tokens_per_tile(group).checked_mul(group)?;
+    rows.checked_mul(shape.head_dim_v.checked_add(2)?)?.checked_add(BLOCK)?.checked_next_multiple_of(16)
+}
+
+pub(super) fn workspace_bytes(shape: &KvShape, n_head: usize, n_threads: usize) -> Option<usize> {
+    scratch_floats(shape, n_head / shape.n_head_kv)?.checked_mul(size_of::<f32>())?.checked_mul(n_threads)
+}
+
+/// One side of the cache: where a head's part of cell `i` is.
+#[derive(Clone, Copy)]
+struct Side {
+    ty: Type,
+    base: *const u8,
+    row_bytes: usize,
+    head_bytes: usize,
+}
+
+impl Side {
+    fn new(ty: Type, base: *const u8, row_bytes: usize, head: usize, head_dim: usize) -> Side {
+        let base = base.wrapping_add(Executor::head_offset(ty, head, head_dim));
+        Side { ty, base, row_bytes, head_bytes: Executor::head_offset(ty, 1, head_dim) }
+    }
+
+    /// # Safety
+    /// The cell exists and holds what was stored there.
+    unsafe fn cell<T>(&self, cell: usize) -> &[T] {
+        // SAFETY: rows start at multiples of 64 bytes plus multiples of a head's bytes, which fit T's alignment.
+        unsafe { std::slice::from_raw_parts(self.base.add(cell * self.row_bytes).cast(), self.head_bytes / size_of::<T>()) }
+    }
+
+    /// # Safety
+    /// As for `cell`.
+    unsafe fn dot(&self, k: &Kernels, cell: usize, x: &[f32]) -> f32 {
+        // SAFETY: the type says what the bytes are.
+        unsafe {
+            match self.ty {
+                Type::F32 => k.dot_f32(self.cell(cell), x),
+                Type::F16 => k.dot_f16(self.cell(cell), x),
+                _ => k.dot_q8_0(self.cell(cell), x),
+            }
+        }
+    }
+
+    /// # Safety
+    /// As for `cell`.
+    unsafe fn axpy(&self, k: &Kernels, a: f32, cell: usize, y: &mut [f32]) {
+        // SAFETY: the type says what the bytes are.
+        unsafe {
+            match self.ty {
+                Type::F32 => k.axpy_f32(a, self.cell(cell), y),
+                Type::F16 => k.axpy_f16(a, self.cell(cell), y),
+                _ => k.axpy_q8_0(a, self.cell(cell), y),
+            }
+        }
+    }
+}
+
+pub(super) fn attention(s: &Step, node: &Node, layer: usize, n_head: usize, scale: f32) -> Result<(), Poisoned> {
+    let Some(output) = node.output else { return s.worker.meet() };
+    // The scratch below takes the place of prepared activations.
+    s.prepared.set(None);
+    let (shape, places) = (s.x.graph.kv[layer], s.x.places[layer]);
+    let (dk, dv) = (shape.head_dim_k, shape.head_dim_v);
+    let group = n_head / shape.n_head_kv;
+    let tile = tokens_per_tile(group);
+    let n_tiles: usize = s.micro.runs.iter().map(|r| (r.n as usize).div_ceil(tile)).sum();
+    // Measured for the largest batch, so it cannot overflow here.
+    let floats = scratch_floats(&shape, group).unwrap_or(0);
+    let kernels = &s.x.kernels;
+    s.worker.share(n_tiles * shape.n_head_kv, 1, |items| {
+        // SAFETY: the workspace was measured for this many floats per thread.
+        let scratch =
+            unsafe { std::slice::from_raw_parts_mut(s.x.compute.base().cast::<f32>().add(floats * s.worker.index), floats) };
+        for item in items {
+            let (head, mut index) = (item % shape.n_head_kv, item / shape.n_head_kv);
+            let Some(run) = s.micro.runs.iter().find(|r| {
+                let n = (r.n as usize).div_ceil(tile);
+                let here = index < n;
+                if !here {
+                    index -= n;
+                }
+                here
+            }) else {
+                continue;
+            };
+            let first = run.first as usize + index * tile;
+            let n_tokens = tile.min(run.first as usize + run.n as usize - first);
+            let rows = n_tokens * group;
+            let (scores, rest) = scratch.split_at_mut(BLOCK);
+            let (sums, rest) = rest.split_at_mut(rows * dv);
+            let (max, rest) = rest.split_at_mut(rows);
+            let total = &mut rest[..rows];
+            sums.fill(0.0);
+            total.fill(0.0);
+            max.fill(f32::NEG_INFINITY);
+            let base = s.x.kv.base().cast_const();
+            let k = Side::new(s.x.type_k, base.wrapping_add(places.k_offset), places.k_row, head, dk);
+            let v = Side::new(s.x.type_v, base.wrapping_add(places.v_offset), places.v_row, head, dv);
+            let spans = &s.micro.spans[run.first_span as usize..(run.first_span + run.n_spans) as usize];
+            for span in spans {
+                for block in (0..span.len as usize).step_by(BLOCK) {
+                    let (cell, pos) = (span.cell as usize + block, i64::from(span.pos) + block as i64);
+                    let n = BLOCK.min(span.len as usize - block);
+                    for row in 0..rows {
+                        let token = first + row / group;
+                        let seen = (i64::from(s.micro.positions[token]) - pos + 1).clamp(0, n as i64) as usize;
+                        if seen == 0 {
+                            continue;
+                        }
+                        let scores = &mut scores[..seen];
+                        // SAFETY: the query's head; the spans' cells hold keys and values; nobody writes them in this step.
+                        unsafe {
+                            let q = s.floats(node.inputs[0], (token * n_head + head * group + row % group) * dk, dk);
+                            for (i, score) in scores.iter_mut().enumerate() {
+                                *score = k.dot(kernels, cell + i, q) * scale;
+                            }
+                        }
+                        let sums = &mut sums[row * dv..(row + 1) * dv];
+                        let highest = scores.iter().copied().fold(max[row], f32::max);
+                        if highest > max[row] {
+                            let shrink = (max[row] - highest).exp();
+                            sums.iter_mut().for_each(|x| *x *= shrink);
+                            total[row] *= shrink;
+                            max[row] = highest;
+                        }
+                        total[row] += kernels.exp_inplace(scores, max[row]);
+                        for (i, p) in scores.iter().enumerate() {
+                            // SAFETY: as above.
+                            unsafe { v.axpy(kernels, *p, cell + i, sums) };
+                        }
+                    }
+                }
+            }
+            for row in 0..rows {
+                let to = ((first + row / group) * n_head + head * group + row % group) * dv;
+                // SAFETY: one writer per query row.
+                let out = unsafe { s.floats_mut(output, to, dv) };
+                let factor = 1.0 / total[row];
+                for (o, x) in out.iter_mut().zip(&sums[row * dv..(row + 1) * dv]) {
+                    *o = x * factor;
+                }
+            }
+        }
+    })
+}

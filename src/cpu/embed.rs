@@ -1,0 +1,37 @@
+//! Embed: a row of the token embedding per token; SelectOutputs: the rows whose logits are asked for.
+
+use super::Step;
+use super::pool::Poisoned;
+use crate::graph::{Node, WeightId};
+use crate::quant::dequantize;
+
+pub(super) fn embed(s: &Step, node: &Node, table: WeightId) -> Result<(), Poisoned> {
+    let Some(output) = node.output else { return s.worker.meet() };
+    let info = s.x.graph.weight(table);
+    let cols = s.x.graph.value(output).cols;
+    // The reader checked the tensor's bytes, so a row's are a whole number.
+    let row_bytes = info.ty.row_bytes(cols).unwrap_or(0);
+    s.worker.share(s.micro.tokens.len(), 1, |tokens| {
+        for t in tokens {
+            // SAFETY: the session checked that the id is below the table's rows; each row of the output has one writer.
+            unsafe {
+                let at = s.x.weight(table).add(s.micro.tokens[t] as usize * row_bytes);
+                dequantize(info.ty, std::slice::from_raw_parts(at, row_bytes), s.floats_mut(output, t * cols, cols));
+            }
+        }
+    })
+}
+
+pub(super) fn select_outputs(s: &Step, node: &Node) -> Result<(), Poisoned> {
+    let Some(output) = node.output else { return s.worker.meet() };
+    let cols = s.x.graph.value(output).cols;
+    s.worker.share(s.micro.outputs.len(), 1, |rows| {
+        for r in rows {
+            // SAFETY: the session checked that the outputs are tokens of this micro-batch; each row has one writer.
+            unsafe {
+                let from = s.floats(node.inputs[0], s.micro.outputs[r] as usize * cols, cols);
+                s.floats_mut(output, r * cols, cols).copy_from_slice(from);
+            }
+        }
+    })
+}

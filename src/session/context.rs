@@ -1,0 +1,88 @@
+//! A context: devices, threads and a log. Several may live in one process; they share nothing.
+
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::ReentrantMutex;
+
+use crate::cpu::Pool;
+use crate::cpu::isa::Isa;
+use crate::device::{Device, Inventory};
+use crate::error::{Error, Result};
+
+/// More threads than any machine of today has cores.
+const MAX_THREADS: u32 = 1024;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(i32)]
+pub enum LogLevel {
+    Error = 1,
+    Warn = 2,
+    Info = 3,
+    Debug = 4,
+}
+
+/// Called from any thread that uses the context, one call at a time.
+pub type LogFn = Box<dyn Fn(LogLevel, &str) + Send>;
+
+pub struct Context {
+    inventory: Inventory,
+    n_threads: u32,
+    isa: Isa,
+    /// Started by the first load: a context that only plans has no threads.
+    pool: OnceLock<Arc<Pool>>,
+    log: Option<ReentrantMutex<LogFn>>,
+    level: LogLevel,
+}
+
+impl Context {
+    /// `spec` names the devices ([`Inventory::from_spec`]); `n_threads` 0 means one per core; `log` gets messages up to `level`.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a spec or a number of threads that cannot be, and for an unknown value of `REKINDLE_CPU`.
+    pub fn new(spec: &str, n_threads: u32, log: Option<LogFn>, level: LogLevel) -> Result<Arc<Context>> {
+        if n_threads > MAX_THREADS {
+            return Err(Error::invalid(format!("n_threads is {n_threads}, expected at most {MAX_THREADS}")).subject("n_threads"));
+        }
+        let cores = || std::thread::available_parallelism().map_or(1, |n| n.get().min(MAX_THREADS as usize) as u32);
+        let context = Context {
+            inventory: Inventory::from_spec(spec)?,
+            n_threads: if n_threads > 0 { n_threads } else { cores() },
+            isa: Isa::detect()?,
+            pool: OnceLock::new(),
+            log: log.map(ReentrantMutex::new),
+            level,
+        };
+        context.log(LogLevel::Info, &format!("{} threads, {} kernels", context.n_threads, context.isa.name()));
+        Ok(Arc::new(context))
+    }
+
+    pub fn devices(&self) -> &[Device] {
+        &self.inventory.devices
+    }
+    pub fn n_threads(&self) -> u32 {
+        self.n_threads
+    }
+    /// The instruction set of the CPU kernels.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// The threads that all models of this context compute with.
+    pub(crate) fn pool(&self) -> Result<Arc<Pool>> {
+        if let Some(pool) = self.pool.get() {
+            return Ok(pool.clone());
+        }
+        let pool = Arc::new(Pool::new(self.n_threads as usize)?);
+        // Another load may have been first; then its pool is used and this one ends.
+        Ok(self.pool.get_or_init(|| pool).clone())
+    }
+
+    pub fn log(&self, level: LogLevel, message: &str) {
+        if let Some(log) = self.log.as_ref().filter(|_| level <= self.level) {
+            // What the callback itself causes is not logged, or it could go on for ever.
+            if !log.is_owned_by_current_thread() {
+                log.lock()(level, message);
+            }
+        }
+    }
+}
