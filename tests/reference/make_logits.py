@@ -1,0 +1,71 @@
+"""Writes tests/fixtures/logits and tests/fixtures/greedy: python make_logits.py SHARED_MODELS_DIR
+
+SHARED_MODELS_DIR holds stories260K.gguf and tiny1m-F32.gguf. See README.md for the format.
+"""
+
+import json
+import pathlib
+import sys
+import zlib
+
+import numpy as np
+
+from forward import Exact
+from reference import Reference
+
+ROOT = pathlib.Path(__file__).parent.parent.parent
+FIXTURES = ROOT / "tests" / "fixtures"
+
+
+def nmse(x, exact):
+    return float(np.sum((x - exact) ** 2) / np.sum(exact**2))
+
+
+def spread(values, n):
+    """n of the values, evenly chosen, the last among them."""
+    return [values[round((i + 1) * len(values) / n) - 1] for i in range(n)]
+
+
+def main():
+    shared = pathlib.Path(sys.argv[1])
+    models = [(p.stem, p, f"tests/fixtures/models/{p.name}") for p in sorted((FIXTURES / "models").glob("*.gguf"))]
+    models.append(("bible-5M-Q8_0", ROOT / "models/bible-5M-Q8_0.gguf", "models/bible-5M-Q8_0.gguf"))
+    models += [(n, shared / f"{n}.gguf", f"shared:models/{n}.gguf") for n in ("stories260K", "tiny1m-F32")]
+    for folder in ("logits", "greedy"):
+        (FIXTURES / folder).mkdir(exist_ok=True)
+    index = []
+    for name, path, where in models:
+        ref, exact = Reference(path), Exact(path)
+        rng = np.random.default_rng(zlib.crc32(name.encode()))
+        n = 32
+        tokens = rng.integers(3, ref.n_vocab, n).tolist()
+        if where.startswith("shared:") or "bible" in name:
+            tokens = ref.tokenize("Once upon a time, there was a man who had two sons and a house by the sea", True)[:n]
+        rows = list(range(len(tokens))) if ref.n_vocab <= 64 else spread(list(range(len(tokens))), 4 if ref.n_vocab > 1000 else 8)
+        r, e = ref.decode(tokens)[rows], exact.logits(tokens)[rows]
+        for kind, x in (("ref", r), ("f64", e)):
+            (FIXTURES / "logits" / f"{name}.{kind}.bin").write_bytes(np.ascontiguousarray(x, "<f4").tobytes())
+        index.append({"model": name, "path": where, "n_vocab": ref.n_vocab, "tokens": tokens, "rows": rows,
+                      "reference_nmse": nmse(r.astype(np.float64), e)})
+        print(f"{name:20} tokens {len(tokens)} rows {len(rows)} |logit| {np.abs(e).max():.2f} std {e.std():.2f} "
+              f"nmse {index[-1]['reference_nmse']:.2e}")
+        if where.startswith("shared:"):
+            greedy(name, ref, where)
+        ref.close()
+    lines = ",\n".join("  " + json.dumps(m) for m in index)
+    (FIXTURES / "logits" / "index.json").write_text(f"[\n{lines}\n]\n")
+
+
+def greedy(name, ref, where):
+    prompt = "Once upon a time"
+    tokens = ref.tokenize(prompt, True)
+    out, gaps = ref.greedy(tokens, 200)
+    text = b"".join(ref.piece(t) for t in out)
+    (FIXTURES / "greedy" / f"{name}.txt").write_bytes(text)
+    about = {"model": name, "path": where, "prompt": prompt, "n_predict": 200, "prompt_tokens": tokens, "tokens": out,
+             "stopped_at_end": len(out) < 200, "smallest_gap": min(gaps)}
+    (FIXTURES / "greedy" / f"{name}.json").write_text(json.dumps(about) + "\n")
+    print(f"{name}: {len(out)} tokens, smallest gap between the two best logits {min(gaps):.5f}: {text[:80]!r}")
+
+
+main()
