@@ -31,7 +31,7 @@ MODELS = {
     "llama-freqs": ("llama", SMALL, T.F32, dict(tied=True, freqs=True, n_head_kv=1, freq_base=500000.0)),
     "qwen2-F32": ("qwen2", SMALL, T.F32, dict(bias="qkv", freq_base=1000000.0)),
     "qwen2-yarn-tied": ("qwen2", SMALL, T.F32, dict(tied=True, bias="qkv", scaling="yarn", factor=8.0, n_ctx_orig=32,
-                                                        attn_factor=1.25, n_rot=12)),
+                                                        attn_factor=1.25)),
     **{f"llama-{t.name}": ("llama", BLOCKS, t, {}) for t in (T.F16, T.BF16, T.Q8_0, T.Q4_0, T.Q4_1, T.Q5_0, T.Q5_1)},
     **{f"llama-{t.name}": ("llama", K_BLOCKS, t, {}) for t in (T.Q4_K, T.Q5_K, T.Q6_K)},
 }
@@ -61,7 +61,7 @@ def write(name, arch, shape, t, options):
     w.add_head_count_kv(s["n_head_kv"])
     w.add_key_length(s["head_dim"])
     w.add_value_length(s["head_dim"])
-    w.add_rope_dimension_count(options.get("n_rot", s["head_dim"]))
+    w.add_rope_dimension_count(s["head_dim"])
     w.add_rope_freq_base(options.get("freq_base", 10000.0))
     w.add_layer_norm_rms_eps(1e-5)
     if "scaling" in options:
