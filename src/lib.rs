@@ -12,6 +12,7 @@ pub mod gguf;
 pub mod graph;
 pub mod plan;
 pub mod quant;
+pub mod sample;
 pub mod session;
 pub mod vocab;
 

@@ -56,7 +56,7 @@ impl Arena {
             return Err(Error::out_of_memory(what, self.bytes as u64));
         }
         // Kernels before 5.14 do not know that advice.
-        for offset in (0..self.bytes).step_by(4096) {
+        for offset in (0..self.bytes).step_by(PAGE) {
             // SAFETY: within the mapping, which nobody else knows yet.
             unsafe { base.add(offset).write_volatile(0) };
         }
@@ -64,12 +64,23 @@ impl Arena {
     }
 
     /// Keeps the pages from being swapped out.
+    ///
+    /// # Errors
+    /// `OutOfMemory` if the system refuses, here and below.
     pub fn lock(&self, what: &str) -> Result<()> {
-        // SAFETY: our own mapping.
-        if self.bytes > 0 && unsafe { libc::mlock(self.base.as_ptr().cast(), self.bytes) } != 0 {
-            let why = std::io::Error::last_os_error();
-            return Err(Error::new(Status::OutOfMemory, format!("{what}: mlock of {} bytes failed: {why}", self.bytes)));
+        lock_range(self.base.as_ptr(), self.bytes).map_err(|e| e.at(what))
+    }
+
+    /// Copies `data` to `offset`.
+    ///
+    /// # Errors
+    /// `Internal` if it does not lie within the arena.
+    pub fn write(&self, offset: usize, data: &[u8]) -> Result<()> {
+        if offset.checked_add(data.len()).is_none_or(|end| end > self.bytes) {
+            return Err(Error::new(Status::Internal, format!("{} bytes at {offset} are outside the arena", data.len())));
         }
+        // SAFETY: within the arena, which nobody reads before it is filled.
+        unsafe { std::ptr::copy_nonoverlapping(data.as_ptr(), self.base.as_ptr().add(offset), data.len()) };
         Ok(())
     }
 
@@ -88,4 +99,28 @@ impl Drop for Arena {
             unsafe { libc::munmap(self.base.as_ptr().cast(), self.bytes) };
         }
     }
+}
+
+const PAGE: usize = 4096;
+
+/// Reads a byte of every page, so that a mapped file is in memory.
+pub(crate) fn touch_pages(data: &[u8]) {
+    for byte in data.iter().step_by(PAGE) {
+        // SAFETY: a reference is readable; volatile so that the read is not left out.
+        unsafe { std::ptr::from_ref(byte).read_volatile() };
+    }
+}
+
+/// Keeps mapped data from being swapped out.
+pub(crate) fn lock_pages(data: &[u8]) -> Result<()> {
+    lock_range(data.as_ptr().cast_mut(), data.len()).map_err(|e| e.at("the mapped weights"))
+}
+
+fn lock_range(base: *mut u8, bytes: usize) -> Result<()> {
+    // SAFETY: changes no memory; a wrong range is refused.
+    if bytes > 0 && unsafe { libc::mlock(base.cast(), bytes) } != 0 {
+        let why = std::io::Error::last_os_error();
+        return Err(Error::new(Status::OutOfMemory, format!("mlock of {bytes} bytes failed: {why}")));
+    }
+    Ok(())
 }

@@ -17,7 +17,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-pub(crate) use arena::Arena;
+pub(crate) use arena::{Arena, lock_pages, touch_pages};
 pub use kv::{Move, move_cells};
 pub use pool::Pool;
 use pool::{Poisoned, Worker};
@@ -83,6 +83,7 @@ pub struct Executor {
     /// Radians per position for each rotated pair, and what the table is multiplied by.
     frequencies: Vec<f64>,
     magnitude: f64,
+    n_outputs_max: usize,
 }
 
 // SAFETY: the pointers lead into arenas that the executor owns and into read-only weights; `run` takes it mutably.
@@ -100,6 +101,7 @@ pub struct Parts {
     pub kv_bytes: usize,
     pub type_k: Type,
     pub type_v: Type,
+    pub n_outputs_max: usize,
 }
 
 impl Executor {
@@ -110,14 +112,10 @@ impl Executor {
     ///
     /// # Errors
     /// `OutOfMemory`, naming the arena.
-    pub unsafe fn new(parts: Parts, lock: bool) -> Result<Executor> {
-        let Parts { graph, layout, kernels, weights, places, kv_bytes, type_k, type_v } = parts;
+    pub unsafe fn new(parts: Parts) -> Result<Executor> {
+        let Parts { graph, layout, kernels, weights, places, kv_bytes, type_k, type_v, n_outputs_max } = parts;
         let compute = Arena::new("the compute arena", layout.bytes)?;
         let kv = Arena::new("the KV cache", kv_bytes)?;
-        if lock {
-            compute.lock("the compute arena")?;
-            kv.lock("the KV cache")?;
-        }
         let (frequencies, magnitude) = match &graph.rope {
             None => (Vec::new(), 1.0),
             Some((rope, _)) => {
@@ -129,7 +127,20 @@ impl Executor {
                 (rope.frequencies(factors.as_deref()), rope.magnitude())
             }
         };
-        Ok(Executor { graph, layout, kernels, weights, compute, kv, places, type_k, type_v, frequencies, magnitude })
+        Ok(Executor {
+            graph,
+            layout,
+            kernels,
+            weights,
+            compute,
+            kv,
+            places,
+            type_k,
+            type_v,
+            frequencies,
+            magnitude,
+            n_outputs_max,
+        })
     }
 
     /// Bytes of the KV cache and compute arenas as they are.
@@ -137,14 +148,29 @@ impl Executor {
         (self.kv.bytes(), self.compute.bytes())
     }
 
-    /// The logits `[n_outputs, n_vocab]` of the batch that ran last.
-    pub fn logits(&self) -> *const f32 {
-        self.at(self.graph.logits, 0)
+    /// Keeps both from being swapped out.
+    ///
+    /// # Errors
+    /// `OutOfMemory` if the system refuses.
+    pub fn lock(&self) -> Result<()> {
+        self.compute.lock("the compute arena")?;
+        self.kv.lock("the KV cache")
     }
 
-    /// The hidden states behind them, `[n_outputs, n_embd]`, after the output norm.
-    pub fn embeddings(&self) -> *const f32 {
-        self.at(self.graph.embeddings, 0)
+    /// Row `row` of the logits `[n_outputs_max, n_vocab]`; of the batch that ran last, if it had so many.
+    pub fn logits_row(&self, row: usize) -> &[f32] {
+        self.output_row(self.graph.logits, row)
+    }
+
+    /// The hidden state behind it, of `[n_outputs_max, n_embd]`, after the output norm.
+    pub fn embeddings_row(&self, row: usize) -> &[f32] {
+        self.output_row(self.graph.embeddings, row)
+    }
+
+    fn output_row(&self, v: ValueId, row: usize) -> &[f32] {
+        assert!(row < self.n_outputs_max, "the session checks rows");
+        // SAFETY: the layout has room for n_outputs_max rows, and the arena was filled with zeros; `run` needs `&mut self`.
+        unsafe { std::slice::from_raw_parts(self.at(v, row), self.graph.value(v).cols) }
     }
 
     /// Row `row` of a value that this device holds.

@@ -116,9 +116,9 @@ pub(super) fn header(file: &[u8], split: usize) -> Result<Header> {
     let alignment = match keys.iter().find(|k| k.name == "general.alignment").and_then(|k| k.value(file)) {
         None => DEFAULT_ALIGNMENT,
         Some(v) => match v.as_int() {
-            Some(a) if a > 0 && a <= 1 << 30 && (a as u64).is_power_of_two() => a as u64,
+            Some(a) if a > 0 && a <= 1 << 30 && a % 8 == 0 => a as u64,
             _ => {
-                return Err(Error::bad_file(format!("general.alignment is {v:?}, expected a power of two up to 2^30"))
+                return Err(Error::bad_file(format!("general.alignment is {v:?}, expected a multiple of 8 up to 2^30"))
                     .subject("general.alignment"));
             }
         },

@@ -149,7 +149,6 @@ pub struct Plan {
     pub(crate) file: Arc<Gguf>,
     pub(crate) hparams: Hparams,
     pub(crate) graph: Arc<Graph>,
-    pub(crate) limits: Limits,
     pub(crate) measured: Measured,
 }
 
@@ -298,7 +297,6 @@ impl Plan {
             file: file.clone(),
             hparams,
             graph: Arc::new(graph),
-            limits,
             measured,
         })
     }

@@ -1,5 +1,18 @@
 //! What a host holds: a context, and the models that it loads there and decodes with.
 
+mod batch;
+mod cells;
 mod context;
+mod decode;
+mod generate;
+mod load;
+mod model;
+mod perf;
+mod sequence;
 
+pub use batch::Batch;
 pub use context::{Context, LogFn, LogLevel};
+pub use generate::{GenerateParams, GenerateResult, Prompt, StopReason};
+pub use load::LoadParams;
+pub use model::{Model, ModelInfo};
+pub use perf::Perf;

@@ -1,0 +1,106 @@
+//! A batch as the caller gives it, and checked.
+
+use super::cells::Cells;
+use crate::error::{Error, Result};
+
+/// Tokens to decode; all slices as long as `tokens`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Batch<'a> {
+    pub tokens: &'a [i32],
+    /// `None`: each sequence goes on where it ends.
+    pub positions: Option<&'a [i32]>,
+    /// `None`: all belong to sequence 0.
+    pub seq_ids: Option<&'a [i32]>,
+    /// Non-zero where logits are wanted; `None`: for the last token of each sequence.
+    pub outputs: Option<&'a [u8]>,
+}
+
+/// Bounds of the loaded model.
+pub(super) struct Bounds {
+    pub n_vocab: u32,
+    pub n_batch: u32,
+    pub n_outputs_max: u32,
+}
+
+/// A batch whose every number was checked, with its cells found.
+pub(super) struct Checked {
+    pub positions: Vec<i32>,
+    pub seqs: Vec<u32>,
+    /// Indices of the tokens whose logits are wanted, ascending.
+    pub outputs: Vec<u32>,
+    pub cells: Vec<u32>,
+}
+
+impl Batch<'_> {
+    /// # Errors
+    /// `InvalidArgument` naming the field and index, `ContextFull`; nothing changes.
+    pub(super) fn check(&self, cells: &Cells, bounds: &Bounds) -> Result<Checked> {
+        let n = self.tokens.len();
+        if n == 0 || n > bounds.n_batch as usize {
+            return Err(Error::invalid(format!("the batch has {n} tokens, expected 1 to n_batch = {}", bounds.n_batch))
+                .subject("n_tokens"));
+        }
+        let lengths = [
+            ("positions", self.positions.map(<[i32]>::len)),
+            ("seq_ids", self.seq_ids.map(<[i32]>::len)),
+            ("outputs", self.outputs.map(<[u8]>::len)),
+        ];
+        for (field, len) in lengths {
+            if let Some(len) = len.filter(|len| *len != n) {
+                return Err(Error::invalid(format!("{field} has {len} entries for {n} tokens")).subject(field));
+            }
+        }
+        if let Some((i, id)) =
+            self.tokens.iter().enumerate().find(|(_, id)| u32::try_from(**id).is_ok_and(|t| t < bounds.n_vocab).eq(&false))
+        {
+            return Err(Error::invalid(format!("tokens[{i}] is {id}, expected 0 to {}", bounds.n_vocab - 1)).subject("tokens"));
+        }
+        let seqs = match self.seq_ids {
+            None => vec![0; n],
+            Some(ids) => ids.iter().map(|s| cells.check_seq(*s)).collect::<Result<Vec<u32>>>()?,
+        };
+        let positions = self.place(&seqs, cells)?;
+        let outputs: Vec<u32> = match self.outputs {
+            Some(flags) => (0..n as u32).filter(|i| flags[*i as usize] != 0).collect(),
+            None => (0..n).filter(|i| !seqs[i + 1..].contains(&seqs[*i])).map(|i| i as u32).collect(),
+        };
+        if outputs.len() > bounds.n_outputs_max as usize {
+            return Err(Error::invalid(format!(
+                "logits of {} rows are asked for, the plan allows n_outputs_max = {}",
+                outputs.len(),
+                bounds.n_outputs_max
+            ))
+            .subject("n_outputs_max")
+            .amounts(outputs.len() as u64, u64::from(bounds.n_outputs_max)));
+        }
+        Ok(Checked { positions, seqs, outputs, cells: cells.find_free(n)? })
+    }
+
+    /// Positions, which only go up within a sequence.
+    fn place(&self, seqs: &[u32], cells: &Cells) -> Result<Vec<i32>> {
+        // (sequence, its last position so far); few of them, so a list does.
+        let mut last: Vec<(u32, i32)> = Vec::new();
+        let mut out = Vec::with_capacity(seqs.len());
+        for (i, seq) in seqs.iter().enumerate() {
+            let k = last.iter().position(|(s, _)| s == seq).unwrap_or_else(|| {
+                last.push((*seq, cells.last(*seq).unwrap_or(-1)));
+                last.len() - 1
+            });
+            let before = last[k].1;
+            let pos = match self.positions {
+                Some(p) => p[i],
+                None => before.saturating_add(1),
+            };
+            if pos <= before || pos == i32::MAX {
+                return Err(Error::invalid(format!(
+                    "positions[{i}] is {pos} in sequence {seq}, expected more than its last position {before} and less than {}",
+                    i32::MAX
+                ))
+                .subject("positions"));
+            }
+            last[k].1 = pos;
+            out.push(pos);
+        }
+        Ok(out)
+    }
+}

@@ -1,0 +1,134 @@
+//! Decode: a batch in micro-batches through the graph, and what it leaves behind.
+
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use super::batch::{Batch, Checked};
+use super::model::{Model, State};
+use super::perf::{Counters, since};
+use crate::cpu::{Micro, Run, Span};
+use crate::error::{Error, Result};
+
+impl Model {
+    /// Computes a batch: its keys and values go into the KV cache, the logits of the rows asked for can be read afterwards.
+    /// An error leaves the cache as it was.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a number out of range, `ContextFull` if the cache has too few free cells, `Busy`, `Cancelled`.
+    pub fn decode(&self, batch: &Batch<'_>) -> Result<()> {
+        let _write = self.write()?;
+        self.cancelled.store(false, Ordering::Relaxed);
+        self.decode_locked(batch)
+    }
+
+    /// The same for a caller who already has the right to write.
+    pub(super) fn decode_locked(&self, batch: &Batch<'_>) -> Result<()> {
+        let start = Instant::now();
+        let mut state = self.state.write();
+        let State { cells, n_outputs, .. } = &mut *state;
+        let checked = batch.check(cells, &self.bounds())?;
+        *n_outputs = 0;
+        for (i, cell) in checked.cells.iter().enumerate() {
+            cells.fill(*cell, checked.positions[i], checked.seqs[i]);
+        }
+        let outcome = self.micro_batches(&mut state, batch.tokens, &checked);
+        match outcome {
+            Ok(()) => state.n_outputs = checked.outputs.len() as u32,
+            Err(e) => {
+                for (cell, seq) in checked.cells.iter().zip(&checked.seqs) {
+                    state.cells.drop_from(*cell as usize, *seq);
+                }
+                return Err(e);
+            }
+        }
+        let (tokens, time) = match batch.tokens.len() {
+            1 => (&self.counters.n_decode_tokens, &self.counters.decode_us),
+            _ => (&self.counters.n_prompt_tokens, &self.counters.prompt_us),
+        };
+        Counters::add(tokens, batch.tokens.len() as u64);
+        Counters::add(time, since(start));
+        Ok(())
+    }
+
+    fn micro_batches(&self, state: &mut State, tokens: &[i32], b: &Checked) -> Result<()> {
+        let (mut runs, mut spans) = (Vec::new(), Vec::new());
+        let mut first_output = 0;
+        for first in (0..tokens.len()).step_by(self.n_ubatch) {
+            let range = first..tokens.len().min(first + self.n_ubatch);
+            split_runs(state, &b.seqs[range.clone()], &mut runs, &mut spans);
+            let here = b.outputs.iter().filter(|i| range.contains(&(**i as usize)));
+            let outputs: Vec<u32> = here.map(|i| i - first as u32).collect();
+            let micro = Micro {
+                tokens: &tokens[range.clone()],
+                positions: &b.positions[range.clone()],
+                cells: &b.cells[range],
+                runs: &runs,
+                spans: &spans,
+                outputs: &outputs,
+                first_output,
+            };
+            state.executor.run(&self.pool, &micro, &self.cancelled)?;
+            first_output += outputs.len();
+        }
+        Ok(())
+    }
+
+    /// Rows of logits that the last decode left.
+    pub fn n_outputs(&self) -> u32 {
+        self.state.read().n_outputs
+    }
+
+    /// The logits of output row `row`, `[n_vocab]`; valid until the next call that writes the model.
+    ///
+    /// # Errors
+    /// `InvalidArgument` if the last decode left no such row.
+    pub fn logits(&self, row: u32) -> Result<(*const f32, u32)> {
+        let state = self.state.read();
+        state.check_row(row)?;
+        Ok((state.executor.logits_row(row as usize).as_ptr(), self.info.n_vocab))
+    }
+
+    /// The hidden state behind them, `[n_embd]`, after the output norm.
+    ///
+    /// # Errors
+    /// As for `logits`.
+    pub fn embeddings(&self, row: u32) -> Result<(*const f32, u32)> {
+        let state = self.state.read();
+        state.check_row(row)?;
+        Ok((state.executor.embeddings_row(row as usize).as_ptr(), self.info.n_embd))
+    }
+}
+
+impl State {
+    fn check_row(&self, row: u32) -> Result<()> {
+        if row < self.n_outputs {
+            return Ok(());
+        }
+        Err(Error::invalid(format!("output row {row} is out of range, the last decode left {}", self.n_outputs)).subject("row"))
+    }
+}
+
+/// Cuts a micro-batch where the sequence changes; each sequence's spans are listed once.
+fn split_runs(state: &State, seqs: &[u32], runs: &mut Vec<Run>, spans: &mut Vec<Span>) {
+    runs.clear();
+    spans.clear();
+    let mut known: Vec<(u32, u32, u32)> = Vec::new();
+    for (i, seq) in seqs.iter().enumerate() {
+        if i > 0 && seqs[i - 1] == *seq {
+            if let Some(run) = runs.last_mut() {
+                run.n += 1;
+            }
+            continue;
+        }
+        let (_, first_span, n_spans) = match known.iter().find(|k| k.0 == *seq) {
+            Some(k) => *k,
+            None => {
+                let first = spans.len() as u32;
+                let n = state.cells.spans(*seq, spans) as u32;
+                known.push((*seq, first, n));
+                (*seq, first, n)
+            }
+        };
+        runs.push(Run { first: i as u32, n: 1, first_span, n_spans });
+    }
+}

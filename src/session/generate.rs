@@ -1,0 +1,182 @@
+//! Generate: a prompt in, tokens out one by one, until something ends it.
+
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use super::batch::Batch;
+use super::model::Model;
+use super::perf::{Counters, since};
+use crate::error::{Error, Result, Status};
+use crate::sample::Sampler;
+use crate::vocab::{Stream, Vocab};
+
+#[derive(Debug, Clone, Copy)]
+pub enum Prompt<'a> {
+    /// Tokenised with the model's vocabulary.
+    Text(&'a str),
+    Tokens(&'a [i32]),
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct GenerateParams<'a> {
+    pub prompt: Prompt<'a>,
+    /// The sequence that goes on where it ends.
+    pub seq_id: i32,
+    /// 0: until something else ends it.
+    pub max_tokens: u32,
+    /// Add no BOS or EOS to a text.
+    pub no_special: bool,
+    /// Read special tokens in a text. Never for text from strangers.
+    pub parse_special: bool,
+    /// Go on past tokens that end a generation.
+    pub ignore_eog: bool,
+}
+
+/// What ended a generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(i32)]
+pub enum StopReason {
+    /// A token that ends a generation.
+    Eog = 1,
+    /// max_tokens.
+    Limit = 2,
+    /// The callback.
+    Callback = 3,
+    /// The KV cache is full; the sequence can be shortened and goes on.
+    ContextFull = 4,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GenerateResult {
+    pub n_prompt: u32,
+    /// Tokens given to the callback.
+    pub n_generated: u32,
+    pub stop: StopReason,
+}
+
+impl Model {
+    /// Decodes the prompt, then samples and decodes token after token. Each goes to `on_piece` with the text that it completes
+    /// (whole characters, often none); false stops. The sequence holds the prompt and every token given but the last.
+    ///
+    /// # Errors
+    /// Those of `tokenize`, `decode` and `sample`; a prompt that finds no room is `ContextFull`.
+    pub fn generate(
+        &self,
+        sampler: &mut Sampler,
+        params: &GenerateParams<'_>,
+        on_piece: &mut dyn FnMut(i32, &[u8]) -> bool,
+    ) -> Result<GenerateResult> {
+        let _write = self.write()?;
+        self.cancelled.store(false, Ordering::Relaxed);
+        // Without a tokeniser there is no text, but ids come all the same.
+        let vocab = self.vocab();
+        let tokenised;
+        let prompt = match params.prompt {
+            Prompt::Tokens(tokens) => tokens,
+            Prompt::Text(text) => {
+                let vocab = vocab.as_ref().map_err(Error::clone)?;
+                let fresh = self.seq_length(params.seq_id)? == 0;
+                tokenised = vocab.tokenize(text.as_bytes(), fresh && !params.no_special, params.parse_special)?;
+                &tokenised
+            }
+        };
+        if prompt.is_empty() {
+            return Err(Error::invalid("the prompt has no tokens").subject("prompt"));
+        }
+        self.decode_prompt(prompt, params.seq_id)?;
+        prompt.iter().for_each(|t| sampler.accept(*t));
+        let n_prompt = prompt.len() as u32;
+        let (n_generated, stop) = self.go_on(sampler, params, vocab.as_deref().ok(), on_piece)?;
+        Ok(GenerateResult { n_prompt, n_generated, stop })
+    }
+
+    /// The prompt in batches; one that fails leaves the sequence as it was.
+    fn decode_prompt(&self, prompt: &[i32], seq_id: i32) -> Result<()> {
+        let before = self.seq_length(seq_id)?;
+        let n_free = self.state.read().cells.n_free();
+        if prompt.len() > n_free {
+            return Err(Error::new(
+                Status::ContextFull,
+                format!(
+                    "the context is full: the prompt has {} tokens, {n_free} of {} cells are free",
+                    prompt.len(),
+                    self.info.n_ctx
+                ),
+            )
+            .amounts(prompt.len() as u64, n_free as u64));
+        }
+        let n_batch = self.info.n_batch as usize;
+        let mut flags = vec![0u8; n_batch.min(prompt.len())];
+        let seqs = vec![seq_id; flags.len()];
+        for (i, tokens) in prompt.chunks(n_batch).enumerate() {
+            let n = tokens.len();
+            // Only the prompt's last token is asked for.
+            flags[n - 1] = u8::from((i + 1) * n_batch >= prompt.len());
+            let batch = Batch { tokens, positions: None, seq_ids: Some(&seqs[..n]), outputs: Some(&flags[..n]) };
+            if let Err(e) = self.decode_locked(&batch) {
+                let cells = &mut self.state.write().cells;
+                let seq = cells.check_seq(seq_id)?;
+                cells.remove(seq, before as i32, i32::MAX);
+                return Err(e);
+            }
+            flags[n - 1] = 0;
+        }
+        Ok(())
+    }
+
+    fn go_on(
+        &self,
+        sampler: &mut Sampler,
+        params: &GenerateParams<'_>,
+        vocab: Option<&Vocab>,
+        on_piece: &mut dyn FnMut(i32, &[u8]) -> bool,
+    ) -> Result<(u32, StopReason)> {
+        let mut stream = Stream::new(false);
+        let mut n = 0;
+        let mut stop = loop {
+            if params.max_tokens > 0 && n == params.max_tokens {
+                break StopReason::Limit;
+            }
+            if self.cancelled.load(Ordering::Relaxed) {
+                return Err(Error::new(Status::Cancelled, "generate was cancelled"));
+            }
+            let token = self.sample_last(sampler)?;
+            if !params.ignore_eog && vocab.is_some_and(|v| v.is_eog(token)) {
+                break StopReason::Eog;
+            }
+            sampler.accept(token);
+            let text = match vocab {
+                // A vocabulary may have fewer tokens than the output has rows; such an id has no text.
+                Some(v) if (token as usize) < v.n_tokens() => stream.push(v, token)?,
+                _ => String::new(),
+            };
+            n += 1;
+            if !on_piece(token, text.as_bytes()) {
+                break StopReason::Callback;
+            }
+            if params.max_tokens > 0 && n == params.max_tokens {
+                break StopReason::Limit;
+            }
+            let batch = Batch { tokens: &[token], seq_ids: Some(&[params.seq_id]), ..Batch::default() };
+            match self.decode_locked(&batch) {
+                Err(e) if e.status == Status::ContextFull => break StopReason::ContextFull,
+                other => other?,
+            }
+        };
+        let rest = stream.flush();
+        // The bytes of a character that never came to its end.
+        if !rest.is_empty() && stop != StopReason::Callback && !on_piece(-1, rest.as_bytes()) {
+            stop = StopReason::Callback;
+        }
+        Ok((n, stop))
+    }
+
+    /// Samples from the last row of logits.
+    fn sample_last(&self, sampler: &mut Sampler) -> Result<i32> {
+        let start = Instant::now();
+        let state = self.state.read();
+        let token = sampler.sample(state.executor.logits_row(state.n_outputs.saturating_sub(1) as usize))?;
+        Counters::add(&self.counters.sample_us, since(start));
+        Ok(token)
+    }
+}

@@ -1,0 +1,145 @@
+//! Loading: the arenas, and every weight where the plan puts it.
+
+use std::sync::Arc;
+
+use super::{Context, LogLevel};
+use crate::cpu::matmul::Kernels;
+use crate::cpu::{Arena, Executor, Parts, lock_pages, touch_pages};
+use crate::device::Inventory;
+use crate::error::{Error, Result, Status, try_vec};
+use crate::gguf::TensorInfo;
+use crate::plan::{Memory, Plan};
+use crate::quant::dequantize;
+
+/// What the caller may want of a load.
+#[derive(Default)]
+pub struct LoadParams<'a> {
+    /// Told the share done, 0 to 1; false cancels.
+    pub progress: Option<&'a mut dyn FnMut(f32) -> bool>,
+    /// Refuse tensors with values that are no finite numbers; reads every weight.
+    pub check_tensors: bool,
+    /// Keep weights and arenas from being swapped out; if the system refuses, a warning is logged.
+    pub mlock: bool,
+}
+
+pub(super) struct Loaded {
+    pub executor: Executor,
+    pub weights: Arena,
+    pub memory: Memory,
+}
+
+/// Bytes between two reports of progress.
+const PIECE: usize = 32 << 20;
+
+pub(super) fn fill(context: &Context, plan: &Plan, params: &mut LoadParams<'_>) -> Result<Loaded> {
+    let (graph, file, measured) = (&plan.graph, &plan.file, &plan.measured);
+    let planned = measured.memory[0];
+    // Others may have taken memory since the plan; a refusal here is better than the system's out-of-memory killer later.
+    let free = Inventory::from_spec("cpu")?.devices[0].free_bytes;
+    if planned.asked() > free {
+        return Err(Error::out_of_memory("the arenas", planned.asked()).amounts(planned.asked(), free));
+    }
+    let arena = Arena::new("the weights arena", planned.weights as usize)?;
+    let mut progress = Progress { report: params.progress.take(), done: 0, total: planned.weights + planned.mapped };
+    progress.advance(0)?;
+    let mut mapped = 0;
+    let mut at = Vec::with_capacity(graph.weights.len());
+    for (info, offset) in graph.weights.iter().zip(&measured.weight_offsets) {
+        let data = file.tensor_data(info);
+        if params.check_tensors {
+            check_finite(info, data).map_err(|e| e.at(file.path()))?;
+        }
+        at.push(match offset {
+            None => {
+                mapped += info.n_bytes;
+                for piece in data.chunks(PIECE) {
+                    touch_pages(piece);
+                    progress.advance(piece.len())?;
+                }
+                data.as_ptr()
+            }
+            Some(offset) => {
+                for (i, piece) in data.chunks(PIECE).enumerate() {
+                    arena.write(offset + i * PIECE, piece)?;
+                    progress.advance(piece.len())?;
+                }
+                arena.base().wrapping_add(*offset).cast_const()
+            }
+        });
+    }
+    let mut lock = params.mlock;
+    if lock {
+        let all = graph.weights.iter().zip(&measured.weight_offsets).filter(|(_, o)| o.is_none());
+        if let Err(e) =
+            all.map(|(w, _)| lock_pages(file.tensor_data(w))).chain([arena.lock("the weights arena")]).collect::<Result<()>>()
+        {
+            context.log(LogLevel::Warn, &format!("memory is not locked: {e}"));
+            lock = false;
+        }
+    }
+    let parts = Parts {
+        graph: Arc::clone(graph),
+        layout: measured.layouts[0].clone(),
+        kernels: Kernels::new(context.isa()),
+        weights: at,
+        places: measured.kv.clone(),
+        kv_bytes: planned.kv as usize,
+        type_k: plan.type_k,
+        type_v: plan.type_v,
+        n_outputs_max: plan.n_outputs_max as usize,
+    };
+    // SAFETY: each pointer is a whole tensor, in the file's map or in the arena, which the model keeps as long as the executor.
+    let executor = unsafe { Executor::new(parts) }?;
+    if lock && let Err(e) = executor.lock() {
+        context.log(LogLevel::Warn, &format!("memory is not locked: {e}"));
+    }
+    let (kv, compute) = executor.arena_bytes();
+    let memory = Memory { weights: arena.bytes() as u64, mapped, kv: kv as u64, compute: compute as u64, driver: 0 };
+    progress.finish()?;
+    Ok(Loaded { executor, weights: arena, memory })
+}
+
+/// Tells the caller how far the load is.
+struct Progress<'a> {
+    report: Option<&'a mut dyn FnMut(f32) -> bool>,
+    done: u64,
+    total: u64,
+}
+
+impl Progress<'_> {
+    fn advance(&mut self, bytes: usize) -> Result<()> {
+        self.done += bytes as u64;
+        // 1 is kept for the very end.
+        self.tell((self.done as f64 / self.total.max(1) as f64).min(0.999) as f32)
+    }
+    fn finish(&mut self) -> Result<()> {
+        self.tell(1.0)
+    }
+    fn tell(&mut self, share: f32) -> Result<()> {
+        if let Some(report) = &mut self.report
+            && !report(share)
+        {
+            return Err(Error::new(Status::Cancelled, "the load was cancelled by its progress callback"));
+        }
+        Ok(())
+    }
+}
+
+/// # Errors
+/// `BadFile` naming the tensor and row.
+fn check_finite(info: &TensorInfo, data: &[u8]) -> Result<()> {
+    let cols = usize::try_from(info.ne[0]).unwrap_or(0);
+    let row_bytes = info.ty.row_bytes(cols).filter(|n| *n > 0).unwrap_or(data.len().max(1));
+    let mut row = try_vec("a row of weights", cols, 0f32)?;
+    for (i, bytes) in data.chunks_exact(row_bytes).enumerate() {
+        dequantize(info.ty, bytes, &mut row);
+        if let Some(k) = row.iter().position(|x| !x.is_finite()) {
+            return Err(Error::bad_file(format!(
+                "tensor '{}' holds {} at row {i}, column {k}, expected finite numbers",
+                info.name, row[k]
+            ))
+            .subject(&info.name));
+        }
+    }
+    Ok(())
+}

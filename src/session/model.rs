@@ -1,0 +1,177 @@
+//! A loaded model: arenas exactly as planned, its KV cache's bookkeeping, its vocabulary.
+
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use parking_lot::{Mutex, MutexGuard, RwLock};
+
+use super::batch::Bounds;
+use super::cells::Cells;
+use super::load::{self, LoadParams};
+use super::perf::{Counters, Perf, since};
+use super::{Context, LogLevel};
+use crate::cpu::{Executor, Pool};
+use crate::error::{Error, Result, Status};
+use crate::gguf::Gguf;
+use crate::plan::{Memory, Plan};
+use crate::vocab::Vocab;
+
+/// What a model is and what it was loaded with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelInfo {
+    pub architecture: String,
+    pub name: String,
+    pub n_vocab: u32,
+    pub n_embd: u32,
+    pub n_layer: u32,
+    pub n_head: u32,
+    pub n_head_kv: u32,
+    pub n_ctx: u32,
+    pub n_ctx_train: u32,
+    pub n_batch: u32,
+    pub n_ubatch: u32,
+    pub n_seq_max: u32,
+    pub n_outputs_max: u32,
+    pub n_params: u64,
+}
+
+/// What one call at a time may change.
+pub(super) struct State {
+    pub executor: Executor,
+    pub cells: Cells,
+    /// Rows of logits that the last decode left.
+    pub n_outputs: u32,
+}
+
+/// A loaded model. Calls that only read may run at once; of those that write, a second one gets `Busy`.
+pub struct Model {
+    // Before `weights` and `file`, which its pointers lead into: fields go in this order.
+    pub(super) state: RwLock<State>,
+    pub(super) info: ModelInfo,
+    memory: Memory,
+    pub(super) n_ubatch: usize,
+    pub(super) pool: Arc<Pool>,
+    pub(super) cancelled: AtomicBool,
+    pub(super) counters: Counters,
+    vocab: OnceLock<Result<Arc<Vocab>>>,
+    writer: Mutex<()>,
+    context: Arc<Context>,
+    _weights: crate::cpu::Arena,
+    file: Arc<Gguf>,
+}
+
+impl Model {
+    /// Allocates just what `plan` says, and fills it.
+    ///
+    /// # Errors
+    /// `NotFit` for a plan that does not fit, `OutOfMemory`, `Cancelled` by the progress callback, `BadFile` for tensors with
+    /// values that are not numbers (if they are checked). Nothing is left behind.
+    pub fn load(context: &Arc<Context>, plan: &Plan, mut params: LoadParams<'_>) -> Result<Arc<Model>> {
+        let start = Instant::now();
+        if !Arc::ptr_eq(context, &plan.context) {
+            return Err(Error::invalid("the plan was made in another context").subject("plan"));
+        }
+        if let Some(d) = plan.devices.iter().find(|d| d.shortfall > 0) {
+            let mut e = Error::new(
+                Status::NotFit,
+                format!(
+                    "the model does not fit: device {} lacks {} bytes; the plan's remedies say what would help",
+                    d.device, d.shortfall
+                ),
+            )
+            .amounts(d.memory.needed(), d.free_bytes);
+            e.detail.device = Some(d.device);
+            return Err(e);
+        }
+        let pool = context.pool()?;
+        let loaded = load::fill(context, plan, &mut params)?;
+        let h = &plan.hparams;
+        let info = ModelInfo {
+            architecture: plan.architecture.clone(),
+            name: plan.name.clone(),
+            n_vocab: h.n_vocab as u32,
+            n_embd: h.n_embd as u32,
+            n_layer: h.n_layer,
+            n_head: h.n_head as u32,
+            n_head_kv: h.n_head_kv as u32,
+            n_ctx: plan.n_ctx,
+            n_ctx_train: h.n_ctx_train,
+            n_batch: plan.n_batch,
+            n_ubatch: plan.n_ubatch,
+            n_seq_max: plan.n_seq_max,
+            n_outputs_max: plan.n_outputs_max,
+            n_params: plan.graph.weights.iter().map(|w| w.ne.iter().product::<u64>()).sum(),
+        };
+        let cells = Cells::new(plan.measured.n_cells, plan.n_seq_max)?;
+        let counters = Counters::default();
+        Counters::add(&counters.load_us, since(start));
+        context.log(LogLevel::Info, &format!("{}: loaded {} ({})", plan.file.path(), info.name, info.architecture));
+        Ok(Arc::new(Model {
+            state: RwLock::new(State { executor: loaded.executor, cells, n_outputs: 0 }),
+            info,
+            memory: loaded.memory,
+            n_ubatch: plan.n_ubatch as usize,
+            pool,
+            cancelled: AtomicBool::new(false),
+            counters,
+            vocab: OnceLock::new(),
+            writer: Mutex::new(()),
+            context: context.clone(),
+            _weights: loaded.weights,
+            file: plan.file.clone(),
+        }))
+    }
+
+    pub fn info(&self) -> &ModelInfo {
+        &self.info
+    }
+
+    /// What is really allocated on a device, in the plan's terms.
+    ///
+    /// # Errors
+    /// `InvalidArgument` if the context has no such device.
+    pub fn memory(&self, device: u32) -> Result<Memory> {
+        match device {
+            0 => Ok(self.memory),
+            _ => {
+                Err(Error::invalid(format!("device {device} is out of range, the context has {}", self.context.devices().len()))
+                    .subject("device"))
+            }
+        }
+    }
+
+    /// The model's tokeniser, read at the first call.
+    ///
+    /// # Errors
+    /// `Unsupported` for a kind that is not known, `BadFile`; decoding token ids works all the same.
+    pub fn vocab(&self) -> Result<Arc<Vocab>> {
+        self.vocab.get_or_init(|| Vocab::from_gguf(&self.file).map(Arc::new)).clone()
+    }
+
+    /// Ends the call that decodes on this model at this moment with `Cancelled`; without one it does nothing.
+    pub fn cancel(&self) {
+        self.cancelled.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    pub fn perf(&self) -> Perf {
+        self.counters.get()
+    }
+    pub fn perf_reset(&self) {
+        self.counters.reset();
+    }
+
+    /// The right to write.
+    ///
+    /// # Errors
+    /// `Busy` while another call has it, also one that this thread's callback is called from.
+    pub(super) fn write(&self) -> Result<MutexGuard<'_, ()>> {
+        let busy =
+            || Error::new(Status::Busy, "the model is in use by another call, or by the one that this callback belongs to");
+        self.writer.try_lock().ok_or_else(busy)
+    }
+
+    pub(super) fn bounds(&self) -> Bounds {
+        Bounds { n_vocab: self.info.n_vocab, n_batch: self.info.n_batch, n_outputs_max: self.info.n_outputs_max }
+    }
+}
