@@ -131,47 +131,58 @@ pub(super) unsafe fn prepare<V: Simd>(s: &Source) {
     }
 }
 
-/// Rounds 16 values to int8; returns the scale and the sum of the int8.
+/// A step of int8, the scales of its blocks, and the sums of each block's int8.
+struct Rounded {
+    bytes: [u8; STEP],
+    scales: [f32; BLOCKS],
+    sums: [i32; BLOCKS],
+}
+
 #[inline(always)]
-unsafe fn round_block<V: Simd>(x: *const f32, out: *mut u8) -> (f32, i32) {
-    let x = V::load_f(x);
-    let max = V::abs_max(x);
-    // Below the least normal number the inverse would overflow, and the block is nothing anyway.
-    let (scale, inverse) = if max < 1e-36 { (0.0, 0.0) } else { (max / 127.0, 127.0 / max) };
-    V::store_i8(out, V::mul(x, V::splat(inverse)));
-    let mut sum = 0;
-    for i in 0..16 {
-        sum += i32::from(*out.add(i) as i8);
+unsafe fn rounded<V: Simd>(x: &[f32; STEP]) -> Rounded {
+    let mut out = Rounded { bytes: [0; STEP], scales: [0.0; BLOCKS], sums: [0; BLOCKS] };
+    for b in 0..BLOCKS {
+        let x = V::load_f(x.as_ptr().add(16 * b));
+        let max = V::abs_max(x);
+        // Below the least normal number the inverse would overflow, and the block is nothing anyway.
+        let (scale, inverse) = if max < 1e-36 { (0.0, 0.0) } else { (max / 127.0, 127.0 / max) };
+        V::store_i8(out.bytes.as_mut_ptr().add(16 * b), V::mul(x, V::splat(inverse)));
+        out.scales[b] = scale;
     }
-    (scale, sum)
+    for c in 0..STEP / 64 {
+        let mut quads = [0f32; 16];
+        V::store_f(quads.as_mut_ptr(), V::to_f(V::sum_quads(V::load(out.bytes.as_ptr().add(64 * c)))));
+        for b in 0..4 {
+            // Whole numbers below 2^24: exact.
+            let quad = &quads[4 * b..4 * b + 4];
+            out.sums[4 * c + b] = ((quad[0] + quad[1]) + (quad[2] + quad[3])) as i32;
+        }
+    }
+    out
 }
 
 #[inline(always)]
 unsafe fn single_step<V: Simd>(x: &[f32; STEP], out: *mut u8) {
+    let step = rounded::<V>(x);
+    std::ptr::copy_nonoverlapping(step.bytes.as_ptr(), out, STEP);
     for b in 0..BLOCKS {
-        let (scale, sum) = round_block::<V>(x.as_ptr().add(16 * b), out.add(16 * b));
-        *out.add(ROW_SCALES).cast::<f32>().add(b) = scale;
-        *out.add(ROW_SUMS).cast::<f32>().add(b) = scale * sum as f32;
+        *out.add(ROW_SCALES).cast::<f32>().add(b) = step.scales[b];
+        *out.add(ROW_SUMS).cast::<f32>().add(b) = step.scales[b] * step.sums[b] as f32;
     }
 }
 
 #[inline(always)]
 unsafe fn group_step<V: Simd>(x: &[f32; STEP], out: *mut u8, lane: usize) {
-    let mut bytes = [0u8; 16];
-    let mut half_sum = 0.0;
+    let step = rounded::<V>(x);
+    for k in 0..STEP / 4 {
+        *out.cast::<u32>().add(k * LANES + lane) = step.bytes.as_ptr().cast::<u32>().add(k).read_unaligned();
+    }
     for b in 0..BLOCKS {
-        let (scale, sum) = round_block::<V>(x.as_ptr().add(16 * b), bytes.as_mut_ptr());
-        for k in 0..4 {
-            let quad = bytes.as_ptr().cast::<u32>().add(k).read_unaligned();
-            *out.cast::<u32>().add((4 * b + k) * LANES + lane) = quad;
-        }
-        *out.add(GROUP_SCALES).cast::<f32>().add(b * LANES + lane) = scale;
-        *out.add(GROUP_INT_SUMS).cast::<i32>().add(b * LANES + lane) = sum;
-        let value_sum = scale * sum as f32;
-        if b % 2 == 0 {
-            half_sum = value_sum;
-        } else {
-            *out.add(GROUP_SUMS).cast::<f32>().add(b / 2 * LANES + lane) = half_sum + value_sum;
-        }
+        *out.add(GROUP_SCALES).cast::<f32>().add(b * LANES + lane) = step.scales[b];
+        *out.add(GROUP_INT_SUMS).cast::<i32>().add(b * LANES + lane) = step.sums[b];
+    }
+    for pair in 0..BLOCKS / 2 {
+        let value = |b: usize| step.scales[b] * step.sums[b] as f32;
+        *out.add(GROUP_SUMS).cast::<f32>().add(pair * LANES + lane) = value(2 * pair) + value(2 * pair + 1);
     }
 }

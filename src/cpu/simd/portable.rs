@@ -34,6 +34,42 @@ fn shifted(x: u8, right: i32) -> u8 {
     if right >= 0 { x >> right } else { x << -right }
 }
 
+/// Sums of four products each. The compiler does not find the instruction for pairs by itself, and x86-64 always has it.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn dot<const SIGNED: bool>(mut acc: [i32; 16], a: &[u8; 64], s: &[u8; 64]) -> [i32; 16] {
+    use std::arch::x86_64::*;
+    let zero = _mm_setzero_si128();
+    for i in 0..4 {
+        let a = _mm_loadu_si128(a.as_ptr().add(16 * i).cast());
+        let s = _mm_loadu_si128(s.as_ptr().add(16 * i).cast());
+        let (low, high) = if SIGNED {
+            (_mm_srai_epi16::<8>(_mm_unpacklo_epi8(a, a)), _mm_srai_epi16::<8>(_mm_unpackhi_epi8(a, a)))
+        } else {
+            (_mm_unpacklo_epi8(a, zero), _mm_unpackhi_epi8(a, zero))
+        };
+        // Signed bytes in the upper half of words: products are 256 times too large, and fit.
+        let low = _mm_castsi128_ps(_mm_madd_epi16(low, _mm_unpacklo_epi8(zero, s)));
+        let high = _mm_castsi128_ps(_mm_madd_epi16(high, _mm_unpackhi_epi8(zero, s)));
+        let even = _mm_castps_si128(_mm_shuffle_ps::<0b10_00_10_00>(low, high));
+        let odd = _mm_castps_si128(_mm_shuffle_ps::<0b11_01_11_01>(low, high));
+        let sums = _mm_srai_epi32::<8>(_mm_add_epi32(even, odd));
+        let to = acc.as_mut_ptr().add(4 * i).cast();
+        _mm_storeu_si128(to, _mm_add_epi32(_mm_loadu_si128(to), sums));
+    }
+    acc
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+#[inline(always)]
+unsafe fn dot<const SIGNED: bool>(mut acc: [i32; 16], a: &[u8; 64], s: &[u8; 64]) -> [i32; 16] {
+    for i in 0..64 {
+        let a = if SIGNED { i32::from(a[i] as i8) } else { i32::from(a[i]) };
+        acc[i / 4] += a * i32::from(s[i] as i8);
+    }
+    acc
+}
+
 impl Simd for Portable {
     type B = [u8; 64];
     type I = [i32; 16];
@@ -47,7 +83,7 @@ impl Simd for Portable {
     }
     #[inline(always)]
     unsafe fn load_halves(p: *const u8, q: *const u8) -> [u8; 64] {
-        each!(64, 0, i => if i < 32 { *p.add(i) } else { *q.add(i - 32) })
+        std::mem::transmute([p.cast::<[u8; 32]>().read_unaligned(), q.cast::<[u8; 32]>().read_unaligned()])
     }
     #[inline(always)]
     unsafe fn store(p: *mut u8, x: [u8; 64]) {
@@ -59,7 +95,7 @@ impl Simd for Portable {
     }
     #[inline(always)]
     unsafe fn splat_dword(p: *const u8) -> [u8; 64] {
-        each!(64, 0, i => *p.add(i % 4))
+        std::mem::transmute([p.cast::<u32>().read_unaligned(); 16])
     }
     #[inline(always)]
     unsafe fn and(a: [u8; 64], b: [u8; 64]) -> [u8; 64] {
@@ -95,7 +131,14 @@ impl Simd for Portable {
     }
     #[inline(always)]
     unsafe fn bits_to_16(bits: u64) -> [u8; 64] {
-        each!(64, 0, i => ((bits >> i & 1) << 4) as u8)
+        const ONES: u64 = 0x0101010101010101;
+        let mut out = [0u64; 8];
+        for (i, out) in out.iter_mut().enumerate() {
+            // Bit j of byte j; then the top bit of each byte that is not 0, moved to bit 4.
+            let bit = (bits >> (8 * i) & 0xff) * ONES & 0x8040201008040201;
+            *out = (((bit & 0x7f * ONES) + 0x7f * ONES | bit) & 0x80 * ONES) >> 3;
+        }
+        std::mem::transmute(out)
     }
     #[inline(always)]
     unsafe fn bias_q8(x: [u8; 64]) -> [u8; 64] {
@@ -103,18 +146,12 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    unsafe fn dot(mut acc: [i32; 16], u: [u8; 64], s: [u8; 64]) -> [i32; 16] {
-        for i in 0..64 {
-            acc[i / 4] += i32::from(u[i]) * i32::from(s[i] as i8);
-        }
-        acc
+    unsafe fn dot(acc: [i32; 16], u: [u8; 64], s: [u8; 64]) -> [i32; 16] {
+        dot::<false>(acc, &u, &s)
     }
     #[inline(always)]
-    unsafe fn dot_q8(mut acc: [i32; 16], q: [u8; 64], s: [u8; 64]) -> [i32; 16] {
-        for i in 0..64 {
-            acc[i / 4] += i32::from(q[i] as i8) * i32::from(s[i] as i8);
-        }
-        acc
+    unsafe fn dot_q8(acc: [i32; 16], q: [u8; 64], s: [u8; 64]) -> [i32; 16] {
+        dot::<true>(acc, &q, &s)
     }
     #[inline(always)]
     unsafe fn sum_quads(s: [u8; 64]) -> [i32; 16] {
