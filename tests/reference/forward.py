@@ -47,10 +47,10 @@ class Exact:
         keep = 1 - np.clip((i - low) / max(0.001, high - low), 0, 1)
         return plain * keep + plain / factor * (1 - keep), self.key("rope.scaling.attn_factor", 1.0) * (1 + 0.1 * np.log(factor))
 
-    def rotate(self, x):
-        """x [time, head, head_dim] at positions 0.."""
+    def rotate(self, x, positions):
+        """x [time, head, head_dim] at positions [time]"""
         freq, magnitude = self.angles()
-        angle = np.arange(len(x))[:, None] * freq
+        angle = np.asarray(positions)[:, None] * freq
         cos, sin = np.cos(angle)[:, None] * magnitude, np.sin(angle)[:, None] * magnitude
         y, half = x.copy(), self.n_rot // 2
         if self.arch == "qwen2":
@@ -66,18 +66,25 @@ class Exact:
     def norm(self, x, name):
         return x / np.sqrt(np.mean(x * x, -1, keepdims=True) + self.eps) * self.w[name + ".weight"]
 
-    def logits(self, tokens):
-        """[len(tokens), n_vocab]"""
+    def logits(self, tokens, cut=None):
+        """[len(tokens), n_vocab]; with cut = (p0, p1) the last token comes after these positions left the cache and the later
+        ones moved up, the cached values staying as they were computed."""
         t, group = len(tokens), self.n_head // self.n_head_kv
+        at = last_at = np.arange(t)
+        gone = np.zeros(t, bool)
+        if cut:
+            gone, last_at = (at >= cut[0]) & (at < cut[1]), np.where(at < cut[1], at, at - (cut[1] - cut[0]))
         x = self.w["token_embd.weight"][tokens]
         future = np.triu(np.full((t, t), -np.inf), 1)
         for i in range(self.n_layer):
             b = f"blk.{i}."
             n = self.norm(x, b + "attn_norm")
-            q = self.rotate(self.linear(n, b + "attn_q").reshape(t, self.n_head, -1))
-            k = self.rotate(self.linear(n, b + "attn_k").reshape(t, self.n_head_kv, -1)).repeat(group, 1)
+            q = self.linear(n, b + "attn_q").reshape(t, self.n_head, -1)
+            k = self.linear(n, b + "attn_k").reshape(t, self.n_head_kv, -1).repeat(group, 1)
             v = self.linear(n, b + "attn_v").reshape(t, self.n_head_kv, -1).repeat(group, 1)
-            s = np.einsum("qhd,khd->hqk", q, k) / np.sqrt(self.head_dim) + future
+            s = np.einsum("qhd,khd->hqk", self.rotate(q, at), self.rotate(k, at)) / np.sqrt(self.head_dim) + future
+            last = np.einsum("hd,khd->hk", self.rotate(q[-1:], last_at[-1:])[0], self.rotate(k, last_at))
+            s[:, -1] = np.where(gone, -np.inf, last / np.sqrt(self.head_dim))
             p = np.exp(s - s.max(-1, keepdims=True))
             p /= p.sum(-1, keepdims=True)
             x = x + self.linear(np.einsum("hqk,khd->qhd", p, v).reshape(t, -1), b + "attn_output")

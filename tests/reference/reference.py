@@ -41,6 +41,12 @@ class Reference:
     def clear(self):
         lc.llama_memory_clear(lc.llama_get_memory(self.ctx), True)
 
+    def cut(self, p0, p1):
+        """Removes positions p0 to p1 - 1 of the sequence and moves the later ones up."""
+        memory = lc.llama_get_memory(self.ctx)
+        assert lc.llama_memory_seq_rm(memory, 0, p0, p1)
+        lc.llama_memory_seq_add(memory, 0, p1, -1, p0 - p1)
+
     def decode(self, tokens, first=0):
         """Logits [len(tokens), n_vocab] of tokens at positions first..."""
         n = len(tokens)
