@@ -42,7 +42,7 @@ def main():
         tokens = rng.integers(3, ref.n_vocab, n).tolist()
         if where.startswith("shared:") or "bible" in name:
             tokens = ref.tokenize("Once upon a time, there was a man who had two sons and a house by the sea", True)[:n]
-        rows = list(range(len(tokens))) if ref.n_vocab <= 64 else spread(list(range(len(tokens))), 4 if ref.n_vocab > 1000 else 8)
+        rows = list(range(len(tokens))) if ref.n_vocab <= 64 else spread(list(range(len(tokens))), 20 if "bible" in name else 8)
         r, e = ref.decode(tokens)[rows], exact.logits(tokens)[rows]
         for kind, x in (("ref", r), ("f64", e)):
             (FIXTURES / "logits" / f"{name}.{kind}.bin").write_bytes(np.ascontiguousarray(x, "<f4").tobytes())
