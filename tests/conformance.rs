@@ -1,0 +1,150 @@
+//! Logits and greedy text against the reference (llama.cpp) and a float64 forward pass; see tests/reference/README.md.
+
+mod support;
+
+use std::path::PathBuf;
+
+use rekindle::gguf::Gguf;
+use rekindle::vocab::Vocab;
+use support::*;
+
+struct Case {
+    name: String,
+    file: PathBuf,
+    n_vocab: usize,
+    tokens: Vec<i32>,
+    rows: Vec<usize>,
+    reference: Vec<f32>,
+    exact: Vec<f32>,
+    cut: Option<(i32, i32)>,
+}
+
+fn cases() -> Vec<Case> {
+    let index = json(&fixture("logits/index.json"));
+    let read = |m: &serde_json::Value| {
+        let name = m["model"].as_str().unwrap().to_owned();
+        let file = model_file(m["path"].as_str().unwrap())?;
+        let cut = m.get("cut").map(|c| (c[0].as_i64().unwrap() as i32, c[1].as_i64().unwrap() as i32));
+        Some(Case {
+            n_vocab: m["n_vocab"].as_u64().unwrap() as usize,
+            tokens: ids(&m["tokens"]),
+            rows: ids(&m["rows"]).into_iter().map(|r| r as usize).collect(),
+            reference: floats(&fixture(&format!("logits/{name}.ref.bin"))),
+            exact: floats(&fixture(&format!("logits/{name}.f64.bin"))),
+            name,
+            file,
+            cut,
+        })
+    };
+    index.as_array().unwrap().iter().filter_map(read).collect()
+}
+
+/// The type of the first layer's matrices.
+fn weight_type(case: &Case) -> String {
+    let file = Gguf::open(&case.file).unwrap();
+    file.tensor("blk.0.ffn_gate.weight").unwrap().ty.name().to_owned()
+}
+
+/// Tolerances (normalised mean squared error over all stored logits):
+/// F32 weights: 1e-6 against the reference; both round in float32, observed 1e-13.
+/// F16, BF16: 1e-5 against float64: activations may be rounded to the weights' type on the way, 2^-9 each at worst.
+/// Quantised: no further from float64 than the reference, which quantises activations as well.
+#[test]
+fn logits_are_those_of_the_reference() {
+    let mut bad = Vec::new();
+    println!("{:18} {:5} {:>12} {:>12} {:>16}", "model", "type", "to reference", "to float64", "reference to f64");
+    for case in cases() {
+        let model = load(&case.file, &exact_kv());
+        let all = decode_at(&model, 0, 0, &case.tokens);
+        let own: Vec<f32> = case.rows.iter().flat_map(|r| all[*r].iter().copied()).collect();
+        assert_eq!(own.len(), case.rows.len() * case.n_vocab, "{}", case.name);
+        let ty = weight_type(&case);
+        let (to_ref, to_exact, ref_to_exact) =
+            (nmse(&own, &case.reference), nmse(&own, &case.exact), nmse(&case.reference, &case.exact));
+        println!("{:18} {ty:5} {to_ref:12.2e} {to_exact:12.2e} {ref_to_exact:16.2e}", case.name);
+        let good = match ty.as_str() {
+            "F32" => to_ref <= 1e-6 && to_exact <= 1e-6,
+            "F16" | "BF16" => to_exact <= 1e-5,
+            _ => to_exact <= ref_to_exact,
+        };
+        if !good {
+            bad.push(case.name);
+        }
+    }
+    assert!(bad.is_empty(), "out of tolerance: {bad:?}");
+}
+
+/// The reference's two best logits are never closer than 0.004 there, a thousand times rounding.
+#[test]
+fn greedy_text_is_that_of_the_reference() {
+    for name in ["stories260K", "tiny1m-F32"] {
+        let about = json(&fixture(&format!("greedy/{name}.json")));
+        let Some(path) = model_file(about["path"].as_str().unwrap()) else { continue };
+        let vocab = Vocab::from_gguf(&Gguf::open(&path).unwrap()).unwrap();
+        let prompt = vocab.tokenize(about["prompt"].as_str().unwrap().as_bytes(), true, false).unwrap();
+        assert_eq!(prompt, ids(&about["prompt_tokens"]), "{name}");
+        let model = load(&path, &exact_kv());
+        let (mut at, mut written) = (prompt.len() as i32, Vec::new());
+        let mut token = argmax(decode_at(&model, 0, 0, &prompt).last().unwrap());
+        while written.len() < 200 && !vocab.is_eog(token) {
+            written.push(token);
+            token = argmax(&decode_at(&model, 0, at, &[token])[0]);
+            at += 1;
+        }
+        assert_eq!(written, ids(&about["tokens"]), "{name}");
+        let text: Vec<u8> = written.iter().flat_map(|t| vocab.piece(*t, false).unwrap()).collect();
+        let expected = std::fs::read(fixture(&format!("greedy/{name}.txt"))).unwrap();
+        assert_eq!(String::from_utf8_lossy(&text), String::from_utf8_lossy(&expected), "{name}");
+        println!("{name}: {} tokens equal", written.len());
+    }
+}
+
+/// Other shapes of product may sum in another order: 1e-5 of the largest logit is some hundred roundings of float32. With
+/// quantised weights the activations are quantised alike in both, but a rounding that flips there is of the size of a step.
+#[test]
+fn one_by_one_is_as_in_a_batch() {
+    for case in cases() {
+        let ty = weight_type(&case);
+        let tolerance = if ty == "F32" || ty == "F16" || ty == "BF16" { 1e-5 } else { 1e-2 };
+        let together = decode_at(&load(&case.file, &exact_kv()), 0, 0, &case.tokens);
+        let model = load(&case.file, &exact_kv());
+        let mut worst = 0f32;
+        for (i, (token, expected)) in case.tokens.iter().zip(&together).enumerate() {
+            worst = worst.max(relative(&decode_at(&model, 0, i as i32, &[*token])[0], expected));
+        }
+        println!("{:18} one by one: {worst:.1e}", case.name);
+        assert!(worst <= tolerance, "{}: {worst}", case.name);
+        let model = load(&case.file, &rekindle::plan::Params { n_batch: 16, n_ubatch: 7, n_outputs_max: 16, ..exact_kv() });
+        let mut worst = 0f32;
+        for (i, part) in case.tokens.chunks(16).enumerate() {
+            for (own, expected) in decode_at(&model, 0, i as i32 * 16, part).iter().zip(&together[i * 16..]) {
+                worst = worst.max(relative(own, expected));
+            }
+        }
+        println!("{:18} in small batches: {worst:.1e}", case.name);
+        assert!(worst <= tolerance, "{}: {worst}", case.name);
+    }
+}
+
+/// The float64 logits of the last token after a part of the cache was removed and the rest moved up. 1e-6: as for F32 weights;
+/// the key cache is turned once more, in float32.
+#[test]
+fn a_cut_and_shifted_cache_is_as_exact_arithmetic_has_it() {
+    let mut n = 0;
+    for case in cases() {
+        let Some((p0, p1)) = case.cut else { continue };
+        let (last, first) = case.tokens.split_last().unwrap();
+        let model = load(&case.file, &exact_kv());
+        decode_at(&model, 0, 0, first);
+        model.seq_remove(0, p0, p1).unwrap();
+        model.seq_shift(0, p1, -1, p0 - p1).unwrap();
+        let at = first.len() as i32 - (p1 - p0);
+        assert_eq!(model.seq_length(0).unwrap() as i32, at);
+        let own = decode_at(&model, 0, at, &[*last]).remove(0);
+        let distance = nmse(&own, &floats(&fixture(&format!("logits/{}.cut.bin", case.name))));
+        println!("{:18} after a cut: {distance:.1e}", case.name);
+        assert!(distance <= 1e-6, "{}: {distance}", case.name);
+        n += 1;
+    }
+    assert!(n >= 4, "only {n} models with a cut");
+}
