@@ -5,6 +5,8 @@ mod support;
 use std::path::PathBuf;
 
 use rekindle::gguf::Gguf;
+use rekindle::sample::{Sampler, SamplerParams};
+use rekindle::session::{GenerateParams, Prompt};
 use rekindle::vocab::Vocab;
 use support::*;
 
@@ -95,6 +97,23 @@ fn greedy_text_is_that_of_the_reference() {
         let text: Vec<u8> = written.iter().flat_map(|t| vocab.piece(*t, false).unwrap()).collect();
         let expected = std::fs::read(fixture(&format!("greedy/{name}.txt"))).unwrap();
         assert_eq!(String::from_utf8_lossy(&text), String::from_utf8_lossy(&expected), "{name}");
+        let mut streamed = Vec::new();
+        let params = GenerateParams {
+            prompt: Prompt::Text(about["prompt"].as_str().unwrap()),
+            seq_id: 0,
+            max_tokens: 200,
+            no_special: false,
+            parse_special: false,
+            ignore_eog: false,
+        };
+        let mut greedy = Sampler::new(SamplerParams::default()).unwrap();
+        load(&path, &exact_kv())
+            .generate(&mut greedy, &params, &mut |_, piece| {
+                streamed.extend_from_slice(piece);
+                true
+            })
+            .unwrap();
+        assert_eq!(String::from_utf8_lossy(&streamed), String::from_utf8_lossy(&expected), "{name}, streamed");
         println!("{name}: {} tokens equal", written.len());
     }
 }
