@@ -1,0 +1,263 @@
+//! Sequences: however tokens come to the KV cache, the logits are those of the plain way.
+//!
+//! Two ways to the same logits differ by the order of float32 sums only: the F32 KV cache holds what was computed, and rows of a
+//! product do not depend on each other. Hence 1e-5 of the largest logit; a re-rotation of K adds its own rounding, hence 1e-4.
+//! Quantised weights: see `tolerance`. Batches against single tokens, and a cut cache against float64, are in conformance.rs.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rekindle::Status;
+use rekindle::gguf::Gguf;
+use rekindle::plan::Params;
+use rekindle::quant::Type;
+use rekindle::session::{Batch, Model};
+use support::{decode_at, exact_kv, fixture, relative, root, row};
+
+const SAME: f32 = 1e-5;
+const SHIFTED: f32 = 1e-4;
+const FLIPPED: f32 = 1e-2;
+
+fn models() -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for folder in [fixture("models"), root().join("models")] {
+        files.extend(std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()));
+    }
+    files.retain(|p| p.extension().is_some_and(|e| e == "gguf"));
+    files.sort();
+    assert!(files.len() > 10, "{} models", files.len());
+    files
+}
+
+/// The models whose weights are F32: what follows is about the cache, and the types of weights have no part in it.
+fn f32_models() -> Vec<PathBuf> {
+    let mut files = models();
+    files.retain(|p| f32_weights(p));
+    assert!(files.len() >= 5, "{} F32 models", files.len());
+    files
+}
+
+fn f32_weights(path: &Path) -> bool {
+    Gguf::open(path).unwrap().tensors().iter().all(|t| t.ty == Type::F32)
+}
+
+/// Products of few and of many tokens sum in another order; where activations are quantised, a rounding may flip by that, and a
+/// flipped one is a step of 1/127 of its block.
+fn tolerance(path: &Path) -> f32 {
+    if f32_weights(path) { SAME } else { FLIPPED }
+}
+
+/// Small micro-batches, so that the batches below are cut.
+fn load(path: &Path) -> Arc<Model> {
+    support::load(path, &Params { n_ctx: 64, n_seq_max: 4, n_outputs_max: 32, n_batch: 32, n_ubatch: 8, ..exact_kv() })
+}
+
+/// `n` tokens that repeat in no short cycle; ids under 60 are in every model's vocabulary.
+fn tokens(n: usize, salt: usize) -> Vec<i32> {
+    (0..n).map(|i| (3 + (i * i * 7 + i * 13 + salt * 29) % 57) as i32).collect()
+}
+
+fn clear(model: &Model) {
+    model.seq_remove(-1, 0, -1).unwrap();
+}
+
+fn compare(what: &str, path: &Path, tolerance: f32, a: &[Vec<f32>], b: &[Vec<f32>]) {
+    assert_eq!(a.len(), b.len());
+    for (i, (a, b)) in a.iter().zip(b).enumerate() {
+        let distance = relative(a, b);
+        assert!(distance <= tolerance, "{}: {what}: row {i} differs by {distance} of the largest logit", path.display());
+    }
+}
+
+#[test]
+fn four_interleaved() {
+    for path in models() {
+        let model = load(&path);
+        let texts: Vec<Vec<i32>> = (0..4).map(|s| tokens(6 + s, s)).collect();
+        let apart: Vec<_> = texts
+            .iter()
+            .map(|t| {
+                clear(&model);
+                decode_at(&model, 0, 0, t)
+            })
+            .collect();
+        clear(&model);
+        // Turn by turn, longer sequences going on alone at the end.
+        let mut order: Vec<(usize, usize)> = (0..4).flat_map(|s| (0..texts[s].len()).map(move |i| (i, s))).collect();
+        order.sort();
+        let ids: Vec<i32> = order.iter().map(|&(i, s)| texts[s][i]).collect();
+        let positions: Vec<i32> = order.iter().map(|&(i, _)| i as i32).collect();
+        let seqs: Vec<i32> = order.iter().map(|&(_, s)| s as i32).collect();
+        let all = vec![1; ids.len()];
+        model.decode(&Batch { tokens: &ids, positions: Some(&positions), seq_ids: Some(&seqs), outputs: Some(&all) }).unwrap();
+        let mut together = vec![Vec::new(); 4];
+        for (r, &(_, s)) in order.iter().enumerate() {
+            together[s].push(row(&model, r as u32));
+        }
+        for s in 0..4 {
+            compare("interleaved", &path, tolerance(&path), &together[s], &apart[s]);
+            assert_eq!(model.seq_length(s as i32).unwrap() as usize, texts[s].len());
+        }
+    }
+}
+
+#[test]
+fn only_rows_that_were_asked_for() {
+    for path in models() {
+        let (model, t) = (load(&path), tokens(16, 5));
+        let whole = decode_at(&model, 0, 0, &t);
+        clear(&model);
+        let mut outputs = vec![0; t.len()];
+        let asked = [3, 4, 15];
+        asked.iter().for_each(|i| outputs[*i] = 1);
+        model.decode(&Batch { tokens: &t, positions: None, seq_ids: None, outputs: Some(&outputs) }).unwrap();
+        assert_eq!(model.n_outputs(), 3);
+        for (r, i) in asked.into_iter().enumerate() {
+            compare("row asked for", &path, tolerance(&path), &[row(&model, r as u32)], &whole[i..=i]);
+        }
+        assert_eq!(model.logits(3).unwrap_err().status, Status::InvalidArgument);
+    }
+}
+
+#[test]
+fn default_positions_and_outputs() {
+    for path in f32_models() {
+        let (model, t) = (load(&path), tokens(12, 5));
+        let whole = decode_at(&model, 0, 0, &t);
+        clear(&model);
+        for part in [&t[..7], &t[7..]] {
+            model.decode(&Batch { tokens: part, positions: None, seq_ids: None, outputs: None }).unwrap();
+            assert_eq!(model.n_outputs(), 1);
+        }
+        compare("continued", &path, SAME, &[row(&model, 0)], &whole[11..]);
+    }
+}
+
+#[test]
+fn remove_tail_then_go_on() {
+    for path in f32_models() {
+        let (model, t) = (load(&path), tokens(16, 2));
+        let want = decode_at(&model, 0, 0, &t);
+        clear(&model);
+        decode_at(&model, 0, 0, &t[..10]);
+        decode_at(&model, 0, 10, &tokens(6, 9));
+        model.seq_remove(0, 10, -1).unwrap();
+        assert_eq!(model.seq_length(0).unwrap(), 10);
+        compare("after removal", &path, SAME, &decode_at(&model, 0, 10, &t[10..]), &want[10..]);
+    }
+}
+
+#[test]
+fn copy_then_diverge() {
+    for path in f32_models() {
+        let model = load(&path);
+        let (prefix, one, two) = (tokens(9, 3), tokens(5, 4), tokens(5, 6));
+        let mut want = Vec::new();
+        for end in [&one, &two] {
+            clear(&model);
+            want.push(decode_at(&model, 0, 0, &[&prefix[..], &end[..]].concat())[9..].to_vec());
+        }
+        clear(&model);
+        decode_at(&model, 0, 0, &prefix);
+        model.seq_copy(0, 2, 0, -1).unwrap();
+        assert_eq!(model.seq_length(2).unwrap(), 9);
+        compare("the original", &path, SAME, &decode_at(&model, 0, 9, &one), &want[0]);
+        compare("the copy", &path, SAME, &decode_at(&model, 2, 9, &two), &want[1]);
+        // The copy outlives the original.
+        model.seq_remove(2, 9, -1).unwrap();
+        model.seq_remove(0, 0, -1).unwrap();
+        assert_eq!(model.seq_length(0).unwrap(), 0);
+        compare("the copy alone", &path, SAME, &decode_at(&model, 2, 9, &one), &want[0]);
+    }
+}
+
+#[test]
+fn copy_of_a_prefix() {
+    for path in f32_models() {
+        let (model, t, end) = (load(&path), tokens(12, 17), tokens(5, 18));
+        let want = decode_at(&model, 0, 0, &[&t[..8], &end[..]].concat());
+        clear(&model);
+        decode_at(&model, 0, 0, &t);
+        model.seq_copy(0, 1, 0, 8).unwrap();
+        assert_eq!(model.seq_length(1).unwrap(), 8);
+        compare("after eight copied", &path, SAME, &decode_at(&model, 1, 8, &end), &want[8..]);
+    }
+}
+
+#[test]
+fn keep_one() {
+    for path in f32_models() {
+        let (model, t) = (load(&path), tokens(12, 7));
+        let want = decode_at(&model, 1, 0, &t);
+        clear(&model);
+        decode_at(&model, 0, 0, &tokens(20, 8));
+        decode_at(&model, 1, 0, &t[..8]);
+        decode_at(&model, 3, 0, &tokens(20, 10));
+        model.seq_keep(1).unwrap();
+        let lengths: Vec<u32> = (0..4).map(|s| model.seq_length(s).unwrap()).collect();
+        assert_eq!(lengths, [0, 8, 0, 0]);
+        compare("kept", &path, SAME, &decode_at(&model, 1, 8, &t[8..]), &want[8..]);
+        // What the others had is free again.
+        decode_at(&model, 0, 0, &tokens(30, 11));
+        decode_at(&model, 3, 0, &tokens(20, 11));
+    }
+}
+
+/// Only distances between positions count in RoPE, so a sequence that is moved as a whole goes on as if it had not been.
+#[test]
+fn shift_moves_keys() {
+    for path in f32_models() {
+        let (model, t) = (load(&path), tokens(16, 12));
+        let want = decode_at(&model, 0, 0, &t);
+        clear(&model);
+        let there = decode_at(&model, 0, 9, &t);
+        compare("elsewhere", &path, SHIFTED, &there, &want);
+        clear(&model);
+        decode_at(&model, 0, 0, &t[..11]);
+        model.seq_shift(0, 0, -1, 9).unwrap();
+        assert_eq!(model.seq_length(0).unwrap(), 20);
+        compare("shifted up", &path, SHIFTED, &decode_at(&model, 0, 20, &t[11..]), &want[11..]);
+        model.seq_remove(0, 20, -1).unwrap();
+        model.seq_shift(0, 0, -1, -5).unwrap();
+        model.seq_shift(0, 0, -1, -4).unwrap();
+        assert_eq!(model.seq_length(0).unwrap(), 11);
+        compare("shifted back", &path, SHIFTED, &decode_at(&model, 0, 11, &t[11..]), &want[11..]);
+    }
+}
+
+/// Without the rotation the keys of the moved part would be wrong by nine positions, and this would see it.
+#[test]
+fn shift_of_a_part_matters() {
+    for path in f32_models() {
+        let (model, t) = (load(&path), tokens(16, 13));
+        let plain = decode_at(&model, 0, 0, &t);
+        clear(&model);
+        decode_at(&model, 0, 0, &t[..11]);
+        model.seq_shift(0, 5, -1, 9).unwrap();
+        assert_eq!(model.seq_length(0).unwrap(), 20);
+        let moved = decode_at(&model, 0, 20, &t[11..12]);
+        let top = plain[11].iter().fold(0f32, |m, x| m.max(x.abs()));
+        let worst = moved[0].iter().zip(&plain[11]).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
+        assert!(worst > 1e-3 * top, "{}: a gap of nine positions changes nothing", path.display());
+    }
+}
+
+#[test]
+fn overflow_loses_nothing() {
+    for path in f32_models() {
+        let (model, t) = (load(&path), tokens(20, 14));
+        let want = decode_at(&model, 0, 0, &t);
+        clear(&model);
+        decode_at(&model, 0, 0, &t[..12]);
+        decode_at(&model, 1, 0, &tokens(30, 15));
+        let more = tokens(30, 16);
+        let seqs = vec![2; more.len()];
+        let error = model.decode(&Batch { tokens: &more, positions: None, seq_ids: Some(&seqs), outputs: None }).unwrap_err();
+        assert_eq!(error.status, Status::ContextFull, "{error}");
+        let lengths: Vec<u32> = (0..4).map(|s| model.seq_length(s).unwrap()).collect();
+        assert_eq!(lengths, [12, 30, 0, 0]);
+        compare("after the error", &path, SAME, &decode_at(&model, 0, 12, &t[12..]), &want[12..]);
+    }
+}
