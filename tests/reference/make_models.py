@@ -32,6 +32,8 @@ MODELS = {
     "qwen2-F32": ("qwen2", SMALL, T.F32, dict(bias="qkv", freq_base=1000000.0)),
     "qwen2-yarn-tied": ("qwen2", SMALL, T.F32, dict(tied=True, bias="qkv", scaling="yarn", factor=8.0, n_ctx_orig=32,
                                                         attn_factor=1.25)),
+    # No width is a multiple of a vector; the heads do not add up to the embedding's length.
+    "llama-odd": ("llama", dict(n_vocab=61, n_embd=45, n_head=3, n_head_kv=1, head_dim=20, n_ff=37), T.F32, dict(tied=True)),
     **{f"llama-{t.name}": ("llama", BLOCKS, t, {}) for t in (T.F16, T.BF16, T.Q8_0, T.Q4_0, T.Q4_1, T.Q5_0, T.Q5_1)},
     **{f"llama-{t.name}": ("llama", K_BLOCKS, t, {}) for t in (T.Q4_K, T.Q5_K, T.Q6_K)},
 }
