@@ -8,6 +8,7 @@ pub mod arch;
 pub mod cpu;
 pub mod device;
 pub mod error;
+pub mod ffi;
 pub mod gguf;
 pub mod graph;
 pub mod plan;

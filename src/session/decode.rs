@@ -73,6 +73,11 @@ impl Model {
         Ok(())
     }
 
+    /// Cells of the KV cache that are free, in tokens.
+    pub fn n_free(&self) -> usize {
+        self.state.read().cells.n_free()
+    }
+
     /// Rows of logits that the last decode left.
     pub fn n_outputs(&self) -> u32 {
         self.state.read().n_outputs
@@ -100,7 +105,7 @@ impl Model {
 }
 
 impl State {
-    fn check_row(&self, row: u32) -> Result<()> {
+    pub(super) fn check_row(&self, row: u32) -> Result<()> {
         if row < self.n_outputs {
             return Ok(());
         }

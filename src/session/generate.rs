@@ -140,7 +140,7 @@ impl Model {
             if self.cancelled.load(Ordering::Relaxed) {
                 return Err(Error::new(Status::Cancelled, "generate was cancelled"));
             }
-            let token = self.sample_last(sampler)?;
+            let token = self.sample(sampler, 0)?;
             if !params.ignore_eog && vocab.is_some_and(|v| v.is_eog(token)) {
                 break StopReason::Eog;
             }
@@ -171,11 +171,15 @@ impl Model {
         Ok((n, stop))
     }
 
-    /// Samples from the last row of logits.
-    fn sample_last(&self, sampler: &mut Sampler) -> Result<i32> {
+    /// Samples from a row of the logits that the last decode left.
+    ///
+    /// # Errors
+    /// `InvalidArgument` if there is no such row; those of `Sampler::sample`.
+    pub fn sample(&self, sampler: &mut Sampler, row: u32) -> Result<i32> {
         let start = Instant::now();
         let state = self.state.read();
-        let token = sampler.sample(state.executor.logits_row(state.n_outputs.saturating_sub(1) as usize))?;
+        state.check_row(row)?;
+        let token = sampler.sample(state.executor.logits_row(row as usize))?;
         Counters::add(&self.counters.sample_us, since(start));
         Ok(token)
     }

@@ -1,0 +1,214 @@
+//! Contexts: the devices, threads and log that everything else belongs to.
+
+use std::ffi::{CString, c_char, c_void};
+
+use super::error::{REKINDLE_ABI_VERSION, UserData, rekindle_status};
+use super::guard::guard;
+use super::handle::{create, destroy, get};
+use super::structs::{Struct, chars, place, read_or_default, text, write};
+use crate::device::Kind;
+use crate::error::{Error, Status};
+use crate::session::{Context, LogFn, LogLevel};
+
+/// The devices that models may use, the threads, and a log. Several may live side by side; they share nothing.
+pub struct rekindle_context {
+    _private: (),
+}
+
+pub const REKINDLE_LOG_ERROR: i32 = 1;
+pub const REKINDLE_LOG_WARN: i32 = 2;
+pub const REKINDLE_LOG_INFO: i32 = 3;
+pub const REKINDLE_LOG_DEBUG: i32 = 4;
+
+/// Gets a log message (NUL-terminated UTF-8, valid during the call). Called from any thread that uses the context, one call
+/// at a time.
+pub type rekindle_log_fn = Option<unsafe extern "C" fn(user_data: *mut c_void, level: i32, message: *const c_char)>;
+
+/// For rekindle_context_create. All zero (but struct_size) is the default.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct rekindle_context_params {
+    /// sizeof(rekindle_context_params), set by the caller.
+    pub struct_size: u32,
+    /// CPU threads; 0: one per core.
+    pub n_threads: u32,
+    /// Which devices: "" or "auto" (everything found) or "cpu". UTF-8, devices_len bytes; may be NULL with 0.
+    pub devices: *const c_char,
+    pub devices_len: usize,
+    /// Gets log messages; NULL: silent.
+    pub log: rekindle_log_fn,
+    pub log_user_data: *mut c_void,
+    /// Messages up to this level, REKINDLE_LOG_…; 0: REKINDLE_LOG_WARN.
+    pub log_level: i32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+// SAFETY: repr(C), no padding, zero is valid in every field.
+unsafe impl Struct for rekindle_context_params {
+    const NAME: &'static str = "rekindle_context_params";
+}
+
+/// What a context has.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct rekindle_context_info {
+    /// sizeof(rekindle_context_info), set by the caller.
+    pub struct_size: u32,
+    pub n_devices: u32,
+    /// CPU threads.
+    pub n_threads: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// The instruction set of the CPU kernels: "avx512", "avx2", "neon", "portable".
+    pub isa: [c_char; 16],
+}
+
+// SAFETY: repr(C), no padding, plain numbers.
+unsafe impl Struct for rekindle_context_info {
+    const NAME: &'static str = "rekindle_context_info";
+}
+
+pub const REKINDLE_DEVICE_CPU: i32 = 0;
+pub const REKINDLE_DEVICE_CUDA: i32 = 1;
+
+/// A device of a context.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct rekindle_device_info {
+    /// sizeof(rekindle_device_info), set by the caller.
+    pub struct_size: u32,
+    /// REKINDLE_DEVICE_…
+    pub kind: i32,
+    /// Bytes of memory, and how many were free when the context was created.
+    pub total_bytes: u64,
+    pub free_bytes: u64,
+    /// Plain reads from its memory, bytes per second; 0 if not known.
+    pub read_bandwidth: f64,
+    /// CUDA compute capability; 0.0 for the CPU.
+    pub compute_major: u32,
+    pub compute_minor: u32,
+    /// Devices on one board share its link to the host.
+    pub board: u32,
+    /// Non-zero: described, not found; can be planned for but not loaded.
+    pub described: u32,
+    pub name: [c_char; 128],
+}
+
+// SAFETY: repr(C), no padding, plain numbers.
+unsafe impl Struct for rekindle_device_info {
+    const NAME: &'static str = "rekindle_device_info";
+}
+
+/// Creates a context. `abi_version` is REKINDLE_ABI_VERSION; `params` may be NULL. On success `*context` is a handle to be
+/// given to rekindle_context_destroy.
+///
+/// REKINDLE_ABI_MISMATCH: the library is older than the header. REKINDLE_INVALID_ARGUMENT: the device spec, the number of
+/// threads or an environment variable is not valid.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn rekindle_context_create(
+    abi_version: u32,
+    params: *const rekindle_context_params,
+    context: *mut *mut rekindle_context,
+) -> rekindle_status {
+    guard("rekindle_context_create", || {
+        if abi_version == 0 || abi_version > REKINDLE_ABI_VERSION {
+            return Err(Error::new(
+                Status::AbiMismatch,
+                format!(
+                    "the host's header has ABI version {abi_version}, this library serves versions 1 to {REKINDLE_ABI_VERSION}"
+                ),
+            )
+            .subject("abi_version"));
+        }
+        let out = place(context, "context")?;
+        // SAFETY: the caller's struct and text.
+        let (p, spec) = unsafe {
+            let p = read_or_default(params)?;
+            (p, text(p.devices, p.devices_len, "devices")?)
+        };
+        let level = match p.log_level {
+            REKINDLE_LOG_ERROR => LogLevel::Error,
+            0 | REKINDLE_LOG_WARN => LogLevel::Warn,
+            REKINDLE_LOG_INFO => LogLevel::Info,
+            REKINDLE_LOG_DEBUG => LogLevel::Debug,
+            other => return Err(Error::invalid(format!("log_level is {other}, expected 0 to 4")).subject("log_level")),
+        };
+        let data = UserData(p.log_user_data);
+        let log = p.log.map(|log| -> LogFn {
+            Box::new(move |level, message| {
+                let message = CString::new(message.replace('\0', "")).unwrap_or_default();
+                // SAFETY: the host's function and its own pointer.
+                unsafe { log(data.get(), level as i32, message.as_ptr()) }
+            })
+        });
+        let handle = create(Context::new(spec, p.n_threads, log, level)?)?;
+        // SAFETY: not null, so the caller's place for the result.
+        unsafe { out.write(handle) };
+        Ok(())
+    })
+}
+
+/// Destroys a context. Files, plans and models made with it go on; its log is called until the last of them is gone.
+/// NULL is allowed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rekindle_context_destroy(context: *mut rekindle_context) -> rekindle_status {
+    guard("rekindle_context_destroy", || destroy::<Context, _>(context))
+}
+
+/// What a context has. May run at the same time as other calls on it.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn rekindle_context_get_info(
+    context: *const rekindle_context,
+    info: *mut rekindle_context_info,
+) -> rekindle_status {
+    guard("rekindle_context_get_info", || {
+        let c = get::<Context, _>(context)?;
+        let value = rekindle_context_info {
+            struct_size: 0,
+            n_devices: c.devices().len() as u32,
+            n_threads: c.n_threads(),
+            reserved: 0,
+            isa: chars(c.isa().name()),
+        };
+        // SAFETY: the caller's struct.
+        unsafe { write(info, &value) }
+    })
+}
+
+/// Device `index` of a context.
+///
+/// REKINDLE_NOT_FOUND: there is no such device.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn rekindle_context_get_device(
+    context: *const rekindle_context,
+    index: u32,
+    info: *mut rekindle_device_info,
+) -> rekindle_status {
+    guard("rekindle_context_get_device", || {
+        let c = get::<Context, _>(context)?;
+        let d = c.devices().get(index as usize).ok_or_else(|| {
+            Error::not_found(format!("device {index} is out of range, the context has {}", c.devices().len())).subject("index")
+        })?;
+        let value = rekindle_device_info {
+            struct_size: 0,
+            kind: match d.kind {
+                Kind::Cpu => REKINDLE_DEVICE_CPU,
+                Kind::Cuda => REKINDLE_DEVICE_CUDA,
+            },
+            total_bytes: d.total_bytes,
+            free_bytes: d.free_bytes,
+            read_bandwidth: d.read_bandwidth,
+            compute_major: d.compute_major,
+            compute_minor: d.compute_minor,
+            board: d.board,
+            described: u32::from(d.described),
+            name: chars(&d.name),
+        };
+        // SAFETY: the caller's struct.
+        unsafe { write(info, &value) }
+    })
+}

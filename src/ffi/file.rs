@@ -1,0 +1,119 @@
+//! Files: a model's header, read without loading anything.
+
+use std::ffi::c_char;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::context::rekindle_context;
+use super::error::rekindle_status;
+use super::guard::guard;
+use super::handle::{create, destroy, get};
+use super::structs::{Struct, chars, place, text, write};
+use crate::error::Error;
+use crate::gguf::Gguf;
+use crate::session::{Context, LogLevel};
+
+/// A GGUF file (or all files of a split one), its header checked, its data mapped.
+pub struct rekindle_file {
+    _private: (),
+}
+
+/// What a file is. Sizes that its keys do not give are 0, texts are empty.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct rekindle_file_info {
+    /// sizeof(rekindle_file_info), set by the caller.
+    pub struct_size: u32,
+    /// GGUF version, 2 or 3.
+    pub version: u32,
+    pub n_keys: u64,
+    pub n_tensors: u64,
+    /// Bytes of all its files.
+    pub n_bytes: u64,
+    /// Elements of all its tensors.
+    pub n_params: u64,
+    pub n_files: u32,
+    pub n_layer: u32,
+    /// The context that the model was trained for, in tokens.
+    pub n_ctx_train: u32,
+    pub n_embd: u32,
+    /// Rows of the token embedding.
+    pub n_vocab: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// general.architecture and general.name
+    pub architecture: [c_char; 64],
+    pub name: [c_char; 128],
+}
+
+// SAFETY: repr(C), no padding, plain numbers.
+unsafe impl Struct for rekindle_file_info {
+    const NAME: &'static str = "rekindle_file_info";
+}
+
+/// Opens a GGUF file, for the first of several splits (`…-00001-of-0000N.gguf`) all of them. Only the header is read, so this
+/// takes milliseconds. `path` is UTF-8 of `path_len` bytes. On success `*file` is a handle to be given to rekindle_file_close.
+/// The files must not be changed or cut short while the file, or a model loaded from it, is in use; removing them is fine.
+///
+/// REKINDLE_IO: a file cannot be opened. REKINDLE_BAD_FILE: it is not well-formed. REKINDLE_UNSUPPORTED: another version of
+/// GGUF, or big-endian.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn rekindle_file_open(
+    context: *const rekindle_context,
+    path: *const c_char,
+    path_len: usize,
+    file: *mut *mut rekindle_file,
+) -> rekindle_status {
+    guard("rekindle_file_open", || {
+        let c = get::<Context, _>(context)?;
+        let out = place(file, "file")?;
+        // SAFETY: the caller's text.
+        let path = unsafe { text(path, path_len, "path") }?;
+        if path.is_empty() || path.contains('\0') {
+            return Err(Error::invalid("path is empty or holds a NUL byte").subject("path"));
+        }
+        let gguf = Gguf::open(Path::new(path))?;
+        c.log(LogLevel::Info, &format!("{path}: GGUF version {}, {} tensors", gguf.version(), gguf.tensors().len()));
+        let handle = create(Arc::new(gguf))?;
+        // SAFETY: not null, so the caller's place for the result.
+        unsafe { out.write(handle) };
+        Ok(())
+    })
+}
+
+/// Closes a file. Plans and models made from it go on. NULL is allowed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rekindle_file_close(file: *mut rekindle_file) -> rekindle_status {
+    guard("rekindle_file_close", || destroy::<Gguf, _>(file))
+}
+
+/// What a file is. May run at the same time as other calls on it, as all that take a const file.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn rekindle_file_get_info(file: *const rekindle_file, info: *mut rekindle_file_info) -> rekindle_status {
+    guard("rekindle_file_get_info", || {
+        let f = get::<Gguf, _>(file)?;
+        let word = |key: &str| f.get_str(key).ok().flatten().unwrap_or_default();
+        let architecture = word("general.architecture");
+        let size = |key: &str| f.get_u32(&format!("{architecture}.{key}")).ok().flatten().unwrap_or(0);
+        let value = rekindle_file_info {
+            struct_size: 0,
+            version: f.version(),
+            n_keys: f.keys().len() as u64,
+            n_tensors: f.tensors().len() as u64,
+            n_bytes: f.n_bytes(),
+            n_params: f.tensors().iter().map(|t| t.ne.iter().product::<u64>()).fold(0, u64::saturating_add),
+            n_files: f.n_files() as u32,
+            n_layer: size("block_count"),
+            n_ctx_train: size("context_length"),
+            n_embd: size("embedding_length"),
+            n_vocab: f.tensor("token_embd.weight").and_then(|t| u32::try_from(t.ne[1]).ok()).unwrap_or(0),
+            reserved: 0,
+            architecture: chars(architecture),
+            name: chars(word("general.name")),
+        };
+        // SAFETY: the caller's struct.
+        unsafe { write(info, &value) }
+    })
+}

@@ -1,0 +1,124 @@
+//! Handles: numbers dressed as pointers, looked up in one table. A number is never used twice, so a null, stale, foreign or
+//! invented handle is told apart and refused, and one thread may destroy what another is just using.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::error::{Error, Result, Status};
+use crate::gguf::Gguf;
+use crate::plan::Plan;
+use crate::sample::Sampler;
+use crate::session::{Context, Model};
+use crate::vocab::{Stream, Vocab};
+
+/// A stream and the vocabulary whose tokens it reads.
+pub(super) struct TextStream {
+    pub vocab: Arc<Vocab>,
+    pub stream: Mutex<Stream>,
+}
+
+/// Something that handles stand for.
+pub(super) trait Object: Sized + Send + Sync + 'static {
+    const NAME: &'static str;
+    fn wrap(this: Arc<Self>) -> Entry;
+    fn unwrap(entry: &Entry) -> Option<&Arc<Self>>;
+}
+
+macro_rules! objects {
+    ($($kind:ident($ty:ty) = $name:literal;)*) => {
+        pub(super) enum Entry { $($kind(Arc<$ty>),)* }
+
+        impl Entry {
+            fn name(&self) -> &'static str {
+                match self { $(Entry::$kind(_) => $name,)* }
+            }
+        }
+
+        $(impl Object for $ty {
+            const NAME: &'static str = $name;
+            fn wrap(this: Arc<Self>) -> Entry {
+                Entry::$kind(this)
+            }
+            fn unwrap(entry: &Entry) -> Option<&Arc<Self>> {
+                match entry {
+                    Entry::$kind(o) => Some(o),
+                    #[allow(unreachable_patterns)]
+                    _ => None,
+                }
+            }
+        })*
+    };
+}
+
+objects! {
+    Context(Context) = "context";
+    File(Gguf) = "file";
+    Plan(Plan) = "plan";
+    Model(Model) = "model";
+    Vocab(Vocab) = "vocab";
+    Stream(TextStream) = "stream";
+    Sampler(Mutex<Sampler>) = "sampler";
+}
+
+static TABLE: RwLock<Option<HashMap<usize, Entry>>> = RwLock::new(None);
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+/// Numbers below this look like small integers, those in between like no address that a program has.
+const STEP: u64 = 16;
+const FIRST: u64 = 0x1000;
+
+/// Puts an object into the table.
+pub(super) fn create<T: Object, H>(object: Arc<T>) -> Result<*mut H> {
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let handle = number.checked_mul(STEP).and_then(|n| n.checked_add(FIRST)).and_then(|n| usize::try_from(n).ok());
+    let handle = handle.ok_or_else(|| Error::new(Status::OutOfMemory, "no more handles"))?;
+    let mut table = TABLE.write();
+    let table = table.get_or_insert_default();
+    table.try_reserve(1).map_err(|_| Error::out_of_memory("the handle table", size_of::<Entry>() as u64))?;
+    table.insert(handle, T::wrap(object));
+    Ok(std::ptr::without_provenance_mut(handle))
+}
+
+fn bad<T: Object>(handle: usize, found: Option<&Entry>) -> Error {
+    let name = T::NAME;
+    let text = match (handle, found) {
+        (0, _) => format!("the {name} handle is NULL"),
+        (_, Some(other)) => format!("the {name} handle is that of a {}", other.name()),
+        (_, None) => format!("the {name} handle is not valid; it was destroyed or never created"),
+    };
+    Error::new(Status::BadHandle, text).subject(name)
+}
+
+/// The object of a handle; it lives on while the caller holds it.
+pub(super) fn get<T: Object, H>(handle: *const H) -> Result<Arc<T>> {
+    let number = handle.addr();
+    let table = TABLE.read();
+    let found = table.as_ref().and_then(|t| t.get(&number));
+    found.and_then(T::unwrap).cloned().ok_or_else(|| bad::<T>(number, found))
+}
+
+/// Takes a handle out of the table; NULL is fine.
+pub(super) fn destroy<T: Object, H>(handle: *mut H) -> Result<()> {
+    let number = handle.addr();
+    if number == 0 {
+        return Ok(());
+    }
+    let mut table = TABLE.write();
+    let found = table.as_ref().and_then(|t| t.get(&number));
+    if found.and_then(T::unwrap).is_none() {
+        return Err(bad::<T>(number, found));
+    }
+    let gone = table.as_mut().and_then(|t| t.remove(&number));
+    // What the object's end takes long for, or calls, must not find the table locked.
+    drop(table);
+    drop(gone);
+    Ok(())
+}
+
+/// The right to use an object that one call at a time may use.
+pub(super) fn only_user<'a, T>(mutex: &'a Mutex<T>, name: &str) -> Result<parking_lot::MutexGuard<'a, T>> {
+    mutex.try_lock().ok_or_else(|| Error::new(Status::Busy, format!("the {name} is in use by another call")).subject(name))
+}

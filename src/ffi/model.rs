@@ -1,0 +1,251 @@
+//! Models: load, what was really allocated, counters, cancel.
+
+use std::ffi::{c_char, c_void};
+
+use super::context::rekindle_context;
+use super::error::{UserData, rekindle_status};
+use super::guard::guard;
+use super::handle::{create, destroy, get};
+use super::plan::rekindle_plan_t;
+use super::structs::{Struct, chars, place, read_or_default, write};
+use crate::plan::Plan;
+use crate::session::{Context, LoadParams, Model};
+
+/// A loaded model with its KV cache. Calls with a const model may run at the same time, from several threads; of the others one
+/// runs and a second gets REKINDLE_BUSY.
+pub struct rekindle_model {
+    _private: (),
+}
+
+/// Told how far a load is, 0 to 1, in the calling thread. Return 0 to go on, anything else to cancel.
+pub type rekindle_progress_fn = Option<unsafe extern "C" fn(user_data: *mut c_void, done: f32) -> i32>;
+
+/// For rekindle_load. All zero (but struct_size) is the default.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct rekindle_load_params {
+    /// sizeof(rekindle_load_params), set by the caller.
+    pub struct_size: u32,
+    /// Non-zero: refuse weights that are no finite numbers; reads every weight once more.
+    pub check_tensors: u32,
+    /// Non-zero: keep weights and arenas from being swapped out; if the system refuses, a warning is logged.
+    pub mlock: u32,
+    /// Zero.
+    pub reserved: u32,
+    pub progress: rekindle_progress_fn,
+    pub progress_user_data: *mut c_void,
+}
+
+// SAFETY: repr(C), no padding, zero is valid in every field.
+unsafe impl Struct for rekindle_load_params {
+    const NAME: &'static str = "rekindle_load_params";
+}
+
+/// What a model is and what it was loaded with.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct rekindle_model_info {
+    /// sizeof(rekindle_model_info), set by the caller.
+    pub struct_size: u32,
+    /// Logits per row.
+    pub n_vocab: u32,
+    pub n_embd: u32,
+    pub n_layer: u32,
+    pub n_head: u32,
+    pub n_head_kv: u32,
+    pub n_ctx: u32,
+    pub n_ctx_train: u32,
+    pub n_batch: u32,
+    pub n_ubatch: u32,
+    pub n_seq_max: u32,
+    pub n_outputs_max: u32,
+    /// Elements of the weights in use.
+    pub n_params: u64,
+    pub architecture: [c_char; 64],
+    pub name: [c_char; 128],
+}
+
+// SAFETY: repr(C), no padding, plain numbers.
+unsafe impl Struct for rekindle_model_info {
+    const NAME: &'static str = "rekindle_model_info";
+}
+
+/// Bytes on one device, in the plan's terms (rekindle_plan_device).
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct rekindle_memory {
+    /// sizeof(rekindle_memory), set by the caller.
+    pub struct_size: u32,
+    /// Zero.
+    pub reserved: u32,
+    pub weights: u64,
+    pub mapped: u64,
+    pub kv: u64,
+    pub compute: u64,
+    pub driver: u64,
+}
+
+// SAFETY: repr(C), no padding, plain numbers.
+unsafe impl Struct for rekindle_memory {
+    const NAME: &'static str = "rekindle_memory";
+}
+
+/// Counters since the load or the last reset. Times in microseconds.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct rekindle_perf {
+    /// sizeof(rekindle_perf), set by the caller.
+    pub struct_size: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// Tokens of batches of more than one token, and of single ones.
+    pub n_prompt_tokens: u64,
+    pub n_decode_tokens: u64,
+    pub load_us: u64,
+    pub prompt_us: u64,
+    pub decode_us: u64,
+    pub sample_us: u64,
+}
+
+// SAFETY: repr(C), no padding, plain numbers.
+unsafe impl Struct for rekindle_perf {
+    const NAME: &'static str = "rekindle_perf";
+}
+
+/// Loads a plan: allocates just what it says and fills it. `params` may be NULL. On success `*model` is a handle to be given
+/// to rekindle_model_destroy; it needs neither context, file nor plan any more.
+///
+/// REKINDLE_NOT_FIT: the plan does not fit. REKINDLE_OUT_OF_MEMORY: others took the memory since. REKINDLE_CANCELLED: by the
+/// progress callback. REKINDLE_BAD_FILE: check_tensors found a weight that is no finite number. Nothing is left behind then.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn rekindle_load(
+    context: *const rekindle_context,
+    plan: *const rekindle_plan_t,
+    params: *const rekindle_load_params,
+    model: *mut *mut rekindle_model,
+) -> rekindle_status {
+    guard("rekindle_load", || {
+        let (c, p) = (get::<Context, _>(context)?, get::<Plan, _>(plan)?);
+        let out = place(model, "model")?;
+        // SAFETY: the caller's struct.
+        let params = unsafe { read_or_default(params) }?;
+        let data = UserData(params.progress_user_data);
+        // SAFETY: the host's function and its own pointer.
+        let mut call = params.progress.map(|report| move |done: f32| unsafe { report(data.get(), done) } == 0);
+        let load = LoadParams {
+            progress: call.as_mut().map(|f| f as &mut dyn FnMut(f32) -> bool),
+            check_tensors: params.check_tensors != 0,
+            mlock: params.mlock != 0,
+        };
+        let handle = create(Model::load(&c, &p, load)?)?;
+        // SAFETY: not null, so the caller's place for the result.
+        unsafe { out.write(handle) };
+        Ok(())
+    })
+}
+
+/// Destroys a model. A call that is using it in another thread ends first, as if nothing had happened; pointers to its logits
+/// become invalid. NULL is allowed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rekindle_model_destroy(model: *mut rekindle_model) -> rekindle_status {
+    guard("rekindle_model_destroy", || destroy::<Model, _>(model))
+}
+
+/// What a model is.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn rekindle_model_get_info(
+    model: *const rekindle_model,
+    info: *mut rekindle_model_info,
+) -> rekindle_status {
+    guard("rekindle_model_get_info", || {
+        let m = get::<Model, _>(model)?;
+        let i = m.info();
+        let value = rekindle_model_info {
+            struct_size: 0,
+            n_vocab: i.n_vocab,
+            n_embd: i.n_embd,
+            n_layer: i.n_layer,
+            n_head: i.n_head,
+            n_head_kv: i.n_head_kv,
+            n_ctx: i.n_ctx,
+            n_ctx_train: i.n_ctx_train,
+            n_batch: i.n_batch,
+            n_ubatch: i.n_ubatch,
+            n_seq_max: i.n_seq_max,
+            n_outputs_max: i.n_outputs_max,
+            n_params: i.n_params,
+            architecture: chars(&i.architecture),
+            name: chars(&i.name),
+        };
+        // SAFETY: the caller's struct.
+        unsafe { write(info, &value) }
+    })
+}
+
+/// What a model really allocated on device `device` of its context; equals the plan to the byte.
+///
+/// REKINDLE_INVALID_ARGUMENT: there is no such device.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn rekindle_model_memory(
+    model: *const rekindle_model,
+    device: u32,
+    memory: *mut rekindle_memory,
+) -> rekindle_status {
+    guard("rekindle_model_memory", || {
+        let m = get::<Model, _>(model)?.memory(device)?;
+        let value = rekindle_memory {
+            struct_size: 0,
+            reserved: 0,
+            weights: m.weights,
+            mapped: m.mapped,
+            kv: m.kv,
+            compute: m.compute,
+            driver: m.driver,
+        };
+        // SAFETY: the caller's struct.
+        unsafe { write(memory, &value) }
+    })
+}
+
+/// A model's counters.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn rekindle_model_get_perf(model: *const rekindle_model, perf: *mut rekindle_perf) -> rekindle_status {
+    guard("rekindle_model_get_perf", || {
+        let p = get::<Model, _>(model)?.perf();
+        let value = rekindle_perf {
+            struct_size: 0,
+            reserved: 0,
+            n_prompt_tokens: p.n_prompt_tokens,
+            n_decode_tokens: p.n_decode_tokens,
+            load_us: p.load_us,
+            prompt_us: p.prompt_us,
+            decode_us: p.decode_us,
+            sample_us: p.sample_us,
+        };
+        // SAFETY: the caller's struct.
+        unsafe { write(perf, &value) }
+    })
+}
+
+/// Sets a model's counters to zero, but for the time of its load.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rekindle_model_reset_perf(model: *mut rekindle_model) -> rekindle_status {
+    guard("rekindle_model_reset_perf", || {
+        get::<Model, _>(model)?.perf_reset();
+        Ok(())
+    })
+}
+
+/// Makes the rekindle_decode or rekindle_generate that runs on this model at this moment end soon with REKINDLE_CANCELLED. Without
+/// one it does nothing. From any thread, also from a callback.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rekindle_cancel(model: *const rekindle_model) -> rekindle_status {
+    guard("rekindle_cancel", || {
+        get::<Model, _>(model)?.cancel();
+        Ok(())
+    })
+}

@@ -1,0 +1,419 @@
+//! Plans: what goes where, and exactly how many bytes each device will be asked for.
+
+use std::ffi::c_char;
+use std::sync::Arc;
+
+use super::context::rekindle_context;
+use super::error::rekindle_status;
+use super::file::rekindle_file;
+use super::guard::guard;
+use super::handle::{create, destroy, get};
+use super::output;
+use super::structs::{Struct, chars, place, read_or_default, write};
+use crate::error::{Error, Result, Status};
+use crate::gguf::Gguf;
+use crate::plan::{Params, Plan, Source, Weights};
+use crate::quant::Type;
+use crate::session::Context;
+
+/// A plan. (The type has a suffix because rekindle_plan is the function.)
+pub struct rekindle_plan_t {
+    _private: (),
+}
+
+/// Types of the KV cache.
+pub const REKINDLE_KV_DEFAULT: i32 = 0;
+pub const REKINDLE_KV_F32: i32 = 1;
+pub const REKINDLE_KV_F16: i32 = 2;
+pub const REKINDLE_KV_Q8_0: i32 = 3;
+
+/// How the CPU gets at the weights: from the file's memory map where that is possible, always so, or from a copy.
+pub const REKINDLE_WEIGHTS_AUTO: i32 = 0;
+pub const REKINDLE_WEIGHTS_MAPPED: i32 = 1;
+pub const REKINDLE_WEIGHTS_COPIED: i32 = 2;
+
+/// Where a choice came from.
+pub const REKINDLE_SOURCE_CALLER: i32 = 1;
+pub const REKINDLE_SOURCE_FAMILY: i32 = 2;
+pub const REKINDLE_SOURCE_GLOBAL: i32 = 3;
+pub const REKINDLE_SOURCE_FILE: i32 = 4;
+pub const REKINDLE_SOURCE_LIMITED: i32 = 5;
+
+/// What to plan for. Zero in a field: decide for me.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct rekindle_plan_params {
+    /// sizeof(rekindle_plan_params), set by the caller.
+    pub struct_size: u32,
+    /// Tokens that the KV cache holds, of all sequences together; 0: what the model was trained for, or less if only that fits.
+    pub n_ctx: u32,
+    /// Sequences, with ids from 0; 0: 1. At most 256.
+    pub n_seq_max: u32,
+    /// Rows of logits that one rekindle_decode may leave; 0: one per sequence.
+    pub n_outputs_max: u32,
+    /// Tokens of a rekindle_decode at most, and of one pass through the layers; 0: the family's default.
+    pub n_batch: u32,
+    pub n_ubatch: u32,
+    /// REKINDLE_KV_…; default F16.
+    pub type_k: i32,
+    pub type_v: i32,
+    /// REKINDLE_WEIGHTS_…
+    pub weights: i32,
+    /// Zero.
+    pub reserved: u32,
+    /// Bytes to leave free on each device.
+    pub reserve_bytes: u64,
+}
+
+// SAFETY: repr(C), no padding, plain numbers.
+unsafe impl Struct for rekindle_plan_params {
+    const NAME: &'static str = "rekindle_plan_params";
+}
+
+/// What a plan decided.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct rekindle_plan_summary {
+    /// sizeof(rekindle_plan_summary), set by the caller.
+    pub struct_size: u32,
+    /// Non-zero: it can be loaded.
+    pub fits: u32,
+    pub n_layer: u32,
+    pub n_ctx: u32,
+    /// REKINDLE_SOURCE_… of n_ctx, and of the batch sizes.
+    pub n_ctx_source: i32,
+    pub batch_source: i32,
+    pub n_ctx_train: u32,
+    pub n_batch: u32,
+    pub n_ubatch: u32,
+    pub n_seq_max: u32,
+    pub n_outputs_max: u32,
+    /// REKINDLE_KV_…
+    pub type_k: i32,
+    pub type_v: i32,
+    pub n_threads: u32,
+    /// How many there are for rekindle_plan_get_device, rekindle_plan_reason and rekindle_plan_remedy.
+    pub n_devices: u32,
+    pub n_reasons: u32,
+    pub n_remedies: u32,
+    /// Zero.
+    pub reserved: u32,
+    pub architecture: [c_char; 64],
+    pub name: [c_char; 128],
+    /// "measured": from the very graph that will run.
+    pub estimator: [c_char; 32],
+}
+
+// SAFETY: repr(C), no padding, plain numbers.
+unsafe impl Struct for rekindle_plan_summary {
+    const NAME: &'static str = "rekindle_plan_summary";
+}
+
+/// What a plan puts on one device. Sizes in bytes.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct rekindle_plan_device {
+    /// sizeof(rekindle_plan_device), set by the caller.
+    pub struct_size: u32,
+    /// The device's index in the context.
+    pub device: u32,
+    pub first_layer: u32,
+    pub n_layers: u32,
+    /// Non-zero: it computes the output.
+    pub has_output: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// The device's memory, and what was free of it before.
+    pub total_bytes: u64,
+    pub free_bytes: u64,
+    /// What is missing; 0 if it fits.
+    pub shortfall: u64,
+    /// The weights arena; weights used straight from the file's memory map, which are the system's page cache; the KV cache; the
+    /// compute arena; what the driver takes for itself.
+    pub weights: u64,
+    pub mapped: u64,
+    pub kv: u64,
+    pub compute: u64,
+    pub driver: u64,
+}
+
+// SAFETY: repr(C), no padding, plain numbers.
+unsafe impl Struct for rekindle_plan_device {
+    const NAME: &'static str = "rekindle_plan_device";
+}
+
+/// Where a plan puts one layer.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct rekindle_plan_layer {
+    /// sizeof(rekindle_plan_layer), set by the caller.
+    pub struct_size: u32,
+    /// The layer; n_layer stands for the output.
+    pub layer: u32,
+    pub device: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// Bytes of its weights and of its KV cache.
+    pub weights: u64,
+    pub kv: u64,
+    pub reason: [c_char; 128],
+}
+
+// SAFETY: repr(C), no padding, plain numbers.
+unsafe impl Struct for rekindle_plan_layer {
+    const NAME: &'static str = "rekindle_plan_layer";
+}
+
+fn kv_type(field: &str, n: i32) -> Result<Option<Type>> {
+    match n {
+        REKINDLE_KV_DEFAULT => Ok(None),
+        REKINDLE_KV_F32 => Ok(Some(Type::F32)),
+        REKINDLE_KV_F16 => Ok(Some(Type::F16)),
+        REKINDLE_KV_Q8_0 => Ok(Some(Type::Q8_0)),
+        _ => Err(Error::invalid(format!("{field} is {n}, expected a REKINDLE_KV_… number")).subject(field)),
+    }
+}
+
+fn kv_number(ty: Type) -> i32 {
+    match ty {
+        Type::F32 => REKINDLE_KV_F32,
+        Type::F16 => REKINDLE_KV_F16,
+        Type::Q8_0 => REKINDLE_KV_Q8_0,
+        _ => REKINDLE_KV_DEFAULT,
+    }
+}
+
+fn source_number(s: Source) -> i32 {
+    match s {
+        Source::Caller => REKINDLE_SOURCE_CALLER,
+        Source::Family => REKINDLE_SOURCE_FAMILY,
+        Source::Global => REKINDLE_SOURCE_GLOBAL,
+        Source::File => REKINDLE_SOURCE_FILE,
+        Source::Limited => REKINDLE_SOURCE_LIMITED,
+    }
+}
+
+/// Plans a file on a context's devices; allocates nothing there. `params` may be NULL. On success, and also with
+/// REKINDLE_NOT_FIT, `*plan` is a handle to be given to rekindle_plan_destroy; with another error it is left alone.
+///
+/// REKINDLE_NOT_FIT: the plan says what is missing and what would help; it cannot be loaded. REKINDLE_UNSUPPORTED: an
+/// architecture or tensor type that cannot be run. REKINDLE_BAD_FILE: keys or tensors are wrong.
+/// REKINDLE_INVALID_ARGUMENT: a parameter is out of range or contradicts another.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn rekindle_plan(
+    context: *const rekindle_context,
+    file: *const rekindle_file,
+    params: *const rekindle_plan_params,
+    plan: *mut *mut rekindle_plan_t,
+) -> rekindle_status {
+    guard("rekindle_plan", || {
+        let (c, f) = (get::<Context, _>(context)?, get::<Gguf, _>(file)?);
+        let out = place(plan, "plan")?;
+        // SAFETY: the caller's struct.
+        let p = unsafe { read_or_default(params) }?;
+        let weights = match p.weights {
+            REKINDLE_WEIGHTS_AUTO => Weights::Auto,
+            REKINDLE_WEIGHTS_MAPPED => Weights::Mapped,
+            REKINDLE_WEIGHTS_COPIED => Weights::Copied,
+            n => return Err(Error::invalid(format!("weights is {n}, expected a REKINDLE_WEIGHTS_… number")).subject("weights")),
+        };
+        let params = Params {
+            n_ctx: p.n_ctx,
+            n_seq_max: p.n_seq_max,
+            n_outputs_max: p.n_outputs_max,
+            n_batch: p.n_batch,
+            n_ubatch: p.n_ubatch,
+            type_k: kv_type("type_k", p.type_k)?,
+            type_v: kv_type("type_v", p.type_v)?,
+            weights,
+            reserve_bytes: p.reserve_bytes,
+        };
+        let plan = Arc::new(Plan::new(&c, &f, &params)?);
+        let handle = create(plan.clone())?;
+        // SAFETY: not null, so the caller's place for the result.
+        unsafe { out.write(handle) };
+        match plan.devices.iter().find(|d| d.shortfall > 0) {
+            None => Ok(()),
+            Some(d) => {
+                let text = format!("the model does not fit: device {} lacks {} bytes", d.device, d.shortfall);
+                let mut e = Error::new(Status::NotFit, text).amounts(d.memory.needed(), d.free_bytes);
+                e.detail.device = Some(d.device);
+                Err(e)
+            }
+        }
+    })
+}
+
+/// Destroys a plan. Models loaded with it go on. NULL is allowed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rekindle_plan_destroy(plan: *mut rekindle_plan_t) -> rekindle_status {
+    guard("rekindle_plan_destroy", || destroy::<Plan, _>(plan))
+}
+
+/// What a plan decided. A plan never changes; all its functions may run at the same time.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn rekindle_plan_get_summary(
+    plan: *const rekindle_plan_t,
+    summary: *mut rekindle_plan_summary,
+) -> rekindle_status {
+    guard("rekindle_plan_get_summary", || {
+        let p = get::<Plan, _>(plan)?;
+        let value = rekindle_plan_summary {
+            struct_size: 0,
+            fits: u32::from(p.fits),
+            n_layer: p.n_layer,
+            n_ctx: p.n_ctx,
+            n_ctx_source: source_number(p.n_ctx_source),
+            batch_source: source_number(p.batch_source),
+            n_ctx_train: p.n_ctx_train,
+            n_batch: p.n_batch,
+            n_ubatch: p.n_ubatch,
+            n_seq_max: p.n_seq_max,
+            n_outputs_max: p.n_outputs_max,
+            type_k: kv_number(p.type_k),
+            type_v: kv_number(p.type_v),
+            n_threads: p.n_threads,
+            n_devices: p.devices.len() as u32,
+            n_reasons: p.reasons.len() as u32,
+            n_remedies: p.remedies.len() as u32,
+            reserved: 0,
+            architecture: chars(&p.architecture),
+            name: chars(&p.name),
+            estimator: chars(p.estimator),
+        };
+        // SAFETY: the caller's struct.
+        unsafe { write(summary, &value) }
+    })
+}
+
+fn entry<'a, T>(list: &'a [T], index: u32, what: &str) -> Result<&'a T> {
+    list.get(index as usize)
+        .ok_or_else(|| Error::not_found(format!("{what} {index} is out of range, the plan has {}", list.len())).subject("index"))
+}
+
+/// Device `index` of a plan.
+///
+/// REKINDLE_NOT_FOUND: there is no such index, here and below.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn rekindle_plan_get_device(
+    plan: *const rekindle_plan_t,
+    index: u32,
+    device: *mut rekindle_plan_device,
+) -> rekindle_status {
+    guard("rekindle_plan_get_device", || {
+        let p = get::<Plan, _>(plan)?;
+        let d = entry(&p.devices, index, "device")?;
+        let value = rekindle_plan_device {
+            struct_size: 0,
+            device: d.device,
+            first_layer: d.first_layer,
+            n_layers: d.n_layers,
+            has_output: u32::from(d.has_output),
+            reserved: 0,
+            total_bytes: d.total_bytes,
+            free_bytes: d.free_bytes,
+            shortfall: d.shortfall,
+            weights: d.memory.weights,
+            mapped: d.memory.mapped,
+            kv: d.memory.kv,
+            compute: d.memory.compute,
+            driver: d.memory.driver,
+        };
+        // SAFETY: the caller's struct.
+        unsafe { write(device, &value) }
+    })
+}
+
+/// Layer `index` of a plan; index n_layer is the output.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn rekindle_plan_get_layer(
+    plan: *const rekindle_plan_t,
+    index: u32,
+    layer: *mut rekindle_plan_layer,
+) -> rekindle_status {
+    guard("rekindle_plan_get_layer", || {
+        let p = get::<Plan, _>(plan)?;
+        let l = entry(&p.layers, index, "layer")?;
+        let value = rekindle_plan_layer {
+            struct_size: 0,
+            layer: l.layer,
+            device: l.device,
+            reserved: 0,
+            weights: l.weights,
+            kv: l.kv,
+            reason: chars(&l.reason),
+        };
+        // SAFETY: the caller's struct.
+        unsafe { write(layer, &value) }
+    })
+}
+
+/// Reason `index`: why the plan is as it is, a sentence. Text: buffer, capacity, needed.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn rekindle_plan_reason(
+    plan: *const rekindle_plan_t,
+    index: u32,
+    buffer: *mut c_char,
+    capacity: usize,
+    needed: *mut usize,
+) -> rekindle_status {
+    guard("rekindle_plan_reason", || {
+        let p = get::<Plan, _>(plan)?;
+        // SAFETY: the caller's buffer.
+        unsafe { output::text(entry(&p.reasons, index, "reason")?.as_bytes(), buffer, capacity, needed) }
+    })
+}
+
+/// Remedy `index`: what would make it fit, a sentence. Text: buffer, capacity, needed.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn rekindle_plan_remedy(
+    plan: *const rekindle_plan_t,
+    index: u32,
+    buffer: *mut c_char,
+    capacity: usize,
+    needed: *mut usize,
+) -> rekindle_status {
+    guard("rekindle_plan_remedy", || {
+        let p = get::<Plan, _>(plan)?;
+        // SAFETY: the caller's buffer.
+        unsafe { output::text(entry(&p.remedies, index, "remedy")?.as_bytes(), buffer, capacity, needed) }
+    })
+}
+
+/// The whole plan as a table for people. Text: buffer, capacity, needed.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn rekindle_plan_text(
+    plan: *const rekindle_plan_t,
+    buffer: *mut c_char,
+    capacity: usize,
+    needed: *mut usize,
+) -> rekindle_status {
+    guard("rekindle_plan_text", || {
+        let p = get::<Plan, _>(plan)?;
+        // SAFETY: the caller's buffer.
+        unsafe { output::text(p.text().as_bytes(), buffer, capacity, needed) }
+    })
+}
+
+/// The whole plan as a JSON object; keys are only ever added. Text: buffer, capacity, needed.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn rekindle_plan_json(
+    plan: *const rekindle_plan_t,
+    buffer: *mut c_char,
+    capacity: usize,
+    needed: *mut usize,
+) -> rekindle_status {
+    guard("rekindle_plan_json", || {
+        let p = get::<Plan, _>(plan)?;
+        // SAFETY: the caller's buffer.
+        unsafe { output::text(p.json().as_bytes(), buffer, capacity, needed) }
+    })
+}

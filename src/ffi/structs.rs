@@ -1,0 +1,138 @@
+//! Structs of the host, by the size that it says they have, and its strings and arrays.
+
+use std::ffi::c_char;
+
+use crate::error::{Error, Result};
+
+/// A struct of the ABI.
+///
+/// # Safety
+/// `#[repr(C)]`, without padding, its first field `struct_size: u32`, and all-zero bytes are a valid value.
+pub(super) unsafe trait Struct: Copy {
+    const NAME: &'static str;
+}
+
+/// No struct will ever be larger; a larger size is a mistake.
+const MAX_SIZE: usize = 1 << 16;
+/// `struct_size` and one field.
+const MIN_SIZE: usize = 8;
+
+fn size_of_host<T: Struct>(p: *const T) -> Result<usize> {
+    if p.is_null() {
+        return Err(Error::invalid(format!("{} is NULL", T::NAME)).subject(T::NAME));
+    }
+    // SAFETY: the host passes a pointer to a struct that begins with its size.
+    let size = unsafe { p.cast::<u32>().read_unaligned() } as usize;
+    if !(MIN_SIZE..=MAX_SIZE).contains(&size) {
+        let text = format!("{}.struct_size is {size}, expected {} (sizeof the struct)", T::NAME, size_of::<T>());
+        return Err(Error::invalid(text).subject("struct_size"));
+    }
+    Ok(size)
+}
+
+/// The caller's struct: fields that an older host does not have are zero, those that this library does not know must be.
+///
+/// # Safety
+/// `p` is null or has the bytes that its `struct_size` says.
+pub(super) unsafe fn read<T: Struct>(p: *const T) -> Result<T> {
+    let size = size_of_host(p)?;
+    // SAFETY: all-zero bytes are a valid value, by the trait's contract.
+    let mut value: T = unsafe { std::mem::zeroed() };
+    let known = size.min(size_of::<T>());
+    // SAFETY: both have that many bytes.
+    unsafe { std::ptr::copy_nonoverlapping(p.cast::<u8>(), (&raw mut value).cast::<u8>(), known) };
+    for offset in known..size {
+        // SAFETY: within the host's struct.
+        if unsafe { p.cast::<u8>().add(offset).read() } != 0 {
+            return Err(Error::invalid(format!(
+                "{} has a non-zero byte at offset {offset}, behind the {} bytes that this library knows",
+                T::NAME,
+                size_of::<T>()
+            ))
+            .subject(T::NAME));
+        }
+    }
+    Ok(value)
+}
+
+/// As `read`; NULL stands for all defaults.
+///
+/// # Safety
+/// As for `read`.
+pub(super) unsafe fn read_or_default<T: Struct>(p: *const T) -> Result<T> {
+    if p.is_null() {
+        // SAFETY: all-zero bytes are a valid value, by the trait's contract.
+        return Ok(unsafe { std::mem::zeroed() });
+    }
+    // SAFETY: as the caller says.
+    unsafe { read(p) }
+}
+
+/// Checks that `write` will work, so that nothing is done in vain.
+pub(super) fn check_out<T: Struct>(p: *const T) -> Result<()> {
+    size_of_host(p).map(|_| ())
+}
+
+/// Fills the caller's struct as far as it goes; what a newer host has behind it becomes zero. `struct_size` stays the host's.
+///
+/// # Safety
+/// `p` is null or has, writable, the bytes that its `struct_size` says.
+pub(super) unsafe fn write<T: Struct>(p: *mut T, value: &T) -> Result<()> {
+    let size = size_of_host(p)?;
+    let (from, to) = (std::ptr::from_ref(value).cast::<u8>(), p.cast::<u8>());
+    let known = size.min(size_of::<T>());
+    // SAFETY: both have that many bytes; the first four are the host's.
+    unsafe {
+        std::ptr::copy_nonoverlapping(from.add(4), to.add(4), known - 4);
+        std::ptr::write_bytes(to.add(known), 0, size - known);
+    }
+    Ok(())
+}
+
+/// A required place for a result.
+pub(super) fn place<T>(p: *mut T, name: &str) -> Result<*mut T> {
+    if p.is_null() {
+        return Err(Error::invalid(format!("{name} is NULL")).subject(name));
+    }
+    Ok(p)
+}
+
+/// An array of the host; NULL only with length 0.
+///
+/// # Safety
+/// `p` is null or has `n` elements that stay as they are during the call.
+pub(super) unsafe fn slice<'a, T>(p: *const T, n: usize, name: &str) -> Result<&'a [T]> {
+    if n == 0 {
+        return Ok(&[]);
+    }
+    if p.is_null() || !p.is_aligned() || n > isize::MAX as usize / size_of::<T>().max(1) {
+        let what = if p.is_null() { "NULL" } else { "misaligned or too long" };
+        return Err(Error::invalid(format!("{name} is {what} (length {n})")).subject(name));
+    }
+    // SAFETY: not null, aligned, and as long as the caller says.
+    Ok(unsafe { std::slice::from_raw_parts(p, n) })
+}
+
+/// A text of the host.
+///
+/// # Safety
+/// As for `slice`.
+pub(super) unsafe fn text<'a>(p: *const c_char, n: usize, name: &str) -> Result<&'a str> {
+    // SAFETY: as the caller says.
+    let bytes = unsafe { slice(p.cast::<u8>(), n, name) }?;
+    std::str::from_utf8(bytes)
+        .map_err(|e| Error::invalid(format!("{name} is no valid UTF-8 at byte {}", e.valid_up_to())).subject(name))
+}
+
+/// A fixed field of text: NUL-terminated, cut between characters where it is too long.
+pub(super) fn chars<const N: usize>(text: &str) -> [c_char; N] {
+    let mut out = [0; N];
+    let mut end = text.len().min(N.saturating_sub(1));
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    for (o, b) in out.iter_mut().zip(&text.as_bytes()[..end]) {
+        *o = *b as c_char;
+    }
+    out
+}
