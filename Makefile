@@ -1,0 +1,67 @@
+# rekindle. `make run` builds everything and runs the main job; `make test` runs all tests.
+
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+BINDIR ?= $(PREFIX)/bin
+DESTDIR ?=
+CC ?= cc
+CFLAGS ?= -O2 -g
+CARGO ?= cargo
+INSTALL ?= install
+
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
+SOVERSION := 1
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+BUILD := build
+WARNINGS := -std=c11 -Wall -Wextra -Wpedantic -Wconversion -Werror
+MODEL ?= models/bible-5M-Q8_0.gguf
+PROMPT ?= And the LORD said unto Moses,
+
+.PHONY: all lib run test bench install uninstall clean
+
+all: lib $(BUILD)/rekindle $(BUILD)/minimal
+
+# Cargo knows what is out of date.
+lib:
+	$(CARGO) build --release --lib
+	@mkdir -p $(BUILD)
+	@ln -sf $(abspath $(TARGET))/release/librekindle.so $(BUILD)/librekindle.so
+	@ln -sf librekindle.so $(BUILD)/librekindle.so.$(SOVERSION)
+
+$(BUILD)/%: bindings/c/%.c include/rekindle.h | lib
+	$(CC) $(CFLAGS) $(WARNINGS) -Iinclude $< -o $@ -L$(BUILD) -lrekindle -lpthread -Wl,-rpath,'$$ORIGIN'
+
+run: all
+	$(BUILD)/rekindle run $(MODEL) -p "$(PROMPT)" -n 120 --temp 0.7 --top-k 40 --seed 4
+
+test: all
+	tests/run.sh
+
+bench: all
+	$(CARGO) bench --bench matmul
+
+install: all
+	$(INSTALL) -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(LIBDIR)/cmake/rekindle $(DESTDIR)$(INCLUDEDIR) $(DESTDIR)$(BINDIR)
+	$(INSTALL) -m 755 $(TARGET)/release/librekindle.so $(DESTDIR)$(LIBDIR)/librekindle.so.$(VERSION)
+	ln -sf librekindle.so.$(VERSION) $(DESTDIR)$(LIBDIR)/librekindle.so.$(SOVERSION)
+	ln -sf librekindle.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/librekindle.so
+	$(INSTALL) -m 644 $(TARGET)/release/librekindle.a $(DESTDIR)$(LIBDIR)/
+	$(INSTALL) -m 644 $(wildcard include/*.h include/*.hpp) $(DESTDIR)$(INCLUDEDIR)/
+	sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@INCLUDEDIR@|$(INCLUDEDIR)|; s|@VERSION@|$(VERSION)|' \
+	    packaging/rekindle.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/rekindle.pc
+	sed -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|' \
+	    packaging/rekindleConfig.cmake.in > $(DESTDIR)$(LIBDIR)/cmake/rekindle/rekindleConfig.cmake
+	sed -e 's|@VERSION@|$(VERSION)|' packaging/rekindleConfigVersion.cmake.in \
+	    > $(DESTDIR)$(LIBDIR)/cmake/rekindle/rekindleConfigVersion.cmake
+	$(CC) $(CFLAGS) $(WARNINGS) -Iinclude bindings/c/rekindle.c -o $(BUILD)/rekindle-installed \
+	    -L$(BUILD) -lrekindle -lpthread -Wl,-rpath,$(LIBDIR)
+	$(INSTALL) -m 755 $(BUILD)/rekindle-installed $(DESTDIR)$(BINDIR)/rekindle
+
+uninstall:
+	rm -f $(DESTDIR)$(LIBDIR)/librekindle.* $(DESTDIR)$(INCLUDEDIR)/rekindle*.h $(DESTDIR)$(INCLUDEDIR)/rekindle.hpp
+	rm -rf $(DESTDIR)$(LIBDIR)/pkgconfig/rekindle.pc $(DESTDIR)$(LIBDIR)/cmake/rekindle $(DESTDIR)$(BINDIR)/rekindle
+
+clean:
+	$(CARGO) clean
+	rm -rf $(BUILD)

@@ -1,0 +1,54 @@
+#!/bin/sh
+# Installs into an empty folder and builds hosts from there: with pkg-config (shared and static) and with CMake.
+set -eu
+cd "$(dirname "$0")/.."
+root=$(mktemp -d)
+trap 'rm -rf "$root"' EXIT
+make -s install DESTDIR="$root" PREFIX=/opt/rekindle
+lib=$root/opt/rekindle/lib
+model=$PWD/models/bible-5M-Q8_0.gguf
+n=0
+
+expect() { # what, command...
+    what=$1
+    shift
+    "$@" >"$root/out" 2>&1 || { echo "FAILED: $what"; cat "$root/out"; exit 1; }
+    n=$((n + 1))
+    echo "ok: $what"
+}
+
+expect "the installed tool prints a plan" env LD_LIBRARY_PATH="$lib" "$root/opt/rekindle/bin/rekindle" plan "$model"
+test "$(readlink "$lib/librekindle.so")" = librekindle.so.1
+
+if command -v pkg-config >/dev/null; then
+    export PKG_CONFIG_PATH="$lib/pkgconfig" PKG_CONFIG_SYSROOT_DIR="$root"
+    expect "pkg-config, shared" cc bindings/c/minimal.c $(pkg-config --cflags --libs rekindle) -o "$root/shared"
+    expect "the shared host runs" env LD_LIBRARY_PATH="$lib" "$root/shared" "$model"
+    grep -q '[a-z]' "$root/out"
+    flags=$(pkg-config --static --cflags --libs rekindle | sed "s|-lrekindle|$lib/librekindle.a|")
+    expect "pkg-config, static" cc bindings/c/minimal.c $flags -o "$root/static"
+    expect "the static host runs" "$root/static" "$model"
+    unset PKG_CONFIG_PATH PKG_CONFIG_SYSROOT_DIR
+else
+    echo "SKIPPED: pkg-config is not installed"
+fi
+
+if command -v cmake >/dev/null; then
+    mkdir "$root/cmake"
+    cat >"$root/cmake/CMakeLists.txt" <<EOF
+cmake_minimum_required(VERSION 3.16)
+project(host C)
+find_package(rekindle 0.1 REQUIRED)
+add_executable(shared $PWD/bindings/c/minimal.c)
+target_link_libraries(shared rekindle::rekindle)
+add_executable(static $PWD/bindings/c/minimal.c)
+target_link_libraries(static rekindle::static)
+EOF
+    expect "CMake finds the package" cmake -S "$root/cmake" -B "$root/cmake/build" -Drekindle_DIR="$lib/cmake/rekindle"
+    expect "CMake builds hosts" cmake --build "$root/cmake/build"
+    expect "CMake's shared host runs" "$root/cmake/build/shared" "$model"
+    expect "CMake's static host runs" "$root/cmake/build/static" "$model"
+else
+    echo "SKIPPED: cmake is not installed"
+fi
+echo "install: $n checks passed"
