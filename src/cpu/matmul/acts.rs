@@ -16,7 +16,8 @@ pub(super) const LANES: usize = 16;
 /// Blocks of 16 columns in a step.
 const BLOCKS: usize = STEP / 16;
 
-/// A step of one token: 256 int8, 16 scales, 16 sums (of a block's values).
+/// A step of one token: 256 int8, 16 scales, 16 sums (of a block's values). Scales and sums are in the order of
+/// `Simd::block_sums`: block 4c + j at 4j + c.
 pub(super) const ROW_STEP: usize = STEP + 2 * BLOCKS * 4;
 pub(super) const ROW_SCALES: usize = STEP;
 pub(super) const ROW_SUMS: usize = ROW_SCALES + BLOCKS * 4;
@@ -166,8 +167,9 @@ unsafe fn single_step<V: Simd>(x: &[f32; STEP], out: *mut u8) {
     let step = rounded::<V>(x);
     std::ptr::copy_nonoverlapping(step.bytes.as_ptr(), out, STEP);
     for b in 0..BLOCKS {
-        *out.add(ROW_SCALES).cast::<f32>().add(b) = step.scales[b];
-        *out.add(ROW_SUMS).cast::<f32>().add(b) = step.scales[b] * step.sums[b] as f32;
+        let to = 4 * (b % 4) + b / 4;
+        *out.add(ROW_SCALES).cast::<f32>().add(to) = step.scales[b];
+        *out.add(ROW_SUMS).cast::<f32>().add(to) = step.scales[b] * step.sums[b] as f32;
     }
 }
 

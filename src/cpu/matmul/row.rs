@@ -82,35 +82,31 @@ unsafe fn step<V: Simd, W: Weight, const R: usize, const T: usize>(
 ) -> [[V::F; T]; R] {
     let offset = if W::WIDE { V::Q8_BIAS } else { W::OFFSET };
     let at = s * ROW_STEP;
-    let mut heads = [V::zero(); R];
+    let mut start = [[V::zero_i(); 4]; T];
+    if offset != 0 {
+        for t in 0..T {
+            for c in 0..4 {
+                start[t][c] = V::scale_i(V::sum_quads(V::load(acts[t].add(at + 64 * c))), -offset);
+            }
+        }
+    }
     for i in 0..R {
-        heads[i] = W::head::<V>(blocks[i]);
-    }
-    for c in 0..4 {
-        let mut a = [V::splat_byte(0); T];
-        let mut scales = [V::zero(); T];
-        let mut start = [V::zero_i(); T];
-        for t in 0..T {
-            a[t] = V::load(acts[t].add(at + 64 * c));
-            scales[t] = V::splat_quads(acts[t].add(at + ROW_SCALES + 16 * c).cast());
-            if offset != 0 {
-                start[t] = V::scale_i(V::sum_quads(a[t]), -offset);
-            }
+        let head = W::head::<V>(blocks[i]);
+        let weight_scales = if W::FINE { V::spread_16(head) } else { V::spread_32(head) };
+        let mut levels = [V::splat_byte(0); 4];
+        for c in 0..4 {
+            levels[c] = W::levels::<V>(blocks[i], c);
         }
-        for i in 0..R {
-            let levels = W::levels::<V>(blocks[i], c);
-            let weight_scale = if W::FINE { V::spread4(heads[i], c) } else { V::spread2(heads[i], c) };
-            for t in 0..T {
-                let sums = if W::WIDE { V::dot_q8(start[t], levels, a[t]) } else { V::dot(start[t], levels, a[t]) };
-                acc[i][t] = V::fma(V::mul(V::to_f(sums), scales[t]), weight_scale, acc[i][t]);
-            }
-        }
-    }
-    if W::MINS {
         for t in 0..T {
-            let sums = V::load_f(acts[t].add(at + ROW_SUMS).cast());
-            for i in 0..R {
-                let mins = V::upper_twice(heads[i]);
+            let mut sums = start[t];
+            for c in 0..4 {
+                let a = V::load(acts[t].add(at + 64 * c));
+                sums[c] = if W::WIDE { V::dot_q8(sums[c], levels[c], a) } else { V::dot(sums[c], levels[c], a) };
+            }
+            let scales = V::load_f(acts[t].add(at + ROW_SCALES).cast());
+            acc[i][t] = V::fma(V::mul(V::to_f(V::block_sums(sums)), scales), weight_scales, acc[i][t]);
+            if W::MINS {
+                let (sums, mins) = (V::load_f(acts[t].add(at + ROW_SUMS).cast()), V::spread_32_upper(head));
                 acc[i][t] = if W::MINUS { V::fnma(mins, sums, acc[i][t]) } else { V::fma(mins, sums, acc[i][t]) };
             }
         }

@@ -56,8 +56,22 @@ unsafe fn halves_of(x: __m256) -> (__m128, __m128) {
 }
 
 #[inline(always)]
-unsafe fn lane(x: [__m256; 2], i: usize) -> __m256 {
-    _mm256_permutevar8x32_ps(x[i / 8], _mm256_set1_epi32((i % 8) as i32))
+unsafe fn block_sums(x: [__m256i; 4]) -> __m256i {
+    _mm256_hadd_epi32(_mm256_hadd_epi32(x[0], x[1]), _mm256_hadd_epi32(x[2], x[3]))
+}
+
+#[inline(always)]
+unsafe fn even_and_odd(x: __m256) -> [__m256; 2] {
+    [
+        _mm256_permutevar8x32_ps(x, _mm256_set_epi32(6, 4, 2, 0, 6, 4, 2, 0)),
+        _mm256_permutevar8x32_ps(x, _mm256_set_epi32(7, 5, 3, 1, 7, 5, 3, 1)),
+    ]
+}
+
+/// [0 1 2 3 | 4 5 6 7] to [0 1 4 5 | 2 3 6 7].
+#[inline(always)]
+unsafe fn columns(x: __m256) -> __m256 {
+    _mm256_castpd_ps(_mm256_permute4x64_pd::<0b11_01_10_00>(_mm256_castps_pd(x)))
 }
 
 impl Simd for Avx2 {
@@ -269,31 +283,22 @@ impl Simd for Avx2 {
         [_mm256_cvtph_ps(eight_halves(p, stride)), _mm256_cvtph_ps(upper)]
     }
     #[inline(always)]
-    unsafe fn splat_quads(p: *const f32) -> Self::F {
-        let x = _mm256_broadcast_ps(&*p.cast());
-        [
-            _mm256_permutevar_ps(x, _mm256_set_epi32(1, 1, 1, 1, 0, 0, 0, 0)),
-            _mm256_permutevar_ps(x, _mm256_set_epi32(3, 3, 3, 3, 2, 2, 2, 2)),
-        ]
+    unsafe fn block_sums(x: [Self::I; 4]) -> Self::I {
+        [block_sums([x[0][0], x[1][0], x[2][0], x[3][0]]), block_sums([x[0][1], x[1][1], x[2][1], x[3][1]])]
     }
     #[inline(always)]
-    unsafe fn spread2(x: Self::F, c: usize) -> Self::F {
-        [lane(x, 2 * c), lane(x, 2 * c + 1)]
+    unsafe fn spread_32(x: Self::F) -> Self::F {
+        even_and_odd(x[0])
     }
     #[inline(always)]
-    unsafe fn spread4(x: Self::F, c: usize) -> Self::F {
-        let (half, first) = (x[c / 2], (c % 2 * 4) as i32);
-        let index = [
-            _mm256_set_epi32(first + 1, first + 1, first + 1, first + 1, first, first, first, first),
-            _mm256_set_epi32(first + 3, first + 3, first + 3, first + 3, first + 2, first + 2, first + 2, first + 2),
-        ];
-        [_mm256_permutevar8x32_ps(half, index[0]), _mm256_permutevar8x32_ps(half, index[1])]
+    unsafe fn spread_32_upper(x: Self::F) -> Self::F {
+        even_and_odd(x[1])
     }
     #[inline(always)]
-    unsafe fn upper_twice(x: Self::F) -> Self::F {
-        [
-            _mm256_permutevar8x32_ps(x[1], _mm256_set_epi32(3, 3, 2, 2, 1, 1, 0, 0)),
-            _mm256_permutevar8x32_ps(x[1], _mm256_set_epi32(7, 7, 6, 6, 5, 5, 4, 4)),
-        ]
+    unsafe fn spread_16(x: Self::F) -> Self::F {
+        // Columns of the 4 x 4 whose rows are the 128-bit lanes.
+        let (a, b) = (_mm256_permute2f128_ps::<0x20>(x[0], x[1]), _mm256_permute2f128_ps::<0x31>(x[0], x[1]));
+        let (low, high) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+        [columns(low), columns(high)]
     }
 }

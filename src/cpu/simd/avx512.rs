@@ -9,18 +9,6 @@ use std::arch::x86_64::*;
 #[derive(Clone, Copy)]
 pub(crate) struct Avx512;
 
-/// Lane numbers for a permutation: lane i takes `first + i / each`.
-#[inline(always)]
-unsafe fn lanes(first: usize, each: usize) -> __m512i {
-    let mut index = [0i32; 16];
-    let mut i = 0;
-    while i < 16 {
-        index[i] = (first + i / each) as i32;
-        i += 1;
-    }
-    _mm512_loadu_si512(index.as_ptr().cast())
-}
-
 #[inline(always)]
 unsafe fn half_bits(p: *const u8) -> i16 {
     p.cast::<i16>().read_unaligned()
@@ -240,23 +228,27 @@ impl Simd for Avx512 {
         let low = _mm_and_si128(low, _mm_set_epi32(0x0f0f0f0f, 0x3f3f3f3f, 0x0f0f0f0f, 0x3f3f3f3f));
         let top = _mm_srli_epi32::<2>(_mm_shuffle_epi32::<0b10_00_01_00>(x));
         let top = _mm_and_si128(top, _mm_set_epi32(0x30303030, 0, 0x30303030, 0));
+        let d_and_dmin = _mm512_set_epi32(1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0);
         let levels = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_or_si128(low, top)));
-        _mm512_mul_ps(levels, _mm512_permutexvar_ps(lanes(0, 8), _mm512_castps128_ps512(_mm_cvtph_ps(x))))
+        _mm512_mul_ps(levels, _mm512_permutexvar_ps(d_and_dmin, _mm512_castps128_ps512(_mm_cvtph_ps(x))))
     }
     #[inline(always)]
-    unsafe fn splat_quads(p: *const f32) -> __m512 {
-        _mm512_permutexvar_ps(lanes(0, 4), _mm512_castps128_ps512(_mm_loadu_ps(p)))
+    unsafe fn block_sums(x: [__m512i; 4]) -> __m512i {
+        // A transposition of 4 x 4 within each 128 bits, adding on the way.
+        let a = _mm512_add_epi32(_mm512_unpacklo_epi32(x[0], x[1]), _mm512_unpackhi_epi32(x[0], x[1]));
+        let b = _mm512_add_epi32(_mm512_unpacklo_epi32(x[2], x[3]), _mm512_unpackhi_epi32(x[2], x[3]));
+        _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b))
     }
     #[inline(always)]
-    unsafe fn spread2(x: __m512, c: usize) -> __m512 {
-        _mm512_permutexvar_ps(lanes(2 * c, 8), x)
+    unsafe fn spread_32(x: __m512) -> __m512 {
+        _mm512_permutexvar_ps(_mm512_set_epi32(7, 5, 3, 1, 7, 5, 3, 1, 6, 4, 2, 0, 6, 4, 2, 0), x)
     }
     #[inline(always)]
-    unsafe fn spread4(x: __m512, c: usize) -> __m512 {
-        _mm512_permutexvar_ps(lanes(4 * c, 4), x)
+    unsafe fn spread_32_upper(x: __m512) -> __m512 {
+        _mm512_permutexvar_ps(_mm512_set_epi32(15, 13, 11, 9, 15, 13, 11, 9, 14, 12, 10, 8, 14, 12, 10, 8), x)
     }
     #[inline(always)]
-    unsafe fn upper_twice(x: __m512) -> __m512 {
-        _mm512_permutexvar_ps(lanes(8, 2), x)
+    unsafe fn spread_16(x: __m512) -> __m512 {
+        _mm512_permutexvar_ps(_mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0), x)
     }
 }

@@ -113,12 +113,12 @@ pub(crate) trait Simd: Copy {
             Self::mul(Self::load_u8(packed.as_ptr().cast()), Self::two_halves(p, p.add(2)))
         }
     }
-    /// 4 floats, each four times.
-    unsafe fn splat_quads(p: *const f32) -> Self::F;
-    /// Lane 2c eight times, then lane 2c + 1 eight times (c < 4).
-    unsafe fn spread2(x: Self::F, c: usize) -> Self::F;
-    /// Lanes 4c..4c + 4, each four times (c < 4).
-    unsafe fn spread4(x: Self::F, c: usize) -> Self::F;
-    /// Lanes 8..16, each twice.
-    unsafe fn upper_twice(x: Self::F) -> Self::F;
+    /// Sums of blocks of 16: of four vectors of sums of 4, lane 4j + c gets the sum of lanes 4j..4j + 4 of vector c.
+    unsafe fn block_sums(x: [Self::I; 4]) -> Self::I;
+    /// In the order of `block_sums` for 256 elements, lane 4j + c: lane 2c + j / 2, what belongs to the 32 around a block.
+    unsafe fn spread_32(x: Self::F) -> Self::F;
+    /// The same from lane 8 on.
+    unsafe fn spread_32_upper(x: Self::F) -> Self::F;
+    /// In that order: lane 4c + j, what belongs to the block itself.
+    unsafe fn spread_16(x: Self::F) -> Self::F;
 }

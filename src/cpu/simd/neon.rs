@@ -76,10 +76,9 @@ unsafe fn words_to_f(x: int16x8_t) -> [float32x4_t; 2] {
 }
 
 #[inline(always)]
-unsafe fn lane(x: [float32x4_t; 4], i: usize) -> float32x4_t {
-    let mut lanes = [0f32; 16];
-    Neon::store_f(lanes.as_mut_ptr(), x);
-    vdupq_n_f32(lanes[i])
+unsafe fn even_and_odd(x: float32x4_t, y: float32x4_t) -> [float32x4_t; 4] {
+    let (even, odd) = (vuzp1q_f32(x, y), vuzp2q_f32(x, y));
+    [even, even, odd, odd]
 }
 
 impl Simd for Neon {
@@ -298,21 +297,25 @@ impl Simd for Neon {
         [low[0], low[1], high[0], high[1]]
     }
     #[inline(always)]
-    unsafe fn splat_quads(p: *const f32) -> Self::F {
-        [vld1q_dup_f32(p), vld1q_dup_f32(p.add(1)), vld1q_dup_f32(p.add(2)), vld1q_dup_f32(p.add(3))]
+    unsafe fn block_sums(x: [Self::I; 4]) -> Self::I {
+        let mut out = Self::zero_i();
+        for j in 0..4 {
+            out[j] = vpaddq_s32(vpaddq_s32(x[0][j], x[1][j]), vpaddq_s32(x[2][j], x[3][j]));
+        }
+        out
     }
     #[inline(always)]
-    unsafe fn spread2(x: Self::F, c: usize) -> Self::F {
-        let (a, b) = (lane(x, 2 * c), lane(x, 2 * c + 1));
-        [a, a, b, b]
+    unsafe fn spread_32(x: Self::F) -> Self::F {
+        even_and_odd(x[0], x[1])
     }
     #[inline(always)]
-    unsafe fn spread4(x: Self::F, c: usize) -> Self::F {
-        let x = x[c];
-        [vdupq_laneq_f32::<0>(x), vdupq_laneq_f32::<1>(x), vdupq_laneq_f32::<2>(x), vdupq_laneq_f32::<3>(x)]
+    unsafe fn spread_32_upper(x: Self::F) -> Self::F {
+        even_and_odd(x[2], x[3])
     }
     #[inline(always)]
-    unsafe fn upper_twice(x: Self::F) -> Self::F {
-        [vzip1q_f32(x[2], x[2]), vzip2q_f32(x[2], x[2]), vzip1q_f32(x[3], x[3]), vzip2q_f32(x[3], x[3])]
+    unsafe fn spread_16(x: Self::F) -> Self::F {
+        let (a, b) = (vuzp1q_f32(x[0], x[1]), vuzp1q_f32(x[2], x[3]));
+        let (c, d) = (vuzp2q_f32(x[0], x[1]), vuzp2q_f32(x[2], x[3]));
+        [vuzp1q_f32(a, b), vuzp1q_f32(c, d), vuzp2q_f32(a, b), vuzp2q_f32(c, d)]
     }
 }

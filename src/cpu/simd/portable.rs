@@ -283,19 +283,25 @@ impl Simd for Portable {
         out
     }
     #[inline(always)]
-    unsafe fn splat_quads(p: *const f32) -> [f32; 16] {
-        each!(16, 0.0, i => *p.add(i / 4))
+    unsafe fn block_sums(x: [[i32; 16]; 4]) -> [i32; 16] {
+        let mut out = [0; 16];
+        for j in 0..4 {
+            for c in 0..4 {
+                out[4 * j + c] = (x[c][4 * j] + x[c][4 * j + 1]) + (x[c][4 * j + 2] + x[c][4 * j + 3]);
+            }
+        }
+        out
     }
     #[inline(always)]
-    unsafe fn spread2(x: [f32; 16], c: usize) -> [f32; 16] {
-        each!(16, 0.0, i => x[2 * c + i / 8])
+    unsafe fn spread_32(x: [f32; 16]) -> [f32; 16] {
+        each!(16, 0.0, i => x[2 * (i % 4) + i / 8])
     }
     #[inline(always)]
-    unsafe fn spread4(x: [f32; 16], c: usize) -> [f32; 16] {
-        each!(16, 0.0, i => x[4 * c + i / 4])
+    unsafe fn spread_32_upper(x: [f32; 16]) -> [f32; 16] {
+        each!(16, 0.0, i => x[8 + 2 * (i % 4) + i / 8])
     }
     #[inline(always)]
-    unsafe fn upper_twice(x: [f32; 16]) -> [f32; 16] {
-        each!(16, 0.0, i => x[8 + i / 2])
+    unsafe fn spread_16(x: [f32; 16]) -> [f32; 16] {
+        each!(16, 0.0, i => x[4 * (i % 4) + i / 4])
     }
 }
