@@ -176,21 +176,6 @@
 #define REKINDLE_TEXT_PARSE_SPECIAL 2
 
 /*
- Every place begins at a multiple of this: a cache line, and the widest vector.
- */
-#define ALIGN 64
-
-/*
- Sequences are told apart in a bit set per cell.
- */
-#define MAX_SEQUENCES 256
-
-/*
- Batch sizes of a family, used where the caller gives none.
- */
-typedef struct BatchDefaults BatchDefaults;
-
-/*
  The devices that models may use, the threads, and a log. Several may live side by side; they share nothing.
  */
 typedef struct rekindle_context rekindle_context;
@@ -1043,8 +1028,6 @@ typedef struct {
                               void *user_data,
                               rekindle_generate_result *result);
 } rekindle_api_table;
-
-
 
 /*
  Done.

@@ -1,0 +1,164 @@
+//! The C ABI as C hosts meet it: programs of C, built against the header and the shared library, under AddressSanitizer and, where
+//! it is installed, valgrind.
+
+#[path = "abi/generate.rs"]
+mod generate;
+#[path = "abi/prototypes.rs"]
+mod prototypes;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+use prototypes::Header;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The shared library that belongs to this test, which Cargo puts beside it, under the name that hosts look for.
+fn library() -> &'static Path {
+    static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
+    LIBRARY.get_or_init(|| {
+        let file = std::env::current_exe().unwrap().with_file_name("librekindle.so");
+        assert!(file.exists(), "{} is missing", file.display());
+        let link = scratch("librekindle.so.1");
+        let _ = std::fs::remove_file(&link);
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        link
+    })
+}
+
+fn text(out: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr))
+}
+
+fn scratch(name: &str) -> PathBuf {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("abi");
+    std::fs::create_dir_all(&dir).unwrap();
+    dir.join(name)
+}
+
+fn has(tool: &str) -> bool {
+    Command::new(tool).arg("--version").output().is_ok_and(|o| o.status.success())
+}
+
+fn build(source: &Path, name: &str, flags: &[&str]) -> PathBuf {
+    let program = scratch(name);
+    let library = library();
+    let out = Command::new("cc")
+        .args(["-std=c11", "-g", "-O1", "-Wall", "-Wextra", "-Wno-unused-function", "-Werror", "-pthread"])
+        .args(flags)
+        .arg("-I")
+        .arg(root().join("include"))
+        .arg("-I")
+        .arg(root().join("tests/abi"))
+        .arg(source)
+        .arg(library)
+        .arg(format!("-Wl,-rpath,{}", library.parent().unwrap().display()))
+        .arg("-o")
+        .arg(&program)
+        .output()
+        .unwrap();
+    assert!(out.status.success(), "cc {}:\n{}", source.display(), text(&out));
+    program
+}
+
+fn run(mut command: Command) -> String {
+    let out = command.env("REKINDLE_TEST_MODEL", root().join("models/bible-5M-Q8_0.gguf")).output().unwrap();
+    assert!(out.status.success(), "{command:?}: {}\n{}", out.status, text(&out));
+    text(&out)
+}
+
+/// With AddressSanitizer (and its search for leaks). It sees what the library does to the host's memory where the host's
+/// allocator or libc's copies are in play.
+fn under_asan(source: &Path, name: &str) -> String {
+    let program = build(source, &format!("{name}-asan"), &["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]);
+    let mut command = Command::new(program);
+    command.env("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=0").env("LSAN_OPTIONS", "report_objects=1");
+    run(command)
+}
+
+/// Valgrind sees every access, of the library as well; it does not know AVX-512.
+fn under_valgrind(source: &Path, name: &str) {
+    if !has("valgrind") {
+        println!("SKIPPED: {name} under valgrind, which is not installed");
+        return;
+    }
+    let program = build(source, name, &[]);
+    let mut command = Command::new("valgrind");
+    command.args(["--quiet", "--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite"]).arg(program);
+    command.env("REKINDLE_CPU", "portable").env("REKINDLE_TEST_SHORT", "1");
+    run(command);
+}
+
+/// NULL, wrong handles, other struct sizes, small buffers, in every function of the header.
+#[test]
+fn every_function_withstands_wrong_arguments() {
+    let source = scratch("functions.c");
+    std::fs::write(&source, generate::program(&Header::read())).unwrap();
+    assert!(under_asan(&source, "functions").contains("all functions"));
+    under_valgrind(&source, "functions");
+}
+
+/// Lifetimes, callbacks, threads, errors: what only makes sense by hand.
+#[test]
+fn objects_live_and_die_in_any_order() {
+    let source = root().join("tests/abi/objects.c");
+    assert!(under_asan(&source, "objects").contains("objects: fine"));
+    under_valgrind(&source, "objects");
+}
+
+/// Sizes and offsets are what hosts were built with.
+#[test]
+fn struct_layouts_are_pinned() {
+    let source = root().join("tests/abi/layout.c");
+    let pinned = std::fs::read_to_string(&source).unwrap();
+    for name in Header::read().structs {
+        assert!(pinned.contains(&format!("SIZE({name},")), "tests/abi/layout.c does not pin {name}");
+    }
+    if cfg!(target_pointer_width = "64") {
+        build(&source, "layout", &[]);
+    }
+}
+
+/// Functions are only ever appended to the table: tests/abi/table.txt lists them in their order and grows at its end.
+#[test]
+fn table_only_grows_at_its_end() {
+    let header = Header::read();
+    let path = root().join("tests/abi/table.txt");
+    let pinned = std::fs::read_to_string(path).unwrap();
+    assert_eq!(
+        header.table,
+        pinned.lines().collect::<Vec<_>>(),
+        "a new function belongs at the end of the table and of table.txt"
+    );
+    let mut in_table: Vec<String> = header.table.iter().map(|n| format!("rekindle_{n}")).collect();
+    let mut declared: Vec<String> = header.functions.iter().map(|f| f.name.clone()).filter(|n| n != "rekindle_api").collect();
+    in_table.sort_unstable();
+    declared.sort_unstable();
+    assert_eq!(in_table, declared, "the table has every function of the header");
+}
+
+/// The library exports the header's functions and nothing else, and the header declares nothing under foreign names.
+#[test]
+fn exported_symbols_are_those_of_the_header() {
+    let header = Header::read();
+    let out = Command::new("nm").args(["-D", "--defined-only", "--format=posix"]).arg(library()).output().unwrap();
+    assert!(out.status.success(), "nm: {}", text(&out));
+    let listing = String::from_utf8(out.stdout).unwrap();
+    let mut exported: Vec<&str> = listing.lines().filter_map(|l| l.split_whitespace().next()).collect();
+    let mut declared: Vec<&str> = header.functions.iter().map(|f| f.name.as_str()).collect();
+    exported.sort_unstable();
+    declared.sort_unstable();
+    assert_eq!(exported, declared);
+    for name in header.handles.iter().chain(&header.structs) {
+        assert!(name.starts_with("rekindle_"), "{name}");
+    }
+    let source = std::fs::read_to_string(root().join("include/rekindle.h")).unwrap();
+    let names = regex::Regex::new(r"(?m)^(?:typedef\s+struct\s+(\w+)|\}\s*(\w+)\s*;|#define\s+(\w+))").unwrap();
+    for c in names.captures_iter(&source) {
+        let name = c.iter().skip(1).flatten().next().unwrap().as_str();
+        assert!(name.starts_with("rekindle_") || name.starts_with("REKINDLE_"), "{name} is not a name of this library");
+    }
+}

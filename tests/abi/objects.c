@@ -1,0 +1,310 @@
+/* Lifetimes, callbacks, threads and errors of the C ABI. */
+#include "world.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+static int rounds(int n) { return getenv("REKINDLE_TEST_SHORT") ? 2 : n; }
+
+/* A model needs neither context, file nor plan any more; a vocabulary no model; a stream no vocabulary. */
+static void outliving(void) {
+  struct world w = world_make();
+  OK(rekindle_context_destroy(w.context));
+  OK(rekindle_file_close(w.file));
+  OK(rekindle_plan_destroy(w.plan));
+  rekindle_batch b;
+  memset(&b, 0, sizeof b);
+  b.struct_size = sizeof b;
+  fill_rekindle_batch(&b);
+  OK(rekindle_decode(w.model, &b));
+  OK(rekindle_model_destroy(w.model));
+  EXPECT(REKINDLE_BAD_HANDLE, rekindle_decode(w.model, &b));
+  CHECK(strstr(rekindle_last_error(), "destroyed"));
+  size_t n = 0;
+  OK(rekindle_tokenize(w.vocab, "word", 4, 0, NULL, 0, &n));
+  OK(rekindle_vocab_destroy(w.vocab));
+  OK(rekindle_stream_push(w.stream, 5, NULL, 0, &n));
+  OK(rekindle_stream_destroy(w.stream));
+  OK(rekindle_sampler_destroy(w.sampler));
+  OK(rekindle_plan_destroy(w.too_large));
+  EXPECT(REKINDLE_BAD_HANDLE, rekindle_context_destroy(w.context));
+  EXPECT(REKINDLE_BAD_HANDLE, rekindle_file_close(w.file));
+  EXPECT(REKINDLE_BAD_HANDLE, rekindle_plan_destroy(w.plan));
+  EXPECT(REKINDLE_BAD_HANDLE, rekindle_model_destroy(w.model));
+  EXPECT(REKINDLE_BAD_HANDLE, rekindle_vocab_destroy(w.vocab));
+  EXPECT(REKINDLE_BAD_HANDLE, rekindle_stream_destroy(w.stream));
+  EXPECT(REKINDLE_BAD_HANDLE, rekindle_sampler_destroy(w.sampler));
+}
+
+static void versions_and_errors(void) {
+  CHECK(rekindle_abi_version() == REKINDLE_ABI_VERSION);
+  CHECK(rekindle_version()[0] >= '0' && rekindle_version()[0] <= '9');
+  CHECK(strcmp(rekindle_status_name(REKINDLE_BUSY), "REKINDLE_BUSY") == 0);
+  CHECK(strcmp(rekindle_status_name(-1), "REKINDLE_UNKNOWN") == 0);
+  CHECK(strcmp(rekindle_status_name(INT32_MAX), "REKINDLE_UNKNOWN") == 0);
+  CHECK(rekindle_api(0) == NULL && rekindle_api(REKINDLE_ABI_VERSION + 1) == NULL && rekindle_api(1) != NULL);
+  rekindle_context *c = NULL;
+  uint32_t wrong[] = {0, REKINDLE_ABI_VERSION + 1, UINT32_MAX};
+  for (size_t i = 0; i < 3; i++) {
+    char number[16];
+    snprintf(number, sizeof number, "%u", wrong[i]);
+    EXPECT(REKINDLE_ABI_MISMATCH, rekindle_context_create(wrong[i], NULL, &c));
+    CHECK(c == NULL && strstr(rekindle_last_error(), number));
+  }
+  rekindle_error_detail d;
+  memset(&d, 0, sizeof d);
+  d.struct_size = sizeof d;
+  OK(rekindle_last_error_detail(&d));
+  CHECK(d.status == REKINDLE_ABI_MISMATCH && d.device == -1);
+
+  struct world w = world_make();
+  rekindle_file *f = NULL;
+  const char *missing = "no such file.gguf";
+  EXPECT(REKINDLE_IO, rekindle_file_open(w.context, missing, strlen(missing), &f));
+  CHECK(strstr(rekindle_last_error(), missing) && f == NULL);
+  EXPECT(REKINDLE_INVALID_ARGUMENT, rekindle_file_open(w.context, "a\xff", 2, &f));
+  EXPECT(REKINDLE_INVALID_ARGUMENT, rekindle_file_open(w.context, "a\0b", 3, &f));
+  EXPECT(REKINDLE_INVALID_ARGUMENT, rekindle_file_open(w.context, "", 0, &f));
+  EXPECT(REKINDLE_INVALID_ARGUMENT, rekindle_file_open(w.context, w.path, SIZE_MAX, &f));
+  uint32_t index = 77;
+  EXPECT(REKINDLE_NOT_FOUND, rekindle_file_find_key(w.file, "no.such", 7, &index));
+  CHECK(index == 77 && strstr(rekindle_last_error(), "no.such"));
+  rekindle_key_info k;
+  k.struct_size = sizeof k;
+  EXPECT(REKINDLE_NOT_FOUND, rekindle_file_get_key(w.file, UINT32_MAX, &k));
+  char buffer[64];
+  size_t needed = 0;
+  for (uint32_t i = 0; i < 1000; i++) {
+    rekindle_status s = rekindle_environment(i, NULL, 0, &needed);
+    if (s == REKINDLE_NOT_FOUND) break;
+    CHECK(s == REKINDLE_OK && needed > 1 && i < 999);
+  }
+
+  /* What does not fit has a plan that says why, which cannot be loaded. */
+  rekindle_model *m = NULL;
+  EXPECT(REKINDLE_NOT_FIT, rekindle_load(w.context, w.too_large, NULL, &m));
+  rekindle_plan_summary s;
+  memset(&s, 0, sizeof s);
+  s.struct_size = sizeof s;
+  OK(rekindle_plan_get_summary(w.too_large, &s));
+  CHECK(m == NULL && !s.fits && s.n_remedies > 0);
+  OK(rekindle_plan_text(w.too_large, NULL, 0, &needed));
+  rekindle_plan_device pd;
+  pd.struct_size = sizeof pd;
+  OK(rekindle_plan_get_device(w.too_large, 0, &pd));
+  CHECK(pd.shortfall > 0);
+
+  /* Token ids and arrays at the edge. */
+  int32_t bad[] = {INT32_MIN, -1, INT32_MAX};
+  rekindle_token_info t;
+  t.struct_size = sizeof t;
+  for (size_t i = 0; i < 3; i++) {
+    EXPECT(REKINDLE_INVALID_ARGUMENT, rekindle_vocab_get_token(w.vocab, bad[i], &t));
+    EXPECT(REKINDLE_INVALID_ARGUMENT, rekindle_token_piece(w.vocab, bad[i], 0, buffer, sizeof buffer, NULL));
+    EXPECT(REKINDLE_INVALID_ARGUMENT, rekindle_detokenize(w.vocab, &bad[i], 1, 0, buffer, sizeof buffer, NULL));
+    EXPECT(REKINDLE_INVALID_ARGUMENT, rekindle_stream_push(w.stream, bad[i], buffer, sizeof buffer, NULL));
+  }
+  EXPECT(REKINDLE_INVALID_ARGUMENT, rekindle_tokenize(w.vocab, "x", 1, 0x80000000u, NULL, 0, &needed));
+  EXPECT(REKINDLE_INVALID_ARGUMENT, rekindle_tokenize(w.vocab, "x", SIZE_MAX, 0, NULL, 0, &needed));
+  EXPECT(REKINDLE_INVALID_ARGUMENT, rekindle_detokenize(w.vocab, world_tokens, SIZE_MAX / 2, 0, NULL, 0, &needed));
+  rekindle_batch b;
+  memset(&b, 0, sizeof b);
+  b.struct_size = sizeof b;
+  EXPECT(REKINDLE_INVALID_ARGUMENT, rekindle_decode(w.model, &b));
+  b.n_tokens = UINT32_MAX;
+  EXPECT(REKINDLE_INVALID_ARGUMENT, rekindle_decode(w.model, &b));
+  b.n_tokens = 1;
+  for (size_t i = 0; i < 3; i++) {
+    b.tokens = &bad[i];
+    EXPECT(REKINDLE_INVALID_ARGUMENT, rekindle_decode(w.model, &b));
+    b.tokens = world_tokens;
+    b.seq_ids = &bad[i];
+    EXPECT(REKINDLE_INVALID_ARGUMENT, rekindle_decode(w.model, &b));
+    b.seq_ids = NULL;
+  }
+  const float *row = NULL;
+  EXPECT(REKINDLE_INVALID_ARGUMENT, rekindle_logits(w.model, UINT32_MAX, &row, NULL));
+  int32_t token = 77;
+  float nans[2] = {NAN, NAN};
+  EXPECT(REKINDLE_INVALID_ARGUMENT, rekindle_sampler_sample_logits(w.sampler, nans, 2, &token));
+  EXPECT(REKINDLE_INVALID_ARGUMENT, rekindle_sampler_sample_logits(w.sampler, nans, 0, &token));
+  CHECK(row == NULL && token == 77);
+  rekindle_sampler *sampler = NULL;
+  rekindle_sampler_params sp;
+  memset(&sp, 0, sizeof sp);
+  sp.struct_size = sizeof sp;
+  sp.n_logit_bias = 1;
+  EXPECT(REKINDLE_INVALID_ARGUMENT, rekindle_sampler_create(&sp, &sampler));
+  sp.n_logit_bias = 0;
+  sp.temperature = NAN;
+  EXPECT(REKINDLE_INVALID_ARGUMENT, rekindle_sampler_create(&sp, &sampler));
+  world_end(&w);
+}
+
+static int32_t cancel_load(void *user_data, float done) {
+  CHECK(done >= 0.0f && done <= 1.0f);
+  ++*(int *)user_data;
+  return 1;
+}
+
+struct reentry {
+  rekindle_model *model;
+  int calls;
+};
+
+/* A callback reads the model; what writes it is busy, and says so instead of waiting for ever. */
+static int32_t reenter(void *user_data, int32_t token, const char *piece, size_t piece_len) {
+  struct reentry *r = user_data;
+  (void)token, (void)piece, (void)piece_len;
+  r->calls++;
+  rekindle_batch b;
+  memset(&b, 0, sizeof b);
+  b.struct_size = sizeof b;
+  fill_rekindle_batch(&b);
+  EXPECT(REKINDLE_BUSY, rekindle_decode(r->model, &b));
+  EXPECT(REKINDLE_BUSY, rekindle_seq_remove(r->model, 0, 0, -1));
+  rekindle_model_info i;
+  i.struct_size = sizeof i;
+  OK(rekindle_model_get_info(r->model, &i));
+  return r->calls == 2;
+}
+
+static int32_t cancels(void *user_data, int32_t token, const char *piece, size_t piece_len) {
+  (void)token, (void)piece, (void)piece_len;
+  OK(rekindle_cancel(user_data));
+  return 0;
+}
+
+static int32_t destroys(void *user_data, int32_t token, const char *piece, size_t piece_len) {
+  (void)token, (void)piece, (void)piece_len;
+  rekindle_model **model = user_data;
+  if (*model) OK(rekindle_model_destroy(*model));
+  *model = NULL;
+  return 0;
+}
+
+static void count_messages(void *user_data, int32_t level, const char *message) {
+  CHECK(level >= REKINDLE_LOG_ERROR && level <= REKINDLE_LOG_DEBUG && message != NULL);
+  ++*(int *)user_data;
+}
+
+static void callbacks(void) {
+  struct world w = world_make();
+  int calls = 0;
+  rekindle_load_params lp;
+  memset(&lp, 0, sizeof lp);
+  lp.struct_size = sizeof lp;
+  lp.progress = cancel_load;
+  lp.progress_user_data = &calls;
+  rekindle_model *model = NULL;
+  EXPECT(REKINDLE_CANCELLED, rekindle_load(w.context, w.plan, &lp, &model));
+  CHECK(model == NULL && calls == 1);
+
+  rekindle_generate_params gp;
+  memset(&gp, 0, sizeof gp);
+  gp.struct_size = sizeof gp;
+  fill_rekindle_generate_params(&gp);
+  gp.max_tokens = 8;
+  rekindle_generate_result result;
+  result.struct_size = sizeof result;
+  struct reentry r = {w.model, 0};
+  OK(rekindle_generate(w.model, NULL, &gp, reenter, &r, &result));
+  CHECK(r.calls >= 2 && result.stop == REKINDLE_STOP_CALLBACK && result.n_generated == 2 && result.n_prompt == 2);
+  EXPECT(REKINDLE_CANCELLED, rekindle_generate(w.model, NULL, &gp, cancels, w.model, &result));
+  OK(rekindle_generate(w.model, NULL, &gp, NULL, NULL, &result));
+  CHECK(result.stop == REKINDLE_STOP_LIMIT && result.n_generated == 8);
+  gp.prompt = "both";
+  gp.prompt_len = 4;
+  EXPECT(REKINDLE_INVALID_ARGUMENT, rekindle_generate(w.model, NULL, &gp, NULL, NULL, NULL));
+  gp.prompt = NULL;
+  gp.prompt_len = 0;
+  gp.flags = 0x100;
+  EXPECT(REKINDLE_INVALID_ARGUMENT, rekindle_generate(w.model, NULL, &gp, NULL, NULL, NULL));
+  gp.flags = REKINDLE_GENERATE_IGNORE_EOG;
+  rekindle_model *gone = w.model;
+  OK(rekindle_generate(w.model, NULL, &gp, destroys, &gone, &result));
+  EXPECT(REKINDLE_BAD_HANDLE, rekindle_model_destroy(w.model));
+  OK(rekindle_load(w.context, w.plan, NULL, &w.model));
+
+  int messages = 0;
+  rekindle_context *loud = NULL;
+  rekindle_context_params cp;
+  memset(&cp, 0, sizeof cp);
+  cp.struct_size = sizeof cp;
+  cp.n_threads = 1;
+  cp.log = count_messages;
+  cp.log_user_data = &messages;
+  cp.log_level = REKINDLE_LOG_DEBUG;
+  OK(rekindle_context_create(REKINDLE_ABI_VERSION, &cp, &loud));
+  rekindle_file *f = NULL;
+  OK(rekindle_file_open(loud, w.path, strlen(w.path), &f));
+  CHECK(messages > 0);
+  OK(rekindle_file_close(f));
+  OK(rekindle_context_destroy(loud));
+  cp.log_level = 99;
+  EXPECT(REKINDLE_INVALID_ARGUMENT, rekindle_context_create(REKINDLE_ABI_VERSION, &cp, &loud));
+  cp.log_level = 0;
+  cp.devices = "toaster";
+  cp.devices_len = 7;
+  EXPECT(REKINDLE_INVALID_ARGUMENT, rekindle_context_create(REKINDLE_ABI_VERSION, &cp, &loud));
+  CHECK(strstr(rekindle_last_error(), "toaster"));
+  world_end(&w);
+}
+
+struct race {
+  rekindle_model *model;
+  atomic_int started;
+};
+
+/* Every outcome but a crash is right here: done, another one's turn, or gone. */
+static void *decode_until_gone(void *p) {
+  struct race *r = p;
+  for (;;) {
+    rekindle_batch b;
+    memset(&b, 0, sizeof b);
+    b.struct_size = sizeof b;
+    fill_rekindle_batch(&b);
+    rekindle_status s = rekindle_decode(r->model, &b);
+    atomic_store(&r->started, 1);
+    if (s == REKINDLE_BAD_HANDLE) return NULL;
+    if (s == REKINDLE_CONTEXT_FULL) s = rekindle_seq_remove(r->model, 0, 0, -1);
+    CHECK(s == REKINDLE_OK || s == REKINDLE_BUSY || s == REKINDLE_BAD_HANDLE);
+  }
+}
+
+static void *own_error(void *p) {
+  (void)p;
+  CHECK(rekindle_last_error()[0] == 0);
+  EXPECT(REKINDLE_ABI_MISMATCH, rekindle_context_create(0, NULL, NULL));
+  return NULL;
+}
+
+static void threads(void) {
+  EXPECT(REKINDLE_BAD_HANDLE, rekindle_cancel(NULL));
+  char before[256];
+  snprintf(before, sizeof before, "%s", rekindle_last_error());
+  pthread_t t[3];
+  CHECK(pthread_create(&t[0], NULL, own_error, NULL) == 0 && pthread_join(t[0], NULL) == 0);
+  CHECK(strncmp(before, rekindle_last_error(), sizeof before - 1) == 0);
+  for (int round = 0; round < rounds(20); round++) {
+    struct world w = world_make();
+    struct race r = {w.model, 0};
+    for (int i = 0; i < 3; i++) CHECK(pthread_create(&t[i], NULL, decode_until_gone, &r) == 0);
+    while (!atomic_load(&r.started)) rekindle_cancel(NULL);
+    OK(rekindle_model_destroy(w.model));
+    for (int i = 0; i < 3; i++) CHECK(pthread_join(t[i], NULL) == 0);
+    OK(rekindle_load(w.context, w.plan, NULL, &w.model));
+    world_end(&w);
+  }
+}
+
+int main(void) {
+  CHECK(rekindle_last_error()[0] == 0);
+  outliving();
+  versions_and_errors();
+  callbacks();
+  threads();
+  puts("objects: fine");
+  return 0;
+}

@@ -1,0 +1,135 @@
+/* One of every object, for the tests of the C ABI. Everything comes from malloc in its exact size, so that AddressSanitizer and
+ * valgrind see each byte too many. */
+#ifndef WORLD_H
+#define WORLD_H
+
+#include "rekindle.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CHECK(condition)                                                                                        \
+  do {                                                                                                          \
+    if (!(condition)) {                                                                                         \
+      fprintf(stderr, "%s:%d: %s: failed: %s (last error: %s)\n", __FILE__, __LINE__, __func__, #condition,    \
+              rekindle_last_error());                                                                           \
+      exit(1);                                                                                                  \
+    }                                                                                                           \
+  } while (0)
+
+#define EXPECT(expected, call)                                                                                  \
+  do {                                                                                                          \
+    rekindle_status status_ = (call);                                                                           \
+    if (status_ != (expected)) {                                                                                \
+      fprintf(stderr, "%s:%d: %s: %s gave %s, expected %s (last error: %s)\n", __FILE__, __LINE__, __func__, #call, \
+              rekindle_status_name(status_), rekindle_status_name(expected), rekindle_last_error());            \
+      exit(1);                                                                                                  \
+    }                                                                                                           \
+    if (status_ != REKINDLE_OK) CHECK(rekindle_last_error()[0] != 0);                                           \
+  } while (0)
+
+#define OK(call) EXPECT(REKINDLE_OK, call)
+
+struct world {
+  const char *path;
+  rekindle_context *context;
+  rekindle_file *file;
+  rekindle_plan_t *plan, *too_large;
+  rekindle_model *model;
+  rekindle_vocab *vocab;
+  rekindle_stream *stream;
+  rekindle_sampler *sampler;
+};
+
+static int32_t world_tokens[2] = {5, 6};
+
+static void *allocate(size_t n) {
+  void *p = malloc(n ? n : 1);
+  if (!p) exit(2);
+  memset(p, 0xAA, n);
+  return p;
+}
+
+static void *zeroed(uint32_t struct_size) {
+  void *p = allocate(struct_size);
+  memset(p, 0, struct_size);
+  memcpy(p, &struct_size, sizeof struct_size);
+  return p;
+}
+
+static inline void fill_rekindle_batch(rekindle_batch *b) {
+  b->n_tokens = 2;
+  b->tokens = world_tokens;
+}
+
+static inline void fill_rekindle_generate_params(rekindle_generate_params *p) {
+  p->prompt_tokens = world_tokens;
+  p->n_prompt_tokens = 2;
+  p->max_tokens = 2;
+  p->flags = REKINDLE_GENERATE_IGNORE_EOG;
+}
+
+static inline void fill_rekindle_plan_params(rekindle_plan_params *p) {
+  p->n_ctx = 64;
+  p->n_seq_max = 2;
+  p->n_batch = 32;
+  p->n_ubatch = 32;
+}
+
+static inline int32_t on_piece_continue(void *user_data, int32_t token, const char *piece, size_t piece_len) {
+  (void)user_data, (void)token, (void)piece, (void)piece_len;
+  return 0;
+}
+
+/* Two tokens in sequence 0, and their logits. */
+static inline void world_reset(struct world *w) {
+  OK(rekindle_seq_remove(w->model, -1, 0, -1));
+  rekindle_batch *b = (rekindle_batch *)zeroed(sizeof *b);
+  fill_rekindle_batch(b);
+  OK(rekindle_decode(w->model, b));
+  free(b);
+}
+
+static inline struct world world_make(void) {
+  struct world w;
+  memset(&w, 0, sizeof w);
+  w.path = getenv("REKINDLE_TEST_MODEL");
+  if (!w.path) exit(2);
+  rekindle_context_params *cp = (rekindle_context_params *)zeroed(sizeof *cp);
+  cp->n_threads = 2;
+  OK(rekindle_context_create(REKINDLE_ABI_VERSION, cp, &w.context));
+  OK(rekindle_file_open(w.context, w.path, strlen(w.path), &w.file));
+  rekindle_plan_params *pp = (rekindle_plan_params *)zeroed(sizeof *pp);
+  fill_rekindle_plan_params(pp);
+  OK(rekindle_plan(w.context, w.file, pp, &w.plan));
+  pp->reserve_bytes = UINT64_MAX / 2;
+  EXPECT(REKINDLE_NOT_FIT, rekindle_plan(w.context, w.file, pp, &w.too_large));
+  OK(rekindle_load(w.context, w.plan, NULL, &w.model));
+  OK(rekindle_model_vocab(w.model, &w.vocab));
+  OK(rekindle_stream_create(w.vocab, 0, &w.stream));
+  OK(rekindle_sampler_create(NULL, &w.sampler));
+  world_reset(&w);
+  free(pp), free(cp);
+  return w;
+}
+
+static inline void world_end(struct world *w) {
+  OK(rekindle_sampler_destroy(w->sampler));
+  OK(rekindle_stream_destroy(w->stream));
+  OK(rekindle_vocab_destroy(w->vocab));
+  OK(rekindle_model_destroy(w->model));
+  OK(rekindle_plan_destroy(w->too_large));
+  OK(rekindle_plan_destroy(w->plan));
+  OK(rekindle_file_close(w->file));
+  OK(rekindle_context_destroy(w->context));
+  memset(w, 0, sizeof *w);
+}
+
+static inline uint32_t integer_key(const struct world *w) {
+  uint32_t i = 0;
+  OK(rekindle_file_find_key(w->file, "llama.block_count", strlen("llama.block_count"), &i));
+  return i;
+}
+
+#endif
