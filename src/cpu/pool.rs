@@ -94,6 +94,10 @@ impl Worker<'_> {
         self.phase.set(phase + 1);
         if self.n_threads > 1 {
             let old = s.barrier.get();
+            // Read after `old`: poison that comes later raises the barrier past it.
+            if s.poisoned.load(Ordering::Acquire) {
+                return Err(Poisoned);
+            }
             if self.index == 0 {
                 // Last used in the step before the previous one, which everyone has left.
                 s.tickets[(phase + 1) % 3].store(0, Ordering::Relaxed);
@@ -205,8 +209,8 @@ fn step(s: &Shared, index: usize, f: &(dyn Fn(&Worker<'_>) -> std::result::Resul
     let outcome = catch_unwind(AssertUnwindSafe(|| f(&worker)));
     if outcome.is_err() {
         s.poisoned.store(true, Ordering::Release);
-        // The others wait at a meeting that this thread will never reach: it stands in until they have seen the poison.
-        let _ = worker.meet();
+        // The others wait at a meeting that this thread will never reach, or have yet to leave the last one: wake all for good.
+        s.barrier.raise();
     }
     if s.finished.fetch_add(1, Ordering::AcqRel) + 1 == s.n_threads {
         s.done.raise();
