@@ -71,10 +71,10 @@ static inline void fill_rekindle_generate_params(rekindle_generate_params *p) {
 }
 
 static inline void fill_rekindle_plan_params(rekindle_plan_params *p) {
-  p->n_ctx = 64;
+  p->n_ctx = 16;
   p->n_seq_max = 2;
-  p->n_batch = 32;
-  p->n_ubatch = 32;
+  p->n_batch = 16;
+  p->n_ubatch = 16;
 }
 
 static inline int32_t on_piece_continue(void *user_data, int32_t token, const char *piece, size_t piece_len) {
