@@ -95,7 +95,7 @@ fn valid(h: &Header, f: &Function, a: &Argument) -> (String, String) {
         ("int32_t", "seq_id" | "src" | "p0") => (String::new(), "0".into()),
         ("int32_t", "dst" | "delta") => (String::new(), "1".into()),
         ("int32_t", "p1") => (String::new(), "-1".into()),
-        ("rekindle_piece_fn", _) => (String::new(), "on_piece_continue".into()),
+        ("rekindle_piece_fn", _) => (String::new(), "on_piece_stop".into()),
         ("void*", "user_data") => (String::new(), "NULL".into()),
         (ty, _) => panic!("{}: the tests do not know how to make '{ty} {name}'; add it to tests/abi/generate.rs", f.name),
     }

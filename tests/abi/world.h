@@ -71,15 +71,16 @@ static inline void fill_rekindle_generate_params(rekindle_generate_params *p) {
 }
 
 static inline void fill_rekindle_plan_params(rekindle_plan_params *p) {
-  p->n_ctx = 16;
+  p->n_ctx = 64;
   p->n_seq_max = 2;
   p->n_batch = 16;
   p->n_ubatch = 16;
 }
 
-static inline int32_t on_piece_continue(void *user_data, int32_t token, const char *piece, size_t piece_len) {
+/* Ends a generation that an older host's struct gives no max_tokens. */
+static inline int32_t on_piece_stop(void *user_data, int32_t token, const char *piece, size_t piece_len) {
   (void)user_data, (void)token, (void)piece, (void)piece_len;
-  return 0;
+  return 1;
 }
 
 /* Two tokens in sequence 0, and their logits. */
