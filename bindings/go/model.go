@@ -1,0 +1,210 @@
+package rekindle
+
+/*
+#include "rekindle.h"
+
+rekindle_status go_generate(rekindle_model *, rekindle_sampler *, const rekindle_generate_params *, uintptr_t, rekindle_generate_result *);
+rekindle_status go_load(const rekindle_context *, const rekindle_plan_t *, uintptr_t, rekindle_model **);
+*/
+import "C"
+
+import (
+	"context"
+	"runtime"
+	"runtime/cgo"
+	"unsafe"
+)
+
+// Model is a loaded model with its KV cache.
+type Model struct{ h *C.rekindle_model }
+
+// Load allocates just what the plan says. progress (may be nil) gets the share done; false cancels.
+func (c *Context) Load(p *Plan, progress func(done float32) bool) (*Model, error) {
+	var handle cgo.Handle
+	if progress != nil {
+		handle = cgo.NewHandle(progress)
+		defer handle.Delete()
+	}
+	m := &Model{}
+	if err := call(func() C.rekindle_status { return C.go_load(c.h, p.h, C.uintptr_t(handle), &m.h) }); err != nil {
+		return nil, err
+	}
+	runtime.KeepAlive(c)
+	runtime.KeepAlive(p)
+	runtime.SetFinalizer(m, (*Model).Close)
+	return m, nil
+}
+
+//export rekindleGoProgress
+func rekindleGoProgress(data unsafe.Pointer, done C.float) C.int32_t {
+	if cgo.Handle(uintptr(data)).Value().(func(float32) bool)(float32(done)) {
+		return 0
+	}
+	return 1
+}
+
+// Close frees the model; a call that is using it ends first.
+func (m *Model) Close() {
+	runtime.SetFinalizer(m, nil)
+	C.rekindle_model_destroy(m.h)
+	m.h = nil
+}
+
+// Memory is what was really allocated on a device, bytes.
+type Memory struct{ Weights, Mapped, KV, Compute, Driver uint64 }
+
+// Memory tells what was really allocated on a device; it equals the plan.
+func (m *Model) Memory(device uint32) (Memory, error) {
+	v := C.rekindle_memory{struct_size: C.sizeof_rekindle_memory}
+	err := call(func() C.rekindle_status { return C.rekindle_model_memory(m.h, C.uint32_t(device), &v) })
+	runtime.KeepAlive(m)
+	return Memory{uint64(v.weights), uint64(v.mapped), uint64(v.kv), uint64(v.compute), uint64(v.driver)}, err
+}
+
+// Tokenize gives the tokens of a text, with BOS and EOS where the model wants them.
+func (m *Model) Tokenize(s string) ([]int32, error) {
+	var v *C.rekindle_vocab
+	if err := call(func() C.rekindle_status { return C.rekindle_model_vocab(m.h, &v) }); err != nil {
+		return nil, err
+	}
+	defer C.rekindle_vocab_destroy(v)
+	runtime.KeepAlive(m)
+	p, n := bytes(s)
+	// A token is at least a byte of the text, but for those that are added.
+	tokens := make([]int32, len(s)+16)
+	var needed C.size_t
+	to := (*C.int32_t)(unsafe.Pointer(&tokens[0]))
+	err := call(func() C.rekindle_status {
+		return C.rekindle_tokenize(v, p, n, C.REKINDLE_TEXT_SPECIAL, to, C.size_t(len(tokens)), &needed)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return tokens[:needed], nil
+}
+
+// Decode continues sequence seq by tokens and returns a copy of the last one's logits.
+func (m *Model) Decode(tokens []int32, seq int32) ([]float32, error) {
+	var pin runtime.Pinner
+	defer pin.Unpin()
+	b := C.rekindle_batch{struct_size: C.sizeof_rekindle_batch, n_tokens: C.uint32_t(len(tokens))}
+	seqs := make([]int32, len(tokens))
+	for i := range seqs {
+		seqs[i] = seq
+	}
+	if len(tokens) > 0 {
+		pin.Pin(&tokens[0])
+		pin.Pin(&seqs[0])
+		b.tokens = (*C.int32_t)(unsafe.Pointer(&tokens[0]))
+		b.seq_ids = (*C.int32_t)(unsafe.Pointer(&seqs[0]))
+	}
+	if err := call(func() C.rekindle_status { return C.rekindle_decode(m.h, &b) }); err != nil {
+		return nil, err
+	}
+	var p *C.float
+	var n C.uint32_t
+	if err := call(func() C.rekindle_status { return C.rekindle_logits(m.h, 0, &p, &n) }); err != nil {
+		return nil, err
+	}
+	out := make([]float32, int(n))
+	copy(out, unsafe.Slice((*float32)(unsafe.Pointer(p)), int(n)))
+	runtime.KeepAlive(m)
+	return out, nil
+}
+
+// Remove forgets positions p0 to p1-1 of a sequence; p1 below 0 is the end, seq below 0 every sequence.
+func (m *Model) Remove(seq, p0, p1 int32) error {
+	defer runtime.KeepAlive(m)
+	return call(func() C.rekindle_status {
+		return C.rekindle_seq_remove(m.h, C.int32_t(seq), C.int32_t(p0), C.int32_t(p1))
+	})
+}
+
+// Length is a sequence's last position plus one.
+func (m *Model) Length(seq int32) (uint32, error) {
+	var n C.uint32_t
+	err := call(func() C.rekindle_status { return C.rekindle_seq_length(m.h, C.int32_t(seq), &n) })
+	runtime.KeepAlive(m)
+	return uint32(n), err
+}
+
+// SamplerParams steer sampling; zero means off, and temperature 0 greedy.
+type SamplerParams struct {
+	Temperature                                      float32
+	TopK                                             uint32
+	TopP, MinP                                       float32
+	RepeatPenalty, FrequencyPenalty, PresencePenalty float32
+	Seed                                             uint64
+}
+
+// Options of Generate.
+type Options struct {
+	MaxTokens uint32
+	Seq       int32
+	Sampler   SamplerParams
+}
+
+type generation struct {
+	piece    func(string) bool
+	panicked any
+}
+
+// Generate continues a text. piece gets whole characters as they come; false stops. Cancelling ctx ends it with ctx's error. It returns
+// how many tokens came.
+func (m *Model) Generate(ctx context.Context, prompt string, o Options, piece func(string) bool) (int, error) {
+	var pin runtime.Pinner
+	defer pin.Unpin()
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	sp := C.rekindle_sampler_params{
+		struct_size: C.sizeof_rekindle_sampler_params, temperature: C.float(o.Sampler.Temperature), top_k: C.uint32_t(o.Sampler.TopK),
+		top_p: C.float(o.Sampler.TopP), min_p: C.float(o.Sampler.MinP), repeat_penalty: C.float(o.Sampler.RepeatPenalty),
+		frequency_penalty: C.float(o.Sampler.FrequencyPenalty), presence_penalty: C.float(o.Sampler.PresencePenalty),
+		seed: C.uint64_t(o.Sampler.Seed),
+	}
+	var s *C.rekindle_sampler
+	if err := call(func() C.rekindle_status { return C.rekindle_sampler_create(&sp, &s) }); err != nil {
+		return 0, err
+	}
+	defer C.rekindle_sampler_destroy(s)
+	p := C.rekindle_generate_params{
+		struct_size: C.sizeof_rekindle_generate_params, seq_id: C.int32_t(o.Seq), max_tokens: C.uint32_t(o.MaxTokens),
+	}
+	p.prompt, p.prompt_len = bytes(prompt)
+	if len(prompt) > 0 {
+		pin.Pin(p.prompt)
+	}
+	g := &generation{piece: func(text string) bool { return ctx.Err() == nil && piece(text) }}
+	handle := cgo.NewHandle(g)
+	defer handle.Delete()
+	// Between tokens the callback sees the cancellation; in the middle of one, the library is told.
+	stop := context.AfterFunc(ctx, func() { C.rekindle_cancel(m.h) })
+	defer stop()
+	r := C.rekindle_generate_result{struct_size: C.sizeof_rekindle_generate_result}
+	err := call(func() C.rekindle_status { return C.go_generate(m.h, s, &p, C.uintptr_t(handle), &r) })
+	runtime.KeepAlive(m)
+	if g.panicked != nil {
+		panic(g.panicked)
+	}
+	if cause := ctx.Err(); cause != nil {
+		return int(r.n_generated), cause
+	}
+	return int(r.n_generated), err
+}
+
+//export rekindleGoPiece
+func rekindleGoPiece(data unsafe.Pointer, _ C.int32_t, piece *C.char, n C.size_t) (result C.int32_t) {
+	g := cgo.Handle(uintptr(data)).Value().(*generation)
+	// A panic must not unwind through C: it goes on when the call is over.
+	defer func() {
+		if r := recover(); r != nil {
+			g.panicked = r
+			result = 1
+		}
+	}()
+	if g.piece(C.GoStringN(piece, C.int(n))) {
+		return 0
+	}
+	return 1
+}

@@ -1,0 +1,204 @@
+// Package rekindle runs GGUF language models: plan memory to the byte, load, decode.
+//
+// It links librekindle by cgo. Without an installation, tell cgo where header and library are:
+//
+//	CGO_CFLAGS=-I/path/include CGO_LDFLAGS=-L/path/build LD_LIBRARY_PATH=/path/build go test
+//
+// Objects are closed by Close, at the latest by the garbage collector; what they need in the library stays alive. Methods may be
+// called from several goroutines; of those that change a model one runs, and another gets an Error with status Busy.
+package rekindle
+
+/*
+#cgo LDFLAGS: -lrekindle
+#include "rekindle.h"
+*/
+import "C"
+
+import (
+	"runtime"
+	"unsafe"
+)
+
+// Status is a number of rekindle_status.
+type Status int32
+
+// The statuses of rekindle.h.
+const (
+	InvalidArgument Status = C.REKINDLE_INVALID_ARGUMENT
+	OutOfMemory     Status = C.REKINDLE_OUT_OF_MEMORY
+	IO              Status = C.REKINDLE_IO
+	BadFile         Status = C.REKINDLE_BAD_FILE
+	Unsupported     Status = C.REKINDLE_UNSUPPORTED
+	NotFit          Status = C.REKINDLE_NOT_FIT
+	ContextFull     Status = C.REKINDLE_CONTEXT_FULL
+	Cancelled       Status = C.REKINDLE_CANCELLED
+	Busy            Status = C.REKINDLE_BUSY
+	BufferTooSmall  Status = C.REKINDLE_BUFFER_TOO_SMALL
+	NotFound        Status = C.REKINDLE_NOT_FOUND
+	AbiMismatch     Status = C.REKINDLE_ABI_MISMATCH
+	BadHandle       Status = C.REKINDLE_BAD_HANDLE
+	Internal        Status = C.REKINDLE_INTERNAL
+	Device          Status = C.REKINDLE_DEVICE
+)
+
+// Error is what a failed call gives.
+type Error struct {
+	Status  Status
+	Message string
+	// Subject is the key, tensor, parameter or field at fault.
+	Subject string
+	// Needed and Available are bytes, or tokens for ContextFull.
+	Needed, Available uint64
+}
+
+func (e *Error) Error() string { return "rekindle: " + e.Message }
+
+// call runs one C call on a locked thread, since the last error belongs to the thread.
+func call(f func() C.rekindle_status) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	status := f()
+	if status == C.REKINDLE_OK {
+		return nil
+	}
+	d := C.rekindle_error_detail{struct_size: C.sizeof_rekindle_error_detail}
+	message := C.GoString(C.rekindle_last_error())
+	C.rekindle_last_error_detail(&d)
+	return &Error{Status(status), message, C.GoString(&d.subject[0]), uint64(d.needed), uint64(d.available)}
+}
+
+// bytes gives C a view of a string.
+func bytes(s string) (*C.char, C.size_t) {
+	return (*C.char)(unsafe.Pointer(unsafe.StringData(s))), C.size_t(len(s))
+}
+
+// text reads a text of unknown length.
+func text(f func(buffer *C.char, capacity C.size_t, needed *C.size_t) C.rekindle_status) (string, error) {
+	var needed C.size_t
+	if err := call(func() C.rekindle_status { return f(nil, 0, &needed) }); err != nil {
+		return "", err
+	}
+	buffer := make([]byte, int(needed))
+	p := (*C.char)(unsafe.Pointer(&buffer[0]))
+	if err := call(func() C.rekindle_status { return f(p, needed, &needed) }); err != nil {
+		return "", err
+	}
+	return string(buffer[:needed-1]), nil
+}
+
+// Version is the library's version.
+func Version() string { return C.GoString(C.rekindle_version()) }
+
+// Context holds devices and threads.
+type Context struct{ h *C.rekindle_context }
+
+// NewContext creates a context: devices "auto" or "cpu", threads 0 for one per core.
+func NewContext(devices string, threads uint32) (*Context, error) {
+	var pin runtime.Pinner
+	defer pin.Unpin()
+	p := C.rekindle_context_params{struct_size: C.sizeof_rekindle_context_params, n_threads: C.uint32_t(threads)}
+	p.devices, p.devices_len = bytes(devices)
+	if len(devices) > 0 {
+		pin.Pin(p.devices)
+	}
+	c := &Context{}
+	if err := call(func() C.rekindle_status { return C.rekindle_context_create(C.REKINDLE_ABI_VERSION, &p, &c.h) }); err != nil {
+		return nil, err
+	}
+	runtime.SetFinalizer(c, (*Context).Close)
+	return c, nil
+}
+
+// Close ends the context; files, plans and models made with it go on.
+func (c *Context) Close() {
+	runtime.SetFinalizer(c, nil)
+	C.rekindle_context_destroy(c.h)
+	c.h = nil
+}
+
+// File is a GGUF file's header.
+type File struct{ h *C.rekindle_file }
+
+// Open reads a file's header, or those of a split file.
+func (c *Context) Open(path string) (*File, error) {
+	f := &File{}
+	p, n := bytes(path)
+	if err := call(func() C.rekindle_status { return C.rekindle_file_open(c.h, p, n, &f.h) }); err != nil {
+		return nil, err
+	}
+	runtime.KeepAlive(c)
+	runtime.SetFinalizer(f, (*File).Close)
+	return f, nil
+}
+
+// Close ends the file; plans and models made from it go on.
+func (f *File) Close() {
+	runtime.SetFinalizer(f, nil)
+	C.rekindle_file_close(f.h)
+	f.h = nil
+}
+
+// Key gives a key's value as text, of an array at most max elements.
+func (f *File) Key(name string, max uint32) (string, error) {
+	var index C.uint32_t
+	p, n := bytes(name)
+	if err := call(func() C.rekindle_status { return C.rekindle_file_find_key(f.h, p, n, &index) }); err != nil {
+		return "", err
+	}
+	defer runtime.KeepAlive(f)
+	return text(func(b *C.char, c C.size_t, needed *C.size_t) C.rekindle_status {
+		return C.rekindle_file_key_text(f.h, index, C.uint32_t(max), b, c, needed)
+	})
+}
+
+// PlanParams say what to plan for; zero means: decide for me.
+type PlanParams struct {
+	Ctx, SeqMax, OutputsMax, Batch, Ubatch uint32
+	// ReserveBytes stay free on each device.
+	ReserveBytes uint64
+	// CopyWeights copies the weights instead of mapping them.
+	CopyWeights bool
+}
+
+// Plan says what goes where.
+type Plan struct{ h *C.rekindle_plan_t }
+
+// Plan plans a file. A model that does not fit gives both a plan to read and an Error with status NotFit.
+func (c *Context) Plan(f *File, params PlanParams) (*Plan, error) {
+	p := C.rekindle_plan_params{
+		struct_size: C.sizeof_rekindle_plan_params, n_ctx: C.uint32_t(params.Ctx), n_seq_max: C.uint32_t(params.SeqMax),
+		n_outputs_max: C.uint32_t(params.OutputsMax), n_batch: C.uint32_t(params.Batch), n_ubatch: C.uint32_t(params.Ubatch),
+		reserve_bytes: C.uint64_t(params.ReserveBytes),
+	}
+	if params.CopyWeights {
+		p.weights = C.REKINDLE_WEIGHTS_COPIED
+	}
+	plan := &Plan{}
+	err := call(func() C.rekindle_status { return C.rekindle_plan(c.h, f.h, &p, &plan.h) })
+	runtime.KeepAlive(c)
+	runtime.KeepAlive(f)
+	if plan.h == nil {
+		return nil, err
+	}
+	runtime.SetFinalizer(plan, (*Plan).Close)
+	return plan, err
+}
+
+// Close ends the plan; models loaded with it go on.
+func (p *Plan) Close() {
+	runtime.SetFinalizer(p, nil)
+	C.rekindle_plan_destroy(p.h)
+	p.h = nil
+}
+
+// Text is the plan as a table for people.
+func (p *Plan) Text() (string, error) {
+	defer runtime.KeepAlive(p)
+	return text(func(b *C.char, c C.size_t, n *C.size_t) C.rekindle_status { return C.rekindle_plan_text(p.h, b, c, n) })
+}
+
+// JSON is the plan as data.
+func (p *Plan) JSON() (string, error) {
+	defer runtime.KeepAlive(p)
+	return text(func(b *C.char, c C.size_t, n *C.size_t) C.rekindle_status { return C.rekindle_plan_json(p.h, b, c, n) })
+}

@@ -1,0 +1,387 @@
+/* rekindle for C++17: owning handles, exceptions, strings and vectors. Header-only, over rekindle.h.
+ *
+ * Every object owns its handle, can be moved and not copied. A call that fails throws rekindle::error. Objects keep alive in the
+ * library what they need, so the order of destruction does not matter. Threads: as rekindle.h says; a second call that writes a model
+ * throws error with REKINDLE_BUSY. An exception thrown in a callback ends the call and comes out of it unchanged.
+ */
+#ifndef REKINDLE_HPP
+#define REKINDLE_HPP
+
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "rekindle.h"
+
+namespace rekindle {
+
+/// A status other than REKINDLE_OK, with the library's message and its particulars.
+class error : public std::runtime_error {
+  public:
+    error(rekindle_status status, const char *message) : std::runtime_error(message), status_(status) {
+        detail_.struct_size = sizeof detail_;
+        if (rekindle_last_error_detail(&detail_) != REKINDLE_OK) detail_.status = status;
+    }
+    rekindle_status status() const noexcept { return status_; }
+    const rekindle_error_detail &detail() const noexcept { return detail_; }
+
+  private:
+    rekindle_status status_;
+    rekindle_error_detail detail_{};
+};
+
+inline void check(rekindle_status status) {
+    if (status != REKINDLE_OK) throw error(status, rekindle_last_error());
+}
+
+/// A struct with its size set and everything else default.
+template <class T> T make() {
+    T value{};
+    value.struct_size = sizeof value;
+    return value;
+}
+
+namespace detail {
+
+/// Owns a handle; `Destroy` ends it.
+template <class H, rekindle_status (*Destroy)(H *)> class handle {
+  public:
+    handle() = default;
+    explicit handle(H *h) noexcept : h_(h) {}
+    handle(handle &&other) noexcept : h_(std::exchange(other.h_, nullptr)) {}
+    handle &operator=(handle &&other) noexcept {
+        std::swap(h_, other.h_);
+        return *this;
+    }
+    handle(const handle &) = delete;
+    handle &operator=(const handle &) = delete;
+    ~handle() { static_cast<void>(Destroy(h_)); }
+
+    /// The handle, for calls of rekindle.h; stays owned here.
+    H *get() const noexcept { return h_; }
+    explicit operator bool() const noexcept { return h_ != nullptr; }
+
+  private:
+    H *h_ = nullptr;
+};
+
+/// A text of unknown length: asks, then reads.
+template <class F> std::string text(F &&call) {
+    std::size_t needed = 0;
+    check(call(nullptr, 0, &needed));
+    std::string out(needed, '\0');
+    check(call(out.data(), out.size(), &needed));
+    out.resize(needed - 1);
+    return out;
+}
+
+/// Carries an exception over C.
+struct carried {
+    std::exception_ptr thrown;
+
+    template <class F> std::int32_t run(F &&f) noexcept {
+        try {
+            return f() ? 0 : 1;
+        } catch (...) {
+            thrown = std::current_exception();
+            return 1;
+        }
+    }
+    void rethrow() const {
+        if (thrown) std::rethrow_exception(thrown);
+    }
+};
+
+} // namespace detail
+
+/// Devices, threads and a log.
+class context : public detail::handle<rekindle_context, rekindle_context_destroy> {
+  public:
+    /// `devices`: "auto", "cpu"; `n_threads` 0: one per core.
+    explicit context(std::string_view devices = "", std::uint32_t n_threads = 0) : handle(create(devices, n_threads)) {}
+
+    rekindle_context_info info() const {
+        auto i = make<rekindle_context_info>();
+        check(rekindle_context_get_info(get(), &i));
+        return i;
+    }
+    rekindle_device_info device(std::uint32_t index) const {
+        auto d = make<rekindle_device_info>();
+        check(rekindle_context_get_device(get(), index, &d));
+        return d;
+    }
+
+  private:
+    static rekindle_context *create(std::string_view devices, std::uint32_t n_threads) {
+        auto p = make<rekindle_context_params>();
+        p.devices = devices.data();
+        p.devices_len = devices.size();
+        p.n_threads = n_threads;
+        rekindle_context *h = nullptr;
+        check(rekindle_context_create(REKINDLE_ABI_VERSION, &p, &h));
+        return h;
+    }
+};
+
+/// A GGUF file's header.
+class file : public detail::handle<rekindle_file, rekindle_file_close> {
+  public:
+    file(const context &c, std::string_view path) : handle(open(c, path)) {}
+
+    rekindle_file_info info() const {
+        auto i = make<rekindle_file_info>();
+        check(rekindle_file_get_info(get(), &i));
+        return i;
+    }
+    /// A key's value as text; arrays with at most `max_elements` elements.
+    std::string key(std::string_view name, std::uint32_t max_elements = 16) const {
+        std::uint32_t index = 0;
+        check(rekindle_file_find_key(get(), name.data(), name.size(), &index));
+        return detail::text([&](char *b, std::size_t n, std::size_t *needed) {
+            return rekindle_file_key_text(get(), index, max_elements, b, n, needed);
+        });
+    }
+    rekindle_tensor_info tensor(std::uint32_t index) const {
+        auto t = make<rekindle_tensor_info>();
+        check(rekindle_file_get_tensor(get(), index, &t));
+        return t;
+    }
+
+  private:
+    static rekindle_file *open(const context &c, std::string_view path) {
+        rekindle_file *h = nullptr;
+        check(rekindle_file_open(c.get(), path.data(), path.size(), &h));
+        return h;
+    }
+};
+
+/// What goes where. One that does not fit is made, too: see `fits`.
+class plan : public detail::handle<rekindle_plan_t, rekindle_plan_destroy> {
+  public:
+    plan(const context &c, const file &f, const rekindle_plan_params &params = make<rekindle_plan_params>())
+        : handle(create(c, f, params)) {}
+
+    rekindle_plan_summary summary() const {
+        auto s = make<rekindle_plan_summary>();
+        check(rekindle_plan_get_summary(get(), &s));
+        return s;
+    }
+    bool fits() const { return summary().fits != 0; }
+    rekindle_plan_device device(std::uint32_t index) const {
+        auto d = make<rekindle_plan_device>();
+        check(rekindle_plan_get_device(get(), index, &d));
+        return d;
+    }
+    std::string text() const {
+        return detail::text([&](char *b, std::size_t n, std::size_t *needed) { return rekindle_plan_text(get(), b, n, needed); });
+    }
+    std::string json() const {
+        return detail::text([&](char *b, std::size_t n, std::size_t *needed) { return rekindle_plan_json(get(), b, n, needed); });
+    }
+
+  private:
+    static rekindle_plan_t *create(const context &c, const file &f, const rekindle_plan_params &params) {
+        rekindle_plan_t *h = nullptr;
+        const rekindle_status status = rekindle_plan(c.get(), f.get(), &params, &h);
+        if (status != REKINDLE_NOT_FIT) check(status);
+        return h;
+    }
+};
+
+class model;
+
+/// A vocabulary with its tokeniser.
+class vocab : public detail::handle<rekindle_vocab, rekindle_vocab_destroy> {
+  public:
+    explicit vocab(const file &f) : handle(from(f)) {}
+    explicit vocab(const model &m);
+
+    rekindle_vocab_info info() const {
+        auto i = make<rekindle_vocab_info>();
+        check(rekindle_vocab_get_info(get(), &i));
+        return i;
+    }
+    std::vector<std::int32_t> tokenize(std::string_view text, std::uint32_t flags = REKINDLE_TEXT_SPECIAL) const {
+        std::size_t n = 0;
+        check(rekindle_tokenize(get(), text.data(), text.size(), flags, nullptr, 0, &n));
+        std::vector<std::int32_t> tokens(n);
+        if (n > 0) check(rekindle_tokenize(get(), text.data(), text.size(), flags, tokens.data(), n, &n));
+        return tokens;
+    }
+    std::string detokenize(const std::vector<std::int32_t> &tokens, std::uint32_t flags = REKINDLE_TEXT_SPECIAL) const {
+        return detail::text([&](char *b, std::size_t n, std::size_t *needed) {
+            return rekindle_detokenize(get(), tokens.data(), tokens.size(), flags, b, n, needed);
+        });
+    }
+    std::string piece(std::int32_t token, std::uint32_t flags = 0) const {
+        return detail::text([&](char *b, std::size_t n, std::size_t *needed) {
+            return rekindle_token_piece(get(), token, flags, b, n, needed);
+        });
+    }
+
+  private:
+    static rekindle_vocab *from(const file &f) {
+        rekindle_vocab *h = nullptr;
+        check(rekindle_vocab_create(f.get(), &h));
+        return h;
+    }
+};
+
+/// Chooses tokens; greedy by default.
+class sampler : public detail::handle<rekindle_sampler, rekindle_sampler_destroy> {
+  public:
+    explicit sampler(const rekindle_sampler_params &params = make<rekindle_sampler_params>()) : handle(create(params)) {}
+
+    std::int32_t sample(const std::vector<float> &logits) {
+        std::int32_t token = 0;
+        check(rekindle_sampler_sample_logits(get(), logits.data(), logits.size(), &token));
+        return token;
+    }
+    std::int32_t sample(const model &m, std::uint32_t row = 0);
+    void accept(std::int32_t token) { check(rekindle_sampler_accept(get(), token)); }
+    void reset() { check(rekindle_sampler_reset(get())); }
+
+  private:
+    static rekindle_sampler *create(const rekindle_sampler_params &params) {
+        rekindle_sampler *h = nullptr;
+        check(rekindle_sampler_create(&params, &h));
+        return h;
+    }
+};
+
+/// A row of floats that belongs to the model, valid until the next call that writes it.
+struct row {
+    const float *data;
+    std::uint32_t size;
+    const float *begin() const noexcept { return data; }
+    const float *end() const noexcept { return data + size; }
+    float operator[](std::size_t i) const noexcept { return data[i]; }
+};
+
+/// A loaded model.
+class model : public detail::handle<rekindle_model, rekindle_model_destroy> {
+  public:
+    /// Gets the share done, 0 to 1; false cancels.
+    using progress_fn = std::function<bool(float)>;
+    /// Gets a token and the text that it completes; false stops.
+    using piece_fn = std::function<bool(std::int32_t, std::string_view)>;
+
+    model(const context &c, const plan &p, const progress_fn &progress = {}) : handle(load(c, p, progress)) {}
+
+    rekindle_model_info info() const {
+        auto i = make<rekindle_model_info>();
+        check(rekindle_model_get_info(get(), &i));
+        return i;
+    }
+    rekindle_memory memory(std::uint32_t device = 0) const {
+        auto m = make<rekindle_memory>();
+        check(rekindle_model_memory(get(), device, &m));
+        return m;
+    }
+    rekindle_perf perf() const {
+        auto p = make<rekindle_perf>();
+        check(rekindle_model_get_perf(get(), &p));
+        return p;
+    }
+
+    void decode_batch(const rekindle_batch &batch) { check(rekindle_decode(get(), &batch)); }
+    /// Tokens that continue sequence 0; the last one's logits are row 0.
+    void decode(const std::vector<std::int32_t> &tokens) {
+        auto b = make<rekindle_batch>();
+        b.n_tokens = static_cast<std::uint32_t>(tokens.size());
+        b.tokens = tokens.data();
+        decode_batch(b);
+    }
+    row logits(std::uint32_t index = 0) const {
+        row r{};
+        check(rekindle_logits(get(), index, &r.data, &r.size));
+        return r;
+    }
+    row embeddings(std::uint32_t index = 0) const {
+        row r{};
+        check(rekindle_embeddings(get(), index, &r.data, &r.size));
+        return r;
+    }
+
+    void seq_remove(std::int32_t seq, std::int32_t p0 = -1, std::int32_t p1 = -1) { check(rekindle_seq_remove(get(), seq, p0, p1)); }
+    void seq_copy(std::int32_t src, std::int32_t dst, std::int32_t p0 = -1, std::int32_t p1 = -1) {
+        check(rekindle_seq_copy(get(), src, dst, p0, p1));
+    }
+    void seq_keep(std::int32_t seq) { check(rekindle_seq_keep(get(), seq)); }
+    void seq_shift(std::int32_t seq, std::int32_t p0, std::int32_t p1, std::int32_t delta) {
+        check(rekindle_seq_shift(get(), seq, p0, p1, delta));
+    }
+    std::uint32_t seq_length(std::int32_t seq) const {
+        std::uint32_t n = 0;
+        check(rekindle_seq_length(get(), seq, &n));
+        return n;
+    }
+
+    /// Ends the call that runs on this model; from any thread.
+    void cancel() const { check(rekindle_cancel(get())); }
+
+    rekindle_generate_result generate(sampler &s, std::string_view prompt, std::uint32_t max_tokens, const piece_fn &on_piece,
+                                      std::uint32_t flags = 0, std::int32_t seq_id = 0) {
+        auto p = make<rekindle_generate_params>();
+        p.seq_id = seq_id;
+        p.prompt = prompt.data();
+        p.prompt_len = prompt.size();
+        p.max_tokens = max_tokens;
+        p.flags = flags;
+        auto r = make<rekindle_generate_result>();
+        struct state {
+            const piece_fn &f;
+            detail::carried c;
+        } data{on_piece, {}};
+        const rekindle_status status = rekindle_generate(
+            get(), s.get(), &p,
+            [](void *user_data, std::int32_t token, const char *piece, std::size_t len) -> std::int32_t {
+                auto &d = *static_cast<state *>(user_data);
+                return d.c.run([&] { return !d.f || d.f(token, std::string_view(piece, len)); });
+            },
+            &data, &r);
+        data.c.rethrow();
+        check(status);
+        return r;
+    }
+
+  private:
+    static rekindle_model *load(const context &c, const plan &p, const progress_fn &progress) {
+        struct state {
+            const progress_fn &f;
+            detail::carried c;
+        } data{progress, {}};
+        auto params = make<rekindle_load_params>();
+        params.progress = [](void *user_data, float done) -> std::int32_t {
+            auto &d = *static_cast<state *>(user_data);
+            return d.c.run([&] { return !d.f || d.f(done); });
+        };
+        params.progress_user_data = &data;
+        rekindle_model *h = nullptr;
+        const rekindle_status status = rekindle_load(c.get(), p.get(), &params, &h);
+        data.c.rethrow();
+        check(status);
+        return h;
+    }
+};
+
+inline vocab::vocab(const model &m) : handle([&] {
+    rekindle_vocab *h = nullptr;
+    check(rekindle_model_vocab(m.get(), &h));
+    return h;
+}()) {}
+
+inline std::int32_t sampler::sample(const model &m, std::uint32_t row) {
+    std::int32_t token = 0;
+    check(rekindle_sampler_sample(get(), m.get(), row, &token));
+    return token;
+}
+
+} // namespace rekindle
+
+#endif
