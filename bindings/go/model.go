@@ -47,7 +47,6 @@ func rekindleGoProgress(data unsafe.Pointer, done C.float) C.int32_t {
 func (m *Model) Close() {
 	runtime.SetFinalizer(m, nil)
 	C.rekindle_model_destroy(m.h)
-	m.h = nil
 }
 
 // Memory is what was really allocated on a device, bytes.
@@ -179,8 +178,17 @@ func (m *Model) Generate(ctx context.Context, prompt string, o Options, piece fu
 	handle := cgo.NewHandle(g)
 	defer handle.Delete()
 	// Between tokens the callback sees the cancellation; in the middle of one, the library is told.
-	stop := context.AfterFunc(ctx, func() { C.rekindle_cancel(m.h) })
-	defer stop()
+	told := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(told)
+		C.rekindle_cancel(m.h)
+	})
+	defer func() {
+		// A cancellation on its way must not reach a later call.
+		if !stop() {
+			<-told
+		}
+	}()
 	r := C.rekindle_generate_result{struct_size: C.sizeof_rekindle_generate_result}
 	err := call(func() C.rekindle_status { return C.go_generate(m.h, s, &p, C.uintptr_t(handle), &r) })
 	runtime.KeepAlive(m)

@@ -4,7 +4,8 @@
 //
 //	CGO_CFLAGS=-I/path/include CGO_LDFLAGS=-L/path/build LD_LIBRARY_PATH=/path/build go test
 //
-// Objects are closed by Close, at the latest by the garbage collector; what they need in the library stays alive. Methods may be
+// Objects are closed by Close, at the latest by the garbage collector; what they need in the library stays alive. A closed object's
+// methods give an Error with status BadHandle, and closing it again does nothing: the library never uses a handle twice. Methods may be
 // called from several goroutines; of those that change a model one runs, and another gets an Error with status Busy.
 package rekindle
 
@@ -113,7 +114,6 @@ func NewContext(devices string, threads uint32) (*Context, error) {
 func (c *Context) Close() {
 	runtime.SetFinalizer(c, nil)
 	C.rekindle_context_destroy(c.h)
-	c.h = nil
 }
 
 // File is a GGUF file's header.
@@ -135,7 +135,6 @@ func (c *Context) Open(path string) (*File, error) {
 func (f *File) Close() {
 	runtime.SetFinalizer(f, nil)
 	C.rekindle_file_close(f.h)
-	f.h = nil
 }
 
 // Key gives a key's value as text, of an array at most max elements.
@@ -188,7 +187,6 @@ func (c *Context) Plan(f *File, params PlanParams) (*Plan, error) {
 func (p *Plan) Close() {
 	runtime.SetFinalizer(p, nil)
 	C.rekindle_plan_destroy(p.h)
-	p.h = nil
 }
 
 // Text is the plan as a table for people.
