@@ -80,14 +80,14 @@ fn under_asan(source: &Path, name: &str) -> String {
 }
 
 /// Valgrind sees every access, of the library as well; it does not know AVX-512.
-fn under_valgrind(source: &Path, name: &str) {
+fn under_valgrind(source: &Path, name: &str, args: &[&str]) {
     if !has("valgrind") {
         println!("SKIPPED: {name} under valgrind, which is not installed");
         return;
     }
     let program = build(source, name, &[]);
     let mut command = Command::new("valgrind");
-    command.args(["--quiet", "--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite"]).arg(program);
+    command.args(["--quiet", "--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite"]).arg(program).args(args);
     command.env("REKINDLE_CPU", "portable").env("REKINDLE_TEST_SHORT", "1");
     run(command);
 }
@@ -98,7 +98,7 @@ fn every_function_withstands_wrong_arguments() {
     let source = scratch("functions.c");
     std::fs::write(&source, generate::program(&Header::read())).unwrap();
     assert!(under_asan(&source, "functions").contains("all functions"));
-    under_valgrind(&source, "functions");
+    under_valgrind(&source, "functions", &[]);
 }
 
 /// Lifetimes, callbacks, threads, errors: what only makes sense by hand.
@@ -106,7 +106,25 @@ fn every_function_withstands_wrong_arguments() {
 fn objects_live_and_die_in_any_order() {
     let source = root().join("tests/abi/objects.c");
     assert!(under_asan(&source, "objects").contains("objects: fine"));
-    under_valgrind(&source, "objects");
+    under_valgrind(&source, "objects", &[]);
+}
+
+/// Cut files and changed headers: 24,000 of them at full speed, a sample under valgrind, whose search for leaks sees the library too.
+#[test]
+fn hostile_files_get_a_status() {
+    let source = root().join("tests/abi/hostile.c");
+    let small = root().join("tests/fixtures/models/llama-Q4_0.gguf");
+    let shipped = root().join("models/bible-5M-Q8_0.gguf");
+    let (small, shipped) = (small.to_str().unwrap(), shipped.to_str().unwrap());
+    let program = build(&source, "hostile-native", &[]);
+    // The small one at every 64 bytes; the one with a vocabulary mostly for its keys.
+    for args in [["16000", "0", small], ["8000", "200", shipped]] {
+        let mut command = Command::new(&program);
+        command.args(args);
+        println!("{}", run(command));
+    }
+    under_valgrind(&source, "hostile", &["60", "40", small]);
+    under_valgrind(&source, "hostile", &["12", "8", shipped]);
 }
 
 /// Sizes and offsets are what hosts were built with.
