@@ -87,7 +87,10 @@ fn under_valgrind(source: &Path, name: &str, args: &[&str]) {
     }
     let program = build(source, name, &[]);
     let mut command = Command::new("valgrind");
-    command.args(["--quiet", "--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite"]).arg(program).args(args);
+    command
+        .args(["--quiet", "--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite"])
+        .arg(program)
+        .args(args);
     command.env("REKINDLE_CPU", "portable").env("REKINDLE_TEST_SHORT", "1");
     run(command);
 }

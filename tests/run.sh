@@ -5,5 +5,6 @@ cd "$(dirname "$0")/.."
 for tool in g++ go valgrind cmake pkg-config; do
     command -v "$tool" >/dev/null || echo "note: $tool is not installed; what needs it is skipped"
 done
-cargo test --all-targets --features panic-probe
+cargo test --features panic-probe
+cargo build --benches
 tests/install.sh
