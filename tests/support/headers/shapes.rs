@@ -106,7 +106,7 @@ fn matrix(name: &str, want: Type, shape: &[u64]) -> Tensor {
         Type::Q6_K => Type::Q8_0,
         other => other,
     };
-    let ty = [want, fallback].into_iter().find(|t| shape[0] % t.block_len() as u64 == 0);
+    let ty = [want, fallback].into_iter().find(|t| shape[0].is_multiple_of(t.block_len() as u64));
     Tensor::new(format!("{name}.weight"), ty.unwrap_or(Type::F16), shape)
 }
 

@@ -22,7 +22,7 @@ pub fn vocabulary(model: &str, n: usize, special: &[u32], unknown: Option<u32>) 
         Vocabulary { tokens: Vec::with_capacity(n), types: Vec::with_capacity(n), scores: Vec::new(), merges: Vec::new() };
     let base = if spm { pieces() } else { byte_letters() };
     let mut grown: Vec<String> = Vec::new();
-    let mut bytes = if spm { 0..=255u8 } else { 1..=0 };
+    let mut bytes = if spm { 0..256u32 } else { 0..0 };
     for id in 0..n as u32 {
         let (text, ty) = if special.contains(&id) {
             (format!("<|special_{id}|>"), if Some(id) == unknown { UNKNOWN } else { CONTROL })
