@@ -100,6 +100,52 @@
 #define REKINDLE_KV_Q8_0 3
 
 /*
+ What is best: the fastest decode of one sequence (the default), the fastest slowest device, for sequences in a pipeline, or the
+ most memory left for context.
+ */
+#define REKINDLE_OBJECTIVE_LATENCY 0
+
+#define REKINDLE_OBJECTIVE_THROUGHPUT 1
+
+#define REKINDLE_OBJECTIVE_HEADROOM 2
+
+/*
+ What bytes are taken from: measured where the architecture's graph is known, else the family's formulas; only measured; only the
+ formulas, an estimate that cannot be loaded.
+ */
+#define REKINDLE_ESTIMATOR_AUTO 0
+
+#define REKINDLE_ESTIMATOR_MEASURED 1
+
+#define REKINDLE_ESTIMATOR_FAMILY 2
+
+/*
+ For rekindle_device_limit: no layers on this device.
+ */
+#define REKINDLE_LIMIT_EXCLUDE 1
+
+/*
+ Questions for rekindle_plan_ask, about the dies that may compute layers, or the CPU where there are none.
+ The longest context that fits, in tokens, at most what the model was trained for.
+ */
+#define REKINDLE_ASK_LARGEST_CONTEXT 1
+
+/*
+ The largest n_ubatch that fits with the context of the parameters, in tokens.
+ */
+#define REKINDLE_ASK_LARGEST_BATCH 2
+
+/*
+ The fewest devices that hold the model with the context of the parameters.
+ */
+#define REKINDLE_ASK_FEWEST_DEVICES 3
+
+/*
+ The more exact of REKINDLE_KV_F16 and REKINDLE_KV_Q8_0 that fits with the context of the parameters.
+ */
+#define REKINDLE_ASK_BEST_KV_TYPE 4
+
+/*
  How the CPU gets at the weights: from the file's memory map where that is possible, always so, or from a copy.
  */
 #define REKINDLE_WEIGHTS_AUTO 0
@@ -266,7 +312,17 @@ typedef struct {
    */
   uint32_t n_threads;
   /*
-   Which devices: "" or "auto" (everything found) or "cpu". UTF-8, devices_len bytes; may be NULL with 0.
+   Which devices: a device spec, UTF-8 of devices_len bytes; may be NULL with 0.
+
+   "" or "auto": everything found on this machine. "cpu": this machine's CPU. "k80:4,cpu": four described dies of a built-in
+   profile, and the CPU. JSON: an array of devices, or an object with "devices" and "links". A device has "kind" ("cpu" or "cuda")
+   or "profile" ("k80"), and may have "count", "name", "total_bytes", "free_bytes", "driver_bytes" (what the driver takes for
+   itself), "read_bandwidth" (bytes per second, plain reads), "flops" (float32 per second), "host_bandwidth" (bytes per second to
+   the host), "compute_capability" ("3.7"), "board" (devices of one board share its link to the host). A link has "between" (two
+   devices by their place in the list) and "bandwidth" (bytes per second without the host).
+
+   In the context dies come first and the CPU last. It is always there, since the host reads the token embedding, but computes
+   layers only if the spec names it. Described devices can be planned for, not loaded.
    */
   const char *devices;
   size_t devices_len;
@@ -343,6 +399,23 @@ typedef struct {
    */
   uint32_t described;
   char name[128];
+  /*
+   What the driver takes of the memory as soon as a program uses the device.
+   */
+  uint64_t driver_bytes;
+  /*
+   Float32 operations per second, and bytes per second to and from the host; 0 if not known.
+   */
+  double flops;
+  double host_bandwidth;
+  /*
+   Non-zero: layers may be placed on it.
+   */
+  uint32_t takes_layers;
+  /*
+   Zero.
+   */
+  uint32_t reserved;
 } rekindle_device_info;
 
 /*
@@ -450,6 +523,32 @@ typedef struct {
 } rekindle_tensor_info;
 
 /*
+ What may be used of one device. Its size is fixed.
+ */
+typedef struct {
+  /*
+   Index in the context.
+   */
+  uint32_t device;
+  /*
+   REKINDLE_LIMIT_EXCLUDE or 0.
+   */
+  uint32_t flags;
+  /*
+   Layers at most; 0: as many as fit.
+   */
+  uint32_t max_layers;
+  /*
+   Zero.
+   */
+  uint32_t reserved;
+  /*
+   Bytes to leave free, besides reserve_bytes of the plan's parameters.
+   */
+  uint64_t reserve_bytes;
+} rekindle_device_limit;
+
+/*
  What to plan for. Zero in a field: decide for me.
  */
 typedef struct {
@@ -475,7 +574,7 @@ typedef struct {
   uint32_t n_batch;
   uint32_t n_ubatch;
   /*
-   REKINDLE_KV_…; default F16.
+   REKINDLE_KV_…; default: F16, or Q8_0 where only that fits (without layers on the CPU, if there are dies).
    */
   int32_t type_k;
   int32_t type_v;
@@ -484,13 +583,29 @@ typedef struct {
    */
   int32_t weights;
   /*
-   Zero.
+   REKINDLE_OBJECTIVE_…
    */
-  uint32_t reserved;
+  int32_t objective;
   /*
    Bytes to leave free on each device.
    */
   uint64_t reserve_bytes;
+  /*
+   REKINDLE_ESTIMATOR_…
+   */
+  int32_t estimator;
+  /*
+   How many limits there are.
+   */
+  uint32_t n_limits;
+  /*
+   Limits of single devices, each device at most once; may be NULL with 0. Read during the call only.
+   */
+  const rekindle_device_limit *limits;
+  /*
+   The family estimator's factor on compute buffers, 1 to 100; 0: 3.5.
+   */
+  double margin;
 } rekindle_plan_params;
 
 /*
@@ -530,15 +645,32 @@ typedef struct {
   uint32_t n_reasons;
   uint32_t n_remedies;
   /*
-   Zero.
+   REKINDLE_OBJECTIVE_…
    */
-  uint32_t reserved;
+  int32_t objective;
   char architecture[64];
   char name[128];
   /*
-   "measured": from the very graph that will run.
+   "measured": from the very graph that will run. "family": by formulas, an estimate that cannot be loaded.
    */
   char estimator[32];
+  /*
+   Predicted by the cost model, not measured; 0 where there is no prediction. Tokens per second of one sequence at an empty and
+   at a full context, of a prompt, and of all sequences together when every device always has one to work on.
+   */
+  double predicted_decode;
+  double predicted_decode_full;
+  double predicted_prompt;
+  double predicted_pipelined;
+  /*
+   The device in use that has the least bytes left, -1 if none; and the bytes.
+   */
+  int32_t tightest_device;
+  /*
+   Layers that the CPU computes, beside dies or alone.
+   */
+  uint32_t n_cpu_layers;
+  uint64_t tightest_bytes;
 } rekindle_plan_summary;
 
 /*
@@ -1027,6 +1159,16 @@ typedef struct {
                               rekindle_piece_fn on_piece,
                               void *user_data,
                               rekindle_generate_result *result);
+  rekindle_status (*plan_compare)(const rekindle_plan_t *plan,
+                                  const rekindle_plan_t *other,
+                                  char *buffer,
+                                  size_t capacity,
+                                  size_t *needed);
+  rekindle_status (*plan_ask)(const rekindle_context *context,
+                              const rekindle_file *file,
+                              const rekindle_plan_params *params,
+                              int32_t question,
+                              uint32_t *answer);
 } rekindle_api_table;
 
 /*
@@ -1406,8 +1548,9 @@ rekindle_status rekindle_cancel(const rekindle_model *model);
  Plans a file on a context's devices; allocates nothing there. `params` may be NULL. On success, and also with
  REKINDLE_NOT_FIT, `*plan` is a handle to be given to rekindle_plan_destroy; with another error it is left alone.
 
- REKINDLE_NOT_FIT: the plan says what is missing and what would help; it cannot be loaded. REKINDLE_UNSUPPORTED: an
- architecture or tensor type that cannot be run. REKINDLE_BAD_FILE: keys or tensors are wrong.
+ REKINDLE_NOT_FIT: the plan says what is missing and what would help; it cannot be loaded. REKINDLE_UNSUPPORTED: a KV type that
+ cannot be used; with REKINDLE_ESTIMATOR_MEASURED also an architecture or tensor type that cannot be run, of which otherwise the
+ family's formulas make an estimate. REKINDLE_BAD_FILE: keys or tensors are wrong.
  REKINDLE_INVALID_ARGUMENT: a parameter is out of range or contradicts another.
  */
 REKINDLE_MUST_USE
@@ -1483,6 +1626,31 @@ rekindle_status rekindle_plan_json(const rekindle_plan_t *plan,
                                    char *buffer,
                                    size_t capacity,
                                    size_t *needed);
+
+/*
+ Two plans of one file side by side, as a table for people: the measured one and the family's estimate, say. Text: buffer,
+ capacity, needed.
+ */
+REKINDLE_MUST_USE
+rekindle_status rekindle_plan_compare(const rekindle_plan_t *plan,
+                                      const rekindle_plan_t *other,
+                                      char *buffer,
+                                      size_t capacity,
+                                      size_t *needed);
+
+/*
+ Answers a question about a file on a context's devices (REKINDLE_ASK_…) by planning. `params` may be NULL; of what it leaves open,
+ the KV type is F16. `*answer` gets tokens, devices or a REKINDLE_KV_… number.
+
+ REKINDLE_NOT_FIT: it does not fit in any way. REKINDLE_UNSUPPORTED: the architecture or a tensor type cannot be measured. Others
+ as for rekindle_plan.
+ */
+REKINDLE_MUST_USE
+rekindle_status rekindle_plan_ask(const rekindle_context *context,
+                                  const rekindle_file *file,
+                                  const rekindle_plan_params *params,
+                                  int32_t question,
+                                  uint32_t *answer);
 
 /*
  Creates a sampler; `params` may be NULL for a greedy one. On success `*sampler` is a handle to be given to

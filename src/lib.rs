@@ -6,6 +6,7 @@
 
 pub mod arch;
 pub mod cpu;
+pub mod cuda;
 pub mod device;
 pub mod error;
 pub mod ffi;

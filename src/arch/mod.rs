@@ -68,3 +68,12 @@ pub fn architecture(file: &Gguf) -> Result<&str> {
         .and_then(|name| name.ok_or_else(|| Error::bad_file(format!("key '{key}' is missing")).subject(key)))
         .map_err(|e| e.at(file.path()))
 }
+
+/// Assumed where a file does not say what context it was trained for.
+const CTX_TRAIN: u32 = 4096;
+
+/// The file's `{architecture}.context_length`, in tokens.
+pub fn n_ctx_train(file: &Gguf) -> Result<u32> {
+    let key = format!("{}.context_length", architecture(file)?);
+    Ok(file.get_u32(&key).map_err(|e| e.at(file.path()))?.filter(|n| *n > 0).unwrap_or(CTX_TRAIN))
+}

@@ -14,11 +14,15 @@ pub(super) fn find() -> Device {
         kind: Kind::Cpu,
         total_bytes: limit.map_or(total, |(max, _)| max.min(total)),
         free_bytes: limit.map_or(available, |(max, used)| max.saturating_sub(used).min(available)),
+        driver_bytes: 0,
         compute_major: 0,
         compute_minor: 0,
         read_bandwidth: 0.0,
+        flops: 0.0,
+        host_bandwidth: 0.0,
         board: 0,
         described: false,
+        takes_layers: true,
     }
 }
 

@@ -189,6 +189,20 @@ pub struct rekindle_api_table {
         user_data: *mut c_void,
         result: *mut rekindle_generate_result,
     ) -> rekindle_status,
+    pub plan_compare: unsafe extern "C" fn(
+        plan: *const rekindle_plan_t,
+        other: *const rekindle_plan_t,
+        buffer: *mut c_char,
+        capacity: usize,
+        needed: *mut usize,
+    ) -> rekindle_status,
+    pub plan_ask: unsafe extern "C" fn(
+        context: *const rekindle_context,
+        file: *const rekindle_file,
+        params: *const rekindle_plan_params,
+        question: i32,
+        answer: *mut u32,
+    ) -> rekindle_status,
 }
 
 static TABLE: rekindle_api_table = rekindle_api_table {
@@ -258,6 +272,8 @@ static TABLE: rekindle_api_table = rekindle_api_table {
     sampler_accept: rekindle_sampler_accept,
     sampler_reset: rekindle_sampler_reset,
     generate: rekindle_generate,
+    plan_compare: rekindle_plan_compare,
+    plan_ask: rekindle_plan_ask,
 };
 
 /// The table of functions; static. `abi_version` is the host's REKINDLE_ABI_VERSION; NULL if the library does not serve it. The one

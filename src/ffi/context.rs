@@ -32,7 +32,17 @@ pub struct rekindle_context_params {
     pub struct_size: u32,
     /// CPU threads; 0: one per core.
     pub n_threads: u32,
-    /// Which devices: "" or "auto" (everything found) or "cpu". UTF-8, devices_len bytes; may be NULL with 0.
+    /// Which devices: a device spec, UTF-8 of devices_len bytes; may be NULL with 0.
+    ///
+    /// "" or "auto": everything found on this machine. "cpu": this machine's CPU. "k80:4,cpu": four described dies of a built-in
+    /// profile, and the CPU. JSON: an array of devices, or an object with "devices" and "links". A device has "kind" ("cpu" or "cuda")
+    /// or "profile" ("k80"), and may have "count", "name", "total_bytes", "free_bytes", "driver_bytes" (what the driver takes for
+    /// itself), "read_bandwidth" (bytes per second, plain reads), "flops" (float32 per second), "host_bandwidth" (bytes per second to
+    /// the host), "compute_capability" ("3.7"), "board" (devices of one board share its link to the host). A link has "between" (two
+    /// devices by their place in the list) and "bandwidth" (bytes per second without the host).
+    ///
+    /// In the context dies come first and the CPU last. It is always there, since the host reads the token embedding, but computes
+    /// layers only if the spec names it. Described devices can be planned for, not loaded.
     pub devices: *const c_char,
     pub devices_len: usize,
     /// Gets log messages; NULL: silent.
@@ -93,6 +103,15 @@ pub struct rekindle_device_info {
     /// Non-zero: described, not found; can be planned for but not loaded.
     pub described: u32,
     pub name: [c_char; 128],
+    /// What the driver takes of the memory as soon as a program uses the device.
+    pub driver_bytes: u64,
+    /// Float32 operations per second, and bytes per second to and from the host; 0 if not known.
+    pub flops: f64,
+    pub host_bandwidth: f64,
+    /// Non-zero: layers may be placed on it.
+    pub takes_layers: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 // SAFETY: repr(C), no padding, plain numbers.
@@ -207,6 +226,11 @@ pub unsafe extern "C" fn rekindle_context_get_device(
             board: d.board,
             described: u32::from(d.described),
             name: chars(&d.name),
+            driver_bytes: d.driver_bytes,
+            flops: d.flops,
+            host_bandwidth: d.host_bandwidth,
+            takes_layers: u32::from(d.takes_layers),
+            reserved: 0,
         };
         // SAFETY: the caller's struct.
         unsafe { write(info, &value) }

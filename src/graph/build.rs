@@ -3,7 +3,7 @@
 //! A word looks its tensors up by GGUF's names, checks their shapes, and adds nodes. A missing or misshapen tensor is an error
 //! that names it, so a description needs no checks of its own.
 
-use super::{Graph, KvShape, Node, Op, Rope, RopeKind, Rows, Value, ValueId, WeightId};
+use super::{Graph, INPUT, KvShape, Node, Op, Rope, RopeKind, Rows, Value, ValueId, WeightId};
 use crate::error::{Error, Result};
 use crate::gguf::{Gguf, TensorInfo};
 use crate::quant::Type;
@@ -34,7 +34,7 @@ impl<'a> Builder<'a> {
         Builder {
             file,
             n_layer,
-            layer: 0,
+            layer: INPUT,
             values: Vec::new(),
             weights: Vec::new(),
             nodes: Vec::new(),
@@ -43,7 +43,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// What follows belongs to layer `i`; `n_layer` is the output.
+    /// What follows belongs to layer `i`; `n_layer` is the output. What comes before the first call is the input.
     pub fn layer(&mut self, i: u32) {
         self.layer = i;
     }

@@ -3,7 +3,7 @@
 //! Nodes run in order, so a value lives from the node that makes it to the last that reads it; places of dead values are used
 //! again. A value that a node on another device reads gets a place there too, from its first to its last reader on that device.
 
-use super::{Graph, Node, Rows, ValueId};
+use super::{Graph, INPUT, Node, Rows, ValueId};
 use crate::error::{Error, Result};
 
 /// Every place begins at a multiple of this: a cache line, and the widest vector.
@@ -27,6 +27,22 @@ impl Limits {
     }
 }
 
+/// Which device computes what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placement {
+    /// The device of the input: the host's CPU.
+    pub input: u32,
+    /// The device of each layer, and of the output as the last: `[n_layer + 1]`.
+    pub layers: Vec<u32>,
+}
+
+impl Placement {
+    /// The device of a node's layer.
+    pub fn device(&self, layer: u32) -> Option<u32> {
+        if layer == INPUT { Some(self.input) } else { self.layers.get(layer as usize).copied() }
+    }
+}
+
 /// Places in one device's compute arena.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
@@ -44,8 +60,7 @@ impl Layout {
         self.offsets.get(v.0 as usize).copied().flatten()
     }
 
-    /// Lays the graph out for `device`. `device_of` has a device per layer and one for the output (n_layer + 1 entries);
-    /// `workspace` tells what a node's kernel needs besides its inputs and output, in bytes.
+    /// Lays the graph out for `device`. `workspace` tells what a node's kernel needs besides its inputs and output, in bytes.
     ///
     /// # Errors
     /// `InvalidArgument` if a size overflows.
@@ -53,11 +68,11 @@ impl Layout {
         graph: &Graph,
         limits: Limits,
         device: u32,
-        device_of: &[u32],
+        placement: &Placement,
         workspace: &dyn Fn(&Node) -> Option<usize>,
     ) -> Result<Layout> {
         let overflow = || Error::invalid("the compute arena's size overflows; n_ubatch or n_outputs_max is too large");
-        let here = |n: &Node| device_of.get(n.layer as usize) == Some(&device);
+        let here = |n: &Node| placement.device(n.layer) == Some(device);
         let size = |v: ValueId| {
             let value = graph.value(v);
             let bytes = limits.rows(value.rows).checked_mul(value.cols)?.checked_mul(size_of::<f32>())?;
@@ -194,7 +209,8 @@ mod tests {
             embeddings: ValueId(4),
         };
         let limits = Limits { n_tokens: 8, n_outputs: 1 };
-        let layout = Layout::new(&graph, limits, 0, &[0, 0], &|_| Some(100)).unwrap();
+        let placement = Placement { input: 0, layers: vec![0, 0] };
+        let layout = Layout::new(&graph, limits, 0, &placement, &|_| Some(100)).unwrap();
         assert_eq!(layout.workspace_bytes, 128);
         let place = |v: u32| {
             let start = layout.offset(ValueId(v)).unwrap();
@@ -208,6 +224,7 @@ mod tests {
         }
         // d takes b's place: b dies where d is made.
         assert_eq!(place(1).0, place(3).0);
-        assert!(Layout::new(&graph, Limits { n_tokens: usize::MAX / 8, n_outputs: 1 }, 0, &[0, 0], &|_| Some(0)).is_err());
+        let limits = Limits { n_tokens: usize::MAX / 8, n_outputs: 1 };
+        assert!(Layout::new(&graph, limits, 0, &placement, &|_| Some(0)).is_err());
     }
 }

@@ -9,7 +9,7 @@ mod layout;
 mod rope;
 
 pub use build::{Builder, Heads};
-pub use layout::{ALIGN, Layout, Limits};
+pub use layout::{ALIGN, Layout, Limits, Placement};
 pub use rope::{Rope, RopeKind, Yarn};
 
 use crate::gguf::TensorInfo;
@@ -91,9 +91,13 @@ pub struct Node {
     pub op: Op,
     pub inputs: Vec<ValueId>,
     pub output: Option<ValueId>,
-    /// Decides the device: a layer, or `n_layer` for the output.
+    /// Decides the device: a layer, `n_layer` for the output, or [`INPUT`].
     pub layer: u32,
 }
+
+/// The "layer" of what turns token ids and positions into activations. It runs on the host, which has the ids, and reads the
+/// few rows of the token embedding that are needed where they lie.
+pub const INPUT: u32 = u32::MAX;
 
 /// What one layer keeps per cached token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

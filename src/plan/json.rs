@@ -2,7 +2,15 @@
 
 use serde_json::{Value, json};
 
-use super::Plan;
+use super::{Objective, Plan};
+
+fn objective(o: Objective) -> &'static str {
+    match o {
+        Objective::Latency => "latency",
+        Objective::Throughput => "throughput",
+        Objective::Headroom => "headroom",
+    }
+}
 
 impl Plan {
     /// The plan as one JSON object; all sizes in bytes.
@@ -16,6 +24,8 @@ impl Plan {
                     "device": d.device,
                     "name": device.name,
                     "kind": device.kind.name(),
+                    "described": device.described,
+                    "board": device.board,
                     "total_bytes": d.total_bytes,
                     "free_bytes": d.free_bytes,
                     "weights_bytes": d.memory.weights,
@@ -40,7 +50,16 @@ impl Plan {
             "name": self.name,
             "architecture": self.architecture,
             "estimator": self.estimator,
+            "loadable": self.exact.is_some() && self.fits,
+            "objective": objective(self.objective),
             "fits": self.fits,
+            "tightest_device": self.tightest().map(|(d, _)| d.device),
+            "predicted": self.prediction.map(|p| json!({
+                "decode_tokens_per_second": p.decode,
+                "decode_full_tokens_per_second": p.decode_full,
+                "prompt_tokens_per_second": p.prompt,
+                "pipelined_tokens_per_second": p.pipelined,
+            })),
             "n_layer": self.n_layer,
             "n_ctx": self.n_ctx,
             "n_ctx_source": self.n_ctx_source.name(),
@@ -56,7 +75,7 @@ impl Plan {
             "devices": devices,
             "layers": layers,
             "reasons": self.reasons,
-            "remedies": self.remedies,
+            "remedies": self.remedies(),
         });
         format!("{plan:#}\n")
     }

@@ -1,11 +1,11 @@
 //! The measured estimator: bytes per arena from the graph itself.
 
 use super::{Memory, Weights};
-use crate::cpu;
 use crate::device::{Device, Kind};
 use crate::error::{Error, Result};
-use crate::graph::{ALIGN, Graph, Layout, Limits, Node};
+use crate::graph::{ALIGN, Graph, INPUT, KvShape, Layout, Limits, Node, Placement};
 use crate::quant::Type;
+use crate::{cpu, cuda};
 
 /// What decides sizes besides the graph.
 #[derive(Debug, Clone, Copy)]
@@ -35,22 +35,55 @@ pub struct Measured {
     pub layouts: Vec<Layout>,
     /// Per layer.
     pub kv: Vec<KvPlaces>,
-    /// Per weight: its offset in the device's weights arena; `None` where it is read from the map.
-    pub weight_offsets: Vec<Option<usize>>,
+    /// Per weight: the devices that read it, and its offset in each one's weights arena; `None` where it is read from the map.
+    pub weights: Vec<Vec<(u32, Option<usize>)>>,
     /// Bytes per layer, the output last.
     pub layer_weights: Vec<u64>,
     pub layer_kv: Vec<u64>,
+}
+
+/// Bytes in an arena, where every tensor begins at a multiple of ALIGN.
+pub(super) fn aligned(bytes: u64) -> u64 {
+    bytes.saturating_add(ALIGN as u64 - 1) / ALIGN as u64 * ALIGN as u64
+}
+
+/// What a node's kernel needs besides inputs and output on a kind of device.
+pub(super) fn workspace<'a>(
+    kind: Kind,
+    graph: &'a Graph,
+    limits: Limits,
+    n_threads: u32,
+) -> impl Fn(&Node) -> Option<usize> + 'a {
+    move |node| match kind {
+        Kind::Cpu => cpu::workspace_bytes(graph, node, limits, n_threads as usize),
+        Kind::Cuda => cuda::workspace_bytes(graph, node, limits),
+    }
+}
+
+/// Bytes of a row of one side of a layer's cache, and of the side with `n_cells` rows.
+fn side(s: &KvShape, ty: Type, head_dim: usize, n_cells: usize) -> Result<(usize, usize)> {
+    let sizes = || {
+        let row = ty.row_bytes(s.n_head_kv.checked_mul(head_dim)?)?;
+        Some((row, row.checked_mul(n_cells)?.checked_next_multiple_of(ALIGN)?))
+    };
+    sizes().ok_or_else(overflow)
+}
+
+/// Bytes of one layer's cache of `n_cells` cells.
+pub(super) fn kv_bytes(s: &KvShape, n_cells: usize, c: Copies) -> Result<u64> {
+    let (k, v) = (side(s, c.type_k, s.head_dim_k, n_cells)?.1, side(s, c.type_v, s.head_dim_v, n_cells)?.1);
+    Ok(k as u64 + v as u64)
 }
 
 fn overflow() -> Error {
     Error::invalid("the planned bytes overflow; n_ctx is too large").subject("n_ctx")
 }
 
-/// Measures `graph` with layer i on device `device_of[i]` (the output last) and a KV cache of `n_ctx` cells.
+/// Measures `graph` placed as `placement` says, with a KV cache of `n_ctx` cells.
 pub(super) fn measure(
     devices: &[Device],
     graph: &Graph,
-    device_of: &[u32],
+    placement: &Placement,
     limits: Limits,
     n_ctx: u32,
     c: Copies,
@@ -58,10 +91,12 @@ pub(super) fn measure(
     let n_cells = n_ctx as usize;
     let mut memory = vec![Memory::default(); devices.len()];
     let mut layouts = Vec::with_capacity(devices.len());
-    for (d, _) in devices.iter().enumerate() {
-        let workspace = |node: &Node| cpu::workspace_bytes(graph, node, limits, c.n_threads as usize);
-        let layout = Layout::new(graph, limits, d as u32, device_of, &workspace)?;
+    for (d, device) in devices.iter().enumerate() {
+        let layout = Layout::new(graph, limits, d as u32, placement, &workspace(device.kind, graph, limits, c.n_threads))?;
         memory[d].compute = layout.bytes as u64;
+        if placement.layers.contains(&(d as u32)) {
+            memory[d].driver = device.driver_bytes;
+        }
         layouts.push(layout);
     }
 
@@ -69,42 +104,44 @@ pub(super) fn measure(
     let mut kv = Vec::with_capacity(graph.kv.len());
     let mut layer_kv = Vec::with_capacity(graph.kv.len());
     for (layer, shape) in graph.kv.iter().enumerate() {
-        let end = &mut kv_end[device_of[layer] as usize];
-        let mut take = |ty: Type, head_dim: usize| -> Option<(usize, usize, usize)> {
-            let row = ty.row_bytes(shape.n_head_kv.checked_mul(head_dim)?)?;
-            let bytes = row.checked_mul(n_cells)?.checked_next_multiple_of(ALIGN)?;
+        let end = &mut kv_end[placement.layers[layer] as usize];
+        let mut take = |ty: Type, head_dim: usize| -> Result<(usize, usize)> {
+            let (row, bytes) = side(shape, ty, head_dim, n_cells)?;
             let offset = *end;
-            *end = end.checked_add(bytes).filter(|n| *n <= isize::MAX as usize)?;
-            Some((offset, row, bytes))
+            *end = end.checked_add(bytes).filter(|n| *n <= isize::MAX as usize).ok_or_else(overflow)?;
+            Ok((offset, row))
         };
-        let (k_offset, k_row, k_bytes) = take(c.type_k, shape.head_dim_k).ok_or_else(overflow)?;
-        let (v_offset, v_row, v_bytes) = take(c.type_v, shape.head_dim_v).ok_or_else(overflow)?;
+        let (k_offset, k_row) = take(c.type_k, shape.head_dim_k)?;
+        let (v_offset, v_row) = take(c.type_v, shape.head_dim_v)?;
         kv.push(KvPlaces { k_offset, v_offset, k_row, v_row });
-        layer_kv.push(k_bytes as u64 + v_bytes as u64);
+        layer_kv.push(kv_bytes(shape, n_cells, c)?);
     }
     for (m, end) in memory.iter_mut().zip(kv_end) {
         m.kv = end as u64;
     }
 
-    let mut weight_offsets = vec![None; graph.weights.len()];
+    let mut weights: Vec<Vec<(u32, Option<usize>)>> = vec![Vec::new(); graph.weights.len()];
     let mut layer_weights = vec![0u64; graph.n_layer as usize + 1];
-    let mut counted = vec![false; graph.weights.len()];
     for node in &graph.nodes {
+        let Some(d) = placement.device(node.layer) else { continue };
         for id in node.op.weights() {
-            let i = id.0 as usize;
-            if std::mem::replace(&mut counted[i], true) {
+            let bytes = graph.weight(id).n_bytes;
+            if node.layer != INPUT {
+                layer_weights[node.layer as usize] += bytes;
+            }
+            let places = &mut weights[id.0 as usize];
+            if places.iter().any(|(on, _)| *on == d) {
                 continue;
             }
-            let bytes = graph.weights[i].n_bytes;
-            layer_weights[node.layer as usize] += bytes;
-            let d = device_of[node.layer as usize] as usize;
-            if devices[d].kind == Kind::Cpu && c.weights != Weights::Copied {
-                memory[d].mapped += bytes;
+            let m = &mut memory[d as usize];
+            if devices[d as usize].kind == Kind::Cpu && c.weights != Weights::Copied {
+                m.mapped += bytes;
+                places.push((d, None));
             } else {
-                weight_offsets[i] = Some(memory[d].weights as usize);
-                memory[d].weights += bytes.next_multiple_of(ALIGN as u64);
+                places.push((d, Some(m.weights as usize)));
+                m.weights += aligned(bytes);
             }
         }
     }
-    Ok(Measured { n_cells, memory, layouts, kv, weight_offsets, layer_weights, layer_kv })
+    Ok(Measured { n_cells, memory, layouts, kv, weights, layer_weights, layer_kv })
 }

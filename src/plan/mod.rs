@@ -3,22 +3,35 @@
 //! Everything is measured from the graph that will run: weights from the file's directory, the KV cache from the layers' shapes,
 //! the compute arena from the lifetimes of the activations at the largest batch.
 
+mod ask;
 mod batch;
+mod chain;
+mod cost;
+mod estimator;
+#[allow(dead_code)]
+mod family;
 mod json;
 mod measure;
+mod measured;
+mod place;
+mod remedy;
+mod request;
 mod text;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+pub use ask::{Answer, Question};
 pub use measure::{Copies, KvPlaces, Measured};
+pub use place::Objective;
 
-use crate::arch::{self, Hparams};
+use crate::arch::Hparams;
 use crate::device::Kind;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::gguf::Gguf;
-use crate::graph::{Graph, Limits};
+use crate::graph::{self, Graph};
 use crate::quant::Type;
 use crate::session::Context;
+use request::Request;
 
 /// Where a choice came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +67,27 @@ pub enum Weights {
     Copied,
 }
 
+/// What bytes are taken from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum EstimatorKind {
+    /// Measured where the architecture's graph is known, else the family's formulas.
+    #[default]
+    Auto,
+    Measured,
+    Family,
+}
+
+/// What the caller wants of one device, besides `reserve_bytes` for all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeviceLimit {
+    /// Index in the context's inventory.
+    pub device: u32,
+    /// Bytes to leave free on it.
+    pub reserve_bytes: u64,
+    /// Layers at most; `None`: as many as fit. `Some(0)` excludes the device.
+    pub max_layers: Option<u32>,
+}
+
 /// What the caller asks for; zero (or `None`) means: decide for me.
 #[derive(Debug, Clone, Default)]
 pub struct Params {
@@ -64,11 +98,17 @@ pub struct Params {
     pub n_outputs_max: u32,
     pub n_batch: u32,
     pub n_ubatch: u32,
+    /// `None`: F16, or Q8_0 where F16 does not fit and Q8_0 does.
     pub type_k: Option<Type>,
     pub type_v: Option<Type>,
     pub weights: Weights,
     /// Bytes to leave free on each device.
     pub reserve_bytes: u64,
+    pub objective: Objective,
+    pub estimator: EstimatorKind,
+    /// The family estimator's factor on compute buffers; 0: 3.5.
+    pub margin: f64,
+    pub limits: Vec<DeviceLimit>,
 }
 
 /// Bytes on one device, by arena.
@@ -122,7 +162,27 @@ pub struct LayerPlan {
     pub reason: String,
 }
 
-/// A plan, and all that loading it needs.
+/// Speeds by the cost model: predicted, not measured.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Prediction {
+    /// Tokens per second of one sequence, at an empty and at a full context.
+    pub decode: f64,
+    pub decode_full: f64,
+    /// Tokens per second of a prompt, at an empty context.
+    pub prompt: f64,
+    /// Tokens per second of all sequences together when every device always has one to work on.
+    pub pipelined: f64,
+}
+
+/// What a loadable plan holds beyond what it says: the graph, and the place of everything in the arenas.
+pub(crate) struct Exact {
+    pub hparams: Hparams,
+    pub graph: Arc<Graph>,
+    pub measured: Measured,
+    pub placement: graph::Placement,
+}
+
+/// A plan. It never changes.
 pub struct Plan {
     pub architecture: String,
     /// general.name, or the file's name.
@@ -139,22 +199,22 @@ pub struct Plan {
     pub type_k: Type,
     pub type_v: Type,
     pub n_threads: u32,
+    pub objective: Objective,
+    /// "measured", or "family" for an estimate, which cannot be loaded.
     pub estimator: &'static str,
     pub fits: bool,
     pub devices: Vec<DevicePlan>,
+    /// Per layer, the output last; empty where the estimator does not say.
     pub layers: Vec<LayerPlan>,
     pub reasons: Vec<String>,
-    pub remedies: Vec<String>,
+    pub prediction: Option<Prediction>,
+    remedies: OnceLock<Vec<String>>,
+    params: Params,
     pub(crate) context: Arc<Context>,
     pub(crate) file: Arc<Gguf>,
-    pub(crate) hparams: Hparams,
-    pub(crate) graph: Arc<Graph>,
-    pub(crate) measured: Measured,
+    pub(crate) exact: Option<Exact>,
 }
 
-const DEFAULT_KV_TYPE: Type = Type::F16;
-/// Types that the KV cache can be kept in.
-const KV_TYPES: [Type; 3] = [Type::F32, Type::F16, Type::Q8_0];
 /// Sequences are told apart in a bit set per cell.
 pub const MAX_SEQUENCES: u32 = 256;
 
@@ -162,158 +222,64 @@ impl Plan {
     /// Plans `file` on the context's devices. A model that does not fit gives a plan with `fits` false and each device's shortfall.
     ///
     /// # Errors
-    /// `Unsupported` for an architecture or type that cannot be run, `BadFile` for a file whose keys or tensors are wrong,
+    /// `Unsupported` for a tensor type that cannot be computed with, `BadFile` for a file whose keys or tensors are wrong,
     /// `InvalidArgument` for contradicting parameters.
     pub fn new(context: &Arc<Context>, file: &Arc<Gguf>, params: &Params) -> Result<Plan> {
-        let (hparams, graph) = arch::build(file)?;
-        let architecture = arch::architecture(file)?.to_owned();
-        for w in &graph.weights {
-            if !w.ty.is_supported() {
-                let (name, ty) = (&w.name, w.ty.name());
-                return Err(Error::unsupported(format!(
-                    "{}: tensor '{name}' is of type {ty}, which cannot be computed with",
-                    file.path()
-                ))
-                .subject(name));
-            }
-        }
-        let n_seq_max = params.n_seq_max.max(1);
-        if n_seq_max > MAX_SEQUENCES {
-            return Err(
-                Error::invalid(format!("n_seq_max is {n_seq_max}, expected at most {MAX_SEQUENCES}")).subject("n_seq_max")
-            );
-        }
-        let type_k = kv_type("type_k", params.type_k, &graph, |s| s.head_dim_k)?;
-        let type_v = kv_type("type_v", params.type_v, &graph, |s| s.head_dim_v)?;
-        let wanted = if params.n_ctx > 0 { params.n_ctx } else { hparams.n_ctx_train };
-        if wanted > i32::MAX as u32 {
-            return Err(Error::invalid(format!("n_ctx is {wanted}, expected at most {}", i32::MAX)).subject("n_ctx"));
-        }
-        if params.n_ctx > 0 && n_seq_max > params.n_ctx {
-            return Err(Error::invalid(format!("n_seq_max is {n_seq_max}, more than the {wanted} tokens of context"))
-                .subject("n_seq_max"));
-        }
-        let (batch, batch_source) = batch::choose(&architecture, params, wanted)?;
-        let n_outputs_max = if params.n_outputs_max > 0 { params.n_outputs_max } else { n_seq_max.min(batch.n_batch) };
-        if n_outputs_max > batch.n_batch {
-            return Err(Error::invalid(format!(
-                "n_outputs_max is {n_outputs_max}, more than a batch's {} tokens",
-                batch.n_batch
-            ))
-            .subject("n_outputs_max"));
-        }
-        // A micro-batch asks for at most n_ubatch rows, but a batch's rows stay until the next call.
-        let limits = Limits { n_tokens: batch.n_ubatch as usize, n_outputs: n_outputs_max as usize };
-
-        let device_of = vec![0; graph.n_layer as usize + 1];
-        let copies = Copies { weights: params.weights, type_k, type_v, n_threads: context.n_threads() };
-        let measure = |n_ctx: u32| measure::measure(context.devices(), &graph, &device_of, limits, n_ctx, copies);
-        let mut n_ctx = wanted;
-        let mut n_ctx_source = if params.n_ctx > 0 { Source::Caller } else { Source::File };
-        let mut measured = measure(n_ctx)?;
-        let room = |m: &Measured| {
-            m.memory.iter().zip(context.devices()).all(|(m, d)| m.needed() <= d.free_bytes.saturating_sub(params.reserve_bytes))
-        };
-        let mut reasons = Vec::new();
-        if params.n_ctx == 0 && !room(&measured) {
-            // Bytes grow with n_ctx, so the largest that fits is found by halving.
-            let (mut low, mut high) = (0, n_ctx);
-            while high - low > 1 {
-                let mid = low + (high - low) / 2;
-                if room(&measure(mid)?) { low = mid } else { high = mid }
-            }
-            if low >= batch.n_ubatch {
-                n_ctx = low;
-                n_ctx_source = Source::Limited;
-                measured = measure(n_ctx)?;
-                reasons.push(format!("n_ctx {n_ctx}: the largest that fits; the model was trained for {}", hparams.n_ctx_train));
-            }
-        }
-        if n_ctx > hparams.n_ctx_train {
-            reasons.push(format!("n_ctx {n_ctx} is more than the {} tokens that the model was trained for", hparams.n_ctx_train));
-        }
-        reasons.push(format!("n_batch {} and n_ubatch {}: {}", batch.n_batch, batch.n_ubatch, batch_source.name()));
-
-        let devices: Vec<DevicePlan> = context
-            .devices()
-            .iter()
-            .zip(&measured.memory)
-            .enumerate()
-            .map(|(i, (d, m))| DevicePlan {
-                device: i as u32,
-                memory: *m,
-                free_bytes: d.free_bytes,
-                total_bytes: d.total_bytes,
-                first_layer: 0,
-                n_layers: graph.n_layer,
-                has_output: true,
-                shortfall: m.needed().saturating_sub(d.free_bytes.saturating_sub(params.reserve_bytes)),
-            })
-            .collect();
-        let fits = devices.iter().all(|d| d.shortfall == 0);
-        let mut remedies = Vec::new();
-        if !fits {
-            remedies.push(format!("free {} more bytes", devices.iter().map(|d| d.shortfall).sum::<u64>()));
-            let smaller = measure(batch.n_ubatch.min(n_ctx))?;
-            if room(&smaller) {
-                remedies.push("a smaller n_ctx fits; n_ctx = 0 finds the largest".to_owned());
-            }
-        }
-        let layers = (0..=graph.n_layer)
-            .map(|layer| LayerPlan {
-                layer,
-                device: 0,
-                weights: measured.layer_weights[layer as usize],
-                kv: measured.layer_kv.get(layer as usize).copied().unwrap_or(0),
-                reason: format!("the only device is the {}", Kind::Cpu.name()),
-            })
-            .collect();
+        let r = Request::new(context, file, params)?;
+        let estimator = r.estimator()?;
+        let e = estimator.estimate(&r)?;
         let name = match file.get_str("general.name") {
             Ok(Some(name)) if !name.is_empty() => name.to_owned(),
             _ => std::path::Path::new(file.path()).file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(),
         };
+        let mut reasons = e.reasons;
+        if e.n_ctx > r.n_ctx_train {
+            reasons.push(format!("n_ctx {} is more than the {} tokens that the model was trained for", e.n_ctx, r.n_ctx_train));
+        }
+        reasons.push(format!("n_batch {} and n_ubatch {}: {}", r.batch.n_batch, r.batch.n_ubatch, r.batch_source.name()));
         Ok(Plan {
-            architecture,
+            architecture: r.architecture.clone(),
             name,
-            n_layer: graph.n_layer,
-            n_ctx,
-            n_ctx_source,
-            n_ctx_train: hparams.n_ctx_train,
-            n_batch: batch.n_batch,
-            n_ubatch: batch.n_ubatch,
-            batch_source,
-            n_seq_max,
-            n_outputs_max,
-            type_k,
-            type_v,
+            n_layer: e.n_layer,
+            n_ctx: e.n_ctx,
+            n_ctx_source: e.n_ctx_source,
+            n_ctx_train: r.n_ctx_train,
+            n_batch: r.batch.n_batch,
+            n_ubatch: r.batch.n_ubatch,
+            batch_source: r.batch_source,
+            n_seq_max: r.n_seq_max,
+            n_outputs_max: r.n_outputs_max,
+            type_k: e.type_k,
+            type_v: e.type_v,
             n_threads: context.n_threads(),
-            estimator: "measured",
-            fits,
-            devices,
-            layers,
+            objective: params.objective,
+            estimator: estimator.name(),
+            fits: e.fits,
+            devices: e.devices,
+            layers: e.layers,
             reasons,
-            remedies,
+            prediction: e.prediction,
+            remedies: OnceLock::new(),
+            params: params.clone(),
             context: context.clone(),
             file: file.clone(),
-            hparams,
-            graph: Arc::new(graph),
-            measured,
+            exact: e.exact,
         })
     }
-}
 
-fn kv_type(field: &str, asked: Option<Type>, graph: &Graph, len: impl Fn(&crate::graph::KvShape) -> usize) -> Result<Type> {
-    let ty = asked.unwrap_or(DEFAULT_KV_TYPE);
-    if !KV_TYPES.contains(&ty) {
-        return Err(Error::unsupported(format!("{field} is {}, expected F32, F16 or Q8_0", ty.name())).subject(field));
+    /// What else would fit, each planned before it is said; worked out at the first call.
+    pub fn remedies(&self) -> &[String] {
+        self.remedies.get_or_init(|| remedy::remedies(self))
     }
-    if let Some(n) = graph.kv.iter().map(len).find(|n| n % ty.block_len() != 0) {
-        return Err(Error::unsupported(format!(
-            "{field} is {}, which needs heads of a multiple of {}; this model's have length {n}",
-            ty.name(),
-            ty.block_len()
-        ))
-        .subject(field));
+
+    /// Dies that compute at least a layer.
+    pub fn n_dies(&self) -> usize {
+        let die = |d: &&DevicePlan| self.context.devices()[d.device as usize].kind == Kind::Cuda;
+        self.devices.iter().filter(die).filter(|d| d.n_layers > 0 || d.has_output).count()
     }
-    Ok(ty)
+
+    /// Layers that the CPU computes.
+    pub fn n_cpu_layers(&self) -> u32 {
+        self.devices[self.context.inventory().cpu()].n_layers
+    }
 }

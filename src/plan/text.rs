@@ -2,12 +2,13 @@
 
 use std::fmt::{self, Write};
 
-use super::{DevicePlan, Plan};
+use super::{DevicePlan, Objective, Plan};
+use crate::device::Kind;
 
 const BAR: usize = 40;
 
 /// Bytes as people read them, always with the exact figure's magnitude: `412.5 MiB`.
-fn human(bytes: u64) -> String {
+pub(super) fn human(bytes: u64) -> String {
     let b = bytes as f64;
     match bytes {
         0..1024 => format!("{bytes} B"),
@@ -15,6 +16,19 @@ fn human(bytes: u64) -> String {
         1_048_576..1_073_741_824 => format!("{:.1} MiB", b / 1_048_576.0),
         _ => format!("{:.2} GiB", b / 1_073_741_824.0),
     }
+}
+
+/// A number with a space at each thousand: `23 040`.
+pub(super) fn thousands(n: u32) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (i, c) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(' ');
+        }
+        out.push(c);
+    }
+    out
 }
 
 /// A bar of the device's total memory: what others use, then each arena, then what stays free.
@@ -63,12 +77,25 @@ impl Plan {
         )?;
         for d in &self.devices {
             let device = &self.context.devices()[d.device as usize];
+            let host_only = device.kind == Kind::Cpu && d.n_layers == 0 && !d.has_output;
+            // The host of described dies: what it reads is all there is to say.
+            if host_only && self.devices.len() > 1 && !device.takes_layers {
+                writeln!(
+                    out,
+                    "\nhost: token embedding {} in the mapped file, buffers {}",
+                    human(d.memory.mapped + d.memory.weights),
+                    human(d.memory.compute)
+                )?;
+                continue;
+            }
             let range = match d.n_layers {
                 0 => "no layers".to_owned(),
+                1 => format!("layer {}", d.first_layer),
                 n => format!("layers {}-{}", d.first_layer, d.first_layer + n - 1),
             };
             let output = if d.has_output { " + output" } else { "" };
-            writeln!(out, "\ndevice {}: {} ({}), {range}{output}", d.device, device.name, device.kind.name())?;
+            let described = if device.described { ", described" } else { "" };
+            writeln!(out, "\ndevice {}: {} ({}{described}), {range}{output}", d.device, device.name, device.kind.name())?;
             writeln!(out, "  [{}] {} total, {} free", bar(d), human(d.total_bytes), human(d.free_bytes))?;
             let m = &d.memory;
             let left = d.free_bytes.saturating_sub(m.needed());
@@ -87,13 +114,111 @@ impl Plan {
             }
         }
         writeln!(out)?;
+        for r in self.ranges_with_reasons() {
+            writeln!(out, "- {r}")?;
+        }
         for r in &self.reasons {
             writeln!(out, "- {r}")?;
         }
-        writeln!(out, "{}", if self.fits { "fits" } else { "DOES NOT FIT" })?;
-        for r in &self.remedies {
-            writeln!(out, "  remedy: {r}")?;
+        if let Some(p) = &self.prediction {
+            write!(
+                out,
+                "predicted, not measured: {:.1} tokens/s, {:.1} at a full context; prompt {:.0} tokens/s",
+                p.decode, p.decode_full, p.prompt
+            )?;
+            if self.objective == Objective::Throughput && self.n_dies() > 1 {
+                write!(out, "; {:.1} tokens/s of sequences in a pipeline", p.pipelined)?;
+            }
+            writeln!(out)?;
+        }
+        writeln!(out, "{}", self.verdict())?;
+        for r in self.remedies() {
+            writeln!(out, "  {r}")?;
         }
         Ok(())
+    }
+
+    /// Which devices lack how much.
+    pub(crate) fn not_fit(&self) -> String {
+        let short = self.devices.iter().filter(|d| d.shortfall > 0);
+        let short: Vec<String> =
+            short.map(|d| format!("device {} is short by {} ({} bytes)", d.device, human(d.shortfall), d.shortfall)).collect();
+        let why = if short.is_empty() { "the limits leave layers without a place".to_owned() } else { short.join(", ") };
+        format!("the model does not fit: {why}")
+    }
+
+    /// Whether it fits, and where it is tightest.
+    fn verdict(&self) -> String {
+        let estimate = if self.exact.is_none() { " by the family's formulas: an estimate, it cannot be loaded" } else { "" };
+        if !self.fits {
+            return format!("DOES NOT FIT{estimate}: {}", self.not_fit());
+        }
+        match self.tightest() {
+            Some((d, left)) if self.devices.len() > 1 => {
+                format!("fits{estimate}; tightest is device {}, with {} left", d.device, human(left))
+            }
+            _ => format!("fits{estimate}"),
+        }
+    }
+
+    /// The device that computes something and has the least bytes left, and how many.
+    pub fn tightest(&self) -> Option<(&DevicePlan, u64)> {
+        let used = self.devices.iter().filter(|d| d.n_layers > 0 || d.has_output);
+        used.map(|d| (d, d.free_bytes.saturating_sub(d.memory.needed()))).min_by_key(|(_, left)| *left)
+    }
+
+    /// Layers that follow each other on one device for one reason, in a line.
+    fn ranges_with_reasons(&self) -> Vec<String> {
+        let runs = self.layers.chunk_by(|a, b| a.device == b.device && a.reason == b.reason);
+        runs.filter_map(|run| {
+            let (first, last) = (run.first()?, run.last()?);
+            let layers = match (first.layer == self.n_layer, last.layer == self.n_layer) {
+                (true, _) => "output".to_owned(),
+                (_, true) if run.len() == 2 => format!("layer {} and output", first.layer),
+                (_, true) => format!("layers {}-{} and output", first.layer, self.n_layer - 1),
+                _ if run.len() == 1 => format!("layer {}", first.layer),
+                _ => format!("layers {}-{}", first.layer, last.layer),
+            };
+            Some(format!("{layers} on device {}: {}", first.device, first.reason))
+        })
+        .collect()
+    }
+
+    /// Two plans of one file side by side, device by device: what each would ask for.
+    pub fn compare(&self, other: &Plan) -> String {
+        let mut out = String::new();
+        // Writing to a String cannot fail.
+        let _ = self.write_comparison(other, &mut out);
+        out
+    }
+
+    fn write_comparison(&self, other: &Plan, out: &mut String) -> fmt::Result {
+        let both = [self, other];
+        writeln!(out, "{} ({}, {} layers)", self.name, self.architecture, self.n_layer)?;
+        writeln!(out, "{:<22}{:>24}{:>24}", "", self.estimator, other.estimator)?;
+        let mut row = |name: &str, f: &dyn Fn(&Plan) -> String| writeln!(out, "{name:<22}{:>24}{:>24}", f(both[0]), f(both[1]));
+        row("n_ctx", &|p| thousands(p.n_ctx))?;
+        row("n_ubatch", &|p| p.n_ubatch.to_string())?;
+        row("KV", &|p| format!("{}/{}", p.type_k.name(), p.type_v.name()))?;
+        let n = self.devices.len().min(other.devices.len());
+        for i in 0..n {
+            if both.iter().all(|p| p.devices[i].n_layers == 0 && !p.devices[i].has_output) {
+                continue;
+            }
+            let name = |what: &str| format!("device {i} {what}");
+            row(&name("layers"), &|p| {
+                let d = &p.devices[i];
+                format!("{}{}", d.n_layers, if d.has_output { " + output" } else { "" })
+            })?;
+            row(&name("weights"), &|p| human(p.devices[i].memory.weights + p.devices[i].memory.mapped))?;
+            row(&name("KV cache"), &|p| human(p.devices[i].memory.kv))?;
+            row(&name("compute"), &|p| human(p.devices[i].memory.compute))?;
+            row(&name("sum"), &|p| human(p.devices[i].memory.needed() - p.devices[i].memory.driver))?;
+        }
+        let sum = |p: &Plan| {
+            p.devices.iter().filter(|d| d.n_layers > 0 || d.has_output).map(|d| d.memory.needed() - d.memory.driver).sum()
+        };
+        row("sum", &|p| human(sum(p)))?;
+        row("verdict", &|p| if p.fits { "fits" } else { "DOES NOT FIT" }.to_owned())
     }
 }

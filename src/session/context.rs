@@ -56,6 +56,15 @@ impl Context {
         Ok(Arc::new(context))
     }
 
+    /// A context like this one with other devices, to plan with; it has no log.
+    pub(crate) fn with_inventory(&self, inventory: Inventory) -> Arc<Context> {
+        let (n_threads, isa, level) = (self.n_threads, self.isa, self.level);
+        Arc::new(Context { inventory, n_threads, isa, pool: OnceLock::new(), log: None, level })
+    }
+
+    pub fn inventory(&self) -> &Inventory {
+        &self.inventory
+    }
     pub fn devices(&self) -> &[Device] {
         &self.inventory.devices
     }

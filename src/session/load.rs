@@ -8,7 +8,7 @@ use crate::cpu::{Arena, Executor, Parts, lock_pages, touch_pages};
 use crate::device::Inventory;
 use crate::error::{Error, Result, Status, try_vec};
 use crate::gguf::TensorInfo;
-use crate::plan::{Memory, Plan};
+use crate::plan::{Exact, Memory, Plan};
 use crate::quant::dequantize;
 
 /// What the caller may want of a load.
@@ -25,17 +25,20 @@ pub struct LoadParams<'a> {
 pub(super) struct Loaded {
     pub executor: Executor,
     pub weights: Arena,
-    pub memory: Memory,
+    /// Per device of the context.
+    pub memory: Vec<Memory>,
 }
 
 /// Bytes between two reports of progress.
 const PIECE: usize = 32 << 20;
 
-pub(super) fn fill(context: &Context, plan: &Plan, params: &mut LoadParams<'_>) -> Result<Loaded> {
-    let (graph, file, measured) = (&plan.graph, &plan.file, &plan.measured);
-    let planned = measured.memory[0];
+pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut LoadParams<'_>) -> Result<Loaded> {
+    let (graph, file, measured) = (&exact.graph, &plan.file, &exact.measured);
+    let cpu = context.inventory().cpu();
+    let planned = measured.memory[cpu];
     // Others may have taken memory since the plan; a refusal here is better than the system's out-of-memory killer later.
     let free = Inventory::from_spec("cpu")?.devices[0].free_bytes;
+    let offset_of = |w: usize| measured.weights[w].iter().find(|(d, _)| *d as usize == cpu).and_then(|(_, offset)| *offset);
     if planned.asked() > free {
         return Err(Error::out_of_memory("the arenas", planned.asked()).amounts(planned.asked(), free));
     }
@@ -44,12 +47,12 @@ pub(super) fn fill(context: &Context, plan: &Plan, params: &mut LoadParams<'_>) 
     progress.advance(0)?;
     let mut mapped = 0;
     let mut at = Vec::with_capacity(graph.weights.len());
-    for (info, offset) in graph.weights.iter().zip(&measured.weight_offsets) {
+    for (i, info) in graph.weights.iter().enumerate() {
         let data = file.tensor_data(info);
         if params.check_tensors {
             check_finite(info, data).map_err(|e| e.at(file.path()))?;
         }
-        at.push(match offset {
+        at.push(match offset_of(i) {
             None => {
                 mapped += info.n_bytes;
                 for piece in data.chunks(PIECE) {
@@ -63,15 +66,15 @@ pub(super) fn fill(context: &Context, plan: &Plan, params: &mut LoadParams<'_>) 
                     arena.write(offset + i * PIECE, piece)?;
                     progress.advance(piece.len())?;
                 }
-                arena.base().wrapping_add(*offset).cast_const()
+                arena.base().wrapping_add(offset).cast_const()
             }
         });
     }
     let mut lock = params.mlock;
     if lock {
-        let all = graph.weights.iter().zip(&measured.weight_offsets).filter(|(_, o)| o.is_none());
+        let all = graph.weights.iter().enumerate().filter(|(i, _)| offset_of(*i).is_none());
         if let Err(e) =
-            all.map(|(w, _)| lock_pages(file.tensor_data(w))).chain([arena.lock("the weights arena")]).collect::<Result<()>>()
+            all.map(|(_, w)| lock_pages(file.tensor_data(w))).chain([arena.lock("the weights arena")]).collect::<Result<()>>()
         {
             context.log(LogLevel::Warn, &format!("memory is not locked: {e}"));
             lock = false;
@@ -79,7 +82,7 @@ pub(super) fn fill(context: &Context, plan: &Plan, params: &mut LoadParams<'_>) 
     }
     let parts = Parts {
         graph: Arc::clone(graph),
-        layout: measured.layouts[0].clone(),
+        layout: measured.layouts[cpu].clone(),
         kernels: Kernels::new(context.isa()),
         weights: at,
         places: measured.kv.clone(),
@@ -94,7 +97,8 @@ pub(super) fn fill(context: &Context, plan: &Plan, params: &mut LoadParams<'_>) 
         context.log(LogLevel::Warn, &format!("memory is not locked: {e}"));
     }
     let (kv, compute) = executor.arena_bytes();
-    let memory = Memory { weights: arena.bytes() as u64, mapped, kv: kv as u64, compute: compute as u64, driver: 0 };
+    let mut memory = vec![Memory::default(); context.devices().len()];
+    memory[cpu] = Memory { weights: arena.bytes() as u64, mapped, kv: kv as u64, compute: compute as u64, driver: 0 };
     progress.finish()?;
     Ok(Loaded { executor, weights: arena, memory })
 }

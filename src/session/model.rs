@@ -14,7 +14,7 @@ use super::{Context, LogLevel};
 use crate::cpu::{Executor, Pool};
 use crate::error::{Error, Result, Status};
 use crate::gguf::Gguf;
-use crate::plan::{Memory, Plan};
+use crate::plan::{Exact, Memory, Plan};
 use crate::vocab::Vocab;
 
 /// What a model is and what it was loaded with.
@@ -49,14 +49,15 @@ pub struct Model {
     // Before `weights` and `file`, which its pointers lead into: fields go in this order.
     pub(super) state: RwLock<State>,
     pub(super) info: ModelInfo,
-    memory: Memory,
+    /// Per device of the context.
+    memory: Vec<Memory>,
     pub(super) n_ubatch: usize,
     pub(super) pool: Arc<Pool>,
     pub(super) cancelled: AtomicBool,
     pub(super) counters: Counters,
     vocab: OnceLock<Result<Arc<Vocab>>>,
     writer: Mutex<()>,
-    context: Arc<Context>,
+    _context: Arc<Context>,
     _weights: crate::cpu::Arena,
     file: Arc<Gguf>,
 }
@@ -72,21 +73,10 @@ impl Model {
         if !Arc::ptr_eq(context, &plan.context) {
             return Err(Error::invalid("the plan was made in another context").subject("plan"));
         }
-        if let Some(d) = plan.devices.iter().find(|d| d.shortfall > 0) {
-            let mut e = Error::new(
-                Status::NotFit,
-                format!(
-                    "the model does not fit: device {} lacks {} bytes; the plan's remedies say what would help",
-                    d.device, d.shortfall
-                ),
-            )
-            .amounts(d.memory.needed(), d.free_bytes);
-            e.detail.device = Some(d.device);
-            return Err(e);
-        }
+        let exact = loadable(context, plan)?;
         let pool = context.pool()?;
-        let loaded = load::fill(context, plan, &mut params)?;
-        let h = &plan.hparams;
+        let loaded = load::fill(context, plan, exact, &mut params)?;
+        let h = &exact.hparams;
         let info = ModelInfo {
             architecture: plan.architecture.clone(),
             name: plan.name.clone(),
@@ -101,9 +91,9 @@ impl Model {
             n_ubatch: plan.n_ubatch,
             n_seq_max: plan.n_seq_max,
             n_outputs_max: plan.n_outputs_max,
-            n_params: plan.graph.weights.iter().map(|w| w.ne.iter().product::<u64>()).sum(),
+            n_params: exact.graph.weights.iter().map(|w| w.ne.iter().product::<u64>()).sum(),
         };
-        let cells = Cells::new(plan.measured.n_cells, plan.n_seq_max)?;
+        let cells = Cells::new(exact.measured.n_cells, plan.n_seq_max)?;
         let counters = Counters::default();
         Counters::add(&counters.load_us, since(start));
         context.log(LogLevel::Info, &format!("{}: loaded {} ({})", plan.file.path(), info.name, info.architecture));
@@ -117,7 +107,7 @@ impl Model {
             counters,
             vocab: OnceLock::new(),
             writer: Mutex::new(()),
-            context: context.clone(),
+            _context: context.clone(),
             _weights: loaded.weights,
             file: plan.file.clone(),
         }))
@@ -132,13 +122,9 @@ impl Model {
     /// # Errors
     /// `InvalidArgument` if the context has no such device.
     pub fn memory(&self, device: u32) -> Result<Memory> {
-        match device {
-            0 => Ok(self.memory),
-            _ => {
-                Err(Error::invalid(format!("device {device} is out of range, the context has {}", self.context.devices().len()))
-                    .subject("device"))
-            }
-        }
+        self.memory.get(device as usize).copied().ok_or_else(|| {
+            Error::invalid(format!("device {device} is out of range, the context has {}", self.memory.len())).subject("device")
+        })
     }
 
     /// The model's tokeniser, read at the first call.
@@ -174,4 +160,39 @@ impl Model {
     pub(super) fn bounds(&self) -> Bounds {
         Bounds { n_vocab: self.info.n_vocab, n_batch: self.info.n_batch, n_outputs_max: self.info.n_outputs_max }
     }
+}
+
+/// What a plan holds for the loader.
+///
+/// # Errors
+/// `NotFit`; `Unsupported` for an estimate; `Device` where a layer is on a device that cannot be loaded onto.
+fn loadable<'a>(context: &Context, plan: &'a Plan) -> Result<&'a Exact> {
+    if !plan.fits {
+        let short = plan.devices.iter().max_by_key(|d| d.shortfall);
+        let mut e = Error::new(Status::NotFit, plan.not_fit());
+        if let Some(d) = short {
+            e = e.amounts(d.memory.needed(), d.free_bytes);
+            e.detail.device = Some(d.device);
+        }
+        return Err(e);
+    }
+    let Some(exact) = &plan.exact else {
+        return Err(Error::unsupported(format!(
+            "{}: the plan is an estimate by the family's formulas; architecture '{}' cannot be loaded with it",
+            plan.file.path(),
+            plan.architecture
+        ))
+        .subject("plan"));
+    };
+    let cpu = context.inventory().cpu() as u32;
+    if let Some(device) = exact.placement.layers.iter().find(|d| **d != cpu) {
+        let d = &context.devices()[*device as usize];
+        let mut e = Error::new(
+            Status::Device,
+            format!("device {device} ({}) is described, not found: it can be planned for, not loaded", d.name),
+        );
+        e.detail.device = Some(*device);
+        return Err(e);
+    }
+    Ok(exact)
 }

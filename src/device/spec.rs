@@ -1,0 +1,41 @@
+//! Device specs of names: `auto`, `cpu`, `k80:4,cpu`.
+
+use super::{Inventory, MAX_DEVICES, cpu, profile};
+use crate::error::{Error, Result};
+
+pub(super) fn parse(spec: &str) -> Result<Inventory> {
+    let mut inventory = Inventory { devices: Vec::new(), links: Vec::new() };
+    if matches!(spec, "" | "auto") {
+        inventory.devices.push(cpu::find());
+        return Ok(inventory);
+    }
+    let (mut at, mut boards) = (0, 0);
+    for item in spec.split(',') {
+        let name = item.trim();
+        let fail = |why: String| Error::invalid(format!("device spec, character {}: {why}", at + 1));
+        let (kind, count) = name.split_once(':').unwrap_or((name, "1"));
+        match kind {
+            "cpu" if name == "cpu" => inventory.devices.push(cpu::find()),
+            _ if profile::NAMES.contains(&kind) => {
+                let n: u32 =
+                    count.parse().ok().filter(|n| (1..MAX_DEVICES as u32).contains(n)).ok_or_else(|| {
+                        fail(format!("'{}' is no number of devices from 1 to {}", shown(count), MAX_DEVICES - 1))
+                    })?;
+                inventory.devices.extend((0..n).filter_map(|i| profile::find(kind, i, boards)));
+                boards += n.div_ceil(profile::devices_per_board(kind));
+            }
+            "" => return Err(fail("a name is missing".to_owned())),
+            _ => {
+                let known = profile::NAMES.join(":N, ");
+                return Err(fail(format!("'{}' is not known, expected auto, cpu, {known}:N or JSON", shown(name))));
+            }
+        }
+        at += item.chars().count() + 1;
+    }
+    Ok(inventory)
+}
+
+/// What a message shows of a caller's text.
+pub(super) fn shown(text: &str) -> String {
+    text.chars().take(40).collect()
+}

@@ -1,0 +1,107 @@
+//! What a set of devices could do with a file: questions, answered by planning.
+
+use std::sync::Arc;
+
+use super::chain::{Ranges, Units};
+use super::measured::Measuring;
+use super::place;
+use super::request::Request;
+use super::{Params, Plan};
+use crate::error::Result;
+use crate::gguf::Gguf;
+use crate::quant::Type;
+use crate::session::Context;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Question {
+    /// The longest context, in tokens, that fits; at most what the model was trained for.
+    LargestContext,
+    /// The largest n_ubatch, in tokens, that fits with the context of the parameters.
+    LargestBatch,
+    /// The fewest devices that hold the model with the context of the parameters.
+    FewestDevices,
+    /// The more exact of F16 and Q8_0 for the KV cache that fits with the context of the parameters.
+    BestKvType,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    Tokens(u32),
+    Devices(u32),
+    KvType(Type),
+}
+
+/// A batch larger than this gains nothing on any device.
+const LARGEST_BATCH: u32 = 16384;
+
+impl Plan {
+    /// Answers a question about `file` on the context's devices: on the dies alone where there are any that may compute layers,
+    /// else on the CPU. `None`: it does not fit in any way.
+    ///
+    /// # Errors
+    /// As for [`Plan::new`]; `Unsupported` for an architecture that cannot be measured.
+    pub fn ask(context: &Arc<Context>, file: &Arc<Gguf>, params: &Params, question: Question) -> Result<Option<Answer>> {
+        let open = Params { type_k: None, type_v: None, ..params.clone() };
+        let r = Request::new(context, file, if question == Question::BestKvType { &open } else { params })?;
+        let m = Measuring::new(&r)?;
+        let types = m.kv_types(&r)?[0];
+        let mask = dies_or_cpu(&r);
+        Ok(match question {
+            Question::LargestContext => m.largest_context(&r, &Units::new(&r, m.graph()), types, mask)?.map(Answer::Tokens),
+            Question::FewestDevices => {
+                let units = Units::new(&r, m.graph());
+                let chain = Ranges::new(&units, types, r.n_ctx, r.batch.n_ubatch)?;
+                place::fewest(&chain, params.objective, mask & chain.allowed).map(|p| Answer::Devices(p.segments.len() as u32))
+            }
+            Question::BestKvType => {
+                let units = Units::new(&r, m.graph());
+                let fits = |types| -> Result<bool> {
+                    let chain = Ranges::new(&units, types, r.n_ctx, r.batch.n_ubatch)?;
+                    Ok(place::place_with(&chain, params.objective, mask & chain.allowed, usize::MAX).is_some())
+                };
+                let mut best = None;
+                for types in m.kv_types(&r)? {
+                    if best.is_none() && fits(types)? {
+                        best = Some(Answer::KvType(types.0));
+                    }
+                }
+                best
+            }
+            Question::LargestBatch => largest_batch(context, file, params, &m, types)?.map(Answer::Tokens),
+        })
+    }
+}
+
+/// The dies that may compute layers, or the CPU where there is none.
+pub(super) fn dies_or_cpu(r: &Request<'_>) -> u32 {
+    let cpu = r.context.inventory().cpu();
+    let dies = r.sites[..cpu].iter().enumerate().filter(|(_, s)| s.takes_layers()).fold(0, |mask, (i, _)| mask | 1 << i);
+    if dies == 0 { 1 << cpu } else { dies }
+}
+
+fn largest_batch(
+    context: &Arc<Context>,
+    file: &Arc<Gguf>,
+    params: &Params,
+    m: &Measuring,
+    types: (Type, Type),
+) -> Result<Option<u32>> {
+    let fits = |n: u32| -> Result<bool> {
+        let params = Params { n_batch: n, n_ubatch: n, n_outputs_max: params.n_outputs_max.min(n), ..params.clone() };
+        let r = Request::new(context, file, &params)?;
+        let units = Units::new(&r, m.graph());
+        let chain = Ranges::new(&units, types, r.n_ctx, n)?;
+        Ok(place::place_with(&chain, params.objective, dies_or_cpu(&r) & chain.allowed, usize::MAX).is_some())
+    };
+    let n_ctx = Request::new(context, file, params)?.n_ctx;
+    let least = params.n_seq_max.max(1);
+    let (mut low, mut high) = (least, n_ctx.clamp(least, LARGEST_BATCH) + 1);
+    if !fits(low)? {
+        return Ok(None);
+    }
+    while high - low > 1 {
+        let mid = low + (high - low) / 2;
+        if fits(mid)? { low = mid } else { high = mid }
+    }
+    Ok(Some(low))
+}

@@ -1,0 +1,144 @@
+//! The cost model: seconds per decoded token and per prompt token, from bytes read, operations and links. A prediction, not a
+//! measurement; it only has to rank placements rightly.
+
+use crate::device::{Device, Inventory, Kind};
+use crate::graph::{Graph, INPUT, Op};
+use crate::quant::Type;
+
+/// What a kind of device reaches of its own figures, and what stands in for figures that are not known.
+struct Figures {
+    /// Plain reads, bytes per second.
+    read_bandwidth: f64,
+    /// Float32 operations per second; of a CPU per thread.
+    flops: f64,
+    /// To and from the host, bytes per second.
+    host_bandwidth: f64,
+    /// Share of `flops` that a product of many tokens reaches.
+    prompt_share: f64,
+    /// Seconds to start one operation.
+    start: f64,
+    /// Share of a plain read that attention over the KV cache reaches.
+    attention_share: f64,
+}
+
+/// K80: 85 to 111 prompt tokens per second of a 9 B model are 0.4 of the die's float32 rate; a KQ product that shares key rows
+/// read 16.8 MB in 165 us, 0.68 of a plain read; a launch takes 5 us. (Public measurements on four K80 dies.)
+const CUDA: Figures =
+    Figures { read_bandwidth: 150e9, flops: 4e12, host_bandwidth: 8e9, prompt_share: 0.4, start: 5e-6, attention_share: 0.65 };
+/// Two channels of DDR4; AVX2 at 3 GHz with 8 multiplications and additions a cycle in practice; a meeting of all threads takes
+/// 2 us.
+const CPU: Figures =
+    Figures { read_bandwidth: 25e9, flops: 48e9, host_bandwidth: 25e9, prompt_share: 0.6, start: 2e-6, attention_share: 0.5 };
+
+/// Seconds before the first byte of a copy: one that a link carries, and one by way of the host, which is two copies and a wait.
+const LINK_START: f64 = 10e-6;
+const HOST_START: f64 = 25e-6;
+
+/// Share of a plain read that a product of one token reaches with weights of a type. K80: Q4_K decoded to float32 reached 79 to
+/// 109 GB/s, Q6_K 75 to 83, both of 150; types with less work per byte are nearer to the plain read.
+fn read_share(kind: Kind, ty: Type) -> f64 {
+    match (kind, ty) {
+        (_, Type::F32 | Type::F16 | Type::BF16) => 0.85,
+        (Kind::Cpu, _) => 0.75,
+        (Kind::Cuda, Type::Q8_0) => 0.75,
+        (Kind::Cuda, Type::Q6_K) => 0.52,
+        (Kind::Cuda, _) => 0.6,
+    }
+}
+
+fn or(value: f64, default: f64) -> f64 {
+    if value > 0.0 { value } else { default }
+}
+
+/// A device's rates, known or assumed.
+pub(super) struct Rates {
+    kind: Kind,
+    read: f64,
+    flops: f64,
+    host: f64,
+    figures: &'static Figures,
+}
+
+impl Rates {
+    pub fn new(d: &Device, n_threads: u32) -> Rates {
+        let figures = match d.kind {
+            Kind::Cuda => &CUDA,
+            Kind::Cpu => &CPU,
+        };
+        let threads = if d.kind == Kind::Cpu { f64::from(n_threads) } else { 1.0 };
+        Rates {
+            kind: d.kind,
+            read: or(d.read_bandwidth, figures.read_bandwidth),
+            flops: or(d.flops, figures.flops * threads),
+            host: or(d.host_bandwidth, figures.host_bandwidth),
+            figures,
+        }
+    }
+}
+
+/// Seconds per token.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Seconds {
+    /// One token of one sequence, without what attention reads.
+    pub decode: f64,
+    /// What attention adds for each token that the context holds.
+    pub decode_per_cached: f64,
+    /// A token of a prompt, in micro-batches, at an empty context.
+    pub prompt: f64,
+}
+
+impl std::ops::AddAssign for Seconds {
+    fn add_assign(&mut self, o: Seconds) {
+        self.decode += o.decode;
+        self.decode_per_cached += o.decode_per_cached;
+        self.prompt += o.prompt;
+    }
+}
+
+/// What each unit (layers, then the output) takes on a device: `[n_layer + 1]`.
+pub(super) fn units(graph: &Graph, r: &Rates, kv: (Type, Type), n_ubatch: u32) -> Vec<Seconds> {
+    let mut out = vec![Seconds::default(); graph.n_layer as usize + 1];
+    let batch = f64::from(n_ubatch.max(1));
+    for node in graph.nodes.iter().filter(|n| n.layer != INPUT) {
+        let s = &mut out[node.layer as usize];
+        s.decode += r.figures.start;
+        s.prompt += r.figures.start / batch;
+        match &node.op {
+            Op::MatMul { weight, .. } => {
+                let w = graph.weight(*weight);
+                let read = w.n_bytes as f64 / (r.read * read_share(r.kind, w.ty));
+                s.decode += read;
+                // The output is computed for few rows of a prompt only.
+                if node.layer < graph.n_layer {
+                    let elements: f64 = w.ne.iter().map(|n| *n as f64).product();
+                    s.prompt += (2.0 * elements / (r.flops * r.figures.prompt_share)).max(read / batch);
+                } else {
+                    s.prompt += read / batch;
+                }
+            }
+            Op::Attention { layer, .. } => {
+                let shape = graph.kv[*layer as usize];
+                let bytes = |ty: Type, n: usize| ty.row_bytes(shape.n_head_kv * n).unwrap_or(0) as f64;
+                let cached = bytes(kv.0, shape.head_dim_k) + bytes(kv.1, shape.head_dim_v);
+                s.decode_per_cached += cached / (r.read * r.figures.attention_share);
+            }
+            _ => {}
+        }
+    }
+    out
+}
+
+/// Seconds to hand `bytes` from one device to the next; from or to `None` is the host program.
+pub(super) fn hop(inventory: &Inventory, rates: &[Rates], from: Option<usize>, to: Option<usize>, bytes: f64) -> f64 {
+    let die = |d: Option<usize>| d.filter(|d| rates[*d].kind != Kind::Cpu);
+    let copy = |d: usize| bytes / rates[d].host;
+    match (die(from), die(to)) {
+        (Some(a), Some(b)) if a == b => 0.0,
+        (Some(a), Some(b)) => match inventory.link(a, b) {
+            Some(bandwidth) => LINK_START + bytes / bandwidth,
+            None => HOST_START + copy(a) + copy(b),
+        },
+        (Some(d), None) | (None, Some(d)) => LINK_START + copy(d),
+        (None, None) => 0.0,
+    }
+}

@@ -1,0 +1,383 @@
+//! The measured estimator: the graph that will run, placed by search, every byte from its own layout.
+
+use std::sync::Arc;
+
+use super::chain::{Ranges, Units};
+use super::estimator::{Estimate, Estimator};
+use super::measure::{self, Copies, Measured};
+use super::place::{self, Objective, Segment};
+use super::request::Request;
+use super::text::human;
+use super::{DevicePlan, Exact, LayerPlan, Prediction, Source};
+use crate::arch::{self, Hparams};
+use crate::device::Kind;
+use crate::error::{Error, Result};
+use crate::graph::{Graph, KvShape, Placement};
+use crate::quant::Type;
+
+/// Types that the KV cache can be kept in.
+const KV_TYPES: [Type; 3] = [Type::F32, Type::F16, Type::Q8_0];
+/// A context shorter than this is not worth keeping a model on the dies for.
+const SHORT_CONTEXT: u32 = 4096;
+
+/// A file's graph, ready to be measured.
+pub(super) struct Measuring {
+    hparams: Hparams,
+    graph: Arc<Graph>,
+}
+
+/// A placement that was measured as it is.
+pub(super) struct Found {
+    pub segments: Vec<Segment>,
+    pub placement: Placement,
+    pub measured: Measured,
+    pub n_ctx: u32,
+    pub source: Source,
+    pub types: (Type, Type),
+    pub fits: bool,
+}
+
+impl Measuring {
+    /// # Errors
+    /// `Unsupported` for an architecture without a graph or a type that cannot be computed with, `BadFile`.
+    pub fn new(r: &Request<'_>) -> Result<Measuring> {
+        let (hparams, graph) = arch::build(r.file)?;
+        if let Some(w) = graph.weights.iter().find(|w| !w.ty.is_supported()) {
+            let (path, name, ty) = (r.file.path(), &w.name, w.ty.name());
+            return Err(Error::unsupported(format!("{path}: tensor '{name}' is of type {ty}, which cannot be computed with"))
+                .subject(name));
+        }
+        Ok(Measuring { hparams, graph: Arc::new(graph) })
+    }
+
+    fn copies(&self, r: &Request<'_>, types: (Type, Type)) -> Copies {
+        Copies { weights: r.params.weights, type_k: types.0, type_v: types.1, n_threads: r.context.n_threads() }
+    }
+
+    /// The pairs of KV types to try, the preferred first.
+    pub fn kv_types(&self, r: &Request<'_>) -> Result<Vec<(Type, Type)>> {
+        let check = |field: &str, ty: Type, len: fn(&KvShape) -> usize| kv_type(field, ty, &self.graph, len);
+        let pair = |k: Type, v: Type| Ok((check("type_k", k, |s| s.head_dim_k)?, check("type_v", v, |s| s.head_dim_v)?));
+        let (k, v) = (r.params.type_k, r.params.type_v);
+        let first = pair(k.unwrap_or(Type::F16), v.unwrap_or(Type::F16))?;
+        let second = pair(k.unwrap_or(Type::Q8_0), v.unwrap_or(Type::Q8_0));
+        Ok(std::iter::once(first).chain(second.ok().filter(|p| *p != first)).collect())
+    }
+
+    /// The best placement for one pair of KV types; the one that lacks least where none fits.
+    pub fn find(&self, r: &Request<'_>, types: (Type, Type)) -> Result<Found> {
+        let mut units = Units::new(r, &self.graph);
+        let found = self.search(r, &units, types)?;
+        if found.fits || !found.within(&units, 0) {
+            return Ok(found);
+        }
+        // A range's arena was not what runs of like layers promised.
+        units.every_range = true;
+        self.search(r, &units, types)
+    }
+
+    fn search(&self, r: &Request<'_>, units: &Units<'_>, types: (Type, Type)) -> Result<Found> {
+        let ranges = |n_ctx: u32| Ranges::new(units, types, n_ctx, r.batch.n_ubatch);
+        let objective = r.params.objective;
+        let wanted = ranges(r.n_ctx)?;
+        let placed = |ranges: &Ranges<'_, '_>, mask: u32| place::place_with(ranges, objective, mask & ranges.allowed, usize::MAX);
+        let finish = |ranges: &Ranges<'_, '_>, segments: Vec<Segment>, source: Source| {
+            self.measured(r, units, types, ranges.n_ctx, segments, source)
+        };
+        if r.params.n_ctx > 0 {
+            if let Some(p) = placed(&wanted, u32::MAX) {
+                return finish(&wanted, p.segments, Source::Caller);
+            }
+        } else {
+            // First on the dies alone: a longer context is not worth layers on the CPU, unless the dies hold next to none.
+            let dies = !(1u32 << r.context.inventory().cpu());
+            let least = r.batch.n_ubatch.min(r.n_ctx);
+            for (mask, least) in [(dies, SHORT_CONTEXT.min(r.n_ctx)), (u32::MAX, least)] {
+                if let Some(p) = placed(&wanted, mask) {
+                    return finish(&wanted, p.segments, Source::File);
+                }
+                if let Some(n_ctx) = self.largest_context(r, units, types, mask)?.filter(|n| *n >= least) {
+                    let shorter = ranges(n_ctx)?;
+                    if let Some(p) = placed(&shorter, mask) {
+                        return finish(&shorter, p.segments, Source::Limited);
+                    }
+                }
+            }
+        }
+        // Nothing fits: the placement that lacks least, at the length that was asked for or the least useful one.
+        let source = if r.params.n_ctx > 0 { Source::Caller } else { Source::File };
+        let mut chain = wanted;
+        let extra = self.least_lack(&mut chain, u32::MAX, usize::MAX);
+        chain.extra = extra;
+        let segments = placed(&chain, u32::MAX).map(|p| p.segments).unwrap_or_else(|| {
+            // Layers are limited by number: all that cannot go anywhere is shown on the last device that takes any.
+            let last = units.sites.iter().rposition(|s| s.takes_layers()).unwrap_or(0);
+            vec![Segment { stage: last, first: 0, end: self.graph.n_layer as usize + 1 }]
+        });
+        let mut found = finish(&chain, segments, source)?;
+        found.fits = false;
+        Ok(found)
+    }
+
+    /// Bytes that every device would have to have more for a placement on the devices of `mask`, at most `max_segments` of them;
+    /// `u64::MAX` if no amount helps.
+    pub fn least_lack(&self, chain: &mut Ranges<'_, '_>, mask: u32, max_segments: usize) -> u64 {
+        let mut fits = |extra: u64| {
+            chain.extra = extra;
+            let fits = place::place_with(chain, Objective::Latency, mask & chain.allowed, max_segments).is_some();
+            chain.extra = 0;
+            fits
+        };
+        let mut high = 64u64 << 20;
+        while !fits(high) {
+            if high > 1 << 50 {
+                return u64::MAX;
+            }
+            high *= 4;
+        }
+        let mut low = 0;
+        // To 64 KiB: the exact shortfalls are measured afterwards.
+        while high - low > 1 << 16 {
+            let mid = low + (high - low) / 2;
+            if fits(mid) { high = mid } else { low = mid }
+        }
+        high
+    }
+
+    /// The longest context that some placement on the devices of `mask` holds, at most what the model was trained for.
+    pub fn largest_context(&self, r: &Request<'_>, units: &Units<'_>, types: (Type, Type), mask: u32) -> Result<Option<u32>> {
+        let most = self.hparams.n_ctx_train.max(1);
+        let fits = |n_ctx: u32| -> Result<bool> {
+            let chain = Ranges::new(units, types, n_ctx, r.batch.n_ubatch)?;
+            Ok(place::place_with(&chain, Objective::Headroom, mask & chain.allowed, usize::MAX).is_some())
+        };
+        let shortest = Ranges::new(units, types, 1, r.batch.n_ubatch)?;
+        let Some(p) = place::place_with(&shortest, Objective::Headroom, mask & shortest.allowed, usize::MAX) else {
+            return Ok(None);
+        };
+        let guess = p.room.min(f64::from(most)) as u32;
+        if guess >= 1 && fits(guess)? && (guess == most || !fits(guess + 1)?) {
+            return Ok(Some(guess));
+        }
+        // Padding of the cache is not part of the guess.
+        let (mut low, mut high) = (1, most.saturating_add(1));
+        while high - low > 1 {
+            let mid = low + (high - low) / 2;
+            if fits(mid)? { low = mid } else { high = mid }
+        }
+        Ok(Some(low))
+    }
+
+    fn measured(
+        &self,
+        r: &Request<'_>,
+        units: &Units<'_>,
+        types: (Type, Type),
+        n_ctx: u32,
+        segments: Vec<Segment>,
+        source: Source,
+    ) -> Result<Found> {
+        let inventory = r.context.inventory();
+        let mut layers = vec![0u32; self.graph.n_layer as usize + 1];
+        for s in &segments {
+            layers[s.first..s.end].fill(s.stage as u32);
+        }
+        let placement = Placement { input: inventory.cpu() as u32, layers };
+        let copies = self.copies(r, types);
+        let measured = measure::measure(&inventory.devices, &self.graph, &placement, r.limits(), n_ctx, copies)?;
+        let mut found = Found { segments, placement, measured, n_ctx, source, types, fits: false };
+        found.fits = found.within(units, 0);
+        Ok(found)
+    }
+
+    /// F16 where it fits, else what fits.
+    pub fn best(&self, r: &Request<'_>) -> Result<(Found, Vec<String>)> {
+        let types = self.kv_types(r)?;
+        let cpu = r.context.inventory().cpu() as u32;
+        let on_cpu = |f: &Found| f.placement.layers.iter().filter(|d| **d == cpu).count();
+        let mut best = self.find(r, types[0])?;
+        let mut reasons = Vec::new();
+        let (has_dies, all_on_cpu) = (r.sites.len() > 1, r.sites[..r.sites.len() - 1].iter().all(|s| !s.takes_layers()));
+        let wants_more = !best.fits || (has_dies && !all_on_cpu && on_cpu(&best) > 0);
+        if let (true, Some(second)) = (wants_more, types.get(1)) {
+            let other = self.find(r, *second)?;
+            if other.fits && (!best.fits || on_cpu(&other) < on_cpu(&best)) {
+                reasons.push(if best.fits {
+                    format!("KV Q8_0: with F16, {} layers more would be on the CPU", on_cpu(&best) - on_cpu(&other))
+                } else {
+                    "KV Q8_0: with F16 it does not fit".to_owned()
+                });
+                best = other;
+            }
+        }
+        Ok((best, reasons))
+    }
+
+    pub fn graph(&self) -> &Arc<Graph> {
+        &self.graph
+    }
+}
+
+impl Found {
+    /// Whether every device has the bytes.
+    fn within(&self, units: &Units<'_>, extra: u64) -> bool {
+        let memory = self.measured.memory.iter().zip(&units.sites);
+        memory.into_iter().all(|(m, s)| m.needed() - m.driver <= s.room.saturating_add(extra))
+    }
+}
+
+impl Estimator for Measuring {
+    fn name(&self) -> &'static str {
+        "measured"
+    }
+
+    fn estimate(&self, r: &Request<'_>) -> Result<Estimate> {
+        let (found, mut reasons) = self.best(r)?;
+        if found.source == Source::Limited {
+            reasons.push(format!("n_ctx {}: the largest that fits; the model was trained for {}", found.n_ctx, r.n_ctx_train));
+        }
+        reasons.extend(self.why_these(r, &found)?);
+        let devices: Vec<DevicePlan> = r
+            .context
+            .devices()
+            .iter()
+            .enumerate()
+            .map(|(i, d)| {
+                let memory = found.measured.memory[i];
+                let n_layers = found.placement.layers[..self.graph.n_layer as usize].iter().filter(|l| **l == i as u32).count();
+                let first = found.segments.iter().find(|s| s.stage == i).map_or(0, |s| s.first);
+                DevicePlan {
+                    device: i as u32,
+                    memory,
+                    free_bytes: d.free_bytes,
+                    total_bytes: d.total_bytes,
+                    first_layer: first as u32,
+                    n_layers: n_layers as u32,
+                    has_output: found.placement.layers.last() == Some(&(i as u32)),
+                    shortfall: (memory.needed() - memory.driver).saturating_sub(r.sites[i].room),
+                }
+            })
+            .collect();
+        let layers = (0..=self.graph.n_layer)
+            .map(|layer| LayerPlan {
+                layer,
+                device: found.placement.layers[layer as usize],
+                weights: found.measured.layer_weights[layer as usize],
+                kv: found.measured.layer_kv.get(layer as usize).copied().unwrap_or(0),
+                reason: reason_of(r, &found, layer as usize),
+            })
+            .collect();
+        Ok(Estimate {
+            n_layer: self.graph.n_layer,
+            n_ctx: found.n_ctx,
+            n_ctx_source: found.source,
+            type_k: found.types.0,
+            type_v: found.types.1,
+            // Layers limited by number may leave some without a place though bytes suffice.
+            fits: found.fits,
+            prediction: Some(self.predict(r, &found)?),
+            devices,
+            layers,
+            reasons,
+            exact: Some(Exact {
+                hparams: self.hparams.clone(),
+                graph: self.graph.clone(),
+                measured: found.measured,
+                placement: found.placement,
+            }),
+        })
+    }
+}
+
+impl Measuring {
+    /// Why so many devices.
+    fn why_these(&self, r: &Request<'_>, found: &Found) -> Result<Vec<String>> {
+        let cpu = r.context.inventory().cpu();
+        let used = found.segments.iter().filter(|s| s.stage != cpu).count();
+        let mut out = Vec::new();
+        if r.context.devices().len() > 1 {
+            out.push(match r.params.objective {
+                Objective::Latency => "objective latency: the fastest decode of one sequence".to_owned(),
+                Objective::Throughput => "objective throughput: the fastest slowest device".to_owned(),
+                Objective::Headroom => "objective headroom: the most memory left for context".to_owned(),
+            });
+        }
+        if used > 1 && found.fits && r.params.objective == Objective::Latency {
+            let units = Units::new(r, &self.graph);
+            let mut chain = Ranges::new(&units, found.types, found.n_ctx, r.batch.n_ubatch)?;
+            let lack = self.least_lack(&mut chain, !(1 << cpu), used - 1);
+            if lack < u64::MAX {
+                out.push(format!("{} short by {} each", dies(used - 1, "is", "are"), human(lack)));
+            }
+        }
+        Ok(out)
+    }
+
+    fn predict(&self, r: &Request<'_>, found: &Found) -> Result<Prediction> {
+        let units = Units::new(r, &self.graph);
+        let chain = Ranges::new(&units, found.types, found.n_ctx, r.batch.n_ubatch)?;
+        let batch = f64::from(r.batch.n_ubatch);
+        let (mut decode, mut cached, mut prompt, mut slowest) = (0.0, 0.0, 0.0, 0f64);
+        let mut from = None;
+        for s in &found.segments {
+            let t = chain.seconds(s.stage, s.first, s.end);
+            let hop = chain.hop_seconds(from, Some(s.stage), 1.0);
+            decode += t.decode + hop;
+            cached += t.decode_per_cached;
+            prompt += t.prompt + chain.hop_seconds(from, Some(s.stage), batch) / batch;
+            slowest = slowest.max(t.decode + hop);
+            from = Some(s.stage);
+        }
+        decode += chain.hop_seconds(from, None, 1.0);
+        Ok(Prediction {
+            decode: 1.0 / decode,
+            decode_full: 1.0 / (decode + cached * f64::from(found.n_ctx)),
+            prompt: 1.0 / prompt,
+            pipelined: 1.0 / slowest,
+        })
+    }
+}
+
+/// "2 dies are"
+pub(super) fn dies(n: usize, one: &str, many: &str) -> String {
+    if n == 1 { format!("1 die {one}") } else { format!("{n} dies {many}") }
+}
+
+/// Why a layer is where it is.
+fn reason_of(r: &Request<'_>, found: &Found, layer: usize) -> String {
+    let devices = r.context.devices();
+    let Some(at) = found.segments.iter().position(|s| (s.first..s.end).contains(&layer)) else { return String::new() };
+    let s = found.segments[at];
+    let device = &devices[s.stage];
+    if r.sites.iter().filter(|s| s.takes_layers()).count() == 1 {
+        return format!("the only device is the {}", if device.kind == Kind::Cpu { "CPU" } else { &device.name });
+    }
+    let m = &found.measured.memory[s.stage];
+    let left = r.sites[s.stage].room.saturating_sub(m.needed() - m.driver);
+    let weight = |i: usize| found.measured.layer_weights[i] + found.measured.layer_kv.get(i).copied().unwrap_or(0);
+    if found.segments.len() == 1 {
+        return format!("all layers fit on device {}", s.stage);
+    }
+    match found.segments.get(at + 1) {
+        Some(_) if left < weight(s.end) => {
+            format!("device {} is full: {} left, the next layer takes {}", s.stage, human(left), human(weight(s.end)))
+        }
+        _ if device.kind == Kind::Cpu => "the dies are full".to_owned(),
+        _ => format!("best by the objective; {} left on device {}", human(left), s.stage),
+    }
+}
+
+fn kv_type(field: &str, ty: Type, graph: &Graph, len: fn(&KvShape) -> usize) -> Result<Type> {
+    if !KV_TYPES.contains(&ty) {
+        return Err(Error::unsupported(format!("{field} is {}, expected F32, F16 or Q8_0", ty.name())).subject(field));
+    }
+    if let Some(n) = graph.kv.iter().map(len).find(|n| n % ty.block_len() != 0) {
+        return Err(Error::unsupported(format!(
+            "{field} is {}, which needs heads of a multiple of {}; this model's have length {n}",
+            ty.name(),
+            ty.block_len()
+        ))
+        .subject(field));
+    }
+    Ok(ty)
+}

@@ -1,0 +1,137 @@
+//! What is asked for, checked and completed: the same for every estimator.
+
+use std::sync::Arc;
+
+use super::estimator::Estimator;
+use super::{EstimatorKind, MAX_SEQUENCES, Params, Source, batch, family, measured};
+use crate::arch::{self, BatchDefaults};
+use crate::device::Device;
+use crate::error::{Error, Result, Status};
+use crate::gguf::Gguf;
+use crate::graph::Limits;
+use crate::session::Context;
+
+/// What may be used of a device.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Site {
+    /// Bytes for the arenas: free, without the driver's share and what is to stay free.
+    pub room: u64,
+    pub max_layers: u32,
+}
+
+impl Site {
+    pub fn takes_layers(&self) -> bool {
+        self.max_layers > 0
+    }
+}
+
+pub(super) struct Request<'a> {
+    pub context: &'a Arc<Context>,
+    pub file: &'a Arc<Gguf>,
+    pub params: &'a Params,
+    pub architecture: String,
+    pub n_ctx_train: u32,
+    /// The caller's n_ctx, else the model's.
+    pub n_ctx: u32,
+    pub batch: BatchDefaults,
+    pub batch_source: Source,
+    pub n_seq_max: u32,
+    pub n_outputs_max: u32,
+    /// Per device of the context.
+    pub sites: Vec<Site>,
+}
+
+impl<'a> Request<'a> {
+    pub fn new(context: &'a Arc<Context>, file: &'a Arc<Gguf>, params: &'a Params) -> Result<Request<'a>> {
+        let architecture = arch::architecture(file)?.to_owned();
+        let n_ctx_train = arch::n_ctx_train(file)?;
+        let n_seq_max = params.n_seq_max.max(1);
+        let bad = |field: &str, value: u32, expected: String| {
+            Err(Error::invalid(format!("{field} is {value}, expected {expected}")).subject(field))
+        };
+        if n_seq_max > MAX_SEQUENCES {
+            return bad("n_seq_max", n_seq_max, format!("at most {MAX_SEQUENCES}"));
+        }
+        let n_ctx = if params.n_ctx > 0 { params.n_ctx } else { n_ctx_train };
+        if n_ctx > i32::MAX as u32 {
+            return bad("n_ctx", n_ctx, format!("at most {}", i32::MAX));
+        }
+        if params.n_ctx > 0 && n_seq_max > n_ctx {
+            return bad("n_seq_max", n_seq_max, format!("at most the {n_ctx} tokens of context"));
+        }
+        let (batch, batch_source) = batch::choose(&architecture, params, n_ctx)?;
+        let n_outputs_max = if params.n_outputs_max > 0 { params.n_outputs_max } else { n_seq_max.min(batch.n_batch) };
+        if n_outputs_max > batch.n_batch {
+            return bad("n_outputs_max", n_outputs_max, format!("at most a batch's {} tokens", batch.n_batch));
+        }
+        if !(params.margin == 0.0 || (1.0..=100.0).contains(&params.margin)) {
+            return Err(Error::invalid(format!("margin is {}, expected 1 to 100", params.margin)).subject("margin"));
+        }
+        let sites = sites(context.devices(), params)?;
+        Ok(Request {
+            context,
+            file,
+            params,
+            architecture,
+            n_ctx_train,
+            n_ctx,
+            batch,
+            batch_source,
+            n_seq_max,
+            n_outputs_max,
+            sites,
+        })
+    }
+
+    /// The largest sizes of the graph's dimensions. A micro-batch asks for at most n_ubatch rows, but a batch's rows stay until
+    /// the next call.
+    pub fn limits(&self) -> Limits {
+        Limits { n_tokens: self.batch.n_ubatch as usize, n_outputs: self.n_outputs_max as usize }
+    }
+
+    /// # Errors
+    /// `Unsupported` where measuring is asked for and the architecture has no graph; what is wrong with the file otherwise.
+    pub fn estimator(&self) -> Result<Box<dyn Estimator>> {
+        if self.params.estimator == EstimatorKind::Family {
+            return Ok(Box::new(family::Family));
+        }
+        match measured::Measuring::new(self) {
+            Ok(m) => Ok(Box::new(m)),
+            Err(e) if e.status == Status::Unsupported && self.params.estimator == EstimatorKind::Auto => {
+                Ok(Box::new(family::Family))
+            }
+            Err(e) => Err(e),
+        }
+    }
+}
+
+fn sites(devices: &[Device], params: &Params) -> Result<Vec<Site>> {
+    let mut sites: Vec<Site> = devices
+        .iter()
+        .map(|d| Site {
+            room: d.free_bytes.saturating_sub(d.driver_bytes).saturating_sub(params.reserve_bytes),
+            max_layers: if d.takes_layers { u32::MAX } else { 0 },
+        })
+        .collect();
+    for (i, l) in params.limits.iter().enumerate() {
+        let Some(site) = sites.get_mut(l.device as usize) else {
+            let text = format!("limits[{i}].device is {}, the context has devices 0 to {}", l.device, devices.len() - 1);
+            return Err(Error::invalid(text).subject("limits"));
+        };
+        if params.limits[..i].iter().any(|other| other.device == l.device) {
+            return Err(Error::invalid(format!("limits[{i}]: device {} was limited before", l.device)).subject("limits"));
+        }
+        let total = devices[l.device as usize].total_bytes;
+        if l.reserve_bytes > total {
+            let text =
+                format!("limits[{i}].reserve_bytes is {}, more than the {total} bytes of device {}", l.reserve_bytes, l.device);
+            return Err(Error::invalid(text).subject("limits"));
+        }
+        site.room = site.room.saturating_sub(l.reserve_bytes);
+        site.max_layers = site.max_layers.min(l.max_layers.unwrap_or(u32::MAX));
+    }
+    if !sites.iter().any(Site::takes_layers) {
+        return Err(Error::invalid("no device is left that may compute layers").subject("limits"));
+    }
+    Ok(sites)
+}
