@@ -4,6 +4,8 @@
 //! the compute arena from the lifetimes of the activations at the largest batch.
 
 mod batch;
+#[allow(dead_code)]
+mod family;
 mod json;
 mod measure;
 mod text;
