@@ -26,11 +26,17 @@ static const char USAGE[] =
     "  info      keys and tensors of the file\n"
     "\n"
     "planning (0 or absent: decide for me)\n"
-    "  --devices SPEC   auto, cpu                    --threads N   CPU threads\n"
+    "  --devices SPEC   auto, cpu, k80:4,cpu, JSON   --threads N   CPU threads\n"
     "  --ctx N          tokens in the KV cache       --seqs N      sequences\n"
     "  --batch N        tokens of a batch            --ubatch N    tokens of a pass through the layers\n"
     "  --outputs N      rows of logits               --kv TYPE     f32, f16, q8_0\n"
     "  --copied         copy the weights, do not map --json        the plan as JSON\n"
+    "  --objective O    latency, throughput, headroom\n"
+    "  --estimator E    measured, family             --margin X    the family's factor on compute buffers (3.5)\n"
+    "  --compare        measured and family side by side\n"
+    "  --reserve MIB    to leave free everywhere\n"
+    "  --limit D:MIB[:LAYERS]  to leave free on device D, and layers at most (-: none at all)\n"
+    "  --ask Q          context, batch, devices, kv: what these devices could do\n"
     "\n"
     "run, tokenize\n"
     "  -p TEXT          the prompt                   -n N          tokens to generate (run: 128, bench: 64)\n"
@@ -45,7 +51,9 @@ typedef struct {
     rekindle_plan_params plan;
     rekindle_sampler_params sampler;
     unsigned threads, n, n_prompt, repeat, special;
-    int json;
+    int json, compare;
+    int32_t ask;
+    rekindle_device_limit limits[32];
 } options;
 
 /* Prints the library's message and ends. */
@@ -82,6 +90,46 @@ static int32_t kv_type(const char *text) {
     return 0;
 }
 
+typedef struct {
+    const char *name;
+    int32_t value;
+} choice;
+
+static int32_t choose(const char *option, const char *text, const choice *choices) {
+    for (const choice *c = choices; c->name; c++)
+        if (text && !strcmp(text, c->name)) return c->value;
+    fprintf(stderr, "rekindle: %s takes", option);
+    for (const choice *c = choices; c->name; c++) fprintf(stderr, "%s %s", c == choices ? "" : ",", c->name);
+    fputs("\n", stderr);
+    exit(2);
+}
+
+static const choice OBJECTIVES[] = {{"latency", REKINDLE_OBJECTIVE_LATENCY},
+                                    {"throughput", REKINDLE_OBJECTIVE_THROUGHPUT},
+                                    {"headroom", REKINDLE_OBJECTIVE_HEADROOM},
+                                    {NULL, 0}};
+static const choice ESTIMATORS[] = {{"measured", REKINDLE_ESTIMATOR_MEASURED}, {"family", REKINDLE_ESTIMATOR_FAMILY}, {NULL, 0}};
+static const choice QUESTIONS[] = {{"context", REKINDLE_ASK_LARGEST_CONTEXT},
+                                   {"batch", REKINDLE_ASK_LARGEST_BATCH},
+                                   {"devices", REKINDLE_ASK_FEWEST_DEVICES},
+                                   {"kv", REKINDLE_ASK_BEST_KV_TYPE},
+                                   {NULL, 0}};
+
+/* DEVICE:MIB, DEVICE:MIB:LAYERS or DEVICE:MIB:- */
+static void add_limit(options *o, const char *text) {
+    unsigned device = 0, mib = 0;
+    int used = 0;
+    if (o->plan.n_limits == sizeof o->limits / sizeof *o->limits) fail("too many times ", "--limit");
+    if (!text || sscanf(text, "%u:%u%n", &device, &mib, &used) != 2)
+        fail("--limit takes DEVICE:MIB[:LAYERS], not ", text ? text : "nothing");
+    rekindle_device_limit *l = &o->limits[o->plan.n_limits++];
+    l->device = device;
+    l->reserve_bytes = (uint64_t)mib << 20;
+    if (!strcmp(text + used, ":-")) l->flags = REKINDLE_LIMIT_EXCLUDE;
+    else if (text[used] == ':') l->max_layers = number("--limit", text + used + 1);
+    else if (text[used]) fail("--limit takes DEVICE:MIB[:LAYERS], not ", text);
+}
+
 static options parse(int argc, char **argv) {
     options o;
     memset(&o, 0, sizeof o);
@@ -98,6 +146,7 @@ static options parse(int argc, char **argv) {
     for (int i = 3; i < argc; i++) {
         const char *a = argv[i], *next = i + 1 < argc ? argv[i + 1] : NULL;
         if (!strcmp(a, "--json")) { o.json = 1; continue; }
+        if (!strcmp(a, "--compare")) { o.compare = 1; continue; }
         if (!strcmp(a, "--copied")) { o.plan.weights = REKINDLE_WEIGHTS_COPIED; continue; }
         if (!strcmp(a, "--special")) { o.special = 1; continue; }
         i++;
@@ -109,6 +158,12 @@ static options parse(int argc, char **argv) {
         else if (!strcmp(a, "--ubatch")) o.plan.n_ubatch = number(a, next);
         else if (!strcmp(a, "--outputs")) o.plan.n_outputs_max = number(a, next);
         else if (!strcmp(a, "--kv")) o.plan.type_k = o.plan.type_v = kv_type(next);
+        else if (!strcmp(a, "--objective")) o.plan.objective = choose(a, next, OBJECTIVES);
+        else if (!strcmp(a, "--estimator")) o.plan.estimator = choose(a, next, ESTIMATORS);
+        else if (!strcmp(a, "--ask")) o.ask = choose(a, next, QUESTIONS);
+        else if (!strcmp(a, "--margin")) o.plan.margin = (double)real(a, next);
+        else if (!strcmp(a, "--reserve")) o.plan.reserve_bytes = (uint64_t)number(a, next) << 20;
+        else if (!strcmp(a, "--limit")) add_limit(&o, next);
         else if (!strcmp(a, "-p")) o.prompt = next;
         else if (!strcmp(a, "-n")) o.n = number(a, next);
         else if (!strcmp(a, "--temp")) o.sampler.temperature = real(a, next);
@@ -180,10 +235,41 @@ static int32_t progress(void *user_data, float done) {
     return 0;
 }
 
+/* What --ask wants to know. */
+static void ask(const options *o, const rekindle_plan_params *params) {
+    static const char *const kv[] = {"", "f32", "f16", "q8_0"};
+    uint32_t answer = 0;
+    check(rekindle_plan_ask(context, file, params, o->ask, &answer), "plan");
+    if (o->ask == REKINDLE_ASK_BEST_KV_TYPE) printf("%s\n", kv[answer]);
+    else printf("%u\n", answer);
+}
+
+/* Measured and family side by side. */
+static void compare(const rekindle_plan_params *params) {
+    rekindle_plan_t *plans[2] = {NULL, NULL};
+    for (int i = 0; i < 2; i++) {
+        rekindle_plan_params p = *params;
+        p.estimator = i == 0 ? REKINDLE_ESTIMATOR_AUTO : REKINDLE_ESTIMATOR_FAMILY;
+        rekindle_status status = rekindle_plan(context, file, &p, &plans[i]);
+        if (status != REKINDLE_NOT_FIT) check(status, "plan");
+    }
+    size_t needed = 0;
+    check(rekindle_plan_compare(plans[0], plans[1], NULL, 0, &needed), "plan");
+    char *buffer = malloc(needed);
+    if (!buffer) fail("out of memory", "");
+    check(rekindle_plan_compare(plans[0], plans[1], buffer, needed, NULL), "plan");
+    fputs(buffer, stdout);
+    free(buffer);
+    for (int i = 0; i < 2; i++) (void)rekindle_plan_destroy(plans[i]);
+}
 
 /* Plans; shows the plan if asked to, or if it does not fit. */
 static void make_plan(const options *o, int show) {
-    rekindle_status status = rekindle_plan(context, file, &o->plan, &plan);
+    rekindle_plan_params params = o->plan;
+    params.limits = o->limits;
+    if (show && o->ask) { ask(o, &params); return; }
+    if (show && o->compare) { compare(&params); return; }
+    rekindle_status status = rekindle_plan(context, file, &params, &plan);
     if (plan && (show || status == REKINDLE_NOT_FIT)) print_plan(plan, o->json ? rekindle_plan_json : rekindle_plan_text);
     check(status, "plan");
 }

@@ -3,41 +3,24 @@
 //! `general.architecture` picks the family. To add one: a file with a `build` function in the words of `graph::Builder`,
 //! and a line in `FAMILIES`.
 
+mod batch;
 mod hparams;
 mod llama;
 mod qwen2;
 
+pub use batch::{BatchDefaults, GLOBAL_BATCH, batch_defaults};
 pub use hparams::Hparams;
 
 use crate::error::{Error, Result};
 use crate::gguf::Gguf;
 use crate::graph::Graph;
 
-/// Batch sizes of a family, used where the caller gives none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BatchDefaults {
-    pub n_batch: u32,
-    pub n_ubatch: u32,
-}
-
-/// What every architecture gets that has no entry of its own.
-pub const GLOBAL_BATCH: BatchDefaults = BatchDefaults { n_batch: 512, n_ubatch: 512 };
-
 struct Family {
     name: &'static str,
-    batch: BatchDefaults,
     build: fn(&Gguf, &Hparams) -> Result<Graph>,
 }
 
-const FAMILIES: &[Family] = &[
-    Family { name: "llama", batch: BatchDefaults { n_batch: 512, n_ubatch: 512 }, build: llama::build },
-    Family { name: "qwen2", batch: BatchDefaults { n_batch: 512, n_ubatch: 512 }, build: qwen2::build },
-];
-
-/// The family's batch sizes, if it has its own.
-pub fn batch_defaults(architecture: &str) -> Option<BatchDefaults> {
-    FAMILIES.iter().find(|f| f.name == architecture).map(|f| f.batch)
-}
+const FAMILIES: &[Family] = &[Family { name: "llama", build: llama::build }, Family { name: "qwen2", build: qwen2::build }];
 
 /// The architectures that can be planned exactly, loaded and decoded.
 pub fn supported() -> impl Iterator<Item = &'static str> {

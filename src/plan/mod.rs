@@ -8,7 +8,6 @@ mod batch;
 mod chain;
 mod cost;
 mod estimator;
-#[allow(dead_code)]
 mod family;
 mod json;
 mod measure;

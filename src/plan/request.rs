@@ -93,12 +93,12 @@ impl<'a> Request<'a> {
     /// `Unsupported` where measuring is asked for and the architecture has no graph; what is wrong with the file otherwise.
     pub fn estimator(&self) -> Result<Box<dyn Estimator>> {
         if self.params.estimator == EstimatorKind::Family {
-            return Ok(Box::new(family::Family));
+            return Ok(Box::new(family::Family { unmeasured: None }));
         }
         match measured::Measuring::new(self) {
             Ok(m) => Ok(Box::new(m)),
             Err(e) if e.status == Status::Unsupported && self.params.estimator == EstimatorKind::Auto => {
-                Ok(Box::new(family::Family))
+                Ok(Box::new(family::Family { unmeasured: Some(e.message) }))
             }
             Err(e) => Err(e),
         }

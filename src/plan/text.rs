@@ -195,8 +195,8 @@ impl Plan {
     fn write_comparison(&self, other: &Plan, out: &mut String) -> fmt::Result {
         let both = [self, other];
         writeln!(out, "{} ({}, {} layers)", self.name, self.architecture, self.n_layer)?;
-        writeln!(out, "{:<22}{:>24}{:>24}", "", self.estimator, other.estimator)?;
-        let mut row = |name: &str, f: &dyn Fn(&Plan) -> String| writeln!(out, "{name:<22}{:>24}{:>24}", f(both[0]), f(both[1]));
+        writeln!(out, "{:<26}{:>20}{:>20}", "", self.estimator, other.estimator)?;
+        let mut row = |name: &str, f: &dyn Fn(&Plan) -> String| writeln!(out, "{name:<26}{:>20}{:>20}", f(both[0]), f(both[1]));
         row("n_ctx", &|p| thousands(p.n_ctx))?;
         row("n_ubatch", &|p| p.n_ubatch.to_string())?;
         row("KV", &|p| format!("{}/{}", p.type_k.name(), p.type_v.name()))?;
@@ -213,12 +213,12 @@ impl Plan {
             row(&name("weights"), &|p| human(p.devices[i].memory.weights + p.devices[i].memory.mapped))?;
             row(&name("KV cache"), &|p| human(p.devices[i].memory.kv))?;
             row(&name("compute"), &|p| human(p.devices[i].memory.compute))?;
-            row(&name("sum"), &|p| human(p.devices[i].memory.needed() - p.devices[i].memory.driver))?;
+            row(&name("driver, reserve"), &|p| human(p.devices[i].memory.driver))?;
+            row(&name("sum"), &|p| human(p.devices[i].memory.needed()))?;
         }
-        let sum = |p: &Plan| {
-            p.devices.iter().filter(|d| d.n_layers > 0 || d.has_output).map(|d| d.memory.needed() - d.memory.driver).sum()
-        };
-        row("sum", &|p| human(sum(p)))?;
+        let used =
+            |p: &Plan| -> u64 { p.devices.iter().filter(|d| d.n_layers > 0 || d.has_output).map(|d| d.memory.needed()).sum() };
+        row("sum", &|p| human(used(p)))?;
         row("verdict", &|p| if p.fits { "fits" } else { "DOES NOT FIT" }.to_owned())
     }
 }

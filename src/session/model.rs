@@ -178,9 +178,8 @@ fn loadable<'a>(context: &Context, plan: &'a Plan) -> Result<&'a Exact> {
     }
     let Some(exact) = &plan.exact else {
         return Err(Error::unsupported(format!(
-            "{}: the plan is an estimate by the family's formulas; architecture '{}' cannot be loaded with it",
-            plan.file.path(),
-            plan.architecture
+            "the plan is an estimate by the family's formulas and cannot be loaded ({})",
+            plan.reasons.join("; ")
         ))
         .subject("plan"));
     };
