@@ -132,6 +132,8 @@ fn calls() -> Vec<(&'static str, Box<dyn Fn(&World) -> Gives>)> {
         rekindle_plan_remedy |w| (w.plan, 0, null_mut(), 0, &mut 0);
         rekindle_plan_text |w| (w.plan, null_mut(), 0, &mut 0);
         rekindle_plan_json |w| (w.plan, null_mut(), 0, &mut 0);
+        rekindle_plan_compare |w| (w.plan, w.plan, null_mut(), 0, &mut 0);
+        rekindle_plan_ask |w| (w.context, w.file, null(), 1, &mut 0);
         rekindle_load |w| (w.context, w.plan, null(), &mut null_mut());
         rekindle_model_destroy |w| (w.model);
         rekindle_model_get_info |w| (w.model, &mut sized());

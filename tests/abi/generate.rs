@@ -6,9 +6,10 @@ use std::fmt::Write;
 use crate::prototypes::{Argument, Function, Header};
 
 /// Pointers that may be NULL by the header's text (besides the handle of a _destroy, `needed` and `user_data`).
-const NULLABLE: [(&str, &str); 10] = [
+const NULLABLE: [(&str, &str); 11] = [
     ("rekindle_context_create", "params"),
     ("rekindle_plan", "params"),
+    ("rekindle_plan_ask", "params"),
     ("rekindle_load", "params"),
     ("rekindle_sampler_create", "params"),
     ("rekindle_generate", "sampler"),
@@ -91,6 +92,7 @@ fn valid(h: &Header, f: &Function, a: &Argument) -> (String, String) {
         ("uint32_t", "index") if f.name.starts_with("rekindle_file_key_") => (String::new(), "integer_key(&w)".into()),
         ("uint32_t", "index" | "row" | "device" | "flags") => (String::new(), "0".into()),
         ("uint32_t", "max_elements") => (String::new(), "4".into()),
+        ("int32_t", "question") => (String::new(), "REKINDLE_ASK_LARGEST_CONTEXT".into()),
         ("int32_t", "token") => (String::new(), "5".into()),
         ("int32_t", "seq_id" | "src" | "p0") => (String::new(), "0".into()),
         ("int32_t", "dst" | "delta") => (String::new(), "1".into()),
