@@ -339,7 +339,7 @@ pub unsafe extern "C" fn rekindle_plan(
         if plan.fits {
             return Ok(());
         }
-        let mut e = Error::new(Status::NotFit, plan.not_fit());
+        let mut e = Error::new(Status::NotFit, format!("the model does not fit: {}", plan.shortfalls()));
         if let Some(d) = plan.devices.iter().max_by_key(|d| d.shortfall) {
             e = e.amounts(d.memory.needed(), d.free_bytes);
             e.detail.device = Some(d.device);
