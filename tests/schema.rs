@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jsonschema::Validator;
+use rekindle::device::Kind;
 use rekindle::gguf::Gguf;
-use rekindle::plan::{EstimatorKind, Objective, Params, Plan};
+use rekindle::plan::{EstimatorKind, Objective, Params, Plan, Source};
+use rekindle::quant::Type;
 use rekindle::session::{Context, LogLevel};
 use serde_json::{Value, json};
 
@@ -69,7 +71,7 @@ fn plan(devices: &str, file: &Path, params: &Params) -> Value {
     serde_json::from_str(&plan.json()).unwrap()
 }
 
-/// A board of one die with little left, one of another kind, and a host, all described.
+/// A board, a die with little left, a card of another kind and a host, all described.
 fn mix() -> String {
     json!({
         "devices": [
@@ -146,6 +148,20 @@ fn every_key_is_described_and_required() {
         assert_eq!(required.len(), properties.len());
     });
     assert!(n > 40, "{n} keys");
+}
+
+/// Also the values that no plan of this test has.
+#[test]
+fn choices_are_the_librarys() {
+    let sources = [Source::Caller, Source::Family, Source::Global, Source::File, Source::Limited];
+    let expected: [(&str, Vec<&str>); 3] = [
+        ("/$defs/source/enum", sources.map(Source::name).to_vec()),
+        ("/$defs/device/properties/kind/enum", [Kind::Cpu, Kind::Cuda].map(Kind::name).to_vec()),
+        ("/$defs/kv_type/enum", [Type::F32, Type::F16, Type::Q8_0].map(Type::name).to_vec()),
+    ];
+    for (place, names) in expected {
+        assert_eq!(*schema().pointer(place).unwrap(), json!(names), "{place}");
+    }
 }
 
 #[test]
