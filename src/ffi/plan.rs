@@ -516,7 +516,8 @@ pub unsafe extern "C" fn rekindle_plan_text(
     })
 }
 
-/// The whole plan as a JSON object; keys are only ever added. Text: buffer, capacity, needed.
+/// The whole plan as a JSON object; keys are only ever added. schema/plan.schema.json describes them, which is installed as
+/// share/rekindle/plan.schema.json. Text: buffer, capacity, needed.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rekindle_plan_json(
