@@ -617,7 +617,7 @@ typedef struct {
    */
   uint32_t struct_size;
   /*
-   Non-zero: it can be loaded.
+   Non-zero: it fits. It can be loaded if it is also measured and no layer is on a described device.
    */
   uint32_t fits;
   uint32_t n_layer;

@@ -125,7 +125,7 @@ unsafe impl Struct for rekindle_plan_params {
 pub struct rekindle_plan_summary {
     /// sizeof(rekindle_plan_summary), set by the caller.
     pub struct_size: u32,
-    /// Non-zero: it can be loaded.
+    /// Non-zero: it fits. It can be loaded if it is also measured and no layer is on a described device.
     pub fits: u32,
     pub n_layer: u32,
     pub n_ctx: u32,

@@ -183,8 +183,7 @@ fn loadable<'a>(context: &Context, plan: &'a Plan) -> Result<&'a Exact> {
         ))
         .subject("plan"));
     };
-    let cpu = context.inventory().cpu() as u32;
-    if let Some(device) = exact.placement.layers.iter().find(|d| **d != cpu) {
+    if let Some(device) = exact.placement.layers.iter().find(|d| context.devices()[**d as usize].described) {
         let d = &context.devices()[*device as usize];
         let mut e = Error::new(
             Status::Device,
