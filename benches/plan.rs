@@ -103,10 +103,11 @@ fn two_dies() {
     let (ms, mib) = fresh_processes(&path);
     print("cold: the same as a process of its own, start to end", ms, "ms", Some(50.0));
     print("peak memory of that process", mib, "MiB", Some(64.0));
+    print("devices alone", time(|| drop(context(TWO_DIES))), "ms", None);
     print("open alone", time(|| drop(open(&path))), "ms", None);
     let (context, file) = (context(TWO_DIES), open(&path));
     print("repeated: plan again with the file open", time(|| drop(plan(&context, &file, &p))), "ms", Some(5.0));
-    for (name, n_ctx) in [("repeated, 16384 tokens", 16384), ("repeated, longest context that fits", 0)] {
+    for (name, n_ctx) in [("repeated, 32768 tokens, two dies used", 32768), ("repeated, longest context that fits", 0)] {
         print(name, time(|| drop(plan(&context, &file, &params(n_ctx)))), "ms", Some(5.0));
     }
     print("repeated, with text and remedies", time(|| drop(plan(&context, &file, &p).text())), "ms", None);
@@ -121,8 +122,7 @@ fn eight_unequal() {
     let path = header("deepseek-r1:70b");
     println!("\ndeepseek-r1:70b, 80 layers, at 16384 on 8 unequal devices");
     let (context, file) = (context(EIGHT_UNEQUAL), open(&path));
-    let objectives =
-        [("latency", Objective::Latency), ("throughput", Objective::Throughput), ("headroom", Objective::Headroom)];
+    let objectives = [("latency", Objective::Latency), ("throughput", Objective::Throughput), ("headroom", Objective::Headroom)];
     for (name, objective) in objectives {
         let p = Params { objective, ..params(16384) };
         let dies = plan(&context, &file, &p).n_dies();
