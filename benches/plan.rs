@@ -15,7 +15,7 @@ use rekindle::plan::{Objective, Params, Plan};
 use rekindle::session::{Context, LogLevel};
 
 const TWO_DIES: &str = "k80:2";
-/// No two alike, and 70b at 16384 tokens needs all but the smallest.
+/// No two alike; 70b at 16384 tokens takes at least six of them.
 const EIGHT_UNEQUAL: &str = r#"[
     {"kind": "cuda", "total_bytes": 12000000000, "read_bandwidth": 150e9, "flops": 4.0e12, "host_bandwidth": 8e9},
     {"kind": "cuda", "total_bytes": 11000000000, "read_bandwidth": 140e9, "flops": 3.9e12, "host_bandwidth": 8.1e9},
