@@ -40,7 +40,7 @@ test: all
 	tests/run.sh
 
 bench: all
-	$(CARGO) bench --bench matmul
+	$(CARGO) bench --bench matmul --bench plan
 
 install: all
 	$(INSTALL) -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(LIBDIR)/cmake/rekindle $(DESTDIR)$(INCLUDEDIR) $(DESTDIR)$(BINDIR) \

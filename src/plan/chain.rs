@@ -35,11 +35,21 @@ pub(super) struct Units<'a> {
     cpu_maps: bool,
     /// Equal numbers for units that look alike.
     like: Vec<usize>,
-    compute: RefCell<HashMap<(Kind, Vec<usize>), u64>>,
+    compute: RefCell<Computed>,
     pub rates: Vec<Rates>,
-    /// Lays out every range as it is.
-    pub every_range: bool,
+    /// Whether every range is laid out as it is.
+    every_range: bool,
 }
+
+/// Compute arenas that were laid out.
+#[derive(Default)]
+struct Computed {
+    by_runs: HashMap<(Kind, Vec<usize>), u64>,
+    /// By first unit and end, `UNKNOWN` where not asked for yet; the search asks for every range many times.
+    by_range: HashMap<Kind, Vec<u64>>,
+}
+
+const UNKNOWN: u64 = u64::MAX;
 
 fn prefix_sums(of: impl Iterator<Item = u64>) -> Vec<u64> {
     std::iter::once(0)
@@ -116,20 +126,35 @@ impl<'a> Units<'a> {
 
     /// Bytes of the compute arena for units `first..end` on a device.
     fn compute(&self, d: usize, first: usize, end: usize) -> u64 {
-        let key = if self.every_range { vec![usize::MAX, first, end] } else { self.runs(first, end) };
+        let n = self.like.len() + 1;
         let kind = self.device(d).kind;
-        if let Some(bytes) = self.compute.borrow().get(&(kind, key.clone())) {
-            return *bytes;
+        let mut known = self.compute.borrow_mut();
+        let Computed { by_runs, by_range } = &mut *known;
+        let bytes = &mut by_range.entry(kind).or_insert_with(|| vec![UNKNOWN; n * n])[first * n + end];
+        if *bytes == UNKNOWN {
+            *bytes = if self.every_range {
+                self.lay_out(d, first, end)
+            } else {
+                *by_runs.entry((kind, self.runs(first, end))).or_insert_with(|| self.lay_out(d, first, end))
+            };
         }
+        *bytes
+    }
+
+    fn lay_out(&self, d: usize, first: usize, end: usize) -> u64 {
         let elsewhere = u32::MAX;
-        let mut layers = vec![elsewhere; self.graph.n_layer as usize + 1];
+        let mut layers = vec![elsewhere; self.like.len()];
         layers[first..end].fill(d as u32);
         let placement = Placement { input: self.inventory.cpu() as u32, layers };
         let workspace = measure::workspace(self.device(d).kind, self.graph, self.limits, self.n_threads);
         let layout = Layout::new(self.graph, self.limits, d as u32, &placement, &workspace);
-        let bytes = layout.map_or(u64::MAX, |l| l.bytes as u64);
-        self.compute.borrow_mut().insert((kind, key), bytes);
-        bytes
+        layout.map_or(u64::MAX, |l| l.bytes as u64)
+    }
+
+    /// From here on lays out every range as it is.
+    pub fn doubt_runs(&mut self) {
+        self.every_range = true;
+        self.compute = RefCell::default();
     }
 }
 

@@ -65,15 +65,14 @@ impl Measuring {
     }
 
     /// The best placement for one pair of KV types; the one that lacks least where none fits.
-    pub fn find(&self, r: &Request<'_>, types: (Type, Type)) -> Result<Found> {
-        let mut units = Units::new(r, &self.graph);
-        let (found, promised) = self.search(r, &units, types)?;
+    fn find(&self, r: &Request<'_>, units: &mut Units<'_>, types: (Type, Type)) -> Result<Found> {
+        let (found, promised) = self.search(r, units, types)?;
         if found.fits == promised {
             return Ok(found);
         }
         // A range's arena was not what runs of like layers promised.
-        units.every_range = true;
-        self.search(r, &units, types).map(|(found, _)| found)
+        units.doubt_runs();
+        self.search(r, units, types).map(|(found, _)| found)
     }
 
     /// The placement, measured, and whether the search found that it fits.
@@ -198,16 +197,16 @@ impl Measuring {
     }
 
     /// F16 where it fits, else what fits.
-    pub fn best(&self, r: &Request<'_>) -> Result<(Found, Vec<String>)> {
+    fn best(&self, r: &Request<'_>, units: &mut Units<'_>) -> Result<(Found, Vec<String>)> {
         let types = self.kv_types(r)?;
         let cpu = r.context.inventory().cpu() as u32;
         let on_cpu = |f: &Found| f.placement.layers.iter().filter(|d| **d == cpu).count();
-        let mut best = self.find(r, types[0])?;
+        let mut best = self.find(r, units, types[0])?;
         let mut reasons = Vec::new();
         let (has_dies, all_on_cpu) = (r.sites.len() > 1, r.sites[..r.sites.len() - 1].iter().all(|s| !s.takes_layers()));
         let wants_more = !best.fits || (has_dies && !all_on_cpu && on_cpu(&best) > 0);
         if let (true, Some(second)) = (wants_more, types.get(1)) {
-            let other = self.find(r, *second)?;
+            let other = self.find(r, units, *second)?;
             if other.fits && (!best.fits || on_cpu(&other) < on_cpu(&best)) {
                 reasons.push(if best.fits {
                     format!("KV Q8_0: with F16, {} layers more would be on the CPU", on_cpu(&best) - on_cpu(&other))
@@ -238,11 +237,12 @@ impl Estimator for Measuring {
     }
 
     fn estimate(&self, r: &Request<'_>) -> Result<Estimate> {
-        let (found, mut reasons) = self.best(r)?;
+        let mut units = Units::new(r, &self.graph);
+        let (found, mut reasons) = self.best(r, &mut units)?;
         if found.source == Source::Limited {
             reasons.push(format!("n_ctx {}: the largest that fits; the model was trained for {}", found.n_ctx, r.n_ctx_train));
         }
-        reasons.extend(self.why_these(r, &found)?);
+        reasons.extend(self.why_these(r, &units, &found)?);
         let devices: Vec<DevicePlan> = r
             .context
             .devices()
@@ -280,7 +280,7 @@ impl Estimator for Measuring {
             type_k: found.types.0,
             type_v: found.types.1,
             fits: found.fits,
-            prediction: Some(self.predict(r, &found)?),
+            prediction: Some(self.predict(r, &units, &found)?),
             devices,
             layers,
             reasons,
@@ -296,7 +296,7 @@ impl Estimator for Measuring {
 
 impl Measuring {
     /// Why so many devices.
-    fn why_these(&self, r: &Request<'_>, found: &Found) -> Result<Vec<String>> {
+    fn why_these(&self, r: &Request<'_>, units: &Units<'_>, found: &Found) -> Result<Vec<String>> {
         let cpu = r.context.inventory().cpu();
         let used = found.segments.iter().filter(|s| s.stage != cpu).count();
         let mut out = Vec::new();
@@ -308,8 +308,7 @@ impl Measuring {
             });
         }
         if used > 1 && found.fits && r.params.objective == Objective::Latency {
-            let units = Units::new(r, &self.graph);
-            let mut chain = Ranges::new(&units, found.types, found.n_ctx, r.batch.n_ubatch)?;
+            let mut chain = Ranges::new(units, found.types, found.n_ctx, r.batch.n_ubatch)?;
             let lack = self.least_lack(&mut chain, !(1 << cpu), used - 1);
             if lack < u64::MAX {
                 let each = if used > 2 { " each" } else { "" };
@@ -319,9 +318,8 @@ impl Measuring {
         Ok(out)
     }
 
-    fn predict(&self, r: &Request<'_>, found: &Found) -> Result<Prediction> {
-        let units = Units::new(r, &self.graph);
-        let chain = Ranges::new(&units, found.types, found.n_ctx, r.batch.n_ubatch)?;
+    fn predict(&self, r: &Request<'_>, units: &Units<'_>, found: &Found) -> Result<Prediction> {
+        let chain = Ranges::new(units, found.types, found.n_ctx, r.batch.n_ubatch)?;
         let batch = f64::from(r.batch.n_ubatch);
         let (mut decode, mut cached, mut prompt, mut slowest) = (0.0, 0.0, 0.0, 0f64);
         let mut from = None;

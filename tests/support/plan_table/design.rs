@@ -1,0 +1,72 @@
+//! The sections on one model: what started this, compute memory, the Q8_0 cache.
+
+use std::fmt::{Result, Write};
+
+use rekindle::plan::{Params, Plan};
+use rekindle::quant::Type;
+
+use super::cells::{self, family, measured};
+use super::models::Model;
+
+pub fn highlight(out: &mut String, model: &Model) -> Result {
+    let exact = cells::plan(2, &model.file, &measured(4096, Type::F16));
+    let formulas = cells::plan(2, &model.file, &family(4096, Type::F16));
+    let one = cells::plan(1, &model.file, &family(4096, Type::F16));
+    writeln!(out, "\n## {} at 4096 on two dies\n", model.name)?;
+    writeln!(out, "| | family, margin 3.5 | measured |\n|---|---|---|")?;
+    let mut row = |name: &str, f: &dyn Fn(&Plan) -> String| writeln!(out, "| {name} | {} | {} |", f(&formulas), f(&exact));
+    row("dies used", &|p| cells::used(p).count().to_string())?;
+    row("layers per die", &cells::split)?;
+    row("GiB per die", &cells::gib_per_die)?;
+    row("GiB together", &|p| format!("**{}**", cells::gib(cells::total(p))))?;
+    row("weights + KV + compute + driver or reserve, MiB per die", &cells::parts)?;
+    row("tokens/s, predicted", &cells::speed)?;
+    writeln!(out, "\nBy the formulas one die holds {} layers, so a second one is taken.", cells::placed(&one))
+}
+
+/// The compute buffer that each of several GPUs is charged, in MiB. It is seen on a die so full that every layer stays on the CPU.
+fn formula_before_margin(model: &Model, n_ctx: u32, n_batch: u32) -> String {
+    let full = Params { n_batch, n_ubatch: 512, margin: 1.0, reserve_bytes: 11 << 30, ..family(n_ctx, Type::F16) };
+    let plan = cells::plan(1, &model.file, &full);
+    assert_eq!(cells::used(&plan).count(), 0);
+    cells::mib(plan.devices[1].memory.compute)
+}
+
+pub fn compute(out: &mut String, model: &Model) -> Result {
+    writeln!(
+        out,
+        "
+## Compute memory by design
+
+{} on four dies, n_ubatch 512, one row of logits: the compute arena of each die that is used, and what the
+formula gives for each of several GPUs before it is multiplied by 3.5. The arena depends on neither the context nor n_batch: no score
+matrix of heads x batch x context is ever kept, nor logits of tokens that nobody asked for. The last die has the row of logits as well.
+
+| context | n_batch | measured, MiB per die | formula, MiB per GPU |
+|--:|--:|---|--:|",
+        model.name
+    )?;
+    for n_ctx in [4096, 16384, 32768, 131_072] {
+        for n_batch in [512, 1024, 2048] {
+            let params = Params { n_batch, n_ubatch: 512, n_outputs_max: 1, ..measured(n_ctx, Type::F16) };
+            let exact = cells::compute(&cells::plan(4, &model.file, &params));
+            writeln!(out, "| {n_ctx} | {n_batch} | {exact} | {} |", formula_before_margin(model, n_ctx, n_batch))?;
+        }
+    }
+    Ok(())
+}
+
+pub fn q8_0(out: &mut String, small: &Model, large: &Model) -> Result {
+    writeln!(out, "\n## A cache in Q8_0, at 16384 tokens\n")?;
+    writeln!(out, "| model | dies | cache | layers | MiB per die | GiB | tokens/s | family: layers | GiB | fits |")?;
+    writeln!(out, "|---|--:|---|---|---|--:|---|---|--:|---|")?;
+    for (model, n_dies) in [(small, 1), (large, 2)] {
+        for kv in [Type::F16, Type::Q8_0] {
+            let exact = cells::plan(n_dies, &model.file, &measured(16384, kv));
+            let formulas = cells::plan(n_dies, &model.file, &family(16384, kv));
+            write!(out, "| {} | {n_dies} | {} | ", model.name, kv.name())?;
+            writeln!(out, "{} | {} |", cells::of_measured(&exact, "does not fit"), cells::of_family(&formulas))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,105 @@
+//! Makes docs/plans.md: plans for real models on K80 dies, measured and by the family's formulas.
+
+mod cells;
+mod design;
+#[path = "../headers/mod.rs"]
+mod headers;
+mod models;
+
+use std::fmt::{self, Write};
+use std::io;
+use std::path::Path;
+
+use cells::{family, measured};
+use models::{Model, Models};
+use rekindle::quant::Type;
+
+const CONTEXTS: [u32; 3] = [4096, 16384, 32768];
+const DIES: [usize; 3] = [1, 2, 4];
+
+const INTRODUCTION: &str = "\
+# Plans for real models on K80 dies
+
+What each model takes on one, two and four dies of a Tesla K80 (11434 MiB free each): as `measured` from the graph that will run, which
+is what gets loaded, and by the formulas of the `family` estimator with its margin of 3.5, for comparison. The cache is F16 but where
+said; n_batch and n_ubatch are 512. The output counts as one more layer. Nothing was loaded for this; speeds are predicted, not
+measured. The token embedding stays in the file that the host maps and is on no die.
+
+Made by `cargo run --release --example plan_table > docs/plans.md`; a test compares.
+";
+
+/// The document; header-only files are written to `folder` and removed again. Without `shared` the models of its `tensors` folder
+/// are missing.
+pub fn document(shared: Option<&Path>, folder: &Path) -> io::Result<String> {
+    let directories = shared.map(|s| Models::of_directories(s, folder)).transpose()?.unwrap_or_default();
+    let rows = Models::of_rows(folder)?;
+    let mut out = INTRODUCTION.to_owned();
+    // Writing to a String cannot fail.
+    let _ = design::highlight(&mut out, rows.named("deepseek-r1:14b"));
+    let _ = design::compute(&mut out, rows.named("deepseek-r1:14b"));
+    let _ = design::q8_0(&mut out, rows.named("deepseek-r1:14b"), rows.named("deepseek-r1:32b"));
+    out.push_str(
+        "
+## Model by model
+
+`dies` are those there are; where more of them change nothing, one line stands for all. Per die, in MiB: weights + KV cache + compute +
+driver. Tokens per second at an empty … at a full context. GiB are those of all dies together; of the family without what it leaves
+to the CPU.
+
+### Tensor directories of real files
+",
+    );
+    let _ = tables(&mut out, &directories.measured);
+    out.push_str("\n### Public configurations, in Q4_K_M by the usual rule\n");
+    let _ = tables(&mut out, &rows.measured);
+    let mut others: Vec<String> = directories.estimate_only;
+    others.extend(rows.estimate_only);
+    let _ =
+        write!(out, "\nEstimate only, by the family's formulas, since their graphs do not exist yet: {}.\n", others.join(", "));
+    Ok(out)
+}
+
+/// A table per model; models of the same figures share one.
+fn tables(out: &mut String, models: &[Model]) -> fmt::Result {
+    let mut all: Vec<(Vec<&str>, String)> = Vec::new();
+    for model in models {
+        let table = table(model)?;
+        match all.iter_mut().find(|(_, text)| *text == table) {
+            Some((names, _)) => names.push(&model.name),
+            None => all.push((vec![&model.name], table)),
+        }
+    }
+    all.iter().try_for_each(|(names, table)| write!(out, "\n**{}** {table}", names.join(", ")))
+}
+
+fn table(model: &Model) -> Result<String, fmt::Error> {
+    let mut out = String::new();
+    let trained = rekindle::arch::n_ctx_train(&model.file).expect("a context length");
+    let first = cells::plan(1, &model.file, &measured(CONTEXTS[0], Type::F16));
+    writeln!(out, "({}, {} layers, trained for {trained})\n", first.architecture, first.n_layer)?;
+    writeln!(out, "| context | dies | layers | MiB per die | GiB | tokens/s | family: layers | GiB | fits |")?;
+    writeln!(out, "|--:|---|---|---|--:|---|---|--:|---|")?;
+    for n_ctx in CONTEXTS.into_iter().filter(|n| *n <= trained) {
+        let mut lines: Vec<(Vec<String>, String)> = Vec::new();
+        for n in DIES {
+            let line = line(n, model, n_ctx);
+            match lines.iter_mut().find(|(_, text)| *text == line) {
+                Some((dies, _)) => dies.push(n.to_string()),
+                None => lines.push((vec![n.to_string()], line)),
+            }
+        }
+        for (dies, line) in lines {
+            writeln!(out, "| {n_ctx} | {} | {line} |", dies.join(", "))?;
+        }
+    }
+    Ok(out)
+}
+
+/// What both estimators say, in cells.
+fn line(n_dies: usize, model: &Model, n_ctx: u32) -> String {
+    let plan = |params| cells::plan(n_dies, &model.file, &params);
+    let q8_0_fits = || cells::fits(&plan(measured(n_ctx, Type::Q8_0)));
+    let exact = plan(measured(n_ctx, Type::F16));
+    let otherwise = if !cells::fits(&exact) && q8_0_fits() { "fits with a Q8_0 cache" } else { "does not fit" };
+    format!("{} | {}", cells::of_measured(&exact, otherwise), cells::of_family(&plan(family(n_ctx, Type::F16))))
+}
