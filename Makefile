@@ -4,6 +4,7 @@ PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
 BINDIR ?= $(PREFIX)/bin
+DATADIR ?= $(PREFIX)/share
 DESTDIR ?=
 CC ?= cc
 CFLAGS ?= -O2 -g
@@ -42,12 +43,14 @@ bench: all
 	$(CARGO) bench --bench matmul --bench plan
 
 install: all
-	$(INSTALL) -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(LIBDIR)/cmake/rekindle $(DESTDIR)$(INCLUDEDIR) $(DESTDIR)$(BINDIR)
+	$(INSTALL) -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(LIBDIR)/cmake/rekindle $(DESTDIR)$(INCLUDEDIR) $(DESTDIR)$(BINDIR) \
+	    $(DESTDIR)$(DATADIR)/rekindle
 	$(INSTALL) -m 755 $(TARGET)/release/librekindle.so $(DESTDIR)$(LIBDIR)/librekindle.so.$(VERSION)
 	ln -sf librekindle.so.$(VERSION) $(DESTDIR)$(LIBDIR)/librekindle.so.$(SOVERSION)
 	ln -sf librekindle.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/librekindle.so
 	$(INSTALL) -m 644 $(TARGET)/release/librekindle.a $(DESTDIR)$(LIBDIR)/
 	$(INSTALL) -m 644 $(wildcard include/*.h include/*.hpp) $(DESTDIR)$(INCLUDEDIR)/
+	$(INSTALL) -m 644 schema/plan.schema.json $(DESTDIR)$(DATADIR)/rekindle/
 	sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@INCLUDEDIR@|$(INCLUDEDIR)|; s|@VERSION@|$(VERSION)|' \
 	    packaging/rekindle.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/rekindle.pc
 	sed -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|' \
@@ -60,7 +63,8 @@ install: all
 
 uninstall:
 	rm -f $(DESTDIR)$(LIBDIR)/librekindle.* $(DESTDIR)$(INCLUDEDIR)/rekindle*.h $(DESTDIR)$(INCLUDEDIR)/rekindle.hpp
-	rm -rf $(DESTDIR)$(LIBDIR)/pkgconfig/rekindle.pc $(DESTDIR)$(LIBDIR)/cmake/rekindle $(DESTDIR)$(BINDIR)/rekindle
+	rm -rf $(DESTDIR)$(LIBDIR)/pkgconfig/rekindle.pc $(DESTDIR)$(LIBDIR)/cmake/rekindle $(DESTDIR)$(BINDIR)/rekindle \
+	    $(DESTDIR)$(DATADIR)/rekindle
 
 clean:
 	$(CARGO) clean

@@ -617,7 +617,7 @@ typedef struct {
    */
   uint32_t struct_size;
   /*
-   Non-zero: it can be loaded.
+   Non-zero: it fits. It can be loaded if it is also measured and no layer is on a described device.
    */
   uint32_t fits;
   uint32_t n_layer;
@@ -1619,7 +1619,8 @@ rekindle_status rekindle_plan_text(const rekindle_plan_t *plan,
                                    size_t *needed);
 
 /*
- The whole plan as a JSON object; keys are only ever added. Text: buffer, capacity, needed.
+ The whole plan as a JSON object; keys are only ever added. schema/plan.schema.json describes them, which is installed as
+ share/rekindle/plan.schema.json. Text: buffer, capacity, needed.
  */
 REKINDLE_MUST_USE
 rekindle_status rekindle_plan_json(const rekindle_plan_t *plan,

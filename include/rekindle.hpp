@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -102,7 +103,7 @@ struct carried {
 /// Devices, threads and a log.
 class context : public detail::handle<rekindle_context, rekindle_context_destroy> {
   public:
-    /// `devices`: "auto", "cpu"; `n_threads` 0: one per core.
+    /// `devices`: "auto", "cpu", described ones as "k80:4,cpu" or JSON (rekindle_context_params); `n_threads` 0: one per core.
     explicit context(std::string_view devices = "", std::uint32_t n_threads = 0) : handle(create(devices, n_threads)) {}
 
     rekindle_context_info info() const {
@@ -114,6 +115,12 @@ class context : public detail::handle<rekindle_context, rekindle_context_destroy
         auto d = make<rekindle_device_info>();
         check(rekindle_context_get_device(get(), index, &d));
         return d;
+    }
+    /// Dies first, the CPU last.
+    std::vector<rekindle_device_info> devices() const {
+        std::vector<rekindle_device_info> all(info().n_devices);
+        for (std::uint32_t i = 0; i < all.size(); i++) all[i] = device(i);
+        return all;
     }
 
   private:
@@ -160,12 +167,110 @@ class file : public detail::handle<rekindle_file, rekindle_file_close> {
     }
 };
 
+/// What is best.
+enum class objective : std::int32_t {
+    latency = REKINDLE_OBJECTIVE_LATENCY,
+    throughput = REKINDLE_OBJECTIVE_THROUGHPUT,
+    headroom = REKINDLE_OBJECTIVE_HEADROOM,
+};
+
+/// What bytes are taken from.
+enum class estimator : std::int32_t {
+    automatic = REKINDLE_ESTIMATOR_AUTO,
+    measured = REKINDLE_ESTIMATOR_MEASURED,
+    family = REKINDLE_ESTIMATOR_FAMILY,
+};
+
+/// Types of the KV cache.
+enum class kv_type : std::int32_t {
+    automatic = REKINDLE_KV_DEFAULT,
+    f32 = REKINDLE_KV_F32,
+    f16 = REKINDLE_KV_F16,
+    q8_0 = REKINDLE_KV_Q8_0,
+};
+
+/// How the CPU gets at the weights.
+enum class weights : std::int32_t {
+    automatic = REKINDLE_WEIGHTS_AUTO,
+    mapped = REKINDLE_WEIGHTS_MAPPED,
+    copied = REKINDLE_WEIGHTS_COPIED,
+};
+
+/// What `ask` answers.
+enum class question : std::int32_t {
+    largest_context = REKINDLE_ASK_LARGEST_CONTEXT,
+    largest_batch = REKINDLE_ASK_LARGEST_BATCH,
+    fewest_devices = REKINDLE_ASK_FEWEST_DEVICES,
+    best_kv_type = REKINDLE_ASK_BEST_KV_TYPE,
+};
+
+/// What may be used of one device; what is not said is not limited.
+struct device_limit {
+    std::uint32_t device = 0;
+    /// Bytes to leave free on it.
+    std::uint64_t reserve_bytes = 0;
+    /// Layers at most; 0: none at all.
+    std::optional<std::uint32_t> max_layers = std::nullopt;
+};
+
+/// What to plan for, as rekindle_plan_params says; what is not set is decided by the library.
+struct plan_params {
+    std::uint32_t n_ctx = 0;
+    std::uint32_t n_seq_max = 0;
+    std::uint32_t n_outputs_max = 0;
+    std::uint32_t n_batch = 0;
+    std::uint32_t n_ubatch = 0;
+    kv_type type_k = kv_type::automatic;
+    kv_type type_v = kv_type::automatic;
+    rekindle::weights weights = rekindle::weights::automatic;
+    rekindle::objective objective = rekindle::objective::latency;
+    /// Bytes to leave free on each device.
+    std::uint64_t reserve_bytes = 0;
+    rekindle::estimator estimator = rekindle::estimator::automatic;
+    std::vector<device_limit> limits = {};
+    /// The family estimator's factor on compute buffers; 0: its own.
+    double margin = 0;
+};
+
+namespace detail {
+
+/// Calls `f` with the parameters as C has them, valid during the call.
+template <class F> rekindle_status with_params(const plan_params &params, F &&f) {
+    std::vector<rekindle_device_limit> limits;
+    for (const device_limit &limit : params.limits) {
+        rekindle_device_limit l{};
+        l.device = limit.device;
+        l.flags = limit.max_layers == 0u ? REKINDLE_LIMIT_EXCLUDE : 0;
+        l.max_layers = limit.max_layers.value_or(0);
+        l.reserve_bytes = limit.reserve_bytes;
+        limits.push_back(l);
+    }
+    auto p = make<rekindle_plan_params>();
+    p.n_ctx = params.n_ctx;
+    p.n_seq_max = params.n_seq_max;
+    p.n_outputs_max = params.n_outputs_max;
+    p.n_batch = params.n_batch;
+    p.n_ubatch = params.n_ubatch;
+    p.type_k = static_cast<std::int32_t>(params.type_k);
+    p.type_v = static_cast<std::int32_t>(params.type_v);
+    p.weights = static_cast<std::int32_t>(params.weights);
+    p.objective = static_cast<std::int32_t>(params.objective);
+    p.reserve_bytes = params.reserve_bytes;
+    p.estimator = static_cast<std::int32_t>(params.estimator);
+    p.n_limits = static_cast<std::uint32_t>(limits.size());
+    p.limits = limits.data();
+    p.margin = params.margin;
+    return f(&p);
+}
+
+} // namespace detail
+
 /// What goes where. One that does not fit is made, too: see `fits`.
 class plan : public detail::handle<rekindle_plan_t, rekindle_plan_destroy> {
   public:
-    plan(const context &c, const file &f, const rekindle_plan_params &params = make<rekindle_plan_params>())
-        : handle(create(c, f, params)) {}
+    plan(const context &c, const file &f, const plan_params &params = {}) : handle(create(c, f, params)) {}
 
+    /// What was decided, and what speeds are predicted.
     rekindle_plan_summary summary() const {
         auto s = make<rekindle_plan_summary>();
         check(rekindle_plan_get_summary(get(), &s));
@@ -177,21 +282,75 @@ class plan : public detail::handle<rekindle_plan_t, rekindle_plan_destroy> {
         check(rekindle_plan_get_device(get(), index, &d));
         return d;
     }
+    std::vector<rekindle_plan_device> devices() const {
+        std::vector<rekindle_plan_device> all(summary().n_devices);
+        for (std::uint32_t i = 0; i < all.size(); i++) all[i] = device(i);
+        return all;
+    }
+    rekindle_plan_layer layer(std::uint32_t index) const {
+        auto l = make<rekindle_plan_layer>();
+        check(rekindle_plan_get_layer(get(), index, &l));
+        return l;
+    }
+    /// In order, the output last; none where the estimator does not say.
+    std::vector<rekindle_plan_layer> layers() const {
+        std::vector<rekindle_plan_layer> all;
+        for (;;) {
+            auto l = make<rekindle_plan_layer>();
+            const rekindle_status status = rekindle_plan_get_layer(get(), static_cast<std::uint32_t>(all.size()), &l);
+            if (status == REKINDLE_NOT_FOUND) return all;
+            check(status);
+            all.push_back(l);
+        }
+    }
+    /// Why it is as it is, in sentences.
+    std::vector<std::string> reasons() const { return sentences(summary().n_reasons, rekindle_plan_reason); }
+    /// What else would fit, in sentences.
+    std::vector<std::string> remedies() const { return sentences(summary().n_remedies, rekindle_plan_remedy); }
     std::string text() const {
         return detail::text([&](char *b, std::size_t n, std::size_t *needed) { return rekindle_plan_text(get(), b, n, needed); });
     }
     std::string json() const {
         return detail::text([&](char *b, std::size_t n, std::size_t *needed) { return rekindle_plan_json(get(), b, n, needed); });
     }
+    /// Side by side with another plan of the file, as a table for people.
+    std::string compare(const plan &other) const {
+        return detail::text([&](char *b, std::size_t n, std::size_t *needed) {
+            return rekindle_plan_compare(get(), other.get(), b, n, needed);
+        });
+    }
 
   private:
-    static rekindle_plan_t *create(const context &c, const file &f, const rekindle_plan_params &params) {
+    using sentence_fn = rekindle_status (*)(const rekindle_plan_t *, std::uint32_t, char *, std::size_t, std::size_t *);
+
+    std::vector<std::string> sentences(std::uint32_t n, sentence_fn sentence) const {
+        std::vector<std::string> all;
+        for (std::uint32_t i = 0; i < n; i++) {
+            all.push_back(detail::text([&](char *b, std::size_t size, std::size_t *needed) {
+                return sentence(get(), i, b, size, needed);
+            }));
+        }
+        return all;
+    }
+    static rekindle_plan_t *create(const context &c, const file &f, const plan_params &params) {
         rekindle_plan_t *h = nullptr;
-        const rekindle_status status = rekindle_plan(c.get(), f.get(), &params, &h);
+        const rekindle_status status =
+            detail::with_params(params, [&](const rekindle_plan_params *p) { return rekindle_plan(c.get(), f.get(), p, &h); });
         if (status != REKINDLE_NOT_FIT) check(status);
         return h;
     }
 };
+
+/// What the devices could do with a file: tokens, devices, or the number of a `kv_type`. Nothing where it does not fit in any way.
+inline std::optional<std::uint32_t> ask(const context &c, const file &f, question q, const plan_params &params = {}) {
+    std::uint32_t answer = 0;
+    const rekindle_status status = detail::with_params(params, [&](const rekindle_plan_params *p) {
+        return rekindle_plan_ask(c.get(), f.get(), p, static_cast<std::int32_t>(q), &answer);
+    });
+    if (status == REKINDLE_NOT_FIT) return std::nullopt;
+    check(status);
+    return answer;
+}
 
 class model;
 

@@ -1,4 +1,7 @@
-//! Hosts in C++ and Go, and one that opens the library at run time, with the library only in a build folder.
+//! Hosts in C, C++ and Go, and one that opens the library at run time, with the library only in a build folder.
+
+#[path = "support/headers/mod.rs"]
+mod headers;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -9,6 +12,13 @@ fn root() -> PathBuf {
 
 fn model() -> PathBuf {
     root().join("models/bible-5M-Q8_0.gguf")
+}
+
+/// A file that is only a header, of a model for several dies, in that folder.
+fn header(dir: &Path) -> PathBuf {
+    let path = dir.join("header.gguf");
+    headers::from_row(headers::row("deepseek-r1:14b"), &path).unwrap();
+    path
 }
 
 /// A folder with librekindle.so and librekindle.so.1 of this very build.
@@ -47,6 +57,38 @@ fn succeed(c: &mut Command) -> String {
     text
 }
 
+/// Builds a host of C or C++ and links it with the library in `dir`.
+fn build(compiler: &str, standard: &str, source: &str, dir: &Path, name: &str) -> PathBuf {
+    let exe = dir.join(name);
+    succeed(
+        Command::new(compiler)
+            .args([standard, "-g", "-I"])
+            .arg(root().join("include"))
+            .args(WARNINGS)
+            .arg(root().join(source))
+            .arg("-o")
+            .arg(&exe)
+            .arg("-L")
+            .arg(dir)
+            .args(["-lrekindle", "-lpthread"]),
+    );
+    exe
+}
+
+/// Go's tool in the bindings' folder, cgo told of the library in `dir`.
+fn go_tool(dir: &Path, args: &[&str]) -> Command {
+    let mut go = Command::new("go");
+    go.args(args)
+        .current_dir(root().join("bindings/go"))
+        .env("CGO_ENABLED", "1")
+        .env("GOFLAGS", "-mod=mod")
+        .env("CGO_CFLAGS", format!("-O1 -I{}", root().join("include").display()))
+        .env("CGO_LDFLAGS", format!("-L{}", dir.display()))
+        .env("LD_LIBRARY_PATH", dir)
+        .env("REKINDLE_MODEL", model());
+    go
+}
+
 const WARNINGS: [&str; 5] = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror"];
 
 #[test]
@@ -58,24 +100,13 @@ fn cpp() {
         has("g++", "--version");
         return;
     }
+    let header = header(&dir);
     for compiler in compilers {
         for standard in ["-std=c++17", "-std=c++20"] {
-            for (source, args) in [("tests/hosts/test.cpp", "checks passed"), ("bindings/cpp/minimal.cpp", "n_ctx")] {
-                let exe = dir.join("host");
-                succeed(
-                    Command::new(compiler)
-                        .args([standard, "-g", "-I"])
-                        .arg(root().join("include"))
-                        .args(WARNINGS)
-                        .arg(root().join(source))
-                        .arg("-o")
-                        .arg(&exe)
-                        .arg("-L")
-                        .arg(&dir)
-                        .args(["-lrekindle", "-lpthread"]),
-                );
-                let text = succeed(Command::new(&exe).arg(model()).env("LD_LIBRARY_PATH", &dir));
-                assert!(text.contains(args), "{text}");
+            for (source, expected) in [("tests/hosts/test.cpp", "checks passed"), ("bindings/cpp/minimal.cpp", "n_ctx")] {
+                let exe = build(compiler, standard, source, &dir, "host");
+                let text = succeed(Command::new(&exe).arg(model()).arg(&header).env("LD_LIBRARY_PATH", &dir));
+                assert!(text.contains(expected), "{text}");
                 println!("{compiler} {standard} {source}: ok");
             }
         }
@@ -124,21 +155,78 @@ fn go() {
         return;
     }
     let dir = library("hosts-go");
-    let go = |args: &[&str]| {
-        succeed(
-            Command::new("go")
-                .args(args)
-                .current_dir(root().join("bindings/go"))
-                .env("CGO_ENABLED", "1")
-                .env("GOFLAGS", "-mod=mod")
-                .env("CGO_CFLAGS", format!("-O1 -I{}", root().join("include").display()))
-                .env("CGO_LDFLAGS", format!("-L{}", dir.display()))
-                .env("LD_LIBRARY_PATH", &dir)
-                .env("REKINDLE_MODEL", model()),
-        )
-    };
+    let header = header(&dir);
+    let go = |args: &[&str]| succeed(go_tool(&dir, args).env("REKINDLE_HEADER", &header));
     go(&["vet", "./..."]);
     println!("{}", go(&["test", "-count=1", "-race", "./..."]));
     let text = go(&["run", "./example", model().to_str().unwrap()]);
     assert!(text.contains("n_ctx") && text.contains("fits"), "{text}");
+}
+
+/// Nothing in these depends on the machine or on the moment.
+const DESCRIBED: [(&str, &str); 3] = [
+    (
+        "three dies and a host that computes",
+        r#"{"devices": [{"profile": "k80", "count": 3},
+            {"kind": "cpu", "name": "host", "total_bytes": 68719476736, "free_bytes": 60000000000, "read_bandwidth": 4e10,
+             "flops": 5e11}],
+           "links": [{"between": [0, 1], "bandwidth": 9e9}]}"#,
+    ),
+    (
+        "cards of two kinds",
+        r#"[{"profile": "k80", "free_bytes": 9000000000}, {"kind": "cuda", "name": "another card", "total_bytes": 8589934592,
+            "driver_bytes": 200000000, "read_bandwidth": 1.9e11, "flops": 4e12, "host_bandwidth": 1.2e10, "board": 7},
+            {"kind": "cpu", "name": "host", "total_bytes": 68719476736, "free_bytes": 60000000000}]"#,
+    ),
+    (
+        "does not fit",
+        r#"[{"profile": "k80", "free_bytes": 3000000000},
+            {"kind": "cpu", "name": "host", "total_bytes": 4294967296, "free_bytes": 2000000000}]"#,
+    ),
+];
+
+/// The tool in C, a host in C++ and one in Go print the same bytes.
+#[test]
+fn plans_are_the_same_everywhere() {
+    if !has("cc", "--version") {
+        return;
+    }
+    let dir = library("hosts-same");
+    let file = header(&dir);
+    let mut hosts = vec![("C", build("cc", "-std=c11", "bindings/c/rekindle.c", &dir, "tool"))];
+    if has("g++", "--version") {
+        hosts.push(("C++", build("g++", "-std=c++17", "tests/hosts/plan.cpp", &dir, "plan-cpp")));
+    }
+    if has("go", "version") {
+        let exe = dir.join("plan-go");
+        succeed(&mut go_tool(&dir, &["build", "-o", exe.to_str().unwrap(), "./example/plan"]));
+        hosts.push(("Go", exe));
+    }
+    for (what, spec) in DESCRIBED {
+        for form in ["text", "json"] {
+            let printed = |(language, exe): &(&str, PathBuf)| {
+                let mut c = Command::new(exe);
+                match *language {
+                    "C" => {
+                        c.arg("plan").arg(&file).args(["--threads", "2", "--devices", spec]);
+                        c.args((form == "json").then_some("--json"))
+                    }
+                    _ => c.arg(&file).args([spec, form]),
+                };
+                let out = output(c.env("LD_LIBRARY_PATH", &dir));
+                // The tool ends with 1 after a plan that does not fit.
+                let complaint = String::from_utf8_lossy(&out.stderr);
+                assert!(out.status.success() || complaint.contains("does not fit"), "{what}, {language}: {complaint}");
+                String::from_utf8(out.stdout).unwrap()
+            };
+            let first = printed(&hosts[0]);
+            let fits = what != "does not fit";
+            let verdict = if form == "json" { format!("\"fits\": {fits}") } else { "\nfits".to_owned() };
+            assert_eq!(first.contains(&verdict), form == "json" || fits, "{what}: {first}");
+            for host in &hosts[1..] {
+                assert!(printed(host) == first, "{what}, {form}: {} differs from C:\n{}\n{first}", host.0, printed(host));
+            }
+        }
+        println!("{what}: the same from {}", hosts.iter().map(|h| h.0).collect::<Vec<_>>().join(", "));
+    }
 }

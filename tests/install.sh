@@ -19,6 +19,7 @@ expect() { # what, command...
 
 expect "the installed tool prints a plan" env LD_LIBRARY_PATH="$lib" "$root/opt/rekindle/bin/rekindle" plan "$model"
 test "$(readlink "$lib/librekindle.so")" = librekindle.so.1
+expect "the plan's schema is installed" cmp schema/plan.schema.json "$root/opt/rekindle/share/rekindle/plan.schema.json"
 
 if command -v pkg-config >/dev/null; then
     export PKG_CONFIG_PATH="$lib/pkgconfig" PKG_CONFIG_SYSROOT_DIR="$root"

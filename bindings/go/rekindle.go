@@ -93,7 +93,8 @@ func Version() string { return C.GoString(C.rekindle_version()) }
 // Context holds devices and threads.
 type Context struct{ h *C.rekindle_context }
 
-// NewContext creates a context: devices "auto" or "cpu", threads 0 for one per core.
+// NewContext creates a context: devices "auto", "cpu", described ones as "k80:4,cpu" or JSON (see rekindle_context_params in
+// rekindle.h); threads 0 for one per core.
 func NewContext(devices string, threads uint32) (*Context, error) {
 	var pin runtime.Pinner
 	defer pin.Unpin()
@@ -108,6 +109,57 @@ func NewContext(devices string, threads uint32) (*Context, error) {
 	}
 	runtime.SetFinalizer(c, (*Context).Close)
 	return c, nil
+}
+
+// Kind is what a device is.
+type Kind int32
+
+// The kinds of devices.
+const (
+	CPU  Kind = C.REKINDLE_DEVICE_CPU
+	CUDA Kind = C.REKINDLE_DEVICE_CUDA
+)
+
+// DeviceInfo is a device of a context; rates that are not known are 0.
+type DeviceInfo struct {
+	Kind Kind
+	Name string
+	// TotalBytes of memory, how many were free when the context was created, and what the driver takes of them.
+	TotalBytes, FreeBytes, DriverBytes uint64
+	// ReadBandwidth of its memory and HostBandwidth to the host, bytes per second.
+	ReadBandwidth, HostBandwidth float64
+	// Flops are float32 operations per second.
+	Flops                      float64
+	ComputeMajor, ComputeMinor uint32
+	// Board is shared by devices that share its link to the host.
+	Board uint32
+	// Described devices can be planned for, not loaded.
+	Described bool
+	// TakesLayers tells whether layers may be placed on it.
+	TakesLayers bool
+}
+
+// Devices of the context, dies first, the CPU last.
+func (c *Context) Devices() ([]DeviceInfo, error) {
+	defer runtime.KeepAlive(c)
+	info := C.rekindle_context_info{struct_size: C.sizeof_rekindle_context_info}
+	if err := call(func() C.rekindle_status { return C.rekindle_context_get_info(c.h, &info) }); err != nil {
+		return nil, err
+	}
+	devices := make([]DeviceInfo, int(info.n_devices))
+	for i := range devices {
+		d := C.rekindle_device_info{struct_size: C.sizeof_rekindle_device_info}
+		if err := call(func() C.rekindle_status { return C.rekindle_context_get_device(c.h, C.uint32_t(i), &d) }); err != nil {
+			return nil, err
+		}
+		devices[i] = DeviceInfo{
+			Kind: Kind(d.kind), Name: C.GoString(&d.name[0]), TotalBytes: uint64(d.total_bytes), FreeBytes: uint64(d.free_bytes),
+			DriverBytes: uint64(d.driver_bytes), ReadBandwidth: float64(d.read_bandwidth), HostBandwidth: float64(d.host_bandwidth),
+			Flops: float64(d.flops), ComputeMajor: uint32(d.compute_major), ComputeMinor: uint32(d.compute_minor),
+			Board: uint32(d.board), Described: d.described != 0, TakesLayers: d.takes_layers != 0,
+		}
+	}
+	return devices, nil
 }
 
 // Close ends the context; files, plans and models made with it go on.
@@ -148,55 +200,4 @@ func (f *File) Key(name string, max uint32) (string, error) {
 	return text(func(b *C.char, c C.size_t, needed *C.size_t) C.rekindle_status {
 		return C.rekindle_file_key_text(f.h, index, C.uint32_t(max), b, c, needed)
 	})
-}
-
-// PlanParams say what to plan for; zero means: decide for me.
-type PlanParams struct {
-	Ctx, SeqMax, OutputsMax, Batch, Ubatch uint32
-	// ReserveBytes stay free on each device.
-	ReserveBytes uint64
-	// CopyWeights copies the weights instead of mapping them.
-	CopyWeights bool
-}
-
-// Plan says what goes where.
-type Plan struct{ h *C.rekindle_plan_t }
-
-// Plan plans a file. A model that does not fit gives both a plan to read and an Error with status NotFit.
-func (c *Context) Plan(f *File, params PlanParams) (*Plan, error) {
-	p := C.rekindle_plan_params{
-		struct_size: C.sizeof_rekindle_plan_params, n_ctx: C.uint32_t(params.Ctx), n_seq_max: C.uint32_t(params.SeqMax),
-		n_outputs_max: C.uint32_t(params.OutputsMax), n_batch: C.uint32_t(params.Batch), n_ubatch: C.uint32_t(params.Ubatch),
-		reserve_bytes: C.uint64_t(params.ReserveBytes),
-	}
-	if params.CopyWeights {
-		p.weights = C.REKINDLE_WEIGHTS_COPIED
-	}
-	plan := &Plan{}
-	err := call(func() C.rekindle_status { return C.rekindle_plan(c.h, f.h, &p, &plan.h) })
-	runtime.KeepAlive(c)
-	runtime.KeepAlive(f)
-	if plan.h == nil {
-		return nil, err
-	}
-	runtime.SetFinalizer(plan, (*Plan).Close)
-	return plan, err
-}
-
-// Close ends the plan; models loaded with it go on.
-func (p *Plan) Close() {
-	runtime.SetFinalizer(p, nil)
-	C.rekindle_plan_destroy(p.h)
-}
-
-// Text is the plan as a table for people.
-func (p *Plan) Text() (string, error) {
-	defer runtime.KeepAlive(p)
-	return text(func(b *C.char, c C.size_t, n *C.size_t) C.rekindle_status { return C.rekindle_plan_text(p.h, b, c, n) })
-}
-
-// JSON is the plan as data.
-func (p *Plan) JSON() (string, error) {
-	defer runtime.KeepAlive(p)
-	return text(func(b *C.char, c C.size_t, n *C.size_t) C.rekindle_status { return C.rekindle_plan_json(p.h, b, c, n) })
 }

@@ -125,7 +125,7 @@ unsafe impl Struct for rekindle_plan_params {
 pub struct rekindle_plan_summary {
     /// sizeof(rekindle_plan_summary), set by the caller.
     pub struct_size: u32,
-    /// Non-zero: it can be loaded.
+    /// Non-zero: it fits. It can be loaded if it is also measured and no layer is on a described device.
     pub fits: u32,
     pub n_layer: u32,
     pub n_ctx: u32,
@@ -339,7 +339,7 @@ pub unsafe extern "C" fn rekindle_plan(
         if plan.fits {
             return Ok(());
         }
-        let mut e = Error::new(Status::NotFit, plan.not_fit());
+        let mut e = Error::new(Status::NotFit, format!("the model does not fit: {}", plan.shortfalls()));
         if let Some(d) = plan.devices.iter().max_by_key(|d| d.shortfall) {
             e = e.amounts(d.memory.needed(), d.free_bytes);
             e.detail.device = Some(d.device);
@@ -516,7 +516,8 @@ pub unsafe extern "C" fn rekindle_plan_text(
     })
 }
 
-/// The whole plan as a JSON object; keys are only ever added. Text: buffer, capacity, needed.
+/// The whole plan as a JSON object; keys are only ever added. schema/plan.schema.json describes them, which is installed as
+/// share/rekindle/plan.schema.json. Text: buffer, capacity, needed.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rekindle_plan_json(

@@ -316,3 +316,51 @@ impl Chain for Ranges<'_, '_> {
         self.classes[stage]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gguf::Gguf;
+    use crate::plan::{Params, Weights};
+    use crate::session::{Context, LogLevel};
+    use std::sync::Arc;
+
+    /// What the search thinks that a range takes is what is measured for it, for every range on a die and on the CPU.
+    #[test]
+    fn a_range_takes_what_is_measured_for_it() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut n = 0;
+        // The shipped one has runs of layers longer than RUN.
+        for entry in ["tests/fixtures/models", "models"].iter().flat_map(|f| std::fs::read_dir(root.join(f)).unwrap()) {
+            let path = entry.unwrap().path();
+            if path.extension().is_none_or(|e| e != "gguf") {
+                continue;
+            }
+            let file = Arc::new(Gguf::open(&path).unwrap());
+            for (n_ubatch, n_outputs_max, weights) in [(7, 1, Weights::Auto), (64, 33, Weights::Copied)] {
+                let context = Context::new("k80:1,cpu", 3, None, LogLevel::Error).unwrap();
+                let params = Params { n_ctx: 100, n_batch: 64, n_ubatch, n_outputs_max, weights, ..Params::default() };
+                let r = Request::new(&context, &file, &params).unwrap();
+                let (_, graph) = crate::arch::build(&file).unwrap();
+                let units = Units::new(&r, &graph);
+                let types = (Type::F16, Type::F32);
+                let ranges = Ranges::new(&units, types, 100, n_ubatch).unwrap();
+                let n_units = ranges.n_units();
+                for (first, end) in (0..n_units).flat_map(|a| (a + 1..=n_units).map(move |b| (a, b))) {
+                    for d in 0..2 {
+                        let mut layers = vec![1 - d as u32; n_units];
+                        layers[first..end].fill(d as u32);
+                        let placement = Placement { input: 1, layers };
+                        let copies = Copies { weights, type_k: types.0, type_v: types.1, n_threads: 3 };
+                        let m = measure::measure(context.devices(), &graph, &placement, r.limits(), 100, copies).unwrap();
+                        let (fixed, kv) = ranges.bytes(d, first, end);
+                        let what = format!("{} {first}..{end} on {d}", file.path());
+                        assert_eq!(fixed + kv, m.memory[d].needed() - m.memory[d].driver, "{what}");
+                        n += 1;
+                    }
+                }
+            }
+        }
+        assert!(n > 500, "{n} ranges");
+    }
+}

@@ -50,7 +50,7 @@ impl Plan {
             "name": self.name,
             "architecture": self.architecture,
             "estimator": self.estimator,
-            "loadable": self.exact.is_some() && self.fits,
+            "loadable": self.loadable(),
             "objective": objective(self.objective),
             "fits": self.fits,
             "tightest_device": self.tightest().map(|(d, _)| d.device),

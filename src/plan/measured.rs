@@ -66,22 +66,29 @@ impl Measuring {
 
     /// The best placement for one pair of KV types; the one that lacks least where none fits.
     fn find(&self, r: &Request<'_>, units: &mut Units<'_>, types: (Type, Type)) -> Result<Found> {
-        let found = self.search(r, units, types)?;
-        if found.fits || !found.within(units, 0) {
+        let (found, promised) = self.search(r, units, types)?;
+        if found.fits == promised {
             return Ok(found);
         }
         // A range's arena was not what runs of like layers promised.
         units.doubt_runs();
-        self.search(r, units, types)
+        self.search(r, units, types).map(|(found, _)| found)
     }
 
-    fn search(&self, r: &Request<'_>, units: &Units<'_>, types: (Type, Type)) -> Result<Found> {
+    /// The placement, measured, and whether the search found that it fits.
+    fn search(&self, r: &Request<'_>, units: &Units<'_>, types: (Type, Type)) -> Result<(Found, bool)> {
         let ranges = |n_ctx: u32| Ranges::new(units, types, n_ctx, r.batch.n_ubatch);
         let objective = r.params.objective;
         let wanted = ranges(r.n_ctx)?;
-        let placed = |ranges: &Ranges<'_, '_>, mask: u32| place::place_with(ranges, objective, mask & ranges.allowed, usize::MAX);
+        // Only for speed is a CPU taken beside dies that hold everything: for balance or for room it is never worth it.
+        let dies = !(1u32 << r.context.inventory().cpu());
+        let first = if objective == Objective::Latency { u32::MAX } else { dies };
+        let placed = |ranges: &Ranges<'_, '_>, mask: u32| {
+            let on = |mask: u32| place::place_with(ranges, objective, mask & ranges.allowed, usize::MAX);
+            on(mask & first).or_else(|| on(mask))
+        };
         let finish = |ranges: &Ranges<'_, '_>, segments: Vec<Segment>, source: Source| {
-            self.measured(r, units, types, ranges.n_ctx, segments, source)
+            self.measured(r, units, types, ranges.n_ctx, segments, source).map(|found| (found, true))
         };
         if r.params.n_ctx > 0 {
             if let Some(p) = placed(&wanted, u32::MAX) {
@@ -89,7 +96,6 @@ impl Measuring {
             }
         } else {
             // First on the dies alone: a longer context is not worth layers on the CPU, unless the dies hold next to none.
-            let dies = !(1u32 << r.context.inventory().cpu());
             let least = r.batch.n_ubatch.min(r.n_ctx);
             for (mask, least) in [(dies, SHORT_CONTEXT.min(r.n_ctx)), (u32::MAX, least)] {
                 if let Some(p) = placed(&wanted, mask) {
@@ -113,9 +119,10 @@ impl Measuring {
             let last = units.sites.iter().rposition(|s| s.takes_layers()).unwrap_or(0);
             vec![Segment { stage: last, first: 0, end: self.graph.n_layer as usize + 1 }]
         });
-        let mut found = finish(&chain, segments, source)?;
+        let (mut found, _) = finish(&chain, segments, source)?;
+        // Layers limited by number may be left without a place though bytes suffice.
         found.fits = false;
-        Ok(found)
+        Ok((found, false))
     }
 
     /// Bytes that every device would have to have more for a placement on the devices of `mask`, at most `max_segments` of them;
@@ -185,7 +192,7 @@ impl Measuring {
         let copies = self.copies(r, types);
         let measured = measure::measure(&inventory.devices, &self.graph, &placement, r.limits(), n_ctx, copies)?;
         let mut found = Found { segments, placement, measured, n_ctx, source, types, fits: false };
-        found.fits = found.within(units, 0);
+        found.fits = found.within(units);
         Ok(found)
     }
 
@@ -219,9 +226,8 @@ impl Measuring {
 
 impl Found {
     /// Whether every device has the bytes.
-    fn within(&self, units: &Units<'_>, extra: u64) -> bool {
-        let memory = self.measured.memory.iter().zip(&units.sites);
-        memory.into_iter().all(|(m, s)| m.needed() - m.driver <= s.room.saturating_add(extra))
+    fn within(&self, units: &Units<'_>) -> bool {
+        self.measured.memory.iter().zip(&units.sites).all(|(m, s)| m.needed() - m.driver <= s.room)
     }
 }
 
@@ -273,7 +279,6 @@ impl Estimator for Measuring {
             n_ctx_source: found.source,
             type_k: found.types.0,
             type_v: found.types.1,
-            // Layers limited by number may leave some without a place though bytes suffice.
             fits: found.fits,
             prediction: Some(self.predict(r, &units, &found)?),
             devices,
@@ -306,7 +311,8 @@ impl Measuring {
             let mut chain = Ranges::new(units, found.types, found.n_ctx, r.batch.n_ubatch)?;
             let lack = self.least_lack(&mut chain, !(1 << cpu), used - 1);
             if lack < u64::MAX {
-                out.push(format!("{} short by {} each", dies(used - 1, "is", "are"), human(lack)));
+                let each = if used > 2 { " each" } else { "" };
+                out.push(format!("{} short by {}{each}", dies(used - 1, "is", "are"), human(lack)));
             }
         }
         Ok(out)

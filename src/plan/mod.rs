@@ -271,6 +271,12 @@ impl Plan {
         self.remedies.get_or_init(|| remedy::remedies(self))
     }
 
+    /// Whether it can be loaded: it fits, is exact, and no layer is on a device that is only described.
+    pub fn loadable(&self) -> bool {
+        let described = |d: &u32| self.context.devices()[*d as usize].described;
+        self.fits && self.exact.as_ref().is_some_and(|e| !e.placement.layers.iter().any(described))
+    }
+
     /// Dies that compute at least a layer.
     pub fn n_dies(&self) -> usize {
         let die = |d: &&DevicePlan| self.context.devices()[d.device as usize].kind == Kind::Cuda;

@@ -139,19 +139,18 @@ impl Plan {
     }
 
     /// Which devices lack how much.
-    pub(crate) fn not_fit(&self) -> String {
+    pub(crate) fn shortfalls(&self) -> String {
         let short = self.devices.iter().filter(|d| d.shortfall > 0);
         let short: Vec<String> =
             short.map(|d| format!("device {} is short by {} ({} bytes)", d.device, human(d.shortfall), d.shortfall)).collect();
-        let why = if short.is_empty() { "the limits leave layers without a place".to_owned() } else { short.join(", ") };
-        format!("the model does not fit: {why}")
+        if short.is_empty() { "the limits leave layers without a place".to_owned() } else { short.join(", ") }
     }
 
     /// Whether it fits, and where it is tightest.
     fn verdict(&self) -> String {
         let estimate = if self.exact.is_none() { " by the family's formulas: an estimate, it cannot be loaded" } else { "" };
         if !self.fits {
-            return format!("DOES NOT FIT{estimate}: {}", self.not_fit());
+            return format!("DOES NOT FIT{estimate}: {}", self.shortfalls());
         }
         match self.tightest() {
             Some((d, left)) if self.devices.len() > 1 => {

@@ -169,7 +169,7 @@ impl Model {
 fn loadable<'a>(context: &Context, plan: &'a Plan) -> Result<&'a Exact> {
     if !plan.fits {
         let short = plan.devices.iter().max_by_key(|d| d.shortfall);
-        let mut e = Error::new(Status::NotFit, plan.not_fit());
+        let mut e = Error::new(Status::NotFit, format!("the model does not fit: {}", plan.shortfalls()));
         if let Some(d) = short {
             e = e.amounts(d.memory.needed(), d.free_bytes);
             e.detail.device = Some(d.device);
@@ -183,8 +183,7 @@ fn loadable<'a>(context: &Context, plan: &'a Plan) -> Result<&'a Exact> {
         ))
         .subject("plan"));
     };
-    let cpu = context.inventory().cpu() as u32;
-    if let Some(device) = exact.placement.layers.iter().find(|d| **d != cpu) {
+    if let Some(device) = exact.placement.layers.iter().find(|d| context.devices()[**d as usize].described) {
         let d = &context.devices()[*device as usize];
         let mut e = Error::new(
             Status::Device,

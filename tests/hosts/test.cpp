@@ -1,4 +1,4 @@
-// The C++ header on the shipped model: what it returns, what it throws.
+// The C++ header on the shipped model and on a header-only file: what it returns, what it throws.
 
 #include <algorithm>
 #include <cstdio>
@@ -34,8 +34,90 @@ template <class F> static rekindle_status status_of(F &&f, const char *subject =
 static_assert(!std::is_copy_constructible<rekindle::model>::value, "handles have one owner");
 static_assert(std::is_nothrow_move_constructible<rekindle::model>::value, "handles can be moved");
 
-int main(int, char **argv) {
-    using namespace rekindle;
+using namespace rekindle;
+
+static bool same_text(const std::vector<std::string> &parts, const std::string &whole) {
+    return std::all_of(parts.begin(), parts.end(), [&](const std::string &s) { return whole.find(s) != std::string::npos; });
+}
+
+/// Plans for two described dies, of any file whose architecture is known.
+static void plans_for_dies(const char *path) {
+    context c("k80:2", 2);
+    file f(c, path);
+    const auto devices = c.devices();
+    CHECK(devices.size() == 3 && devices[2].kind == REKINDLE_DEVICE_CPU && !devices[2].takes_layers);
+    CHECK(devices[0].kind == REKINDLE_DEVICE_CUDA && devices[0].described && devices[0].takes_layers && devices[0].compute_major == 3);
+    CHECK(devices[0].driver_bytes > 0 && devices[0].flops > 0 && devices[0].host_bandwidth > 0 && devices[0].board == devices[1].board);
+
+    plan_params params;
+    params.n_ctx = 512;
+    plan p(c, f, params);
+    const auto s = p.summary();
+    CHECK(p.fits() && s.n_devices == 3 && s.n_ctx == 512 && s.n_ctx_source == REKINDLE_SOURCE_CALLER);
+    CHECK(s.type_k == REKINDLE_KV_F16 && s.objective == REKINDLE_OBJECTIVE_LATENCY && std::strcmp(s.estimator, "measured") == 0);
+    CHECK(s.predicted_decode > 0 && s.predicted_decode_full > 0 && s.predicted_prompt > 0 && s.predicted_pipelined > 0);
+    CHECK(s.tightest_device >= 0 && s.tightest_bytes > 0 && s.n_cpu_layers == 0);
+    const auto places = p.devices();
+    CHECK(places.size() == 3 && places[0].n_layers + places[1].n_layers == s.n_layer && places[2].n_layers == 0);
+    const auto layers = p.layers();
+    CHECK(layers.size() == s.n_layer + 1 && layers.back().layer == s.n_layer && layers[0].weights > 0 && layers[0].reason[0]);
+    CHECK(p.layer(0).kv == layers[0].kv && status_of([&] { p.layer(s.n_layer + 1); }) == REKINDLE_NOT_FOUND);
+    CHECK(p.reasons().size() == s.n_reasons && s.n_reasons > 0 && same_text(p.reasons(), p.text()));
+    CHECK(p.remedies().size() == s.n_remedies && same_text(p.remedies(), p.text()));
+    CHECK(status_of([&] { model m(c, p); }, "Tesla K80") == REKINDLE_DEVICE);
+
+    params.objective = objective::throughput;
+    params.n_seq_max = 2;
+    params.type_k = params.type_v = kv_type::q8_0;
+    params.limits = {{0, 1u << 20, 1}, {2}};
+    plan limited(c, f, params);
+    CHECK(limited.fits() && limited.device(0).n_layers <= 1 && limited.summary().objective == REKINDLE_OBJECTIVE_THROUGHPUT);
+    CHECK(limited.summary().type_v == REKINDLE_KV_Q8_0 && limited.summary().n_seq_max == 2);
+    params.limits = {{0, 0, 0}};
+    CHECK(plan(c, f, params).device(0).n_layers == 0 && plan(c, f, params).device(1).n_layers == s.n_layer);
+    params.limits = {{0}, {0}};
+    CHECK(status_of([&] { plan twice(c, f, params); }, "limits") == REKINDLE_INVALID_ARGUMENT);
+    params.limits = {{0, 0, 0}, {1, 0, 0}};
+    CHECK(status_of([&] { plan nowhere(c, f, params); }, "limits") == REKINDLE_INVALID_ARGUMENT);
+
+    plan_params formulas;
+    formulas.n_ctx = 512;
+    formulas.estimator = estimator::family;
+    formulas.margin = 2;
+    plan family(c, f, formulas);
+    formulas.margin = 4;
+    CHECK(std::strcmp(family.summary().estimator, "family") == 0 && family.summary().predicted_decode <= 0);
+    CHECK(family.device(0).compute < plan(c, f, formulas).device(0).compute);
+    const auto table = p.compare(family);
+    CHECK(table.find("measured") != std::string::npos && table.find("family") != std::string::npos);
+    formulas.margin = 0.5;
+    CHECK(status_of([&] { plan small(c, f, formulas); }, "margin") == REKINDLE_INVALID_ARGUMENT);
+
+    // One that does not fit can be read, and is compared like any other.
+    plan_params much;
+    much.n_ctx = 1u << 30;
+    plan none(c, f, much);
+    CHECK(!none.fits() && !none.remedies().empty() && none.text().find("DOES NOT FIT") != std::string::npos);
+    CHECK(none.devices().size() == 3 && !none.reasons().empty() && none.compare(p).find("DOES NOT FIT") != std::string::npos);
+
+    const auto context_tokens = ask(c, f, question::largest_context);
+    CHECK(context_tokens && *context_tokens >= 512 && *context_tokens <= s.n_ctx_train);
+    params = {};
+    params.n_ctx = 512;
+    CHECK(ask(c, f, question::fewest_devices, params).value_or(0) == 1);
+    CHECK(ask(c, f, question::largest_batch, params).value_or(0) == 512);
+    CHECK(ask(c, f, question::best_kv_type, params) == static_cast<std::uint32_t>(kv_type::f16));
+    CHECK(!ask(c, f, question::fewest_devices, much));
+    CHECK(status_of([&] { ask(c, f, static_cast<question>(99)); }, "question") == REKINDLE_INVALID_ARGUMENT);
+
+    plan moved = std::move(p);
+    CHECK(status_of([&] { p.summary(); }) == REKINDLE_BAD_HANDLE && status_of([&] { p.layers(); }) == REKINDLE_BAD_HANDLE);
+    CHECK(status_of([&] { moved.compare(p); }) == REKINDLE_BAD_HANDLE && moved.fits());
+}
+
+int main(int argc, char **argv) {
+    for (int i = 1; i < argc; i++) plans_for_dies(argv[i]);
+
     context c("cpu", 2);
     CHECK(c.info().n_threads == 2 && c.info().n_devices >= 1 && c.device(0).kind == REKINDLE_DEVICE_CPU);
     CHECK(status_of([] { context bad("gpu:everything"); }, "devices") == REKINDLE_INVALID_ARGUMENT);
@@ -45,7 +127,7 @@ int main(int, char **argv) {
     CHECK(std::strcmp(f.info().architecture, "llama") == 0 && f.key("general.architecture") == "llama");
     CHECK(status_of([&] { f.key("no.such.key"); }, "no.such.key") == REKINDLE_NOT_FOUND);
 
-    auto params = make<rekindle_plan_params>();
+    plan_params params;
     params.n_ctx = 64;
     params.n_seq_max = 2;
     plan p(c, f, params);
