@@ -20,10 +20,10 @@ const DIES: [usize; 3] = [1, 2, 4];
 const INTRODUCTION: &str = "\
 # Plans for real models on K80 dies
 
-What each model takes on one, two and four dies of a Tesla K80 (11434 MiB free each): as `measured` from the graph that will run, which
-is what gets loaded, and by the formulas of the `family` estimator with its margin of 3.5, for comparison. The cache is F16 but where
-said; n_batch and n_ubatch are 512. The output counts as one more layer. Nothing was loaded for this; speeds are predicted, not
-measured. The token embedding stays in the file that the host maps and is on no die.
+What each model takes on one, two and four dies of a Tesla K80 (11434 MiB free each): as `measured` from its graph, and by the formulas
+of the `family` estimator with its margin of 3.5, for comparison. The cache is F16 but where said; n_batch and n_ubatch are 512. The
+output counts as one more layer. The token embedding stays in the file that the host maps and is on no die. Nothing was loaded for
+this, and no K80 was at hand: speeds are predicted, and the driver's share is what others measured.
 
 Made by `cargo run --release --example plan_table > docs/plans.md`; a test compares.
 ";
