@@ -121,7 +121,6 @@ pub(super) unsafe fn float_product<V: Simd, W: FloatWeight, const R: usize, cons
     layout: &Layout,
     first: usize,
 ) {
-    // 64 columns at a time with a sum for each 16, for the latency of the addition.
     let bytes = 16 * W::TYPE.block_bytes();
     let whole_steps = p.n_cols / 64;
     let ahead = prefetch_distance::<R>(p);
@@ -132,7 +131,7 @@ pub(super) unsafe fn float_product<V: Simd, W: FloatWeight, const R: usize, cons
     let mut r = p.rows.start;
     while r < p.rows.end {
         let mut blocks = first_blocks::<R>(p, r);
-        let mut acc = [[[V::zero(); T]; R]; 2];
+        let mut acc = [[V::zero(); T]; R];
         for s in 0..whole_steps {
             for i in 0..R {
                 prefetch::<V>(blocks[i].wrapping_add(ahead), 4 * bytes);
@@ -145,7 +144,7 @@ pub(super) unsafe fn float_product<V: Simd, W: FloatWeight, const R: usize, cons
                 for i in 0..R {
                     let w = W::load::<V>(blocks[i].add(k * bytes));
                     for t in 0..T {
-                        acc[k % 2][i][t] = V::fma(w, a[t], acc[k % 2][i][t]);
+                        acc[i][t] = V::fma(w, a[t], acc[i][t]);
                     }
                 }
             }
@@ -160,18 +159,13 @@ pub(super) unsafe fn float_product<V: Simd, W: FloatWeight, const R: usize, cons
                 let mut tail = Tail([0; STEP * 4]);
                 let w = W::load::<V>(tail.whole(blocks[i], left, bytes));
                 for t in 0..T {
-                    acc[0][i][t] = V::fma(w, V::load_f(acts[t].add(k)), acc[0][i][t]);
+                    acc[i][t] = V::fma(w, V::load_f(acts[t].add(k)), acc[i][t]);
                 }
                 blocks[i] = blocks[i].wrapping_add(bytes);
             }
             k += 16;
         }
-        for i in 0..R {
-            for t in 0..T {
-                acc[0][i][t] = V::add(acc[0][i][t], acc[1][i][t]);
-            }
-        }
-        write::<V, R, T>(p, layout, first, r, &acc[0]);
+        write::<V, R, T>(p, layout, first, r, &acc);
         r += R;
     }
 }

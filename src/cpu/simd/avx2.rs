@@ -50,9 +50,12 @@ unsafe fn bits_to_16(bits: u32) -> __m256i {
     _mm256_and_si256(_mm256_cmpeq_epi8(_mm256_and_si256(spread, bit), bit), _mm256_set1_epi8(16))
 }
 
+/// The last three of the four additions of `Simd::sum`.
 #[inline(always)]
-unsafe fn halves_of(x: __m256) -> (__m128, __m128) {
-    (_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x))
+pub(super) unsafe fn sum(eight: __m256) -> f32 {
+    let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+    let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
 }
 
 #[inline(always)]
@@ -94,9 +97,11 @@ impl Simd for Avx2 {
         [ymm(p), ymm(q)]
     }
     #[inline(always)]
-    unsafe fn store(p: *mut u8, x: Self::B) {
-        _mm256_storeu_si256(p.cast(), x[0]);
-        _mm256_storeu_si256(p.add(32).cast(), x[1]);
+    unsafe fn store_quarters(p: *mut u8, stride: usize, x: Self::B) {
+        for i in 0..2 {
+            _mm_storeu_si128(p.add(2 * i * stride).cast(), _mm256_castsi256_si128(x[i]));
+            _mm_storeu_si128(p.add((2 * i + 1) * stride).cast(), _mm256_extracti128_si256::<1>(x[i]));
+        }
     }
     #[inline(always)]
     unsafe fn splat_byte(x: u8) -> Self::B {
@@ -227,10 +232,7 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     unsafe fn sum(x: Self::F) -> f32 {
-        let (low, high) = halves_of(_mm256_add_ps(x[0], x[1]));
-        let four = _mm_add_ps(low, high);
-        let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-        _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
+        sum(_mm256_add_ps(x[0], x[1]))
     }
     #[inline(always)]
     unsafe fn abs_max(x: Self::F) -> f32 {

@@ -49,8 +49,11 @@ impl Simd for Avx512 {
         _mm512_inserti64x4::<1>(_mm512_castsi256_si512(_mm256_loadu_si256(p.cast())), _mm256_loadu_si256(q.cast()))
     }
     #[inline(always)]
-    unsafe fn store(p: *mut u8, x: __m512i) {
-        _mm512_storeu_si512(p.cast(), x)
+    unsafe fn store_quarters(p: *mut u8, stride: usize, x: __m512i) {
+        _mm_storeu_si128(p.cast(), _mm512_castsi512_si128(x));
+        _mm_storeu_si128(p.add(stride).cast(), _mm512_extracti32x4_epi32::<1>(x));
+        _mm_storeu_si128(p.add(2 * stride).cast(), _mm512_extracti32x4_epi32::<2>(x));
+        _mm_storeu_si128(p.add(3 * stride).cast(), _mm512_extracti32x4_epi32::<3>(x));
     }
     #[inline(always)]
     unsafe fn splat_byte(x: u8) -> __m512i {
@@ -180,7 +183,7 @@ impl Simd for Avx512 {
     }
     #[inline(always)]
     unsafe fn sum(x: __m512) -> f32 {
-        _mm512_reduce_add_ps(x)
+        super::avx2::sum(_mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps::<1>(x)))
     }
     #[inline(always)]
     unsafe fn abs_max(x: __m512) -> f32 {

@@ -31,7 +31,8 @@ pub(crate) trait Simd: Copy {
     unsafe fn load(p: *const u8) -> Self::B;
     /// 32 bytes each.
     unsafe fn load_halves(p: *const u8, q: *const u8) -> Self::B;
-    unsafe fn store(p: *mut u8, x: Self::B);
+    /// 16 bytes each to four places, `stride` bytes apart.
+    unsafe fn store_quarters(p: *mut u8, stride: usize, x: Self::B);
     unsafe fn splat_byte(x: u8) -> Self::B;
     /// The same 4 bytes 16 times.
     unsafe fn splat_dword(p: *const u8) -> Self::B;
@@ -78,7 +79,8 @@ pub(crate) trait Simd: Copy {
     unsafe fn round(x: Self::F) -> Self::F;
     /// 2^x for integers in -127..=127, where 2^-127 is taken as 0.
     unsafe fn exp2_int(x: Self::F) -> Self::F;
-    /// The sum of all 16.
+    /// The sum of all 16: lanes i and i + 8, of these sums i and i + 4, then i and i + 2, i and i + 1. Every instruction set
+    /// keeps to this order, since other code repeats it.
     unsafe fn sum(x: Self::F) -> f32;
     /// The greatest magnitude; not-a-number is greater than all.
     unsafe fn abs_max(x: Self::F) -> f32;

@@ -97,9 +97,9 @@ impl Simd for Neon {
         [vld1q_u8(p), vld1q_u8(p.add(16)), vld1q_u8(q), vld1q_u8(q.add(16))]
     }
     #[inline(always)]
-    unsafe fn store(p: *mut u8, x: Self::B) {
+    unsafe fn store_quarters(p: *mut u8, stride: usize, x: Self::B) {
         for i in 0..4 {
-            vst1q_u8(p.add(16 * i), x[i]);
+            vst1q_u8(p.add(i * stride), x[i]);
         }
     }
     #[inline(always)]
@@ -240,7 +240,9 @@ impl Simd for Neon {
     }
     #[inline(always)]
     unsafe fn sum(x: Self::F) -> f32 {
-        vaddvq_f32(vaddq_f32(vaddq_f32(x[0], x[1]), vaddq_f32(x[2], x[3])))
+        let four = vaddq_f32(vaddq_f32(x[0], x[2]), vaddq_f32(x[1], x[3]));
+        let two = vadd_f32(vget_low_f32(four), vget_high_f32(four));
+        vget_lane_f32::<0>(two) + vget_lane_f32::<1>(two)
     }
     #[inline(always)]
     unsafe fn abs_max(x: Self::F) -> f32 {

@@ -86,8 +86,10 @@ impl Simd for Portable {
         std::mem::transmute([p.cast::<[u8; 32]>().read_unaligned(), q.cast::<[u8; 32]>().read_unaligned()])
     }
     #[inline(always)]
-    unsafe fn store(p: *mut u8, x: [u8; 64]) {
-        p.cast::<[u8; 64]>().write_unaligned(x)
+    unsafe fn store_quarters(p: *mut u8, stride: usize, x: [u8; 64]) {
+        for i in 0..4 {
+            std::ptr::copy_nonoverlapping(x.as_ptr().add(16 * i), p.add(i * stride), 16);
+        }
     }
     #[inline(always)]
     unsafe fn splat_byte(x: u8) -> [u8; 64] {
