@@ -28,9 +28,6 @@ macro_rules! by_tokens {
     };
 }
 
-/// From so many tokens on, it pays to unpack 16-bit weights once for all.
-const FLOAT_PANEL: usize = 6;
-
 /// One instruction set: rows at once with 1, 2 and 4 tokens; rows and groups at once for many tokens, rows and tokens likewise for
 /// weights of 16 or 32 bits.
 macro_rules! instruction_set {
@@ -54,7 +51,7 @@ macro_rules! instruction_set {
 
             $(#[$feature])?
             unsafe fn float<W: FloatWeight>(p: &Product, layout: &Layout) {
-                if p.n_tokens >= FLOAT_PANEL {
+                if panel::is_for(p.n_tokens) {
                     return panel::product::<$simd, W, $pr, $pt, $r1>(p, layout);
                 }
                 by_tokens!(
