@@ -13,7 +13,7 @@ use super::weight::FloatWeight;
 use crate::cpu::simd::Simd;
 
 /// Rows whose weights are unpacked together.
-const TILE: usize = 32;
+const TILE: usize = 16;
 /// Columns of these that stay in the first-level cache.
 const COLS: usize = 512;
 /// Tokens whose sums are kept while the columns go by.
