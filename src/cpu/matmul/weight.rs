@@ -20,8 +20,8 @@ pub(super) trait Weight {
     /// What is taken from each level.
     const OFFSET: i32 = 0;
 
-    /// Bytes of 256 elements.
-    const STEP_BYTES: usize = 256 / Self::TYPE.block_len() * Self::TYPE.block_bytes();
+    /// Bytes of 256 elements, half a step.
+    const HALF_BYTES: usize = 256 / Self::TYPE.block_len() * Self::TYPE.block_bytes();
 
     /// The scales of the step at `p`: 16 of 16 elements each, or 8 of 32 each and then the mins.
     unsafe fn head<V: Simd>(p: *const u8) -> V::F;
