@@ -97,41 +97,64 @@ unsafe fn step<V: Simd, W: Weight, const R: usize, const T: usize>(
             }
         }
     }
-    for i in 0..R {
-        let mut levels = [[V::splat_byte(0); 4]; 2];
-        for c in 0..4 {
-            levels[0][c] = W::levels::<V>(first[i], c);
-            levels[1][c] = W::levels::<V>(second[i], c);
+    // Spelled out: a loop with so long a body stays one, and the sums would go through memory.
+    const { assert!(R <= 4) };
+    acc[0] = row_step::<V, W, T>(first[0], second[0], acts, at, &start, acc[0]);
+    if R > 1 {
+        acc[1] = row_step::<V, W, T>(first[1], second[1], acts, at, &start, acc[1]);
+    }
+    if R > 2 {
+        acc[2] = row_step::<V, W, T>(first[2], second[2], acts, at, &start, acc[2]);
+    }
+    if R > 3 {
+        acc[3] = row_step::<V, W, T>(first[3], second[3], acts, at, &start, acc[3]);
+    }
+    acc
+}
+
+/// Adds a step of one row and T tokens, whose sums of int8 start at `start`.
+#[inline(always)]
+unsafe fn row_step<V: Simd, W: Weight, const T: usize>(
+    first: *const u8,
+    second: *const u8,
+    acts: &[*const u8; T],
+    at: usize,
+    start: &[[V::I; 2]; T],
+    mut acc: [V::F; T],
+) -> [V::F; T] {
+    let mut levels = [[V::splat_byte(0); 4]; 2];
+    for c in 0..4 {
+        levels[0][c] = W::levels::<V>(first, c);
+        levels[1][c] = W::levels::<V>(second, c);
+    }
+    let heads = (W::head::<V>(first), W::head::<V>(second));
+    let weight_scales = if W::FINE { V::spread_16(heads.0, heads.1) } else { [V::spread_32(heads.0, heads.1); 2] };
+    for t in 0..T {
+        let mut sums = [V::zero_i(); 2];
+        for half in 0..2 {
+            let mut quads = [V::zero_i(); 4];
+            for c in 0..4 {
+                let (w, a) = (levels[half][c], V::load(acts[t].add(at + 256 * half + 64 * c)));
+                quads[c] = if W::WIDE { V::dot_q8(quads[c], w, a) } else { V::dot(quads[c], w, a) };
+            }
+            sums[half] = V::block_sums(quads);
         }
-        let heads = (W::head::<V>(first[i]), W::head::<V>(second[i]));
-        let weight_scales = if W::FINE { V::spread_16(heads.0, heads.1) } else { [V::spread_32(heads.0, heads.1); 2] };
-        for t in 0..T {
-            let mut sums = [V::zero_i(); 2];
-            for half in 0..2 {
-                let mut quads = [V::zero_i(); 4];
-                for c in 0..4 {
-                    let (w, a) = (levels[half][c], V::load(acts[t].add(at + 256 * half + 64 * c)));
-                    quads[c] = if W::WIDE { V::dot_q8(quads[c], w, a) } else { V::dot(quads[c], w, a) };
-                }
-                sums[half] = V::block_sums(quads);
-            }
-            let mut dots = V::even_odd(sums[0], sums[1]);
-            if offset != 0 {
-                dots = [V::add_i(dots[0], start[t][0]), V::add_i(dots[1], start[t][1])];
-            }
-            let scales = acts[t].add(at + ROW_SCALES).cast::<f32>();
-            let even = V::mul(V::to_f(dots[0]), V::load_f(scales));
-            let odd = (V::to_f(dots[1]), V::load_f(scales.add(PAIRS)));
-            if W::FINE {
-                acc[i][t] = V::fma(even, weight_scales[0], acc[i][t]);
-                acc[i][t] = V::fma(V::mul(odd.0, odd.1), weight_scales[1], acc[i][t]);
-            } else {
-                acc[i][t] = V::fma(V::fma(odd.0, odd.1, even), weight_scales[0], acc[i][t]);
-            }
-            if W::MINS {
-                let (sums, mins) = (V::load_f(acts[t].add(at + ROW_SUMS).cast()), V::spread_32_upper(heads.0, heads.1));
-                acc[i][t] = if W::MINUS { V::fnma(mins, sums, acc[i][t]) } else { V::fma(mins, sums, acc[i][t]) };
-            }
+        let mut dots = V::even_odd(sums[0], sums[1]);
+        if W::WIDE && V::Q8_BIAS != 0 || !W::WIDE && W::OFFSET != 0 {
+            dots = [V::add_i(dots[0], start[t][0]), V::add_i(dots[1], start[t][1])];
+        }
+        let scales = acts[t].add(at + ROW_SCALES).cast::<f32>();
+        let even = V::mul(V::to_f(dots[0]), V::load_f(scales));
+        let odd = (V::to_f(dots[1]), V::load_f(scales.add(PAIRS)));
+        if W::FINE {
+            acc[t] = V::fma(even, weight_scales[0], acc[t]);
+            acc[t] = V::fma(V::mul(odd.0, odd.1), weight_scales[1], acc[t]);
+        } else {
+            acc[t] = V::fma(V::fma(odd.0, odd.1, even), weight_scales[0], acc[t]);
+        }
+        if W::MINS {
+            let (sums, mins) = (V::load_f(acts[t].add(at + ROW_SUMS).cast()), V::spread_32_upper(heads.0, heads.1));
+            acc[t] = if W::MINUS { V::fnma(mins, sums, acc[t]) } else { V::fma(mins, sums, acc[t]) };
         }
     }
     acc
