@@ -28,8 +28,8 @@ macro_rules! by_tokens {
     };
 }
 
-/// One instruction set: rows at once with 1, 2 and 4 tokens; rows and groups at once for many tokens, rows and tokens likewise for
-/// weights of 16 or 32 bits.
+/// One instruction set: rows at once with 1, 2 and 4 tokens, of weights of 16 or 32 bits; rows and groups at once for many tokens
+/// with quantised weights; rows and tokens at once for many with weights of 16 or 32 bits.
 macro_rules! instruction_set {
     ($name:ident, $simd:ty, [$($feature:meta)?], rows $one:literal $two:literal $four:literal, tile $r:literal x $t:literal or $r1:literal x 1, panel $pr:literal x $pt:literal) => {
         mod $name {
@@ -43,9 +43,9 @@ macro_rules! instruction_set {
                 by_tokens!(
                     layout,
                     first,
-                    row::product::<$simd, W, $four, 4>(p, layout, first),
-                    row::product::<$simd, W, $two, 2>(p, layout, first),
-                    row::product::<$simd, W, $one, 1>(p, layout, first)
+                    row::product::<$simd, W, 4>(p, layout, first),
+                    row::product::<$simd, W, 2>(p, layout, first),
+                    row::product::<$simd, W, 1>(p, layout, first)
                 );
             }
 

@@ -1,4 +1,4 @@
-//! Products of few tokens: columns in lanes, some rows of weights at once, each weight read once.
+//! Products of few tokens: columns in lanes, each weight read once.
 
 // SAFETY: of the whole module: see `Product`; every pointer stays within what it describes.
 #![allow(unsafe_op_in_unsafe_fn)]
@@ -28,42 +28,35 @@ impl Tail {
     }
 }
 
-/// The single tokens `first..first + T`, all rows, R at a time.
+/// The single tokens `first..first + T`, all rows.
 #[inline(always)]
-pub(super) unsafe fn product<V: Simd, W: Weight, const R: usize, const T: usize>(p: &Product, layout: &Layout, first: usize) {
-    let whole_steps = p.row_bytes / (2 * W::HALF_BYTES);
-    let ahead = prefetch_distance::<R>(p);
+pub(super) unsafe fn product<V: Simd, W: Weight, const T: usize>(p: &Product, layout: &Layout, first: usize) {
+    let step_bytes = 2 * W::HALF_BYTES;
+    let whole_steps = p.row_bytes / step_bytes;
+    let ahead = prefetch_distance::<1>(p);
     let mut acts = [p.acts; T];
     for t in 0..T {
         acts[t] = p.acts.add(layout.single(first + t, 0));
     }
-    let mut r = p.rows.start;
-    while r < p.rows.end {
-        let mut blocks = first_blocks::<R>(p, r);
-        let mut acc = [[V::zero(); T]; R];
+    for r in p.rows.clone() {
+        let mut weights = p.w.add(r * p.row_bytes);
+        let mut acc = [V::zero(); T];
         for s in 0..whole_steps {
-            for i in 0..R {
-                prefetch::<V>(blocks[i].wrapping_add(ahead), 2 * W::HALF_BYTES);
-            }
-            let second = blocks.map(|b| b.wrapping_add(W::HALF_BYTES));
-            acc = step::<V, W, R, T>(&blocks, &second, &acts, s, acc);
-            for i in 0..R {
-                blocks[i] = blocks[i].wrapping_add(2 * W::HALF_BYTES);
-            }
+            prefetch::<V>(weights.wrapping_add(ahead), step_bytes);
+            acc = step::<V, W, T>([weights, weights.wrapping_add(W::HALF_BYTES)], &acts, s, acc);
+            weights = weights.wrapping_add(step_bytes);
         }
         if whole_steps < layout.steps {
-            let mut tails = [const { [Tail::new(), Tail::new()] }; R];
-            let mut second = blocks;
-            let left = p.row_bytes % (2 * W::HALF_BYTES);
-            for i in 0..R {
-                second[i] = blocks[i].wrapping_add(W::HALF_BYTES);
-                second[i] = tails[i][1].whole(second[i], left.saturating_sub(W::HALF_BYTES), W::HALF_BYTES);
-                blocks[i] = tails[i][0].whole(blocks[i], left, W::HALF_BYTES);
-            }
-            acc = step::<V, W, R, T>(&blocks, &second, &acts, whole_steps, acc);
+            let mut tails = [Tail::new(), Tail::new()];
+            let left = p.row_bytes % step_bytes;
+            let second = weights.wrapping_add(W::HALF_BYTES);
+            let halves = [
+                tails[0].whole(weights, left, W::HALF_BYTES),
+                tails[1].whole(second, left.saturating_sub(W::HALF_BYTES), W::HALF_BYTES),
+            ];
+            acc = step::<V, W, T>(halves, &acts, whole_steps, acc);
         }
-        write::<V, R, T>(p, layout, first, r, &acc);
-        r += R;
+        write::<V, 1, T>(p, layout, first, r, &[acc]);
     }
 }
 
@@ -77,57 +70,22 @@ unsafe fn first_blocks<const R: usize>(p: &Product, row: usize) -> [*const u8; R
     blocks
 }
 
-/// Adds step `s` of R rows, whose weights are in two halves, and T tokens.
+/// Adds step `s` of a row, whose weights are in two halves, and T tokens.
 #[inline(always)]
-unsafe fn step<V: Simd, W: Weight, const R: usize, const T: usize>(
-    first: &[*const u8; R],
-    second: &[*const u8; R],
+unsafe fn step<V: Simd, W: Weight, const T: usize>(
+    halves: [*const u8; 2],
     acts: &[*const u8; T],
     s: usize,
-    mut acc: [[V::F; T]; R],
-) -> [[V::F; T]; R] {
-    let offset = if W::WIDE { V::Q8_BIAS } else { W::OFFSET };
-    let at = s * ROW_STEP;
-    let mut start = [[V::zero_i(); 2]; T];
-    if offset != 0 {
-        for t in 0..T {
-            for odd in 0..2 {
-                let sums = V::load_i(acts[t].add(at + ROW_INT_SUMS).cast::<i32>().add(odd * PAIRS));
-                start[t][odd] = V::scale_i(sums, -offset);
-            }
-        }
-    }
-    // Spelled out: a loop with so long a body stays one, and the sums would go through memory.
-    const { assert!(R <= 4) };
-    acc[0] = row_step::<V, W, T>(first[0], second[0], acts, at, &start, acc[0]);
-    if R > 1 {
-        acc[1] = row_step::<V, W, T>(first[1], second[1], acts, at, &start, acc[1]);
-    }
-    if R > 2 {
-        acc[2] = row_step::<V, W, T>(first[2], second[2], acts, at, &start, acc[2]);
-    }
-    if R > 3 {
-        acc[3] = row_step::<V, W, T>(first[3], second[3], acts, at, &start, acc[3]);
-    }
-    acc
-}
-
-/// Adds a step of one row and T tokens, whose sums of int8 start at `start`.
-#[inline(always)]
-unsafe fn row_step<V: Simd, W: Weight, const T: usize>(
-    first: *const u8,
-    second: *const u8,
-    acts: &[*const u8; T],
-    at: usize,
-    start: &[[V::I; 2]; T],
     mut acc: [V::F; T],
 ) -> [V::F; T] {
+    let offset = if W::WIDE { V::Q8_BIAS } else { W::OFFSET };
+    let at = s * ROW_STEP;
     let mut levels = [[V::splat_byte(0); 4]; 2];
     for c in 0..4 {
-        levels[0][c] = W::levels::<V>(first, c);
-        levels[1][c] = W::levels::<V>(second, c);
+        levels[0][c] = W::levels::<V>(halves[0], c);
+        levels[1][c] = W::levels::<V>(halves[1], c);
     }
-    let heads = (W::head::<V>(first), W::head::<V>(second));
+    let heads = (W::head::<V>(halves[0]), W::head::<V>(halves[1]));
     let weight_scales = if W::FINE { V::spread_16(heads.0, heads.1) } else { [V::spread_32(heads.0, heads.1); 2] };
     for t in 0..T {
         let mut sums = [V::zero_i(); 2];
@@ -140,8 +98,11 @@ unsafe fn row_step<V: Simd, W: Weight, const T: usize>(
             sums[half] = V::block_sums(quads);
         }
         let mut dots = V::even_odd(sums[0], sums[1]);
-        if W::WIDE && V::Q8_BIAS != 0 || !W::WIDE && W::OFFSET != 0 {
-            dots = [V::add_i(dots[0], start[t][0]), V::add_i(dots[1], start[t][1])];
+        if offset != 0 {
+            for odd in 0..2 {
+                let sums = V::load_i(acts[t].add(at + ROW_INT_SUMS).cast::<i32>().add(odd * PAIRS));
+                dots[odd] = V::add_i(dots[odd], V::scale_i(sums, -offset));
+            }
         }
         let scales = acts[t].add(at + ROW_SCALES).cast::<f32>();
         let even = V::mul(V::to_f(dots[0]), V::load_f(scales));
