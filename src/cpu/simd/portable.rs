@@ -299,20 +299,30 @@ impl Simd for Portable {
     }
     #[inline(always)]
     unsafe fn even_odd(a: [i32; 16], b: [i32; 16]) -> [[i32; 16]; 2] {
-        let from = |i: usize, odd: usize| if i < 8 { a[i + i / 4 * 4 + odd] } else { b[i - 8 + (i - 8) / 4 * 4 + odd] };
-        [each!(16, 0, i => from(i, 0)), each!(16, 0, i => from(i, 4))]
+        let mut out = [[0; 16]; 2];
+        for i in 0..4 {
+            for odd in 0..2 {
+                out[odd][i] = a[4 * odd + i];
+                out[odd][4 + i] = a[8 + 4 * odd + i];
+                out[odd][8 + i] = b[4 * odd + i];
+                out[odd][12 + i] = b[8 + 4 * odd + i];
+            }
+        }
+        out
     }
     #[inline(always)]
     unsafe fn spread_32(a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
-        each!(16, 0.0, i => (if i < 8 { a } else { b })[2 * (i % 4) + i / 4 % 2])
+        let half = |x: &[f32; 16]| -> [f32; 8] { each!(8, 0.0, i => x[2 * (i % 4) + i / 4]) };
+        std::mem::transmute([half(&a), half(&b)])
     }
     #[inline(always)]
     unsafe fn spread_32_upper(a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
-        each!(16, 0.0, i => (if i < 8 { a } else { b })[8 + 2 * (i % 4) + i / 4 % 2])
+        let half = |x: &[f32; 16]| -> [f32; 8] { each!(8, 0.0, i => x[8 + 2 * (i % 4) + i / 4]) };
+        std::mem::transmute([half(&a), half(&b)])
     }
     #[inline(always)]
     unsafe fn spread_16(a: [f32; 16], b: [f32; 16]) -> [[f32; 16]; 2] {
-        let from = |i: usize, odd: usize| (if i < 8 { a } else { b })[4 * (i % 4) + 2 * (i / 4 % 2) + odd];
-        [each!(16, 0.0, i => from(i, 0)), each!(16, 0.0, i => from(i, 1))]
+        let half = |x: &[f32; 16], odd: usize| -> [f32; 8] { each!(8, 0.0, i => x[4 * (i % 4) + 2 * (i / 4) + odd]) };
+        std::mem::transmute([half(&a, 0), half(&b, 0), half(&a, 1), half(&b, 1)])
     }
 }
