@@ -3,7 +3,7 @@
 //! `cargo bench --bench matmul -- [type ...] [rows=N] [cols=N] [tokens=N] [threads=N]`
 
 use rekindle::cpu::isa::Isa;
-use rekindle::cpu::matmul::{Kernels, act_bytes, act_format};
+use rekindle::cpu::matmul::{Kernels, act_bytes, act_format, scratch_bytes};
 use rekindle::quant::{Type, quantize};
 use std::time::{Duration, Instant};
 
@@ -72,6 +72,10 @@ fn main() {
             let mut ws = vec![0u8; act_bytes(fmt, n_tokens, n_cols).expect("size") + 64];
             let shift = ws.as_ptr().align_offset(64);
             let ws = Shared(ws[shift..].as_mut_ptr());
+            let scratch_bytes = scratch_bytes(ty, n_tokens, n_cols).expect("size");
+            let mut scratch = vec![0u8; scratch_bytes * threads + 64];
+            let shift = scratch.as_ptr().align_offset(64);
+            let scratch = Shared(scratch[shift..].as_mut_ptr());
             let mut y = vec![0f32; n_tokens * n_rows];
             let y = Shared(y.as_mut_ptr());
             let w = Shared(weights.as_ptr());
@@ -82,10 +86,11 @@ fn main() {
             *seconds = best(|| {
                 std::thread::scope(|scope| {
                     let run = move |i: usize| {
-                        let (w, ws, y) = ({ w }, { ws }, { y });
+                        let (w, ws, scratch, y) = ({ w }, { ws }, { scratch }, { y });
                         let rows = n_rows * i / threads..n_rows * (i + 1) / threads;
+                        let scratch = scratch.0.wrapping_add(i * scratch_bytes);
                         // SAFETY: the vectors are as long as the shapes say; threads have disjoint rows.
-                        unsafe { kernels.matmul(ty, w.0, n_cols, rows, ws.0, n_tokens, y.0, n_rows, std::ptr::null()) }
+                        unsafe { kernels.matmul(ty, w.0, n_cols, rows, ws.0, n_tokens, scratch, y.0, n_rows, std::ptr::null()) }
                     };
                     for i in 1..threads {
                         scope.spawn(move || run(i));

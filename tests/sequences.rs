@@ -1,8 +1,8 @@
 //! Sequences: however tokens come to the KV cache, the logits are those of the plain way.
 //!
-//! Two ways to the same logits differ by the order of float32 sums only: the F32 KV cache holds what was computed, and rows of a
-//! product do not depend on each other. Hence 1e-5 of the largest logit; a re-rotation of K adds its own rounding, hence 1e-4.
-//! Quantised weights: see `tolerance`. Batches against single tokens, and a cut cache against float64, are in conformance.rs.
+//! They are the same bits: no kernel's order of sums depends on what else is in the batch or where in the cache a sequence lies.
+//! Only a re-rotation of K adds its own rounding, hence 1e-4 of the largest logit there.
+//! Batches against single tokens, and a cut cache against float64, are in conformance.rs.
 
 mod support;
 
@@ -14,11 +14,9 @@ use rekindle::gguf::Gguf;
 use rekindle::plan::Params;
 use rekindle::quant::Type;
 use rekindle::session::{Batch, Model};
-use support::{decode_at, exact_kv, fixture, relative, root, row};
+use support::{decode_at, exact_kv, fixture, relative, root, row, same_bits};
 
-const SAME: f32 = 1e-5;
 const SHIFTED: f32 = 1e-4;
-const FLIPPED: f32 = 1e-2;
 
 fn models() -> Vec<PathBuf> {
     let mut files = Vec::new();
@@ -43,12 +41,6 @@ fn f32_weights(path: &Path) -> bool {
     Gguf::open(path).unwrap().tensors().iter().all(|t| t.ty == Type::F32)
 }
 
-/// Products of few and of many tokens sum in another order; where activations are quantised, a rounding may flip by that, and a
-/// flipped one is a step of 1/127 of its block.
-fn tolerance(path: &Path) -> f32 {
-    if f32_weights(path) { SAME } else { FLIPPED }
-}
-
 /// Small micro-batches, so that the batches below are cut.
 fn load(path: &Path) -> Arc<Model> {
     support::load(path, &Params { n_ctx: 64, n_seq_max: 4, n_outputs_max: 32, n_batch: 32, n_ubatch: 8, ..exact_kv() })
@@ -63,11 +55,16 @@ fn clear(model: &Model) {
     model.seq_remove(-1, 0, -1).unwrap();
 }
 
-fn compare(what: &str, path: &Path, tolerance: f32, a: &[Vec<f32>], b: &[Vec<f32>]) {
+fn check_same(what: &str, path: &Path, a: &[Vec<f32>], b: &[Vec<f32>]) {
+    check_shifted(what, path, a, b);
+    assert!(same_bits(a, b), "{}: {what}: the bits differ", path.display());
+}
+
+fn check_shifted(what: &str, path: &Path, a: &[Vec<f32>], b: &[Vec<f32>]) {
     assert_eq!(a.len(), b.len());
     for (i, (a, b)) in a.iter().zip(b).enumerate() {
         let distance = relative(a, b);
-        assert!(distance <= tolerance, "{}: {what}: row {i} differs by {distance} of the largest logit", path.display());
+        assert!(distance <= SHIFTED, "{}: {what}: row {i} differs by {distance} of the largest logit", path.display());
     }
 }
 
@@ -97,9 +94,32 @@ fn four_interleaved() {
             together[s].push(row(&model, r as u32));
         }
         for s in 0..4 {
-            compare("interleaved", &path, tolerance(&path), &together[s], &apart[s]);
+            check_same("interleaved", &path, &together[s], &apart[s]);
             assert_eq!(model.seq_length(s as i32).unwrap() as usize, texts[s].len());
         }
+    }
+}
+
+/// Cells by turns, so that no two neighbours belong together, and more keys than attention takes at a time.
+#[test]
+fn long_and_interleaved() {
+    for path in models() {
+        let params = Params { n_ctx: 256, n_seq_max: 2, n_outputs_max: 1, n_batch: 256, n_ubatch: 50, ..exact_kv() };
+        let model = support::load(&path, &params);
+        let (a, b) = (tokens(100, 1), tokens(100, 2));
+        let last = |seq, t: &[i32]| {
+            let (end, start) = t.split_last().unwrap();
+            let seqs = vec![seq; start.len()];
+            model.decode(&Batch { tokens: start, positions: None, seq_ids: Some(&seqs), outputs: None }).unwrap();
+            decode_at(&model, seq, start.len() as i32, &[*end])
+        };
+        let alone = last(0, &a);
+        clear(&model);
+        let ids: Vec<i32> = a[..99].iter().zip(&b).flat_map(|(a, b)| [*a, *b]).collect();
+        let seqs: Vec<i32> = (0..ids.len() as i32).map(|i| i % 2).collect();
+        let outputs = vec![0; ids.len()];
+        model.decode(&Batch { tokens: &ids, positions: None, seq_ids: Some(&seqs), outputs: Some(&outputs) }).unwrap();
+        check_same("interleaved", &path, &decode_at(&model, 0, 99, &a[99..]), &alone);
     }
 }
 
@@ -115,7 +135,7 @@ fn only_rows_that_were_asked_for() {
         model.decode(&Batch { tokens: &t, positions: None, seq_ids: None, outputs: Some(&outputs) }).unwrap();
         assert_eq!(model.n_outputs(), 3);
         for (r, i) in asked.into_iter().enumerate() {
-            compare("row asked for", &path, tolerance(&path), &[row(&model, r as u32)], &whole[i..=i]);
+            check_same("row asked for", &path, &[row(&model, r as u32)], &whole[i..=i]);
         }
         assert_eq!(model.logits(3).unwrap_err().status, Status::InvalidArgument);
     }
@@ -131,7 +151,7 @@ fn default_positions_and_outputs() {
             model.decode(&Batch { tokens: part, positions: None, seq_ids: None, outputs: None }).unwrap();
             assert_eq!(model.n_outputs(), 1);
         }
-        compare("continued", &path, SAME, &[row(&model, 0)], &whole[11..]);
+        check_same("continued", &path, &[row(&model, 0)], &whole[11..]);
     }
 }
 
@@ -145,7 +165,7 @@ fn remove_tail_then_go_on() {
         decode_at(&model, 0, 10, &tokens(6, 9));
         model.seq_remove(0, 10, -1).unwrap();
         assert_eq!(model.seq_length(0).unwrap(), 10);
-        compare("after removal", &path, SAME, &decode_at(&model, 0, 10, &t[10..]), &want[10..]);
+        check_same("after removal", &path, &decode_at(&model, 0, 10, &t[10..]), &want[10..]);
     }
 }
 
@@ -163,13 +183,13 @@ fn copy_then_diverge() {
         decode_at(&model, 0, 0, &prefix);
         model.seq_copy(0, 2, 0, -1).unwrap();
         assert_eq!(model.seq_length(2).unwrap(), 9);
-        compare("the original", &path, SAME, &decode_at(&model, 0, 9, &one), &want[0]);
-        compare("the copy", &path, SAME, &decode_at(&model, 2, 9, &two), &want[1]);
+        check_same("the original", &path, &decode_at(&model, 0, 9, &one), &want[0]);
+        check_same("the copy", &path, &decode_at(&model, 2, 9, &two), &want[1]);
         // The copy outlives the original.
         model.seq_remove(2, 9, -1).unwrap();
         model.seq_remove(0, 0, -1).unwrap();
         assert_eq!(model.seq_length(0).unwrap(), 0);
-        compare("the copy alone", &path, SAME, &decode_at(&model, 2, 9, &one), &want[0]);
+        check_same("the copy alone", &path, &decode_at(&model, 2, 9, &one), &want[0]);
     }
 }
 
@@ -182,7 +202,7 @@ fn copy_of_a_prefix() {
         decode_at(&model, 0, 0, &t);
         model.seq_copy(0, 1, 0, 8).unwrap();
         assert_eq!(model.seq_length(1).unwrap(), 8);
-        compare("after eight copied", &path, SAME, &decode_at(&model, 1, 8, &end), &want[8..]);
+        check_same("after eight copied", &path, &decode_at(&model, 1, 8, &end), &want[8..]);
     }
 }
 
@@ -198,7 +218,7 @@ fn keep_one() {
         model.seq_keep(1).unwrap();
         let lengths: Vec<u32> = (0..4).map(|s| model.seq_length(s).unwrap()).collect();
         assert_eq!(lengths, [0, 8, 0, 0]);
-        compare("kept", &path, SAME, &decode_at(&model, 1, 8, &t[8..]), &want[8..]);
+        check_same("kept", &path, &decode_at(&model, 1, 8, &t[8..]), &want[8..]);
         // What the others had is free again.
         decode_at(&model, 0, 0, &tokens(30, 11));
         decode_at(&model, 3, 0, &tokens(20, 11));
@@ -213,17 +233,17 @@ fn shift_moves_keys() {
         let want = decode_at(&model, 0, 0, &t);
         clear(&model);
         let there = decode_at(&model, 0, 9, &t);
-        compare("elsewhere", &path, SHIFTED, &there, &want);
+        check_shifted("elsewhere", &path, &there, &want);
         clear(&model);
         decode_at(&model, 0, 0, &t[..11]);
         model.seq_shift(0, 0, -1, 9).unwrap();
         assert_eq!(model.seq_length(0).unwrap(), 20);
-        compare("shifted up", &path, SHIFTED, &decode_at(&model, 0, 20, &t[11..]), &want[11..]);
+        check_shifted("shifted up", &path, &decode_at(&model, 0, 20, &t[11..]), &want[11..]);
         model.seq_remove(0, 20, -1).unwrap();
         model.seq_shift(0, 0, -1, -5).unwrap();
         model.seq_shift(0, 0, -1, -4).unwrap();
         assert_eq!(model.seq_length(0).unwrap(), 11);
-        compare("shifted back", &path, SHIFTED, &decode_at(&model, 0, 11, &t[11..]), &want[11..]);
+        check_shifted("shifted back", &path, &decode_at(&model, 0, 11, &t[11..]), &want[11..]);
     }
 }
 
@@ -258,6 +278,6 @@ fn overflow_loses_nothing() {
         assert_eq!(error.status, Status::ContextFull, "{error}");
         let lengths: Vec<u32> = (0..4).map(|s| model.seq_length(s).unwrap()).collect();
         assert_eq!(lengths, [12, 30, 0, 0]);
-        compare("after the error", &path, SAME, &decode_at(&model, 0, 12, &t[12..]), &want[12..]);
+        check_same("after the error", &path, &decode_at(&model, 0, 12, &t[12..]), &want[12..]);
     }
 }

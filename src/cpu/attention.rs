@@ -2,15 +2,16 @@
 //! its memory does not grow with the context.
 //!
 //! A piece of work is one KV head and a few tokens of one sequence: all query rows that read the same keys. They pass over
-//! the cache together, a block of cells at a time that stays in the first-level cache.
+//! the cache together, a block of keys at a time that stays in the first-level cache. Blocks are cut by a key's index within its
+//! sequence, wherever its cell is, and a query row has its own sums: results do not depend on what else is computed or cached.
 
 use super::matmul::Kernels;
 use super::pool::Poisoned;
-use super::{Executor, Step};
+use super::{Executor, Span, Step};
 use crate::graph::{KvShape, Node};
 use crate::quant::Type;
 
-/// Cells in a block.
+/// Keys in a block.
 const BLOCK: usize = 64;
 /// Query rows in a piece of work, at least one token's.
 const ROWS: usize = 32;
@@ -78,6 +79,43 @@ impl Side {
     }
 }
 
+/// The next keys of a sequence, by position.
+struct Block {
+    cells: [u32; BLOCK],
+    positions: [i32; BLOCK],
+    n: usize,
+}
+
+impl Block {
+    fn new() -> Block {
+        Block { cells: [0; BLOCK], positions: [0; BLOCK], n: 0 }
+    }
+
+    /// Takes up to `BLOCK` keys from the front of `spans`, of whose first span `used` are gone already.
+    fn fill(&mut self, spans: &mut &[Span], used: &mut u32) {
+        self.n = 0;
+        while let Some((span, rest)) = spans.split_first() {
+            let n = (BLOCK - self.n).min((span.len - *used) as usize);
+            let (cells, positions) = (&mut self.cells[self.n..self.n + n], &mut self.positions[self.n..self.n + n]);
+            for (i, (cell, pos)) in cells.iter_mut().zip(positions).enumerate() {
+                *cell = span.cell + *used + i as u32;
+                *pos = span.pos + (*used + i as u32) as i32;
+            }
+            self.n += n;
+            *used += n as u32;
+            if *used < span.len {
+                return;
+            }
+            (*spans, *used) = (rest, 0);
+        }
+    }
+
+    /// The cells that a token at `pos` sees.
+    fn seen_from(&self, pos: i32) -> &[u32] {
+        &self.cells[..self.positions[..self.n].partition_point(|p| *p <= pos)]
+    }
+}
+
 pub(super) fn attention(s: &Step, node: &Node, layer: usize, n_head: usize, scale: f32) -> Result<(), Poisoned> {
     let Some(output) = node.output else { return s.worker.meet() };
     // The scratch below takes the place of prepared activations.
@@ -119,38 +157,38 @@ pub(super) fn attention(s: &Step, node: &Node, layer: usize, n_head: usize, scal
             let base = s.x.kv.base().cast_const();
             let k = Side::new(s.x.type_k, base.wrapping_add(places.k_offset), places.k_row, head, dk);
             let v = Side::new(s.x.type_v, base.wrapping_add(places.v_offset), places.v_row, head, dv);
-            let spans = &s.micro.spans[run.first_span as usize..(run.first_span + run.n_spans) as usize];
-            for span in spans {
-                for block in (0..span.len as usize).step_by(BLOCK) {
-                    let (cell, pos) = (span.cell as usize + block, i64::from(span.pos) + block as i64);
-                    let n = BLOCK.min(span.len as usize - block);
-                    for row in 0..rows {
-                        let token = first + row / group;
-                        let seen = (i64::from(s.micro.positions[token]) - pos + 1).clamp(0, n as i64) as usize;
-                        if seen == 0 {
-                            continue;
+            let mut spans = &s.micro.spans[run.first_span as usize..(run.first_span + run.n_spans) as usize];
+            let (mut block, mut used) = (Block::new(), 0);
+            // What even the last token does not see is left out.
+            let last = s.micro.positions[first + n_tokens - 1];
+            while spans.first().is_some_and(|span| i64::from(span.pos) + i64::from(used) <= i64::from(last)) {
+                block.fill(&mut spans, &mut used);
+                for row in 0..rows {
+                    let token = first + row / group;
+                    let cells = block.seen_from(s.micro.positions[token]);
+                    if cells.is_empty() {
+                        continue;
+                    }
+                    let scores = &mut scores[..cells.len()];
+                    // SAFETY: the query's head; the spans' cells hold keys and values; nobody writes them in this step.
+                    unsafe {
+                        let q = s.floats(node.inputs[0], (token * n_head + head * group + row % group) * dk, dk);
+                        for (score, cell) in scores.iter_mut().zip(cells) {
+                            *score = k.dot(kernels, *cell as usize, q) * scale;
                         }
-                        let scores = &mut scores[..seen];
-                        // SAFETY: the query's head; the spans' cells hold keys and values; nobody writes them in this step.
-                        unsafe {
-                            let q = s.floats(node.inputs[0], (token * n_head + head * group + row % group) * dk, dk);
-                            for (i, score) in scores.iter_mut().enumerate() {
-                                *score = k.dot(kernels, cell + i, q) * scale;
-                            }
-                        }
-                        let sums = &mut sums[row * dv..(row + 1) * dv];
-                        let highest = scores.iter().copied().fold(max[row], f32::max);
-                        if highest > max[row] {
-                            let shrink = (max[row] - highest).exp();
-                            sums.iter_mut().for_each(|x| *x *= shrink);
-                            total[row] *= shrink;
-                            max[row] = highest;
-                        }
-                        total[row] += kernels.exp_inplace(scores, max[row]);
-                        for (i, p) in scores.iter().enumerate() {
-                            // SAFETY: as above.
-                            unsafe { v.axpy(kernels, *p, cell + i, sums) };
-                        }
+                    }
+                    let sums = &mut sums[row * dv..(row + 1) * dv];
+                    let highest = scores.iter().copied().fold(max[row], f32::max);
+                    if highest > max[row] {
+                        let shrink = (max[row] - highest).exp();
+                        sums.iter_mut().for_each(|x| *x *= shrink);
+                        total[row] *= shrink;
+                        max[row] = highest;
+                    }
+                    total[row] += kernels.exp_inplace(scores, max[row]);
+                    for (p, cell) in scores.iter().zip(cells) {
+                        // SAFETY: as above.
+                        unsafe { v.axpy(kernels, *p, *cell as usize, sums) };
                     }
                 }
             }

@@ -31,7 +31,7 @@ use matmul::{ActFormat, Kernels};
 /// Bytes of workspace that a node's kernel needs at the largest batch; `None` if that overflows.
 pub fn workspace_bytes(graph: &Graph, node: &Node, limits: Limits, n_threads: usize) -> Option<usize> {
     match &node.op {
-        Op::MatMul { weight, .. } => product::workspace_bytes(graph, node, *weight, limits),
+        Op::MatMul { weight, .. } => product::workspace_bytes(graph, node, *weight, limits, n_threads),
         Op::Attention { layer, n_head, .. } => attention::workspace_bytes(&graph.kv[*layer as usize], *n_head, n_threads),
         _ => Some(0),
     }

@@ -96,6 +96,11 @@ pub fn relative(x: &[f32], y: &[f32]) -> f32 {
     x.iter().zip(y).fold(0f32, |m, (x, y)| m.max((x - y).abs())) / largest
 }
 
+pub fn same_bits(x: &[Vec<f32>], y: &[Vec<f32>]) -> bool {
+    let bits = |rows: &[Vec<f32>]| rows.iter().map(|row| row.iter().map(|v| v.to_bits()).collect()).collect::<Vec<Vec<u32>>>();
+    bits(x) == bits(y)
+}
+
 pub fn argmax(x: &[f32]) -> i32 {
     let mut best = 0;
     for (i, v) in x.iter().enumerate() {

@@ -1,7 +1,8 @@
 //! Prepared activations: their layout in the workspace, and how they are made.
 //!
-//! Tokens are laid out in two ways. Groups of 16 tokens have a token per lane, for products of many tokens; the few that are left
-//! over have columns in lanes. Both hold the same numbers, in steps of 256 columns, padded with zeros.
+//! Quantised tokens are laid out in two ways. Groups of 16 tokens have a token per lane, for products of many tokens; the few
+//! that are left over, and all tokens as floats, have columns in lanes. Both hold the same numbers, in steps of 512 columns,
+//! padded with zeros.
 
 // SAFETY: of the whole module: `prepare` states what its callers vouch for; offsets stay within `bytes`.
 #![allow(unsafe_op_in_unsafe_fn)]
@@ -9,68 +10,76 @@
 use super::ActFormat;
 use crate::cpu::simd::Simd;
 
-/// Columns of a step; every supported block length divides it.
-pub(super) const STEP: usize = 256;
+/// Columns of a step; every supported block length divides half of it.
+pub(super) const STEP: usize = 512;
 /// Tokens of a group.
 pub(super) const LANES: usize = 16;
 /// Blocks of 16 columns in a step.
 const BLOCKS: usize = STEP / 16;
+/// Pairs of neighbouring blocks: 32 columns.
+pub(super) const PAIRS: usize = BLOCKS / 2;
 
-/// A step of one token: 256 int8, 16 scales, 16 sums (of a block's values). Scales and sums are in the order of
-/// `Simd::block_sums`: block 4c + j at 4j + c.
-pub(super) const ROW_STEP: usize = STEP + 2 * BLOCKS * 4;
+/// A step of one token: 512 int8, then in the order of `Simd::even_odd` scales of the even blocks and of the odd ones, sums of
+/// their int8 (as int32) likewise, and sums of the pairs' values.
+pub(super) const ROW_STEP: usize = ROW_SUMS + PAIRS * 4;
 pub(super) const ROW_SCALES: usize = STEP;
-pub(super) const ROW_SUMS: usize = ROW_SCALES + BLOCKS * 4;
+pub(super) const ROW_INT_SUMS: usize = ROW_SCALES + BLOCKS * 4;
+pub(super) const ROW_SUMS: usize = ROW_INT_SUMS + BLOCKS * 4;
 
-/// A step of a group: [64][16 tokens][4] int8, [16][16 tokens] scales, [16][16 tokens] sums of a block's int8 (as int32),
-/// [8][16 tokens] sums of the values of 32 columns.
-pub(super) const GROUP_STEP: usize = GROUP_SUMS + BLOCKS / 2 * LANES * 4;
-pub(super) const GROUP_SCALES: usize = STEP * LANES;
-pub(super) const GROUP_INT_SUMS: usize = GROUP_SCALES + BLOCKS * LANES * 4;
-pub(super) const GROUP_SUMS: usize = GROUP_INT_SUMS + BLOCKS * LANES * 4;
+/// A pair of a group's step: [8][16 tokens][4] int8, [2 blocks][16 tokens] scales, [2][16] sums of the int8 (as int32), 16 sums
+/// of the pair's values. A group is [16 pairs][steps] of these.
+pub(super) const GROUP_PAIR: usize = GROUP_SUMS + LANES * 4;
+pub(super) const GROUP_SCALES: usize = 32 * LANES;
+pub(super) const GROUP_INT_SUMS: usize = GROUP_SCALES + 2 * LANES * 4;
+pub(super) const GROUP_SUMS: usize = GROUP_INT_SUMS + 2 * LANES * 4;
+
+/// The pair that lane `lane` of `Simd::even_odd` belongs to.
+#[inline(always)]
+pub(super) fn pair_of_lane(lane: usize) -> usize {
+    lane / 8 * 8 + 2 * (lane % 4) + lane / 4 % 2
+}
 
 /// Where the activations of some tokens lie.
 #[derive(Clone, Copy)]
 pub(super) struct Layout {
-    /// Steps of 256 columns.
+    /// Steps of 512 columns.
     pub steps: usize,
     /// Groups of 16 tokens; the last may be partly empty.
     pub groups: usize,
     /// Tokens after the groups.
     pub singles: usize,
-    /// Bytes of a step of a group and of a single token.
-    pub group_step: usize,
+    /// Bytes of a step of a single token.
     pub single_step: usize,
 }
 
 impl Layout {
     pub(super) fn new(fmt: ActFormat, n_tokens: usize, n_cols: usize) -> Layout {
-        // From so many left-over tokens on, a partly empty group is faster than single tokens.
-        let (least, group_step, single_step) = match fmt {
-            ActFormat::F32 => (13, STEP * LANES * 4, STEP * 4),
-            ActFormat::Q8x16 => (6, GROUP_STEP, ROW_STEP),
-        };
+        let steps = n_cols.div_ceil(STEP);
+        if fmt == ActFormat::F32 {
+            return Layout { steps, groups: 0, singles: n_tokens, single_step: STEP * 4 };
+        }
         let (full, rest) = (n_tokens / LANES, n_tokens % LANES);
-        let (groups, singles) = if rest >= least { (full + 1, 0) } else { (full, rest) };
-        Layout { steps: n_cols.div_ceil(STEP), groups, singles, group_step, single_step }
+        // From 6 left-over tokens on, a partly empty group is faster than single tokens.
+        let (groups, singles) = if rest >= 6 { (full + 1, 0) } else { (full, rest) };
+        Layout { steps, groups, singles, single_step: ROW_STEP }
     }
 
     /// Bytes of the workspace, or `None` if they overflow.
     pub(super) fn bytes(&self) -> Option<usize> {
-        let groups = self.groups.checked_mul(self.group_step)?.checked_mul(self.steps)?;
+        let groups = self.groups.checked_mul(PAIRS * GROUP_PAIR)?.checked_mul(self.steps)?;
         groups.checked_add(self.singles.checked_mul(self.single_step)?.checked_mul(self.steps)?)
     }
 
-    /// Offset of a group's step; the steps of a group follow each other.
+    /// Offset of a group's pair `pair` of a step; that of the next step follows.
     #[inline(always)]
-    pub(super) fn group(&self, group: usize, step: usize) -> usize {
-        (group * self.steps + step) * self.group_step
+    pub(super) fn pair(&self, group: usize, pair: usize, step: usize) -> usize {
+        ((group * PAIRS + pair) * self.steps + step) * GROUP_PAIR
     }
 
     /// Offset of a step of the `i`th token after the groups.
     #[inline(always)]
     pub(super) fn single(&self, i: usize, step: usize) -> usize {
-        self.group(self.groups, 0) + (i * self.steps + step) * self.single_step
+        self.pair(self.groups, 0, 0) + (i * self.steps + step) * self.single_step
     }
 }
 
@@ -113,21 +122,14 @@ pub(super) unsafe fn prepare<V: Simd>(s: &Source) {
         }
         step_values[n..].fill(0.0);
         let group = token / LANES;
-        match (s.fmt, group < layout.groups) {
-            (ActFormat::Q8x16, true) => {
-                group_step::<V>(&step_values, s.ws.add(layout.group(group, step)), token % LANES);
-            }
-            (ActFormat::Q8x16, false) => single_step::<V>(&step_values, s.ws.add(layout.single(token - group * LANES, step))),
-            (ActFormat::F32, true) => {
-                let out = s.ws.add(layout.group(group, step)).cast::<f32>().add(token % LANES);
-                for (k, v) in step_values.iter().enumerate() {
-                    *out.add(k * LANES) = *v;
-                }
-            }
-            (ActFormat::F32, false) => {
-                let out = s.ws.add(layout.single(token - group * LANES, step)).cast::<f32>();
-                std::ptr::copy_nonoverlapping(step_values.as_ptr(), out, STEP);
-            }
+        if group < layout.groups {
+            group_step::<V>(&step_values, s.ws, &layout, group, step, token % LANES);
+            continue;
+        }
+        let out = s.ws.add(layout.single(token - layout.groups * LANES, step));
+        match s.fmt {
+            ActFormat::Q8x16 => single_step::<V>(&step_values, out),
+            ActFormat::F32 => std::ptr::copy_nonoverlapping(step_values.as_ptr(), out.cast(), STEP),
         }
     }
 }
@@ -137,6 +139,15 @@ struct Rounded {
     bytes: [u8; STEP],
     scales: [f32; BLOCKS],
     sums: [i32; BLOCKS],
+}
+
+impl Rounded {
+    /// Sum of the values of 32 columns.
+    #[inline(always)]
+    fn sum_of_pair(&self, pair: usize) -> f32 {
+        let value = |b: usize| self.scales[b] * self.sums[b] as f32;
+        value(2 * pair) + value(2 * pair + 1)
+    }
 }
 
 #[inline(always)]
@@ -166,25 +177,28 @@ unsafe fn rounded<V: Simd>(x: &[f32; STEP]) -> Rounded {
 unsafe fn single_step<V: Simd>(x: &[f32; STEP], out: *mut u8) {
     let step = rounded::<V>(x);
     std::ptr::copy_nonoverlapping(step.bytes.as_ptr(), out, STEP);
-    for b in 0..BLOCKS {
-        let to = 4 * (b % 4) + b / 4;
-        *out.add(ROW_SCALES).cast::<f32>().add(to) = step.scales[b];
-        *out.add(ROW_SUMS).cast::<f32>().add(to) = step.scales[b] * step.sums[b] as f32;
+    for lane in 0..PAIRS {
+        let pair = pair_of_lane(lane);
+        for odd in 0..2 {
+            *out.add(ROW_SCALES).cast::<f32>().add(odd * PAIRS + lane) = step.scales[2 * pair + odd];
+            *out.add(ROW_INT_SUMS).cast::<i32>().add(odd * PAIRS + lane) = step.sums[2 * pair + odd];
+        }
+        *out.add(ROW_SUMS).cast::<f32>().add(lane) = step.sum_of_pair(pair);
     }
 }
 
 #[inline(always)]
-unsafe fn group_step<V: Simd>(x: &[f32; STEP], out: *mut u8, lane: usize) {
-    let step = rounded::<V>(x);
-    for k in 0..STEP / 4 {
-        *out.cast::<u32>().add(k * LANES + lane) = step.bytes.as_ptr().cast::<u32>().add(k).read_unaligned();
-    }
-    for b in 0..BLOCKS {
-        *out.add(GROUP_SCALES).cast::<f32>().add(b * LANES + lane) = step.scales[b];
-        *out.add(GROUP_INT_SUMS).cast::<i32>().add(b * LANES + lane) = step.sums[b];
-    }
-    for pair in 0..BLOCKS / 2 {
-        let value = |b: usize| step.scales[b] * step.sums[b] as f32;
-        *out.add(GROUP_SUMS).cast::<f32>().add(pair * LANES + lane) = value(2 * pair) + value(2 * pair + 1);
+unsafe fn group_step<V: Simd>(x: &[f32; STEP], ws: *mut u8, layout: &Layout, group: usize, step: usize, lane: usize) {
+    let rounded = rounded::<V>(x);
+    for pair in 0..PAIRS {
+        let out = ws.add(layout.pair(group, pair, step)).cast::<u32>().add(lane);
+        for k in 0..8 {
+            *out.add(k * LANES) = rounded.bytes.as_ptr().cast::<u32>().add(8 * pair + k).read_unaligned();
+        }
+        for odd in 0..2 {
+            *out.byte_add(GROUP_SCALES).cast::<f32>().add(odd * LANES) = rounded.scales[2 * pair + odd];
+            *out.byte_add(GROUP_INT_SUMS).cast::<i32>().add(odd * LANES) = rounded.sums[2 * pair + odd];
+        }
+        *out.byte_add(GROUP_SUMS).cast::<f32>() = rounded.sum_of_pair(pair);
     }
 }

@@ -5,7 +5,7 @@
 
 use super::acts::{self, Layout, Source};
 use super::weight::{self, FloatWeight, Weight};
-use super::{Product, act_format, row, tile, vector};
+use super::{Product, act_format, panel, row, tile, vector};
 use crate::cpu::isa::Isa;
 #[cfg(target_arch = "aarch64")]
 use crate::cpu::simd::neon::Neon;
@@ -28,9 +28,10 @@ macro_rules! by_tokens {
     };
 }
 
-/// One instruction set: rows at once with 1, 2 and 4 tokens; rows and groups at once for many tokens.
+/// One instruction set: rows at once with 1, 2 and 4 tokens, of weights of 16 or 32 bits; rows and groups at once for many tokens
+/// with quantised weights; rows and tokens at once for many with weights of 16 or 32 bits.
 macro_rules! instruction_set {
-    ($name:ident, $simd:ty, [$($feature:meta)?], rows $one:literal $two:literal $four:literal, tile $r:literal x $t:literal or $r1:literal x 1) => {
+    ($name:ident, $simd:ty, [$($feature:meta)?], rows $one:literal $two:literal $four:literal, tile $r:literal x $t:literal or $r1:literal x 1, panel $pr:literal x $pt:literal) => {
         mod $name {
             use super::*;
 
@@ -42,16 +43,16 @@ macro_rules! instruction_set {
                 by_tokens!(
                     layout,
                     first,
-                    row::product::<$simd, W, $four, 4>(p, layout, first),
-                    row::product::<$simd, W, $two, 2>(p, layout, first),
-                    row::product::<$simd, W, $one, 1>(p, layout, first)
+                    row::product::<$simd, W, 4>(p, layout, first),
+                    row::product::<$simd, W, 2>(p, layout, first),
+                    row::product::<$simd, W, 1>(p, layout, first)
                 );
             }
 
             $(#[$feature])?
             unsafe fn float<W: FloatWeight>(p: &Product, layout: &Layout) {
-                if layout.groups > 0 {
-                    tile::float_product::<$simd, W, $r, $t, $r1>(p, layout);
+                if panel::is_for(p.n_tokens) {
+                    return panel::product::<$simd, W, $pr, $pt, $r1>(p, layout);
                 }
                 by_tokens!(
                     layout,
@@ -92,19 +93,20 @@ macro_rules! instruction_set {
     };
 }
 
-instruction_set!(portable, Portable, [], rows 1 1 1, tile 2 x 1 or 2 x 1);
+instruction_set!(portable, Portable, [], rows 1 1 1, tile 2 x 1 or 2 x 1, panel 2 x 1);
 #[cfg(target_arch = "x86_64")]
-instruction_set!(avx2, Avx2, [target_feature(enable = "avx2,fma,f16c")], rows 2 2 1, tile 2 x 1 or 2 x 1);
+instruction_set!(avx2, Avx2, [target_feature(enable = "avx2,fma,f16c")], rows 2 2 1, tile 2 x 1 or 2 x 1, panel 2 x 2);
 #[cfg(target_arch = "x86_64")]
 instruction_set!(
     avx512,
     Avx512,
     [target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")],
     rows 4 4 4,
-    tile 4 x 2 or 8 x 1
+    tile 4 x 2 or 8 x 1,
+    panel 4 x 4
 );
 #[cfg(target_arch = "aarch64")]
-instruction_set!(neon, Neon, [target_feature(enable = "neon")], rows 2 1 1, tile 2 x 1 or 2 x 1);
+instruction_set!(neon, Neon, [target_feature(enable = "neon")], rows 2 1 1, tile 2 x 1 or 2 x 1, panel 2 x 2);
 
 macro_rules! choose {
     ($isa:expr, $call:ident $args:tt) => {

@@ -2,6 +2,7 @@
 
 mod acts;
 mod dispatch;
+mod panel;
 mod row;
 mod tile;
 mod vector;
@@ -37,6 +38,15 @@ pub fn act_bytes(fmt: ActFormat, n_tokens: usize, n_cols: usize) -> Option<usize
     acts::Layout::new(fmt, n_tokens, n_cols).bytes()
 }
 
+/// Bytes of scratch that each thread needs for products of weights of `ty` with these activations, a multiple of 64; `None` if
+/// that overflows.
+pub fn scratch_bytes(ty: Type, n_tokens: usize, n_cols: usize) -> Option<usize> {
+    match act_format(ty)? {
+        ActFormat::F32 => Some(panel::scratch_bytes(n_tokens)),
+        format => tile::scratch_bytes(&acts::Layout::new(format, n_tokens, n_cols)),
+    }
+}
+
 /// A product of rows of weights with prepared activations.
 ///
 /// # Safety
@@ -48,6 +58,7 @@ struct Product {
     rows: Range<usize>,
     acts: *const u8,
     n_tokens: usize,
+    scratch: *mut u8,
     y: *mut f32,
     y_stride: usize,
     bias: *const f32,
@@ -89,11 +100,13 @@ impl Kernels {
     }
 
     /// y[t, r] = sum over k of w[r, k] x[t, k] (+ bias[r] unless null) for the rows given; rows of y are `y_stride` floats apart.
-    /// Allocates nothing. Threads may call it at the same time with disjoint rows.
+    /// A token's results are the same bits whatever `n_tokens` and `rows` are.
+    /// Allocates nothing. Threads may call it at the same time with disjoint rows and their own scratch.
     ///
     /// # Safety
     /// `w` must be a tensor of `ty` with `n_cols` columns and at least `rows.end` rows (any alignment), `acts` what
-    /// `prepare_acts` made of `[n_tokens, n_cols]` in the type's [`act_format`], `y` writable, `bias` null or `rows.end` floats.
+    /// `prepare_acts` made of `[n_tokens, n_cols]` in the type's [`act_format`], `scratch` writable for [`scratch_bytes`] bytes
+    /// and 64-aligned, `y` writable, `bias` null or `rows.end` floats.
     #[allow(clippy::too_many_arguments)]
     pub unsafe fn matmul(
         &self,
@@ -103,6 +116,7 @@ impl Kernels {
         rows: Range<usize>,
         acts: *const u8,
         n_tokens: usize,
+        scratch: *mut u8,
         y: *mut f32,
         y_stride: usize,
         bias: *const f32,
@@ -111,7 +125,7 @@ impl Kernels {
         if rows.is_empty() {
             return;
         }
-        let product = Product { w, row_bytes, n_cols, rows, acts, n_tokens, y, y_stride, bias };
+        let product = Product { w, row_bytes, n_cols, rows, acts, n_tokens, scratch, y, y_stride, bias };
         // SAFETY: the caller vouches for the pointers, `new` for the instructions.
         unsafe { dispatch::product(self.isa, ty, &product) }
     }

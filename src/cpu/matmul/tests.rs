@@ -88,13 +88,19 @@ impl Case {
         Case { ty, n_cols, n_rows, weights, values, bias: noise.vector(n_rows) }
     }
 
-    /// The product of `rows`, checked against sums in f64 over the rounded activations.
-    fn check(&self, isa: Isa, n_tokens: usize, rows: Range<usize>) {
-        let kernels = Kernels::new(isa);
+    /// Rows that are not asked for stay not-a-number.
+    fn product(
+        &self,
+        kernels: &Kernels,
+        x: &[f32],
+        x_stride: usize,
+        y_stride: usize,
+        n_tokens: usize,
+        rows: Range<usize>,
+    ) -> Vec<f32> {
         let fmt = act_format(self.ty).unwrap();
-        let (x_stride, y_stride) = (self.n_cols + 3, self.n_rows + 5);
-        let x = Noise(9).vector(n_tokens * x_stride);
         let mut ws = Workspace::new(act_bytes(fmt, n_tokens, self.n_cols).unwrap());
+        let mut scratch = Workspace::new(scratch_bytes(self.ty, n_tokens, self.n_cols).unwrap());
         let start = ws.start();
         let mut y = vec![f32::NAN; n_tokens * y_stride];
         // SAFETY: the vectors above are as long as the shapes say.
@@ -102,11 +108,22 @@ impl Case {
             for part in 0..3 {
                 kernels.prepare_acts(fmt, x.as_ptr(), x_stride, n_tokens, self.n_cols, part, 3, start);
             }
-            let w = self.weights[1..].as_ptr();
-            let bias = self.bias.as_ptr();
-            kernels.matmul(self.ty, w, self.n_cols, rows.clone(), start, n_tokens, y.as_mut_ptr(), y_stride, bias);
+            let (w, bias) = (self.weights[1..].as_ptr(), self.bias.as_ptr());
+            let (scratch, y) = (scratch.start(), y.as_mut_ptr());
+            kernels.matmul(self.ty, w, self.n_cols, rows, start, n_tokens, scratch, y, y_stride, bias);
         }
         assert!(ws.guard_is_whole(), "{} {n_tokens} tokens: written past the workspace", self.ty.name());
+        assert!(scratch.guard_is_whole(), "{} {n_tokens} tokens: written past the scratch", self.ty.name());
+        y
+    }
+
+    /// The product of `rows`, checked against sums in f64 over the rounded activations.
+    fn check(&self, isa: Isa, n_tokens: usize, rows: Range<usize>) {
+        let kernels = Kernels::new(isa);
+        let fmt = act_format(self.ty).unwrap();
+        let (x_stride, y_stride) = (self.n_cols + 3, self.n_rows + 5);
+        let x = Noise(9).vector(n_tokens * x_stride);
+        let y = self.product(&kernels, &x, x_stride, y_stride, n_tokens, rows.clone());
         for t in 0..n_tokens {
             let x = rounded(fmt, &x[t * x_stride..][..self.n_cols]);
             for r in 0..y_stride {
@@ -168,6 +185,38 @@ fn rows_of_any_length_work() {
     }
 }
 
+/// Each token's products are the same bits alone and with others, of all rows at once and of some.
+#[test]
+fn products_do_not_depend_on_the_batch() {
+    for ty in TYPES {
+        let lengths: &[usize] = match ty.block_len() {
+            1 => &[70, 512, 1000],
+            32 => &[32, 512, 992],
+            // Enough steps that they are done in pieces.
+            _ => &[256, 1280, 256 * 27],
+        };
+        for &n_cols in lengths {
+            let case = Case::new(ty, 21, n_cols);
+            let x = Noise(5).vector(300 * n_cols);
+            for isa in Isa::available() {
+                let kernels = Kernels::new(isa);
+                let single = |t: usize| case.product(&kernels, &x[t * n_cols..][..n_cols], n_cols, 21, 1, 0..21);
+                let alone: Vec<f32> = (0..40).flat_map(single).collect();
+                for n_tokens in [1, 2, 3, 5, 7, 16, 17, 40, 300] {
+                    for rows in [0..21, 3..20] {
+                        let y = case.product(&kernels, &x[..n_tokens * n_cols], n_cols, 21, n_tokens, rows.clone());
+                        for (t, (y, alone)) in y.chunks(21).zip(alone.chunks(21)).enumerate() {
+                            let bits = |y: &[f32]| y[rows.clone()].iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+                            let name = ty.name();
+                            assert_eq!(bits(y), bits(alone), "{name}, {n_cols} columns, {}, token {t} of {n_tokens}", isa.name());
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn many_tokens_pass_a_panel() {
     let case = Case::new(Type::Q4_K, 18, 256);
@@ -200,12 +249,14 @@ fn extreme_blocks_do_not_overflow() {
                     let x = vec![-1f32; 256 * n_tokens];
                     let fmt = act_format(ty).unwrap();
                     let mut ws = Workspace::new(act_bytes(fmt, n_tokens, 256).unwrap());
+                    let mut scratch = Workspace::new(scratch_bytes(ty, n_tokens, 256).unwrap());
                     let mut y = vec![0f32; 2 * n_tokens];
                     // SAFETY: the vectors above are as long as the shapes say.
                     unsafe {
                         kernels.prepare_acts(fmt, x.as_ptr(), 256, n_tokens, 256, 0, 1, ws.start());
                         let w = case.weights[1..].as_ptr();
-                        kernels.matmul(ty, w, 256, 0..2, ws.start(), n_tokens, y.as_mut_ptr(), 2, std::ptr::null());
+                        let (acts, scratch, y) = (ws.start(), scratch.start(), y.as_mut_ptr());
+                        kernels.matmul(ty, w, 256, 0..2, acts, n_tokens, scratch, y, 2, std::ptr::null());
                     }
                     let exact: f64 = case.values[..256].iter().map(|w| -f64::from(*w)).sum();
                     let size: f64 = case.values[..256].iter().map(|w| f64::from(w.abs())).sum();
@@ -227,13 +278,15 @@ fn zero_and_not_a_number_activations() {
                 let mut x = vec![0.0; 256 * n_tokens];
                 x.iter_mut().step_by(64).for_each(|x| *x = value);
                 let mut ws = Workspace::new(act_bytes(fmt, n_tokens, 256).unwrap());
+                let mut scratch = Workspace::new(scratch_bytes(ty, n_tokens, 256).unwrap());
                 let mut y = vec![7f32; 3 * n_tokens];
                 // SAFETY: the vectors above are as long as the shapes say.
                 unsafe {
                     let k = Kernels::new(isa);
                     k.prepare_acts(fmt, x.as_ptr(), 256, n_tokens, 256, 0, 1, ws.start());
                     let w = case.weights[1..].as_ptr();
-                    k.matmul(ty, w, 256, 0..3, ws.start(), n_tokens, y.as_mut_ptr(), 3, std::ptr::null());
+                    let (acts, scratch, y) = (ws.start(), scratch.start(), y.as_mut_ptr());
+                    k.matmul(ty, w, 256, 0..3, acts, n_tokens, scratch, y, 3, std::ptr::null());
                 }
                 let as_asked = |y: &f32| if value == 0.0 { *y == 0.0 } else { y.is_nan() };
                 assert!(y.iter().all(as_asked), "{} on {}: {value} gave {y:?}", ty.name(), isa.name());

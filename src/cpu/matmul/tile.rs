@@ -1,272 +1,276 @@
-//! Products of many tokens: a token per lane, weights of a tile of rows unpacked once and used for many groups of tokens.
+//! Products of many tokens with quantised weights: a token per lane, weights of a tile of rows unpacked once and used for many
+//! groups of tokens.
+//!
+//! Every sum is made in the order of the row kernel, so that a token's result does not depend on how many come with it: that one
+//! has a sum per pair of blocks of a step (its lane) over all steps, and adds the 16 of them up by halves in the end. Here these
+//! 16 sums are made one after another, the steps inside.
 
 // SAFETY: of the whole module: see `Product`; every pointer stays within what it describes.
 #![allow(unsafe_op_in_unsafe_fn)]
 
+use std::ops::Range;
+
 use super::Product;
-use super::acts::{GROUP_INT_SUMS, GROUP_SCALES, GROUP_SUMS, LANES, Layout, STEP};
+use super::acts::{GROUP_INT_SUMS, GROUP_PAIR, GROUP_SCALES, GROUP_SUMS, LANES, Layout, PAIRS, STEP, pair_of_lane};
 use super::row::{Tail, prefetch};
-use super::weight::{FloatWeight, Weight};
+use super::weight::Weight;
 use crate::cpu::simd::Simd;
 
-/// Rows whose unpacked weights stay in the first-level cache together with a group's activations.
+/// Rows whose weights are unpacked together.
 const TILE: usize = 16;
-/// Groups of tokens whose sums are kept while the columns go by.
+/// Groups of tokens whose sums are kept while the pairs go by.
 const PANEL: usize = 16;
+/// Steps of a pair that stay in the first-level cache, of the tile's weights and of the groups in work.
+const CHUNK: usize = 12;
+/// Sums kept per row and token: of 8, 4, 2 and 1 lanes, and the one in work.
+const DEPTH: usize = 5;
+/// Bytes of a pair of a step of a tile: 32 levels per row; then 2 floats per row: the scale and the min, or the blocks' scales.
+const TILE_PAIR: usize = TILE_HEADS + 2 * TILE * 4;
+const TILE_HEADS: usize = TILE * 32;
 
-/// Sums of a tile: [PANEL][TILE][16 tokens].
-#[repr(align(64))]
-struct Sums([f32; PANEL * TILE * LANES]);
+/// A thread's scratch: sums [DEPTH][groups of a panel][TILE][16 tokens], weights [16 pairs][steps] of `TILE_PAIR`.
+struct Scratch {
+    sums: *mut f32,
+    weights: *mut u8,
+    groups: usize,
+    steps: usize,
+}
 
-/// A step of a tile's weights.
-#[repr(align(64))]
-struct Unpacked {
-    levels: [[u8; STEP]; TILE],
-    /// Scales, or scales and mins.
-    heads: [[f32; 16]; TILE],
+/// Bytes of scratch per thread; `None` if that overflows.
+pub(super) fn scratch_bytes(layout: &Layout) -> Option<usize> {
+    if layout.groups == 0 {
+        return Some(0);
+    }
+    let sums = DEPTH * PANEL.min(layout.groups) * TILE * LANES * 4;
+    layout.steps.checked_mul(PAIRS * TILE_PAIR)?.checked_add(sums)
+}
+
+impl Scratch {
+    unsafe fn new(base: *mut u8, layout: &Layout) -> Scratch {
+        let groups = PANEL.min(layout.groups);
+        let weights = base.add(DEPTH * groups * TILE * LANES * 4);
+        Scratch { sums: base.cast(), weights, groups, steps: layout.steps }
+    }
+
+    #[inline(always)]
+    unsafe fn sums(&self, depth: usize, group: usize, row: usize) -> *mut f32 {
+        self.sums.add(((depth * self.groups + group) * TILE + row) * LANES)
+    }
+
+    #[inline(always)]
+    unsafe fn weights(&self, pair: usize, step: usize) -> *mut u8 {
+        self.weights.add((pair * self.steps + step) * TILE_PAIR)
+    }
 }
 
 /// All groups of tokens, R rows and T groups at a time, R1 rows where one group is left; R and R1 divide TILE.
 #[inline(always)]
 pub(super) unsafe fn product<V: Simd, W: Weight, const R: usize, const T: usize, const R1: usize>(p: &Product, layout: &Layout) {
-    let mut unpacked = Unpacked { levels: [[0; STEP]; TILE], heads: [[0.0; 16]; TILE] };
-    let mut sums = Sums([0.0; PANEL * TILE * LANES]);
-    let mut tail = Tail::new();
+    let scratch = Scratch::new(p.scratch, layout);
     let mut panel = 0;
     while panel < layout.groups {
         let groups = PANEL.min(layout.groups - panel);
         let mut row = p.rows.start;
         while row < p.rows.end {
             let rows = TILE.min(p.rows.end - row);
-            sums.0[..groups * TILE * LANES].fill(0.0);
-            for step in 0..layout.steps {
-                let at = step * W::STEP_BYTES;
-                for i in 0..rows {
-                    let block = p.w.add((row + i) * p.row_bytes + at);
-                    prefetch::<V>(block.wrapping_add(TILE * p.row_bytes), W::STEP_BYTES);
-                    let block = tail.whole(block, p.row_bytes - at, W::STEP_BYTES);
-                    for c in 0..4 {
-                        V::store(unpacked.levels[i].as_mut_ptr().add(64 * c), W::levels::<V>(block, c));
-                    }
-                    V::store_f(unpacked.heads[i].as_mut_ptr(), W::head::<V>(block));
-                }
-                let acts = |g: usize| p.acts.add(layout.group(panel + g, step));
+            unpack::<V, W>(p, &scratch, row, rows);
+            for n in 0..PAIRS {
                 let mut g = 0;
                 while g + T <= groups {
-                    let mut i = 0;
-                    while i < rows {
-                        let mut of = [p.acts; T];
-                        for t in 0..T {
-                            of[t] = acts(g + t);
-                        }
-                        block::<V, W, R, T>(&unpacked, i, of, sums.0.as_mut_ptr().add((g * TILE + i) * LANES));
-                        i += R;
-                    }
+                    lane::<V, W, R, T>(p, layout, &scratch, n, panel, g, rows);
                     g += T;
                 }
                 while T > 1 && g < groups {
-                    let mut i = 0;
-                    while i < rows {
-                        block::<V, W, R1, 1>(&unpacked, i, [acts(g)], sums.0.as_mut_ptr().add((g * TILE + i) * LANES));
-                        i += R1;
-                    }
+                    lane::<V, W, R1, 1>(p, layout, &scratch, n, panel, g, rows);
                     g += 1;
                 }
             }
-            write(p, &sums, panel, groups, row, rows);
+            write(p, &scratch, panel, groups, row, rows);
             row += TILE;
         }
         panel += PANEL;
     }
 }
 
-/// A step of R rows and T groups.
+/// The weights of a tile.
 #[inline(always)]
-unsafe fn block<V: Simd, W: Weight, const R: usize, const T: usize>(
-    w: &Unpacked,
-    first_row: usize,
-    acts: [*const u8; T],
-    sums: *mut f32,
+unsafe fn unpack<V: Simd, W: Weight>(p: &Product, scratch: &Scratch, row: usize, rows: usize) {
+    let mut tail = Tail::new();
+    for i in 0..rows {
+        let weights = p.w.add((row + i) * p.row_bytes);
+        for half in 0..2 * scratch.steps {
+            let at = half * W::HALF_BYTES;
+            prefetch::<V>(weights.wrapping_add(TILE * p.row_bytes + at), W::HALF_BYTES);
+            let block = tail.whole(weights.wrapping_add(at), p.row_bytes.saturating_sub(at), W::HALF_BYTES);
+            let (step, first) = (half / 2, half % 2 * (PAIRS / 2));
+            for c in 0..4 {
+                let to = scratch.weights(first + 2 * c, step).add(32 * i);
+                let next = scratch.weights(first + 2 * c + 1, step).add(32 * i);
+                V::store_halves(to, next, W::levels::<V>(block, c));
+            }
+            let mut head = [0f32; 16];
+            V::store_f(head.as_mut_ptr(), W::head::<V>(block));
+            for pair in 0..PAIRS / 2 {
+                let to = scratch.weights(first + pair, step).add(TILE_HEADS).cast::<f32>().add(i);
+                *to = head[if W::FINE { 2 * pair } else { pair }];
+                *to.add(TILE) = head[if W::FINE { 2 * pair + 1 } else { 8 + pair }];
+            }
+        }
+    }
+}
+
+/// The `n`th of the row kernel's lanes, of T groups and all rows of the tile.
+#[inline(always)]
+unsafe fn lane<V: Simd, W: Weight, const R: usize, const T: usize>(
+    p: &Product,
+    layout: &Layout,
+    scratch: &Scratch,
+    n: usize,
+    panel: usize,
+    group: usize,
+    rows: usize,
 ) {
-    let offset = if W::WIDE { V::Q8_BIAS } else { W::OFFSET };
-    let levels = w.levels.as_ptr().add(first_row).cast::<u8>();
-    let heads = w.heads.as_ptr().add(first_row).cast::<f32>();
-    let mut acc = [[V::zero(); T]; R];
+    // With the bits of n reversed, lanes come as halving adds them: 0 and 8, 4 and 12, their sums; 2 and 10, ...
+    let pair = pair_of_lane(n.reverse_bits() >> (usize::BITS - 4));
+    // Past the columns are only zeros.
+    let steps = (p.n_cols.saturating_sub(pair / 8 * (STEP / 2))).div_ceil(STEP);
+    let weights = scratch.weights(pair, 0);
+    let mut acts = [p.acts; T];
+    for t in 0..T {
+        acts[t] = p.acts.add(layout.pair(panel + group + t, pair, 0));
+    }
+    let depth = n.count_ones() as usize;
+    let mut first = 0;
+    loop {
+        let some = first..(first + CHUNK).min(steps);
+        let mut i = 0;
+        while i < rows {
+            let mut acc = [[V::zero(); T]; R];
+            if first > 0 {
+                load::<V, R, T>(scratch.sums(depth, group, i), &mut acc);
+            }
+            acc = block::<V, W, R, T>(weights, &acts, i, some.clone(), acc);
+            let mut to = depth;
+            if some.end == steps {
+                for _ in 0..n.trailing_ones() {
+                    to -= 1;
+                    let mut other = acc;
+                    load::<V, R, T>(scratch.sums(to, group, i), &mut other);
+                    for r in 0..R {
+                        for t in 0..T {
+                            acc[r][t] = V::add(other[r][t], acc[r][t]);
+                        }
+                    }
+                }
+            }
+            let to = scratch.sums(to, group, i);
+            for r in 0..R {
+                for t in 0..T {
+                    V::store_f(to.add((t * TILE + r) * LANES), acc[r][t]);
+                }
+            }
+            i += R;
+        }
+        if some.end == steps {
+            return;
+        }
+        first = some.end;
+    }
+}
+
+#[inline(always)]
+unsafe fn load<V: Simd, const R: usize, const T: usize>(sums: *const f32, acc: &mut [[V::F; T]; R]) {
     for r in 0..R {
         for t in 0..T {
             acc[r][t] = V::load_f(sums.add((t * TILE + r) * LANES));
         }
     }
-    // 32 columns: two blocks of activations.
-    for pair in 0..STEP / 32 {
+}
+
+/// Adds a pair of some steps, of R rows from `row` on and T groups; the row kernel's `step` does the same in each lane.
+#[inline(always)]
+unsafe fn block<V: Simd, W: Weight, const R: usize, const T: usize>(
+    weights: *const u8,
+    acts: &[*const u8; T],
+    row: usize,
+    steps: Range<usize>,
+    mut acc: [[V::F; T]; R],
+) -> [[V::F; T]; R] {
+    let offset = if W::WIDE { V::Q8_BIAS } else { W::OFFSET };
+    let mut step = steps.start;
+    while step < steps.end {
+        let levels = weights.add(step * TILE_PAIR + 32 * row);
+        let heads = weights.add(step * TILE_PAIR + TILE_HEADS).cast::<f32>().add(row);
+        let at = step * GROUP_PAIR;
         let mut both = [[V::zero(); T]; R];
-        for half in 0..2 {
-            let b = 2 * pair + half;
+        for odd in 0..2 {
             let mut dots = [[V::zero_i(); T]; R];
             if offset != 0 {
                 for t in 0..T {
-                    let start = V::scale_i(V::load_i(acts[t].add(GROUP_INT_SUMS + b * LANES * 4).cast()), -offset);
+                    let start = V::scale_i(V::load_i(acts[t].add(at + GROUP_INT_SUMS + odd * LANES * 4).cast()), -offset);
                     for r in 0..R {
                         dots[r][t] = start;
                     }
                 }
             }
-            for k in 0..4 {
+            for k in 4 * odd..4 * odd + 4 {
                 let mut a = [V::splat_byte(0); T];
                 for t in 0..T {
-                    a[t] = V::load(acts[t].add((4 * b + k) * LANES * 4));
+                    a[t] = V::load(acts[t].add(at + k * LANES * 4));
                 }
                 for r in 0..R {
-                    let level = V::splat_dword(levels.add(r * STEP + 16 * b + 4 * k));
+                    let level = V::splat_dword(levels.add(32 * r + 4 * k));
                     for t in 0..T {
                         dots[r][t] = if W::WIDE { V::dot_q8(dots[r][t], level, a[t]) } else { V::dot(dots[r][t], level, a[t]) };
                     }
                 }
             }
             for t in 0..T {
-                let scale = V::load_f(acts[t].add(GROUP_SCALES + b * LANES * 4).cast());
+                let scale = V::load_f(acts[t].add(at + GROUP_SCALES + odd * LANES * 4).cast());
                 for r in 0..R {
+                    let dot = V::to_f(dots[r][t]);
                     if W::FINE {
-                        let weight_scale = V::splat(*heads.add(r * 16 + b));
-                        acc[r][t] = V::fma(V::mul(V::to_f(dots[r][t]), scale), weight_scale, acc[r][t]);
-                    } else if half == 0 {
-                        both[r][t] = V::mul(V::to_f(dots[r][t]), scale);
+                        acc[r][t] = V::fma(V::mul(dot, scale), V::splat(*heads.add(odd * TILE + r)), acc[r][t]);
+                    } else if odd == 0 {
+                        both[r][t] = V::mul(dot, scale);
                     } else {
-                        both[r][t] = V::fma(V::to_f(dots[r][t]), scale, both[r][t]);
+                        both[r][t] = V::fma(dot, scale, both[r][t]);
                     }
                 }
             }
         }
         if !W::FINE {
             for r in 0..R {
-                let weight_scale = V::splat(*heads.add(r * 16 + pair));
+                let scale = V::splat(*heads.add(r));
                 for t in 0..T {
-                    acc[r][t] = V::fma(both[r][t], weight_scale, acc[r][t]);
+                    acc[r][t] = V::fma(both[r][t], scale, acc[r][t]);
                 }
             }
         }
         if W::MINS {
             for t in 0..T {
-                let sum = V::load_f(acts[t].add(GROUP_SUMS + pair * LANES * 4).cast());
+                let sum = V::load_f(acts[t].add(at + GROUP_SUMS).cast());
                 for r in 0..R {
-                    let min = V::splat(*heads.add(r * 16 + 8 + pair));
-                    acc[r][t] = if W::MINUS { V::fnma(sum, min, acc[r][t]) } else { V::fma(sum, min, acc[r][t]) };
+                    let min = V::splat(*heads.add(TILE + r));
+                    acc[r][t] = if W::MINUS { V::fnma(min, sum, acc[r][t]) } else { V::fma(min, sum, acc[r][t]) };
                 }
             }
         }
+        step += 1;
     }
-    for r in 0..R {
-        for t in 0..T {
-            V::store_f(sums.add((t * TILE + r) * LANES), acc[r][t]);
-        }
-    }
-}
-
-/// A step of a tile's weights as floats.
-#[repr(align(64))]
-struct Floats([[f32; STEP]; TILE]);
-
-/// All groups of tokens for weights of 16 or 32 bits.
-#[inline(always)]
-pub(super) unsafe fn float_product<V: Simd, W: FloatWeight, const R: usize, const T: usize, const R1: usize>(
-    p: &Product,
-    layout: &Layout,
-) {
-    let mut unpacked = Floats([[0.0; STEP]; TILE]);
-    let mut sums = Sums([0.0; PANEL * TILE * LANES]);
-    let mut tail = Tail::new();
-    let step_bytes = STEP * W::TYPE.block_bytes();
-    let mut panel = 0;
-    while panel < layout.groups {
-        let groups = PANEL.min(layout.groups - panel);
-        let mut row = p.rows.start;
-        while row < p.rows.end {
-            let rows = TILE.min(p.rows.end - row);
-            sums.0[..groups * TILE * LANES].fill(0.0);
-            for step in 0..layout.steps {
-                let at = step * step_bytes;
-                for i in 0..rows {
-                    let weights = p.w.add((row + i) * p.row_bytes + at);
-                    prefetch::<V>(weights.wrapping_add(TILE * p.row_bytes), step_bytes);
-                    let weights = tail.whole(weights, p.row_bytes - at, step_bytes);
-                    for k in 0..STEP / 16 {
-                        V::store_f(unpacked.0[i].as_mut_ptr().add(16 * k), W::load::<V>(weights.add(step_bytes / 16 * k)));
-                    }
-                }
-                let acts = |g: usize| p.acts.add(layout.group(panel + g, step)).cast::<f32>();
-                let to = sums.0.as_mut_ptr();
-                let mut g = 0;
-                while g + T <= groups {
-                    let mut i = 0;
-                    while i < rows {
-                        let mut of = [p.acts.cast::<f32>(); T];
-                        for t in 0..T {
-                            of[t] = acts(g + t);
-                        }
-                        float_block::<V, R, T>(&unpacked, i, of, to.add((g * TILE + i) * LANES));
-                        i += R;
-                    }
-                    g += T;
-                }
-                while T > 1 && g < groups {
-                    let mut i = 0;
-                    while i < rows {
-                        float_block::<V, R1, 1>(&unpacked, i, [acts(g)], to.add((g * TILE + i) * LANES));
-                        i += R1;
-                    }
-                    g += 1;
-                }
-            }
-            write(p, &sums, panel, groups, row, rows);
-            row += TILE;
-        }
-        panel += PANEL;
-    }
-}
-
-#[inline(always)]
-unsafe fn float_block<V: Simd, const R: usize, const T: usize>(
-    w: &Floats,
-    first_row: usize,
-    acts: [*const f32; T],
-    sums: *mut f32,
-) {
-    let weights = w.0.as_ptr().add(first_row).cast::<f32>();
-    let mut acc = [[V::zero(); T]; R];
-    for r in 0..R {
-        for t in 0..T {
-            acc[r][t] = V::load_f(sums.add((t * TILE + r) * LANES));
-        }
-    }
-    for k in 0..STEP {
-        let mut a = [V::zero(); T];
-        for t in 0..T {
-            a[t] = V::load_f(acts[t].add(k * LANES));
-        }
-        for r in 0..R {
-            let weight = V::splat(*weights.add(r * STEP + k));
-            for t in 0..T {
-                acc[r][t] = V::fma(weight, a[t], acc[r][t]);
-            }
-        }
-    }
-    for r in 0..R {
-        for t in 0..T {
-            V::store_f(sums.add((t * TILE + r) * LANES), acc[r][t]);
-        }
-    }
+    acc
 }
 
 /// Puts the sums of a tile into y, token by token.
 #[inline(always)]
-unsafe fn write(p: &Product, sums: &Sums, panel: usize, groups: usize, row: usize, rows: usize) {
+unsafe fn write(p: &Product, scratch: &Scratch, panel: usize, groups: usize, row: usize, rows: usize) {
     for g in 0..groups {
         let first = (panel + g) * LANES;
         for t in 0..LANES.min(p.n_tokens - first) {
             let y = p.y.add((first + t) * p.y_stride + row);
             for i in 0..rows {
                 let bias = if p.bias.is_null() { 0.0 } else { *p.bias.add(row + i) };
-                *y.add(i) = sums.0[(g * TILE + i) * LANES + t] + bias;
+                *y.add(i) = *scratch.sums(0, g, i).add(t) + bias;
             }
         }
     }
