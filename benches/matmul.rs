@@ -81,7 +81,7 @@ fn main() {
             let w = Shared(weights.as_ptr());
             prepare = best(|| {
                 // SAFETY: x and ws are as long as the shapes say.
-                unsafe { kernels.prepare_acts(fmt, x.as_ptr(), n_cols, n_tokens, n_cols, 0, 1, ws.0) }
+                unsafe { kernels.prepare_acts(fmt, x.as_ptr(), n_cols, std::ptr::null(), n_tokens, n_cols, 0, 1, ws.0) }
             }) / n_tokens as f64;
             *seconds = best(|| {
                 std::thread::scope(|scope| {
@@ -90,7 +90,21 @@ fn main() {
                         let rows = n_rows * i / threads..n_rows * (i + 1) / threads;
                         let scratch = scratch.0.wrapping_add(i * scratch_bytes);
                         // SAFETY: the vectors are as long as the shapes say; threads have disjoint rows.
-                        unsafe { kernels.matmul(ty, w.0, n_cols, rows, ws.0, n_tokens, scratch, y.0, n_rows, std::ptr::null()) }
+                        unsafe {
+                            kernels.matmul(
+                                ty,
+                                w.0,
+                                n_cols,
+                                rows,
+                                ws.0,
+                                n_tokens,
+                                scratch,
+                                y.0,
+                                n_rows,
+                                std::ptr::null(),
+                                std::ptr::null(),
+                            )
+                        }
                     };
                     for i in 1..threads {
                         scope.spawn(move || run(i));

@@ -240,20 +240,27 @@ fn contradictions_are_refused_by_name() {
     assert!(!all.fits && all.devices[0].shortfall > 0);
 }
 
-/// Without a graph the family's formulas answer, and the plan says so.
+/// Without a graph, or kernels for a type, the family's formulas answer, and the plan says so.
 #[test]
-fn unknown_architectures_get_an_estimate() {
-    for tag in ["gemma3:4b", "gpt-oss:20b", "deepseek-v2-lite"] {
-        let p = plan(tag, "k80:4", &at(4096));
-        let measurable = rekindle::arch::supported().any(|a| a == p.architecture);
-        assert_eq!(p.estimator, if measurable { "measured" } else { "family" }, "{tag}");
-        assert!(measurable || p.text().contains("an estimate"), "{}", p.text());
-    }
-    let measured = Params { estimator: EstimatorKind::Measured, ..at(4096) };
-    if !rekindle::arch::supported().any(|a| a == "gemma3") {
-        let e = Plan::new(&context("k80:1"), &file("gemma3:4b"), &measured).err().unwrap();
-        assert_eq!(e.status, Status::Unsupported, "{e}");
-    }
+fn what_cannot_be_measured_gets_an_estimate() {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    let path = folder.join(format!("plans-unknown-{}.gguf", std::process::id()));
+    let mut header = headers::of_row(headers::row("mistral:7b"));
+    let rename = |s: &str| s.replace("llama.", "unheard-of.");
+    header.keys = header.keys.into_iter().map(|(k, v)| (rename(&k), v)).collect();
+    header.keys.retain(|(k, _)| k != "general.architecture");
+    header.keys.push(("general.architecture".to_owned(), "unheard-of".into()));
+    header.write(&path).unwrap();
+    let file = Arc::new(Gguf::open(&path).unwrap());
+    let context = context("k80:2");
+    let p = Plan::new(&context, &file, &at(4096)).unwrap();
+    assert_eq!((p.estimator, p.loadable()), ("family", false));
+    assert!(p.text().contains("an estimate") && p.text().contains("unheard-of"), "{}", p.text());
+    let e = Plan::new(&context, &file, &Params { estimator: EstimatorKind::Measured, ..at(4096) }).err().unwrap();
+    assert!(e.status == Status::Unsupported && e.message.contains("unheard-of"), "{e}");
+    let e = Model::load(&context, &p, LoadParams::default()).err().unwrap();
+    assert!(e.status != Status::Ok && (e.message.contains("unheard-of") || e.status == Status::NotFit), "{e}");
+    std::fs::remove_file(&path).unwrap();
 }
 
 /// What is planned is what is measured again, allocated and run: batch sizes, contexts, types, for every small model.

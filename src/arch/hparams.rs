@@ -1,12 +1,14 @@
 //! Hyper-parameters that decoder models share, read from a file's keys and checked against each other.
 
+use super::keys::Keys;
 use crate::error::{Error, Result};
-use crate::gguf::{Gguf, Value};
-use crate::graph::{Rope, Yarn};
+use crate::gguf::Gguf;
+use crate::graph::{Factors, Rope, Yarn};
 
 /// Bounds far beyond any model, so that products of these never overflow.
 const MAX_LAYERS: u32 = 4096;
-const MAX_WIDTH: u32 = 1 << 24;
+pub(super) const MAX_WIDTH: u32 = 1 << 24;
+const MAX_EXPERTS: u32 = 65536;
 
 #[derive(Debug, Clone)]
 pub struct Hparams {
@@ -15,6 +17,7 @@ pub struct Hparams {
     pub n_head: usize,
     pub n_head_kv: usize,
     pub head_dim: usize,
+    /// 0 where every layer is a mixture.
     pub n_ff: usize,
     pub n_vocab: usize,
     /// The context the model was trained for.
@@ -23,81 +26,26 @@ pub struct Hparams {
     /// What scores are multiplied by: `attention.scale`, or 1 / sqrt(head_dim).
     pub attention_scale: f32,
     pub rope: Rope,
+    /// Mixtures of experts.
+    pub experts: Option<Experts>,
 }
 
-/// Reads keys below `{architecture}.`.
-struct Keys<'a> {
-    file: &'a Gguf,
-    arch: &'a str,
-}
-
-impl Keys<'_> {
-    fn name(&self, key: &str) -> String {
-        format!("{}.{key}", self.arch)
-    }
-    fn u32(&self, key: &str) -> Result<Option<u32>> {
-        self.file.get_u32(&self.name(key))
-    }
-    fn f32(&self, key: &str) -> Result<Option<f32>> {
-        self.file.get_f32(&self.name(key))
-    }
-    fn text(&self, key: &str) -> Result<Option<&str>> {
-        self.file.get_str(&self.name(key))
-    }
-    fn missing(&self, key: &str) -> Error {
-        let key = self.name(key);
-        Error::bad_file(format!("key '{key}' is missing")).subject(key)
-    }
-    fn bad(&self, key: &str, found: impl std::fmt::Display, expected: &str) -> Error {
-        let key = self.name(key);
-        Error::bad_file(format!("key '{key}' is {found}, expected {expected}")).subject(key)
-    }
-    /// A size from 1 to `max`.
-    fn size(&self, key: &str, max: u32) -> Result<u32> {
-        let n = self.u32(key)?.ok_or_else(|| self.missing(key))?;
-        self.in_range(key, n, max)
-    }
-    fn in_range(&self, key: &str, n: u32, max: u32) -> Result<u32> {
-        if n == 0 || n > max {
-            return Err(self.bad(key, n, &format!("1 to {max}")));
-        }
-        Ok(n)
-    }
-    /// A size that some files give once and others per layer; all layers must agree.
-    fn uniform_size(&self, key: &str, max: u32) -> Result<Option<u32>> {
-        let Some(Value::Array(a)) = self.file.get(&self.name(key)) else {
-            return self.u32(key)?.map(|n| self.in_range(key, n, max)).transpose();
-        };
-        let all = a.u64s().map_err(|e| e.at(&self.name(key)))?;
-        let first =
-            all.first().copied().and_then(|n| u32::try_from(n).ok()).ok_or_else(|| self.bad(key, "out of range", "sizes"))?;
-        if all.iter().any(|n| *n != u64::from(first)) {
-            let key = self.name(key);
-            return Err(Error::unsupported(format!(
-                "key '{key}' differs between layers, which this architecture's graph has no word for"
-            ))
-            .subject(key));
-        }
-        self.in_range(key, first, max).map(Some)
-    }
+/// The sizes of a mixture.
+#[derive(Debug, Clone, Copy)]
+pub struct Experts {
+    pub n_expert: usize,
+    pub n_expert_used: usize,
+    pub n_ff: usize,
 }
 
 impl Hparams {
     /// # Errors
     /// `BadFile` for a missing key, a value out of range, or two that contradict each other; the key is named.
-    pub fn read(file: &Gguf, arch: &str) -> Result<Hparams> {
-        let k = Keys { file, arch };
-        if let Some(n) = k.u32("expert_count")?
-            && n > 0
-        {
-            let key = k.name("expert_count");
-            return Err(Error::unsupported(format!("key '{key}' is {n}: mixtures of experts are not supported yet")).subject(key));
-        }
+    pub fn read(k: &Keys<'_>) -> Result<Hparams> {
         let n_layer = k.size("block_count", MAX_LAYERS)?;
         let n_embd = k.size("embedding_length", MAX_WIDTH)?;
         let n_head = k.uniform_size("attention.head_count", MAX_WIDTH)?.ok_or_else(|| k.missing("attention.head_count"))?;
         let n_head_kv = k.uniform_size("attention.head_count_kv", MAX_WIDTH)?.unwrap_or(n_head);
-        let n_ff = k.uniform_size("feed_forward_length", MAX_WIDTH)?.ok_or_else(|| k.missing("feed_forward_length"))?;
         let n_ctx_train = k.size("context_length", 1 << 30)?;
         if n_head % n_head_kv != 0 {
             return Err(k.bad("attention.head_count_kv", n_head_kv, &format!("a divisor of the {n_head} query heads")));
@@ -107,11 +55,6 @@ impl Hparams {
             None if n_embd % n_head == 0 => n_embd / n_head,
             None => return Err(k.bad("attention.head_count", n_head, &format!("a divisor of the embedding length {n_embd}"))),
         };
-        if let Some(n) = k.u32("attention.value_length")?
-            && n != head_dim
-        {
-            return Err(k.bad("attention.value_length", n, &format!("{head_dim}, the length of keys")));
-        }
         for (key, heads) in [("attention.head_count", n_head), ("attention.head_count_kv", n_head_kv)] {
             if heads.checked_mul(head_dim).is_none_or(|n| n > MAX_WIDTH) {
                 return Err(k.bad(key, heads, &format!("at most {} heads of length {head_dim}", MAX_WIDTH / head_dim)));
@@ -126,6 +69,13 @@ impl Hparams {
             Some(s) if s != 0.0 => s,
             _ => 1.0 / (head_dim as f32).sqrt(),
         };
+        let n_ff = k.uniform_size("feed_forward_length", MAX_WIDTH);
+        let experts = experts(k, n_ff.as_ref().ok().copied().flatten())?;
+        let n_ff = match (n_ff?, experts) {
+            (Some(n), _) => n,
+            (None, Some(_)) => 0,
+            (None, None) => return Err(k.missing("feed_forward_length")),
+        };
         Ok(Hparams {
             n_layer,
             n_embd: n_embd as usize,
@@ -133,13 +83,56 @@ impl Hparams {
             n_head_kv: n_head_kv as usize,
             head_dim: head_dim as usize,
             n_ff: n_ff as usize,
-            n_vocab: n_vocab(file)?,
+            n_vocab: n_vocab(k.file)?,
             n_ctx_train,
             rms_eps,
             attention_scale,
-            rope: rope(&k, head_dim, n_ctx_train)?,
+            rope: rope(k, head_dim, n_ctx_train)?,
+            experts,
         })
     }
+
+    /// Refuses what only some architectures have.
+    ///
+    /// # Errors
+    /// `Unsupported` for a mixture of experts, `BadFile` for values of another length than keys.
+    pub fn dense(&self, k: &Keys<'_>) -> Result<()> {
+        if let Some(e) = self.experts {
+            let key = k.name("expert_count");
+            return Err(Error::unsupported(format!(
+                "key '{key}' is {}: mixtures of experts are not known for this architecture",
+                e.n_expert
+            ))
+            .subject(key));
+        }
+        self.equal_heads(k)
+    }
+
+    /// # Errors
+    /// `BadFile` for values of another length than keys.
+    pub fn equal_heads(&self, k: &Keys<'_>) -> Result<()> {
+        match k.u32("attention.value_length")? {
+            Some(n) if n as usize != self.head_dim => {
+                Err(k.bad("attention.value_length", n, &format!("{}, the length of keys", self.head_dim)))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn experts(k: &Keys<'_>, n_ff: Option<u32>) -> Result<Option<Experts>> {
+    let n_expert = k.u32("expert_count")?.unwrap_or(0);
+    if n_expert == 0 {
+        return Ok(None);
+    }
+    k.in_range("expert_count", n_expert, MAX_EXPERTS)?;
+    let used = k.size("expert_used_count", MAX_EXPERTS)?;
+    if used > n_expert {
+        return Err(k.bad("expert_used_count", used, &format!("at most the {n_expert} experts")));
+    }
+    let own = k.uniform_size("expert_feed_forward_length", MAX_WIDTH)?;
+    let n_ff = own.or(n_ff).ok_or_else(|| k.missing("expert_feed_forward_length"))?;
+    Ok(Some(Experts { n_expert: n_expert as usize, n_expert_used: used as usize, n_ff: n_ff as usize }))
 }
 
 /// The rows of the token embedding; keys about the vocabulary may be absent in files without a tokeniser.
@@ -176,7 +169,8 @@ fn rope(k: &Keys, head_dim: u32, n_ctx_train: u32) -> Result<Rope> {
         (kind, freq_scale) = ("linear", 1.0);
     }
     let yarn = match kind {
-        "linear" => None,
+        // The factors of longrope are tensors.
+        "linear" | "longrope" => None,
         "yarn" => Some(Yarn {
             n_ctx_orig: k.u32("rope.scaling.original_context_length")?.filter(|n| *n > 0).unwrap_or(n_ctx_train),
             ext_factor: k.f32("rope.scaling.yarn_ext_factor")?.filter(|f| *f >= 0.0).unwrap_or(1.0),
@@ -186,9 +180,11 @@ fn rope(k: &Keys, head_dim: u32, n_ctx_train: u32) -> Result<Rope> {
         other => {
             let key = k.name("rope.scaling.type");
             let other: String = other.chars().take(40).collect();
-            return Err(Error::unsupported(format!("key '{key}' is '{other}', expected none, linear or yarn")).subject(key));
+            return Err(
+                Error::unsupported(format!("key '{key}' is '{other}', expected none, linear, longrope or yarn")).subject(key)
+            );
         }
     };
     let attn_factor = k.f32("rope.scaling.attn_factor")?.filter(|f| *f > 0.0).unwrap_or(1.0);
-    Ok(Rope { n_rot: n_rot as usize, freq_base, freq_scale, attn_factor, yarn, factors: None })
+    Ok(Rope { n_rot: n_rot as usize, freq_base, freq_scale, attn_factor, yarn, factors: Factors::None })
 }

@@ -76,7 +76,11 @@ impl Keys<'_> {
             Some(Value::Array(a)) => {
                 let all = a.u64s().map_err(|e| e.at(&self.name(key)))?;
                 if all.len() < n_layer as usize {
-                    return Err(self.bad(key, format!("an array of {}", all.len()), &format!("one entry for each of the {n_layer} layers")));
+                    return Err(self.bad(
+                        key,
+                        format!("an array of {}", all.len()),
+                        &format!("one entry for each of the {n_layer} layers"),
+                    ));
                 }
                 return Ok(all[..n_layer as usize].iter().map(|l| *l != 0).collect());
             }

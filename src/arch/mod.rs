@@ -1,26 +1,47 @@
 //! One file per model family: how its graph is described.
 //!
-//! `general.architecture` picks the family. To add one: a file with a `build` function in the words of `graph::Builder`,
-//! and a line in `FAMILIES`.
+//! `general.architecture` picks the family. To add one: a file with a `build` function that says how it differs from the plain decoder
+//! (or, where it is none, describes it in the words of `graph::Builder`), and a line in `FAMILIES`.
 
 mod batch;
+mod decoder;
+mod deepseek2;
+mod gemma;
+mod gpt_oss;
 mod hparams;
+mod keys;
 mod llama;
+mod mistral3;
+mod phi3;
 mod qwen2;
+mod qwen3;
 
 pub use batch::{BatchDefaults, GLOBAL_BATCH, batch_defaults};
-pub use hparams::Hparams;
+pub use hparams::{Experts, Hparams};
+pub use keys::Keys;
 
 use crate::error::{Error, Result};
 use crate::gguf::Gguf;
-use crate::graph::Graph;
+use crate::graph::{Graph, Temperature};
 
 struct Family {
     name: &'static str,
-    build: fn(&Gguf, &Hparams) -> Result<Graph>,
+    build: fn(&Keys<'_>, &Hparams) -> Result<Graph>,
 }
 
-const FAMILIES: &[Family] = &[Family { name: "llama", build: llama::build }, Family { name: "qwen2", build: qwen2::build }];
+const FAMILIES: &[Family] = &[
+    Family { name: "llama", build: llama::build },
+    Family { name: "mistral3", build: mistral3::build },
+    Family { name: "qwen2", build: qwen2::build },
+    Family { name: "qwen3", build: qwen3::dense },
+    Family { name: "qwen3moe", build: qwen3::moe },
+    Family { name: "gemma2", build: gemma::gemma2 },
+    Family { name: "gemma3", build: gemma::gemma3 },
+    Family { name: "phi3", build: phi3::build },
+    Family { name: "gpt-oss", build: gpt_oss::build },
+    Family { name: "gptoss", build: gpt_oss::build },
+    Family { name: "deepseek2", build: deepseek2::build },
+];
 
 /// The architectures that can be planned exactly, loaded and decoded.
 pub fn supported() -> impl Iterator<Item = &'static str> {
@@ -39,8 +60,9 @@ pub fn build(file: &Gguf) -> Result<(Hparams, Graph)> {
         Error::unsupported(format!("{place}: architecture '{name}' is not supported, expected one of: {}", known.join(", ")))
             .subject("general.architecture")
     })?;
-    let h = Hparams::read(file, name).map_err(|e| e.at(place))?;
-    let graph = (family.build)(file, &h).map_err(|e| e.at(place))?;
+    let keys = Keys { file, arch: name };
+    let h = Hparams::read(&keys).map_err(|e| e.at(place))?;
+    let graph = (family.build)(&keys, &h).map_err(|e| e.at(place))?;
     Ok((h, graph))
 }
 
@@ -59,4 +81,13 @@ const CTX_TRAIN: u32 = 4096;
 pub fn n_ctx_train(file: &Gguf) -> Result<u32> {
     let key = format!("{}.context_length", architecture(file)?);
     Ok(file.get_u32(&key).map_err(|e| e.at(file.path()))?.filter(|n| *n > 0).unwrap_or(CTX_TRAIN))
+}
+
+/// How queries grow with their position, where `attention.temperature_scale` says that they do; by `length` tokens, or by the
+/// context of before YaRN.
+fn temperature(k: &Keys<'_>, h: &Hparams, length: Option<u32>) -> Result<Option<Temperature>> {
+    let Some(scale) = k.positive("attention.temperature_scale")? else { return Ok(None) };
+    let orig = k.u32("rope.scaling.original_context_length")?;
+    let length = length.or(orig).filter(|n| *n > 0).unwrap_or(h.n_ctx_train);
+    Ok(Some(Temperature { scale, length }))
 }

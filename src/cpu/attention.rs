@@ -8,7 +8,7 @@
 use super::matmul::Kernels;
 use super::pool::Poisoned;
 use super::{Executor, Span, Step};
-use crate::graph::{KvShape, Node};
+use crate::graph::{KvShape, Node, WeightId};
 use crate::quant::Type;
 
 /// Keys in a block.
@@ -91,11 +91,14 @@ impl Block {
         Block { cells: [0; BLOCK], positions: [0; BLOCK], n: 0 }
     }
 
-    /// Takes up to `BLOCK` keys from the front of `spans`, of whose first span `used` are gone already.
+    /// Takes keys from the front of `spans`, of whose first span `used` are gone already: those whose positions lie between the same
+    /// two multiples of `BLOCK`, so that blocks do not depend on where a window or a batch begins.
     fn fill(&mut self, spans: &mut &[Span], used: &mut u32) {
         self.n = 0;
+        let at = |span: &Span, used: u32| i64::from(span.pos) + i64::from(used);
+        let Some(end) = spans.first().map(|span| (at(span, *used) / BLOCK as i64 + 1) * BLOCK as i64) else { return };
         while let Some((span, rest)) = spans.split_first() {
-            let n = (BLOCK - self.n).min((span.len - *used) as usize);
+            let n = (end - at(span, *used)).clamp(0, i64::from(span.len - *used)) as usize;
             let (cells, positions) = (&mut self.cells[self.n..self.n + n], &mut self.positions[self.n..self.n + n]);
             for (i, (cell, pos)) in cells.iter_mut().zip(positions).enumerate() {
                 *cell = span.cell + *used + i as u32;
@@ -110,21 +113,36 @@ impl Block {
         }
     }
 
-    /// The cells that a token at `pos` sees.
-    fn seen_from(&self, pos: i32) -> &[u32] {
-        &self.cells[..self.positions[..self.n].partition_point(|p| *p <= pos)]
+    /// The cells that a token at `pos` sees, those of positions above `behind`.
+    fn seen_from(&self, pos: i32, behind: i64) -> &[u32] {
+        let positions = &self.positions[..self.n];
+        let first = positions.partition_point(|p| i64::from(*p) <= behind);
+        &self.cells[first..positions.partition_point(|p| *p <= pos).max(first)]
     }
 }
 
-pub(super) fn attention(s: &Step, node: &Node, layer: usize, n_head: usize, scale: f32) -> Result<(), Poisoned> {
+/// What an attention node says besides its layer.
+pub(super) struct Heads {
+    pub n_head: usize,
+    pub scale: f32,
+    pub softcap: Option<f32>,
+    pub sinks: Option<WeightId>,
+}
+
+pub(super) fn attention(s: &Step, node: &Node, layer: usize, a: &Heads) -> Result<(), Poisoned> {
+    let n_head = a.n_head;
     let Some(output) = node.output else { return s.worker.meet() };
     // The scratch below takes the place of prepared activations.
     s.prepared.set(None);
     let (shape, places) = (s.x.graph.kv[layer], s.x.places[layer]);
     let (dk, dv) = (shape.head_dim_k, shape.head_dim_v);
+    let cache = &s.micro.caches[places.cache];
+    let sinks = a.sinks.map(|w| s.x.weight_floats(w));
+    // Positions at or before this are not seen by a token at `pos`.
+    let behind = |pos: i32| shape.window.map_or(-1, |w| i64::from(pos) - i64::from(w));
     let group = n_head / shape.n_head_kv;
     let tile = tokens_per_tile(group);
-    let n_tiles: usize = s.micro.runs.iter().map(|r| (r.n as usize).div_ceil(tile)).sum();
+    let n_tiles: usize = cache.runs.iter().map(|r| (r.n as usize).div_ceil(tile)).sum();
     // Measured for the largest batch, so it cannot overflow here.
     let floats = scratch_floats(&shape, group).unwrap_or(0);
     let kernels = &s.x.kernels;
@@ -134,7 +152,7 @@ pub(super) fn attention(s: &Step, node: &Node, layer: usize, n_head: usize, scal
             unsafe { std::slice::from_raw_parts_mut(s.x.compute.base().cast::<f32>().add(floats * s.worker.index), floats) };
         for item in items {
             let (head, mut index) = (item % shape.n_head_kv, item / shape.n_head_kv);
-            let Some(run) = s.micro.runs.iter().find(|r| {
+            let Some(run) = cache.runs.iter().find(|r| {
                 let n = (r.n as usize).div_ceil(tile);
                 let here = index < n;
                 if !here {
@@ -154,18 +172,36 @@ pub(super) fn attention(s: &Step, node: &Node, layer: usize, n_head: usize, scal
             sums.fill(0.0);
             total.fill(0.0);
             max.fill(f32::NEG_INFINITY);
+            if let Some(sinks) = &sinks {
+                // A sink is a key that every query has, and has no value.
+                for row in 0..rows {
+                    (max[row], total[row]) = (sinks[head * group + row % group], 1.0);
+                }
+            }
             let base = s.x.kv.base().cast_const();
             let k = Side::new(s.x.type_k, base.wrapping_add(places.k_offset), places.k_row, head, dk);
-            let v = Side::new(s.x.type_v, base.wrapping_add(places.v_offset), places.v_row, head, dv);
-            let mut spans = &s.micro.spans[run.first_span as usize..(run.first_span + run.n_spans) as usize];
+            let v = match shape.v_in_k {
+                true => Side { head_bytes: Executor::head_offset(s.x.type_k, 1, dv), ..k },
+                false => Side::new(s.x.type_v, base.wrapping_add(places.v_offset), places.v_row, head, dv),
+            };
+            let mut spans = &cache.spans[run.first_span as usize..(run.first_span + run.n_spans) as usize];
             let (mut block, mut used) = (Block::new(), 0);
-            // What even the last token does not see is left out.
+            // What even the last token does not see is left out, and what the first one does not see any more.
             let last = s.micro.positions[first + n_tokens - 1];
+            let gone = behind(s.micro.positions[first]);
+            while let Some((span, rest)) = spans.split_first() {
+                used = (gone - i64::from(span.pos) + 1).clamp(0, i64::from(span.len)) as u32;
+                if used < span.len {
+                    break;
+                }
+                (spans, used) = (rest, 0);
+            }
             while spans.first().is_some_and(|span| i64::from(span.pos) + i64::from(used) <= i64::from(last)) {
                 block.fill(&mut spans, &mut used);
                 for row in 0..rows {
                     let token = first + row / group;
-                    let cells = block.seen_from(s.micro.positions[token]);
+                    let pos = s.micro.positions[token];
+                    let cells = block.seen_from(pos, behind(pos));
                     if cells.is_empty() {
                         continue;
                     }
@@ -174,8 +210,11 @@ pub(super) fn attention(s: &Step, node: &Node, layer: usize, n_head: usize, scal
                     unsafe {
                         let q = s.floats(node.inputs[0], (token * n_head + head * group + row % group) * dk, dk);
                         for (score, cell) in scores.iter_mut().zip(cells) {
-                            *score = k.dot(kernels, *cell as usize, q) * scale;
+                            *score = k.dot(kernels, *cell as usize, q) * a.scale;
                         }
+                    }
+                    if let Some(cap) = a.softcap {
+                        scores.iter_mut().for_each(|x| *x = cap * (*x / cap).tanh());
                     }
                     let sums = &mut sums[row * dv..(row + 1) * dv];
                     let highest = scores.iter().copied().fold(max[row], f32::max);

@@ -1,8 +1,8 @@
-//! Add and SwiGlu: element by element.
+//! Add, Gate and SoftCap: element by element.
 
 use super::Step;
 use super::pool::Poisoned;
-use crate::graph::Node;
+use crate::graph::{Gate, Node};
 
 /// Elements in a piece of work: some microseconds.
 const CHUNK: usize = 4096;
@@ -19,21 +19,53 @@ pub(super) fn add(s: &Step, node: &Node) -> Result<(), Poisoned> {
     })
 }
 
-/// silu(gate) * up, with silu(x) = x / (1 + exp(-x)) (Shazeer 2020, arXiv:2002.05202).
-pub(super) fn swiglu(s: &Step, node: &Node) -> Result<(), Poisoned> {
+/// gate(a) * b (Shazeer 2020, arXiv:2002.05202).
+pub(super) fn gate(s: &Step, node: &Node, gate: Gate) -> Result<(), Poisoned> {
     let Some(output) = node.output else { return s.worker.meet() };
     let n = s.n_rows(output) * s.x.graph.value(output).cols;
-    let (gate, up) = (node.inputs[0], node.inputs[1]);
+    let (a, b) = (node.inputs[0], node.inputs[1]);
     s.worker.share(n.div_ceil(CHUNK), 1, |chunks| {
         let (first, last) = (chunks.start * CHUNK, n.min(chunks.end * CHUNK));
         let mut piece = [0f32; CHUNK / 8];
         for first in (first..last).step_by(piece.len()) {
             let piece = &mut piece[..(last - first).min(CHUNK / 8)];
-            // SAFETY: all three have n elements, one writer per piece; the output may be the gate's place, so it is written last.
-            unsafe {
-                s.x.kernels.silu_mul(s.floats(gate, first, piece.len()), s.floats(up, first, piece.len()), piece);
-                s.floats_mut(output, first, piece.len()).copy_from_slice(piece);
+            // SAFETY: all three have n elements, one writer per piece; the output may be a's place, so it is written last.
+            let (a, b) = unsafe { (s.floats(a, first, piece.len()), s.floats(b, first, piece.len())) };
+            match gate {
+                Gate::Silu => s.x.kernels.silu_mul(a, b, piece),
+                Gate::Gelu => zip(piece, a, b, |x, y| gelu(x) * y),
+                Gate::SiluClamped { alpha, limit } => zip(piece, a, b, |x, y| {
+                    let x = x.min(limit);
+                    x / (1.0 + (-alpha * x).exp()) * (y.clamp(-limit, limit) + 1.0)
+                }),
             }
+            // SAFETY: as above.
+            unsafe { s.floats_mut(output, first, piece.len()).copy_from_slice(piece) };
+        }
+    })
+}
+
+fn zip(out: &mut [f32], a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) {
+    for ((o, a), b) in out.iter_mut().zip(a).zip(b) {
+        *o = f(*a, *b);
+    }
+}
+
+/// The tanh form (Hendrycks and Gimpel 2016, arXiv:1606.08415).
+fn gelu(x: f32) -> f32 {
+    const SQRT_2_BY_PI: f32 = 0.797_884_6;
+    0.5 * x * (1.0 + (SQRT_2_BY_PI * x * (1.0 + 0.044_715 * x * x)).tanh())
+}
+
+/// cap tanh(x / cap)
+pub(super) fn soft_cap(s: &Step, node: &Node, cap: f32) -> Result<(), Poisoned> {
+    let Some(output) = node.output else { return s.worker.meet() };
+    let n = s.n_rows(output) * s.x.graph.value(output).cols;
+    let (x, y) = (s.at(node.inputs[0]), s.at(output));
+    s.worker.share(n.div_ceil(CHUNK), 1, |chunks| {
+        for i in chunks.start * CHUNK..n.min(chunks.end * CHUNK) {
+            // SAFETY: both have n elements; the output is the input's place or a place of its own, by whole elements.
+            unsafe { *y.add(i) = cap * (*x.add(i) / cap).tanh() };
         }
     })
 }

@@ -5,7 +5,7 @@ use super::pool::Poisoned;
 use crate::graph::{Node, WeightId};
 use crate::quant::dequantize;
 
-pub(super) fn embed(s: &Step, node: &Node, table: WeightId) -> Result<(), Poisoned> {
+pub(super) fn embed(s: &Step, node: &Node, table: WeightId, scale: f32) -> Result<(), Poisoned> {
     let Some(output) = node.output else { return s.worker.meet() };
     let info = s.x.graph.weight(table);
     let cols = s.x.graph.value(output).cols;
@@ -16,7 +16,9 @@ pub(super) fn embed(s: &Step, node: &Node, table: WeightId) -> Result<(), Poison
             // SAFETY: the session checked that the id is below the table's rows; each row of the output has one writer.
             unsafe {
                 let at = s.x.weight(table).add(s.micro.tokens[t] as usize * row_bytes);
-                dequantize(info.ty, std::slice::from_raw_parts(at, row_bytes), s.floats_mut(output, t * cols, cols));
+                let row = s.floats_mut(output, t * cols, cols);
+                dequantize(info.ty, std::slice::from_raw_parts(at, row_bytes), row);
+                row.iter_mut().for_each(|x| *x *= scale);
             }
         }
     })

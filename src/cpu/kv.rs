@@ -9,17 +9,18 @@ use crate::quant::{Type, dequantize, quantize};
 
 pub(super) fn store(s: &Step, node: &Node, layer: usize) -> std::result::Result<(), Poisoned> {
     let places = s.x.places[layer];
-    let parts = [
-        (node.inputs[0], s.x.type_k, places.k_offset, places.k_row),
-        (node.inputs[1], s.x.type_v, places.v_offset, places.v_row),
-    ];
-    s.worker.share(2 * s.micro.cells.len(), 1, |items| {
+    let cells = s.micro.caches[places.cache].cells;
+    let keys = (node.inputs[0], s.x.type_k, places.k_offset, places.k_row);
+    // Values that are part of the keys are not kept once more.
+    let parts = [keys, node.inputs.get(1).map_or(keys, |v| (*v, s.x.type_v, places.v_offset, places.v_row))];
+    let n_parts = node.inputs.len();
+    s.worker.share(n_parts * cells.len(), 1, |items| {
         for i in items {
-            let (t, (v, ty, offset, row_bytes)) = (i / 2, parts[i % 2]);
+            let (t, (v, ty, offset, row_bytes)) = (i / n_parts, parts[i % n_parts]);
             let cols = s.x.graph.value(v).cols;
             // SAFETY: the session checked the cell; one writer per cell and part.
             unsafe {
-                let to = s.x.kv.base().add(offset + s.micro.cells[t] as usize * row_bytes);
+                let to = s.x.kv.base().add(offset + cells[t] as usize * row_bytes);
                 quantize(ty, s.floats(v, t * cols, cols), std::slice::from_raw_parts_mut(to, row_bytes));
             }
         }
@@ -35,14 +36,15 @@ pub struct Move {
     pub delta: i32,
 }
 
-/// Copies each move's keys and values to its new cell (which may be the old one) and turns the keys by its delta.
+/// In the layers of cache `cache`: copies each move's keys and values to its new cell (which may be the old one) and turns the keys
+/// by its delta.
 ///
 /// # Errors
 /// `OutOfMemory` for the small buffers, before anything is changed.
-pub fn move_cells(x: &mut Executor, pool: &Pool, moves: &[Move]) -> Result<()> {
+pub fn move_cells(x: &mut Executor, pool: &Pool, cache: usize, moves: &[Move]) -> Result<()> {
     let row = x.graph.kv.iter().map(|k| k.n_head_kv * k.head_dim_k).max().unwrap_or(0);
     let mut rows = try_vec("rows of keys", row * pool.n_threads(), 0f32)?;
-    let n_rot = 2 * x.frequencies.len();
+    let n_rot = x.graph.ropes.iter().map(|r| r.n_rot).max().unwrap_or(0);
     let mut angles = try_vec("angles", n_rot * pool.n_threads(), 0f32)?;
     let (rows_at, angles_at) = (Shared(rows.as_mut_ptr()), Shared(angles.as_mut_ptr()));
     let this = &*x;
@@ -55,7 +57,7 @@ pub fn move_cells(x: &mut Executor, pool: &Pool, moves: &[Move]) -> Result<()> {
                     std::slice::from_raw_parts_mut(angles_at.get().add(n_rot * worker.index), n_rot),
                 )
             };
-            for layer in layers {
+            for layer in layers.filter(|l| this.places[*l].cache == cache) {
                 for m in moves {
                     // SAFETY: the session checked the cells; each layer has one writer.
                     unsafe { this.move_cell(layer, *m, keys, angles) };
@@ -92,22 +94,23 @@ impl Executor {
                 }
             }
         }
-        let Some((_, kind)) = &self.graph.rope else { return };
         if m.delta == 0 {
             return;
         }
         let shape = self.graph.kv[layer];
+        let frequencies = &self.rotations[shape.rope.rope].frequencies;
+        let angles = &mut angles[..2 * frequencies.len()];
         let keys = &mut keys[..shape.n_head_kv * shape.head_dim_k];
         // SAFETY: the row that `to` holds.
         let cell = unsafe { std::slice::from_raw_parts_mut(base.add(p.k_offset + m.to as usize * p.k_row), p.k_row) };
         dequantize(self.type_k, cell, keys);
         // Rotations add up, and the magnitude is in the keys already.
-        for (a, f) in angles.chunks_exact_mut(2).zip(&self.frequencies) {
+        for (a, f) in angles.chunks_exact_mut(2).zip(frequencies) {
             let (sin, cos) = (f64::from(m.delta) * f).sin_cos();
             (a[0], a[1]) = (cos as f32, sin as f32);
         }
         for head in keys.chunks_exact_mut(shape.head_dim_k) {
-            turn(head, angles, *kind);
+            turn(&mut head[shape.rope.first..], angles, shape.rope.kind);
         }
         quantize(self.type_k, keys, cell);
     }

@@ -2,8 +2,10 @@
 
 mod arena;
 mod attention;
+mod columns;
 mod elementwise;
 mod embed;
+mod experts;
 pub mod isa;
 mod kv;
 pub mod matmul;
@@ -11,6 +13,7 @@ mod norm;
 mod pool;
 mod product;
 mod rope;
+mod route;
 pub(crate) mod simd;
 
 use std::cell::Cell;
@@ -32,6 +35,11 @@ use matmul::{ActFormat, Kernels};
 pub fn workspace_bytes(graph: &Graph, node: &Node, limits: Limits, n_threads: usize) -> Option<usize> {
     match &node.op {
         Op::MatMul { weight, .. } => product::workspace_bytes(graph, node, *weight, limits, n_threads),
+        Op::MatMulHeads { weight, n_head } => product::heads_workspace_bytes(graph, node, *weight, *n_head, limits, n_threads),
+        Op::MatMulExperts { weight, n_expert_used, .. } => {
+            experts::workspace_bytes(graph, node, *weight, *n_expert_used, limits, n_threads)
+        }
+        Op::Route(r) => route::workspace_bytes(r, n_threads),
         Op::Attention { layer, n_head, .. } => attention::workspace_bytes(&graph.kv[*layer as usize], *n_head, n_threads),
         _ => Some(0),
     }
@@ -54,15 +62,22 @@ pub struct Run {
     pub n_spans: u32,
 }
 
+/// What a micro-batch does with one KV cache.
+#[derive(Debug, Clone, Copy)]
+pub struct CacheView<'a> {
+    /// Where each token's keys and values go.
+    pub cells: &'a [u32],
+    pub runs: &'a [Run],
+    pub spans: &'a [Span],
+}
+
 /// What one micro-batch computes. Every id, cell and row was checked by the session.
 #[derive(Debug, Clone, Copy)]
 pub struct Micro<'a> {
     pub tokens: &'a [i32],
     pub positions: &'a [i32],
-    /// Where each token's keys and values go.
-    pub cells: &'a [u32],
-    pub runs: &'a [Run],
-    pub spans: &'a [Span],
+    /// One per KV cache of the plan.
+    pub caches: &'a [CacheView<'a>],
     /// Tokens whose logits are asked for, and the row of the first among the whole batch's.
     pub outputs: &'a [u32],
     pub first_output: usize,
@@ -80,9 +95,8 @@ pub struct Executor {
     places: Vec<KvPlaces>,
     type_k: Type,
     type_v: Type,
-    /// Radians per position for each rotated pair, and what the table is multiplied by.
-    frequencies: Vec<f64>,
-    magnitude: f64,
+    /// Of each rope of the graph.
+    rotations: Vec<rope::Rotation>,
     n_outputs_max: usize,
 }
 
@@ -101,6 +115,8 @@ pub struct Parts {
     pub kv_bytes: usize,
     pub type_k: Type,
     pub type_v: Type,
+    /// Tokens of context: rotations may depend on it.
+    pub n_ctx: usize,
     pub n_outputs_max: usize,
 }
 
@@ -113,34 +129,21 @@ impl Executor {
     /// # Errors
     /// `OutOfMemory`, naming the arena.
     pub unsafe fn new(parts: Parts) -> Result<Executor> {
-        let Parts { graph, layout, kernels, weights, places, kv_bytes, type_k, type_v, n_outputs_max } = parts;
+        let Parts { graph, layout, kernels, weights, places, kv_bytes, type_k, type_v, n_ctx, n_outputs_max } = parts;
         let compute = Arena::new("the compute arena", layout.bytes)?;
         let kv = Arena::new("the KV cache", kv_bytes)?;
-        let (frequencies, magnitude) = match &graph.rope {
-            None => (Vec::new(), 1.0),
-            Some((rope, _)) => {
-                let factors: Option<Vec<f32>> = rope.factors.map(|w| {
-                    let at = weights[w.0 as usize].cast::<f32>();
-                    // SAFETY: the builder checked that it is F32 with n_rot / 2 elements; it may lie at any address.
-                    (0..rope.n_rot / 2).map(|i| unsafe { at.add(i).read_unaligned() }).collect()
-                });
-                (rope.frequencies(factors.as_deref()), rope.magnitude())
-            }
+        let floats = |w: WeightId| -> Vec<f32> {
+            let at = weights[w.0 as usize].cast::<f32>();
+            let n = graph.weight(w).ne[0] as usize;
+            // SAFETY: the builder checked that it is F32 of one dimension; it may lie at any address.
+            (0..n).map(|i| unsafe { at.add(i).read_unaligned() }).collect()
         };
-        Ok(Executor {
-            graph,
-            layout,
-            kernels,
-            weights,
-            compute,
-            kv,
-            places,
-            type_k,
-            type_v,
-            frequencies,
-            magnitude,
-            n_outputs_max,
-        })
+        let rotation = |r: &crate::graph::Rope| {
+            let factors = r.factors.at(n_ctx).map(floats);
+            rope::Rotation { frequencies: r.frequencies(factors.as_deref()), magnitude: r.magnitude() }
+        };
+        let rotations = graph.ropes.iter().map(rotation).collect();
+        Ok(Executor { graph, layout, kernels, weights, compute, kv, places, type_k, type_v, rotations, n_outputs_max })
     }
 
     /// Bytes of the KV cache and compute arenas as they are.
@@ -177,6 +180,14 @@ impl Executor {
     fn at(&self, v: ValueId, row: usize) -> *mut f32 {
         let offset = self.layout.offset(v).unwrap_or(0) + row * self.graph.value(v).cols * size_of::<f32>();
         self.compute.base().wrapping_add(offset).cast()
+    }
+
+    /// A tensor that the builder took as floats; a file may put it at any address.
+    fn weight_floats(&self, id: WeightId) -> Vec<f32> {
+        let n = self.graph.weight(id).ne.iter().product::<u64>() as usize;
+        let at = self.weight(id).cast::<f32>();
+        // SAFETY: a whole tensor of F32.
+        (0..n).map(|i| unsafe { at.add(i).read_unaligned() }).collect()
     }
 
     fn weight(&self, id: WeightId) -> *const u8 {
@@ -240,16 +251,29 @@ impl Step<'_> {
             return Ok(());
         }
         match &node.op {
-            Op::Embed { table } => embed::embed(self, node, *table),
+            Op::Embed { table, scale } => embed::embed(self, node, *table, *scale),
             Op::SelectOutputs => embed::select_outputs(self, node),
             Op::RmsNorm { weight, eps, group } => norm::rms_norm(self, node, *weight, *eps, *group),
-            Op::MatMul { weight, bias } => product::matmul(self, node, *weight, *bias),
-            Op::RopeTable { .. } => rope::table(self, node),
-            Op::Rope { n_head, head_dim, kind } => rope::rotate(self, node, *n_head, *head_dim, *kind),
+            Op::MatMul { weight, bias, first } => product::matmul(self, node, *weight, *bias, *first),
+            Op::MatMulHeads { weight, n_head } => product::matmul_heads(self, node, *weight, *n_head),
+            Op::MatMulExperts { weight, bias, n_expert_used } => experts::matmul(self, node, *weight, *bias, *n_expert_used),
+            Op::Route(r) => route::route(self, node, r),
+            Op::SumExperts { n_expert_used } => route::sum_experts(self, node, *n_expert_used),
+            Op::RopeTable { rope } => rope::table(self, node, *rope),
+            Op::Rope { n_head, head_dim, first, kind, temperature } => {
+                let (n_head, head_dim, first, kind, temperature) = (*n_head, *head_dim, *first, *kind, *temperature);
+                rope::rotate(self, node, &rope::Turned { n_head, head_dim, first, kind, temperature })
+            }
+            Op::Columns { n_head, first } => columns::columns(self, node, *n_head, *first),
+            Op::Concat { n_head } => columns::concat(self, node, *n_head),
             Op::StoreKv { layer } => kv::store(self, node, *layer as usize),
-            Op::Attention { layer, n_head, scale } => attention::attention(self, node, *layer as usize, *n_head, *scale),
+            Op::Attention { layer, n_head, scale, softcap, sinks } => {
+                let a = attention::Heads { n_head: *n_head, scale: *scale, softcap: *softcap, sinks: *sinks };
+                attention::attention(self, node, *layer as usize, &a)
+            }
             Op::Add => elementwise::add(self, node),
-            Op::SwiGlu => elementwise::swiglu(self, node),
+            Op::Gate(gate) => elementwise::gate(self, node, *gate),
+            Op::SoftCap { cap } => elementwise::soft_cap(self, node, *cap),
         }
     }
 

@@ -1,4 +1,4 @@
-//! MatMul: activations times a weight matrix, rows of the matrix shared among the threads.
+//! MatMul: activations times a weight matrix, rows of the matrix shared among the threads. MatMulHeads: each head by its own.
 
 use super::Step;
 use super::matmul::{act_bytes, act_format, scratch_bytes};
@@ -6,9 +6,9 @@ use super::pool::Poisoned;
 use crate::graph::{Graph, Limits, Node, WeightId};
 
 /// Rows of weights are handed out in multiples of this, which suits the kernels' tiles.
-const ROWS: usize = 32;
+pub(super) const ROWS: usize = 32;
 /// Pieces per thread: enough that a thread which lost its core for a while does not hold up the others.
-const PIECES: usize = 6;
+pub(super) const PIECES: usize = 6;
 
 /// The prepared activations, then scratch of each thread.
 pub(super) fn workspace_bytes(graph: &Graph, node: &Node, weight: WeightId, limits: Limits, n_threads: usize) -> Option<usize> {
@@ -18,7 +18,7 @@ pub(super) fn workspace_bytes(graph: &Graph, node: &Node, weight: WeightId, limi
     act_bytes(act_format(ty)?, n_rows, input.cols)?.checked_add(scratch)
 }
 
-pub(super) fn matmul(s: &Step, node: &Node, weight: WeightId, bias: Option<WeightId>) -> Result<(), Poisoned> {
+pub(super) fn matmul(s: &Step, node: &Node, weight: WeightId, bias: Option<WeightId>, first: usize) -> Result<(), Poisoned> {
     let (graph, w) = (&s.x.graph, s.worker);
     // The plan took only types that have kernels, and a matrix product has an output.
     let ty = graph.weight(weight).ty;
@@ -28,17 +28,71 @@ pub(super) fn matmul(s: &Step, node: &Node, weight: WeightId, bias: Option<Weigh
     let (x, y, workspace) = (s.at(input), s.at(output), s.x.compute.base());
     if s.prepared.get() != Some((input, format)) {
         // SAFETY: the input has these rows; the workspace was measured for this product and starts the arena, page-aligned.
-        unsafe { s.x.kernels.prepare_acts(format, x, n_in, n_rows, n_in, w.index, w.n_threads, workspace) };
+        unsafe { s.x.kernels.prepare_acts(format, x, n_in, std::ptr::null(), n_rows, n_in, w.index, w.n_threads, workspace) };
         s.prepared.set(Some((input, format)));
         w.meet()?;
     }
     // Measured for the largest batch, so they do not overflow here.
     let acts = act_bytes(format, n_rows, n_in).unwrap_or(0);
     let scratch = workspace.wrapping_add(acts + w.index * scratch_bytes(ty, n_rows, n_in).unwrap_or(0));
-    let bias = bias.map_or(std::ptr::null(), |b| s.x.weight(b).cast::<f32>());
+    let bias = bias.map_or(std::ptr::null(), |b| s.x.weight(b).cast::<f32>().wrapping_add(first));
+    // The rows of a fused weight that this product takes.
+    let matrix = s.x.weight(weight).wrapping_add(first * (n_in / ty.block_len() * ty.block_bytes()));
     let chunk = n_out.div_ceil(w.n_threads * PIECES).next_multiple_of(ROWS);
     w.share(n_out, chunk, |rows| {
         // SAFETY: the builder checked the tensor's shape; each thread writes other columns of y and its own scratch.
-        unsafe { s.x.kernels.matmul(ty, s.x.weight(weight), n_in, rows, workspace, n_rows, scratch, y, n_out, bias) };
+        unsafe { s.x.kernels.matmul(ty, matrix, n_in, rows, workspace, n_rows, scratch, y, n_out, std::ptr::null(), bias) };
+    })
+}
+
+/// The prepared activations of all heads, then scratch of each thread.
+pub(super) fn heads_workspace_bytes(
+    graph: &Graph,
+    node: &Node,
+    weight: WeightId,
+    n_head: usize,
+    limits: Limits,
+    n_threads: usize,
+) -> Option<usize> {
+    let w = graph.weight(weight);
+    let (n_rows, n_in) = (limits.rows(graph.value(node.inputs[0]).rows), w.ne[0] as usize);
+    let scratch = scratch_bytes(w.ty, n_rows, n_in)?.checked_mul(n_threads)?;
+    act_bytes(act_format(w.ty)?, n_rows, n_in)?.checked_mul(n_head)?.checked_add(scratch)
+}
+
+pub(super) fn matmul_heads(s: &Step, node: &Node, weight: WeightId, n_head: usize) -> Result<(), Poisoned> {
+    let (graph, w) = (&s.x.graph, s.worker);
+    let info = graph.weight(weight);
+    let (ty, n_in, n_out) = (info.ty, info.ne[0] as usize, info.ne[1] as usize);
+    // The plan took only types that have kernels, and a matrix product has an output.
+    let (Some(format), Some(output)) = (act_format(ty), node.output) else { return w.meet() };
+    let n_rows = s.n_rows(output);
+    let (x, y, workspace) = (s.at(node.inputs[0]), s.at(output), s.x.compute.base());
+    s.prepared.set(None);
+    // Measured for the largest batch, so they do not overflow here.
+    let acts = act_bytes(format, n_rows, n_in).unwrap_or(0);
+    let null = std::ptr::null();
+    w.share(n_head, 1, |heads| {
+        for h in heads {
+            // SAFETY: head h of every row of the input; its own part of the workspace.
+            let (x, acts) = (x.wrapping_add(h * n_in), workspace.wrapping_add(h * acts));
+            // SAFETY: as above.
+            unsafe { s.x.kernels.prepare_acts(format, x, n_head * n_in, null, n_rows, n_in, 0, 1, acts) };
+        }
+    })?;
+    let scratch = workspace.wrapping_add(n_head * acts + w.index * scratch_bytes(ty, n_rows, n_in).unwrap_or(0));
+    let matrix = n_out * (n_in / ty.block_len() * ty.block_bytes());
+    let chunk = (n_head * n_out).div_ceil(w.n_threads * PIECES).next_multiple_of(ROWS).min(n_out);
+    let n_chunks = n_out.div_ceil(chunk);
+    w.share(n_head * n_chunks, 1, |items| {
+        for item in items {
+            let (h, first) = (item / n_chunks, item % n_chunks * chunk);
+            let rows = first..n_out.min(first + chunk);
+            // SAFETY: the builder checked the tensor's shape; each piece has other columns of y.
+            unsafe {
+                let (m, acts, y) = (s.x.weight(weight).add(h * matrix), workspace.add(h * acts), y.add(h * n_out));
+                s.x.kernels.matmul(ty, m, n_in, rows, acts, n_rows, scratch, y, n_head * n_out, null, std::ptr::null());
+            }
+        }
     })
 }

@@ -2,7 +2,7 @@
 
 use super::Step;
 use super::pool::Poisoned;
-use crate::graph::{Node, RopeKind};
+use crate::graph::{Node, RopeKind, Temperature};
 
 /// The two elements of a head that make pair `i`.
 #[inline]
@@ -23,37 +23,61 @@ pub(super) fn turn(head: &mut [f32], table: &[f32], kind: RopeKind) {
     }
 }
 
-pub(super) fn table(s: &Step, node: &Node) -> Result<(), Poisoned> {
+/// One rotation of the graph, for a KV cache of a given size.
+pub(super) struct Rotation {
+    /// Radians per position for each pair.
+    pub frequencies: Vec<f64>,
+    /// What cosine and sine are multiplied by.
+    pub magnitude: f64,
+}
+
+pub(super) fn table(s: &Step, node: &Node, rope: usize) -> Result<(), Poisoned> {
     let Some(output) = node.output else { return s.worker.meet() };
     let cols = s.x.graph.value(output).cols;
+    let r = &s.x.rotations[rope];
     s.worker.share(s.micro.tokens.len(), 1, |tokens| {
         for t in tokens {
             // SAFETY: one writer per row.
             let row = unsafe { s.floats_mut(output, t * cols, cols) };
-            for (out, f) in row.chunks_exact_mut(2).zip(&s.x.frequencies) {
+            for (out, f) in row.chunks_exact_mut(2).zip(&r.frequencies) {
                 let (sin, cos) = (f64::from(s.micro.positions[t]) * f).sin_cos();
-                out[0] = (cos * s.x.magnitude) as f32;
-                out[1] = (sin * s.x.magnitude) as f32;
+                out[0] = (cos * r.magnitude) as f32;
+                out[1] = (sin * r.magnitude) as f32;
             }
         }
     })
 }
 
-pub(super) fn rotate(s: &Step, node: &Node, n_head: usize, head_dim: usize, kind: RopeKind) -> Result<(), Poisoned> {
+/// Which part of a head turns, and how.
+pub(super) struct Turned {
+    pub n_head: usize,
+    pub head_dim: usize,
+    pub first: usize,
+    pub kind: RopeKind,
+    pub temperature: Option<Temperature>,
+}
+
+pub(super) fn rotate(s: &Step, node: &Node, r: &Turned) -> Result<(), Poisoned> {
     let Some(output) = node.output else { return s.worker.meet() };
     let (input, table) = (node.inputs[0], node.inputs[1]);
-    let n_rot = s.x.graph.value(table).cols;
-    let heads = s.micro.tokens.len() * n_head;
+    let (n_rot, head_dim) = (s.x.graph.value(table).cols, r.head_dim);
+    let heads = s.micro.tokens.len() * r.n_head;
     s.worker.share(heads, 8, |heads| {
         for h in heads {
+            let token = h / r.n_head;
             // SAFETY: one writer per head; the copy is skipped where the output took the input's place.
-            unsafe {
+            let head = unsafe {
                 let (from, to) = (s.at(input).add(h * head_dim), s.at(output).add(h * head_dim));
                 if from != to {
                     std::ptr::copy_nonoverlapping(from, to, head_dim);
                 }
-                let angles = s.floats(table, h / n_head * n_rot, n_rot);
-                turn(s.floats_mut(output, h * head_dim, head_dim), angles, kind);
+                s.floats_mut(output, h * head_dim, head_dim)
+            };
+            // SAFETY: a row of the table, which nobody writes in this step.
+            turn(&mut head[r.first..], unsafe { s.floats(table, token * n_rot, n_rot) }, r.kind);
+            if let Some(t) = r.temperature {
+                let by = t.at(s.micro.positions[token]);
+                head.iter_mut().for_each(|x| *x *= by);
             }
         }
     })

@@ -184,14 +184,14 @@ impl Arena {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::{KvShape, Op, Value};
+    use crate::graph::{Gate, Op, Value};
 
     /// A chain of adds and norms with a long-lived residual: no two values that live at once may share bytes.
     #[test]
     fn live_values_never_overlap() {
         let value = |name, cols| Value { name, rows: Rows::Tokens, cols };
         let node = |inputs: &[u32], output| Node {
-            op: Op::SwiGlu,
+            op: Op::Gate(Gate::Silu),
             inputs: inputs.iter().map(|v| ValueId(*v)).collect(),
             output: Some(ValueId(output)),
             layer: 0,
@@ -203,8 +203,8 @@ mod tests {
             values: vec![value("a", 16), value("b", 64), value("c", 64), value("d", 64), value("e", 16), value("f", 32)],
             weights: vec![],
             nodes: vec![node(&[], 0), node(&[0], 1), node(&[0], 2), node(&[1, 2], 3), node(&[3], 4), node(&[4, 0], 5)],
-            kv: vec![KvShape { n_head_kv: 1, head_dim_k: 1, head_dim_v: 1 }],
-            rope: None,
+            kv: vec![],
+            ropes: vec![],
             logits: ValueId(5),
             embeddings: ValueId(4),
         };

@@ -22,6 +22,50 @@ pub struct Yarn {
     pub beta_slow: f32,
 }
 
+/// Divisors of the frequencies, [n_rot / 2].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Factors {
+    #[default]
+    None,
+    /// llama 3's `rope_freqs.weight`.
+    Always(WeightId),
+    /// `long` for a KV cache of more than `n_ctx_orig` tokens, else `short` (phi3).
+    ByContext { short: WeightId, long: WeightId, n_ctx_orig: u32 },
+}
+
+impl Factors {
+    /// The tensors, whether read at every length of context or not.
+    pub fn weights(self) -> impl Iterator<Item = WeightId> {
+        let (a, b) = match self {
+            Factors::None => (None, None),
+            Factors::Always(w) => (Some(w), None),
+            Factors::ByContext { short, long, .. } => (Some(short), Some(long)),
+        };
+        a.into_iter().chain(b)
+    }
+    /// The one that applies to a KV cache of `n_ctx` tokens.
+    pub fn at(self, n_ctx: usize) -> Option<WeightId> {
+        match self {
+            Factors::None => None,
+            Factors::Always(w) => Some(w),
+            Factors::ByContext { short, long, n_ctx_orig } => Some(if n_ctx > n_ctx_orig as usize { long } else { short }),
+        }
+    }
+}
+
+/// Queries grow with their position: times 1 + scale ln(floor(position / length) + 1).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Temperature {
+    pub scale: f32,
+    pub length: u32,
+}
+
+impl Temperature {
+    pub fn at(self, position: i32) -> f32 {
+        1.0 + self.scale * ((f64::from(position) / f64::from(self.length)).floor() + 1.0).ln() as f32
+    }
+}
+
 /// Parameters of one rotation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rope {
@@ -33,8 +77,7 @@ pub struct Rope {
     /// Multiplies cosine and sine.
     pub attn_factor: f32,
     pub yarn: Option<Yarn>,
-    /// Divisors of the frequencies, [n_rot / 2] (llama 3's `rope_freqs.weight`).
-    pub factors: Option<WeightId>,
+    pub factors: Factors,
 }
 
 impl Rope {
@@ -80,7 +123,7 @@ mod tests {
     use super::*;
 
     fn plain(n_rot: usize) -> Rope {
-        Rope { n_rot, freq_base: 10000.0, freq_scale: 1.0, attn_factor: 1.0, yarn: None, factors: None }
+        Rope { n_rot, freq_base: 10000.0, freq_scale: 1.0, attn_factor: 1.0, yarn: None, factors: Factors::None }
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub(super) struct Units<'a> {
     inventory: &'a Inventory,
     pub sites: Vec<Site>,
     limits: Limits,
-    n_threads: u32,
+    copies: Copies,
     /// Prefix sums over the units, of weights that a single unit reads: as copied into an arena, and as mapped.
     copied: Vec<u64>,
     mapped: Vec<u64>,
@@ -65,7 +65,7 @@ impl<'a> Units<'a> {
         let n = graph.n_layer as usize + 1;
         let mut readers: Vec<Vec<u32>> = vec![Vec::new(); graph.weights.len()];
         for node in &graph.nodes {
-            for w in node.op.weights() {
+            for w in graph.weights_of(node) {
                 if readers[w.0 as usize].last() != Some(&node.layer) {
                     readers[w.0 as usize].push(node.layer);
                 }
@@ -87,7 +87,7 @@ impl<'a> Units<'a> {
             inventory: r.context.inventory(),
             sites: r.sites.clone(),
             limits: r.limits(),
-            n_threads: r.context.n_threads(),
+            copies: r.copies((Type::F16, Type::F16)),
             copied: prefix_sums(copied.into_iter()),
             mapped: prefix_sums(mapped.into_iter()),
             shared,
@@ -146,7 +146,7 @@ impl<'a> Units<'a> {
         let mut layers = vec![elsewhere; self.like.len()];
         layers[first..end].fill(d as u32);
         let placement = Placement { input: self.inventory.cpu() as u32, layers };
-        let workspace = measure::workspace(self.device(d).kind, self.graph, self.limits, self.n_threads);
+        let workspace = measure::workspace(self.device(d).kind, self.graph, self.limits, self.copies.n_threads);
         let layout = Layout::new(self.graph, self.limits, d as u32, &placement, &workspace);
         layout.map_or(u64::MAX, |l| l.bytes as u64)
     }
@@ -179,7 +179,7 @@ fn like_units(graph: &Graph) -> Vec<usize> {
                 (maker.get(&v.0) == Some(&INPUT)).hash(h);
             }
         }
-        for w in node.op.weights() {
+        for w in graph.weights_of(node) {
             // What the kernels' working memory depends on.
             let w = graph.weight(w);
             (w.ne, crate::cpu::matmul::act_format(w.ty).map(|f| f as u8)).hash(h);
@@ -218,9 +218,9 @@ pub(super) struct Ranges<'u, 'a> {
 impl<'u, 'a> Ranges<'u, 'a> {
     pub fn new(units: &'u Units<'a>, types: (Type, Type), n_ctx: u32, n_ubatch: u32) -> Result<Ranges<'u, 'a>> {
         let graph = units.graph;
-        let copies = Copies { weights: super::Weights::Auto, type_k: types.0, type_v: types.1, n_threads: units.n_threads };
+        let copies = Copies { type_k: types.0, type_v: types.1, ..units.copies };
         let per = |n_ctx: u32| -> Result<Vec<u64>> {
-            let bytes: Result<Vec<u64>> = graph.kv.iter().map(|s| measure::kv_bytes(s, n_ctx as usize, copies)).collect();
+            let bytes: Result<Vec<u64>> = graph.kv.iter().map(|s| measure::kv_bytes(s, n_ctx, copies)).collect();
             // The output keeps nothing.
             Ok(prefix_sums(bytes?.into_iter().chain([0])))
         };
@@ -351,7 +351,7 @@ mod tests {
                         let mut layers = vec![1 - d as u32; n_units];
                         layers[first..end].fill(d as u32);
                         let placement = Placement { input: 1, layers };
-                        let copies = Copies { weights, type_k: types.0, type_v: types.1, n_threads: 3 };
+                        let copies = r.copies(types);
                         let m = measure::measure(context.devices(), &graph, &placement, r.limits(), 100, copies).unwrap();
                         let (fixed, kv) = ranges.bytes(d, first, end);
                         let what = format!("{} {first}..{end} on {d}", file.path());

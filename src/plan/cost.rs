@@ -104,14 +104,20 @@ pub(super) fn units(graph: &Graph, r: &Rates, kv: (Type, Type), n_ubatch: u32) -
         s.decode += r.figures.start;
         s.prompt += r.figures.start / batch;
         match &node.op {
-            Op::MatMul { weight, .. } => {
+            Op::MatMul { weight, .. } | Op::MatMulHeads { weight, .. } | Op::MatMulExperts { weight, .. } => {
                 let w = graph.weight(*weight);
+                // Rows of a fused weight that this product takes, or the experts of a token.
+                let share = match node.op {
+                    Op::MatMulExperts { n_expert_used, .. } => n_expert_used as f64 / w.ne[2] as f64,
+                    Op::MatMul { .. } => node.output.map_or(1.0, |y| graph.value(y).cols as f64 / w.ne[1] as f64),
+                    _ => 1.0,
+                };
                 let read = w.n_bytes as f64 / (r.read * read_share(r.kind, w.ty));
-                s.decode += read;
+                s.decode += read * share;
                 // The output is computed for few rows of a prompt only.
                 if node.layer < graph.n_layer {
                     let elements: f64 = w.ne.iter().map(|n| *n as f64).product();
-                    s.prompt += (2.0 * elements / (r.flops * r.figures.prompt_share)).max(read / batch);
+                    s.prompt += (2.0 * elements * share / (r.flops * r.figures.prompt_share)).max(read / batch);
                 } else {
                     s.prompt += read / batch;
                 }
@@ -119,8 +125,13 @@ pub(super) fn units(graph: &Graph, r: &Rates, kv: (Type, Type), n_ubatch: u32) -
             Op::Attention { layer, .. } => {
                 let shape = graph.kv[*layer as usize];
                 let bytes = |ty: Type, n: usize| ty.row_bytes(shape.n_head_kv * n).unwrap_or(0) as f64;
-                let cached = bytes(kv.0, shape.head_dim_k) + bytes(kv.1, shape.head_dim_v);
-                s.decode_per_cached += cached / (r.read * r.figures.attention_share);
+                let values = if shape.v_in_k { 0.0 } else { bytes(kv.1, shape.head_dim_v) };
+                let cached = (bytes(kv.0, shape.head_dim_k) + values) / (r.read * r.figures.attention_share);
+                match shape.window {
+                    // A window is soon full.
+                    Some(n) => s.decode += cached * f64::from(n),
+                    None => s.decode_per_cached += cached,
+                }
             }
             _ => {}
         }

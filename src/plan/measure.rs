@@ -14,11 +14,23 @@ pub struct Copies {
     pub type_k: Type,
     pub type_v: Type,
     pub n_threads: u32,
+    pub n_seq_max: u32,
+    pub n_batch: u32,
 }
 
-/// Where one layer's cache lies in its device's KV arena: n_cells rows of keys, then of values.
+/// A KV cache that some layers share the bookkeeping of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cache {
+    /// Positions further back than this are forgotten, token by token; `None`: nothing is.
+    pub window: Option<u32>,
+    pub n_cells: usize,
+}
+
+/// Where one layer's cache lies in its device's KV arena: n_cells rows of keys, then of values (none where they are part of the keys).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KvPlaces {
+    /// Which of the caches.
+    pub cache: usize,
     pub k_offset: usize,
     pub v_offset: usize,
     /// Bytes of one cell's keys and values, all heads.
@@ -29,7 +41,8 @@ pub struct KvPlaces {
 /// Sizes and offsets of every arena; the loader allocates just these.
 #[derive(Debug, Clone)]
 pub struct Measured {
-    pub n_cells: usize,
+    /// The first is that of the whole context.
+    pub caches: Vec<Cache>,
     pub memory: Vec<Memory>,
     /// Per device.
     pub layouts: Vec<Layout>,
@@ -69,10 +82,25 @@ fn side(s: &KvShape, ty: Type, head_dim: usize, n_cells: usize) -> Result<(usize
     sizes().ok_or_else(overflow)
 }
 
-/// Bytes of one layer's cache of `n_cells` cells.
-pub(super) fn kv_bytes(s: &KvShape, n_cells: usize, c: Copies) -> Result<u64> {
-    let (k, v) = (side(s, c.type_k, s.head_dim_k, n_cells)?.1, side(s, c.type_v, s.head_dim_v, n_cells)?.1);
-    Ok(k as u64 + v as u64)
+/// The cache that a layer needs for a context of `n_ctx` tokens. A layer that sees a window keeps that for each sequence, and a batch
+/// on top, so that a batch that fails takes nothing with it.
+fn cache(s: &KvShape, n_ctx: u32, c: Copies) -> Cache {
+    let whole = Cache { window: None, n_cells: n_ctx as usize };
+    let Some(window) = s.window else { return whole };
+    let n = u64::from(window) * u64::from(c.n_seq_max) + u64::from(c.n_batch);
+    if n < u64::from(n_ctx) { Cache { window: Some(window), n_cells: n as usize } } else { whole }
+}
+
+/// (row, bytes) of the keys and of the values of a layer's cache.
+fn sides(s: &KvShape, n_cells: usize, c: Copies) -> Result<[(usize, usize); 2]> {
+    let values = if s.v_in_k { (0, 0) } else { side(s, c.type_v, s.head_dim_v, n_cells)? };
+    Ok([side(s, c.type_k, s.head_dim_k, n_cells)?, values])
+}
+
+/// Bytes of one layer's cache for a context of `n_ctx` tokens.
+pub(super) fn kv_bytes(s: &KvShape, n_ctx: u32, c: Copies) -> Result<u64> {
+    let [k, v] = sides(s, cache(s, n_ctx, c).n_cells, c)?;
+    Ok(k.1 as u64 + v.1 as u64)
 }
 
 fn overflow() -> Error {
@@ -88,7 +116,6 @@ pub(super) fn measure(
     n_ctx: u32,
     c: Copies,
 ) -> Result<Measured> {
-    let n_cells = n_ctx as usize;
     let mut memory = vec![Memory::default(); devices.len()];
     let mut layouts = Vec::with_capacity(devices.len());
     for (d, device) in devices.iter().enumerate() {
@@ -101,20 +128,25 @@ pub(super) fn measure(
     }
 
     let mut kv_end = vec![0usize; devices.len()];
+    let mut caches = vec![Cache { window: None, n_cells: n_ctx as usize }];
     let mut kv = Vec::with_capacity(graph.kv.len());
     let mut layer_kv = Vec::with_capacity(graph.kv.len());
     for (layer, shape) in graph.kv.iter().enumerate() {
+        let own = cache(shape, n_ctx, c);
+        let cache = caches.iter().position(|other| *other == own).unwrap_or_else(|| {
+            caches.push(own);
+            caches.len() - 1
+        });
         let end = &mut kv_end[placement.layers[layer] as usize];
-        let mut take = |ty: Type, head_dim: usize| -> Result<(usize, usize)> {
-            let (row, bytes) = side(shape, ty, head_dim, n_cells)?;
+        let mut take = |(row, bytes): (usize, usize)| -> Result<(usize, usize)> {
             let offset = *end;
             *end = end.checked_add(bytes).filter(|n| *n <= isize::MAX as usize).ok_or_else(overflow)?;
             Ok((offset, row))
         };
-        let (k_offset, k_row) = take(c.type_k, shape.head_dim_k)?;
-        let (v_offset, v_row) = take(c.type_v, shape.head_dim_v)?;
-        kv.push(KvPlaces { k_offset, v_offset, k_row, v_row });
-        layer_kv.push(kv_bytes(shape, n_cells, c)?);
+        let [k, v] = sides(shape, own.n_cells, c)?;
+        let ((k_offset, k_row), (v_offset, v_row)) = (take(k)?, take(v)?);
+        kv.push(KvPlaces { cache, k_offset, v_offset, k_row, v_row });
+        layer_kv.push(kv_bytes(shape, n_ctx, c)?);
     }
     for (m, end) in memory.iter_mut().zip(kv_end) {
         m.kv = end as u64;
@@ -124,7 +156,7 @@ pub(super) fn measure(
     let mut layer_weights = vec![0u64; graph.n_layer as usize + 1];
     for node in &graph.nodes {
         let Some(d) = placement.device(node.layer) else { continue };
-        for id in node.op.weights() {
+        for id in graph.weights_of(node) {
             let bytes = graph.weight(id).n_bytes;
             if node.layer != INPUT {
                 layer_weights[node.layer as usize] += bytes;
@@ -143,5 +175,5 @@ pub(super) fn measure(
             }
         }
     }
-    Ok(Measured { n_cells, memory, layouts, kv, weights, layer_weights, layer_kv })
+    Ok(Measured { caches, memory, layouts, kv, weights, layer_weights, layer_kv })
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::chain::{Ranges, Units};
 use super::estimator::{Estimate, Estimator};
-use super::measure::{self, Copies, Measured};
+use super::measure::{self, Measured};
 use super::place::{self, Objective, Segment};
 use super::request::Request;
 use super::text::human;
@@ -48,10 +48,6 @@ impl Measuring {
                 .subject(name));
         }
         Ok(Measuring { hparams, graph: Arc::new(graph) })
-    }
-
-    fn copies(&self, r: &Request<'_>, types: (Type, Type)) -> Copies {
-        Copies { weights: r.params.weights, type_k: types.0, type_v: types.1, n_threads: r.context.n_threads() }
     }
 
     /// The pairs of KV types to try, the preferred first.
@@ -189,7 +185,7 @@ impl Measuring {
             layers[s.first..s.end].fill(s.stage as u32);
         }
         let placement = Placement { input: inventory.cpu() as u32, layers };
-        let copies = self.copies(r, types);
+        let copies = r.copies(types);
         let measured = measure::measure(&inventory.devices, &self.graph, &placement, r.limits(), n_ctx, copies)?;
         let mut found = Found { segments, placement, measured, n_ctx, source, types, fits: false };
         found.fits = found.within(units);

@@ -20,7 +20,7 @@ mod text;
 use std::sync::{Arc, OnceLock};
 
 pub use ask::{Answer, Question};
-pub use measure::{Copies, KvPlaces, Measured};
+pub use measure::{Cache, Copies, KvPlaces, Measured};
 pub use place::Objective;
 
 use crate::arch::Hparams;

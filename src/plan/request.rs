@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use super::estimator::Estimator;
+use super::measure::Copies;
 use super::{EstimatorKind, MAX_SEQUENCES, Params, Source, batch, family, measured};
 use crate::arch::{self, BatchDefaults};
 use crate::device::Device;
 use crate::error::{Error, Result, Status};
 use crate::gguf::Gguf;
 use crate::graph::Limits;
+use crate::quant::Type;
 use crate::session::Context;
 
 /// What may be used of a device.
@@ -87,6 +89,12 @@ impl<'a> Request<'a> {
     /// the next call.
     pub fn limits(&self) -> Limits {
         Limits { n_tokens: self.batch.n_ubatch as usize, n_outputs: self.n_outputs_max as usize }
+    }
+
+    /// What decides sizes besides the graph, with these types of the KV cache.
+    pub fn copies(&self, (type_k, type_v): (Type, Type)) -> Copies {
+        let (weights, n_threads) = (self.params.weights, self.context.n_threads());
+        Copies { weights, type_k, type_v, n_threads, n_seq_max: self.n_seq_max, n_batch: self.batch.n_batch }
     }
 
     /// # Errors

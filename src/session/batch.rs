@@ -22,18 +22,17 @@ pub(super) struct Bounds {
     pub n_outputs_max: u32,
 }
 
-/// A batch whose every number was checked, with its cells found.
+/// A batch whose every number was checked.
 pub(super) struct Checked {
     pub positions: Vec<i32>,
     pub seqs: Vec<u32>,
     /// Indices of the tokens whose logits are wanted, ascending.
     pub outputs: Vec<u32>,
-    pub cells: Vec<u32>,
 }
 
 impl Batch<'_> {
     /// # Errors
-    /// `InvalidArgument` naming the field and index, `ContextFull`; nothing changes.
+    /// `InvalidArgument` naming the field and index.
     pub(super) fn check(&self, cells: &Cells, bounds: &Bounds) -> Result<Checked> {
         let n = self.tokens.len();
         if n == 0 || n > bounds.n_batch as usize {
@@ -73,7 +72,7 @@ impl Batch<'_> {
             .subject("n_outputs_max")
             .amounts(outputs.len() as u64, u64::from(bounds.n_outputs_max)));
         }
-        Ok(Checked { positions, seqs, outputs, cells: cells.find_free(n)? })
+        Ok(Checked { positions, seqs, outputs })
     }
 
     /// Positions, which only go up within a sequence.

@@ -34,6 +34,9 @@ impl Cells {
     pub fn n_cells(&self) -> usize {
         self.pos.len()
     }
+    pub fn n_seq_max(&self) -> u32 {
+        self.n_seq_max
+    }
     pub fn n_free(&self) -> usize {
         self.n_free
     }

@@ -4,9 +4,10 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::batch::{Batch, Checked};
+use super::cells::Cells;
 use super::model::{Model, State};
 use super::perf::{Counters, since};
-use crate::cpu::{Micro, Run, Span};
+use crate::cpu::{CacheView, Micro, Run, Span};
 use crate::error::{Error, Result};
 
 impl Model {
@@ -25,19 +26,15 @@ impl Model {
     pub(super) fn decode_locked(&self, batch: &Batch<'_>) -> Result<()> {
         let start = Instant::now();
         let mut state = self.state.write();
-        let State { cells, n_outputs, .. } = &mut *state;
-        let checked = batch.check(cells, &self.bounds())?;
+        let State { caches, n_outputs, .. } = &mut *state;
+        let checked = batch.check(caches.whole(), &self.bounds())?;
+        let cells = caches.take(&checked.positions, &checked.seqs)?;
         *n_outputs = 0;
-        for (i, cell) in checked.cells.iter().enumerate() {
-            cells.fill(*cell, checked.positions[i], checked.seqs[i]);
-        }
-        let outcome = self.micro_batches(&mut state, batch.tokens, &checked);
+        let outcome = self.micro_batches(&mut state, batch.tokens, &checked, &cells);
         match outcome {
             Ok(()) => state.n_outputs = checked.outputs.len() as u32,
             Err(e) => {
-                for (cell, seq) in checked.cells.iter().zip(&checked.seqs) {
-                    state.cells.drop_from(*cell as usize, *seq);
-                }
+                state.caches.give_back(&cells, &checked.seqs);
                 return Err(e);
             }
         }
@@ -50,20 +47,25 @@ impl Model {
         Ok(())
     }
 
-    fn micro_batches(&self, state: &mut State, tokens: &[i32], b: &Checked) -> Result<()> {
-        let (mut runs, mut spans) = (Vec::new(), Vec::new());
+    fn micro_batches(&self, state: &mut State, tokens: &[i32], b: &Checked, cells: &[Vec<u32>]) -> Result<()> {
+        let mut parts: Vec<(Vec<Run>, Vec<Span>)> = cells.iter().map(|_| Default::default()).collect();
         let mut first_output = 0;
         for first in (0..tokens.len()).step_by(self.n_ubatch) {
             let range = first..tokens.len().min(first + self.n_ubatch);
-            split_runs(state, &b.seqs[range.clone()], &mut runs, &mut spans);
+            for (cache, (runs, spans)) in state.caches.iter().zip(&mut parts) {
+                split_runs(cache, &b.seqs[range.clone()], runs, spans);
+            }
+            let views: Vec<CacheView> = cells
+                .iter()
+                .zip(&parts)
+                .map(|(cells, (runs, spans))| CacheView { cells: &cells[range.clone()], runs, spans })
+                .collect();
             let here = b.outputs.iter().filter(|i| range.contains(&(**i as usize)));
             let outputs: Vec<u32> = here.map(|i| i - first as u32).collect();
             let micro = Micro {
                 tokens: &tokens[range.clone()],
-                positions: &b.positions[range.clone()],
-                cells: &b.cells[range],
-                runs: &runs,
-                spans: &spans,
+                positions: &b.positions[range],
+                caches: &views,
                 outputs: &outputs,
                 first_output,
             };
@@ -75,7 +77,7 @@ impl Model {
 
     /// Cells of the KV cache that are free, in tokens.
     pub fn n_free(&self) -> usize {
-        self.state.read().cells.n_free()
+        self.state.read().caches.whole().n_free()
     }
 
     /// Rows of logits that the last decode left.
@@ -114,7 +116,7 @@ impl State {
 }
 
 /// Cuts a micro-batch where the sequence changes; each sequence's spans are listed once.
-fn split_runs(state: &State, seqs: &[u32], runs: &mut Vec<Run>, spans: &mut Vec<Span>) {
+fn split_runs(cells: &Cells, seqs: &[u32], runs: &mut Vec<Run>, spans: &mut Vec<Span>) {
     runs.clear();
     spans.clear();
     let mut known: Vec<(u32, u32, u32)> = Vec::new();
@@ -129,7 +131,7 @@ fn split_runs(state: &State, seqs: &[u32], runs: &mut Vec<Run>, spans: &mut Vec<
             Some(k) => *k,
             None => {
                 let first = spans.len() as u32;
-                let n = state.cells.spans(*seq, spans) as u32;
+                let n = cells.spans(*seq, spans) as u32;
                 known.push((*seq, first, n));
                 (*seq, first, n)
             }

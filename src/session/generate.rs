@@ -93,7 +93,7 @@ impl Model {
     /// The prompt in batches; one that fails leaves the sequence as it was.
     fn decode_prompt(&self, prompt: &[i32], seq_id: i32) -> Result<()> {
         let before = self.seq_length(seq_id)?;
-        let n_free = self.state.read().cells.n_free();
+        let n_free = self.n_free();
         if prompt.len() > n_free {
             return Err(Error::new(
                 Status::ContextFull,
@@ -114,9 +114,9 @@ impl Model {
             flags[n - 1] = u8::from((i + 1) * n_batch >= prompt.len());
             let batch = Batch { tokens, positions: None, seq_ids: Some(&seqs[..n]), outputs: Some(&flags[..n]) };
             if let Err(e) = self.decode_locked(&batch) {
-                let cells = &mut self.state.write().cells;
-                let seq = cells.check_seq(seq_id)?;
-                cells.remove(seq, before as i32, i32::MAX);
+                let caches = &mut self.state.write().caches;
+                let seq = caches.whole().check_seq(seq_id)?;
+                caches.iter_mut().for_each(|c| c.remove(seq, before as i32, i32::MAX));
                 return Err(e);
             }
             flags[n - 1] = 0;

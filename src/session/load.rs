@@ -89,6 +89,7 @@ pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut L
         kv_bytes: planned.kv as usize,
         type_k: plan.type_k,
         type_v: plan.type_v,
+        n_ctx: plan.n_ctx as usize,
         n_outputs_max: plan.n_outputs_max as usize,
     };
     // SAFETY: each pointer is a whole tensor, in the file's map or in the arena, which the model keeps as long as the executor.

@@ -1,6 +1,7 @@
 //! What a host holds: a context, and the models that it loads there and decodes with.
 
 mod batch;
+mod caches;
 mod cells;
 mod context;
 mod decode;

@@ -7,7 +7,7 @@ use std::time::Instant;
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use super::batch::Bounds;
-use super::cells::Cells;
+use super::caches::Caches;
 use super::load::{self, LoadParams};
 use super::perf::{Counters, Perf, since};
 use super::{Context, LogLevel};
@@ -39,7 +39,7 @@ pub struct ModelInfo {
 /// What one call at a time may change.
 pub(super) struct State {
     pub executor: Executor,
-    pub cells: Cells,
+    pub caches: Caches,
     /// Rows of logits that the last decode left.
     pub n_outputs: u32,
 }
@@ -93,12 +93,12 @@ impl Model {
             n_outputs_max: plan.n_outputs_max,
             n_params: exact.graph.weights.iter().map(|w| w.ne.iter().product::<u64>()).sum(),
         };
-        let cells = Cells::new(exact.measured.n_cells, plan.n_seq_max)?;
+        let caches = Caches::new(&exact.measured.caches, plan.n_seq_max)?;
         let counters = Counters::default();
         Counters::add(&counters.load_us, since(start));
         context.log(LogLevel::Info, &format!("{}: loaded {} ({})", plan.file.path(), info.name, info.architecture));
         Ok(Arc::new(Model {
-            state: RwLock::new(State { executor: loaded.executor, cells, n_outputs: 0 }),
+            state: RwLock::new(State { executor: loaded.executor, caches, n_outputs: 0 }),
             info,
             memory: loaded.memory,
             n_ubatch: plan.n_ubatch as usize,

@@ -88,6 +88,8 @@ pub(super) struct Source {
     pub fmt: ActFormat,
     pub x: *const f32,
     pub x_stride: usize,
+    /// Null, or which row of x each token is.
+    pub x_rows: *const u32,
     pub n_tokens: usize,
     pub n_cols: usize,
     pub part: usize,
@@ -118,7 +120,8 @@ pub(super) unsafe fn prepare<V: Simd>(s: &Source) {
         };
         let n = if token < s.n_tokens { STEP.min(s.n_cols - step * STEP) } else { 0 };
         if n > 0 {
-            std::ptr::copy_nonoverlapping(s.x.add(token * s.x_stride + step * STEP), step_values.as_mut_ptr(), n);
+            let row = if s.x_rows.is_null() { token } else { *s.x_rows.add(token) as usize };
+            std::ptr::copy_nonoverlapping(s.x.add(row * s.x_stride + step * STEP), step_values.as_mut_ptr(), n);
         }
         step_values[n..].fill(0.0);
         let group = token / LANES;

@@ -61,7 +61,22 @@ struct Product {
     scratch: *mut u8,
     y: *mut f32,
     y_stride: usize,
+    /// Null, or which row of y each token is.
+    y_rows: *const u32,
     bias: *const f32,
+}
+
+impl Product {
+    /// Where token `t`'s results go.
+    ///
+    /// # Safety
+    /// That of the whole; `t < n_tokens`.
+    #[inline(always)]
+    unsafe fn row_of_y(&self, t: usize) -> *mut f32 {
+        // SAFETY: as the caller says.
+        let row = if self.y_rows.is_null() { t } else { unsafe { self.y_rows.add(t).read() as usize } };
+        self.y.wrapping_add(row * self.y_stride)
+    }
 }
 
 /// The kernels of one instruction set.
@@ -77,7 +92,7 @@ impl Kernels {
         Kernels { isa: if isa.is_available() { isa } else { Isa::Portable } }
     }
 
-    /// Packs the activations x `[n_tokens, n_cols]` (rows `x_stride` floats apart) into `ws`.
+    /// Packs the activations x `[n_tokens, n_cols]` (rows `x_stride` floats apart; `x_rows` null, or which row each token is) into `ws`.
     /// Does part `part` of `n_parts`; all parts may run at the same time.
     ///
     /// # Safety
@@ -88,18 +103,20 @@ impl Kernels {
         fmt: ActFormat,
         x: *const f32,
         x_stride: usize,
+        x_rows: *const u32,
         n_tokens: usize,
         n_cols: usize,
         part: usize,
         n_parts: usize,
         ws: *mut u8,
     ) {
-        let source = acts::Source { fmt, x, x_stride, n_tokens, n_cols, part, n_parts, ws };
+        let source = acts::Source { fmt, x, x_stride, x_rows, n_tokens, n_cols, part, n_parts, ws };
         // SAFETY: the caller vouches for the pointers, `new` for the instructions.
         unsafe { dispatch::prepare(self.isa, &source) }
     }
 
-    /// y[t, r] = sum over k of w[r, k] x[t, k] (+ bias[r] unless null) for the rows given; rows of y are `y_stride` floats apart.
+    /// y[t, r] = sum over k of w[r, k] x[t, k] (+ bias[r] unless null) for the rows given; rows of y are `y_stride` floats apart, and
+    /// `y_rows` is null, or tells which row each token is.
     /// A token's results are the same bits whatever `n_tokens` and `rows` are.
     /// Allocates nothing. Threads may call it at the same time with disjoint rows and their own scratch.
     ///
@@ -119,13 +136,14 @@ impl Kernels {
         scratch: *mut u8,
         y: *mut f32,
         y_stride: usize,
+        y_rows: *const u32,
         bias: *const f32,
     ) {
         let row_bytes = n_cols / ty.block_len() * ty.block_bytes();
         if rows.is_empty() {
             return;
         }
-        let product = Product { w, row_bytes, n_cols, rows, acts, n_tokens, scratch, y, y_stride, bias };
+        let product = Product { w, row_bytes, n_cols, rows, acts, n_tokens, scratch, y, y_stride, y_rows, bias };
         // SAFETY: the caller vouches for the pointers, `new` for the instructions.
         unsafe { dispatch::product(self.isa, ty, &product) }
     }

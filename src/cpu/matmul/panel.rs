@@ -79,7 +79,7 @@ pub(super) unsafe fn product<V: Simd, W: FloatWeight, const R: usize, const T: u
                 for i in 0..rows {
                     let bias = if p.bias.is_null() { 0.0 } else { *p.bias.add(row + i) };
                     let sum = V::sum(V::load_f(sums.add((t * TILE + i) * 16)));
-                    *p.y.add((panel + t) * p.y_stride + row + i) = sum + bias;
+                    *p.row_of_y(panel + t).add(row + i) = sum + bias;
                 }
             }
             row += TILE;

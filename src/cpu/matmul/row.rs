@@ -189,7 +189,7 @@ unsafe fn write<V: Simd, const R: usize, const T: usize>(
         let bias = if p.bias.is_null() { 0.0 } else { *p.bias.add(row + i) };
         for t in 0..T {
             let token = layout.groups * LANES + first + t;
-            *p.y.add(token * p.y_stride + row + i) = V::sum(acc[i][t]) + bias;
+            *p.row_of_y(token).add(row + i) = V::sum(acc[i][t]) + bias;
         }
     }
 }

@@ -106,11 +106,11 @@ impl Case {
         // SAFETY: the vectors above are as long as the shapes say.
         unsafe {
             for part in 0..3 {
-                kernels.prepare_acts(fmt, x.as_ptr(), x_stride, n_tokens, self.n_cols, part, 3, start);
+                kernels.prepare_acts(fmt, x.as_ptr(), x_stride, std::ptr::null(), n_tokens, self.n_cols, part, 3, start);
             }
             let (w, bias) = (self.weights[1..].as_ptr(), self.bias.as_ptr());
             let (scratch, y) = (scratch.start(), y.as_mut_ptr());
-            kernels.matmul(self.ty, w, self.n_cols, rows, start, n_tokens, scratch, y, y_stride, bias);
+            kernels.matmul(self.ty, w, self.n_cols, rows, start, n_tokens, scratch, y, y_stride, std::ptr::null(), bias);
         }
         assert!(ws.guard_is_whole(), "{} {n_tokens} tokens: written past the workspace", self.ty.name());
         assert!(scratch.guard_is_whole(), "{} {n_tokens} tokens: written past the scratch", self.ty.name());
@@ -253,10 +253,10 @@ fn extreme_blocks_do_not_overflow() {
                     let mut y = vec![0f32; 2 * n_tokens];
                     // SAFETY: the vectors above are as long as the shapes say.
                     unsafe {
-                        kernels.prepare_acts(fmt, x.as_ptr(), 256, n_tokens, 256, 0, 1, ws.start());
+                        kernels.prepare_acts(fmt, x.as_ptr(), 256, std::ptr::null(), n_tokens, 256, 0, 1, ws.start());
                         let w = case.weights[1..].as_ptr();
                         let (acts, scratch, y) = (ws.start(), scratch.start(), y.as_mut_ptr());
-                        kernels.matmul(ty, w, 256, 0..2, acts, n_tokens, scratch, y, 2, std::ptr::null());
+                        kernels.matmul(ty, w, 256, 0..2, acts, n_tokens, scratch, y, 2, std::ptr::null(), std::ptr::null());
                     }
                     let exact: f64 = case.values[..256].iter().map(|w| -f64::from(*w)).sum();
                     let size: f64 = case.values[..256].iter().map(|w| f64::from(w.abs())).sum();
@@ -283,10 +283,10 @@ fn zero_and_not_a_number_activations() {
                 // SAFETY: the vectors above are as long as the shapes say.
                 unsafe {
                     let k = Kernels::new(isa);
-                    k.prepare_acts(fmt, x.as_ptr(), 256, n_tokens, 256, 0, 1, ws.start());
+                    k.prepare_acts(fmt, x.as_ptr(), 256, std::ptr::null(), n_tokens, 256, 0, 1, ws.start());
                     let w = case.weights[1..].as_ptr();
                     let (acts, scratch, y) = (ws.start(), scratch.start(), y.as_mut_ptr());
-                    k.matmul(ty, w, 256, 0..3, acts, n_tokens, scratch, y, 3, std::ptr::null());
+                    k.matmul(ty, w, 256, 0..3, acts, n_tokens, scratch, y, 3, std::ptr::null(), std::ptr::null());
                 }
                 let as_asked = |y: &f32| if value == 0.0 { *y == 0.0 } else { y.is_nan() };
                 assert!(y.iter().all(as_asked), "{} on {}: {value} gave {y:?}", ty.name(), isa.name());

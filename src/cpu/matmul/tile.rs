@@ -267,7 +267,7 @@ unsafe fn write(p: &Product, scratch: &Scratch, panel: usize, groups: usize, row
     for g in 0..groups {
         let first = (panel + g) * LANES;
         for t in 0..LANES.min(p.n_tokens - first) {
-            let y = p.y.add((first + t) * p.y_stride + row);
+            let y = p.row_of_y(first + t).add(row);
             for i in 0..rows {
                 let bias = if p.bias.is_null() { 0.0 } else { *p.bias.add(row + i) };
                 *y.add(i) = *scratch.sums(0, g, i).add(t) + bias;

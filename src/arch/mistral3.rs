@@ -1,0 +1,17 @@
+//! mistral3 (text): llama with YaRN by the model's own multiplier, and queries that grow with their position where the file says so.
+
+use super::decoder::Decoder;
+use super::{Hparams, Keys, temperature};
+use crate::error::Result;
+use crate::graph::{Graph, RopeKind};
+
+pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
+    h.equal_heads(k)?;
+    let mut d = Decoder::new(h, RopeKind::Norm);
+    d.temperature = temperature(k, h, None)?;
+    let multiplier = k.f32("rope.scaling.yarn_log_multiplier")?.unwrap_or(0.0);
+    if d.yarn() && multiplier != 0.0 {
+        d.rope.attn_factor /= 1.0 + 0.1 * multiplier * d.log_factor();
+    }
+    d.build(k, h)
+}

@@ -1,0 +1,17 @@
+//! qwen3 and qwen3moe: norms of each head's query and key; no biases; the mixtures weight their experts by a softmax over all,
+//! normalised over those chosen. deepseek-r1:8b (2025-05), qwen3:30b-a3b.
+
+use super::decoder::Decoder;
+use super::{Hparams, Keys};
+use crate::error::Result;
+use crate::graph::{Graph, RopeKind};
+
+pub(super) fn dense(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
+    h.dense(k)?;
+    moe(k, h)
+}
+
+pub(super) fn moe(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
+    h.equal_heads(k)?;
+    Decoder { qk_norm: true, scale: 1.0 / (h.head_dim as f32).sqrt(), ..Decoder::new(h, RopeKind::Neox) }.build(k, h)
+}

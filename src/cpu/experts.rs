@@ -1,0 +1,162 @@
+//! MatMulExperts: each row by the matrices of its experts. Rows of one expert are taken together, so that its weights are read once.
+
+use super::Step;
+use super::matmul::{act_bytes, act_format, scratch_bytes};
+use super::pool::Poisoned;
+use super::product::{PIECES, ROWS};
+use crate::graph::{Graph, Limits, Node, WeightId};
+
+/// A row and one of its experts are a pair; of `n_rows` rows there are `n_rows * n_used`.
+struct Sizes {
+    n_pairs: usize,
+    n_expert: usize,
+}
+
+impl Sizes {
+    /// Words of the lists: pairs by expert, the row of the input that each has, and where each expert's begin.
+    fn words(&self) -> Option<usize> {
+        self.n_pairs.checked_mul(2)?.checked_add(self.n_expert)?.checked_add(1)?.checked_next_multiple_of(16)
+    }
+}
+
+/// The lists, the prepared activations, then scratch of each thread.
+pub(super) fn workspace_bytes(
+    graph: &Graph,
+    node: &Node,
+    weight: WeightId,
+    n_used: usize,
+    limits: Limits,
+    n_threads: usize,
+) -> Option<usize> {
+    let w = graph.weight(weight);
+    let n_pairs = limits.rows(graph.value(node.inputs[0]).rows).checked_mul(n_used)?;
+    let sizes = Sizes { n_pairs, n_expert: w.ne[2] as usize };
+    let lists = sizes.words()?.checked_mul(size_of::<u32>())?;
+    let scratch = scratch_bytes(w.ty, n_pairs, w.ne[0] as usize)?.checked_mul(n_threads)?;
+    lists.checked_add(acts_bound(w.ty, n_pairs, w.ne[0] as usize)?)?.checked_add(scratch)
+}
+
+/// Prepared activations of all experts together, however the pairs fall: the more rows an expert has, the more are padded at most.
+fn acts_bound(ty: crate::quant::Type, n_pairs: usize, n_cols: usize) -> Option<usize> {
+    let format = act_format(ty)?;
+    let each = (1..=16usize).map(|n| Some(act_bytes(format, n, n_cols)?.div_ceil(n)));
+    let each = each.collect::<Option<Vec<usize>>>()?.into_iter().max()?;
+    each.checked_next_multiple_of(64)?.checked_mul(n_pairs)
+}
+
+pub(super) fn matmul(s: &Step, node: &Node, weight: WeightId, bias: Option<WeightId>, n_used: usize) -> Result<(), Poisoned> {
+    let (graph, w) = (&s.x.graph, s.worker);
+    let info = graph.weight(weight);
+    let (ty, n_in, n_out, n_expert) = (info.ty, info.ne[0] as usize, info.ne[1] as usize, info.ne[2] as usize);
+    // The plan took only types that have kernels, and a matrix product has an output.
+    let (Some(format), Some(output)) = (act_format(ty), node.output) else { return w.meet() };
+    let (input, route) = (node.inputs[0], node.inputs[1]);
+    let n_rows = s.n_rows(output);
+    let sizes = Sizes { n_pairs: n_rows * n_used, n_expert };
+    // One row of the input for all of a row's experts, or one for each.
+    let per_expert = graph.value(input).cols != n_in;
+    // The workspace takes the place of prepared activations.
+    s.prepared.set(None);
+    let base = s.x.compute.base();
+    let words = sizes.words().unwrap_or(0);
+    let lists = base.cast::<u32>();
+    if w.index == 0 {
+        // SAFETY: the workspace was measured for these words, and the other threads wait.
+        let lists = unsafe { std::slice::from_raw_parts_mut(lists, words) };
+        // SAFETY: a route's row: numbers of experts, then weights.
+        let routes = unsafe { s.floats(route, 0, 2 * n_used * n_rows) };
+        sort(lists, routes, n_rows, n_used, n_expert, per_expert);
+    }
+    w.meet()?;
+    // SAFETY: filled above, and read only from now on.
+    let lists = unsafe { std::slice::from_raw_parts(lists.cast_const(), words) };
+    let (pairs, rest) = lists.split_at(sizes.n_pairs);
+    let (rows, starts) = rest.split_at(sizes.n_pairs);
+    let of = |e: usize| starts[e] as usize..starts[e + 1] as usize;
+    let used: Vec<usize> = (0..n_expert).filter(|e| !of(*e).is_empty()).collect();
+    let mut at = words * size_of::<u32>();
+    // (expert, where its activations are)
+    let mut places = Vec::with_capacity(used.len());
+    for e in used {
+        places.push((e, at));
+        at += act_bytes(format, of(e).len(), n_in).unwrap_or(0);
+    }
+    let scratch = base.wrapping_add(at.next_multiple_of(64) + w.index * scratch_bytes(ty, sizes.n_pairs, n_in).unwrap_or(0));
+    for (e, at) in &places {
+        let of = of(*e);
+        // SAFETY: the input has the rows that the list names; the workspace was measured for this.
+        unsafe {
+            let list = rows[of.clone()].as_ptr();
+            s.x.kernels.prepare_acts(format, s.at(input), n_in, list, of.len(), n_in, w.index, w.n_threads, base.add(*at));
+        }
+    }
+    w.meet()?;
+    let chunk = n_out.div_ceil(w.n_threads * PIECES).next_multiple_of(ROWS);
+    let n_chunks = n_out.div_ceil(chunk);
+    let matrix = n_out * (n_in / ty.block_len() * ty.block_bytes());
+    w.share(places.len() * n_chunks, 1, |items| {
+        for item in items {
+            let (e, at) = places[item / n_chunks];
+            let first = item % n_chunks * chunk;
+            let list = &pairs[of(e)];
+            let bias = bias.map_or(std::ptr::null(), |b| s.x.weight(b).cast::<f32>().wrapping_add(e * n_out));
+            // SAFETY: the builder checked the tensor's shape, `sort` the expert; each piece has other rows and columns of y.
+            unsafe {
+                s.x.kernels.matmul(
+                    ty,
+                    s.x.weight(weight).add(e * matrix),
+                    n_in,
+                    first..n_out.min(first + chunk),
+                    base.add(at),
+                    list.len(),
+                    scratch,
+                    s.at(output),
+                    n_out,
+                    list.as_ptr(),
+                    bias,
+                );
+            }
+        }
+    })
+}
+
+/// Sorts pairs by expert, in the order of rows, and lists the row of the input that each has.
+fn sort(lists: &mut [u32], routes: &[f32], n_rows: usize, n_used: usize, n_expert: usize, per_expert: bool) {
+    let n_pairs = n_rows * n_used;
+    let (pairs, rest) = lists.split_at_mut(n_pairs);
+    let (rows, starts) = rest.split_at_mut(n_pairs);
+    // Route never gives another number.
+    let expert = |pair: usize| (routes[pair / n_used * 2 * n_used + pair % n_used] as usize).min(n_expert - 1);
+    starts[..=n_expert].fill(0);
+    for pair in 0..n_pairs {
+        starts[expert(pair) + 1] += 1;
+    }
+    for e in 0..n_expert {
+        starts[e + 1] += starts[e];
+    }
+    for pair in 0..n_pairs {
+        let at = starts[expert(pair)] as usize;
+        starts[expert(pair)] += 1;
+        pairs[at] = pair as u32;
+        rows[at] = if per_expert { pair as u32 } else { (pair / n_used) as u32 };
+    }
+    // Each start has moved to its end, which is the next one's start.
+    starts.copy_within(0..n_expert, 1);
+    starts[0] = 0;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_are_sorted_by_expert() {
+        // Two rows of two experts among four: 3 and 1, 0 and 3; weights behind.
+        let routes = [3.0, 1.0, 0.5, 0.5, 0.0, 3.0, 0.5, 0.5];
+        let mut lists = vec![9; Sizes { n_pairs: 4, n_expert: 4 }.words().unwrap()];
+        sort(&mut lists, &routes, 2, 2, 4, false);
+        assert_eq!(lists[..13], [2, 1, 0, 3, 1, 0, 0, 1, 0, 1, 2, 2, 4]);
+        sort(&mut lists, &routes, 2, 2, 4, true);
+        assert_eq!(lists[4..8], [2, 1, 0, 3]);
+    }
+}
