@@ -129,7 +129,7 @@ class Exact:
         t, b = len(n), f"blk.{i}."
         q, k, v = self.heads(n, i)
         k, v = (x.repeat(self.n_head // self.n_head_kv, 1) for x in (k, v))
-        q = q * self.temperature(at)[:, None, None]
+        q = q * self.temperature(np.append(at[:-1], last_at[-1]))[:, None, None]
         s = np.einsum("qhd,khd->hqk", self.rotate(q, at, i), self.rotate(k, at, i)) * self.scale
         last = np.einsum("hd,khd->hk", self.rotate(q[-1:], last_at[-1:], i)[0], self.rotate(k, last_at, i)) * self.scale
         s[:, -1] = np.where(gone, -np.inf, last)
@@ -138,6 +138,7 @@ class Exact:
             s = cap * np.tanh(s / cap)
         distance = at[:, None] - at[None]
         window = self.window(i)
+        assert not (window and gone.any())
         s = np.where((distance < 0) | ((distance >= window) if window else False), -np.inf, s)
         # A sink is one more score per head whose value is zero.
         sinks = self.w.get(b + "attn_sinks.weight", np.full(self.n_head, -np.inf))[:, None, None]

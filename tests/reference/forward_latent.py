@@ -25,7 +25,6 @@ class Latent(Exact):
         return 1.0 if self.multiplier else 1 + 0.1 * np.log(factor)
 
     def attention(self, n, i, at, last_at, gone):
-        assert not gone.any()
         t, b, rank = len(n), f"blk.{i}.", self.key("attention.kv_lora_rank")
         nope = self.length - self.n_rot
         if b + "attn_q_a.weight" in self.w:
@@ -43,8 +42,11 @@ class Latent(Exact):
         k = np.einsum("hdr,tr->thd", key, compressed)
         v = np.einsum("hdr,tr->thd", value, compressed)
         s = np.einsum("qhd,khd->hqk", q[..., :nope], k)
-        rotated = self.rotate(both[:, None, rank:], at)[:, 0]
-        s = (s + np.einsum("qhd,kd->hqk", self.rotate(q[..., nope:], at), rotated)) * self.scale
+        turned = [self.rotate(both[:, None, rank:], p)[:, 0] for p in (at, last_at)]
+        rotated = np.einsum("qhd,kd->hqk", self.rotate(q[..., nope:], at), turned[0])
+        rotated[:, -1] = np.einsum("hd,kd->hk", self.rotate(q[-1:, :, nope:], last_at[-1:])[0], turned[1])
+        s = (s + rotated) * self.scale
+        s[:, -1, gone] = -np.inf
         s = np.where(at[:, None] < at[None], -np.inf, s)
         p = np.exp(s - s.max(-1, keepdims=True))
         p /= p.sum(-1, keepdims=True)
