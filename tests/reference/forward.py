@@ -10,6 +10,8 @@ from forward_experts import mixture, sigmoid
 
 # Their rotation pairs neighbours, the others' pairs an element with the one half a rotated length further.
 NEIGHBOURS = ("llama", "mistral3", "deepseek2")
+# Whose feed-forward matrices may have a scale of their own; all may have one for attention's matrices.
+SCALED = ("llama", "qwen3", "qwen3moe", "mistral3")
 
 
 def exact(path):
@@ -102,7 +104,12 @@ class Exact:
         return y
 
     def linear(self, x, name):
-        return x @ self.w[name + ".weight"].T + self.w.get(name + ".bias", 0.0)
+        return x @ self.w[name + ".weight"].T * self.w.get(name + ".scale", 1.0) + self.w.get(name + ".bias", 0.0)
+
+    def ffn_linear(self, x, name):
+        """The scale comes after the bias here, unlike everywhere else."""
+        y = x @ self.w[name + ".weight"].T + self.w.get(name + ".bias", 0.0)
+        return y * self.w.get(name + ".scale", 1.0) if self.arch in SCALED else y
 
     def norm(self, x, name):
         """x itself where the model has no such norm"""
@@ -148,16 +155,16 @@ class Exact:
         return self.linear(np.einsum("hqk,khd->qhd", p, v).reshape(t, -1), b + "attn_output")
 
     def dense(self, n, b, suffix=""):
-        up = self.linear(n, f"{b}ffn_up{suffix}")
+        up = self.ffn_linear(n, f"{b}ffn_up{suffix}")
         if f"{b}ffn_gate{suffix}.weight" in self.w:
-            gate = self.linear(n, f"{b}ffn_gate{suffix}")
+            gate = self.ffn_linear(n, f"{b}ffn_gate{suffix}")
         else:
             gate, up = np.split(up, 2, -1)
         if self.gemma:
             act = 0.5 * gate * (1 + np.tanh(np.sqrt(2 / np.pi) * (gate + 0.044715 * gate**3)))
         else:
             act = gate * sigmoid(gate)
-        return self.linear(act * up, f"{b}ffn_down{suffix}")
+        return self.ffn_linear(act * up, f"{b}ffn_down{suffix}")
 
     def feed_forward(self, n, b):
         if b + "ffn_gate_inp.weight" not in self.w:
@@ -181,6 +188,6 @@ class Exact:
             y = self.feed_forward(self.norm(x, b + ("post_attention_norm" if self.gpt else "ffn_norm")), b)
             x = x + self.norm(y, b + "post_ffw_norm")
         x = self.norm(x, "output_norm")
-        x = x @ self.w.get("output.weight", self.w["token_embd.weight"]).T
+        x = x @ self.w.get("output.weight", self.w["token_embd.weight"]).T + self.w.get("output.bias", 0.0)
         cap = self.key("final_logit_softcapping", {"gemma2": 30.0}.get(self.arch, 0.0)) if self.gemma else 0.0
         return cap * np.tanh(x / cap) if cap else x

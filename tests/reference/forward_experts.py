@@ -56,7 +56,9 @@ def route(m, n, b):
 def expert(m, x, b, e):
     def part(name):
         bias = m.w.get(f"{b}ffn_{name}_exps.bias")
-        return x @ m.w[f"{b}ffn_{name}_exps.weight"][e].T + (0.0 if bias is None else bias[e])
+        scale = m.w.get(f"{b}ffn_{name}_exps.scale") if m.arch in ("llama", "qwen3moe", "mistral3") else None
+        y = x @ m.w[f"{b}ffn_{name}_exps.weight"][e].T * (1.0 if scale is None else scale[e])
+        return y + (0.0 if bias is None else bias[e])
 
     if b + "ffn_gate_up_exps.weight" in m.w:
         gate, up = np.split(part("gate_up"), 2, -1)

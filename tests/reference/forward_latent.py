@@ -38,7 +38,9 @@ class Latent(Exact):
             kv = self.w[b + "attn_kv_b.weight"].reshape(self.n_head, -1, rank)
             key, value = kv[:, :nope], kv[:, nope:]
         else:
-            key, value = self.w[b + "attn_k_b.weight"].transpose(0, 2, 1), self.w[b + "attn_v_b.weight"]
+            # With one head these have two dimensions in the file.
+            key = self.w[b + "attn_k_b.weight"].reshape(self.n_head, rank, nope).transpose(0, 2, 1)
+            value = self.w[b + "attn_v_b.weight"].reshape(self.n_head, -1, rank)
         k = np.einsum("hdr,tr->thd", key, compressed)
         v = np.einsum("hdr,tr->thd", value, compressed)
         s = np.einsum("qhd,khd->hqk", q[..., :nope], k)

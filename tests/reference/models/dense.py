@@ -41,8 +41,8 @@ MISTRAL3 = {
     # Queries grow with the logarithm of the position over the original context; YaRN with its own turns and multiplier.
     "mistral3-yarn-temperature": (
         dict(n_embd=28, n_head=6, n_head_kv=2, head_dim=8, n_ff=24, n_layer=3),
-        {"rope.freq_base": 1e6, "rope.scaling.type": "yarn", "rope.scaling.factor": 16.0,
-         "rope.scaling.original_context_length": 12, "rope.scaling.yarn_beta_fast": 4.0, "rope.scaling.yarn_beta_slow": 0.5,
+        {"rope.scaling.type": "yarn", "rope.scaling.factor": 16.0,
+         "rope.scaling.original_context_length": 12, "rope.scaling.yarn_beta_fast": 0.5, "rope.scaling.yarn_beta_slow": 0.02,
          "rope.scaling.yarn_log_multiplier": 1.0, "attention.temperature_scale": 0.3},
         {},
     ),
