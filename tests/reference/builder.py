@@ -128,6 +128,13 @@ class Builder:
             self.matrix(b + "ffn_up_exps.weight", n_ff, e, gate / 1.5, n)
         self.matrix(b + "ffn_down_exps.weight", e, n_ff, 1.5, n)
 
+    def scales(self, i, attention="qkv output", ffn="", n_expert=None):
+        """Factors of whole products, which llama.cpp takes beside any matrix: one number, or one per expert."""
+        for part in attention.replace("qkv", "q k v").split():
+            self.vector(f"blk.{i}.attn_{part}.scale", 1, 1.0, 0.3)
+        for part in ffn.split():
+            self.vector(f"blk.{i}.ffn_{part}.scale", n_expert or 1, 1.0, 0.3)
+
     def save(self):
         self.w.write_header_to_file()
         self.w.write_kv_data_to_file()

@@ -15,6 +15,8 @@ QWEN3 = {
     "qwen3-yarn": (dict(n_embd=24, n_head=4, n_head_kv=4, head_dim=8, n_ff=32), YARN, dict(bias="qkv")),
     # Q, K and V in one matrix, which llama.cpp takes for nearly every architecture.
     "qwen3-fused": (dict(n_embd=24, n_head=4, n_head_kv=2, head_dim=8, n_ff=32), {}, dict(tied=True, fused=True)),
+    # Products of attention are scaled before their bias is added.
+    "qwen3-scales": (dict(n_embd=16, n_head=2, n_head_kv=1, head_dim=8, n_ff=24), {}, dict(tied=True, bias="qkv", scales=True)),
 }
 
 PHI3_SMALL = dict(n_embd=32, n_head=4, n_head_kv=4, head_dim=8, n_ff=32)
@@ -50,6 +52,9 @@ MISTRAL3 = {
         dict(n_embd=24, n_head=4, n_head_kv=1, head_dim=8, n_ff=32),
         {**YARN, "rope.scaling.yarn_log_multiplier": 0.5}, dict(bias="o"),
     ),
+    # Products of the feed-forward part are scaled after their bias is added.
+    "mistral3-scales": (dict(n_embd=16, n_head=2, n_head_kv=2, head_dim=8, n_ff=24), {},
+                        dict(tied=True, bias="qkvo", ffn_bias=True, scales=True)),
 }
 
 MODELS = {**QWEN3, **PHI3, **MISTRAL3}
@@ -73,4 +78,9 @@ def write(name):
             b.matrix(f"blk.{i}.ffn_down.weight", s["n_embd"], s["n_ff"], 1.0)
         else:
             b.gated(i)
+        if options.get("ffn_bias"):
+            for part, n in (("gate", s["n_ff"]), ("up", s["n_ff"]), ("down", s["n_embd"])):
+                b.vector(f"blk.{i}.ffn_{part}.bias", n)
+        if options.get("scales"):
+            b.scales(i, ffn="gate up down")
     b.save()

@@ -13,6 +13,9 @@ MODELS = {
     # One expert: its weight is 1.
     "llama-moe-one": ("llama", dict(n_embd=24, n_head=2, n_head_kv=2, head_dim=12, n_ff=24), 3, 1, 24,
                       {"rope.freq_base": 1e6}, {}),
+    # Products scaled per expert, and those of attention.
+    "llama-moe-scales": ("llama", dict(n_embd=16, n_head=2, n_head_kv=1, head_dim=8, n_ff=12), 4, 2, 12, {},
+                         dict(tied=True, bias="qkvo", scales=True)),
     "qwen3moe-8x2": ("qwen3moe", dict(n_embd=24, n_head=4, n_head_kv=2, head_dim=10, n_ff=64), 8, 2, 12,
                      {"rope.freq_base": 1e6}, {}),
     "qwen3moe-tied": ("qwen3moe", dict(n_embd=24, n_head=6, n_head_kv=1, head_dim=8, n_ff=48), 10, 5, 8,
@@ -57,6 +60,8 @@ def write(name):
         whole, b.t = b.t, options.get("experts", b.t)
         b.experts(i, n, n_ff, router=options.get("router", 2.0), gate=options.get("gate", 1.5))
         b.t = whole
+        if options.get("scales"):
+            b.scales(i, ffn="gate_exps up_exps down_exps", n_expert=n)
         if gpt:
             b.vector(f"blk.{i}.ffn_gate_inp.bias", n)
             for part, length in (("gate", n_ff), ("up", n_ff), ("down", e)):
