@@ -1,7 +1,8 @@
 """Writes the small random models of tests/fixtures/models: python make_models.py [NAME...], names as patterns
 
-Those below are llama and qwen2, the others are in models/. Each here has two layers, grouped-query attention and no tokeniser; the weights are scaled so that attention is far from uniform and
-logits are of the order of 1 to 10. Needs numpy, gguf and llama-cpp-python (whose ggml quantises the K types).
+Those below are llama and qwen2, the others are in models/. Each here has two layers, grouped-query attention and no tokeniser; the
+weights are scaled so that attention is far from uniform and logits are of the order of 1 to 10. Needs numpy, gguf and
+llama-cpp-python (whose ggml quantises the K types).
 """
 
 import fnmatch
