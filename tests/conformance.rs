@@ -17,7 +17,8 @@ struct Case {
     tokens: Vec<i32>,
     rows: Vec<usize>,
     reference: Vec<f32>,
-    exact: Vec<f32>,
+    /// None where the reference rounds in float32 alone.
+    exact: Option<Vec<f32>>,
     cut: Option<(i32, i32)>,
 }
 
@@ -25,14 +26,15 @@ fn cases() -> Vec<Case> {
     let index = json(&fixture("logits/index.json"));
     let read = |m: &serde_json::Value| {
         let name = m["model"].as_str().unwrap().to_owned();
-        let file = model_file(m["path"].as_str().unwrap())?;
+        let file = model_file(m["path"].as_str().unwrap()).filter(|f| supported(f))?;
+        let has_exact = m.get("f64").is_none_or(|f| f.as_bool().unwrap());
         let cut = m.get("cut").map(|c| (c[0].as_i64().unwrap() as i32, c[1].as_i64().unwrap() as i32));
         Some(Case {
             n_vocab: m["n_vocab"].as_u64().unwrap() as usize,
             tokens: ids(&m["tokens"]),
             rows: ids(&m["rows"]).into_iter().map(|r| r as usize).collect(),
             reference: floats(&fixture(&format!("logits/{name}.ref.bin"))),
-            exact: floats(&fixture(&format!("logits/{name}.f64.bin"))),
+            exact: has_exact.then(|| floats(&fixture(&format!("logits/{name}.f64.bin")))),
             name,
             file,
             cut,
@@ -41,29 +43,39 @@ fn cases() -> Vec<Case> {
     index.as_array().unwrap().iter().filter_map(read).collect()
 }
 
-/// The type of the first layer's matrices.
+/// The type of the first layer's feed-forward matrices.
 fn weight_type(case: &Case) -> String {
     let file = Gguf::open(&case.file).unwrap();
-    file.tensor("blk.0.ffn_gate.weight").unwrap().ty.name().to_owned()
+    let tensor = ["ffn_gate", "ffn_down_exps", "ffn_up"].iter().find_map(|n| file.tensor(&format!("blk.0.{n}.weight")));
+    tensor.unwrap().ty.name().to_owned()
 }
 
 /// Tolerances (normalised mean squared error over all stored logits):
-/// F32 weights: 1e-6 against the reference; both round in float32, observed 1e-13.
+/// F32 weights: 1e-6 against the reference; both round in float32, observed 1e-13. For gemma the reference looks GELU up in a
+/// table of F16, which is 1e-8 to 2e-7 from float64.
 /// F16, BF16: 1e-5 against float64: activations may be rounded to the weights' type on the way, 2^-9 each at worst.
 /// Quantised: no further from float64 than the reference, which quantises activations as well.
 #[test]
 fn logits_are_those_of_the_reference() {
     let mut bad = Vec::new();
-    println!("{:18} {:5} {:>12} {:>12} {:>16}", "model", "type", "to reference", "to float64", "reference to f64");
+    println!("{:26} {:5} {:>12} {:>12} {:>16}", "model", "type", "to reference", "to float64", "reference to f64");
     for case in cases() {
         let model = load(&case.file, &exact_kv());
         let all = decode_at(&model, 0, 0, &case.tokens);
         let own: Vec<f32> = case.rows.iter().flat_map(|r| all[*r].iter().copied()).collect();
         assert_eq!(own.len(), case.rows.len() * case.n_vocab, "{}", case.name);
         let ty = weight_type(&case);
-        let (to_ref, to_exact, ref_to_exact) =
-            (nmse(&own, &case.reference), nmse(&own, &case.exact), nmse(&case.reference, &case.exact));
-        println!("{:18} {ty:5} {to_ref:12.2e} {to_exact:12.2e} {ref_to_exact:16.2e}", case.name);
+        let to_ref = nmse(&own, &case.reference);
+        let Some(exact) = &case.exact else {
+            assert_eq!(ty, "F32", "{}: no float64 logits", case.name);
+            println!("{:26} {ty:5} {to_ref:12.2e}", case.name);
+            if to_ref > 1e-6 {
+                bad.push(case.name);
+            }
+            continue;
+        };
+        let (to_exact, ref_to_exact) = (nmse(&own, exact), nmse(&case.reference, exact));
+        println!("{:26} {ty:5} {to_ref:12.2e} {to_exact:12.2e} {ref_to_exact:16.2e}", case.name);
         let good = match ty.as_str() {
             "F32" => to_ref <= 1e-6 && to_exact <= 1e-6,
             "F16" | "BF16" => to_exact <= 1e-5,

@@ -1,22 +1,20 @@
-"""Writes the small random models of tests/fixtures/models: python make_models.py
+"""Writes the small random models of tests/fixtures/models: python make_models.py [NAME...], names as patterns
 
-Each has two layers, grouped-query attention and no tokeniser; the weights are scaled so that attention is far from uniform and
-logits are of the order of 1 to 10. Needs numpy, gguf and llama-cpp-python (whose ggml quantises the K types).
+Those below are llama and qwen2, the others are in models/. Each here has two layers, grouped-query attention and no tokeniser; the
+weights are scaled so that attention is far from uniform and logits are of the order of 1 to 10. Needs numpy, gguf and
+llama-cpp-python (whose ggml quantises the K types).
 """
 
-import ctypes
-import pathlib
+import fnmatch
+import sys
 import zlib
 
 import gguf
-import llama_cpp
 import numpy as np
 from gguf import GGMLQuantizationType as T
 
-OUT = pathlib.Path(__file__).parent.parent / "fixtures" / "models"
-ggml = ctypes.CDLL(str(next((pathlib.Path(llama_cpp.__file__).parent / "lib").glob("libggml-base.*"))))
-ggml.ggml_quantize_chunk.restype = ctypes.c_size_t
-ggml.ggml_quantize_chunk.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p] + [ctypes.c_int64] * 3 + [ctypes.c_void_p]
+from builder import OUT, quantise
+from models import deepseek, dense, experts, gemma
 
 SMALL = dict(n_vocab=64, n_embd=64, n_head=4, n_head_kv=2, head_dim=16, n_ff=32)
 BLOCKS = dict(SMALL, n_ff=96)
@@ -37,16 +35,6 @@ MODELS = {
     **{f"llama-{t.name}": ("llama", BLOCKS, t, {}) for t in (T.F16, T.BF16, T.Q8_0, T.Q4_0, T.Q4_1, T.Q5_0, T.Q5_1)},
     **{f"llama-{t.name}": ("llama", K_BLOCKS, t, {}) for t in (T.Q4_K, T.Q5_K, T.Q6_K)},
 }
-
-
-def quantise(x, t):
-    if t in (T.F32, T.F16, T.BF16, T.Q8_0):
-        return gguf.quants.quantize(x, t)
-    n, size = gguf.GGML_QUANT_SIZES[t]
-    out = np.empty((x.shape[0], x.shape[1] // n * size), np.uint8)
-    done = ggml.ggml_quantize_chunk(int(t), x.ctypes.data, out.ctypes.data, 0, x.shape[0], x.shape[1], None)
-    assert done == out.nbytes
-    return out
 
 
 def write(name, arch, shape, t, options):
@@ -121,5 +109,10 @@ def write(name, arch, shape, t, options):
 
 
 OUT.mkdir(parents=True, exist_ok=True)
-for name, model in MODELS.items():
-    write(name, *model)
+wanted = sys.argv[1:] or ["*"]
+makers = {name: lambda name: write(name, *MODELS[name]) for name in MODELS}
+for family in (dense, gemma, experts, deepseek):
+    makers.update({name: family.write for name in family.MODELS})
+for name, make in makers.items():
+    if any(fnmatch.fnmatchcase(name, pattern) for pattern in wanted):
+        make(name)

@@ -29,6 +29,8 @@ class Reference:
         cp.n_ctx, cp.n_batch, cp.n_ubatch, cp.n_threads, cp.n_threads_batch = n_ctx, 512, 512, 2, 2
         cp.type_k = cp.type_v = F32
         cp.flash_attn_type = 0
+        # Windows mask what the cache holds, nothing is thrown away.
+        cp.swa_full = True
         self.ctx = lc.llama_init_from_model(self.model, cp)
         assert self.ctx, f"{path}: no context"
         self.vocab = lc.llama_model_get_vocab(self.model)

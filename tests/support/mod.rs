@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rekindle::error::Status;
 use rekindle::gguf::Gguf;
 use rekindle::plan::{Params, Plan};
 use rekindle::quant::Type;
@@ -35,6 +36,17 @@ pub fn model_file(path: &str) -> Option<PathBuf> {
     );
     println!("SKIPPED: no {} (set REKINDLE_SHARED)", file.display());
     None
+}
+
+/// Whether the file's graph can be built; a line says so where it cannot yet.
+pub fn supported(path: &Path) -> bool {
+    match rekindle::arch::build(&Gguf::open(path).unwrap()) {
+        Err(e) if e.status == Status::Unsupported => {
+            println!("not supported yet: {} ({e})", path.file_stem().unwrap().display());
+            false
+        }
+        _ => true,
+    }
 }
 
 pub fn json(path: &Path) -> serde_json::Value {
