@@ -74,15 +74,12 @@ impl Keys<'_> {
         let key = "attention.sliding_window_pattern";
         let n = match self.file.get(&self.name(key)) {
             Some(Value::Array(a)) => {
-                let all = a.u64s().map_err(|e| e.at(&self.name(key)))?;
-                if all.len() < n_layer as usize {
-                    return Err(self.bad(
-                        key,
-                        format!("an array of {}", all.len()),
-                        &format!("one entry for each of the {n_layer} layers"),
-                    ));
-                }
-                return Ok(all[..n_layer as usize].iter().map(|l| *l != 0).collect());
+                let local = |v: Value| if let Value::Bool(b) = v { Some(b) } else { v.as_int().map(|n| n != 0) };
+                let all: Option<Vec<bool>> = a.iter().take(n_layer as usize).map(local).collect();
+                return all.filter(|l| l.len() == n_layer as usize).ok_or_else(|| {
+                    let found = format!("an array of {} {}", a.len(), a.elem_type().name());
+                    self.bad(key, found, &format!("a bool for each of the {n_layer} layers"))
+                });
             }
             _ => self.u32(key)?.unwrap_or(default),
         };

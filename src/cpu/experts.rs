@@ -44,13 +44,21 @@ fn acts_bound(ty: crate::quant::Type, n_pairs: usize, n_cols: usize) -> Option<u
     each.checked_next_multiple_of(64)?.checked_mul(n_pairs)
 }
 
-pub(super) fn matmul(s: &Step, node: &Node, weight: WeightId, bias: Option<WeightId>, n_used: usize) -> Result<(), Poisoned> {
+pub(super) fn matmul(
+    s: &Step,
+    node: &Node,
+    weight: WeightId,
+    bias: Option<WeightId>,
+    n_used: usize,
+    first_row: usize,
+) -> Result<(), Poisoned> {
     let (graph, w) = (&s.x.graph, s.worker);
     let info = graph.weight(weight);
-    let (ty, n_in, n_out, n_expert) = (info.ty, info.ne[0] as usize, info.ne[1] as usize, info.ne[2] as usize);
+    let (ty, n_in, n_all, n_expert) = (info.ty, info.ne[0] as usize, info.ne[1] as usize, info.ne[2] as usize);
     // The plan took only types that have kernels, and a matrix product has an output.
     let (Some(format), Some(output)) = (act_format(ty), node.output) else { return w.meet() };
     let (input, route) = (node.inputs[0], node.inputs[1]);
+    let n_out = graph.value(output).cols / n_used;
     let n_rows = s.n_rows(output);
     let sizes = Sizes { n_pairs: n_rows * n_used, n_expert };
     // One row of the input for all of a row's experts, or one for each.
@@ -93,18 +101,18 @@ pub(super) fn matmul(s: &Step, node: &Node, weight: WeightId, bias: Option<Weigh
     w.meet()?;
     let chunk = n_out.div_ceil(w.n_threads * PIECES).next_multiple_of(ROWS);
     let n_chunks = n_out.div_ceil(chunk);
-    let matrix = n_out * (n_in / ty.block_len() * ty.block_bytes());
+    let row_bytes = n_in / ty.block_len() * ty.block_bytes();
     w.share(places.len() * n_chunks, 1, |items| {
         for item in items {
             let (e, at) = places[item / n_chunks];
             let first = item % n_chunks * chunk;
             let list = &pairs[of(e)];
-            let bias = bias.map_or(std::ptr::null(), |b| s.x.weight(b).cast::<f32>().wrapping_add(e * n_out));
+            let bias = bias.map_or(std::ptr::null(), |b| s.x.weight(b).cast::<f32>().wrapping_add(e * n_all + first_row));
             // SAFETY: the builder checked the tensor's shape, `sort` the expert; each piece has other rows and columns of y.
             unsafe {
                 s.x.kernels.matmul(
                     ty,
-                    s.x.weight(weight).add(e * matrix),
+                    s.x.weight(weight).add((e * n_all + first_row) * row_bytes),
                     n_in,
                     first..n_out.min(first + chunk),
                     base.add(at),

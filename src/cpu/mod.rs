@@ -256,7 +256,9 @@ impl Step<'_> {
             Op::RmsNorm { weight, eps, group } => norm::rms_norm(self, node, *weight, *eps, *group),
             Op::MatMul { weight, bias, first } => product::matmul(self, node, *weight, *bias, *first),
             Op::MatMulHeads { weight, n_head } => product::matmul_heads(self, node, *weight, *n_head),
-            Op::MatMulExperts { weight, bias, n_expert_used } => experts::matmul(self, node, *weight, *bias, *n_expert_used),
+            Op::MatMulExperts { weight, bias, n_expert_used, first } => {
+                experts::matmul(self, node, *weight, *bias, *n_expert_used, *first)
+            }
             Op::Route(r) => route::route(self, node, r),
             Op::SumExperts { n_expert_used } => route::sum_experts(self, node, *n_expert_used),
             Op::RopeTable { rope } => rope::table(self, node, *rope),

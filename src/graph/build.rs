@@ -67,6 +67,17 @@ pub struct Latent {
     pub temperature: Option<Temperature>,
 }
 
+/// One matrix of each expert, or the rows of it from `first` on.
+struct ExpertRole {
+    role: &'static str,
+    n_in: usize,
+    n_out: usize,
+    n_all: usize,
+    first: usize,
+    n_expert: usize,
+    used: usize,
+}
+
 impl<'a> Builder<'a> {
     pub fn new(file: &'a Gguf, n_layer: u32) -> Builder<'a> {
         Builder {
@@ -372,7 +383,8 @@ impl<'a> Builder<'a> {
         self.linear(f, roles[2], n_embd)
     }
 
-    /// A mixture: ffn_gate_inp routes each row to some of the experts in ffn_gate_exps, ffn_up_exps and ffn_down_exps.
+    /// A mixture: ffn_gate_inp routes each row to some of the experts in ffn_gate_exps and ffn_up_exps (or
+    /// ffn_gate_up_exps) and ffn_down_exps.
     /// `routing.bias` is taken from exp_probs_b where the file has it.
     pub fn experts(&mut self, x: ValueId, n_ff: usize, gate: Gate, mut routing: Routing) -> Result<ValueId> {
         let (_, n_embd) = self.shape(x);
@@ -380,27 +392,25 @@ impl<'a> Builder<'a> {
         routing.bias = self.floats(&self.name("exp_probs_b", "bias"), &[n_expert])?;
         let logits = self.linear(x, "ffn_gate_inp", n_expert)?;
         let route = self.like(Op::Route(routing), &[logits], "ffn_route", 2 * used);
-        let g = self.linear_experts(x, route, "ffn_gate_exps", n_embd, n_ff, n_expert, used)?;
-        let up = self.linear_experts(x, route, "ffn_up_exps", n_embd, n_ff, n_expert, used)?;
+        let each = |role, n_in, n_out, n_all, first| ExpertRole { role, n_in, n_out, n_all, first, n_expert, used };
+        let (gates, ups) = if self.has("ffn_gate_up_exps") {
+            let half = |first| each("ffn_gate_up_exps", n_embd, n_ff, 2 * n_ff, first);
+            (half(0), half(n_ff))
+        } else {
+            (each("ffn_gate_exps", n_embd, n_ff, n_ff, 0), each("ffn_up_exps", n_embd, n_ff, n_ff, 0))
+        };
+        let g = self.linear_experts(x, route, gates)?;
+        let up = self.linear_experts(x, route, ups)?;
         let f = self.like(Op::Gate(gate), &[g, up], "ffn_act", used * n_ff);
-        let down = self.linear_experts(f, route, "ffn_down_exps", n_ff, n_embd, n_expert, used)?;
+        let down = self.linear_experts(f, route, each("ffn_down_exps", n_ff, n_embd, n_embd, 0))?;
         Ok(self.like(Op::SumExperts { n_expert_used: used }, &[down, route], "ffn_experts", n_embd))
     }
 
-    #[allow(clippy::too_many_arguments)]
-    fn linear_experts(
-        &mut self,
-        x: ValueId,
-        route: ValueId,
-        role: &'static str,
-        n_in: usize,
-        n_out: usize,
-        n_expert: usize,
-        used: usize,
-    ) -> Result<ValueId> {
-        let weight = self.required(&self.name(role, "weight"), &[n_in, n_out, n_expert])?;
-        let bias = self.floats(&self.name(role, "bias"), &[n_out, n_expert])?;
-        Ok(self.like(Op::MatMulExperts { weight, bias, n_expert_used: used }, &[x, route], role, used * n_out))
+    fn linear_experts(&mut self, x: ValueId, route: ValueId, e: ExpertRole) -> Result<ValueId> {
+        let weight = self.required(&self.name(e.role, "weight"), &[e.n_in, e.n_all, e.n_expert])?;
+        let bias = self.floats(&self.name(e.role, "bias"), &[e.n_all, e.n_expert])?;
+        let op = Op::MatMulExperts { weight, bias, n_expert_used: e.used, first: e.first };
+        Ok(self.like(op, &[x, route], e.role, e.used * e.n_out))
     }
 
     pub fn add(&mut self, a: ValueId, b: ValueId, name: &'static str) -> ValueId {

@@ -88,8 +88,8 @@ pub enum Op {
     /// [rows, n_head * in] x weight [in, out, n_head] -> [rows, n_head * out]: each head by its own matrix
     MatMulHeads { weight: WeightId, n_head: usize },
     /// [rows, in or n_expert_used * in] and a route x weight [in, out, n_expert] (+ bias [out, n_expert]) ->
-    /// [rows, n_expert_used * out]: each row by the matrices of its experts
-    MatMulExperts { weight: WeightId, bias: Option<WeightId>, n_expert_used: usize },
+    /// [rows, n_expert_used * out]: each row by the matrices of its experts; of fused ones, their rows from `first` on
+    MatMulExperts { weight: WeightId, bias: Option<WeightId>, n_expert_used: usize, first: usize },
     /// a router's logits [rows, n_expert] -> [rows, 2 * n_expert_used]: the chosen experts (as whole numbers), then their weights
     Route(Routing),
     /// [rows, n_expert_used * cols] and a route -> [rows, cols]: the sum, each expert's part times its weight

@@ -108,9 +108,9 @@ pub(super) fn units(graph: &Graph, r: &Rates, kv: (Type, Type), n_ubatch: u32) -
                 let w = graph.weight(*weight);
                 // Rows of a fused weight that this product takes, or the experts of a token.
                 let share = match node.op {
-                    Op::MatMulExperts { n_expert_used, .. } => n_expert_used as f64 / w.ne[2] as f64,
-                    Op::MatMul { .. } => node.output.map_or(1.0, |y| graph.value(y).cols as f64 / w.ne[1] as f64),
-                    _ => 1.0,
+                    Op::MatMulHeads { .. } => 1.0,
+                    // Columns of the result are rows of the weights, of all its matrices.
+                    _ => node.output.map_or(1.0, |y| graph.value(y).cols as f64 / (w.ne[1] * w.ne[2]) as f64),
                 };
                 let read = w.n_bytes as f64 / (r.read * read_share(r.kind, w.ty));
                 s.decode += read * share;
