@@ -1,7 +1,7 @@
 //! Prepared activations: their layout in the workspace, and how they are made.
 //!
 //! Quantised tokens are laid out in two ways. Groups of 16 tokens have a token per lane, for products of many tokens; the few
-//! that are left over, and all tokens as floats, have columns in lanes. Both hold the same numbers, in steps of 256 columns,
+//! that are left over, and all tokens as floats, have columns in lanes. Both hold the same numbers, in steps of 512 columns,
 //! padded with zeros.
 
 // SAFETY: of the whole module: `prepare` states what its callers vouch for; offsets stay within `bytes`.
@@ -10,30 +10,39 @@
 use super::ActFormat;
 use crate::cpu::simd::Simd;
 
-/// Columns of a step; every supported block length divides it.
-pub(super) const STEP: usize = 256;
+/// Columns of a step; every supported block length divides half of it.
+pub(super) const STEP: usize = 512;
 /// Tokens of a group.
 pub(super) const LANES: usize = 16;
 /// Blocks of 16 columns in a step.
-pub(super) const BLOCKS: usize = STEP / 16;
+const BLOCKS: usize = STEP / 16;
+/// Pairs of neighbouring blocks: 32 columns.
+pub(super) const PAIRS: usize = BLOCKS / 2;
 
-/// A step of one token: 256 int8, 16 scales, 16 sums. Scales and sums are in the order of `Simd::block_sums`: block 4c + j at
-/// 4j + c. The sum of the values of 32 columns stands at the first of their two blocks, and 0 at the second.
-pub(super) const ROW_STEP: usize = STEP + 2 * BLOCKS * 4;
+/// A step of one token: 512 int8, then in the order of `Simd::even_odd` scales of the even blocks and of the odd ones, sums of
+/// their int8 (as int32) likewise, and sums of the pairs' values.
+pub(super) const ROW_STEP: usize = ROW_SUMS + PAIRS * 4;
 pub(super) const ROW_SCALES: usize = STEP;
-pub(super) const ROW_SUMS: usize = ROW_SCALES + BLOCKS * 4;
+pub(super) const ROW_INT_SUMS: usize = ROW_SCALES + BLOCKS * 4;
+pub(super) const ROW_SUMS: usize = ROW_INT_SUMS + BLOCKS * 4;
 
-/// A group: [16 blocks][steps] of `GROUP_BLOCK`, then [8][steps] of `GROUP_SUM`, the sums of the values of 32 columns.
-/// A block is [4][16 tokens][4] int8, 16 scales, 16 sums of its int8 (as int32).
-pub(super) const GROUP_BLOCK: usize = GROUP_INT_SUMS + LANES * 4;
-pub(super) const GROUP_SCALES: usize = 16 * LANES;
-pub(super) const GROUP_INT_SUMS: usize = GROUP_SCALES + LANES * 4;
-pub(super) const GROUP_SUM: usize = LANES * 4;
+/// A pair of a group's step: [8][16 tokens][4] int8, [2 blocks][16 tokens] scales, [2][16] sums of the int8 (as int32), 16 sums
+/// of the pair's values. A group is [16 pairs][steps] of these.
+pub(super) const GROUP_PAIR: usize = GROUP_SUMS + LANES * 4;
+pub(super) const GROUP_SCALES: usize = 32 * LANES;
+pub(super) const GROUP_INT_SUMS: usize = GROUP_SCALES + 2 * LANES * 4;
+pub(super) const GROUP_SUMS: usize = GROUP_INT_SUMS + 2 * LANES * 4;
+
+/// The pair that lane `lane` of `Simd::even_odd` belongs to.
+#[inline(always)]
+pub(super) fn pair_of_lane(lane: usize) -> usize {
+    lane / 8 * 8 + 2 * (lane % 4) + lane / 4 % 2
+}
 
 /// Where the activations of some tokens lie.
 #[derive(Clone, Copy)]
 pub(super) struct Layout {
-    /// Steps of 256 columns.
+    /// Steps of 512 columns.
     pub steps: usize,
     /// Groups of 16 tokens; the last may be partly empty.
     pub groups: usize,
@@ -57,26 +66,20 @@ impl Layout {
 
     /// Bytes of the workspace, or `None` if they overflow.
     pub(super) fn bytes(&self) -> Option<usize> {
-        let groups = self.groups.checked_mul(BLOCKS * GROUP_BLOCK + BLOCKS / 2 * GROUP_SUM)?.checked_mul(self.steps)?;
+        let groups = self.groups.checked_mul(PAIRS * GROUP_PAIR)?.checked_mul(self.steps)?;
         groups.checked_add(self.singles.checked_mul(self.single_step)?.checked_mul(self.steps)?)
     }
 
-    /// Offset of a group's block `b` of a step; the block's next step follows.
+    /// Offset of a group's pair `pair` of a step; that of the next step follows.
     #[inline(always)]
-    pub(super) fn block(&self, group: usize, b: usize, step: usize) -> usize {
-        group * self.steps * (BLOCKS * GROUP_BLOCK + BLOCKS / 2 * GROUP_SUM) + (b * self.steps + step) * GROUP_BLOCK
-    }
-
-    /// Offset of a group's sums of blocks 2 `pair` and 2 `pair` + 1 of a step; the next step's follow.
-    #[inline(always)]
-    pub(super) fn sum(&self, group: usize, pair: usize, step: usize) -> usize {
-        self.block(group, BLOCKS, 0) + (pair * self.steps + step) * GROUP_SUM
+    pub(super) fn pair(&self, group: usize, pair: usize, step: usize) -> usize {
+        ((group * PAIRS + pair) * self.steps + step) * GROUP_PAIR
     }
 
     /// Offset of a step of the `i`th token after the groups.
     #[inline(always)]
     pub(super) fn single(&self, i: usize, step: usize) -> usize {
-        self.block(self.groups, 0, 0) + (i * self.steps + step) * self.single_step
+        self.pair(self.groups, 0, 0) + (i * self.steps + step) * self.single_step
     }
 }
 
@@ -174,25 +177,28 @@ unsafe fn rounded<V: Simd>(x: &[f32; STEP]) -> Rounded {
 unsafe fn single_step<V: Simd>(x: &[f32; STEP], out: *mut u8) {
     let step = rounded::<V>(x);
     std::ptr::copy_nonoverlapping(step.bytes.as_ptr(), out, STEP);
-    for b in 0..BLOCKS {
-        let to = 4 * (b % 4) + b / 4;
-        *out.add(ROW_SCALES).cast::<f32>().add(to) = step.scales[b];
-        *out.add(ROW_SUMS).cast::<f32>().add(to) = if b % 2 == 0 { step.sum_of_pair(b / 2) } else { 0.0 };
+    for lane in 0..PAIRS {
+        let pair = pair_of_lane(lane);
+        for odd in 0..2 {
+            *out.add(ROW_SCALES).cast::<f32>().add(odd * PAIRS + lane) = step.scales[2 * pair + odd];
+            *out.add(ROW_INT_SUMS).cast::<i32>().add(odd * PAIRS + lane) = step.sums[2 * pair + odd];
+        }
+        *out.add(ROW_SUMS).cast::<f32>().add(lane) = step.sum_of_pair(pair);
     }
 }
 
 #[inline(always)]
 unsafe fn group_step<V: Simd>(x: &[f32; STEP], ws: *mut u8, layout: &Layout, group: usize, step: usize, lane: usize) {
     let rounded = rounded::<V>(x);
-    for b in 0..BLOCKS {
-        let out = ws.add(layout.block(group, b, step)).cast::<u32>().add(lane);
-        for k in 0..4 {
-            *out.add(k * LANES) = rounded.bytes.as_ptr().cast::<u32>().add(4 * b + k).read_unaligned();
+    for pair in 0..PAIRS {
+        let out = ws.add(layout.pair(group, pair, step)).cast::<u32>().add(lane);
+        for k in 0..8 {
+            *out.add(k * LANES) = rounded.bytes.as_ptr().cast::<u32>().add(8 * pair + k).read_unaligned();
         }
-        *out.byte_add(GROUP_SCALES).cast::<f32>() = rounded.scales[b];
-        *out.byte_add(GROUP_INT_SUMS).cast::<i32>() = rounded.sums[b];
-    }
-    for pair in 0..BLOCKS / 2 {
-        *ws.add(layout.sum(group, pair, step)).cast::<f32>().add(lane) = rounded.sum_of_pair(pair);
+        for odd in 0..2 {
+            *out.byte_add(GROUP_SCALES).cast::<f32>().add(odd * LANES) = rounded.scales[2 * pair + odd];
+            *out.byte_add(GROUP_INT_SUMS).cast::<i32>().add(odd * LANES) = rounded.sums[2 * pair + odd];
+        }
+        *out.byte_add(GROUP_SUMS).cast::<f32>() = rounded.sum_of_pair(pair);
     }
 }

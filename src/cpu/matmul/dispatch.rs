@@ -28,11 +28,8 @@ macro_rules! by_tokens {
     };
 }
 
-/// From so many tokens on, it pays to unpack 16-bit weights once for all.
-const FLOAT_PANEL: usize = 6;
-
-/// One instruction set: rows at once with 1, 2 and 4 tokens; rows and groups at once for many tokens, rows and tokens likewise for
-/// weights of 16 or 32 bits.
+/// One instruction set: rows at once with 1, 2 and 4 tokens, of weights of 16 or 32 bits; rows and groups at once for many tokens
+/// with quantised weights; rows and tokens at once for many with weights of 16 or 32 bits.
 macro_rules! instruction_set {
     ($name:ident, $simd:ty, [$($feature:meta)?], rows $one:literal $two:literal $four:literal, tile $r:literal x $t:literal or $r1:literal x 1, panel $pr:literal x $pt:literal) => {
         mod $name {
@@ -46,15 +43,15 @@ macro_rules! instruction_set {
                 by_tokens!(
                     layout,
                     first,
-                    row::product::<$simd, W, $four, 4>(p, layout, first),
-                    row::product::<$simd, W, $two, 2>(p, layout, first),
-                    row::product::<$simd, W, $one, 1>(p, layout, first)
+                    row::product::<$simd, W, 4>(p, layout, first),
+                    row::product::<$simd, W, 2>(p, layout, first),
+                    row::product::<$simd, W, 1>(p, layout, first)
                 );
             }
 
             $(#[$feature])?
             unsafe fn float<W: FloatWeight>(p: &Product, layout: &Layout) {
-                if p.n_tokens >= FLOAT_PANEL {
+                if panel::is_for(p.n_tokens) {
                     return panel::product::<$simd, W, $pr, $pt, $r1>(p, layout);
                 }
                 by_tokens!(

@@ -41,7 +41,10 @@ pub fn act_bytes(fmt: ActFormat, n_tokens: usize, n_cols: usize) -> Option<usize
 /// Bytes of scratch that each thread needs for products of weights of `ty` with these activations, a multiple of 64; `None` if
 /// that overflows.
 pub fn scratch_bytes(ty: Type, n_tokens: usize, n_cols: usize) -> Option<usize> {
-    tile::scratch_bytes(&acts::Layout::new(act_format(ty)?, n_tokens, n_cols))
+    match act_format(ty)? {
+        ActFormat::F32 => Some(panel::scratch_bytes(n_tokens)),
+        format => tile::scratch_bytes(&acts::Layout::new(format, n_tokens, n_cols)),
+    }
 }
 
 /// A product of rows of weights with prepared activations.

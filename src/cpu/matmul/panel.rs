@@ -17,15 +17,20 @@ const TILE: usize = 16;
 /// Columns of these that stay in the first-level cache.
 const COLS: usize = 512;
 /// Tokens whose sums are kept while the columns go by.
-const PANEL: usize = 64;
+const PANEL: usize = 256;
 
-/// A part of a tile's weights as floats.
-#[repr(align(64))]
-struct Floats([[f32; COLS]; TILE]);
+/// From so many tokens on, unpacking the weights once for all pays.
+const LEAST: usize = 6;
 
-/// The sums in lanes: [PANEL][TILE][16].
-#[repr(align(64))]
-struct Sums([f32; PANEL * TILE * 16]);
+/// Whether these kernels are for so many tokens.
+pub(super) fn is_for(n_tokens: usize) -> bool {
+    n_tokens >= LEAST
+}
+
+/// Bytes of scratch per thread: floats [TILE][COLS] of the weights, then sums in lanes [tokens of a panel][TILE][16].
+pub(super) fn scratch_bytes(n_tokens: usize) -> usize {
+    if is_for(n_tokens) { TILE * (COLS + 16 * PANEL.min(n_tokens)) * size_of::<f32>() } else { 0 }
+}
 
 /// All tokens, R rows and T tokens at a time, R1 rows where fewer tokens are left; R and R1 divide TILE.
 #[inline(always)]
@@ -33,9 +38,8 @@ pub(super) unsafe fn product<V: Simd, W: FloatWeight, const R: usize, const T: u
     p: &Product,
     layout: &Layout,
 ) {
-    let mut floats = Floats([[0.0; COLS]; TILE]);
-    let mut sums = Sums([0.0; PANEL * TILE * 16]);
-    let to = sums.0.as_mut_ptr();
+    let floats = p.scratch.cast::<f32>();
+    let sums = floats.add(TILE * COLS);
     let mut panel = 0;
     while panel < p.n_tokens {
         let tokens = PANEL.min(p.n_tokens - panel);
@@ -46,7 +50,7 @@ pub(super) unsafe fn product<V: Simd, W: FloatWeight, const R: usize, const T: u
             while first < p.n_cols {
                 // The activations are padded with zeros to whole steps.
                 let cols = COLS.min((p.n_cols - first).next_multiple_of(16));
-                unpack::<V, W>(p, &mut floats, row, rows, first, cols);
+                unpack::<V, W>(p, floats, row, rows, first, cols);
                 let acts = |t: usize| p.acts.add(layout.single(panel + t, 0)).cast::<f32>().add(first);
                 let mut t = 0;
                 while t + T <= tokens {
@@ -56,7 +60,7 @@ pub(super) unsafe fn product<V: Simd, W: FloatWeight, const R: usize, const T: u
                     }
                     let mut i = 0;
                     while i < rows {
-                        block::<V, R, T>(&floats, i, of, cols, first == 0, to.add((t * TILE + i) * 16));
+                        block::<V, R, T>(floats.add(i * COLS), of, cols, first == 0, sums.add((t * TILE + i) * 16));
                         i += R;
                     }
                     t += T;
@@ -64,7 +68,7 @@ pub(super) unsafe fn product<V: Simd, W: FloatWeight, const R: usize, const T: u
                 while T > 1 && t < tokens {
                     let mut i = 0;
                     while i < rows {
-                        block::<V, R1, 1>(&floats, i, [acts(t)], cols, first == 0, to.add((t * TILE + i) * 16));
+                        block::<V, R1, 1>(floats.add(i * COLS), [acts(t)], cols, first == 0, sums.add((t * TILE + i) * 16));
                         i += R1;
                     }
                     t += 1;
@@ -74,7 +78,7 @@ pub(super) unsafe fn product<V: Simd, W: FloatWeight, const R: usize, const T: u
             for t in 0..tokens {
                 for i in 0..rows {
                     let bias = if p.bias.is_null() { 0.0 } else { *p.bias.add(row + i) };
-                    let sum = V::sum(V::load_f(to.add((t * TILE + i) * 16)));
+                    let sum = V::sum(V::load_f(sums.add((t * TILE + i) * 16)));
                     *p.y.add((panel + t) * p.y_stride + row + i) = sum + bias;
                 }
             }
@@ -85,7 +89,7 @@ pub(super) unsafe fn product<V: Simd, W: FloatWeight, const R: usize, const T: u
 }
 
 #[inline(always)]
-unsafe fn unpack<V: Simd, W: FloatWeight>(p: &Product, to: &mut Floats, row: usize, rows: usize, first: usize, cols: usize) {
+unsafe fn unpack<V: Simd, W: FloatWeight>(p: &Product, to: *mut f32, row: usize, rows: usize, first: usize, cols: usize) {
     let mut tail = Tail::new();
     let bytes = 16 * W::TYPE.block_bytes();
     for i in 0..rows {
@@ -94,7 +98,7 @@ unsafe fn unpack<V: Simd, W: FloatWeight>(p: &Product, to: &mut Floats, row: usi
         for k in 0..cols / 16 {
             prefetch::<V>(weights.wrapping_add(TILE * p.row_bytes + at), bytes);
             let sixteen = tail.whole(weights.add(at), p.row_bytes - at, bytes);
-            V::store_f(to.0[i].as_mut_ptr().add(16 * k), W::load::<V>(sixteen));
+            V::store_f(to.add(i * COLS + 16 * k), W::load::<V>(sixteen));
             at += bytes;
         }
     }
@@ -102,14 +106,12 @@ unsafe fn unpack<V: Simd, W: FloatWeight>(p: &Product, to: &mut Floats, row: usi
 
 #[inline(always)]
 unsafe fn block<V: Simd, const R: usize, const T: usize>(
-    w: &Floats,
-    row: usize,
+    weights: *const f32,
     acts: [*const f32; T],
     cols: usize,
     fresh: bool,
     sums: *mut f32,
 ) {
-    let weights = w.0.as_ptr().add(row).cast::<f32>();
     let mut acc = [[V::zero(); T]; R];
     if !fresh {
         for r in 0..R {

@@ -2,8 +2,8 @@
 //! groups of tokens.
 //!
 //! Every sum is made in the order of the row kernel, so that a token's result does not depend on how many come with it: that one
-//! has a sum per block of a step (its lane) over all steps, and adds the 16 of them up by halves in the end. Here these 16 sums
-//! are made one after another, the steps inside.
+//! has a sum per pair of blocks of a step (its lane) over all steps, and adds the 16 of them up by halves in the end. Here these
+//! 16 sums are made one after another, the steps inside.
 
 // SAFETY: of the whole module: see `Product`; every pointer stays within what it describes.
 #![allow(unsafe_op_in_unsafe_fn)]
@@ -11,33 +11,29 @@
 use std::ops::Range;
 
 use super::Product;
-use super::acts::{BLOCKS, GROUP_BLOCK, GROUP_INT_SUMS, GROUP_SCALES, GROUP_SUM, LANES, Layout};
+use super::acts::{GROUP_INT_SUMS, GROUP_PAIR, GROUP_SCALES, GROUP_SUMS, LANES, Layout, PAIRS, STEP, pair_of_lane};
 use super::row::{Tail, prefetch};
 use super::weight::Weight;
 use crate::cpu::simd::Simd;
 
 /// Rows whose weights are unpacked together.
 const TILE: usize = 16;
-/// Groups of tokens whose sums are kept while the blocks go by.
+/// Groups of tokens whose sums are kept while the pairs go by.
 const PANEL: usize = 16;
-/// Steps of a block that stay in the first-level cache, of the tile's weights and of the groups in work.
-const CHUNK: usize = 16;
-/// Sums that are kept: lanes are summed in such an order that a sum of 8, 4, 2 and 1 wait at most.
+/// Steps of a pair that stay in the first-level cache, of the tile's weights and of the groups in work.
+const CHUNK: usize = 12;
+/// Sums kept per row and token: of 8, 4, 2 and 1 lanes, and the one in work.
 const DEPTH: usize = 5;
+/// Bytes of a pair of a step of a tile: 32 levels per row; then 2 floats per row: the scale and the min, or the blocks' scales.
+const TILE_PAIR: usize = TILE_HEADS + 2 * TILE * 4;
+const TILE_HEADS: usize = TILE * 32;
 
-/// A thread's scratch: sums [DEPTH][groups of a panel][TILE][16 tokens], heads [16][steps][TILE], and per block of a step (with
-/// `block_bytes` between) levels [steps][TILE][16].
+/// A thread's scratch: sums [DEPTH][groups of a panel][TILE][16 tokens], weights [16 pairs][steps] of `TILE_PAIR`.
 struct Scratch {
     sums: *mut f32,
-    heads: *mut f32,
-    levels: *mut u8,
+    weights: *mut u8,
     groups: usize,
-    block_bytes: usize,
-}
-
-/// Bytes between the levels of two blocks: not a power of two, so that they do not fall on the same lines of the cache.
-fn block_bytes(steps: usize) -> Option<usize> {
-    steps.checked_mul(TILE * 16)?.checked_add(64)
+    steps: usize,
 }
 
 /// Bytes of scratch per thread; `None` if that overflows.
@@ -46,23 +42,24 @@ pub(super) fn scratch_bytes(layout: &Layout) -> Option<usize> {
         return Some(0);
     }
     let sums = DEPTH * PANEL.min(layout.groups) * TILE * LANES * 4;
-    let heads = layout.steps.checked_mul(TILE * 16 * 4)?;
-    sums.checked_add(heads)?.checked_add(block_bytes(layout.steps)?.checked_mul(BLOCKS)?)
+    layout.steps.checked_mul(PAIRS * TILE_PAIR)?.checked_add(sums)
 }
 
 impl Scratch {
     unsafe fn new(base: *mut u8, layout: &Layout) -> Scratch {
         let groups = PANEL.min(layout.groups);
-        let heads = base.add(DEPTH * groups * TILE * LANES * 4);
-        let levels = heads.add(layout.steps * TILE * 16 * 4);
-        // Measured before, so it does not overflow.
-        let block_bytes = block_bytes(layout.steps).unwrap_or(0);
-        Scratch { sums: base.cast(), heads: heads.cast(), levels, groups, block_bytes }
+        let weights = base.add(DEPTH * groups * TILE * LANES * 4);
+        Scratch { sums: base.cast(), weights, groups, steps: layout.steps }
     }
 
     #[inline(always)]
     unsafe fn sums(&self, depth: usize, group: usize, row: usize) -> *mut f32 {
         self.sums.add(((depth * self.groups + group) * TILE + row) * LANES)
+    }
+
+    #[inline(always)]
+    unsafe fn weights(&self, pair: usize, step: usize) -> *mut u8 {
+        self.weights.add((pair * self.steps + step) * TILE_PAIR)
     }
 }
 
@@ -76,17 +73,15 @@ pub(super) unsafe fn product<V: Simd, W: Weight, const R: usize, const T: usize,
         let mut row = p.rows.start;
         while row < p.rows.end {
             let rows = TILE.min(p.rows.end - row);
-            unpack::<V, W>(p, layout, &scratch, row, rows);
-            for n in 0..BLOCKS {
-                // With the bits of n reversed, lanes come as halving adds them: 0 and 8, 4 and 12, their sums; 2 and 10, ...
-                let lane = n.reverse_bits() >> (usize::BITS - 4);
+            unpack::<V, W>(p, &scratch, row, rows);
+            for n in 0..PAIRS {
                 let mut g = 0;
                 while g + T <= groups {
-                    lane_of::<V, W, R, T>(p, layout, &scratch, panel, g, rows, n, lane);
+                    lane::<V, W, R, T>(p, layout, &scratch, n, panel, g, rows);
                     g += T;
                 }
                 while T > 1 && g < groups {
-                    lane_of::<V, W, R1, 1>(p, layout, &scratch, panel, g, rows, n, lane);
+                    lane::<V, W, R1, 1>(p, layout, &scratch, n, panel, g, rows);
                     g += 1;
                 }
             }
@@ -97,111 +92,106 @@ pub(super) unsafe fn product<V: Simd, W: Weight, const R: usize, const T: usize,
     }
 }
 
-/// Levels and heads of a tile.
+/// The weights of a tile.
 #[inline(always)]
-unsafe fn unpack<V: Simd, W: Weight>(p: &Product, layout: &Layout, scratch: &Scratch, row: usize, rows: usize) {
+unsafe fn unpack<V: Simd, W: Weight>(p: &Product, scratch: &Scratch, row: usize, rows: usize) {
     let mut tail = Tail::new();
     for i in 0..rows {
-        for step in 0..layout.steps {
-            let at = step * W::STEP_BYTES;
-            let block = p.w.add((row + i) * p.row_bytes + at);
-            prefetch::<V>(block.wrapping_add(TILE * p.row_bytes), W::STEP_BYTES);
-            let block = tail.whole(block, p.row_bytes - at, W::STEP_BYTES);
-            let place = step * TILE + i;
+        let weights = p.w.add((row + i) * p.row_bytes);
+        for half in 0..2 * scratch.steps {
+            let at = half * W::HALF_BYTES;
+            prefetch::<V>(weights.wrapping_add(TILE * p.row_bytes + at), W::HALF_BYTES);
+            let block = tail.whole(weights.wrapping_add(at), p.row_bytes.saturating_sub(at), W::HALF_BYTES);
+            let (step, first) = (half / 2, half % 2 * (PAIRS / 2));
             for c in 0..4 {
-                let to = scratch.levels.add(4 * c * scratch.block_bytes + 16 * place);
-                V::store_quarters(to, scratch.block_bytes, W::levels::<V>(block, c));
+                let to = scratch.weights(first + 2 * c, step).add(32 * i);
+                let next = scratch.weights(first + 2 * c + 1, step).add(32 * i);
+                V::store_halves(to, next, W::levels::<V>(block, c));
             }
             let mut head = [0f32; 16];
             V::store_f(head.as_mut_ptr(), W::head::<V>(block));
-            for (h, value) in head.into_iter().enumerate() {
-                *scratch.heads.add(h * layout.steps * TILE + place) = value;
+            for pair in 0..PAIRS / 2 {
+                let to = scratch.weights(first + pair, step).add(TILE_HEADS).cast::<f32>().add(i);
+                *to = head[if W::FINE { 2 * pair } else { pair }];
+                *to.add(TILE) = head[if W::FINE { 2 * pair + 1 } else { 8 + pair }];
             }
         }
     }
 }
 
-/// Lane `lane` of the row kernel's sums, the `n`th in work, of T groups and all rows of the tile.
-#[allow(clippy::too_many_arguments)]
+/// The `n`th of the row kernel's lanes, of T groups and all rows of the tile.
 #[inline(always)]
-unsafe fn lane_of<V: Simd, W: Weight, const R: usize, const T: usize>(
+unsafe fn lane<V: Simd, W: Weight, const R: usize, const T: usize>(
     p: &Product,
     layout: &Layout,
     scratch: &Scratch,
+    n: usize,
     panel: usize,
     group: usize,
     rows: usize,
-    n: usize,
-    lane: usize,
 ) {
-    // Block 4c + j of a step is in lane 4j + c.
-    let b = 4 * (lane % 4) + lane / 4;
-    let mut of = Block {
-        acts: [p.acts; T],
-        sums: [p.acts; T],
-        levels: scratch.levels.add(b * scratch.block_bytes),
-        heads: scratch.heads.add(layout.steps * TILE * if W::FINE { b } else { b / 2 }),
-        mins: scratch.heads.add(layout.steps * TILE * (8 + b / 2)),
-    };
+    // With the bits of n reversed, lanes come as halving adds them: 0 and 8, 4 and 12, their sums; 2 and 10, ...
+    let pair = pair_of_lane(n.reverse_bits() >> (usize::BITS - 4));
+    // Past the columns are only zeros.
+    let steps = (p.n_cols.saturating_sub(pair / 8 * (STEP / 2))).div_ceil(STEP);
+    let weights = scratch.weights(pair, 0);
+    let mut acts = [p.acts; T];
     for t in 0..T {
-        of.acts[t] = p.acts.add(layout.block(panel + group + t, b, 0));
-        of.sums[t] = p.acts.add(layout.sum(panel + group + t, b / 2, 0));
+        acts[t] = p.acts.add(layout.pair(panel + group + t, pair, 0));
     }
     let depth = n.count_ones() as usize;
     let mut first = 0;
-    while first < layout.steps {
-        let steps = first..(first + CHUNK).min(layout.steps);
+    loop {
+        let some = first..(first + CHUNK).min(steps);
         let mut i = 0;
         while i < rows {
             let mut acc = [[V::zero(); T]; R];
             if first > 0 {
-                for r in 0..R {
-                    for t in 0..T {
-                        acc[r][t] = V::load_f(scratch.sums(depth, group + t, i + r));
-                    }
-                }
+                load::<V, R, T>(scratch.sums(depth, group, i), &mut acc);
             }
-            // Only the first of two blocks has the sum of both.
-            acc = if W::MINS && b % 2 == 0 {
-                block::<V, W, true, R, T>(&of, i, steps.clone(), acc)
-            } else {
-                block::<V, W, false, R, T>(&of, i, steps.clone(), acc)
-            };
+            acc = block::<V, W, R, T>(weights, &acts, i, some.clone(), acc);
             let mut to = depth;
-            if steps.end == layout.steps {
+            if some.end == steps {
                 for _ in 0..n.trailing_ones() {
                     to -= 1;
+                    let mut other = acc;
+                    load::<V, R, T>(scratch.sums(to, group, i), &mut other);
                     for r in 0..R {
                         for t in 0..T {
-                            acc[r][t] = V::add(V::load_f(scratch.sums(to, group + t, i + r)), acc[r][t]);
+                            acc[r][t] = V::add(other[r][t], acc[r][t]);
                         }
                     }
                 }
             }
+            let to = scratch.sums(to, group, i);
             for r in 0..R {
                 for t in 0..T {
-                    V::store_f(scratch.sums(to, group + t, i + r), acc[r][t]);
+                    V::store_f(to.add((t * TILE + r) * LANES), acc[r][t]);
                 }
             }
             i += R;
         }
-        first += CHUNK;
+        if some.end == steps {
+            return;
+        }
+        first = some.end;
     }
 }
 
-/// A block in every step: the activations of T groups, the weights of a tile.
-struct Block<const T: usize> {
-    acts: [*const u8; T],
-    sums: [*const u8; T],
-    levels: *const u8,
-    heads: *const f32,
-    mins: *const f32,
+#[inline(always)]
+unsafe fn load<V: Simd, const R: usize, const T: usize>(sums: *const f32, acc: &mut [[V::F; T]; R]) {
+    for r in 0..R {
+        for t in 0..T {
+            acc[r][t] = V::load_f(sums.add((t * TILE + r) * LANES));
+        }
+    }
 }
 
-/// Adds the block of some steps, of R rows from `row` on; the row kernel's `step` does the same in each lane.
+/// Adds a pair of some steps, of R rows from `row` on and T groups; the row kernel's `step` does the same in each lane.
 #[inline(always)]
-unsafe fn block<V: Simd, W: Weight, const MIN: bool, const R: usize, const T: usize>(
-    of: &Block<T>,
+unsafe fn block<V: Simd, W: Weight, const R: usize, const T: usize>(
+    weights: *const u8,
+    acts: &[*const u8; T],
     row: usize,
     steps: Range<usize>,
     mut acc: [[V::F; T]; R],
@@ -209,43 +199,59 @@ unsafe fn block<V: Simd, W: Weight, const MIN: bool, const R: usize, const T: us
     let offset = if W::WIDE { V::Q8_BIAS } else { W::OFFSET };
     let mut step = steps.start;
     while step < steps.end {
-        let levels = of.levels.add((step * TILE + row) * 16);
-        let heads = of.heads.add(step * TILE + row);
-        let mins = of.mins.add(step * TILE + row);
-        let mut dots = [[V::zero_i(); T]; R];
-        if offset != 0 {
-            for t in 0..T {
-                let sums = V::load_i(of.acts[t].add(step * GROUP_BLOCK + GROUP_INT_SUMS).cast());
-                let start = V::scale_i(sums, -offset);
-                for r in 0..R {
-                    dots[r][t] = start;
-                }
-            }
-        }
-        for k in 0..4 {
-            let mut a = [V::splat_byte(0); T];
-            for t in 0..T {
-                a[t] = V::load(of.acts[t].add(step * GROUP_BLOCK + k * LANES * 4));
-            }
-            for r in 0..R {
-                let level = V::splat_dword(levels.add(16 * r + 4 * k));
+        let levels = weights.add(step * TILE_PAIR + 32 * row);
+        let heads = weights.add(step * TILE_PAIR + TILE_HEADS).cast::<f32>().add(row);
+        let at = step * GROUP_PAIR;
+        let mut both = [[V::zero(); T]; R];
+        for odd in 0..2 {
+            let mut dots = [[V::zero_i(); T]; R];
+            if offset != 0 {
                 for t in 0..T {
-                    dots[r][t] = if W::WIDE { V::dot_q8(dots[r][t], level, a[t]) } else { V::dot(dots[r][t], level, a[t]) };
+                    let start = V::scale_i(V::load_i(acts[t].add(at + GROUP_INT_SUMS + odd * LANES * 4).cast()), -offset);
+                    for r in 0..R {
+                        dots[r][t] = start;
+                    }
+                }
+            }
+            for k in 4 * odd..4 * odd + 4 {
+                let mut a = [V::splat_byte(0); T];
+                for t in 0..T {
+                    a[t] = V::load(acts[t].add(at + k * LANES * 4));
+                }
+                for r in 0..R {
+                    let level = V::splat_dword(levels.add(32 * r + 4 * k));
+                    for t in 0..T {
+                        dots[r][t] = if W::WIDE { V::dot_q8(dots[r][t], level, a[t]) } else { V::dot(dots[r][t], level, a[t]) };
+                    }
+                }
+            }
+            for t in 0..T {
+                let scale = V::load_f(acts[t].add(at + GROUP_SCALES + odd * LANES * 4).cast());
+                for r in 0..R {
+                    let dot = V::to_f(dots[r][t]);
+                    if W::FINE {
+                        acc[r][t] = V::fma(V::mul(dot, scale), V::splat(*heads.add(odd * TILE + r)), acc[r][t]);
+                    } else if odd == 0 {
+                        both[r][t] = V::mul(dot, scale);
+                    } else {
+                        both[r][t] = V::fma(dot, scale, both[r][t]);
+                    }
                 }
             }
         }
-        for t in 0..T {
-            let scale = V::load_f(of.acts[t].add(step * GROUP_BLOCK + GROUP_SCALES).cast());
+        if !W::FINE {
             for r in 0..R {
-                let weight_scale = V::splat(*heads.add(r));
-                acc[r][t] = V::fma(V::mul(V::to_f(dots[r][t]), scale), weight_scale, acc[r][t]);
+                let scale = V::splat(*heads.add(r));
+                for t in 0..T {
+                    acc[r][t] = V::fma(both[r][t], scale, acc[r][t]);
+                }
             }
         }
-        if MIN {
+        if W::MINS {
             for t in 0..T {
-                let sum = V::load_f(of.sums[t].add(step * GROUP_SUM).cast());
+                let sum = V::load_f(acts[t].add(at + GROUP_SUMS).cast());
                 for r in 0..R {
-                    let min = V::splat(*mins.add(r));
+                    let min = V::splat(*heads.add(TILE + r));
                     acc[r][t] = if W::MINUS { V::fnma(min, sum, acc[r][t]) } else { V::fma(min, sum, acc[r][t]) };
                 }
             }

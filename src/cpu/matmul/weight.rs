@@ -1,8 +1,8 @@
-//! Weight types as the kernels see them: steps of 256 levels (small unsigned integers), scales, and mins.
+//! Weight types as the kernels see them: 256 levels at a time (small unsigned integers), scales, and mins.
 //!
 //! A weight is scale * (level - offset), or scale * level + min; the mins of the K types are taken away instead.
 
-// SAFETY: of the whole module: callers pass whole steps (256 elements) of blocks, and run where `V`'s instructions are.
+// SAFETY: of the whole module: callers pass whole halves of steps (256 elements), and run where `V`'s instructions are.
 #![allow(unsafe_op_in_unsafe_fn)]
 
 use crate::cpu::simd::Simd;
@@ -20,12 +20,12 @@ pub(super) trait Weight {
     /// What is taken from each level.
     const OFFSET: i32 = 0;
 
-    /// Bytes of 256 elements.
-    const STEP_BYTES: usize = 256 / Self::TYPE.block_len() * Self::TYPE.block_bytes();
+    /// Bytes of 256 elements, half a step.
+    const HALF_BYTES: usize = 256 / Self::TYPE.block_len() * Self::TYPE.block_bytes();
 
-    /// The scales of the step at `p`: 16 of 16 elements each, or 8 of 32 each and then the mins.
+    /// The scales of the 256 elements at `p`: 16 of 16 elements each, or 8 of 32 each and then the mins.
     unsafe fn head<V: Simd>(p: *const u8) -> V::F;
-    /// Levels 64c..64c + 64 of the step at `p`.
+    /// Levels 64c..64c + 64 of the 256 elements at `p`.
     unsafe fn levels<V: Simd>(p: *const u8, c: usize) -> V::B;
 }
 

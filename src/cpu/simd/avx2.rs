@@ -63,18 +63,20 @@ unsafe fn block_sums(x: [__m256i; 4]) -> __m256i {
     _mm256_hadd_epi32(_mm256_hadd_epi32(x[0], x[1]), _mm256_hadd_epi32(x[2], x[3]))
 }
 
+/// Even lanes, then odd lanes.
 #[inline(always)]
-unsafe fn even_and_odd(x: __m256) -> [__m256; 2] {
-    [
-        _mm256_permutevar8x32_ps(x, _mm256_set_epi32(6, 4, 2, 0, 6, 4, 2, 0)),
-        _mm256_permutevar8x32_ps(x, _mm256_set_epi32(7, 5, 3, 1, 7, 5, 3, 1)),
-    ]
+unsafe fn even_then_odd(x: __m256) -> __m256 {
+    _mm256_permutevar8x32_ps(x, _mm256_set_epi32(7, 5, 3, 1, 6, 4, 2, 0))
 }
 
-/// [0 1 2 3 | 4 5 6 7] to [0 1 4 5 | 2 3 6 7].
+/// Of 16 lanes: 0, 4, 8, 12 and 2, 6, 10, 14, then those after each.
 #[inline(always)]
-unsafe fn columns(x: __m256) -> __m256 {
-    _mm256_castpd_ps(_mm256_permute4x64_pd::<0b11_01_10_00>(_mm256_castps_pd(x)))
+unsafe fn fourths(x: [__m256; 2]) -> [__m256; 2] {
+    let low = _mm256_permutevar8x32_ps(x[0], _mm256_set_epi32(7, 3, 6, 2, 5, 1, 4, 0));
+    let high = _mm256_permutevar8x32_ps(x[1], _mm256_set_epi32(7, 3, 6, 2, 5, 1, 4, 0));
+    // Pairs of lanes 0, 4 | 1, 5 | 2, 6 | 3, 7 of both.
+    let (low, high) = (_mm256_castps_pd(low), _mm256_castps_pd(high));
+    [_mm256_castpd_ps(_mm256_unpacklo_pd(low, high)), _mm256_castpd_ps(_mm256_unpackhi_pd(low, high))]
 }
 
 impl Simd for Avx2 {
@@ -97,11 +99,9 @@ impl Simd for Avx2 {
         [ymm(p), ymm(q)]
     }
     #[inline(always)]
-    unsafe fn store_quarters(p: *mut u8, stride: usize, x: Self::B) {
-        for i in 0..2 {
-            _mm_storeu_si128(p.add(2 * i * stride).cast(), _mm256_castsi256_si128(x[i]));
-            _mm_storeu_si128(p.add((2 * i + 1) * stride).cast(), _mm256_extracti128_si256::<1>(x[i]));
-        }
+    unsafe fn store_halves(p: *mut u8, q: *mut u8, x: Self::B) {
+        _mm256_storeu_si256(p.cast(), x[0]);
+        _mm256_storeu_si256(q.cast(), x[1]);
     }
     #[inline(always)]
     unsafe fn splat_byte(x: u8) -> Self::B {
@@ -161,6 +161,10 @@ impl Simd for Avx2 {
     #[inline(always)]
     unsafe fn load_i(p: *const i32) -> Self::I {
         Self::load(p.cast())
+    }
+    #[inline(always)]
+    unsafe fn add_i(a: Self::I, b: Self::I) -> Self::I {
+        both!(_mm256_add_epi32(a, b))
     }
     #[inline(always)]
     unsafe fn scale_i(x: Self::I, y: i32) -> Self::I {
@@ -289,18 +293,23 @@ impl Simd for Avx2 {
         [block_sums([x[0][0], x[1][0], x[2][0], x[3][0]]), block_sums([x[0][1], x[1][1], x[2][1], x[3][1]])]
     }
     #[inline(always)]
-    unsafe fn spread_32(x: Self::F) -> Self::F {
-        even_and_odd(x[0])
+    unsafe fn even_odd(a: Self::I, b: Self::I) -> [Self::I; 2] {
+        [
+            [_mm256_permute2x128_si256::<0x20>(a[0], a[1]), _mm256_permute2x128_si256::<0x20>(b[0], b[1])],
+            [_mm256_permute2x128_si256::<0x31>(a[0], a[1]), _mm256_permute2x128_si256::<0x31>(b[0], b[1])],
+        ]
     }
     #[inline(always)]
-    unsafe fn spread_32_upper(x: Self::F) -> Self::F {
-        even_and_odd(x[1])
+    unsafe fn spread_32(a: Self::F, b: Self::F) -> Self::F {
+        [even_then_odd(a[0]), even_then_odd(b[0])]
     }
     #[inline(always)]
-    unsafe fn spread_16(x: Self::F) -> Self::F {
-        // Columns of the 4 x 4 whose rows are the 128-bit lanes.
-        let (a, b) = (_mm256_permute2f128_ps::<0x20>(x[0], x[1]), _mm256_permute2f128_ps::<0x31>(x[0], x[1]));
-        let (low, high) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
-        [columns(low), columns(high)]
+    unsafe fn spread_32_upper(a: Self::F, b: Self::F) -> Self::F {
+        [even_then_odd(a[1]), even_then_odd(b[1])]
+    }
+    #[inline(always)]
+    unsafe fn spread_16(a: Self::F, b: Self::F) -> [Self::F; 2] {
+        let (a, b) = (fourths(a), fourths(b));
+        [[a[0], b[0]], [a[1], b[1]]]
     }
 }

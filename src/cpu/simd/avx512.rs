@@ -49,11 +49,9 @@ impl Simd for Avx512 {
         _mm512_inserti64x4::<1>(_mm512_castsi256_si512(_mm256_loadu_si256(p.cast())), _mm256_loadu_si256(q.cast()))
     }
     #[inline(always)]
-    unsafe fn store_quarters(p: *mut u8, stride: usize, x: __m512i) {
-        _mm_storeu_si128(p.cast(), _mm512_castsi512_si128(x));
-        _mm_storeu_si128(p.add(stride).cast(), _mm512_extracti32x4_epi32::<1>(x));
-        _mm_storeu_si128(p.add(2 * stride).cast(), _mm512_extracti32x4_epi32::<2>(x));
-        _mm_storeu_si128(p.add(3 * stride).cast(), _mm512_extracti32x4_epi32::<3>(x));
+    unsafe fn store_halves(p: *mut u8, q: *mut u8, x: __m512i) {
+        _mm256_storeu_si256(p.cast(), _mm512_castsi512_si256(x));
+        _mm256_storeu_si256(q.cast(), _mm512_extracti64x4_epi64::<1>(x));
     }
     #[inline(always)]
     unsafe fn splat_byte(x: u8) -> __m512i {
@@ -118,6 +116,10 @@ impl Simd for Avx512 {
     #[inline(always)]
     unsafe fn load_i(p: *const i32) -> __m512i {
         _mm512_loadu_si512(p.cast())
+    }
+    #[inline(always)]
+    unsafe fn add_i(a: __m512i, b: __m512i) -> __m512i {
+        _mm512_add_epi32(a, b)
     }
     #[inline(always)]
     unsafe fn scale_i(x: __m512i, y: i32) -> __m512i {
@@ -243,15 +245,23 @@ impl Simd for Avx512 {
         _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b))
     }
     #[inline(always)]
-    unsafe fn spread_32(x: __m512) -> __m512 {
-        _mm512_permutexvar_ps(_mm512_set_epi32(7, 5, 3, 1, 7, 5, 3, 1, 6, 4, 2, 0, 6, 4, 2, 0), x)
+    unsafe fn even_odd(a: __m512i, b: __m512i) -> [__m512i; 2] {
+        [_mm512_shuffle_i32x4::<0b10_00_10_00>(a, b), _mm512_shuffle_i32x4::<0b11_01_11_01>(a, b)]
     }
     #[inline(always)]
-    unsafe fn spread_32_upper(x: __m512) -> __m512 {
-        _mm512_permutexvar_ps(_mm512_set_epi32(15, 13, 11, 9, 15, 13, 11, 9, 14, 12, 10, 8, 14, 12, 10, 8), x)
+    unsafe fn spread_32(a: __m512, b: __m512) -> __m512 {
+        let from = _mm512_set_epi32(23, 21, 19, 17, 22, 20, 18, 16, 7, 5, 3, 1, 6, 4, 2, 0);
+        _mm512_permutex2var_ps(a, from, b)
     }
     #[inline(always)]
-    unsafe fn spread_16(x: __m512) -> __m512 {
-        _mm512_permutexvar_ps(_mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0), x)
+    unsafe fn spread_32_upper(a: __m512, b: __m512) -> __m512 {
+        let from = _mm512_set_epi32(31, 29, 27, 25, 30, 28, 26, 24, 15, 13, 11, 9, 14, 12, 10, 8);
+        _mm512_permutex2var_ps(a, from, b)
+    }
+    #[inline(always)]
+    unsafe fn spread_16(a: __m512, b: __m512) -> [__m512; 2] {
+        let even = _mm512_set_epi32(30, 26, 22, 18, 28, 24, 20, 16, 14, 10, 6, 2, 12, 8, 4, 0);
+        let odd = _mm512_set_epi32(31, 27, 23, 19, 29, 25, 21, 17, 15, 11, 7, 3, 13, 9, 5, 1);
+        [_mm512_permutex2var_ps(a, even, b), _mm512_permutex2var_ps(a, odd, b)]
     }
 }

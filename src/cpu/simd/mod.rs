@@ -31,8 +31,8 @@ pub(crate) trait Simd: Copy {
     unsafe fn load(p: *const u8) -> Self::B;
     /// 32 bytes each.
     unsafe fn load_halves(p: *const u8, q: *const u8) -> Self::B;
-    /// 16 bytes each to four places, `stride` bytes apart.
-    unsafe fn store_quarters(p: *mut u8, stride: usize, x: Self::B);
+    /// 32 bytes each.
+    unsafe fn store_halves(p: *mut u8, q: *mut u8, x: Self::B);
     unsafe fn splat_byte(x: u8) -> Self::B;
     /// The same 4 bytes 16 times.
     unsafe fn splat_dword(p: *const u8) -> Self::B;
@@ -57,6 +57,7 @@ pub(crate) trait Simd: Copy {
     unsafe fn sum_quads(s: Self::B) -> Self::I;
     unsafe fn zero_i() -> Self::I;
     unsafe fn load_i(p: *const i32) -> Self::I;
+    unsafe fn add_i(a: Self::I, b: Self::I) -> Self::I;
     /// x[i] y
     unsafe fn scale_i(x: Self::I, y: i32) -> Self::I;
     unsafe fn to_f(x: Self::I) -> Self::F;
@@ -117,10 +118,13 @@ pub(crate) trait Simd: Copy {
     }
     /// Sums of blocks of 16: of four vectors of sums of 4, lane 4j + c gets the sum of lanes 4j..4j + 4 of vector c.
     unsafe fn block_sums(x: [Self::I; 4]) -> Self::I;
-    /// In the order of `block_sums` for 256 elements, lane 4j + c: lane 2c + j / 2, what belongs to the 32 around a block.
-    unsafe fn spread_32(x: Self::F) -> Self::F;
-    /// The same from lane 8 on.
-    unsafe fn spread_32_upper(x: Self::F) -> Self::F;
-    /// In that order: lane 4c + j, what belongs to the block itself.
-    unsafe fn spread_16(x: Self::F) -> Self::F;
+    /// Quarters (4 lanes each) 0 and 2 of `a` and of `b`, then quarters 1 and 3 of both: of the `block_sums` of two times 256
+    /// elements, the even and the odd blocks. Lane 4q + c is of pair 2c + q % 2, of `a` where q < 2.
+    unsafe fn even_odd(a: Self::I, b: Self::I) -> [Self::I; 2];
+    /// In that order: what belongs to a pair, from lanes 0..8 of `a` and of `b`.
+    unsafe fn spread_32(a: Self::F, b: Self::F) -> Self::F;
+    /// The same from lanes 8..16.
+    unsafe fn spread_32_upper(a: Self::F, b: Self::F) -> Self::F;
+    /// In that order: what belongs to the even blocks and to the odd ones, from 16 lanes of `a` and of `b`.
+    unsafe fn spread_16(a: Self::F, b: Self::F) -> [Self::F; 2];
 }

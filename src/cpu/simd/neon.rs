@@ -75,10 +75,12 @@ unsafe fn words_to_f(x: int16x8_t) -> [float32x4_t; 2] {
     [vcvtq_f32_s32(vmovl_s16(vget_low_s16(x))), vcvtq_f32_s32(vmovl_s16(vget_high_s16(x)))]
 }
 
+/// Of 16 lanes: 0, 4, 8, 12 and 2, 6, 10, 14, then those after each.
 #[inline(always)]
-unsafe fn even_and_odd(x: float32x4_t, y: float32x4_t) -> [float32x4_t; 4] {
-    let (even, odd) = (vuzp1q_f32(x, y), vuzp2q_f32(x, y));
-    [even, even, odd, odd]
+unsafe fn fourths(x: [float32x4_t; 4]) -> [[float32x4_t; 2]; 2] {
+    let (a, b) = (vuzp1q_f32(x[0], x[1]), vuzp1q_f32(x[2], x[3]));
+    let (c, d) = (vuzp2q_f32(x[0], x[1]), vuzp2q_f32(x[2], x[3]));
+    [[vuzp1q_f32(a, b), vuzp2q_f32(a, b)], [vuzp1q_f32(c, d), vuzp2q_f32(c, d)]]
 }
 
 impl Simd for Neon {
@@ -97,10 +99,11 @@ impl Simd for Neon {
         [vld1q_u8(p), vld1q_u8(p.add(16)), vld1q_u8(q), vld1q_u8(q.add(16))]
     }
     #[inline(always)]
-    unsafe fn store_quarters(p: *mut u8, stride: usize, x: Self::B) {
-        for i in 0..4 {
-            vst1q_u8(p.add(i * stride), x[i]);
-        }
+    unsafe fn store_halves(p: *mut u8, q: *mut u8, x: Self::B) {
+        vst1q_u8(p, x[0]);
+        vst1q_u8(p.add(16), x[1]);
+        vst1q_u8(q, x[2]);
+        vst1q_u8(q.add(16), x[3]);
     }
     #[inline(always)]
     unsafe fn splat_byte(x: u8) -> Self::B {
@@ -165,6 +168,10 @@ impl Simd for Neon {
     #[inline(always)]
     unsafe fn load_i(p: *const i32) -> Self::I {
         [vld1q_s32(p), vld1q_s32(p.add(4)), vld1q_s32(p.add(8)), vld1q_s32(p.add(12))]
+    }
+    #[inline(always)]
+    unsafe fn add_i(a: Self::I, b: Self::I) -> Self::I {
+        all!(vaddq_s32(a, b))
     }
     #[inline(always)]
     unsafe fn scale_i(x: Self::I, y: i32) -> Self::I {
@@ -307,17 +314,20 @@ impl Simd for Neon {
         out
     }
     #[inline(always)]
-    unsafe fn spread_32(x: Self::F) -> Self::F {
-        even_and_odd(x[0], x[1])
+    unsafe fn even_odd(a: Self::I, b: Self::I) -> [Self::I; 2] {
+        [[a[0], a[2], b[0], b[2]], [a[1], a[3], b[1], b[3]]]
     }
     #[inline(always)]
-    unsafe fn spread_32_upper(x: Self::F) -> Self::F {
-        even_and_odd(x[2], x[3])
+    unsafe fn spread_32(a: Self::F, b: Self::F) -> Self::F {
+        [vuzp1q_f32(a[0], a[1]), vuzp2q_f32(a[0], a[1]), vuzp1q_f32(b[0], b[1]), vuzp2q_f32(b[0], b[1])]
     }
     #[inline(always)]
-    unsafe fn spread_16(x: Self::F) -> Self::F {
-        let (a, b) = (vuzp1q_f32(x[0], x[1]), vuzp1q_f32(x[2], x[3]));
-        let (c, d) = (vuzp2q_f32(x[0], x[1]), vuzp2q_f32(x[2], x[3]));
-        [vuzp1q_f32(a, b), vuzp1q_f32(c, d), vuzp2q_f32(a, b), vuzp2q_f32(c, d)]
+    unsafe fn spread_32_upper(a: Self::F, b: Self::F) -> Self::F {
+        [vuzp1q_f32(a[2], a[3]), vuzp2q_f32(a[2], a[3]), vuzp1q_f32(b[2], b[3]), vuzp2q_f32(b[2], b[3])]
+    }
+    #[inline(always)]
+    unsafe fn spread_16(a: Self::F, b: Self::F) -> [Self::F; 2] {
+        let (a, b) = (fourths(a), fourths(b));
+        [[a[0][0], a[0][1], b[0][0], b[0][1]], [a[1][0], a[1][1], b[1][0], b[1][1]]]
     }
 }

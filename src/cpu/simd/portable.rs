@@ -86,10 +86,9 @@ impl Simd for Portable {
         std::mem::transmute([p.cast::<[u8; 32]>().read_unaligned(), q.cast::<[u8; 32]>().read_unaligned()])
     }
     #[inline(always)]
-    unsafe fn store_quarters(p: *mut u8, stride: usize, x: [u8; 64]) {
-        for i in 0..4 {
-            std::ptr::copy_nonoverlapping(x.as_ptr().add(16 * i), p.add(i * stride), 16);
-        }
+    unsafe fn store_halves(p: *mut u8, q: *mut u8, x: [u8; 64]) {
+        std::ptr::copy_nonoverlapping(x.as_ptr(), p, 32);
+        std::ptr::copy_nonoverlapping(x.as_ptr().add(32), q, 32);
     }
     #[inline(always)]
     unsafe fn splat_byte(x: u8) -> [u8; 64] {
@@ -166,6 +165,10 @@ impl Simd for Portable {
     #[inline(always)]
     unsafe fn load_i(p: *const i32) -> [i32; 16] {
         p.cast::<[i32; 16]>().read_unaligned()
+    }
+    #[inline(always)]
+    unsafe fn add_i(a: [i32; 16], b: [i32; 16]) -> [i32; 16] {
+        each!(16, 0, i => a[i] + b[i])
     }
     #[inline(always)]
     unsafe fn scale_i(x: [i32; 16], y: i32) -> [i32; 16] {
@@ -295,15 +298,31 @@ impl Simd for Portable {
         out
     }
     #[inline(always)]
-    unsafe fn spread_32(x: [f32; 16]) -> [f32; 16] {
-        each!(16, 0.0, i => x[2 * (i % 4) + i / 8])
+    unsafe fn even_odd(a: [i32; 16], b: [i32; 16]) -> [[i32; 16]; 2] {
+        let mut out = [[0; 16]; 2];
+        for i in 0..4 {
+            for odd in 0..2 {
+                out[odd][i] = a[4 * odd + i];
+                out[odd][4 + i] = a[8 + 4 * odd + i];
+                out[odd][8 + i] = b[4 * odd + i];
+                out[odd][12 + i] = b[8 + 4 * odd + i];
+            }
+        }
+        out
     }
     #[inline(always)]
-    unsafe fn spread_32_upper(x: [f32; 16]) -> [f32; 16] {
-        each!(16, 0.0, i => x[8 + 2 * (i % 4) + i / 8])
+    unsafe fn spread_32(a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
+        let half = |x: &[f32; 16]| -> [f32; 8] { each!(8, 0.0, i => x[2 * (i % 4) + i / 4]) };
+        std::mem::transmute([half(&a), half(&b)])
     }
     #[inline(always)]
-    unsafe fn spread_16(x: [f32; 16]) -> [f32; 16] {
-        each!(16, 0.0, i => x[4 * (i % 4) + i / 4])
+    unsafe fn spread_32_upper(a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
+        let half = |x: &[f32; 16]| -> [f32; 8] { each!(8, 0.0, i => x[8 + 2 * (i % 4) + i / 4]) };
+        std::mem::transmute([half(&a), half(&b)])
+    }
+    #[inline(always)]
+    unsafe fn spread_16(a: [f32; 16], b: [f32; 16]) -> [[f32; 16]; 2] {
+        let half = |x: &[f32; 16], odd: usize| -> [f32; 8] { each!(8, 0.0, i => x[4 * (i % 4) + 2 * (i / 4) + odd]) };
+        std::mem::transmute([half(&a, 0), half(&b, 0), half(&a, 1), half(&b, 1)])
     }
 }
