@@ -13,5 +13,12 @@ pub(super) fn dense(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
 
 pub(super) fn moe(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     h.equal_heads(k)?;
-    Decoder { qk_norm: true, scale: 1.0 / (h.head_dim as f32).sqrt(), ..Decoder::new(h, RopeKind::Neox) }.build(k, h)
+    let mut h = h.clone();
+    if let Some(e) = h.experts.as_mut().filter(|_| h.n_ff > 0)
+        && k.u32("expert_feed_forward_length")?.is_none()
+    {
+        // Older files give what all experts in use have together.
+        e.n_ff = h.n_ff / e.n_expert_used;
+    }
+    Decoder { qk_norm: true, scale: 1.0 / (h.head_dim as f32).sqrt(), ..Decoder::new(&h, RopeKind::Neox) }.build(k, &h)
 }

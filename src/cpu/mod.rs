@@ -273,6 +273,7 @@ impl Step<'_> {
                 let a = attention::Heads { n_head: *n_head, scale: *scale, softcap: *softcap, sinks: *sinks };
                 attention::attention(self, node, *layer as usize, &a)
             }
+            Op::Scale { scale, bias, n_expert_used } => elementwise::scale(self, node, *scale, *bias, *n_expert_used),
             Op::Add => elementwise::add(self, node),
             Op::Gate(gate) => elementwise::gate(self, node, *gate),
             Op::SoftCap { cap } => elementwise::soft_cap(self, node, *cap),

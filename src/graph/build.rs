@@ -187,7 +187,7 @@ impl<'a> Builder<'a> {
         Ok(self.like(Op::RmsNorm { weight, eps, group }, &[x], role, cols))
     }
 
-    /// x times `{role}.weight`, plus `{role}.bias` where the file has one.
+    /// x times `{role}.weight`, times `{role}.scale` and plus `{role}.bias` where the file has them.
     pub fn linear(&mut self, x: ValueId, role: &'static str, n_out: usize) -> Result<ValueId> {
         self.linear_part(x, role, role, 0, n_out, n_out)
     }
@@ -205,7 +205,35 @@ impl<'a> Builder<'a> {
         let (_, n_in) = self.shape(x);
         let weight = self.required(&self.name(role, "weight"), &[n_in, n_all])?;
         let bias = self.floats(&self.name(role, "bias"), &[n_all])?;
-        Ok(self.like(Op::MatMul { weight, bias, first }, &[x], name, n_out))
+        let Some(scale) = self.floats(&self.name(role, "scale"), &[1])? else {
+            return Ok(self.like(Op::MatMul { weight, bias, first }, &[x], name, n_out));
+        };
+        let x = self.like(Op::MatMul { weight, bias: None, first }, &[x], name, n_out);
+        let bias = if first == 0 && n_out == n_all { bias } else { self.no_part_of(bias, role)? };
+        Ok(self.like(Op::Scale { scale, bias, n_expert_used: 0 }, &[x], name, n_out))
+    }
+
+    /// Scales and biases of fused weights do not come together in any file.
+    fn no_part_of(&self, bias: Option<WeightId>, role: &str) -> Result<Option<WeightId>> {
+        let name = self.name(role, "bias");
+        if bias.is_some() {
+            return Err(
+                Error::unsupported(format!("tensor '{name}' beside a scale of a fused weight is not known")).subject(name)
+            );
+        }
+        Ok(None)
+    }
+
+    /// The same where the scale, if any, applies to the bias too, as in feed-forward blocks.
+    fn linear_scaled(&mut self, x: ValueId, role: &'static str, n_out: usize) -> Result<ValueId> {
+        let (_, n_in) = self.shape(x);
+        let weight = self.required(&self.name(role, "weight"), &[n_in, n_out])?;
+        let bias = self.floats(&self.name(role, "bias"), &[n_out])?;
+        let x = self.like(Op::MatMul { weight, bias, first: 0 }, &[x], role, n_out);
+        Ok(match self.floats(&self.name(role, "scale"), &[1])? {
+            Some(scale) => self.like(Op::Scale { scale, bias: None, n_expert_used: 0 }, &[x], role, n_out),
+            None => x,
+        })
     }
 
     /// Each head of x by its own matrix of `{role}.weight` [in, out, n_head].
@@ -371,7 +399,7 @@ impl<'a> Builder<'a> {
     fn ffn_named(&mut self, x: ValueId, n_ff: usize, gate: Gate, roles: [&'static str; 3]) -> Result<ValueId> {
         let (_, n_embd) = self.shape(x);
         let (g, up) = if self.has(roles[0]) {
-            (self.linear(x, roles[0], n_ff)?, self.linear(x, roles[1], n_ff)?)
+            (self.linear_scaled(x, roles[0], n_ff)?, self.linear_scaled(x, roles[1], n_ff)?)
         } else {
             // A missing gate of a weight that is not fused is a misshapen ffn_up.
             (
@@ -380,7 +408,7 @@ impl<'a> Builder<'a> {
             )
         };
         let f = self.like(Op::Gate(gate), &[g, up], "ffn_act", n_ff);
-        self.linear(f, roles[2], n_embd)
+        self.linear_scaled(f, roles[2], n_embd)
     }
 
     /// A mixture: ffn_gate_inp routes each row to some of the experts in ffn_gate_exps and ffn_up_exps (or
@@ -409,8 +437,13 @@ impl<'a> Builder<'a> {
     fn linear_experts(&mut self, x: ValueId, route: ValueId, e: ExpertRole) -> Result<ValueId> {
         let weight = self.required(&self.name(e.role, "weight"), &[e.n_in, e.n_all, e.n_expert])?;
         let bias = self.floats(&self.name(e.role, "bias"), &[e.n_all, e.n_expert])?;
-        let op = Op::MatMulExperts { weight, bias, n_expert_used: e.used, first: e.first };
-        Ok(self.like(op, &[x, route], e.role, e.used * e.n_out))
+        let scale = self.floats(&self.name(e.role, "scale"), &[e.n_expert])?;
+        let product = |bias| Op::MatMulExperts { weight, bias, n_expert_used: e.used, first: e.first };
+        let cols = e.used * e.n_out;
+        let Some(scale) = scale else { return Ok(self.like(product(bias), &[x, route], e.role, cols)) };
+        let x = self.like(product(None), &[x, route], e.role, cols);
+        let bias = if e.n_out == e.n_all { bias } else { self.no_part_of(bias, e.role)? };
+        Ok(self.like(Op::Scale { scale, bias, n_expert_used: e.used }, &[x, route], e.role, cols))
     }
 
     pub fn add(&mut self, a: ValueId, b: ValueId, name: &'static str) -> ValueId {

@@ -108,6 +108,9 @@ pub enum Op {
     StoreKv { layer: u32 },
     /// queries [n_tokens, n_head * head_dim] and the layer's KV cache -> [n_tokens, n_head * head_dim_v]
     Attention { layer: u32, n_head: usize, scale: f32, softcap: Option<f32>, sinks: Option<WeightId> },
+    /// x [rows, cols] times scale [1] (+ bias [cols]); with a route, [rows, n_expert_used * cols] by each expert's of [n_expert] and
+    /// [cols, n_expert]
+    Scale { scale: WeightId, bias: Option<WeightId>, n_expert_used: usize },
     /// a + b
     Add,
     /// gate(a) * b
@@ -123,7 +126,9 @@ impl Op {
     pub fn weights(&self) -> impl Iterator<Item = WeightId> {
         let (first, second) = match self {
             Op::Embed { table: w, .. } | Op::RmsNorm { weight: w, .. } | Op::MatMulHeads { weight: w, .. } => (Some(*w), None),
-            Op::MatMul { weight, bias, .. } | Op::MatMulExperts { weight, bias, .. } => (Some(*weight), *bias),
+            Op::Scale { scale: weight, bias, .. } | Op::MatMul { weight, bias, .. } | Op::MatMulExperts { weight, bias, .. } => {
+                (Some(*weight), *bias)
+            }
             Op::Route(r) => (r.bias, None),
             Op::Attention { sinks, .. } => (*sinks, None),
             Op::SumExperts { .. }
@@ -142,7 +147,7 @@ impl Op {
 
     /// Whether the result may take the place of the first input once nobody else reads that.
     fn in_place(&self) -> bool {
-        matches!(self, Op::Rope { .. } | Op::Add | Op::Gate(_) | Op::RmsNorm { .. } | Op::SoftCap { .. })
+        matches!(self, Op::Rope { .. } | Op::Scale { .. } | Op::Add | Op::Gate(_) | Op::RmsNorm { .. } | Op::SoftCap { .. })
     }
 }
 

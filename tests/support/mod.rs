@@ -40,13 +40,16 @@ pub fn model_file(path: &str) -> Option<PathBuf> {
 
 /// Whether the file's graph can be built; a line says so where it cannot yet.
 pub fn supported(path: &Path) -> bool {
-    match rekindle::arch::build(&Gguf::open(path).unwrap()) {
-        Err(e) if e.status == Status::Unsupported => {
-            println!("not supported yet: {} ({e})", path.file_stem().unwrap().display());
-            false
-        }
-        _ => true,
-    }
+    let why = match rekindle::arch::build(&Gguf::open(path).unwrap()) {
+        Ok((_, graph)) => match graph.weights.iter().find(|w| !w.ty.is_supported()) {
+            None => return true,
+            Some(w) => format!("type {}", w.ty.name()),
+        },
+        Err(e) if e.status == Status::Unsupported => e.message,
+        Err(e) => panic!("{}: {e}", path.display()),
+    };
+    println!("not supported yet: {} ({why})", path.file_stem().unwrap().display());
+    false
 }
 
 pub fn json(path: &Path) -> serde_json::Value {
