@@ -5,7 +5,7 @@
 
 use super::{Hparams, Keys};
 use crate::error::Result;
-use crate::graph::{Attention, Builder, Gate, Gating, Graph, Latent, Rope, RopeKind, Routing, Temperature};
+use crate::graph::{Attention, Builder, Gate, Gating, Graph, Latent, Rope, RopeKind, Routing, Scales, Temperature};
 
 /// Which layers see a window only.
 #[derive(Debug, Clone)]
@@ -71,7 +71,11 @@ pub(super) struct Decoder {
     pub ffn_norm: &'static str,
     pub gate: Gate,
     pub mixture: Mixture,
+    pub scales: Scales,
 }
+
+/// What llama, qwen3, mistral3 and their mixtures scale by, where files have such tensors.
+pub(super) const ALL_SCALES: Scales = Scales { ffn: true, experts: true, output: true };
 
 impl Decoder {
     /// The plain decoder of llama with the rotation `kind`.
@@ -92,6 +96,7 @@ impl Decoder {
             ffn_norm: "ffn_norm",
             gate: Gate::Silu,
             mixture: Mixture::default(),
+            scales: Scales { ffn: false, experts: false, output: true },
         }
     }
 
@@ -106,7 +111,7 @@ impl Decoder {
 
     /// The graph of a file. Biases are added where the file has them.
     pub fn build(self, k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
-        let mut g = Builder::new(k.file, h.n_layer);
+        let mut g = Builder::new(k.file, h.n_layer, self.scales);
         let mut x = g.embed(h.n_embd, h.n_vocab, self.embed_scale)?;
         let n_ctx_orig = k.u32("rope.scaling.original_context_length")?.unwrap_or(h.n_ctx_train);
         let factors = g.rope_factors(self.rope.n_rot, n_ctx_orig)?;

@@ -63,5 +63,6 @@ pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     let m = d.rope.attn_factor * (1.0 + 0.1 * log) * (1.0 + multiplier * log);
     d.scale = m * m / (key as f32).sqrt();
     d.temperature = temperature(k, h, k.u32("attention.temperature_length")?)?;
+    d.scales.output = false;
     Decoder { latent: Some(LatentSizes { kv_lora_rank, q_lora_rank, key, value }), mixture, ..d }.build(k, h)
 }

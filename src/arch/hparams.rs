@@ -130,7 +130,9 @@ fn experts(k: &Keys<'_>, n_ff: Option<u32>) -> Result<Option<Experts>> {
     if used > n_expert {
         return Err(k.bad("expert_used_count", used, &format!("at most the {n_expert} experts")));
     }
-    let own = k.uniform_size("expert_feed_forward_length", MAX_WIDTH)?;
+    // 0 is what some write for: as the dense ones.
+    let zero = matches!(k.u32("expert_feed_forward_length"), Ok(Some(0)));
+    let own = if zero { None } else { k.uniform_size("expert_feed_forward_length", MAX_WIDTH)? };
     let n_ff = own.or(n_ff).ok_or_else(|| k.missing("expert_feed_forward_length"))?;
     Ok(Some(Experts { n_expert: n_expert as usize, n_expert_used: used as usize, n_ff: n_ff as usize }))
 }

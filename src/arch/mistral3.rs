@@ -1,6 +1,6 @@
 //! mistral3 (text): llama with YaRN by the model's own multiplier, and queries that grow with their position where the file says so.
 
-use super::decoder::Decoder;
+use super::decoder::{ALL_SCALES, Decoder};
 use super::{Hparams, Keys, temperature};
 use crate::error::Result;
 use crate::graph::{Graph, RopeKind};
@@ -8,6 +8,7 @@ use crate::graph::{Graph, RopeKind};
 pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     h.equal_heads(k)?;
     let mut d = Decoder::new(h, RopeKind::Norm);
+    d.scales = ALL_SCALES;
     d.temperature = temperature(k, h, None)?;
     let multiplier = k.f32("rope.scaling.yarn_log_multiplier")?.unwrap_or(0.0);
     if d.yarn() && multiplier != 0.0 {

@@ -20,6 +20,8 @@ pub use batch::{BatchDefaults, GLOBAL_BATCH, batch_defaults};
 pub use hparams::{Experts, Hparams};
 pub use keys::Keys;
 
+use std::collections::HashSet;
+
 use crate::error::{Error, Result};
 use crate::gguf::Gguf;
 use crate::graph::{Graph, Temperature};
@@ -62,8 +64,25 @@ pub fn build(file: &Gguf) -> Result<(Hparams, Graph)> {
     })?;
     let keys = Keys { file, arch: name };
     let h = Hparams::read(&keys).map_err(|e| e.at(place))?;
-    let graph = (family.build)(&keys, &h).map_err(|e| e.at(place))?;
+    let graph = (family.build)(&keys, &h).and_then(|g| all_read(file, &g).map(|()| g)).map_err(|e| e.at(place))?;
     Ok((h, graph))
+}
+
+/// What layers may have and graphs leave out: scales that an architecture does not apply, or that are 1 without quantised activations;
+/// layers that predict further tokens; tables that are computed; what the other form of latent attention reads.
+const LEFT_OUT: [&str; 5] = [".scale", ".input_scale", ".nextn.", ".attn_rot_embd.", ".attn_kv_b."];
+
+/// A layer's tensor that nobody reads would be a model that decodes wrongly.
+fn all_read(file: &Gguf, graph: &Graph) -> Result<()> {
+    let read: HashSet<&str> = graph.weights.iter().map(|w| w.name.as_str()).collect();
+    let left_out =
+        |name: &str| LEFT_OUT.iter().any(|part| if part.ends_with('.') { name.contains(part) } else { name.ends_with(part) });
+    let unread =
+        file.tensors().iter().map(|t| t.name.as_str()).find(|n| n.starts_with("blk.") && !read.contains(n) && !left_out(n));
+    match unread {
+        None => Ok(()),
+        Some(name) => Err(Error::unsupported(format!("tensor '{name}' has no place in this architecture's graph")).subject(name)),
+    }
 }
 
 /// The file's `general.architecture`.

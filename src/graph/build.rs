@@ -20,6 +20,17 @@ pub struct Builder<'a> {
     nodes: Vec<Node>,
     kv: Vec<KvShape>,
     ropes: Vec<Rope>,
+    scales: Scales,
+}
+
+/// Which `.scale` tensors beside matrices count; those of attention always do. Architectures leave the others out, though files may
+/// have them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scales {
+    pub ffn: bool,
+    pub experts: bool,
+    /// The output matrix.
+    pub output: bool,
 }
 
 /// Cosines and sines of this batch's positions, and what they rotate.
@@ -79,7 +90,7 @@ struct ExpertRole {
 }
 
 impl<'a> Builder<'a> {
-    pub fn new(file: &'a Gguf, n_layer: u32) -> Builder<'a> {
+    pub fn new(file: &'a Gguf, n_layer: u32, scales: Scales) -> Builder<'a> {
         Builder {
             file,
             n_layer,
@@ -89,6 +100,7 @@ impl<'a> Builder<'a> {
             nodes: Vec::new(),
             kv: Vec::new(),
             ropes: Vec::new(),
+            scales,
         }
     }
 
@@ -205,9 +217,14 @@ impl<'a> Builder<'a> {
         let (_, n_in) = self.shape(x);
         let weight = self.required(&self.name(role, "weight"), &[n_in, n_all])?;
         let bias = self.floats(&self.name(role, "bias"), &[n_all])?;
-        let Some(scale) = self.floats(&self.name(role, "scale"), &[1])? else {
-            return Ok(self.like(Op::MatMul { weight, bias, first }, &[x], name, n_out));
+        let counts = match role {
+            "output" => self.scales.output,
+            // A fused pair of gate and up.
+            "ffn_up" => self.scales.ffn,
+            _ => true,
         };
+        let scale = if counts { self.floats(&self.name(role, "scale"), &[1])? } else { None };
+        let Some(scale) = scale else { return Ok(self.like(Op::MatMul { weight, bias, first }, &[x], name, n_out)) };
         let x = self.like(Op::MatMul { weight, bias: None, first }, &[x], name, n_out);
         let bias = if first == 0 && n_out == n_all { bias } else { self.no_part_of(bias, role)? };
         Ok(self.like(Op::Scale { scale, bias, n_expert_used: 0 }, &[x], name, n_out))
@@ -224,13 +241,21 @@ impl<'a> Builder<'a> {
         Ok(None)
     }
 
+    /// x times `{role}.weight`, whatever else the file has.
+    fn product(&mut self, x: ValueId, role: &'static str, n_out: usize) -> Result<ValueId> {
+        let (_, n_in) = self.shape(x);
+        let weight = self.required(&self.name(role, "weight"), &[n_in, n_out])?;
+        Ok(self.like(Op::MatMul { weight, bias: None, first: 0 }, &[x], role, n_out))
+    }
+
     /// The same where the scale, if any, applies to the bias too, as in feed-forward blocks.
     fn linear_scaled(&mut self, x: ValueId, role: &'static str, n_out: usize) -> Result<ValueId> {
         let (_, n_in) = self.shape(x);
         let weight = self.required(&self.name(role, "weight"), &[n_in, n_out])?;
         let bias = self.floats(&self.name(role, "bias"), &[n_out])?;
         let x = self.like(Op::MatMul { weight, bias, first: 0 }, &[x], role, n_out);
-        Ok(match self.floats(&self.name(role, "scale"), &[1])? {
+        let scale = if self.scales.ffn { self.floats(&self.name(role, "scale"), &[1])? } else { None };
+        Ok(match scale {
             Some(scale) => self.like(Op::Scale { scale, bias: None, n_expert_used: 0 }, &[x], role, n_out),
             None => x,
         })
@@ -332,17 +357,17 @@ impl<'a> Builder<'a> {
         let head = a.nope + a.rope;
         let q = match a.q_lora_rank {
             Some(rank) => {
-                let low = self.linear(x, "attn_q_a", rank)?;
+                let low = self.product(x, "attn_q_a", rank)?;
                 let low = self.rms_norm(low, "attn_q_a_norm", a.eps)?;
-                self.linear(low, "attn_q_b", n_head * head)?
+                self.product(low, "attn_q_b", n_head * head)?
             }
-            None => self.linear(x, "attn_q", n_head * head)?,
+            None => self.product(x, "attn_q", n_head * head)?,
         };
-        let kv = self.linear(x, "attn_kv_a_mqa", a.kv_lora_rank + a.rope)?;
+        let kv = self.product(x, "attn_kv_a_mqa", a.kv_lora_rank + a.rope)?;
         let compressed = self.columns(kv, 1, 0, a.kv_lora_rank, "kv_cmpr");
         let compressed = self.rms_norm(compressed, "attn_kv_a_norm", a.eps)?;
         let k_pe = self.columns(kv, 1, a.kv_lora_rank, a.rope, "k_pe");
-        if self.has("attn_kv_b") {
+        if !self.has("attn_k_b") && self.has("attn_kv_b") {
             return self.expanded_attention(a, q, compressed, k_pe, n_embd);
         }
         let latent = a.kv_lora_rank + a.rope;
@@ -372,7 +397,7 @@ impl<'a> Builder<'a> {
         n_embd: usize,
     ) -> Result<ValueId> {
         let (layer, n_head, head) = (self.layer, a.n_head, a.nope + a.rope);
-        let kv = self.linear(compressed, "attn_kv_b", n_head * (a.nope + a.head_dim_v))?;
+        let kv = self.product(compressed, "attn_kv_b", n_head * (a.nope + a.head_dim_v))?;
         let k_nope = self.columns(kv, n_head, 0, a.nope, "k_nope");
         let v = self.columns(kv, n_head, a.nope, a.head_dim_v, "v");
         let k = self.concat(k_nope, k_pe, n_head, head, "k");
@@ -437,7 +462,7 @@ impl<'a> Builder<'a> {
     fn linear_experts(&mut self, x: ValueId, route: ValueId, e: ExpertRole) -> Result<ValueId> {
         let weight = self.required(&self.name(e.role, "weight"), &[e.n_in, e.n_all, e.n_expert])?;
         let bias = self.floats(&self.name(e.role, "bias"), &[e.n_all, e.n_expert])?;
-        let scale = self.floats(&self.name(e.role, "scale"), &[e.n_expert])?;
+        let scale = if self.scales.experts { self.floats(&self.name(e.role, "scale"), &[e.n_expert])? } else { None };
         let product = |bias| Op::MatMulExperts { weight, bias, n_expert_used: e.used, first: e.first };
         let cols = e.used * e.n_out;
         let Some(scale) = scale else { return Ok(self.like(product(bias), &[x, route], e.role, cols)) };

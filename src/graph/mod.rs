@@ -8,7 +8,7 @@ mod build;
 mod layout;
 mod rope;
 
-pub use build::{Attention, Builder, Latent, Table};
+pub use build::{Attention, Builder, Latent, Scales, Table};
 pub use layout::{ALIGN, Layout, Limits, Placement};
 pub use rope::{Factors, Rope, RopeKind, Temperature, Yarn};
 
