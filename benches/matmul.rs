@@ -64,7 +64,7 @@ fn main() {
         for r in 1..n_rows {
             weights.copy_within(..row_bytes, r * row_bytes);
         }
-        let fmt = act_format(ty).expect("supported");
+        let fmt = act_format(ty);
         let mut seconds = [0.0; 2];
         let mut prepare = 0.0;
         for (seconds, n_tokens) in seconds.iter_mut().zip([1, many]) {

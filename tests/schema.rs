@@ -104,8 +104,8 @@ fn plans_are_what_the_schema_says() {
         ("k80:2", &llama, objective(Objective::Throughput), true),
         ("k80:4,cpu", &llama, objective(Objective::Headroom), true),
         ("k80:1", &qwen2, Params { n_ctx: 131072, ..default() }, false),
-        ("k80:2", &gemma3, default(), false),
-        ("k80:2", &gemma3, Params { n_ctx: 8192, ..default() }, true),
+        ("k80:2", &gemma3, Params { estimator: EstimatorKind::Family, ..default() }, false),
+        ("k80:2", &gemma3, Params { n_ctx: 8192, estimator: EstimatorKind::Family, ..default() }, true),
         ("k80:2", &qwen2, Params { n_ctx: 4096, estimator: EstimatorKind::Family, margin: 1.0, ..default() }, true),
     ];
     let mut seen = Vec::new();

@@ -38,7 +38,7 @@ pub(super) fn workspace_bytes(
 
 /// Prepared activations of all experts together, however the pairs fall: the more rows an expert has, the more are padded at most.
 fn acts_bound(ty: crate::quant::Type, n_pairs: usize, n_cols: usize) -> Option<usize> {
-    let format = act_format(ty)?;
+    let format = act_format(ty);
     let each = (1..=16usize).map(|n| Some(act_bytes(format, n, n_cols)?.div_ceil(n)));
     let each = each.collect::<Option<Vec<usize>>>()?.into_iter().max()?;
     each.checked_next_multiple_of(64)?.checked_mul(n_pairs)
@@ -55,8 +55,7 @@ pub(super) fn matmul(
     let (graph, w) = (&s.x.graph, s.worker);
     let info = graph.weight(weight);
     let (ty, n_in, n_all, n_expert) = (info.ty, info.ne[0] as usize, info.ne[1] as usize, info.ne[2] as usize);
-    // The plan took only types that have kernels, and a matrix product has an output.
-    let (Some(format), Some(output)) = (act_format(ty), node.output) else { return w.meet() };
+    let (format, Some(output)) = (act_format(ty), node.output) else { return w.meet() };
     let (input, route) = (node.inputs[0], node.inputs[1]);
     let n_out = graph.value(output).cols / n_used;
     let n_rows = s.n_rows(output);

@@ -15,14 +15,13 @@ pub(super) fn workspace_bytes(graph: &Graph, node: &Node, weight: WeightId, limi
     let (input, ty) = (graph.value(node.inputs[0]), graph.weight(weight).ty);
     let n_rows = limits.rows(input.rows);
     let scratch = scratch_bytes(ty, n_rows, input.cols)?.checked_mul(n_threads)?;
-    act_bytes(act_format(ty)?, n_rows, input.cols)?.checked_add(scratch)
+    act_bytes(act_format(ty), n_rows, input.cols)?.checked_add(scratch)
 }
 
 pub(super) fn matmul(s: &Step, node: &Node, weight: WeightId, bias: Option<WeightId>, first: usize) -> Result<(), Poisoned> {
     let (graph, w) = (&s.x.graph, s.worker);
-    // The plan took only types that have kernels, and a matrix product has an output.
     let ty = graph.weight(weight).ty;
-    let (Some(format), Some(output)) = (act_format(ty), node.output) else { return w.meet() };
+    let (format, Some(output)) = (act_format(ty), node.output) else { return w.meet() };
     let input = node.inputs[0];
     let (n_rows, n_in, n_out) = (s.n_rows(input), graph.value(input).cols, graph.value(output).cols);
     let (x, y, workspace) = (s.at(input), s.at(output), s.x.compute.base());
@@ -57,15 +56,14 @@ pub(super) fn heads_workspace_bytes(
     let w = graph.weight(weight);
     let (n_rows, n_in) = (limits.rows(graph.value(node.inputs[0]).rows), w.ne[0] as usize);
     let scratch = scratch_bytes(w.ty, n_rows, n_in)?.checked_mul(n_threads)?;
-    act_bytes(act_format(w.ty)?, n_rows, n_in)?.checked_mul(n_head)?.checked_add(scratch)
+    act_bytes(act_format(w.ty), n_rows, n_in)?.checked_mul(n_head)?.checked_add(scratch)
 }
 
 pub(super) fn matmul_heads(s: &Step, node: &Node, weight: WeightId, n_head: usize) -> Result<(), Poisoned> {
     let (graph, w) = (&s.x.graph, s.worker);
     let info = graph.weight(weight);
     let (ty, n_in, n_out) = (info.ty, info.ne[0] as usize, info.ne[1] as usize);
-    // The plan took only types that have kernels, and a matrix product has an output.
-    let (Some(format), Some(output)) = (act_format(ty), node.output) else { return w.meet() };
+    let (format, Some(output)) = (act_format(ty), node.output) else { return w.meet() };
     let n_rows = s.n_rows(output);
     let (x, y, workspace) = (s.at(node.inputs[0]), s.at(output), s.x.compute.base());
     s.prepared.set(None);

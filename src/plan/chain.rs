@@ -190,7 +190,7 @@ fn like_units(graph: &Graph) -> Vec<usize> {
         for w in graph.weights_of(node) {
             // What the kernels' working memory depends on.
             let w = graph.weight(w);
-            (w.ne, crate::cpu::matmul::act_format(w.ty).map(|f| f as u8)).hash(h);
+            (w.ne, crate::cpu::matmul::act_format(w.ty) as u8).hash(h);
         }
         if let crate::graph::Op::Attention { layer, n_head, .. } = &node.op {
             let s = graph.kv[*layer as usize];

@@ -39,14 +39,9 @@ pub(super) struct Found {
 
 impl Measuring {
     /// # Errors
-    /// `Unsupported` for an architecture without a graph or a type that cannot be computed with, `BadFile`.
+    /// `Unsupported` for an architecture without a graph, `BadFile`.
     pub fn new(r: &Request<'_>) -> Result<Measuring> {
         let (hparams, graph) = arch::build(r.file)?;
-        if let Some(w) = graph.weights.iter().find(|w| !w.ty.is_supported()) {
-            let (path, name, ty) = (r.file.path(), &w.name, w.ty.name());
-            return Err(Error::unsupported(format!("{path}: tensor '{name}' is of type {ty}, which cannot be computed with"))
-                .subject(name));
-        }
         Ok(Measuring { hparams, graph: Arc::new(graph) })
     }
 
@@ -239,6 +234,7 @@ impl Estimator for Measuring {
             reasons.push(format!("n_ctx {}: the largest that fits; the model was trained for {}", found.n_ctx, r.n_ctx_train));
         }
         reasons.extend(self.why_these(r, &units, &found)?);
+        reasons.extend(uncomputable(&self.graph).map(|e| format!("cannot be loaded: {e}")));
         let devices: Vec<DevicePlan> = r
             .context
             .devices()
@@ -336,6 +332,13 @@ impl Measuring {
             pipelined: 1.0 / slowest,
         })
     }
+}
+
+/// Names the first tensor of a type that there are no kernels for: its bytes can be planned, not computed with.
+pub(crate) fn uncomputable(graph: &Graph) -> Option<Error> {
+    let w = graph.weights.iter().find(|w| !w.ty.is_supported())?;
+    let text = format!("tensor '{}' is of type {}, which cannot be computed with", w.name, w.ty.name());
+    Some(Error::unsupported(text).subject(&w.name))
 }
 
 /// "2 dies are"

@@ -21,6 +21,7 @@ use std::sync::{Arc, OnceLock};
 
 pub use ask::{Answer, Question};
 pub use measure::{Cache, Copies, KvPlaces, Measured};
+pub(crate) use measured::uncomputable;
 pub use place::Objective;
 
 use crate::arch::Hparams;
@@ -271,10 +272,12 @@ impl Plan {
         self.remedies.get_or_init(|| remedy::remedies(self))
     }
 
-    /// Whether it can be loaded: it fits, is exact, and no layer is on a device that is only described.
+    /// Whether it can be loaded: it fits, is exact, every tensor can be computed with, and no layer is on a device that is only
+    /// described.
     pub fn loadable(&self) -> bool {
         let described = |d: &u32| self.context.devices()[*d as usize].described;
-        self.fits && self.exact.as_ref().is_some_and(|e| !e.placement.layers.iter().any(described))
+        let possible = |e: &Exact| measured::uncomputable(&e.graph).is_none() && !e.placement.layers.iter().any(described);
+        self.fits && self.exact.as_ref().is_some_and(possible)
     }
 
     /// Dies that compute at least a layer.

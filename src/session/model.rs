@@ -14,7 +14,7 @@ use super::{Context, LogLevel};
 use crate::cpu::{Executor, Pool};
 use crate::error::{Error, Result, Status};
 use crate::gguf::Gguf;
-use crate::plan::{Exact, Memory, Plan};
+use crate::plan::{Exact, Memory, Plan, uncomputable};
 use crate::vocab::Vocab;
 
 /// What a model is and what it was loaded with.
@@ -183,6 +183,9 @@ fn loadable<'a>(context: &Context, plan: &'a Plan) -> Result<&'a Exact> {
         ))
         .subject("plan"));
     };
+    if let Some(e) = uncomputable(&exact.graph) {
+        return Err(e.at(plan.file.path()));
+    }
     if let Some(device) = exact.placement.layers.iter().find(|d| context.devices()[**d as usize].described) {
         let d = &context.devices()[*device as usize];
         let mut e = Error::new(

@@ -131,10 +131,8 @@ pub(super) unsafe fn prepare(isa: Isa, s: &Source) {
 /// # Safety
 /// This processor must have `isa`; the pointers must be as `Kernels::matmul` says.
 pub(super) unsafe fn product(isa: Isa, ty: Type, p: &Product) {
-    if let Some(fmt) = act_format(ty) {
-        let layout = Layout::new(fmt, p.n_tokens, p.n_cols);
-        choose!(isa, product(ty, p, &layout))
-    }
+    let layout = Layout::new(act_format(ty), p.n_tokens, p.n_cols);
+    choose!(isa, product(ty, p, &layout))
 }
 
 /// # Safety

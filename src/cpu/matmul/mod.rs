@@ -24,12 +24,11 @@ pub enum ActFormat {
     Q8x16,
 }
 
-/// The format that products with weights of `ty` need; `None` if there is no kernel for it.
-pub fn act_format(ty: Type) -> Option<ActFormat> {
+/// The format that products with weights of `ty` need, or would need if there were kernels for it.
+pub fn act_format(ty: Type) -> ActFormat {
     match ty {
-        Type::F32 | Type::F16 | Type::BF16 => Some(ActFormat::F32),
-        _ if ty.is_supported() => Some(ActFormat::Q8x16),
-        _ => None,
+        Type::F32 | Type::F16 | Type::BF16 => ActFormat::F32,
+        _ => ActFormat::Q8x16,
     }
 }
 
@@ -41,7 +40,7 @@ pub fn act_bytes(fmt: ActFormat, n_tokens: usize, n_cols: usize) -> Option<usize
 /// Bytes of scratch that each thread needs for products of weights of `ty` with these activations, a multiple of 64; `None` if
 /// that overflows.
 pub fn scratch_bytes(ty: Type, n_tokens: usize, n_cols: usize) -> Option<usize> {
-    match act_format(ty)? {
+    match act_format(ty) {
         ActFormat::F32 => Some(panel::scratch_bytes(n_tokens)),
         format => tile::scratch_bytes(&acts::Layout::new(format, n_tokens, n_cols)),
     }
