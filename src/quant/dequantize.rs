@@ -11,6 +11,15 @@ fn half_at(block: &[u8], at: usize) -> f32 {
     half_to_f32(u16::from_le_bytes([block[at], block[at + 1]]))
 }
 
+/// Of MXFP4: twice the e2m1 numbers, which makes them whole.
+pub(crate) const MXFP4_LEVELS: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
+
+/// Half of the e8m0 number 2^(e - 127), for levels that are doubled.
+pub(super) fn half_power(e: u8) -> f32 {
+    // The first two are below the normal numbers.
+    f32::from_bits(if e < 2 { 0x0020_0000 << e } else { u32::from(e - 1) << 23 })
+}
+
 /// Writes the values of `src`, whole blocks of `ty`, to `dst`.
 ///
 /// Formats: the GGML tensor types as GGUF stores them (little-endian). Only types with [`Type::is_supported`] have values.
@@ -36,6 +45,7 @@ pub fn dequantize(ty: Type, src: &[u8], dst: &mut [f32]) {
             Type::Q4_K => k_with_mins(out, &block[..16], None, &block[16..]),
             Type::Q5_K => k_with_mins(out, &block[..16], Some(&block[16..48]), &block[48..]),
             Type::Q6_K => q6_k(out, block),
+            Type::MXFP4 => from_table(out, &block[1..], &MXFP4_LEVELS, half_power(block[0])),
             _ => panic!("no dequantisation of {}", ty.name()),
         }
     }
@@ -50,6 +60,14 @@ fn small(out: &mut [f32], nibbles: &[u8], high: Option<&[u8]>, d: f32, offset: i
             q |= i32::from(bits[i / 8] >> (i % 8) & 1) << 4;
         }
         *x = (q + offset) as f32 * d + min;
+    }
+}
+
+/// The same order of nibbles, which are indices.
+fn from_table(out: &mut [f32], nibbles: &[u8], table: &[i8; 16], d: f32) {
+    for (i, x) in out.iter_mut().enumerate() {
+        let byte = nibbles[i % 16];
+        *x = d * f32::from(table[usize::from(if i < 16 { byte & 15 } else { byte >> 4 })]);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Plain quantisers: for a quantised KV cache (F16, Q8_0) and to make weights for tests. No search for the best scale.
 
 use super::Type;
+use super::dequantize::{MXFP4_LEVELS, half_power};
 use half::{bf16, f16};
 
 fn put_half(block: &mut [u8], at: usize, x: f32) -> f32 {
@@ -52,6 +53,13 @@ pub fn quantize(ty: Type, src: &[f32], dst: &mut [u8]) {
             }
             Type::Q4_K | Type::Q5_K => k_with_mins(ty, block, x),
             Type::Q6_K => q6_k(block, x),
+            Type::MXFP4 => {
+                let amax = x.iter().fold(0f32, |m, v| m.max(v.abs()));
+                // The largest level is 6 of these powers of two, or a little less than what is asked for.
+                let exponent = ((amax.to_bits() >> 23) as i32 - 2).clamp(2, 254) as u8;
+                block[0] = exponent;
+                indices(&mut block[1..], x, inverse(half_power(exponent)), &MXFP4_LEVELS);
+            }
             _ => panic!("no quantisation to {}", ty.name()),
         }
     }
@@ -70,6 +78,16 @@ fn small(block: &mut [u8], x: &[f32], fifth: bool, id: f32, offset: f32, top: i3
         if fifth {
             bits[i / 8] |= (q >> 4) << (i % 8);
         }
+    }
+}
+
+/// The nearest entries of `table`, the first of equals.
+fn indices(nibbles: &mut [u8], x: &[f32], id: f32, table: &[i8; 16]) {
+    nibbles.fill(0);
+    for (i, &v) in x.iter().enumerate() {
+        let distance = |k: &usize| (v * id - f32::from(table[*k])).abs();
+        let nearest = (1..16).fold(0, |best, k| if distance(&k) < distance(&best) { k } else { best });
+        nibbles[i % 16] |= (nearest as u8) << (i / 16 * 4);
     }
 }
 

@@ -1,6 +1,6 @@
 use super::*;
 
-const SUPPORTED: [Type; 11] = [
+const SUPPORTED: [Type; 12] = [
     Type::F32,
     Type::F16,
     Type::BF16,
@@ -12,10 +12,11 @@ const SUPPORTED: [Type; 11] = [
     Type::Q4_K,
     Type::Q5_K,
     Type::Q6_K,
+    Type::MXFP4,
 ];
 
 /// Blocks and values made by tests/fixtures/quant/make.py with the gguf package.
-const FIXTURES: [(Type, &[u8]); 10] = [
+const FIXTURES: [(Type, &[u8]); 11] = [
     (Type::F16, include_bytes!("../../tests/fixtures/quant/F16.bin")),
     (Type::BF16, include_bytes!("../../tests/fixtures/quant/BF16.bin")),
     (Type::Q8_0, include_bytes!("../../tests/fixtures/quant/Q8_0.bin")),
@@ -26,6 +27,7 @@ const FIXTURES: [(Type, &[u8]); 10] = [
     (Type::Q4_K, include_bytes!("../../tests/fixtures/quant/Q4_K.bin")),
     (Type::Q5_K, include_bytes!("../../tests/fixtures/quant/Q5_K.bin")),
     (Type::Q6_K, include_bytes!("../../tests/fixtures/quant/Q6_K.bin")),
+    (Type::MXFP4, include_bytes!("../../tests/fixtures/quant/MXFP4.bin")),
 ];
 
 #[test]
@@ -65,6 +67,8 @@ fn quantised_values_are_near() {
             Type::Q8_0 => 254.0,
             Type::Q6_K => 62.0,
             Type::Q5_0 | Type::Q5_1 | Type::Q5_K => 31.0,
+            // What is more than 6 of the block's power of two, up to 8, becomes 6.
+            Type::MXFP4 => 8.0,
             _ => 15.0,
         };
         for (a, b) in x.iter().zip(&back) {

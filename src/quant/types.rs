@@ -83,7 +83,7 @@ impl Type {
     /// Whether weights of this type can be computed with.
     pub fn is_supported(self) -> bool {
         use Type::*;
-        matches!(self, F32 | F16 | BF16 | Q8_0 | Q4_0 | Q4_1 | Q5_0 | Q5_1 | Q4_K | Q5_K | Q6_K)
+        matches!(self, F32 | F16 | BF16 | Q8_0 | Q4_0 | Q4_1 | Q5_0 | Q5_1 | Q4_K | Q5_K | Q6_K | MXFP4)
     }
 
     /// The type of that name, in any case ("q8_0").

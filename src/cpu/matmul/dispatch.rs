@@ -76,6 +76,7 @@ macro_rules! instruction_set {
                     Type::Q4_K => quantised::<weight::Q4K>(p, layout),
                     Type::Q5_K => quantised::<weight::Q5K>(p, layout),
                     Type::Q6_K => quantised::<weight::Q6K>(p, layout),
+                    Type::MXFP4 => quantised::<weight::Mxfp4>(p, layout),
                     _ => debug_assert!(false, "no kernel for {}", ty.name()),
                 }
             }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::quant::{dequantize, half_to_f32, quantize};
 
-const TYPES: [Type; 11] = [
+const TYPES: [Type; 12] = [
     Type::F32,
     Type::F16,
     Type::BF16,
@@ -13,6 +13,7 @@ const TYPES: [Type; 11] = [
     Type::Q4_K,
     Type::Q5_K,
     Type::Q6_K,
+    Type::MXFP4,
 ];
 
 /// Numbers in -1..1, the same each time.
@@ -235,9 +236,13 @@ fn extreme_blocks_do_not_overflow() {
                 let halves: &[usize] = match ty {
                     Type::Q6_K => &[208],
                     Type::Q4_0 | Type::Q5_0 | Type::Q8_0 => &[0],
+                    Type::MXFP4 => &[],
                     _ => &[0, 2],
                 };
                 block.fill(fill);
+                if ty == Type::MXFP4 {
+                    block[0] = 126;
+                }
                 for &at in halves {
                     block[at..at + 2].copy_from_slice(&0x3400u16.to_le_bytes());
                 }

@@ -6,7 +6,7 @@
 #![allow(unsafe_op_in_unsafe_fn)]
 
 use crate::cpu::simd::Simd;
-use crate::quant::Type;
+use crate::quant::{MXFP4_LEVELS, Type};
 
 pub(super) trait Weight {
     const TYPE: Type;
@@ -37,6 +37,7 @@ pub(super) struct Q8_0;
 pub(super) struct Q4K;
 pub(super) struct Q5K;
 pub(super) struct Q6K;
+pub(super) struct Mxfp4;
 
 impl Weight for Q4_0 {
     const TYPE: Type = Type::Q4_0;
@@ -168,6 +169,40 @@ impl Weight for Q6K {
         // Bit pair 2 (c % 2), then the next, to bits 4 and 5.
         let bit = 4 * (c % 2) as i32 - 4;
         V::or(low, V::and(V::twice_shifted(p.add(128 + 32 * (c / 2)), bit, bit + 2), V::splat_byte(48)))
+    }
+}
+
+/// Entries of a type's table, each plus `offset`.
+const fn plus(table: [i8; 16], offset: i8) -> [u8; 16] {
+    let mut out = [0; 16];
+    let mut i = 0;
+    while i < 16 {
+        out[i] = (table[i] + offset) as u8;
+        i += 1;
+    }
+    out
+}
+
+impl Weight for Mxfp4 {
+    const TYPE: Type = Type::MXFP4;
+    // Without a sign they need no `dot_q8`.
+    const OFFSET: i32 = 12;
+
+    #[inline(always)]
+    unsafe fn head<V: Simd>(p: *const u8) -> V::F {
+        let mut exponents = [0u8; 16];
+        for i in 0..8 {
+            exponents[i] = *p.add(17 * i);
+        }
+        let power = V::sub(V::load_u8(exponents.as_ptr()), V::splat(128.0));
+        // The two powers below the normal numbers become 0.
+        V::exp2_int(V::clamp(power, -127.0, 127.0))
+    }
+    #[inline(always)]
+    unsafe fn levels<V: Simd>(p: *const u8, c: usize) -> V::B {
+        const TABLE: [u8; 16] = plus(MXFP4_LEVELS, 12);
+        let p = p.add(34 * c);
+        V::lookup(V::table(TABLE.as_ptr()), V::nibbles(p.add(1), p.add(18)))
     }
 }
 
