@@ -1,7 +1,7 @@
 use super::*;
 use crate::quant::{dequantize, half_to_f32, quantize};
 
-const TYPES: [Type; 12] = [
+const TYPES: [Type; 16] = [
     Type::F32,
     Type::F16,
     Type::BF16,
@@ -14,6 +14,10 @@ const TYPES: [Type; 12] = [
     Type::Q5_K,
     Type::Q6_K,
     Type::MXFP4,
+    Type::IQ4_NL,
+    Type::IQ4_XS,
+    Type::Q2_K,
+    Type::Q3_K,
 ];
 
 /// Numbers in -1..1, the same each time.
@@ -235,7 +239,9 @@ fn extreme_blocks_do_not_overflow() {
             for block in case.weights[1..].chunks_exact_mut(ty.block_bytes()) {
                 let halves: &[usize] = match ty {
                     Type::Q6_K => &[208],
-                    Type::Q4_0 | Type::Q5_0 | Type::Q8_0 => &[0],
+                    Type::Q4_0 | Type::Q5_0 | Type::Q8_0 | Type::IQ4_NL | Type::IQ4_XS => &[0],
+                    Type::Q2_K => &[80, 82],
+                    Type::Q3_K => &[108],
                     Type::MXFP4 => &[],
                     _ => &[0, 2],
                 };
@@ -308,7 +314,7 @@ fn workspace_sizes_are_checked() {
         assert_eq!(act_bytes(fmt, 3, 100).unwrap() % 64, 0);
         assert_eq!(act_bytes(fmt, 0, 100), Some(0));
     }
-    assert_eq!(act_format(Type::Q2_K), None);
+    assert_eq!(act_format(Type::IQ2_XXS), None);
 }
 
 #[test]
