@@ -7,7 +7,7 @@ use rekindle::cpu::matmul::{Kernels, act_bytes, act_format, scratch_bytes};
 use rekindle::quant::{Type, quantize};
 use std::time::{Duration, Instant};
 
-const TYPES: [Type; 11] = [
+const TYPES: [Type; 16] = [
     Type::Q4_K,
     Type::Q6_K,
     Type::Q8_0,
@@ -19,6 +19,11 @@ const TYPES: [Type; 11] = [
     Type::Q4_1,
     Type::BF16,
     Type::F32,
+    Type::MXFP4,
+    Type::IQ4_NL,
+    Type::IQ4_XS,
+    Type::Q2_K,
+    Type::Q3_K,
 ];
 
 fn argument(name: &str) -> Option<usize> {

@@ -225,10 +225,12 @@ fn keep_one() {
     }
 }
 
-/// Only distances between positions count in RoPE, so a sequence that is moved as a whole goes on as if it had not been.
+/// Only distances between positions count in RoPE, so a sequence that is moved as a whole goes on as if it had not been. (Not where
+/// queries grow with their position; those models' cuts are in conformance.rs.)
 #[test]
 fn shift_moves_keys() {
-    for path in f32_models() {
+    let grows = |path: &PathBuf| Gguf::open(path).unwrap().get("mistral3.attention.temperature_scale").is_some();
+    for path in f32_models().into_iter().filter(|p| !grows(p)) {
         let (model, t) = (load(&path), tokens(16, 12));
         let want = decode_at(&model, 0, 0, &t);
         clear(&model);

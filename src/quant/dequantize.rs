@@ -11,6 +11,18 @@ fn half_at(block: &[u8], at: usize) -> f32 {
     half_to_f32(u16::from_le_bytes([block[at], block[at + 1]]))
 }
 
+/// Of MXFP4: twice the e2m1 numbers, which makes them whole.
+pub(crate) const MXFP4_LEVELS: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
+
+/// Of IQ4_NL and IQ4_XS.
+pub(crate) const IQ4_LEVELS: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
+
+/// Half of the e8m0 number 2^(e - 127), for levels that are doubled.
+pub(super) fn half_power(e: u8) -> f32 {
+    // The first two are below the normal numbers.
+    f32::from_bits(if e < 2 { 0x0020_0000 << e } else { u32::from(e - 1) << 23 })
+}
+
 /// Writes the values of `src`, whole blocks of `ty`, to `dst`.
 ///
 /// Formats: the GGML tensor types as GGUF stores them (little-endian). Only types with [`Type::is_supported`] have values.
@@ -36,6 +48,11 @@ pub fn dequantize(ty: Type, src: &[u8], dst: &mut [f32]) {
             Type::Q4_K => k_with_mins(out, &block[..16], None, &block[16..]),
             Type::Q5_K => k_with_mins(out, &block[..16], Some(&block[16..48]), &block[48..]),
             Type::Q6_K => q6_k(out, block),
+            Type::IQ4_NL => from_table(out, &block[2..], &IQ4_LEVELS, half_at(block, 0)),
+            Type::IQ4_XS => iq4_xs(out, block),
+            Type::Q2_K => q2_k(out, block),
+            Type::Q3_K => q3_k(out, block),
+            Type::MXFP4 => from_table(out, &block[1..], &MXFP4_LEVELS, half_power(block[0])),
             _ => panic!("no dequantisation of {}", ty.name()),
         }
     }
@@ -50,6 +67,14 @@ fn small(out: &mut [f32], nibbles: &[u8], high: Option<&[u8]>, d: f32, offset: i
             q |= i32::from(bits[i / 8] >> (i % 8) & 1) << 4;
         }
         *x = (q + offset) as f32 * d + min;
+    }
+}
+
+/// The same order of nibbles, which are indices.
+fn from_table(out: &mut [f32], nibbles: &[u8], table: &[i8; 16], d: f32) {
+    for (i, x) in out.iter_mut().enumerate() {
+        let byte = nibbles[i % 16];
+        *x = d * f32::from(table[usize::from(if i < 16 { byte & 15 } else { byte >> 4 })]);
     }
 }
 
@@ -88,5 +113,40 @@ fn q6_k(out: &mut [f32], block: &[u8]) {
         let nibble = if quarter < 2 { byte & 15 } else { byte >> 4 };
         let q = i32::from(nibble | (high[half * 32 + l] >> (2 * quarter) & 3) << 4) - 32;
         *x = d * f32::from(scales[i / 16] as i8) * q as f32;
+    }
+}
+
+/// IQ4_XS: d; bit pairs and nibbles of 8 scales; per 32 elements 16 bytes of indices.
+fn iq4_xs(out: &mut [f32], block: &[u8]) {
+    let (d, high) = (half_at(block, 0), u16::from_le_bytes([block[2], block[3]]));
+    for (j, sub) in out.chunks_exact_mut(32).enumerate() {
+        let low = block[4 + j / 2] >> (4 * (j % 2)) & 15;
+        let scale = i32::from(low) + (i32::from(high >> (2 * j) & 3) << 4) - 32;
+        from_table(sub, &block[8 + 16 * j..], &IQ4_LEVELS, d * scale as f32);
+    }
+}
+
+/// The bit pair of element i of Q2_K and Q3_K: per half of 128 elements 32 bytes, of four bit pairs each.
+fn bit_pair(pairs: &[u8], i: usize) -> u8 {
+    pairs[i / 128 * 32 + i % 32] >> (i / 32 % 4 * 2) & 3
+}
+
+/// Q2_K: 16 bytes of a scale's and a min's nibble; bit pairs; d, dmin.
+fn q2_k(out: &mut [f32], block: &[u8]) {
+    let (d, dmin) = (half_at(block, 80), half_at(block, 82));
+    for (i, x) in out.iter_mut().enumerate() {
+        let (scale, min) = (block[i / 16] & 15, block[i / 16] >> 4);
+        *x = d * f32::from(scale) * f32::from(bit_pair(&block[16..80], i)) - dmin * f32::from(min);
+    }
+}
+
+/// Q3_K: bit j of byte l is the third bit of element 32j + l; bit pairs; nibbles and bit pairs of 16 scales; d.
+fn q3_k(out: &mut [f32], block: &[u8]) {
+    let (high, scales, d) = (&block[..32], &block[96..108], half_at(block, 108));
+    for (i, x) in out.iter_mut().enumerate() {
+        let j = i / 16;
+        let scale = scales[j % 8] >> (j / 8 * 4) & 15 | (scales[8 + j % 4] >> (j / 4 * 2) & 3) << 4;
+        let q = bit_pair(&block[32..96], i) | (high[i % 32] >> (i / 32) & 1) << 2;
+        *x = d * (f32::from(scale) - 32.0) * (f32::from(q) - 4.0);
     }
 }

@@ -4,6 +4,7 @@ mod dequantize;
 mod quantize;
 mod types;
 
+pub(crate) use dequantize::{IQ4_LEVELS, MXFP4_LEVELS};
 pub use dequantize::{dequantize, half_to_f32};
 pub use quantize::quantize;
 pub use types::Type;

@@ -1,6 +1,7 @@
 //! Plain quantisers: for a quantised KV cache (F16, Q8_0) and to make weights for tests. No search for the best scale.
 
 use super::Type;
+use super::dequantize::{IQ4_LEVELS, MXFP4_LEVELS, half_power};
 use half::{bf16, f16};
 
 fn put_half(block: &mut [u8], at: usize, x: f32) -> f32 {
@@ -39,8 +40,7 @@ pub fn quantize(ty: Type, src: &[f32], dst: &mut [u8]) {
             }
             Type::Q4_0 | Type::Q5_0 => {
                 let half_range = if ty == Type::Q4_0 { 8 } else { 16 };
-                let extreme = x.iter().fold(0f32, |m, &v| if v.abs() > m.abs() { v } else { m });
-                let d = put_half(block, 0, extreme / -(half_range as f32));
+                let d = put_half(block, 0, extreme(x) / -(half_range as f32));
                 small(&mut block[2..], x, ty == Type::Q5_0, inverse(d), half_range as f32, 2 * half_range - 1);
             }
             Type::Q4_1 | Type::Q5_1 => {
@@ -52,9 +52,28 @@ pub fn quantize(ty: Type, src: &[f32], dst: &mut [u8]) {
             }
             Type::Q4_K | Type::Q5_K => k_with_mins(ty, block, x),
             Type::Q6_K => q6_k(block, x),
+            Type::IQ4_NL => {
+                let d = put_half(block, 0, extreme(x) / -127.0);
+                indices(&mut block[2..], x, inverse(d), &IQ4_LEVELS);
+            }
+            Type::IQ4_XS => iq4_xs(block, x),
+            Type::Q2_K => q2_k(block, x),
+            Type::Q3_K => q3_k(block, x),
+            Type::MXFP4 => {
+                let amax = x.iter().fold(0f32, |m, v| m.max(v.abs()));
+                // The largest level is 6 of these powers of two, or a little less than what is asked for.
+                let exponent = ((amax.to_bits() >> 23) as i32 - 2).clamp(2, 254) as u8;
+                block[0] = exponent;
+                indices(&mut block[1..], x, inverse(half_power(exponent)), &MXFP4_LEVELS);
+            }
             _ => panic!("no quantisation to {}", ty.name()),
         }
     }
+}
+
+/// The number of the greatest magnitude.
+fn extreme(x: &[f32]) -> f32 {
+    x.iter().fold(0f32, |m, &v| if v.abs() > m.abs() { v } else { m })
 }
 
 fn range(x: &[f32]) -> (f32, f32) {
@@ -70,6 +89,16 @@ fn small(block: &mut [u8], x: &[f32], fifth: bool, id: f32, offset: f32, top: i3
         if fifth {
             bits[i / 8] |= (q >> 4) << (i % 8);
         }
+    }
+}
+
+/// The nearest entries of `table`, the first of equals.
+fn indices(nibbles: &mut [u8], x: &[f32], id: f32, table: &[i8; 16]) {
+    nibbles.fill(0);
+    for (i, &v) in x.iter().enumerate() {
+        let distance = |k: &usize| (v * id - f32::from(table[*k])).abs();
+        let nearest = (1..16).fold(0, |best, k| if distance(&k) < distance(&best) { k } else { best });
+        nibbles[i % 16] |= (nearest as u8) << (i / 16 * 4);
     }
 }
 
@@ -111,7 +140,7 @@ fn q6_k(block: &mut [u8], x: &[f32]) {
     block.fill(0);
     let mut scales = [0f32; 16];
     for (scale, sub) in scales.iter_mut().zip(x.chunks_exact(16)) {
-        *scale = sub.iter().fold(0f32, |m, &v| if v.abs() > m.abs() { v } else { m }) / -32.0;
+        *scale = extreme(sub) / -32.0;
     }
     let d = put_half(block, 208, scales.iter().fold(0f32, |m, v| m.max(v.abs())) / 127.0);
     for (i, &v) in x.iter().enumerate() {
@@ -121,5 +150,60 @@ fn q6_k(block: &mut [u8], x: &[f32]) {
         let (half, quarter, l) = (i / 128, i / 32 % 4, i % 32);
         block[half * 64 + quarter % 2 * 32 + l] |= (q & 15) << (quarter / 2 * 4);
         block[128 + half * 32 + l] |= (q >> 4) << (2 * quarter);
+    }
+}
+
+fn iq4_xs(block: &mut [u8], x: &[f32]) {
+    block.fill(0);
+    let mut scales = [0f32; 8];
+    for (scale, sub) in scales.iter_mut().zip(x.chunks_exact(32)) {
+        *scale = extreme(sub) / -127.0;
+    }
+    let d = put_half(block, 0, extreme(&scales) / -32.0);
+    for (j, sub) in x.chunks_exact(32).enumerate() {
+        let scale = level(scales[j] * inverse(d), -32, 31);
+        let bits = (scale + 32) as u8;
+        block[4 + j / 2] |= (bits & 15) << (4 * (j % 2));
+        block[2 + j / 4] |= (bits >> 4) << (2 * (j % 4));
+        indices(&mut block[8 + 16 * j..24 + 16 * j], sub, inverse(d * scale as f32), &IQ4_LEVELS);
+    }
+}
+
+fn q2_k(block: &mut [u8], x: &[f32]) {
+    block.fill(0);
+    let (mut scales, mut mins) = ([0f32; 16], [0f32; 16]);
+    for (j, sub) in x.chunks_exact(16).enumerate() {
+        let (low, high) = range(sub);
+        mins[j] = (-low).max(0.0);
+        scales[j] = (high + mins[j]).max(0.0) / 3.0;
+    }
+    let d = put_half(block, 80, range(&scales).1 / 15.0);
+    let dmin = put_half(block, 82, range(&mins).1 / 15.0);
+    for (i, &v) in x.iter().enumerate() {
+        let j = i / 16;
+        let (scale, min) = (level(scales[j] * inverse(d), 0, 15), level(mins[j] * inverse(dmin), 0, 15));
+        block[j] = (scale | min << 4) as u8;
+        let q = level((v + dmin * min as f32) * inverse(d * scale as f32), 0, 3) as u8;
+        block[16 + i / 128 * 32 + i % 32] |= q << (i / 32 % 4 * 2);
+    }
+}
+
+fn q3_k(block: &mut [u8], x: &[f32]) {
+    block.fill(0);
+    let mut scales = [0f32; 16];
+    for (scale, sub) in scales.iter_mut().zip(x.chunks_exact(16)) {
+        *scale = extreme(sub) / -4.0;
+    }
+    let d = put_half(block, 108, extreme(&scales) / -32.0);
+    for (j, sub) in x.chunks_exact(16).enumerate() {
+        let scale = level(scales[j] * inverse(d), -32, 31);
+        let bits = (scale + 32) as u8;
+        block[96 + j % 8] |= (bits & 15) << (j / 8 * 4);
+        block[104 + j % 4] |= (bits >> 4) << (j / 4 * 2);
+        for (l, &v) in sub.iter().enumerate() {
+            let (i, q) = (16 * j + l, (level(v * inverse(d * scale as f32), -4, 3) + 4) as u8);
+            block[32 + i / 128 * 32 + i % 32] |= (q & 3) << (i / 32 % 4 * 2);
+            block[i % 32] |= (q >> 2) << (i / 32);
+        }
     }
 }

@@ -1,6 +1,6 @@
 use super::*;
 
-const SUPPORTED: [Type; 11] = [
+const SUPPORTED: [Type; 16] = [
     Type::F32,
     Type::F16,
     Type::BF16,
@@ -12,10 +12,15 @@ const SUPPORTED: [Type; 11] = [
     Type::Q4_K,
     Type::Q5_K,
     Type::Q6_K,
+    Type::MXFP4,
+    Type::IQ4_NL,
+    Type::IQ4_XS,
+    Type::Q2_K,
+    Type::Q3_K,
 ];
 
 /// Blocks and values made by tests/fixtures/quant/make.py with the gguf package.
-const FIXTURES: [(Type, &[u8]); 10] = [
+const FIXTURES: [(Type, &[u8]); 15] = [
     (Type::F16, include_bytes!("../../tests/fixtures/quant/F16.bin")),
     (Type::BF16, include_bytes!("../../tests/fixtures/quant/BF16.bin")),
     (Type::Q8_0, include_bytes!("../../tests/fixtures/quant/Q8_0.bin")),
@@ -26,6 +31,11 @@ const FIXTURES: [(Type, &[u8]); 10] = [
     (Type::Q4_K, include_bytes!("../../tests/fixtures/quant/Q4_K.bin")),
     (Type::Q5_K, include_bytes!("../../tests/fixtures/quant/Q5_K.bin")),
     (Type::Q6_K, include_bytes!("../../tests/fixtures/quant/Q6_K.bin")),
+    (Type::MXFP4, include_bytes!("../../tests/fixtures/quant/MXFP4.bin")),
+    (Type::IQ4_NL, include_bytes!("../../tests/fixtures/quant/IQ4_NL.bin")),
+    (Type::IQ4_XS, include_bytes!("../../tests/fixtures/quant/IQ4_XS.bin")),
+    (Type::Q2_K, include_bytes!("../../tests/fixtures/quant/Q2_K.bin")),
+    (Type::Q3_K, include_bytes!("../../tests/fixtures/quant/Q3_K.bin")),
 ];
 
 #[test]
@@ -65,6 +75,10 @@ fn quantised_values_are_near() {
             Type::Q8_0 => 254.0,
             Type::Q6_K => 62.0,
             Type::Q5_0 | Type::Q5_1 | Type::Q5_K => 31.0,
+            // What is more than 6 of the block's power of two, up to 8, becomes 6.
+            Type::MXFP4 => 8.0,
+            Type::Q3_K => 7.0,
+            Type::Q2_K => 3.0,
             _ => 15.0,
         };
         for (a, b) in x.iter().zip(&back) {

@@ -19,6 +19,8 @@ from models import deepseek, dense, experts, gemma
 SMALL = dict(n_vocab=64, n_embd=64, n_head=4, n_head_kv=2, head_dim=16, n_ff=32)
 BLOCKS = dict(SMALL, n_ff=96)
 K_BLOCKS = dict(SMALL, n_embd=256, n_ff=256)
+# Rows of ffn_down are Q8_0, which keeps the file small.
+K_FEW = dict(SMALL, n_embd=256, n_ff=64)
 
 # name: (architecture, shape, weight type, options)
 MODELS = {
@@ -32,8 +34,9 @@ MODELS = {
                                                         attn_factor=1.25)),
     # No width is a multiple of a vector; the heads do not add up to the embedding's length.
     "llama-odd": ("llama", dict(n_vocab=61, n_embd=45, n_head=3, n_head_kv=1, head_dim=20, n_ff=37), T.F32, dict(tied=True)),
-    **{f"llama-{t.name}": ("llama", BLOCKS, t, {}) for t in (T.F16, T.BF16, T.Q8_0, T.Q4_0, T.Q4_1, T.Q5_0, T.Q5_1)},
+    **{f"llama-{t.name}": ("llama", BLOCKS, t, {}) for t in (T.F16, T.BF16, T.Q8_0, T.Q4_0, T.Q4_1, T.Q5_0, T.Q5_1, T.IQ4_NL)},
     **{f"llama-{t.name}": ("llama", K_BLOCKS, t, {}) for t in (T.Q4_K, T.Q5_K, T.Q6_K)},
+    **{f"llama-{t.name}": ("llama", K_FEW, t, {}) for t in (T.IQ4_XS, T.Q2_K, T.Q3_K)},
 }
 
 

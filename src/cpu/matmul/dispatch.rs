@@ -76,6 +76,11 @@ macro_rules! instruction_set {
                     Type::Q4_K => quantised::<weight::Q4K>(p, layout),
                     Type::Q5_K => quantised::<weight::Q5K>(p, layout),
                     Type::Q6_K => quantised::<weight::Q6K>(p, layout),
+                    Type::MXFP4 => quantised::<weight::Mxfp4>(p, layout),
+                    Type::IQ4_NL => quantised::<weight::Iq4Nl>(p, layout),
+                    Type::IQ4_XS => quantised::<weight::Iq4Xs>(p, layout),
+                    Type::Q2_K => quantised::<weight::Q2K>(p, layout),
+                    Type::Q3_K => quantised::<weight::Q3K>(p, layout),
                     _ => debug_assert!(false, "no kernel for {}", ty.name()),
                 }
             }

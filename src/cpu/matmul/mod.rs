@@ -42,7 +42,7 @@ pub fn act_bytes(fmt: ActFormat, n_tokens: usize, n_cols: usize) -> Option<usize
 pub fn scratch_bytes(ty: Type, n_tokens: usize, n_cols: usize) -> Option<usize> {
     match act_format(ty) {
         ActFormat::F32 => Some(panel::scratch_bytes(n_tokens)),
-        format => tile::scratch_bytes(&acts::Layout::new(format, n_tokens, n_cols)),
+        format => tile::scratch_bytes(ty, &acts::Layout::new(format, n_tokens, n_cols)),
     }
 }
 

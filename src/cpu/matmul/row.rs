@@ -87,6 +87,7 @@ unsafe fn step<V: Simd, W: Weight, const T: usize>(
     }
     let heads = (W::head::<V>(halves[0]), W::head::<V>(halves[1]));
     let weight_scales = if W::FINE { V::spread_16(heads.0, heads.1) } else { [V::spread_32(heads.0, heads.1); 2] };
+    let weight_mins = if W::FINE_MINS { V::spread_16(W::mins::<V>(halves[0]), W::mins::<V>(halves[1])) } else { [V::zero(); 2] };
     for t in 0..T {
         let mut sums = [V::zero_i(); 2];
         for half in 0..2 {
@@ -116,6 +117,13 @@ unsafe fn step<V: Simd, W: Weight, const T: usize>(
         if W::MINS {
             let (sums, mins) = (V::load_f(acts[t].add(at + ROW_SUMS).cast()), V::spread_32_upper(heads.0, heads.1));
             acc[t] = if W::MINUS { V::fnma(mins, sums, acc[t]) } else { V::fma(mins, sums, acc[t]) };
+        }
+        if W::FINE_MINS {
+            for odd in 0..2 {
+                let sums = V::load_i(acts[t].add(at + ROW_INT_SUMS).cast::<i32>().add(odd * PAIRS));
+                let sums = V::mul(V::to_f(sums), V::load_f(scales.add(odd * PAIRS)));
+                acc[t] = V::fnma(sums, weight_mins[odd], acc[t]);
+            }
         }
     }
     acc

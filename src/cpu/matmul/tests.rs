@@ -1,7 +1,7 @@
 use super::*;
 use crate::quant::{dequantize, half_to_f32, quantize};
 
-const TYPES: [Type; 11] = [
+const TYPES: [Type; 16] = [
     Type::F32,
     Type::F16,
     Type::BF16,
@@ -13,6 +13,11 @@ const TYPES: [Type; 11] = [
     Type::Q4_K,
     Type::Q5_K,
     Type::Q6_K,
+    Type::MXFP4,
+    Type::IQ4_NL,
+    Type::IQ4_XS,
+    Type::Q2_K,
+    Type::Q3_K,
 ];
 
 /// Numbers in -1..1, the same each time.
@@ -234,10 +239,16 @@ fn extreme_blocks_do_not_overflow() {
             for block in case.weights[1..].chunks_exact_mut(ty.block_bytes()) {
                 let halves: &[usize] = match ty {
                     Type::Q6_K => &[208],
-                    Type::Q4_0 | Type::Q5_0 | Type::Q8_0 => &[0],
+                    Type::Q4_0 | Type::Q5_0 | Type::Q8_0 | Type::IQ4_NL | Type::IQ4_XS => &[0],
+                    Type::Q2_K => &[80, 82],
+                    Type::Q3_K => &[108],
+                    Type::MXFP4 => &[],
                     _ => &[0, 2],
                 };
                 block.fill(fill);
+                if ty == Type::MXFP4 {
+                    block[0] = 126;
+                }
                 for &at in halves {
                     block[at..at + 2].copy_from_slice(&0x3400u16.to_le_bytes());
                 }

@@ -15,6 +15,7 @@ use super::acts::{GROUP_INT_SUMS, GROUP_PAIR, GROUP_SCALES, GROUP_SUMS, LANES, L
 use super::row::{Tail, prefetch};
 use super::weight::Weight;
 use crate::cpu::simd::Simd;
+use crate::quant::Type;
 
 /// Rows whose weights are unpacked together.
 const TILE: usize = 16;
@@ -24,32 +25,38 @@ const PANEL: usize = 16;
 const CHUNK: usize = 12;
 /// Sums kept per row and token: of 8, 4, 2 and 1 lanes, and the one in work.
 const DEPTH: usize = 5;
-/// Bytes of a pair of a step of a tile: 32 levels per row; then 2 floats per row: the scale and the min, or the blocks' scales.
-const TILE_PAIR: usize = TILE_HEADS + 2 * TILE * 4;
+/// A pair of a step of a tile: 32 levels per row; then 2 floats per row: the scale and the min, or the blocks' scales; with fine
+/// mins these as well.
 const TILE_HEADS: usize = TILE * 32;
 
-/// A thread's scratch: sums [DEPTH][groups of a panel][TILE][16 tokens], weights [16 pairs][steps] of `TILE_PAIR`.
+/// Bytes of that.
+const fn tile_pair(ty: Type) -> usize {
+    TILE_HEADS + if matches!(ty, Type::Q2_K) { 4 } else { 2 } * TILE * 4
+}
+
+/// A thread's scratch: sums [DEPTH][groups of a panel][TILE][16 tokens], weights [16 pairs][steps] of `pair_bytes`.
 struct Scratch {
     sums: *mut f32,
     weights: *mut u8,
     groups: usize,
     steps: usize,
+    pair_bytes: usize,
 }
 
 /// Bytes of scratch per thread; `None` if that overflows.
-pub(super) fn scratch_bytes(layout: &Layout) -> Option<usize> {
+pub(super) fn scratch_bytes(ty: Type, layout: &Layout) -> Option<usize> {
     if layout.groups == 0 {
         return Some(0);
     }
     let sums = DEPTH * PANEL.min(layout.groups) * TILE * LANES * 4;
-    layout.steps.checked_mul(PAIRS * TILE_PAIR)?.checked_add(sums)
+    layout.steps.checked_mul(PAIRS * tile_pair(ty))?.checked_add(sums)
 }
 
 impl Scratch {
-    unsafe fn new(base: *mut u8, layout: &Layout) -> Scratch {
+    unsafe fn new<W: Weight>(base: *mut u8, layout: &Layout) -> Scratch {
         let groups = PANEL.min(layout.groups);
         let weights = base.add(DEPTH * groups * TILE * LANES * 4);
-        Scratch { sums: base.cast(), weights, groups, steps: layout.steps }
+        Scratch { sums: base.cast(), weights, groups, steps: layout.steps, pair_bytes: const { tile_pair(W::TYPE) } }
     }
 
     #[inline(always)]
@@ -59,14 +66,14 @@ impl Scratch {
 
     #[inline(always)]
     unsafe fn weights(&self, pair: usize, step: usize) -> *mut u8 {
-        self.weights.add((pair * self.steps + step) * TILE_PAIR)
+        self.weights.add((pair * self.steps + step) * self.pair_bytes)
     }
 }
 
 /// All groups of tokens, R rows and T groups at a time, R1 rows where one group is left; R and R1 divide TILE.
 #[inline(always)]
 pub(super) unsafe fn product<V: Simd, W: Weight, const R: usize, const T: usize, const R1: usize>(p: &Product, layout: &Layout) {
-    let scratch = Scratch::new(p.scratch, layout);
+    let scratch = Scratch::new::<W>(p.scratch, layout);
     let mut panel = 0;
     while panel < layout.groups {
         let groups = PANEL.min(layout.groups - panel);
@@ -114,6 +121,14 @@ unsafe fn unpack<V: Simd, W: Weight>(p: &Product, scratch: &Scratch, row: usize,
                 let to = scratch.weights(first + pair, step).add(TILE_HEADS).cast::<f32>().add(i);
                 *to = head[if W::FINE { 2 * pair } else { pair }];
                 *to.add(TILE) = head[if W::FINE { 2 * pair + 1 } else { 8 + pair }];
+            }
+            if W::FINE_MINS {
+                V::store_f(head.as_mut_ptr(), W::mins::<V>(block));
+                for pair in 0..PAIRS / 2 {
+                    let to = scratch.weights(first + pair, step).add(TILE_HEADS).cast::<f32>().add(2 * TILE + i);
+                    *to = head[2 * pair];
+                    *to.add(TILE) = head[2 * pair + 1];
+                }
             }
         }
     }
@@ -199,8 +214,8 @@ unsafe fn block<V: Simd, W: Weight, const R: usize, const T: usize>(
     let offset = if W::WIDE { V::Q8_BIAS } else { W::OFFSET };
     let mut step = steps.start;
     while step < steps.end {
-        let levels = weights.add(step * TILE_PAIR + 32 * row);
-        let heads = weights.add(step * TILE_PAIR + TILE_HEADS).cast::<f32>().add(row);
+        let levels = weights.add(step * tile_pair(W::TYPE) + 32 * row);
+        let heads = weights.add(step * tile_pair(W::TYPE) + TILE_HEADS).cast::<f32>().add(row);
         let at = step * GROUP_PAIR;
         let mut both = [[V::zero(); T]; R];
         for odd in 0..2 {
@@ -253,6 +268,17 @@ unsafe fn block<V: Simd, W: Weight, const R: usize, const T: usize>(
                 for r in 0..R {
                     let min = V::splat(*heads.add(TILE + r));
                     acc[r][t] = if W::MINUS { V::fnma(min, sum, acc[r][t]) } else { V::fma(min, sum, acc[r][t]) };
+                }
+            }
+        }
+        if W::FINE_MINS {
+            for odd in 0..2 {
+                for t in 0..T {
+                    let sums = V::load_i(acts[t].add(at + GROUP_INT_SUMS + odd * LANES * 4).cast());
+                    let sums = V::mul(V::to_f(sums), V::load_f(acts[t].add(at + GROUP_SCALES + odd * LANES * 4).cast()));
+                    for r in 0..R {
+                        acc[r][t] = V::fnma(sums, V::splat(*heads.add((2 + odd) * TILE + r)), acc[r][t]);
+                    }
                 }
             }
         }

@@ -6,7 +6,7 @@
 #![allow(unsafe_op_in_unsafe_fn)]
 
 use crate::cpu::simd::Simd;
-use crate::quant::Type;
+use crate::quant::{IQ4_LEVELS, MXFP4_LEVELS, Type};
 
 pub(super) trait Weight {
     const TYPE: Type;
@@ -15,6 +15,8 @@ pub(super) trait Weight {
     /// Whether there are mins, in lanes 8..16 of the head, and whether they are taken away.
     const MINS: bool = false;
     const MINUS: bool = false;
+    /// Whether there are mins of 16 elements each instead, which are taken away.
+    const FINE_MINS: bool = false;
     /// Whether levels are signed bytes that need `dot_q8`.
     const WIDE: bool = false;
     /// What is taken from each level.
@@ -25,6 +27,11 @@ pub(super) trait Weight {
 
     /// The scales of the 256 elements at `p`: 16 of 16 elements each, or 8 of 32 each and then the mins.
     unsafe fn head<V: Simd>(p: *const u8) -> V::F;
+    /// The 16 mins of the 256 elements at `p`, of types with `FINE_MINS`.
+    #[inline(always)]
+    unsafe fn mins<V: Simd>(_: *const u8) -> V::F {
+        V::zero()
+    }
     /// Levels 64c..64c + 64 of the 256 elements at `p`.
     unsafe fn levels<V: Simd>(p: *const u8, c: usize) -> V::B;
 }
@@ -37,6 +44,11 @@ pub(super) struct Q8_0;
 pub(super) struct Q4K;
 pub(super) struct Q5K;
 pub(super) struct Q6K;
+pub(super) struct Mxfp4;
+pub(super) struct Iq4Nl;
+pub(super) struct Iq4Xs;
+pub(super) struct Q2K;
+pub(super) struct Q3K;
 
 impl Weight for Q4_0 {
     const TYPE: Type = Type::Q4_0;
@@ -168,6 +180,151 @@ impl Weight for Q6K {
         // Bit pair 2 (c % 2), then the next, to bits 4 and 5.
         let bit = 4 * (c % 2) as i32 - 4;
         V::or(low, V::and(V::twice_shifted(p.add(128 + 32 * (c / 2)), bit, bit + 2), V::splat_byte(48)))
+    }
+}
+
+/// Four or eight numbers of 6 bits in bytes, less 32.
+macro_rules! less_32 {
+    ($bytes:expr, $int:ty) => {
+        // The top bit keeps each byte from borrowing of the next.
+        (($bytes | <$int>::MAX / 255 * 128) - <$int>::MAX / 255 * 32) ^ <$int>::MAX / 255 * 128
+    };
+}
+
+impl Weight for Q2K {
+    const TYPE: Type = Type::Q2_K;
+    const FINE: bool = true;
+    const FINE_MINS: bool = true;
+
+    #[inline(always)]
+    unsafe fn head<V: Simd>(p: *const u8) -> V::F {
+        let scales = p.cast::<u128>().read_unaligned() & LOW_NIBBLES;
+        V::mul(V::load_u8((&raw const scales).cast()), V::two_halves(p.add(80), p.add(80)))
+    }
+    #[inline(always)]
+    unsafe fn mins<V: Simd>(p: *const u8) -> V::F {
+        let mins = p.cast::<u128>().read_unaligned() >> 4 & LOW_NIBBLES;
+        V::mul(V::load_u8((&raw const mins).cast()), V::two_halves(p.add(82), p.add(82)))
+    }
+    #[inline(always)]
+    unsafe fn levels<V: Simd>(p: *const u8, c: usize) -> V::B {
+        V::and(bit_pairs::<V>(p.add(16), c), V::splat_byte(3))
+    }
+}
+
+const LOW_NIBBLES: u128 = u128::MAX / 255 * 15;
+
+/// Bit pairs 64c..64c + 64 of Q2_K and Q3_K: four to a byte, 32 elements apart; the other bits are anything.
+#[inline(always)]
+unsafe fn bit_pairs<V: Simd>(p: *const u8, c: usize) -> V::B {
+    let bit = 4 * (c % 2) as i32;
+    V::twice_shifted(p.add(32 * (c / 2)), bit, bit + 2)
+}
+
+impl Weight for Q3K {
+    const TYPE: Type = Type::Q3_K;
+    const FINE: bool = true;
+    const OFFSET: i32 = 4;
+
+    #[inline(always)]
+    unsafe fn head<V: Simd>(p: *const u8) -> V::F {
+        const LOW_FOUR: u32 = 0x0f0f0f0f;
+        const LOW_TWO: u32 = 0x03030303;
+        let word = p.add(96).cast::<u32>();
+        let (a, b, top) = (word.read_unaligned(), word.add(1).read_unaligned(), word.add(2).read_unaligned());
+        let scales = [
+            less_32!(a & LOW_FOUR | (top & LOW_TWO) << 4, u32),
+            less_32!(b & LOW_FOUR | (top >> 2 & LOW_TWO) << 4, u32),
+            less_32!(a >> 4 & LOW_FOUR | (top >> 4 & LOW_TWO) << 4, u32),
+            less_32!(b >> 4 & LOW_FOUR | (top >> 6 & LOW_TWO) << 4, u32),
+        ];
+        V::mul(V::load_i8(scales.as_ptr().cast()), V::two_halves(p.add(108), p.add(108)))
+    }
+    #[inline(always)]
+    unsafe fn levels<V: Simd>(p: *const u8, c: usize) -> V::B {
+        // Bits 2c and 2c + 1 to bit 2.
+        let bit = 2 * c as i32 - 2;
+        let high = V::and(V::twice_shifted(p, bit, bit + 1), V::splat_byte(4));
+        V::or(V::and(bit_pairs::<V>(p.add(32), c), V::splat_byte(3)), high)
+    }
+}
+
+impl Weight for Iq4Nl {
+    const TYPE: Type = Type::IQ4_NL;
+    const WIDE: bool = true;
+
+    #[inline(always)]
+    unsafe fn head<V: Simd>(p: *const u8) -> V::F {
+        V::strided_halves(p, 18, false)
+    }
+    #[inline(always)]
+    unsafe fn levels<V: Simd>(p: *const u8, c: usize) -> V::B {
+        let p = p.add(36 * c);
+        iq4_levels::<V>(p.add(2), p.add(20))
+    }
+}
+
+#[inline(always)]
+unsafe fn iq4_levels<V: Simd>(p: *const u8, q: *const u8) -> V::B {
+    V::lookup(V::bias_q8(V::table(IQ4_LEVELS.as_ptr().cast())), V::nibbles(p, q))
+}
+
+impl Weight for Iq4Xs {
+    const TYPE: Type = Type::IQ4_XS;
+    const WIDE: bool = true;
+
+    #[inline(always)]
+    unsafe fn head<V: Simd>(p: *const u8) -> V::F {
+        // Eight nibbles and eight bit pairs, each spread over the bytes of a word by halves.
+        let mut low = u64::from(p.add(4).cast::<u32>().read_unaligned());
+        low = (low | low << 16) & 0x0000_ffff_0000_ffff;
+        low = (low | low << 8) & 0x00ff_00ff_00ff_00ff;
+        low = (low | low << 4) & 0x0f0f_0f0f_0f0f_0f0f;
+        let mut high = u64::from(p.add(2).cast::<u16>().read_unaligned());
+        high = (high | high << 24) & 0x0000_00ff_0000_00ff;
+        high = (high | high << 12) & 0x000f_000f_000f_000f;
+        high = (high | high << 6) & 0x0303_0303_0303_0303;
+        let scales = [less_32!(low | high << 4, u64), 0];
+        V::mul(V::load_i8(scales.as_ptr().cast()), V::two_halves(p, p))
+    }
+    #[inline(always)]
+    unsafe fn levels<V: Simd>(p: *const u8, c: usize) -> V::B {
+        let p = p.add(8 + 32 * c);
+        iq4_levels::<V>(p, p.add(16))
+    }
+}
+
+/// Entries of a type's table, each plus `offset`.
+const fn plus(table: [i8; 16], offset: i8) -> [u8; 16] {
+    let mut out = [0; 16];
+    let mut i = 0;
+    while i < 16 {
+        out[i] = (table[i] + offset) as u8;
+        i += 1;
+    }
+    out
+}
+
+impl Weight for Mxfp4 {
+    const TYPE: Type = Type::MXFP4;
+    // Without a sign they need no `dot_q8`.
+    const OFFSET: i32 = 12;
+
+    #[inline(always)]
+    unsafe fn head<V: Simd>(p: *const u8) -> V::F {
+        let mut exponents = [0u8; 16];
+        for i in 0..8 {
+            exponents[i] = *p.add(17 * i);
+        }
+        let power = V::sub(V::load_u8(exponents.as_ptr()), V::splat(128.0));
+        // The two powers below the normal numbers become 0.
+        V::exp2_int(V::clamp(power, -127.0, 127.0))
+    }
+    #[inline(always)]
+    unsafe fn levels<V: Simd>(p: *const u8, c: usize) -> V::B {
+        const TABLE: [u8; 16] = plus(MXFP4_LEVELS, 12);
+        let p = p.add(34 * c);
+        V::lookup(V::table(TABLE.as_ptr()), V::nibbles(p.add(1), p.add(18)))
     }
 }
 

@@ -136,6 +136,14 @@ impl Simd for Avx2 {
         [bits_to_16(bits as u32), bits_to_16((bits >> 32) as u32)]
     }
     #[inline(always)]
+    unsafe fn table(p: *const u8) -> Self::B {
+        [_mm256_broadcastsi128_si256(_mm_loadu_si128(p.cast())); 2]
+    }
+    #[inline(always)]
+    unsafe fn lookup(table: Self::B, indices: Self::B) -> Self::B {
+        both!(_mm256_shuffle_epi8(table, indices))
+    }
+    #[inline(always)]
     unsafe fn bias_q8(x: Self::B) -> Self::B {
         x
     }

@@ -93,6 +93,14 @@ impl Simd for Avx512 {
         _mm512_maskz_mov_epi8(bits, _mm512_set1_epi8(16))
     }
     #[inline(always)]
+    unsafe fn table(p: *const u8) -> __m512i {
+        _mm512_broadcast_i32x4(_mm_loadu_si128(p.cast()))
+    }
+    #[inline(always)]
+    unsafe fn lookup(table: __m512i, indices: __m512i) -> __m512i {
+        _mm512_shuffle_epi8(table, indices)
+    }
+    #[inline(always)]
     unsafe fn bias_q8(x: __m512i) -> __m512i {
         _mm512_xor_si512(x, _mm512_set1_epi8(-128))
     }

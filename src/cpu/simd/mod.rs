@@ -46,6 +46,10 @@ pub(crate) trait Simd: Copy {
     unsafe fn nibbles(p: *const u8, q: *const u8) -> Self::B;
     /// Byte i is 16 if bit i is set, else 0.
     unsafe fn bits_to_16(bits: u64) -> Self::B;
+    /// 16 bytes four times.
+    unsafe fn table(p: *const u8) -> Self::B;
+    /// The bytes of a `table` at these indices, 0..=15.
+    unsafe fn lookup(table: Self::B, indices: Self::B) -> Self::B;
     /// Signed bytes plus `Q8_BIAS`.
     unsafe fn bias_q8(x: Self::B) -> Self::B;
 

@@ -145,6 +145,14 @@ impl Simd for Neon {
         ]
     }
     #[inline(always)]
+    unsafe fn table(p: *const u8) -> Self::B {
+        [vld1q_u8(p); 4]
+    }
+    #[inline(always)]
+    unsafe fn lookup(table: Self::B, indices: Self::B) -> Self::B {
+        all!(vqtbl1q_u8(table, indices))
+    }
+    #[inline(always)]
     unsafe fn bias_q8(x: Self::B) -> Self::B {
         x
     }

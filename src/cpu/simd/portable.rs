@@ -142,6 +142,14 @@ impl Simd for Portable {
         std::mem::transmute(out)
     }
     #[inline(always)]
+    unsafe fn table(p: *const u8) -> [u8; 64] {
+        std::mem::transmute([p.cast::<[u8; 16]>().read_unaligned(); 4])
+    }
+    #[inline(always)]
+    unsafe fn lookup(table: [u8; 64], indices: [u8; 64]) -> [u8; 64] {
+        each!(64, 0, i => table[usize::from(indices[i] & 15)])
+    }
+    #[inline(always)]
     unsafe fn bias_q8(x: [u8; 64]) -> [u8; 64] {
         x
     }
