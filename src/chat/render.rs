@@ -1,0 +1,124 @@
+//! Runs a template within limits, in the environment that transformers gives it.
+
+use std::io;
+use std::sync::OnceLock;
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::{AutoEscape, Environment, ErrorKind};
+use regex::Regex;
+
+use super::{Message, Options, date, message, python};
+use crate::error::{Error, Result, Status};
+
+/// Steps of a rendering (64 bytes written or copied count as one), and more for each byte that goes in: what a conversation of
+/// thousands of messages needs, and little enough to end an endless loop soon.
+const STEPS: u64 = 4_000_000;
+const STEPS_PER_BYTE: u64 = 10;
+/// Bytes of a prompt.
+const LONGEST: usize = 16 << 20;
+/// Macros within macros and the like, in minijinja's units.
+const DEEPEST: usize = 200;
+
+/// A template's text and how to name it.
+pub(super) struct Source<'a> {
+    pub key: &'a str,
+    pub text: &'a str,
+    pub of_file: bool,
+}
+
+impl Source<'_> {
+    pub fn error(&self, line: Option<usize>, what: &str) -> Error {
+        let status = if self.of_file { Status::BadFile } else { Status::InvalidArgument };
+        self.error_of(status, line, what)
+    }
+
+    fn error_of(&self, status: Status, line: Option<usize>, what: &str) -> Error {
+        let line = line.map(|n| format!(" line {n}")).unwrap_or_default();
+        Error::new(status, format!("chat template '{}'{line}: {what}", self.key)).subject(self.key)
+    }
+
+    fn explain(&self, e: &minijinja::Error) -> Error {
+        let (mut kinds, mut what) = (Vec::new(), Vec::new());
+        let mut next: Option<&(dyn std::error::Error + 'static)> = Some(e);
+        while let Some(error) = next {
+            if let Some(python::Raised(message)) = error.downcast_ref() {
+                return self.error_of(Status::InvalidArgument, e.line(), &format!("refuses the messages: {message}"));
+            }
+            if let Some(m) = error.downcast_ref::<minijinja::Error>() {
+                kinds.push(m.kind());
+                what.push(m.detail().map_or_else(|| m.kind().to_string(), |d| format!("{}: {d}", m.kind())));
+            }
+            next = error.source();
+        }
+        let unknown = |k: &ErrorKind| {
+            matches!(k, ErrorKind::UnknownFilter | ErrorKind::UnknownTest | ErrorKind::UnknownFunction | ErrorKind::UnknownMethod)
+        };
+        if kinds.contains(&ErrorKind::OutOfFuel) {
+            return self.error(e.line(), &format!("takes more than {STEPS} steps (and {STEPS_PER_BYTE} for each byte of input)"));
+        }
+        if kinds.contains(&ErrorKind::WriteFailure) {
+            return self.error(e.line(), &format!("writes more than {LONGEST} bytes"));
+        }
+        match kinds.iter().any(unknown) {
+            true => self.error_of(Status::Unsupported, e.line(), &what.join(": ")),
+            false => self.error(e.line(), &what.join(": ")),
+        }
+    }
+}
+
+/// Takes bytes up to the limit.
+struct Limited(Vec<u8>);
+
+impl io::Write for Limited {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len() + bytes.len() > LONGEST {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// transformers marks the assistant's texts for training by tags of its own; for a prompt they are a scope and nothing else.
+fn without_generation_tags(text: &str) -> Result<std::borrow::Cow<'_, str>> {
+    static TAGS: OnceLock<std::result::Result<Regex, regex::Error>> = OnceLock::new();
+    match TAGS.get_or_init(|| Regex::new(r"\{%([-+]?)\s*(end)?generation\s*([-+]?)%\}")) {
+        Ok(tags) => Ok(tags.replace_all(text, "{%${1} ${2}with ${3}%}")),
+        Err(e) => Err(Error::new(Status::Internal, format!("the rule for generation tags: {e}"))),
+    }
+}
+
+fn environment(steps: u64, now: i64) -> std::result::Result<Environment<'static>, minijinja::Error> {
+    let mut env = Environment::new();
+    env.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
+    // A key's name must not switch escaping on.
+    env.set_auto_escape_callback(|_| AutoEscape::None);
+    env.set_fuel(Some(steps));
+    env.set_recursion_limit(DEEPEST);
+    python::install(&mut env);
+    env.add_function("strftime_now", move |format: &str| date::strftime(now, format));
+    Ok(env)
+}
+
+pub(super) fn render(
+    source: &Source,
+    special: &[(&'static str, String)],
+    messages: &[Message],
+    options: &Options,
+) -> Result<String> {
+    let bytes = messages.iter().map(Message::len).sum::<usize>()
+        + [options.tools, options.variables].into_iter().flatten().map(str::len).sum::<usize>();
+    let context = message::context(special, messages, options)?;
+    let steps = STEPS.saturating_add((bytes as u64).saturating_mul(STEPS_PER_BYTE));
+    let text = without_generation_tags(source.text)?;
+    let mut out = Limited(Vec::new());
+    let run = || {
+        let env = environment(steps, options.now.unwrap_or_else(date::now))?;
+        env.template_from_named_str(source.key, &text)?.render_captured_to(context, &mut out).map(|_| ())
+    };
+    run().map_err(|e| source.explain(&e))?;
+    String::from_utf8(out.0).map_err(|_| source.error(None, "writes bytes that are no UTF-8"))
+}

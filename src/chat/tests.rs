@@ -1,0 +1,1 @@
+//! Dates and JSON against what Python gives.
