@@ -22,7 +22,7 @@ pub(super) fn parse(text: &str, name: &str, kind: Kind) -> Result<Json> {
         Kind::Object => (parsed.is_object(), "an object"),
     };
     if !fits {
-        return Err(Error::invalid(format!("{name} is no JSON {want}, which was expected")).subject(name));
+        return Err(Error::invalid(format!("{name} is JSON, but not {want} as expected")).subject(name));
     }
     Ok(parsed)
 }

@@ -6,6 +6,9 @@ use minijinja_contrib::pycompat;
 
 use super::json::{Style, number};
 
+/// Levels of a value that is written out.
+const DEEPEST: usize = 100;
+
 /// What a template said to `raise_exception`.
 #[derive(Debug)]
 pub(super) struct Raised(pub String);
@@ -24,14 +27,16 @@ pub(super) fn install(env: &mut Environment<'static>) {
     env.add_function("raise_exception", |message: &Value| -> Result<Value, Error> {
         Err(Error::new(ErrorKind::InvalidOperation, "raise_exception").with_source(Raised(message.to_string())))
     });
-    env.set_formatter(|out, state, value| match has_exponent(value) {
-        true => out.write_str(&repr(value)).map_err(Error::from),
-        false => escape_formatter(out, state, value),
+    env.set_formatter(|out, state, value| match plain(state, value)? {
+        true => escape_formatter(out, state, value),
+        false => out.write_str(&repr(value)).map_err(Error::from),
     });
-    env.add_filter("string", |value: &Value| match (value.kind(), has_exponent(value)) {
-        (ValueKind::String, _) => value.clone(),
-        (_, true) => repr(value).into(),
-        _ => value.to_string().into(),
+    env.add_filter("string", |state: &State, value: &Value| -> Result<Value, Error> {
+        Ok(match (value.kind(), plain(state, value)?) {
+            (ValueKind::String, _) => value.clone(),
+            (_, true) => value.to_string().into(),
+            (_, false) => repr(value).into(),
+        })
     });
     // To Python none is nothing to iterate over, though a loop here lets it pass.
     env.add_test("iterable", |v: &Value| !v.is_none() && v.try_iter().is_ok());
@@ -41,7 +46,41 @@ pub(super) fn install(env: &mut Environment<'static>) {
     });
 }
 
-/// Whether Python writes a number in the value with an exponent, which minijinja does not.
+/// Pays for walking through a value, however often a part is shared, and refuses one that is too deep to walk. Gives about how many
+/// bytes it has as a text.
+fn measure(state: &State, value: &Value, depth: usize) -> Result<usize, Error> {
+    if depth > DEEPEST {
+        return Err(Error::new(ErrorKind::InvalidOperation, format!("a value has more than {DEEPEST} levels")));
+    }
+    state.consume_fuel(1)?;
+    let mut bytes = 8;
+    match value.kind() {
+        ValueKind::String => bytes += value.as_str().map_or(0, str::len),
+        ValueKind::Seq | ValueKind::Iterable => {
+            for item in value.try_iter()? {
+                bytes += measure(state, &item, depth + 1)?;
+            }
+        }
+        ValueKind::Map => {
+            for key in value.try_iter()? {
+                bytes += measure(state, &key, depth + 1)? + measure(state, &value.get_item(&key)?, depth + 1)?;
+            }
+        }
+        _ => bytes += 32,
+    }
+    Ok(bytes)
+}
+
+/// Whether minijinja writes the value as Python does: it has no number that Python writes with an exponent.
+fn plain(state: &State, value: &Value) -> Result<bool, Error> {
+    if value.kind() == ValueKind::String {
+        return Ok(true);
+    }
+    let bytes = measure(state, value, 0)?;
+    state.consume_fuel(bytes as u64 / 64)?;
+    Ok(!has_exponent(value))
+}
+
 fn has_exponent(value: &Value) -> bool {
     match value.kind() {
         ValueKind::Number if !value.is_integer() => {
@@ -92,18 +131,32 @@ fn tojson(state: &State, value: &Value, args: Rest<Value>, named: Kwargs) -> Res
     let ensure_ascii = argument(0)?.is_some_and(|v| v.is_true());
     let sort_keys = argument(3)?.is_some_and(|v| v.is_true());
     named.assert_all_used()?;
-    let text = Style { ensure_ascii, indent, between_items, after_key, sort_keys }.dumps(value)?;
-    state.consume_fuel(text.len() as u64 / 4)?;
-    Ok(text)
+    state.consume_fuel(measure(state, value, 0)? as u64 / 4)?;
+    Style { ensure_ascii, indent, between_items, after_key, sort_keys }.dumps(value)
 }
 
 fn method(state: &mut State, value: &Value, name: &str, args: &[Value]) -> Result<Value, Error> {
-    if let (ValueKind::String, Some(text)) = (value.kind(), value.as_str())
-        && let Some(result) = text_method(text, name, args)?
-    {
-        return Ok(result);
+    if let (ValueKind::String, Some(text)) = (value.kind(), value.as_str()) {
+        if let Some(result) = text_method(text, name, args)? {
+            return Ok(result);
+        }
+        if name == "format" {
+            pay_for_format(state, text, args)?;
+        }
     }
     pycompat::unknown_method_callback(state, value, name, args)
+}
+
+/// minijinja-contrib allocates any width, and every argument as often as it is named.
+fn pay_for_format(state: &State, text: &str, args: &[Value]) -> Result<(), Error> {
+    let widths = text.split(|c: char| !c.is_ascii_digit()).filter(|n| !n.is_empty());
+    let widths = widths.fold(0u64, |sum, n| sum.saturating_add(n.parse().unwrap_or(u64::MAX)));
+    let mut bytes = 0;
+    for argument in args {
+        bytes += measure(state, argument, 0)?;
+    }
+    let named = text.matches('{').count().saturating_mul(bytes) as u64;
+    state.consume_fuel((text.len() as u64).saturating_add(widths).saturating_add(named) / 64)
 }
 
 /// Methods of `str` that minijinja-contrib does not have.
