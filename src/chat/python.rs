@@ -24,7 +24,8 @@ impl std::error::Error for Raised {}
 pub(super) fn install(env: &mut Environment<'static>) {
     env.set_unknown_method_callback(method);
     env.add_filter("tojson", tojson);
-    env.add_function("raise_exception", |message: &Value| -> Result<Value, Error> {
+    env.add_function("raise_exception", |state: &State, message: &Value| -> Result<Value, Error> {
+        plain(state, message)?;
         Err(Error::new(ErrorKind::InvalidOperation, "raise_exception").with_source(Raised(message.to_string())))
     });
     env.set_formatter(|out, state, value| match plain(state, value)? {
@@ -139,6 +140,9 @@ fn method(state: &mut State, value: &Value, name: &str, args: &[Value]) -> Resul
     if let (ValueKind::String, Some(text)) = (value.kind(), value.as_str()) {
         if let Some(result) = text_method(text, name, args)? {
             return Ok(result);
+        }
+        if name == "join" {
+            args.iter().try_for_each(|a| measure(state, a, 0).map(|_| ()))?;
         }
         if name == "format" {
             pay_for_format(state, text, args)?;

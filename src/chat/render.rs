@@ -12,8 +12,10 @@ use crate::error::{Error, Result, Status};
 
 /// Steps of a rendering (64 bytes written or copied count as one), and more for each byte that goes in: what a conversation of
 /// thousands of messages needs, and little enough to end an endless loop soon.
-const STEPS: u64 = 4_000_000;
-const STEPS_PER_BYTE: u64 = 10;
+const STEPS: u64 = 1_000_000;
+const STEPS_PER_BYTE: u64 = 8;
+/// Steps at most, however much goes in.
+const MOST_STEPS: u64 = 16_000_000;
 /// Bytes of a prompt.
 const LONGEST: usize = 16 << 20;
 /// Macros within macros and the like, in minijinja's units.
@@ -66,6 +68,12 @@ impl Source<'_> {
     }
 }
 
+/// minijinja drops and compiles by recursion: each step may nest a value one level deeper, each byte of the template an expression.
+/// Where that could end a small stack (and with it the process), it runs on a stack of its own that nothing can end. Only the part
+/// that is used takes memory.
+const STACK: usize = 64 << 20;
+const STACK_PER_STEP: usize = 128;
+
 /// Takes bytes up to the limit.
 struct Limited(Vec<u8>);
 
@@ -111,8 +119,24 @@ pub(super) fn render(
 ) -> Result<String> {
     let bytes = messages.iter().map(Message::len).sum::<usize>()
         + [options.tools, options.variables].into_iter().flatten().map(str::len).sum::<usize>();
+    let steps = STEPS.saturating_add((bytes as u64).saturating_mul(STEPS_PER_BYTE)).min(MOST_STEPS);
+    let stack = STACK + STACK_PER_STEP * steps as usize;
+    let run = || render_here(source, special, messages, options, steps);
+    // A panic goes on in the caller's thread, where it is caught.
+    std::thread::scope(|scope| match std::thread::Builder::new().stack_size(stack).spawn_scoped(scope, run) {
+        Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+        Err(_) => Err(Error::out_of_memory("a thread for the chat template, its stack", stack as u64)),
+    })
+}
+
+fn render_here(
+    source: &Source,
+    special: &[(&'static str, String)],
+    messages: &[Message],
+    options: &Options,
+    steps: u64,
+) -> Result<String> {
     let context = message::context(special, messages, options)?;
-    let steps = STEPS.saturating_add((bytes as u64).saturating_mul(STEPS_PER_BYTE));
     let text = without_generation_tags(source.text)?;
     let mut out = Limited(Vec::new());
     let run = || {

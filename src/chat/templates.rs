@@ -6,7 +6,7 @@ use crate::gguf::{Gguf, Value};
 
 const KEY: &str = "tokenizer.chat_template";
 /// Bytes of a template; real ones have up to 20,000.
-const LONGEST: usize = 1 << 20;
+const LONGEST: usize = 128 << 10;
 
 struct Template {
     name: String,
