@@ -4,6 +4,7 @@
 //! minijinja, set up as transformers sets up jinja2 (`render`), with what Python has and Jinja templates use (`python`, `json`,
 //! `date`). A template is code from a stranger: the steps it may take, its recursion and what it writes are limited.
 
+mod compile;
 mod date;
 mod json;
 mod message;

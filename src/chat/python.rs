@@ -1,9 +1,10 @@
 //! What templates expect of Python and of transformers, where minijinja is otherwise.
 
-use minijinja::value::{Kwargs, Rest, ValueKind, from_args};
-use minijinja::{Environment, Error, ErrorKind, State, Value, escape_formatter};
+use minijinja::value::{Kwargs, Rest, Tuple, ValueKind, ValueOrKwargs, from_args};
+use minijinja::{Environment, Error, ErrorKind, State, Value, escape_formatter, filters, functions};
 use minijinja_contrib::pycompat;
 
+use super::compile::{ADD, ASSIGNED, LIST, MAP, TUPLE};
 use super::json::{Style, number};
 
 /// Levels of a value that is written out.
@@ -24,6 +25,7 @@ impl std::error::Error for Raised {}
 pub(super) fn install(env: &mut Environment<'static>) {
     env.set_unknown_method_callback(method);
     env.add_filter("tojson", tojson);
+    install_constructors(env);
     env.add_function("raise_exception", |state: &State, message: &Value| -> Result<Value, Error> {
         plain(state, message)?;
         Err(Error::new(ErrorKind::InvalidOperation, "raise_exception").with_source(Raised(message.to_string())))
@@ -47,11 +49,86 @@ pub(super) fn install(env: &mut Environment<'static>) {
     });
 }
 
+/// Everything that makes a value of other values (`compile` says why).
+fn install_constructors(env: &mut Environment<'static>) {
+    env.add_filter(LIST, |state: &State, items: Rest<Value>| bounded(state, items.iter().cloned().collect()));
+    env.add_filter(TUPLE, |state: &State, items: Rest<Value>| bounded(state, Tuple::from(items.to_vec()).into()));
+    env.add_filter(MAP, |state: &State, items: Rest<Value>| {
+        items.iter().try_for_each(|v| bounded(state, v.clone()).map(|_| ()))?;
+        bounded(state, Value::from_pairs(items.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone()))))
+    });
+    env.add_filter(ADD, add);
+    env.add_filter(ASSIGNED, |state: &State, value: Value| match is_namespace(&value) {
+        true => Err(Error::new(ErrorKind::InvalidOperation, "a namespace is assigned to an attribute of one")),
+        false => bounded(state, value),
+    });
+    env.add_filter("map", |state: &mut State, value: Value, args: Rest<ValueOrKwargs>| {
+        let made = filters::map(state, value, args)?;
+        bounded(state, made.into())
+    });
+    env.add_function("dict", |state: &State, args: Rest<ValueOrKwargs>| {
+        let args = paid(state, args)?;
+        let (of, more) = from_args(&args)?;
+        functions::dict(of, more)
+    });
+    env.add_function("namespace", |state: &State, args: Rest<ValueOrKwargs>| {
+        let args = paid(state, args)?;
+        let (of,) = from_args(&args)?;
+        functions::namespace(of)
+    });
+    // No chat template is known to use these, which copy their parts as well.
+    for name in ["batch", "slice", "groupby", "zip", "chain", "pprint"] {
+        env.remove_filter(name);
+    }
+}
+
+fn add(state: &mut State, a: Value, b: Value) -> Result<Value, Error> {
+    let list = |v: &Value| matches!(v.kind(), ValueKind::Seq | ValueKind::Iterable);
+    if let (Some(a), Some(b)) = (a.as_str(), b.as_str()) {
+        state.consume_fuel((a.len() + b.len()) as u64 / 64)?;
+        return Ok([a, b].concat().into());
+    }
+    if list(&a) && list(&b) && a.is_tuple() == b.is_tuple() {
+        let mut items = Vec::new();
+        for item in a.try_iter()?.chain(b.try_iter()?) {
+            // A quarter of a step each: a list may well grow item by item.
+            if items.len() % 4 == 0 {
+                state.consume_fuel(1)?;
+            }
+            items.push(item);
+        }
+        return Ok(if a.is_tuple() { Tuple::from(items).into() } else { items.into() });
+    }
+    let number = |v: &Value| matches!(v.kind(), ValueKind::Number | ValueKind::Bool);
+    if number(&a) && number(&b) {
+        return filters::sum(state, vec![a, b].into(), None, None, Kwargs::from_iter(Vec::<(String, Value)>::new()));
+    }
+    Err(Error::new(ErrorKind::InvalidOperation, format!("cannot add {} and {}", a.kind(), b.kind())))
+}
+
+fn paid(state: &State, args: Rest<ValueOrKwargs>) -> Result<Vec<Value>, Error> {
+    let args = args.into_values();
+    args.iter().try_for_each(|v| measure(state, v, 0).map(|_| ()))?;
+    Ok(args)
+}
+
+fn bounded(state: &State, value: Value) -> Result<Value, Error> {
+    measure(state, &value, 0).map(|_| value)
+}
+
+/// Namespaces alone can change, so only they could come to hold themselves.
+fn is_namespace(value: &Value) -> bool {
+    value.as_object().is_some_and(|o| o.type_name().ends_with("::Namespace"))
+}
+
 /// Pays for walking through a value, however often a part is shared, and refuses one that is too deep to walk. Gives about how many
 /// bytes it has as a text.
 fn measure(state: &State, value: &Value, depth: usize) -> Result<usize, Error> {
     if depth > DEEPEST {
         return Err(Error::new(ErrorKind::InvalidOperation, format!("a value has more than {DEEPEST} levels")));
+    }
+    if depth > 0 && is_namespace(value) {
+        return Err(Error::new(ErrorKind::InvalidOperation, "a namespace is within another value"));
     }
     state.consume_fuel(1)?;
     let mut bytes = 8;

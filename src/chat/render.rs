@@ -1,13 +1,12 @@
 //! Runs a template within limits, in the environment that transformers gives it.
 
-use std::io;
 use std::sync::OnceLock;
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::{AutoEscape, Environment, ErrorKind};
+use minijinja::{Environment, ErrorKind};
 use regex::Regex;
 
-use super::{Message, Options, date, message, python};
+use super::{Message, Options, compile, date, message, python};
 use crate::error::{Error, Result, Status};
 
 /// Steps of a rendering (64 bytes written or copied count as one), and more for each byte that goes in: what a conversation of
@@ -58,9 +57,6 @@ impl Source<'_> {
         if kinds.contains(&ErrorKind::OutOfFuel) {
             return self.error(e.line(), &format!("takes more than {STEPS} steps (and {STEPS_PER_BYTE} for each byte of input)"));
         }
-        if kinds.contains(&ErrorKind::WriteFailure) {
-            return self.error(e.line(), &format!("writes more than {LONGEST} bytes"));
-        }
         match kinds.iter().any(unknown) {
             true => self.error_of(Status::Unsupported, e.line(), &what.join(": ")),
             false => self.error(e.line(), &what.join(": ")),
@@ -74,41 +70,30 @@ impl Source<'_> {
 const STACK: usize = 64 << 20;
 const STACK_PER_STEP: usize = 128;
 
-/// Takes bytes up to the limit.
-struct Limited(Vec<u8>);
-
-impl io::Write for Limited {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.0.len() + bytes.len() > LONGEST {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        self.0.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// transformers marks the assistant's texts for training by tags of its own; for a prompt they are a scope and nothing else.
-fn without_generation_tags(text: &str) -> Result<std::borrow::Cow<'_, str>> {
-    static TAGS: OnceLock<std::result::Result<Regex, regex::Error>> = OnceLock::new();
-    match TAGS.get_or_init(|| Regex::new(r"\{%([-+]?)\s*(end)?generation\s*([-+]?)%\}")) {
-        Ok(tags) => Ok(tags.replace_all(text, "{%${1} ${2}with ${3}%}")),
-        Err(e) => Err(Error::new(Status::Internal, format!("the rule for generation tags: {e}"))),
+const GENERATION: &str = r"\{%([-+]?)\s*(end)?generation\s*([-+]?)%\}";
+/// `{% set namespace.attribute =`
+const ASSIGNMENT: &str = r"\{%[-+]?\s*set\s+\w+(?:\s*\.\s*\w+)+\s*=";
+
+/// The template as minijinja gets it; its lines stay what they are.
+fn prepared(text: &str) -> Result<String> {
+    static RULES: OnceLock<std::result::Result<(Regex, Regex), regex::Error>> = OnceLock::new();
+    match RULES.get_or_init(|| Ok((Regex::new(GENERATION)?, Regex::new(ASSIGNMENT)?))) {
+        Ok((generation, assignment)) => {
+            let text = generation.replace_all(text, "{%${1} ${2}with ${3}%}");
+            Ok(compile::with_checked_assignments(&text, assignment))
+        }
+        Err(e) => Err(Error::new(Status::Internal, format!("the rules for templates: {e}"))),
     }
 }
 
-fn environment(steps: u64, now: i64) -> std::result::Result<Environment<'static>, minijinja::Error> {
+fn environment(steps: u64, now: i64) -> Environment<'static> {
     let mut env = Environment::new();
-    env.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
-    // A key's name must not switch escaping on.
-    env.set_auto_escape_callback(|_| AutoEscape::None);
     env.set_fuel(Some(steps));
     env.set_recursion_limit(DEEPEST);
     python::install(&mut env);
     env.add_function("strftime_now", move |format: &str| date::strftime(now, format));
-    Ok(env)
+    env
 }
 
 pub(super) fn render(
@@ -137,12 +122,15 @@ fn render_here(
     steps: u64,
 ) -> Result<String> {
     let context = message::context(special, messages, options)?;
-    let text = without_generation_tags(source.text)?;
-    let mut out = Limited(Vec::new());
+    let text = prepared(source.text)?;
+    let env = environment(steps, options.now.unwrap_or_else(date::now));
     let run = || {
-        let env = environment(steps, options.now.unwrap_or_else(date::now))?;
-        env.template_from_named_str(source.key, &text)?.render_captured_to(context, &mut out).map(|_| ())
+        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?;
+        compile::run(&env, &compile::compile(source.key, &text, syntax)?, context)
     };
-    run().map_err(|e| source.explain(&e))?;
-    String::from_utf8(out.0).map_err(|_| source.error(None, "writes bytes that are no UTF-8"))
+    let prompt = run().map_err(|e| source.explain(&e))?;
+    if prompt.len() > LONGEST {
+        return Err(source.error(None, &format!("writes {} bytes, at most {LONGEST} are taken", prompt.len())));
+    }
+    Ok(prompt)
 }

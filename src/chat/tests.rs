@@ -55,18 +55,11 @@ fn values_are_written_as_python_writes_them() {
             "02",
         ),
         ("{%- generation -%}  {{ messages[0].content }}  {%- endgeneration %}!", "Hi!"),
+        ("{{ 1 + 2 }}{{ 1 + 2.5 }}{{ true + 1 }}{{ [1] + [2] }}{{ 'a' + 'b' }}{{ (1,) + (2,) }}", "33.52[1, 2]ab(1, 2)"),
         ("  {% set ns = namespace(n=1) %}\n{% set ns.n = ns.n + 1 %}\n{{ ns.n }}\n", "2"),
     ] {
         assert_eq!(plain(template), want, "{template}");
     }
-}
-
-#[test]
-fn one() {
-    let Ok(t) = std::env::var("T") else { return };
-    let start = Instant::now();
-    let r = render(&t, Options::default());
-    println!("{:?} {:?}", start.elapsed(), r.map(|s| s.len()).map_err(|e| e.message));
 }
 
 #[test]
@@ -150,6 +143,44 @@ fn hostile_templates_get_an_error_soon() {
         let _ = render(&template, Options::default());
         assert!(start.elapsed() < Duration::from_secs(1), "{}…: took {:?}", &template[..20], start.elapsed());
     }
+}
+
+/// Values that hold the same one many times, or themselves: small to make and endless to walk.
+#[test]
+fn shared_values_are_paid_for() {
+    for double in [
+        "[x, x]",
+        "(x, x)",
+        "{'a': x, 'b': x}",
+        "[x] * 2",
+        "dict(a=x, b=x)",
+        "namespace(a=x, b=x)",
+        "[no, no] | map('default', x)",
+        "[1, 1] | map(attribute='no', default=x)",
+        "[x] + [x]",
+        "x + x",
+        "[x, 'a']|batch(3, x)",
+        "[x]|slice(3, x)",
+        "x|zip(x)|list",
+    ] {
+        let start = if double == "x + x" { "[1]" } else { "1" };
+        let chain = format!("{{% set x = {double} %}}").repeat(60);
+        for walk in ["{{ x ~ '' }}", "{{ x | upper }}", "{{ [x] | join }}", "{{ x }}", "{{ x == [x] }}", "{{ {x: 1} }}"] {
+            let _ = error(&format!("{{% set x = {start} %}}{chain}{walk}"));
+        }
+        let times = "{% for i in range(60) %}";
+        let inside = double.replace('x', "ns.x");
+        let _ = error(&format!(
+            "{{% set ns = namespace(x={start}) %}}{times}{{% set ns.x = {inside} %}}{{% endfor %}}{{{{ ns.x ~ '' }}}}"
+        ));
+    }
+    for itself in
+        ["ns.x = ns", "ns.x = [ns]", "ns.x = (ns if true)", "ns.x = dict(a=ns)", "ns.x = '%}' and ns", "ns.x, b = ns, 1"]
+    {
+        let _ = error(&format!("{{% set ns = namespace(x=1) %}}{{% set {itself} %}}{{{{ ns.x ~ '' }}}}"));
+    }
+    assert_eq!(plain("{% set ns = namespace(x=1) %}{%- set ns.x = '-%}' ~ \"'\" -%} {{ ns.x }}"), "-%}'");
+    assert_eq!(plain("{% macro m(s) %}{% set s.x = 2 %}{% endmacro %}{% set ns = namespace() %}{{ m(ns) }}{{ ns.x }}"), "2");
 }
 
 /// A host's thread may have little stack.
