@@ -1,9 +1,13 @@
 //! Chat templates of real models give the prompts that transformers gives (tests/reference/make_chat.py), and hostile ones an error.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use rekindle::Status;
 use rekindle::chat::{Message, Options, Templates};
+use rekindle::gguf::Gguf;
+use rekindle::vocab::Vocab;
 use serde_json::Value;
 
 fn folder() -> PathBuf {
@@ -122,4 +126,87 @@ fn prompts_are_those_of_transformers() {
     );
     assert!(wrong.is_empty(), "{} wrong\n{}", wrong.len(), wrong.join("\n"));
     assert!(equal > 1000 && different > 0, "a fixture is missing");
+}
+
+/// A file with two templates and no weights, as `make_chat.py` writes it.
+fn vocab() -> Vocab {
+    Vocab::from_gguf(&Gguf::open(&folder().join("model.gguf")).unwrap()).unwrap()
+}
+
+#[test]
+fn a_file_gives_its_templates_by_name() {
+    let v = vocab();
+    let t = v.chat();
+    assert_eq!(t.names().collect::<Vec<_>>(), ["default", "tool_use"]);
+    let user = [Message { role: "user", content: Some("Hi"), ..Message::default() }];
+    let chatml = t.render(&user, &Options { add_generation_prompt: true, ..Options::default() }).unwrap();
+    assert!(chatml.ends_with("<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"), "{chatml}");
+    // The end of a turn, as the model would write it, ends a generation.
+    let end = v.tokenize(b"<|im_end|>", false, true).unwrap();
+    assert!(end.len() == 1 && v.is_eog(end[0]) && v.is_eog(v.eos().unwrap()));
+    // With tools the file's template for tools; BOS and EOS are the file's.
+    let tools = t.render(&user, &Options { tools: Some("[]"), ..Options::default() }).unwrap();
+    assert_eq!(tools, "<s>[][user]Hi</s>");
+    assert_eq!(t.text(None).unwrap(), t.text(Some("default")).unwrap());
+    let e = t.text(Some("rag")).unwrap_err();
+    assert!(e.status == Status::NotFound && e.message.contains("default, tool_use"), "{e}");
+    let none = Vocab::from_gguf(&Gguf::open(&folder().join("../../../models/bible-5M-Q8_0.gguf")).unwrap()).unwrap();
+    assert_eq!(none.chat().render(&user, &Options::default()).unwrap_err().status, Status::NotFound);
+}
+
+/// The tool, on the shipped model with a template from a file: turns come back, and the cache keeps what was decoded.
+#[test]
+fn the_tool_chats() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("chat");
+    std::fs::create_dir_all(&dir).unwrap();
+    let library = std::env::current_exe().unwrap().with_file_name("librekindle.so");
+    let link = dir.join("librekindle.so.1");
+    let _ = std::fs::remove_file(&link);
+    std::os::unix::fs::symlink(&library, &link).unwrap();
+    let tool = dir.join("rekindle");
+    let out = Command::new("cc")
+        .args(["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror", "-I"])
+        .arg(root.join("include"))
+        .arg(root.join("bindings/c/rekindle.c"))
+        .arg(&link)
+        .arg(format!("-Wl,-rpath,{}", dir.display()))
+        .args(["-lpthread", "-o"])
+        .arg(&tool)
+        .output()
+        .unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let template = dir.join("plain.jinja");
+    std::fs::write(&template, "{{ bos_token }}{% for m in messages %}{{ m.content }}\n{% endfor %}").unwrap();
+    let talk = |lines: &str, args: &[&str]| {
+        let mut child = Command::new(&tool)
+            .args(["chat", root.join("models/bible-5M-Q8_0.gguf").to_str().unwrap(), "-n", "12"])
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let _ = child.stdin.take().unwrap().write_all(lines.as_bytes());
+        let out = child.wait_with_output().unwrap();
+        let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
+        (out.status.code(), text(&out.stdout), text(&out.stderr))
+    };
+    let (code, _, why) = talk("Hi\n", &[]);
+    assert!(code == Some(2) && why.contains("no chat template") && why.contains("--template"), "{why}");
+    let with = ["--template", template.to_str().unwrap(), "--system", "The words of the preacher"];
+    let prompt_tokens = |log: &str| {
+        let words: Vec<&str> = log.split_whitespace().collect();
+        words
+            .iter()
+            .position(|w| *w == "prompts")
+            .map(|i| words[i + 1].parse::<u32>().unwrap())
+            .unwrap_or_else(|| panic!("{log}"))
+    };
+    let (code, first, log) = talk("And God said\n", &with);
+    assert_eq!(code, Some(0), "{log}");
+    let (code, both, log_of_both) = talk("And God said\n\nAnd the king\n", &with);
+    assert!(code == Some(0) && both.starts_with(&first) && both.len() > first.len(), "{both}");
+    let (one, two) = (prompt_tokens(&log), prompt_tokens(&log_of_both));
+    assert!(two > one && two < 2 * one + 8, "the first turn was decoded again: {one}, {two}");
 }
