@@ -92,7 +92,7 @@ fn valid(h: &Header, f: &Function, a: &Argument) -> (String, String) {
         ("int32_t*", "tokens") => array("int32_t", 1 << 20),
         ("size_t", "capacity") => (String::new(), "1 << 20".into()),
         ("const int32_t*", "tokens") => (String::new(), "world_tokens".into()),
-        ("const rekindle_chat_message*", _) => (String::new(), "world_messages".into()),
+        ("const rekindle_chat_message*", _) => (String::new(), "world_messages()".into()),
         ("size_t", "n_messages") => (String::new(), "2".into()),
         ("const float*", "logits") => array("float", 2),
         ("size_t", "n") => (String::new(), "2".into()),

@@ -43,8 +43,12 @@ struct world {
 };
 
 static int32_t world_tokens[2] = {5, 6};
-static rekindle_chat_message world_messages[2] = {{.role = "system", .role_len = 6, .content = "Be brief.", .content_len = 9},
-                                                  {.role = "user", .role_len = 4, .content = "Why?", .content_len = 4}};
+
+static inline const rekindle_chat_message *world_messages(void) {
+  static const rekindle_chat_message all[2] = {{.role = "system", .role_len = 6, .content = "Be brief.", .content_len = 9},
+                                               {.role = "user", .role_len = 4, .content = "Why?", .content_len = 4}};
+  return all;
+}
 
 static void *allocate(size_t n) {
   void *p = malloc(n ? n : 1);
