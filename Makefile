@@ -30,6 +30,8 @@ lib:
 	@ln -sf $(abspath $(TARGET))/release/librekindle.so $(BUILD)/librekindle.so
 	@ln -sf librekindle.so $(BUILD)/librekindle.so.$(SOVERSION)
 
+$(BUILD)/rekindle: bindings/c/chat.h
+
 $(BUILD)/%: bindings/c/%.c include/rekindle.h | lib
 	$(CC) $(CFLAGS) $(WARNINGS) -Iinclude $< -o $@ -L$(BUILD) -lrekindle -lpthread -Wl,-rpath,'$$ORIGIN'
 

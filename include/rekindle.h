@@ -42,6 +42,11 @@
 #include <stdint.h>
 #include <stddef.h>
 
+/*
+ End the prompt with the beginning of the assistant's next message.
+ */
+#define REKINDLE_CHAT_GENERATION_PROMPT 1
+
 #define REKINDLE_LOG_ERROR 1
 
 #define REKINDLE_LOG_WARN 2
@@ -1044,6 +1049,85 @@ typedef struct {
 } rekindle_generate_result;
 
 /*
+ One message of a conversation. Texts are UTF-8 with a length; NULL: absent. The struct never grows: what it lacks goes into
+ fields.
+ */
+typedef struct {
+  /*
+   system, user, assistant, tool, or what else the template knows.
+   */
+  const char *role;
+  size_t role_len;
+  /*
+   NULL: none, for an assistant that only calls tools.
+   */
+  const char *content;
+  size_t content_len;
+  const char *name;
+  size_t name_len;
+  /*
+   What the model thought before its answer; templates see it as reasoning_content and thinking.
+   */
+  const char *reasoning;
+  size_t reasoning_len;
+  /*
+   The call that a tool's message answers.
+   */
+  const char *tool_call_id;
+  size_t tool_call_id_len;
+  /*
+   JSON array: the calls that the assistant made, each {"id", "type": "function", "function": {"name", "arguments"}}. Most
+   templates want the arguments as an object, some as a text.
+   */
+  const char *tool_calls;
+  size_t tool_calls_len;
+  /*
+   JSON object: further fields of the message, which win over those above; {"content": […]} for content in parts.
+   */
+  const char *fields;
+  size_t fields_len;
+} rekindle_chat_message;
+
+/*
+ For rekindle_chat_render. Texts are UTF-8 with a length; NULL: absent.
+ */
+typedef struct {
+  /*
+   sizeof(rekindle_chat_params), set by the caller.
+   */
+  uint32_t struct_size;
+  /*
+   REKINDLE_CHAT_… added up.
+   */
+  uint32_t flags;
+  /*
+   JSON array: the tools that the model may call.
+   */
+  const char *tools;
+  size_t tools_len;
+  /*
+   JSON object: further variables of the template, {"enable_thinking": false} for example; they win over bos_token and the
+   like.
+   */
+  const char *variables;
+  size_t variables_len;
+  /*
+   Which of the file's templates. NULL: tool_use where there are tools and the file has it, else default.
+   */
+  const char *template_name;
+  size_t template_name_len;
+  /*
+   A Jinja template instead of the file's.
+   */
+  const char *template_text;
+  size_t template_text_len;
+  /*
+   The time for templates that write the date, in seconds since 1970 UTC; add the offset for a local one. 0: now, in UTC.
+   */
+  int64_t now;
+} rekindle_chat_params;
+
+/*
  Every function of the library under its name without the prefix. Only ever appended to: struct_size says how far it goes.
  */
 typedef struct {
@@ -1169,6 +1253,24 @@ typedef struct {
                               const rekindle_plan_params *params,
                               int32_t question,
                               uint32_t *answer);
+  rekindle_status (*chat_render)(const rekindle_vocab *vocab,
+                                 const rekindle_chat_message *messages,
+                                 size_t n_messages,
+                                 const rekindle_chat_params *params,
+                                 char *buffer,
+                                 size_t capacity,
+                                 size_t *needed);
+  rekindle_status (*chat_template)(const rekindle_vocab *vocab,
+                                   const char *name,
+                                   size_t name_len,
+                                   char *buffer,
+                                   size_t capacity,
+                                   size_t *needed);
+  rekindle_status (*chat_template_name)(const rekindle_vocab *vocab,
+                                        uint32_t index,
+                                        char *buffer,
+                                        size_t capacity,
+                                        size_t *needed);
 } rekindle_api_table;
 
 /*
@@ -1260,6 +1362,54 @@ extern "C" {
  symbol that a host needs to look up.
  */
 const rekindle_api_table *rekindle_api(uint32_t abi_version);
+
+/*
+ The prompt for a conversation of `n_messages` messages, by the file's chat template, as transformers renders it. `params` may be
+ NULL: the default template without the beginning of an answer. Text: buffer, capacity, needed.
+
+ The prompt holds the texts of special tokens, BOS as well where the template writes it: tokenise it with
+ REKINDLE_TEXT_PARSE_SPECIAL and without REKINDLE_TEXT_SPECIAL. So a message from a stranger that has the text of a control token
+ can end its own turn; whoever lets strangers write should refuse such messages. The answer ends with a token that
+ rekindle_token_info calls is_eog.
+
+ A template is code from the file; its steps, its depth and its output (16 MiB) are limited. REKINDLE_NOT_FOUND: the file has no
+ template, or none of that name. REKINDLE_INVALID_ARGUMENT: the template refuses the messages (the message has its words), a
+ parameter is no JSON, template_text is bad. REKINDLE_BAD_FILE: the file's template is bad or goes past a limit.
+ REKINDLE_UNSUPPORTED: it uses a filter, test, function or method that is not known. The message names the key and the line.
+ */
+REKINDLE_MUST_USE
+rekindle_status rekindle_chat_render(const rekindle_vocab *vocab,
+                                     const rekindle_chat_message *messages,
+                                     size_t n_messages,
+                                     const rekindle_chat_params *params,
+                                     char *buffer,
+                                     size_t capacity,
+                                     size_t *needed);
+
+/*
+ The text of a file's chat template; `name` NULL or "default": the one without a name. Text: buffer, capacity, needed.
+
+ REKINDLE_NOT_FOUND: the file has no template, or none of that name. REKINDLE_BAD_FILE: it is no UTF-8.
+ */
+REKINDLE_MUST_USE
+rekindle_status rekindle_chat_template(const rekindle_vocab *vocab,
+                                       const char *name,
+                                       size_t name_len,
+                                       char *buffer,
+                                       size_t capacity,
+                                       size_t *needed);
+
+/*
+ The name of the file's chat template `index`, counted from 0: default first where there is one. Text: buffer, capacity, needed.
+
+ REKINDLE_NOT_FOUND: there are not that many.
+ */
+REKINDLE_MUST_USE
+rekindle_status rekindle_chat_template_name(const rekindle_vocab *vocab,
+                                            uint32_t index,
+                                            char *buffer,
+                                            size_t capacity,
+                                            size_t *needed);
 
 /*
  Creates a context. `abi_version` is REKINDLE_ABI_VERSION; `params` may be NULL. On success `*context` is a handle to be

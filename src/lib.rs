@@ -5,6 +5,7 @@
 //! The C ABI in `ffi` is the product; the Rust modules are public for tests and benchmarks and carry no stability promise.
 
 pub mod arch;
+pub mod chat;
 pub mod cpu;
 pub mod cuda;
 pub mod device;

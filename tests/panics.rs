@@ -169,6 +169,9 @@ fn calls() -> Vec<(&'static str, Box<dyn Fn(&World) -> Gives>)> {
         rekindle_sampler_sample_logits |w| (w.sampler, null(), 0, &mut 0);
         rekindle_sampler_accept |w| (w.sampler, 5);
         rekindle_sampler_reset |w| (w.sampler);
+        rekindle_chat_render |w| (w.vocab, null(), 0, null(), null_mut(), 0, &mut 0);
+        rekindle_chat_template |w| (w.vocab, null(), 0, null_mut(), 0, &mut 0);
+        rekindle_chat_template_name |w| (w.vocab, 0, null_mut(), 0, &mut 0);
         rekindle_generate |w| (w.model, w.sampler, &sized(), None, null_mut(), null_mut());
     };
     let mut harmless = |name, call: fn() -> bool| all.push((name, Box::new(move |_| Gives::Harmless(call()))));

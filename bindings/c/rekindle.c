@@ -1,6 +1,6 @@
 /* rekindle: the command-line tool, a host that knows nothing but rekindle.h.
  *
- *     rekindle plan|run|bench|tokenize|info MODEL [options]
+ *     rekindle plan|run|chat|bench|tokenize|info MODEL [options]
  */
 
 #define _POSIX_C_SOURCE 200809L
@@ -21,6 +21,7 @@ static const char USAGE[] =
     "commands\n"
     "  plan      what goes where, and how many bytes each device will be asked for; loads nothing\n"
     "  run       continue a text\n"
+    "  chat      a conversation by the file's chat template, one line a turn; Ctrl-C stops an answer, Ctrl-D ends\n"
     "  bench     tokens per second of prompts and of single tokens\n"
     "  tokenize  token ids and pieces of a text\n"
     "  info      keys and tensors of the file\n"
@@ -38,16 +39,17 @@ static const char USAGE[] =
     "  --limit D:MIB[:LAYERS]  to leave free on device D, and layers at most (-: none at all)\n"
     "  --ask Q          context, batch, devices, kv: what these devices could do\n"
     "\n"
-    "run, tokenize\n"
+    "run, chat, tokenize\n"
     "  -p TEXT          the prompt                   -n N          tokens to generate (run: 128, bench: 64)\n"
     "  --temp X  --top-k N  --top-p X  --min-p X  --repeat-penalty X  --seed N    (default: greedy)\n"
     "  --special        read special tokens in the prompt\n"
+    "  --system TEXT    chat: the first message      --template FILE  chat: a Jinja template instead of the file's\n"
     "\n"
     "bench\n"
     "  --prompt N       tokens of the prompt (512)   --repeat N    repetitions, medians are printed (3)\n";
 
 typedef struct {
-    const char *command, *model, *devices, *prompt;
+    const char *command, *model, *devices, *prompt, *system, *template_path;
     rekindle_plan_params plan;
     rekindle_sampler_params sampler;
     unsigned threads, n, n_prompt, repeat, special;
@@ -165,6 +167,8 @@ static options parse(int argc, char **argv) {
         else if (!strcmp(a, "--reserve")) o.plan.reserve_bytes = (uint64_t)number(a, next) << 20;
         else if (!strcmp(a, "--limit")) add_limit(&o, next);
         else if (!strcmp(a, "-p")) o.prompt = next;
+        else if (!strcmp(a, "--system")) o.system = next;
+        else if (!strcmp(a, "--template")) o.template_path = next;
         else if (!strcmp(a, "-n")) o.n = number(a, next);
         else if (!strcmp(a, "--temp")) o.sampler.temperature = real(a, next);
         else if (!strcmp(a, "--top-k")) o.sampler.top_k = number(a, next);
@@ -404,11 +408,14 @@ static void info(void) {
     }
 }
 
+#include "chat.h"
+
 int main(int argc, char **argv) {
     options o = parse(argc, argv);
     open_file(&o);
     if (!strcmp(o.command, "plan")) make_plan(&o, 1);
     else if (!strcmp(o.command, "run")) run(&o);
+    else if (!strcmp(o.command, "chat")) chat(&o);
     else if (!strcmp(o.command, "bench")) bench(&o);
     else if (!strcmp(o.command, "tokenize")) tokenize(&o);
     else if (!strcmp(o.command, "info")) info();

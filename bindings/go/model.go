@@ -141,6 +141,8 @@ type Options struct {
 	MaxTokens uint32
 	Seq       int32
 	Sampler   SamplerParams
+	// ParseSpecial reads special tokens in the prompt, NoSpecial adds none: both for what Chat gives.
+	ParseSpecial, NoSpecial bool
 }
 
 type generation struct {
@@ -169,6 +171,12 @@ func (m *Model) Generate(ctx context.Context, prompt string, o Options, piece fu
 	defer C.rekindle_sampler_destroy(s)
 	p := C.rekindle_generate_params{
 		struct_size: C.sizeof_rekindle_generate_params, seq_id: C.int32_t(o.Seq), max_tokens: C.uint32_t(o.MaxTokens),
+	}
+	if o.ParseSpecial {
+		p.flags |= C.REKINDLE_GENERATE_PARSE_SPECIAL
+	}
+	if o.NoSpecial {
+		p.flags |= C.REKINDLE_GENERATE_NO_SPECIAL
 	}
 	p.prompt, p.prompt_len = bytes(prompt)
 	if len(prompt) > 0 {

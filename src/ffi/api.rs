@@ -203,6 +203,30 @@ pub struct rekindle_api_table {
         question: i32,
         answer: *mut u32,
     ) -> rekindle_status,
+    pub chat_render: unsafe extern "C" fn(
+        vocab: *const rekindle_vocab,
+        messages: *const rekindle_chat_message,
+        n_messages: usize,
+        params: *const rekindle_chat_params,
+        buffer: *mut c_char,
+        capacity: usize,
+        needed: *mut usize,
+    ) -> rekindle_status,
+    pub chat_template: unsafe extern "C" fn(
+        vocab: *const rekindle_vocab,
+        name: *const c_char,
+        name_len: usize,
+        buffer: *mut c_char,
+        capacity: usize,
+        needed: *mut usize,
+    ) -> rekindle_status,
+    pub chat_template_name: unsafe extern "C" fn(
+        vocab: *const rekindle_vocab,
+        index: u32,
+        buffer: *mut c_char,
+        capacity: usize,
+        needed: *mut usize,
+    ) -> rekindle_status,
 }
 
 static TABLE: rekindle_api_table = rekindle_api_table {
@@ -274,6 +298,9 @@ static TABLE: rekindle_api_table = rekindle_api_table {
     generate: rekindle_generate,
     plan_compare: rekindle_plan_compare,
     plan_ask: rekindle_plan_ask,
+    chat_render: rekindle_chat_render,
+    chat_template: rekindle_chat_template,
+    chat_template_name: rekindle_chat_template_name,
 };
 
 /// The table of functions; static. `abi_version` is the host's REKINDLE_ABI_VERSION; NULL if the library does not serve it. The one

@@ -8,6 +8,7 @@
 #![allow(non_camel_case_types, clippy::missing_safety_doc)]
 
 mod api;
+mod chat;
 mod context;
 mod decode;
 mod error;
@@ -23,6 +24,7 @@ mod structs;
 mod vocab;
 
 pub use api::*;
+pub use chat::*;
 pub use context::*;
 pub use decode::*;
 pub use error::*;

@@ -2,7 +2,7 @@
 
 use super::tokens::{TokenType, Tokens};
 use crate::error::Result;
-use crate::gguf::Gguf;
+use crate::gguf::{Gguf, Value};
 
 /// The ids of special tokens; `None` where the vocabulary has no such token.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -121,6 +121,14 @@ impl SpecialIds {
             }
         }
         s.find_by_text(tokens);
+        // Some files list several ends; an id out of range counts as absent here, too.
+        let more = gguf.get("tokenizer.ggml.eos_token_ids");
+        if let Some(Value::Array(ids)) = more {
+            let ids = ids.iter().filter_map(|v| v.as_int()).filter(|id| (0..i128::from(n)).contains(id));
+            s.eog.extend(ids.map(|id| id as i32));
+            s.eog.sort_unstable();
+            s.eog.dedup();
+        }
         Ok(s)
     }
 

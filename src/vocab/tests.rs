@@ -252,6 +252,32 @@ fn ends_of_generation_come_from_keys_and_names() {
     assert_eq!(file.int("eos_token_id", 300).int("bos_token_id", -1).vocab().eos(), None);
 }
 
+/// What ends a turn in the formats of the models that are meant to run, whatever type the file gives it.
+#[test]
+fn known_ends_of_turns_end_a_generation() {
+    for end in [
+        "<|im_end|>",
+        "<|eot_id|>",
+        "<|eom_id|>",
+        "<end_of_turn>",
+        "<|end|>",
+        "<|return|>",
+        "<|endoftext|>",
+        "<｜end▁of▁sentence｜>",
+        "<turn|>",
+        "<end_of_utterance>",
+        "[e~[",
+    ] {
+        let v = File::gpt2("gpt-4o", &[(end, Normal)], &[]).vocab();
+        assert!(v.is_eog(256), "{end}");
+    }
+    // The keys of the file, for pieces that nobody knows, and its list.
+    let more = [("a1", Control), ("a2", Control), ("a3", Control), ("a4", Control), ("a5", Control)];
+    let file = File::gpt2("gpt-4o", &more, &[]).int("eos_token_id", 256).int("eot_token_id", 257).int("eom_token_id", 258);
+    let ids = [259, 999, -1].map(|i: i32| i.to_le_bytes().to_vec()).to_vec();
+    assert_eq!(file.array("eos_token_ids", 5, ids).vocab().special().eog, [256, 257, 258, 259]);
+}
+
 #[test]
 fn a_wrong_argument_is_named() {
     let v = hello().vocab();

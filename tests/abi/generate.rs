@@ -6,7 +6,7 @@ use std::fmt::Write;
 use crate::prototypes::{Argument, Function, Header};
 
 /// Pointers that may be NULL by the header's text (besides the handle of a _destroy, `needed` and `user_data`).
-const NULLABLE: [(&str, &str); 11] = [
+const NULLABLE: [(&str, &str); 12] = [
     ("rekindle_context_create", "params"),
     ("rekindle_plan", "params"),
     ("rekindle_plan_ask", "params"),
@@ -18,6 +18,7 @@ const NULLABLE: [(&str, &str); 11] = [
     ("rekindle_logits", "n"),
     ("rekindle_embeddings", "n"),
     ("rekindle_tokenize", "needed"),
+    ("rekindle_chat_render", "params"),
 ];
 
 /// Parameter structs that must be filled to be of use; all others are valid when they are zero.
@@ -55,7 +56,11 @@ fn destroyer(handle: &str) -> String {
 fn valid(h: &Header, f: &Function, a: &Argument) -> (String, String) {
     let name = &a.name;
     if is_handle(h, a) {
-        let of = if f.name == "rekindle_plan_remedy" { "too_large" } else { member(a.pointee()) };
+        let of = match f.name.as_str() {
+            "rekindle_plan_remedy" => "too_large",
+            name if name.starts_with("rekindle_chat_") => "chat",
+            _ => member(a.pointee()),
+        };
         return (String::new(), format!("w.{of}"));
     }
     if is_struct(h, a) {
@@ -77,6 +82,8 @@ fn valid(h: &Header, f: &Function, a: &Argument) -> (String, String) {
         ("const float**", _) => array("const float *", 1),
         ("const char*", "path") => (String::new(), "w.path".into()),
         ("size_t", "path_len") => (String::new(), "strlen(w.path)".into()),
+        ("const char*", "name") if f.name == "rekindle_chat_template" => (String::new(), "\"default\"".into()),
+        ("size_t", "name_len") if f.name == "rekindle_chat_template" => (String::new(), "strlen(\"default\")".into()),
         ("const char*", "name") => (String::new(), "\"general.architecture\"".into()),
         ("size_t", "name_len") => (String::new(), "strlen(\"general.architecture\")".into()),
         ("const char*", "text") => (String::new(), "\"In the beginning\"".into()),
@@ -85,6 +92,8 @@ fn valid(h: &Header, f: &Function, a: &Argument) -> (String, String) {
         ("int32_t*", "tokens") => array("int32_t", 1 << 20),
         ("size_t", "capacity") => (String::new(), "1 << 20".into()),
         ("const int32_t*", "tokens") => (String::new(), "world_tokens".into()),
+        ("const rekindle_chat_message*", _) => (String::new(), "world_messages()".into()),
+        ("size_t", "n_messages") => (String::new(), "2".into()),
         ("const float*", "logits") => array("float", 2),
         ("size_t", "n") => (String::new(), "2".into()),
         ("uint32_t*" | "int32_t*" | "size_t*" | "int64_t*" | "double*", _) => array(a.pointee(), 1),

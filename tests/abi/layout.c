@@ -272,4 +272,33 @@ AT(rekindle_generate_result, n_prompt, 4);
 AT(rekindle_generate_result, n_generated, 8);
 AT(rekindle_generate_result, stop, 12);
 
+SIZE(rekindle_chat_message, 112);
+AT(rekindle_chat_message, role, 0);
+AT(rekindle_chat_message, role_len, 8);
+AT(rekindle_chat_message, content, 16);
+AT(rekindle_chat_message, content_len, 24);
+AT(rekindle_chat_message, name, 32);
+AT(rekindle_chat_message, name_len, 40);
+AT(rekindle_chat_message, reasoning, 48);
+AT(rekindle_chat_message, reasoning_len, 56);
+AT(rekindle_chat_message, tool_call_id, 64);
+AT(rekindle_chat_message, tool_call_id_len, 72);
+AT(rekindle_chat_message, tool_calls, 80);
+AT(rekindle_chat_message, tool_calls_len, 88);
+AT(rekindle_chat_message, fields, 96);
+AT(rekindle_chat_message, fields_len, 104);
+
+SIZE(rekindle_chat_params, 80);
+AT(rekindle_chat_params, struct_size, 0);
+AT(rekindle_chat_params, flags, 4);
+AT(rekindle_chat_params, tools, 8);
+AT(rekindle_chat_params, tools_len, 16);
+AT(rekindle_chat_params, variables, 24);
+AT(rekindle_chat_params, variables_len, 32);
+AT(rekindle_chat_params, template_name, 40);
+AT(rekindle_chat_params, template_name_len, 48);
+AT(rekindle_chat_params, template_text, 56);
+AT(rekindle_chat_params, template_text_len, 64);
+AT(rekindle_chat_params, now, 72);
+
 int main(void) { return 0; }

@@ -37,12 +37,18 @@ struct world {
   rekindle_file *file;
   rekindle_plan_t *plan, *too_large;
   rekindle_model *model;
-  rekindle_vocab *vocab;
+  rekindle_vocab *vocab, *chat; /* chat: of a file with templates */
   rekindle_stream *stream;
   rekindle_sampler *sampler;
 };
 
 static int32_t world_tokens[2] = {5, 6};
+
+static inline const rekindle_chat_message *world_messages(void) {
+  static const rekindle_chat_message all[2] = {{.role = "system", .role_len = 6, .content = "Be brief.", .content_len = 9},
+                                               {.role = "user", .role_len = 4, .content = "Why?", .content_len = 4}};
+  return all;
+}
 
 static void *allocate(size_t n) {
   void *p = malloc(n ? n : 1);
@@ -108,6 +114,12 @@ static inline struct world world_make(void) {
   EXPECT(REKINDLE_NOT_FIT, rekindle_plan(w.context, w.file, pp, &w.too_large));
   OK(rekindle_load(w.context, w.plan, NULL, &w.model));
   OK(rekindle_model_vocab(w.model, &w.vocab));
+  const char *templates = getenv("REKINDLE_TEST_CHAT");
+  if (!templates) exit(2);
+  rekindle_file *file = NULL;
+  OK(rekindle_file_open(w.context, templates, strlen(templates), &file));
+  OK(rekindle_vocab_create(file, &w.chat));
+  OK(rekindle_file_close(file));
   OK(rekindle_stream_create(w.vocab, 0, &w.stream));
   OK(rekindle_sampler_create(NULL, &w.sampler));
   world_reset(&w);
@@ -118,6 +130,7 @@ static inline struct world world_make(void) {
 static inline void world_end(struct world *w) {
   OK(rekindle_sampler_destroy(w->sampler));
   OK(rekindle_stream_destroy(w->stream));
+  OK(rekindle_vocab_destroy(w->chat));
   OK(rekindle_vocab_destroy(w->vocab));
   OK(rekindle_model_destroy(w->model));
   OK(rekindle_plan_destroy(w->too_large));

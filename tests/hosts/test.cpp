@@ -196,6 +196,10 @@ int main(int argc, char **argv) {
                   return true;
               });
           }) == REKINDLE_CANCELLED);
+    chat_options options;
+    options.template_text = "{% for m in messages %}{{ m.role }}={{ m.content }};{% endfor %}{% if add_generation_prompt %}go{% endif %}";
+    CHECK(chat(vocab(m), {{"user", "Hi"}, {"assistant", ""}}, options) == "user=Hi;assistant=;go");
+    CHECK(status_of([&] { static_cast<void>(chat(vocab(m), {{"user", "Hi"}})); }) == REKINDLE_NOT_FOUND);
     model moved = std::move(m);
     CHECK(!m && moved && moved.info().n_ctx == 64);
     CHECK(status_of([&] { m.decode(tokens); }) == REKINDLE_BAD_HANDLE);

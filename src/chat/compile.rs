@@ -1,0 +1,103 @@
+//! Compiles a template so that no value of its can become a trap.
+//!
+//! minijinja's lists may hold the same value many times: `x = [x, x]`, sixty times, takes sixty small lists and has 2^60 elements when
+//! it is walked, by `~` or a filter, which pay for it only afterwards; and a namespace that holds itself has no end at all. So here
+//! every list, tuple and map that a template makes goes through a filter of ours that walks it first and pays for what it sees
+//! (`python::measure`). minijinja has no hook for it, but lets instructions be replaced; that part of it is marked as unstable,
+//! so Cargo.toml names its exact version.
+
+use std::collections::BTreeMap;
+
+use minijinja::machinery::{CodeGenerator, Instruction, Instructions, eval, make_string_output, parse};
+use minijinja::syntax::SyntaxConfig;
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, Value};
+use regex::Regex;
+
+/// Filters of `python::install` that make a list, a tuple, a map and a sum (minijinja joins lists lazily, sixty doublings too); no
+/// template can name them.
+pub(super) const LIST: &str = "[]";
+pub(super) const TUPLE: &str = "()";
+pub(super) const MAP: &str = "{}";
+pub(super) const ADD: &str = "+";
+
+/// The filter of what is assigned to an attribute.
+pub(super) const ASSIGNED: &str = "rekindle_assigned";
+
+/// An instruction's number for a filter that the engine looks up each time.
+const LOOKED_UP: u8 = u8::MAX;
+
+pub(super) fn compile<'s>(name: &'s str, text: &'s str, syntax: SyntaxConfig) -> Result<Instructions<'s>, Error> {
+    let ast = parse(text, name, syntax)?;
+    let mut generator = CodeGenerator::new(name, text);
+    generator.compile_stmt(&ast);
+    let (mut instructions, _) = generator.finish();
+    let n = (0..).take_while(|i| instructions.get(*i).is_some()).count() as u32;
+    for i in 0..n {
+        let made = match instructions.get(i) {
+            Some(Instruction::BuildList(Some(n))) => Some((LIST, *n)),
+            Some(Instruction::BuildTuple(Some(n))) => Some((TUPLE, *n)),
+            Some(Instruction::BuildMap(n)) => Some((MAP, *n * 2)),
+            Some(Instruction::Add) => Some((ADD, 2)),
+            _ => None,
+        };
+        if let (Some((filter, items @ 1..)), Some(place)) = (made, instructions.get_mut(i)) {
+            let items = u16::try_from(items).map_err(|_| Error::new(ErrorKind::InvalidOperation, "a list is too long"))?;
+            *place = Instruction::ApplyFilter(filter, Some(items), LOOKED_UP);
+        }
+    }
+    check_assignments(&instructions, n)?;
+    Ok(instructions)
+}
+
+/// Puts the filter `ASSIGNED` behind what is assigned to a namespace's attribute, for which no instruction can be replaced.
+pub(super) fn with_checked_assignments(text: &str, starts: &Regex) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut from = 0;
+    while let Some(start) = starts.find_at(text, from) {
+        let Some(end) = end_of_block(text, start.end()) else { break };
+        out.push_str(&text[from..start.end()]);
+        out.push_str(&format!("({}) | {ASSIGNED} ", &text[start.end()..end]));
+        from = end;
+    }
+    out + &text[from..]
+}
+
+/// Where the block's end (`%}`, `-%}`, `+%}`) begins, outside of strings.
+fn end_of_block(text: &str, from: usize) -> Option<usize> {
+    let bytes = text.as_bytes();
+    let (mut i, mut quote) = (from, None);
+    while i + 1 < bytes.len() {
+        match (quote, bytes[i]) {
+            (Some(_), b'\\') => i += 1,
+            (Some(q), b) if b == q => quote = None,
+            (None, b @ (b'"' | b'\'')) => quote = Some(b),
+            (None, b'%') if bytes[i + 1] == b'}' => {
+                return Some(if matches!(bytes[i - 1], b'-' | b'+') && i > from { i - 1 } else { i });
+            }
+            _ => {}
+        }
+        i += 1;
+    }
+    None
+}
+
+/// Every assignment to an attribute must have its filter.
+fn check_assignments(instructions: &Instructions, n: u32) -> Result<(), Error> {
+    for i in (0..n).filter(|i| matches!(instructions.get(*i), Some(Instruction::SetAttr(_)))) {
+        let target =
+            (0..i).rev().find(|j| !matches!(instructions.get(*j), Some(Instruction::GetAttr(_) | Instruction::Lookup(_))));
+        if !matches!(target.and_then(|j| instructions.get(j)), Some(Instruction::ApplyFilter(ASSIGNED, ..))) {
+            let line = instructions.get_line(i).unwrap_or(0);
+            let text = format!("the assignment in line {line} is not of the form 'set namespace.attribute = value'");
+            return Err(Error::new(ErrorKind::InvalidOperation, text));
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn run<'e>(env: &'e Environment<'e>, instructions: &Instructions<'e>, context: Value) -> Result<String, Error> {
+    let mut out = String::new();
+    let blocks = BTreeMap::new();
+    eval(env, instructions, context, &blocks, &mut make_string_output(&mut out), AutoEscape::None)?;
+    Ok(out)
+}

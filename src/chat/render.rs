@@ -1,0 +1,136 @@
+//! Runs a template within limits, in the environment that transformers gives it.
+
+use std::sync::OnceLock;
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::{Environment, ErrorKind};
+use regex::Regex;
+
+use super::{Message, Options, compile, date, message, python};
+use crate::error::{Error, Result, Status};
+
+/// Steps of a rendering (64 bytes written or copied count as one), and more for each byte that goes in: what a conversation of
+/// thousands of messages needs, and little enough to end an endless loop soon.
+const STEPS: u64 = 1_000_000;
+const STEPS_PER_BYTE: u64 = 8;
+/// Steps at most, however much goes in.
+const MOST_STEPS: u64 = 16_000_000;
+/// Bytes of a prompt.
+const LONGEST: usize = 16 << 20;
+/// Macros within macros and the like, in minijinja's units.
+const DEEPEST: usize = 200;
+
+/// A template's text and how to name it.
+pub(super) struct Source<'a> {
+    pub key: &'a str,
+    pub text: &'a str,
+    pub of_file: bool,
+}
+
+impl Source<'_> {
+    pub fn error(&self, line: Option<usize>, what: &str) -> Error {
+        let status = if self.of_file { Status::BadFile } else { Status::InvalidArgument };
+        self.error_of(status, line, what)
+    }
+
+    fn error_of(&self, status: Status, line: Option<usize>, what: &str) -> Error {
+        let line = line.map(|n| format!(" line {n}")).unwrap_or_default();
+        Error::new(status, format!("chat template '{}'{line}: {what}", self.key)).subject(self.key)
+    }
+
+    fn explain(&self, e: &minijinja::Error) -> Error {
+        let (mut kinds, mut what) = (Vec::new(), Vec::new());
+        let mut next: Option<&(dyn std::error::Error + 'static)> = Some(e);
+        while let Some(error) = next {
+            if let Some(python::Raised(message)) = error.downcast_ref() {
+                return self.error_of(Status::InvalidArgument, e.line(), &format!("refuses the messages: {message}"));
+            }
+            if let Some(m) = error.downcast_ref::<minijinja::Error>() {
+                kinds.push(m.kind());
+                what.push(m.detail().map_or_else(|| m.kind().to_string(), |d| format!("{}: {d}", m.kind())));
+            }
+            next = error.source();
+        }
+        let unknown = |k: &ErrorKind| {
+            matches!(k, ErrorKind::UnknownFilter | ErrorKind::UnknownTest | ErrorKind::UnknownFunction | ErrorKind::UnknownMethod)
+        };
+        if kinds.contains(&ErrorKind::OutOfFuel) {
+            return self.error(e.line(), &format!("takes more than {STEPS} steps (and {STEPS_PER_BYTE} for each byte of input)"));
+        }
+        match kinds.iter().any(unknown) {
+            true => self.error_of(Status::Unsupported, e.line(), &what.join(": ")),
+            false => self.error(e.line(), &what.join(": ")),
+        }
+    }
+}
+
+/// minijinja drops and compiles by recursion: each step may nest a value one level deeper, each byte of the template an expression.
+/// Where that could end a small stack (and with it the process), it runs on a stack of its own that nothing can end. Only the part
+/// that is used takes memory.
+const STACK: usize = 64 << 20;
+const STACK_PER_STEP: usize = 128;
+
+/// transformers marks the assistant's texts for training by tags of its own; for a prompt they are a scope and nothing else.
+const GENERATION: &str = r"\{%([-+]?)\s*(end)?generation\s*([-+]?)%\}";
+/// `{% set namespace.attribute =`
+const ASSIGNMENT: &str = r"\{%[-+]?\s*set\s+\w+(?:\s*\.\s*\w+)+\s*=";
+
+/// The template as minijinja gets it; its lines stay what they are.
+fn prepared(text: &str) -> Result<String> {
+    static RULES: OnceLock<std::result::Result<(Regex, Regex), regex::Error>> = OnceLock::new();
+    match RULES.get_or_init(|| Ok((Regex::new(GENERATION)?, Regex::new(ASSIGNMENT)?))) {
+        Ok((generation, assignment)) => {
+            let text = generation.replace_all(text, "{%${1} ${2}with ${3}%}");
+            Ok(compile::with_checked_assignments(&text, assignment))
+        }
+        Err(e) => Err(Error::new(Status::Internal, format!("the rules for templates: {e}"))),
+    }
+}
+
+fn environment(steps: u64, now: i64) -> Environment<'static> {
+    let mut env = Environment::new();
+    env.set_fuel(Some(steps));
+    env.set_recursion_limit(DEEPEST);
+    python::install(&mut env);
+    env.add_function("strftime_now", move |format: &str| date::strftime(now, format));
+    env
+}
+
+pub(super) fn render(
+    source: &Source,
+    special: &[(&'static str, String)],
+    messages: &[Message],
+    options: &Options,
+) -> Result<String> {
+    let bytes = messages.iter().map(Message::len).sum::<usize>()
+        + [options.tools, options.variables].into_iter().flatten().map(str::len).sum::<usize>();
+    let steps = STEPS.saturating_add((bytes as u64).saturating_mul(STEPS_PER_BYTE)).min(MOST_STEPS);
+    let stack = STACK + STACK_PER_STEP * steps as usize;
+    let run = || render_here(source, special, messages, options, steps);
+    // A panic goes on in the caller's thread, where it is caught.
+    std::thread::scope(|scope| match std::thread::Builder::new().stack_size(stack).spawn_scoped(scope, run) {
+        Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+        Err(_) => Err(Error::out_of_memory("a thread for the chat template, its stack", stack as u64)),
+    })
+}
+
+fn render_here(
+    source: &Source,
+    special: &[(&'static str, String)],
+    messages: &[Message],
+    options: &Options,
+    steps: u64,
+) -> Result<String> {
+    let context = message::context(special, messages, options)?;
+    let text = prepared(source.text)?;
+    let env = environment(steps, options.now.unwrap_or_else(date::now));
+    let run = || {
+        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?;
+        compile::run(&env, &compile::compile(source.key, &text, syntax)?, context)
+    };
+    let prompt = run().map_err(|e| source.explain(&e))?;
+    if prompt.len() > LONGEST {
+        return Err(source.error(None, &format!("writes {} bytes, at most {LONGEST} are taken", prompt.len())));
+    }
+    Ok(prompt)
+}

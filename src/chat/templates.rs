@@ -1,0 +1,104 @@
+//! The templates of a file.
+
+use super::{Message, Options, render};
+use crate::error::{Error, Result};
+use crate::gguf::{Gguf, Value};
+
+const KEY: &str = "tokenizer.chat_template";
+/// Bytes of a template; real ones have up to 20,000.
+const LONGEST: usize = 128 << 10;
+
+struct Template {
+    name: String,
+    /// The file's key.
+    key: String,
+    text: Vec<u8>,
+}
+
+/// A file's templates and the texts of its special tokens.
+#[derive(Default)]
+pub struct Templates {
+    all: Vec<Template>,
+    /// `bos_token` and others, for the templates.
+    special: Vec<(&'static str, String)>,
+}
+
+impl Templates {
+    /// Copies the templates; nothing is parsed before it is used, so a bad one keeps nobody from decoding.
+    pub(crate) fn from_gguf(gguf: &Gguf, special: Vec<(&'static str, String)>) -> Templates {
+        let mut all = Vec::new();
+        for key in gguf.keys() {
+            let name = match key.name.strip_prefix(KEY) {
+                Some("") => "default",
+                Some(rest) if rest.len() > 1 && rest.starts_with('.') => &rest[1..],
+                _ => continue,
+            };
+            if let Some(Value::Str(text)) = gguf.value(key) {
+                all.push(Template { name: name.to_owned(), key: key.name.clone(), text: text.to_vec() });
+            }
+        }
+        Templates { all, special }
+    }
+
+    /// The names of the file's templates, `default` first where there is one without a name.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let (first, rest): (Vec<&Template>, Vec<&Template>) = self.all.iter().partition(|t| t.key == KEY);
+        first.into_iter().chain(rest).map(|t| t.name.as_str())
+    }
+
+    fn find(&self, name: &str) -> Option<&Template> {
+        self.all.iter().find(|t| t.name == name)
+    }
+
+    /// The template to use and its key.
+    ///
+    /// # Errors
+    /// `NotFound` if the file has none, or none of that name; `BadFile` if it is no UTF-8.
+    fn choose(&self, name: Option<&str>, tools: bool) -> Result<(&str, &str)> {
+        let found = match name {
+            Some(name) => self.find(name),
+            None => Some("tool_use").filter(|_| tools).and_then(|n| self.find(n)).or_else(|| self.find("default")),
+        };
+        let Some(t) = found else {
+            let names: Vec<&str> = self.names().collect();
+            let text = match (names.as_slice(), name) {
+                ([], _) => format!("the file has no chat template (key '{KEY}'); give one as text, or use the model without"),
+                (_, Some(name)) => format!("the file has no chat template '{name}'; it has {}", names.join(", ")),
+                (_, None) => format!("the file has no default chat template; name one of {}", names.join(", ")),
+            };
+            return Err(Error::not_found(text).subject(KEY));
+        };
+        let text = std::str::from_utf8(&t.text).map_err(|e| {
+            Error::bad_file(format!("key '{}' is no valid UTF-8 at byte {}", t.key, e.valid_up_to())).subject(&t.key)
+        })?;
+        Ok((&t.key, text))
+    }
+
+    /// The text of a template; `None`: the default one.
+    ///
+    /// # Errors
+    /// As for `render`.
+    pub fn text(&self, name: Option<&str>) -> Result<&str> {
+        self.choose(name, false).map(|(_, text)| text)
+    }
+
+    /// The prompt for a conversation. It holds the texts of special tokens, BOS as well where the template writes it: tokenise it
+    /// with special tokens parsed and none added.
+    ///
+    /// # Errors
+    /// `NotFound`: no such template. `InvalidArgument`: the template refuses the messages, a parameter is no JSON, the template
+    /// given as a text is bad. `BadFile`: the file's template does not parse, fails, or goes past a limit. `Unsupported`: it uses a
+    /// filter, test, function or method that is not known here. Each names the template's key and line.
+    pub fn render(&self, messages: &[Message], options: &Options) -> Result<String> {
+        let (key, text) = match options.text {
+            Some(text) => ("template_text", text),
+            None => self.choose(options.name, options.tools.is_some())?,
+        };
+        let source = render::Source { key, text, of_file: options.text.is_none() };
+        if text.len() > LONGEST {
+            let what = format!("has {} bytes, at most {LONGEST} are taken", text.len());
+            return Err(source.error(None, &what));
+        }
+        render::render(&source, &self.special, messages, options)
+    }
+}

@@ -1,0 +1,205 @@
+//! Chat templates: messages to a prompt.
+
+use std::ffi::c_char;
+
+use super::error::rekindle_status;
+use super::guard::guard;
+use super::handle::get;
+use super::output;
+use super::structs::{Struct, read_or_default, slice, text};
+use super::vocab::rekindle_vocab;
+use crate::chat::{Message, Options};
+use crate::error::{Error, Result};
+use crate::vocab::Vocab;
+
+/// One message of a conversation. Texts are UTF-8 with a length; NULL: absent. The struct never grows: what it lacks goes into
+/// fields.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct rekindle_chat_message {
+    /// system, user, assistant, tool, or what else the template knows.
+    pub role: *const c_char,
+    pub role_len: usize,
+    /// NULL: none, for an assistant that only calls tools.
+    pub content: *const c_char,
+    pub content_len: usize,
+    pub name: *const c_char,
+    pub name_len: usize,
+    /// What the model thought before its answer; templates see it as reasoning_content and thinking.
+    pub reasoning: *const c_char,
+    pub reasoning_len: usize,
+    /// The call that a tool's message answers.
+    pub tool_call_id: *const c_char,
+    pub tool_call_id_len: usize,
+    /// JSON array: the calls that the assistant made, each {"id", "type": "function", "function": {"name", "arguments"}}. Most
+    /// templates want the arguments as an object, some as a text.
+    pub tool_calls: *const c_char,
+    pub tool_calls_len: usize,
+    /// JSON object: further fields of the message, which win over those above; {"content": […]} for content in parts.
+    pub fields: *const c_char,
+    pub fields_len: usize,
+}
+
+/// End the prompt with the beginning of the assistant's next message.
+pub const REKINDLE_CHAT_GENERATION_PROMPT: u32 = 1;
+
+/// For rekindle_chat_render. Texts are UTF-8 with a length; NULL: absent.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct rekindle_chat_params {
+    /// sizeof(rekindle_chat_params), set by the caller.
+    pub struct_size: u32,
+    /// REKINDLE_CHAT_… added up.
+    pub flags: u32,
+    /// JSON array: the tools that the model may call.
+    pub tools: *const c_char,
+    pub tools_len: usize,
+    /// JSON object: further variables of the template, {"enable_thinking": false} for example; they win over bos_token and the
+    /// like.
+    pub variables: *const c_char,
+    pub variables_len: usize,
+    /// Which of the file's templates. NULL: tool_use where there are tools and the file has it, else default.
+    pub template_name: *const c_char,
+    pub template_name_len: usize,
+    /// A Jinja template instead of the file's.
+    pub template_text: *const c_char,
+    pub template_text_len: usize,
+    /// The time for templates that write the date, in seconds since 1970 UTC; add the offset for a local one. 0: now, in UTC.
+    pub now: i64,
+}
+
+// SAFETY: repr(C), no padding, zero is valid in every field.
+unsafe impl Struct for rekindle_chat_params {
+    const NAME: &'static str = "rekindle_chat_params";
+}
+
+/// A text that may be absent.
+///
+/// # Safety
+/// As for `text`.
+unsafe fn optional<'a>(p: *const c_char, n: usize, name: &str) -> Result<Option<&'a str>> {
+    if p.is_null() && n == 0 {
+        return Ok(None);
+    }
+    // SAFETY: as the caller says.
+    unsafe { text(p, n, name) }.map(Some)
+}
+
+/// # Safety
+/// The message's texts are as long as it says.
+unsafe fn message<'a>(m: &rekindle_chat_message, index: usize) -> Result<Message<'a>> {
+    let name = |field: &str| format!("messages[{index}].{field}");
+    // SAFETY: as the caller says.
+    unsafe {
+        if m.role_len == 0 {
+            return Err(Error::invalid(format!("{} is empty", name("role"))).subject(name("role")));
+        }
+        Ok(Message {
+            role: text(m.role, m.role_len, &name("role"))?,
+            content: optional(m.content, m.content_len, &name("content"))?,
+            name: optional(m.name, m.name_len, &name("name"))?,
+            reasoning: optional(m.reasoning, m.reasoning_len, &name("reasoning"))?,
+            tool_call_id: optional(m.tool_call_id, m.tool_call_id_len, &name("tool_call_id"))?,
+            tool_calls: optional(m.tool_calls, m.tool_calls_len, &name("tool_calls"))?,
+            fields: optional(m.fields, m.fields_len, &name("fields"))?,
+        })
+    }
+}
+
+/// The prompt for a conversation of `n_messages` messages, by the file's chat template, as transformers renders it. `params` may be
+/// NULL: the default template without the beginning of an answer. Text: buffer, capacity, needed.
+///
+/// The prompt holds the texts of special tokens, BOS as well where the template writes it: tokenise it with
+/// REKINDLE_TEXT_PARSE_SPECIAL and without REKINDLE_TEXT_SPECIAL. So a message from a stranger that has the text of a control token
+/// can end its own turn; whoever lets strangers write should refuse such messages. The answer ends with a token that
+/// rekindle_token_info calls is_eog.
+///
+/// A template is code from the file; its steps, its depth and its output (16 MiB) are limited. REKINDLE_NOT_FOUND: the file has no
+/// template, or none of that name. REKINDLE_INVALID_ARGUMENT: the template refuses the messages (the message has its words), a
+/// parameter is no JSON, template_text is bad. REKINDLE_BAD_FILE: the file's template is bad or goes past a limit.
+/// REKINDLE_UNSUPPORTED: it uses a filter, test, function or method that is not known. The message names the key and the line.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn rekindle_chat_render(
+    vocab: *const rekindle_vocab,
+    messages: *const rekindle_chat_message,
+    n_messages: usize,
+    params: *const rekindle_chat_params,
+    buffer: *mut c_char,
+    capacity: usize,
+    needed: *mut usize,
+) -> rekindle_status {
+    guard("rekindle_chat_render", || {
+        let v = get::<Vocab, _>(vocab)?;
+        // SAFETY: the caller's struct, arrays and texts.
+        let (p, messages) = unsafe {
+            let messages = slice(messages, n_messages, "messages")?;
+            let messages: Result<Vec<Message>> = messages.iter().enumerate().map(|(i, m)| message(m, i)).collect();
+            (read_or_default(params)?, messages?)
+        };
+        if p.flags & !REKINDLE_CHAT_GENERATION_PROMPT != 0 {
+            let known = REKINDLE_CHAT_GENERATION_PROMPT;
+            return Err(Error::invalid(format!("flags is {:#x}, known are {known:#x}", p.flags)).subject("flags"));
+        }
+        // SAFETY: the caller's texts.
+        let options = unsafe {
+            Options {
+                name: optional(p.template_name, p.template_name_len, "template_name")?,
+                text: optional(p.template_text, p.template_text_len, "template_text")?,
+                add_generation_prompt: p.flags & REKINDLE_CHAT_GENERATION_PROMPT != 0,
+                tools: optional(p.tools, p.tools_len, "tools")?,
+                variables: optional(p.variables, p.variables_len, "variables")?,
+                now: Some(p.now).filter(|n| *n != 0),
+            }
+        };
+        let prompt = v.chat().render(&messages, &options)?;
+        // SAFETY: the caller's buffer.
+        unsafe { output::text(prompt.as_bytes(), buffer, capacity, needed) }
+    })
+}
+
+/// The text of a file's chat template; `name` NULL or "default": the one without a name. Text: buffer, capacity, needed.
+///
+/// REKINDLE_NOT_FOUND: the file has no template, or none of that name. REKINDLE_BAD_FILE: it is no UTF-8.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn rekindle_chat_template(
+    vocab: *const rekindle_vocab,
+    name: *const c_char,
+    name_len: usize,
+    buffer: *mut c_char,
+    capacity: usize,
+    needed: *mut usize,
+) -> rekindle_status {
+    guard("rekindle_chat_template", || {
+        let v = get::<Vocab, _>(vocab)?;
+        // SAFETY: the caller's text and buffer.
+        unsafe {
+            let name = optional(name, name_len, "name")?;
+            output::text(v.chat().text(name)?.as_bytes(), buffer, capacity, needed)
+        }
+    })
+}
+
+/// The name of the file's chat template `index`, counted from 0: default first where there is one. Text: buffer, capacity, needed.
+///
+/// REKINDLE_NOT_FOUND: there are not that many.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn rekindle_chat_template_name(
+    vocab: *const rekindle_vocab,
+    index: u32,
+    buffer: *mut c_char,
+    capacity: usize,
+    needed: *mut usize,
+) -> rekindle_status {
+    guard("rekindle_chat_template_name", || {
+        let v = get::<Vocab, _>(vocab)?;
+        let name = v.chat().names().nth(index as usize).ok_or_else(|| {
+            let n = v.chat().names().count();
+            Error::not_found(format!("the file has {n} chat templates, there is no template {index}")).subject("index")
+        })?;
+        // SAFETY: the caller's buffer.
+        unsafe { output::text(name.as_bytes(), buffer, capacity, needed) }
+    })
+}
