@@ -210,3 +210,25 @@ fn the_tool_chats() {
     let (one, two) = (prompt_tokens(&log), prompt_tokens(&log_of_both));
     assert!(two > one && two < 2 * one + 8, "the first turn was decoded again: {one}, {two}");
 }
+
+/// Limits that end hostile templates leave long conversations alone.
+#[test]
+fn long_conversations_fit() {
+    let all = json("cases.json");
+    let text = "Some words of a usual length, and a few more. ".repeat(6);
+    let roles = ["user", "assistant"].iter().cycle().take(1001);
+    let messages: Vec<Value> = roles.map(|role| serde_json::json!({"role": role, "content": text})).collect();
+    let case = serde_json::json!({"name": "long", "messages": messages, "add_generation_prompt": true});
+    let mut wrong = Vec::new();
+    for entry in std::fs::read_dir(folder().join("templates")).unwrap() {
+        let path = entry.unwrap().path();
+        // It needs a variable of its own, and jinja2 refuses it as well.
+        if path.ends_with("fireworks-ai-llama-3-firefunction-v2.jinja") {
+            continue;
+        }
+        if let Err(e) = render(&std::fs::read_to_string(&path).unwrap(), &case, &all) {
+            wrong.push(format!("{}: {e}", path.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

@@ -9,12 +9,13 @@ use regex::Regex;
 use super::{Message, Options, compile, date, message, python};
 use crate::error::{Error, Result, Status};
 
-/// Steps of a rendering (64 bytes written or copied count as one), and more for each byte that goes in: what a conversation of
-/// thousands of messages needs, and little enough to end an endless loop soon.
+/// Steps of a rendering (64 bytes written or copied count as one), and more for each message and each byte that goes in: what a
+/// conversation of thousands of messages needs, and little enough to end an endless loop soon.
 const STEPS: u64 = 1_000_000;
+const STEPS_PER_MESSAGE: u64 = 20_000;
 const STEPS_PER_BYTE: u64 = 8;
 /// Steps at most, however much goes in.
-const MOST_STEPS: u64 = 16_000_000;
+const MOST_STEPS: u64 = 32_000_000;
 /// Bytes of a prompt.
 const LONGEST: usize = 16 << 20;
 /// Macros within macros and the like, in minijinja's units.
@@ -55,7 +56,8 @@ impl Source<'_> {
             matches!(k, ErrorKind::UnknownFilter | ErrorKind::UnknownTest | ErrorKind::UnknownFunction | ErrorKind::UnknownMethod)
         };
         if kinds.contains(&ErrorKind::OutOfFuel) {
-            return self.error(e.line(), &format!("takes more than {STEPS} steps (and {STEPS_PER_BYTE} for each byte of input)"));
+            let more = format!("{STEPS_PER_MESSAGE} for each message and {STEPS_PER_BYTE} for each byte of input");
+            return self.error(e.line(), &format!("takes more than {STEPS} steps (and {more})"));
         }
         match kinds.iter().any(unknown) {
             true => self.error_of(Status::Unsupported, e.line(), &what.join(": ")),
@@ -64,11 +66,10 @@ impl Source<'_> {
     }
 }
 
-/// minijinja drops and compiles by recursion: each step may nest a value one level deeper, each byte of the template an expression.
-/// Where that could end a small stack (and with it the process), it runs on a stack of its own that nothing can end. Only the part
-/// that is used takes memory.
-const STACK: usize = 64 << 20;
-const STACK_PER_STEP: usize = 128;
+/// minijinja compiles by recursion, and each byte of the template may nest an expression one level deeper. Where that could end a
+/// small stack (and with it the process), it runs on a stack of its own that the longest template cannot end. Only the part that is
+/// used takes memory.
+const STACK: usize = 192 << 20;
 
 /// transformers marks the assistant's texts for training by tags of its own; for a prompt they are a scope and nothing else.
 const GENERATION: &str = r"\{%([-+]?)\s*(end)?generation\s*([-+]?)%\}";
@@ -104,13 +105,13 @@ pub(super) fn render(
 ) -> Result<String> {
     let bytes = messages.iter().map(Message::len).sum::<usize>()
         + [options.tools, options.variables].into_iter().flatten().map(str::len).sum::<usize>();
-    let steps = STEPS.saturating_add((bytes as u64).saturating_mul(STEPS_PER_BYTE)).min(MOST_STEPS);
-    let stack = STACK + STACK_PER_STEP * steps as usize;
+    let more = (bytes as u64).saturating_mul(STEPS_PER_BYTE).saturating_add(messages.len() as u64 * STEPS_PER_MESSAGE);
+    let steps = STEPS.saturating_add(more).min(MOST_STEPS);
     let run = || render_here(source, special, messages, options, steps);
     // A panic goes on in the caller's thread, where it is caught.
-    std::thread::scope(|scope| match std::thread::Builder::new().stack_size(stack).spawn_scoped(scope, run) {
+    std::thread::scope(|scope| match std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, run) {
         Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-        Err(_) => Err(Error::out_of_memory("a thread for the chat template, its stack", stack as u64)),
+        Err(_) => Err(Error::out_of_memory("a thread for the chat template, its stack", STACK as u64)),
     })
 }
 
