@@ -83,11 +83,8 @@ impl Type {
     /// Whether weights of this type can be computed with.
     pub fn is_supported(self) -> bool {
         use Type::*;
-        match self {
-            F32 | F16 | BF16 | Q8_0 | Q4_0 | Q4_1 | Q5_0 | Q5_1 => true,
-            Q2_K | Q3_K | Q4_K | Q5_K | Q6_K | IQ4_NL | IQ4_XS | MXFP4 => true,
-            _ => false,
-        }
+        let plain = matches!(self, F32 | F16 | BF16 | Q8_0 | Q4_0 | Q4_1 | Q5_0 | Q5_1);
+        plain || matches!(self, Q2_K | Q3_K | Q4_K | Q5_K | Q6_K | IQ4_NL | IQ4_XS | MXFP4)
     }
 
     /// The type of that name, in any case ("q8_0").

@@ -119,10 +119,10 @@ unsafe fn step<V: Simd, W: Weight, const T: usize>(
             acc[t] = if W::MINUS { V::fnma(mins, sums, acc[t]) } else { V::fma(mins, sums, acc[t]) };
         }
         if W::FINE_MINS {
-            for odd in 0..2 {
+            for (odd, mins) in weight_mins.into_iter().enumerate() {
                 let sums = V::load_i(acts[t].add(at + ROW_INT_SUMS).cast::<i32>().add(odd * PAIRS));
                 let sums = V::mul(V::to_f(sums), V::load_f(scales.add(odd * PAIRS)));
-                acc[t] = V::fnma(sums, weight_mins[odd], acc[t]);
+                acc[t] = V::fnma(sums, mins, acc[t]);
             }
         }
     }

@@ -276,8 +276,8 @@ unsafe fn block<V: Simd, W: Weight, const R: usize, const T: usize>(
                 for t in 0..T {
                     let sums = V::load_i(acts[t].add(at + GROUP_INT_SUMS + odd * LANES * 4).cast());
                     let sums = V::mul(V::to_f(sums), V::load_f(acts[t].add(at + GROUP_SCALES + odd * LANES * 4).cast()));
-                    for r in 0..R {
-                        acc[r][t] = V::fnma(sums, V::splat(*heads.add((2 + odd) * TILE + r)), acc[r][t]);
+                    for (r, acc) in acc.iter_mut().enumerate() {
+                        acc[t] = V::fnma(sums, V::splat(*heads.add((2 + odd) * TILE + r)), acc[t]);
                     }
                 }
             }

@@ -313,8 +313,8 @@ impl Weight for Mxfp4 {
     #[inline(always)]
     unsafe fn head<V: Simd>(p: *const u8) -> V::F {
         let mut exponents = [0u8; 16];
-        for i in 0..8 {
-            exponents[i] = *p.add(17 * i);
+        for (i, exponent) in exponents[..8].iter_mut().enumerate() {
+            *exponent = *p.add(17 * i);
         }
         let power = V::sub(V::load_u8(exponents.as_ptr()), V::splat(128.0));
         // The two powers below the normal numbers become 0.
