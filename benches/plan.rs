@@ -122,8 +122,7 @@ fn eight_unequal() {
     let path = header("deepseek-r1:70b");
     println!("\ndeepseek-r1:70b, 80 layers, at 16384 on 8 unequal devices");
     let (context, file) = (context(EIGHT_UNEQUAL), open(&path));
-    let objectives = [("latency", Objective::Latency), ("throughput", Objective::Throughput), ("headroom", Objective::Headroom)];
-    for (name, objective) in objectives {
+    for (name, objective) in OBJECTIVES {
         let p = Params { objective, ..params(16384) };
         let dies = plan(&context, &file, &p).n_dies();
         let what = format!("objective {name}, {dies} used");
@@ -133,17 +132,28 @@ fn eight_unequal() {
     print("latency, with text and remedies", time(|| drop(plan(&context, &file, &params(16384)).text())), "ms", None);
 }
 
+const OBJECTIVES: [(&str, Objective); 3] =
+    [("latency", Objective::Latency), ("throughput", Objective::Throughput), ("headroom", Objective::Headroom)];
+
 fn experts() {
     let row = headers::row("qwen3:30b-a3b");
-    if !rekindle::arch::supported().any(|a| a == row.arch) {
-        println!("\n{}: SKIPPED, architecture {} is not supported yet", row.tag, row.arch);
-        return;
-    }
     let path = header(row.tag);
     println!("\n{}, {} layers, at 4096 on {TWO_DIES}", row.tag, row.layers);
     print("cold: devices, open, plan", time(|| drop(plan(&context(TWO_DIES), &open(&path), &params(4096)))), "ms", None);
-    let (context, file) = (context(TWO_DIES), open(&path));
-    print("repeated: plan again with the file open", time(|| drop(plan(&context, &file, &params(4096)))), "ms", None);
+    let (two, file) = (context(TWO_DIES), open(&path));
+    print("repeated: plan again with the file open", time(|| drop(plan(&two, &file, &params(4096)))), "ms", None);
+
+    // Its layers four fifths as many again.
+    let path = path.with_extension("80.gguf");
+    headers::from_row(&headers::ModelRow { layers: 80, ..*row }, &path).expect("a header-only file");
+    println!("\n{} with 80 layers, at 16384 on 8 unequal devices", row.tag);
+    let (eight, file) = (context(EIGHT_UNEQUAL), open(&path));
+    for (name, objective) in OBJECTIVES {
+        let p = Params { objective, ..params(16384) };
+        let what = format!("objective {name}, {} used", plan(&eight, &file, &p).n_dies());
+        print(&what, time(|| drop(plan(&eight, &file, &p))), "ms", Some(100.0));
+    }
+    print("latency, longest context that fits", time(|| drop(plan(&eight, &file, &params(0)))), "ms", Some(100.0));
 }
 
 fn main() {

@@ -48,3 +48,22 @@ fn plan_is_what_is_printed() {
     let plan = Plan::new(&context, &file, &Params::default()).unwrap();
     assert_eq!(portable(&block("text")), portable(&plan.text()));
 }
+
+/// docs/architectures.md counts lines: its table and median are those of the files, and no median passes 120.
+#[test]
+fn architectures_are_as_long_as_is_said() {
+    let text = read("docs/architectures.md");
+    let rows = text.lines().filter_map(|l| l.strip_prefix("| `")?.split_once(".rs` |"));
+    let mut lengths: Vec<usize> = rows
+        .map(|(file, rest)| {
+            let said: usize = rest.trim_end_matches(" |").rsplit(' ').next().unwrap().parse().unwrap();
+            let real = read(&format!("src/arch/{file}.rs")).lines().count();
+            assert_eq!(said, real, "{file}.rs");
+            real
+        })
+        .collect();
+    lengths.sort_unstable();
+    assert_eq!(lengths.len(), 8);
+    let median = (lengths[3] + lengths[4]) / 2;
+    assert!(text.contains(&format!("Median: {median} lines")) && median <= 120, "{median}");
+}

@@ -1,0 +1,70 @@
+//! Files whose keys or tensors contradict each other: each is refused with a message that names the culprit.
+
+#[path = "support/headers/mod.rs"]
+mod headers;
+
+use headers::{Header, Value, of_row, row};
+use rekindle::error::{Error, Status};
+use rekindle::gguf::Gguf;
+
+fn refusal(name: &str, tag: &str, change: impl Fn(&mut Header)) -> Error {
+    let mut header = of_row(row(tag));
+    change(&mut header);
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("contradiction-{name}.gguf"));
+    header.write(&path).unwrap();
+    let result = rekindle::arch::build(&Gguf::open(&path).unwrap());
+    std::fs::remove_file(&path).unwrap();
+    result.err().unwrap_or_else(|| panic!("{name}: the graph was built"))
+}
+
+fn set(header: &mut Header, key: &str, value: impl Into<Value>) {
+    header.keys.retain(|(k, _)| k != key);
+    header.keys.push((key.to_owned(), value.into()));
+}
+
+fn lose(header: &mut Header, tensor: &str) {
+    let before = header.tensors.len();
+    header.tensors.retain(|t| t.name != tensor);
+    assert_eq!(header.tensors.len() + 1, before, "{tensor}");
+}
+
+#[test]
+fn each_is_named() {
+    type Change = fn(&mut Header);
+    let cases: [(&str, &str, Change, &str); 12] = [
+        ("more-used", "qwen3:30b-a3b", |h| set(h, "qwen3moe.expert_used_count", 129u32), "qwen3moe.expert_used_count"),
+        ("none-used", "qwen3:30b-a3b", |h| set(h, "qwen3moe.expert_used_count", 0u32), "qwen3moe.expert_used_count"),
+        ("no-experts", "qwen3:30b-a3b", |h| lose(h, "blk.3.ffn_up_exps.weight"), "blk.3.ffn_up_exps.weight"),
+        ("no-router", "qwen3:30b-a3b", |h| lose(h, "blk.0.ffn_gate_inp.weight"), "blk.0.ffn_gate_inp.weight"),
+        ("dense", "qwen3:30b-a3b", |h| set(h, "qwen3moe.expert_count", 0u32), "blk.0.ffn_up.weight"),
+        ("no-sinks", "gpt-oss:20b", |h| lose(h, "blk.1.attn_sinks.weight"), "blk.1.attn_sinks.weight"),
+        ("no-window", "gpt-oss:20b", |h| set(h, "gpt-oss.attention.sliding_window", 0u32), "gpt-oss.attention.sliding_window"),
+        (
+            "short-pattern",
+            "gemma3:4b",
+            |h| set(h, "gemma3.attention.sliding_window_pattern", Value::Bools(vec![true; 3])),
+            "gemma3.attention.sliding_window_pattern",
+        ),
+        ("head-length", "llama3.1:8b", |h| set(h, "llama.attention.head_count_kv", 7u32), "llama.attention.head_count_kv"),
+        ("rope", "deepseek-v2-lite", |h| set(h, "deepseek2.rope.dimension_count", 192u32), "deepseek2.rope.dimension_count"),
+        ("groups", "deepseek-v2-lite", |h| set(h, "deepseek2.expert_group_count", 7u32), "deepseek2.expert_group_count"),
+        ("gating", "deepseek-v2-lite", |h| set(h, "deepseek2.expert_gating_func", 9u32), "deepseek2.expert_gating_func"),
+    ];
+    for (name, tag, change, subject) in cases {
+        let e = refusal(name, tag, change);
+        assert!(matches!(e.status, Status::BadFile | Status::Unsupported), "{name}: {e}");
+        assert_eq!(e.detail.subject, subject, "{name}: {e}");
+        assert!(e.message.contains(subject), "{name}: {e}");
+    }
+}
+
+/// A tensor that the graph does not read would be a model that decodes wrongly.
+#[test]
+fn what_nobody_reads_is_refused() {
+    let e = refusal("unread", "llama3.1:8b", |h| {
+        let mut extra = h.tensors.iter().find(|t| t.name == "blk.2.attn_norm.weight").unwrap().clone();
+        extra.name = "blk.2.attn_sub_norm.weight".to_owned();
+        h.tensors.push(extra);
+    });
+    assert_eq!((e.status, e.detail.subject.as_str()), (Status::Unsupported, "blk.2.attn_sub_norm.weight"));
+}
