@@ -283,3 +283,30 @@ fn overflow_loses_nothing() {
         check_same("after the error", &path, &decode_at(&model, 0, 12, &t[12..]), &want[12..]);
     }
 }
+
+/// A window forgets what it has moved past: going back behind it is refused, with the way out; failures leave the sequence usable.
+#[test]
+fn windows_forget_and_say_so() {
+    let path = fixture("models/gpt-oss-8x4.gguf");
+    let params = Params { n_ctx: 256, n_seq_max: 2, n_outputs_max: 32, n_batch: 32, n_ubatch: 8, ..exact_kv() };
+    let model = support::load(&path, &params);
+    let t = tokens(96, 20);
+    let whole: Vec<Vec<f32>> = t.chunks(32).enumerate().flat_map(|(i, part)| decode_at(&model, 0, 32 * i as i32, part)).collect();
+    // The last token again is what speculation and chats need.
+    model.seq_remove(0, 95, -1).unwrap();
+    check_same("the last again", &path, &decode_at(&model, 0, 95, &t[95..]), &whole[95..]);
+    model.seq_remove(0, 60, -1).unwrap();
+    let e = model.decode(&Batch { tokens: &t[60..61], ..Batch::default() }).unwrap_err();
+    assert!(e.status == Status::InvalidArgument && e.message.contains("window") && e.message.contains("position 60"), "{e}");
+    // A batch that fails, far behind the end, takes nothing from the window.
+    model.seq_remove(0, 0, -1).unwrap();
+    for (i, part) in t.chunks(32).take(2).enumerate() {
+        decode_at(&model, 0, 32 * i as i32, part);
+    }
+    let far: Vec<i32> = (10000..10008).collect();
+    let outputs = vec![1; 8];
+    let batch = Batch { tokens: &t[..8], positions: Some(&far), seq_ids: Some(&[0; 8]), outputs: Some(&outputs) };
+    model.decode(&batch).unwrap();
+    model.seq_remove(0, 10000, -1).unwrap();
+    check_same("after the far ones", &path, &decode_at(&model, 0, 64, &t[64..]), &whole[64..]);
+}

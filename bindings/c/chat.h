@@ -107,6 +107,13 @@ static rekindle_status turn(const options *o, const rekindle_chat_params *params
     atomic_store(&stopped, 0);
     atomic_store(&answering, 1);
     rekindle_status status = rekindle_generate(model, sampler, &p, on_answer, NULL, &r);
+    if (status == REKINDLE_INVALID_ARGUMENT && same > 0) {
+        /* Layers with a window have forgotten what lies before the cut: the whole conversation once more. */
+        check(rekindle_seq_remove(model, 0, -1, -1), "chat");
+        p.prompt_tokens = tokens;
+        p.n_prompt_tokens = n;
+        status = rekindle_generate(model, sampler, &p, on_answer, NULL, &r);
+    }
     atomic_store(&answering, 0);
     free(tokens);
     uint32_t length = 0;

@@ -6,9 +6,9 @@ use crate::gguf::Gguf;
 use crate::graph::{Factors, Rope, Yarn};
 
 /// Bounds far beyond any model, so that products of these never overflow.
-const MAX_LAYERS: u32 = 4096;
+const MAX_LAYERS: u32 = 512;
 pub(super) const MAX_WIDTH: u32 = 1 << 24;
-const MAX_EXPERTS: u32 = 65536;
+const MAX_EXPERTS: u32 = 4096;
 
 #[derive(Debug, Clone)]
 pub struct Hparams {

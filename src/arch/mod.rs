@@ -72,13 +72,19 @@ pub fn build(file: &Gguf) -> Result<(Hparams, Graph)> {
 /// layers that predict further tokens; tables that are computed; what the other form of latent attention reads.
 const LEFT_OUT: [&str; 5] = [".scale", ".input_scale", ".nextn.", ".attn_rot_embd.", ".attn_kv_b."];
 
-/// A layer's tensor that nobody reads would be a model that decodes wrongly.
+/// Encoders of images and sound, and heads that classify, stand beside the model.
+const BESIDE: [&str; 4] = ["v.", "a.", "mm.", "cls."];
+
+/// A tensor that nobody reads would be a model that decodes wrongly.
 fn all_read(file: &Gguf, graph: &Graph) -> Result<()> {
     let read: HashSet<&str> = graph.weights.iter().map(|w| w.name.as_str()).collect();
     let left_out =
         |name: &str| LEFT_OUT.iter().any(|part| if part.ends_with('.') { name.contains(part) } else { name.ends_with(part) });
-    let unread =
-        file.tensors().iter().map(|t| t.name.as_str()).find(|n| n.starts_with("blk.") && !read.contains(n) && !left_out(n));
+    let unread = file
+        .tensors()
+        .iter()
+        .map(|t| t.name.as_str())
+        .find(|n| !read.contains(n) && !left_out(n) && !BESIDE.iter().any(|b| n.starts_with(b)));
     match unread {
         None => Ok(()),
         Some(name) => Err(Error::unsupported(format!("tensor '{name}' has no place in this architecture's graph")).subject(name)),

@@ -16,6 +16,7 @@ mod rope;
 mod route;
 pub(crate) mod simd;
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -183,11 +184,15 @@ impl Executor {
     }
 
     /// A tensor that the builder took as floats; a file may put it at any address.
-    fn weight_floats(&self, id: WeightId) -> Vec<f32> {
+    fn weight_floats(&self, id: WeightId) -> Cow<'_, [f32]> {
         let n = self.graph.weight(id).ne.iter().product::<u64>() as usize;
         let at = self.weight(id).cast::<f32>();
-        // SAFETY: a whole tensor of F32.
-        (0..n).map(|i| unsafe { at.add(i).read_unaligned() }).collect()
+        if at.is_aligned() {
+            // SAFETY: a whole tensor of F32, which stays as long as the executor.
+            return Cow::Borrowed(unsafe { std::slice::from_raw_parts(at, n) });
+        }
+        // SAFETY: as above.
+        Cow::Owned((0..n).map(|i| unsafe { at.add(i).read_unaligned() }).collect())
     }
 
     fn weight(&self, id: WeightId) -> *const u8 {

@@ -41,7 +41,11 @@ fn physical_bytes() -> u64 {
 /// (limit, used) of the version 2 control group that this process sees, if one is set.
 fn cgroup_limit() -> Option<(u64, u64)> {
     let read = |f: &str| fs::read_to_string(format!("/sys/fs/cgroup/{f}")).ok()?.trim().parse::<u64>().ok();
-    Some((read("memory.max")?, read("memory.current")?))
+    // Pages of files that were read count as used, and are given back when memory is short.
+    let stat = fs::read_to_string("/sys/fs/cgroup/memory.stat").unwrap_or_default();
+    let lines = stat.lines().filter_map(|l| l.split_once(' '));
+    let files = lines.filter(|(k, _)| matches!(*k, "inactive_file" | "active_file")).filter_map(|(_, n)| n.parse::<u64>().ok());
+    Some((read("memory.max")?, read("memory.current")?.saturating_sub(files.sum())))
 }
 
 fn cpu_name() -> String {

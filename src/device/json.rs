@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::spec::shown;
+use super::spec::{shown, too_many};
 use super::{Device, Inventory, Kind, Link, MAX_DEVICES, cpu, profile};
 use crate::error::{Error, Result};
 
@@ -30,6 +30,7 @@ pub(super) fn parse(text: &str) -> Result<Inventory> {
     let mut inventory = Inventory { devices: Vec::new(), links: Vec::new() };
     for (i, v) in devices.into_iter().enumerate() {
         Fields::new(v, format!("devices[{i}]"))?.devices(&mut inventory)?;
+        too_many(&inventory)?;
     }
     for (i, v) in links.into_iter().enumerate() {
         let link = Fields::new(v, format!("links[{i}]"))?.link(inventory.devices.len())?;

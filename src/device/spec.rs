@@ -30,6 +30,7 @@ pub(super) fn parse(spec: &str) -> Result<Inventory> {
                 return Err(fail(format!("'{}' is not known, expected auto, cpu, {known}:N or JSON", shown(name))));
             }
         }
+        too_many(&inventory)?;
         at += item.chars().count() + 1;
     }
     Ok(inventory)
@@ -38,4 +39,13 @@ pub(super) fn parse(spec: &str) -> Result<Inventory> {
 /// What a message shows of a caller's text.
 pub(super) fn shown(text: &str) -> String {
     text.chars().take(40).collect()
+}
+
+/// # Errors
+/// `InvalidArgument` for more devices than are known by number.
+pub(super) fn too_many(inventory: &Inventory) -> Result<()> {
+    if inventory.devices.len() > MAX_DEVICES {
+        return Err(Error::invalid(format!("the device spec names more than {MAX_DEVICES} devices")));
+    }
+    Ok(())
 }

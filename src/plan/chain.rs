@@ -21,6 +21,7 @@ use crate::quant::Type;
 const RUN: usize = 3;
 /// Layers of different kinds follow each other in patterns of at most so many that are seen as such.
 const PERIOD: usize = 8;
+const MOST_RUNS: usize = 64;
 
 /// What does not depend on the context's length.
 pub(super) struct Units<'a> {
@@ -142,7 +143,11 @@ impl<'a> Units<'a> {
             *bytes = if self.every_range {
                 self.lay_out(d, first, end)
             } else {
-                *by_runs.entry((kind, self.runs(first, end))).or_insert_with(|| self.lay_out(d, first, end))
+                let runs = self.runs(first, end);
+                // Without a pattern every range is a kind of its own; the arena of all units is enough for any.
+                let (first, end, runs) =
+                    if runs.len() > MOST_RUNS { (0, self.like.len(), Vec::new()) } else { (first, end, runs) };
+                *by_runs.entry((kind, runs)).or_insert_with(|| self.lay_out(d, first, end))
             };
         }
         *bytes
@@ -242,7 +247,7 @@ impl<'u, 'a> Ranges<'u, 'a> {
                     return s.clone();
                 }
                 let mut sums = vec![Seconds::default()];
-                for s in cost::units(graph, &units.rates[*c], types, n_ubatch) {
+                for s in cost::units(graph, &units.rates[*c], types, n_ubatch, n_ctx) {
                     let mut next = *sums.last().unwrap_or(&Seconds::default());
                     next += s;
                     sums.push(next);

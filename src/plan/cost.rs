@@ -96,7 +96,7 @@ impl std::ops::AddAssign for Seconds {
 }
 
 /// What each unit (layers, then the output) takes on a device: `[n_layer + 1]`.
-pub(super) fn units(graph: &Graph, r: &Rates, kv: (Type, Type), n_ubatch: u32) -> Vec<Seconds> {
+pub(super) fn units(graph: &Graph, r: &Rates, kv: (Type, Type), n_ubatch: u32, n_ctx: u32) -> Vec<Seconds> {
     let mut out = vec![Seconds::default(); graph.n_layer as usize + 1];
     let batch = f64::from(n_ubatch.max(1));
     for node in graph.nodes.iter().filter(|n| n.layer != INPUT) {
@@ -129,7 +129,7 @@ pub(super) fn units(graph: &Graph, r: &Rates, kv: (Type, Type), n_ubatch: u32) -
                 let cached = (bytes(kv.0, shape.head_dim_k) + values) / (r.read * r.figures.attention_share);
                 match shape.window {
                     // A window is soon full.
-                    Some(n) => s.decode += cached * f64::from(n),
+                    Some(n) => s.decode += cached * f64::from(n.min(n_ctx)),
                     None => s.decode_per_cached += cached,
                 }
             }

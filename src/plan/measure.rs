@@ -154,11 +154,13 @@ pub(super) fn measure(
 
     let mut weights: Vec<Vec<(u32, Option<usize>)>> = vec![Vec::new(); graph.weights.len()];
     let mut layer_weights = vec![0u64; graph.n_layer as usize + 1];
+    // Fused weights are read by several nodes of a layer, and are its once.
+    let mut counted = vec![INPUT; graph.weights.len()];
     for node in &graph.nodes {
         let Some(d) = placement.device(node.layer) else { continue };
         for id in graph.weights_of(node) {
             let bytes = graph.weight(id).n_bytes;
-            if node.layer != INPUT {
+            if std::mem::replace(&mut counted[id.0 as usize], node.layer) != node.layer {
                 layer_weights[node.layer as usize] += bytes;
             }
             let places = &mut weights[id.0 as usize];

@@ -48,7 +48,7 @@ impl Measuring {
     /// The pairs of KV types to try, the preferred first.
     pub fn kv_types(&self, r: &Request<'_>) -> Result<Vec<(Type, Type)>> {
         let check = |field: &str, ty: Type, len: fn(&KvShape) -> usize| kv_type(field, ty, &self.graph, len);
-        let pair = |k: Type, v: Type| Ok((check("type_k", k, |s| s.head_dim_k)?, check("type_v", v, |s| s.head_dim_v)?));
+        let pair = |k: Type, v: Type| Ok((check("type_k", k, key_part)?, check("type_v", v, |s| s.head_dim_v)?));
         let (k, v) = (r.params.type_k, r.params.type_v);
         let first = pair(k.unwrap_or(Type::F16), v.unwrap_or(Type::F16))?;
         let second = pair(k.unwrap_or(Type::Q8_0), v.unwrap_or(Type::Q8_0));
@@ -252,7 +252,10 @@ impl Estimator for Measuring {
                     first_layer: first as u32,
                     n_layers: n_layers as u32,
                     has_output: found.placement.layers.last() == Some(&(i as u32)),
-                    shortfall: (memory.needed() - memory.driver).saturating_sub(r.sites[i].room),
+                    shortfall: match memory.needed() - memory.driver {
+                        0 => 0,
+                        n => n.saturating_add(r.sites[i].kept).saturating_sub(d.free_bytes),
+                    },
                 }
             })
             .collect();
@@ -368,6 +371,12 @@ fn reason_of(r: &Request<'_>, found: &Found, layer: usize) -> String {
         _ if device.kind == Kind::Cpu => "the dies are full".to_owned(),
         _ => format!("best by the objective; {} left on device {}", human(left), s.stage),
     }
+}
+
+/// What must be a whole number of blocks: a key, and the value in it, where it is part of the key.
+fn key_part(s: &KvShape) -> usize {
+    let block = Type::Q8_0.block_len();
+    if s.v_in_k && !s.head_dim_v.is_multiple_of(block) { s.head_dim_v } else { s.head_dim_k }
 }
 
 fn kv_type(field: &str, ty: Type, graph: &Graph, len: fn(&KvShape) -> usize) -> Result<Type> {

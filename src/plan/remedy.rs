@@ -80,7 +80,7 @@ fn batch(plan: &Plan) -> Result<Option<String>> {
     }
     let answer = Plan::ask(&plan.context, &plan.file, &decided(plan), Question::LargestBatch)?;
     Ok(match answer {
-        Some(Answer::Tokens(n)) if n < plan.n_ubatch => Some(format!("with n_ubatch {n} it fits")),
+        Some(Answer::Tokens(n)) if n < plan.n_ubatch => Some(format!("with n_batch and n_ubatch {n} it fits")),
         _ => None,
     })
 }
@@ -99,7 +99,12 @@ fn more_dies(plan: &Plan) -> Result<Option<String>> {
             copy.board += 1 + i as u32 / 2;
             inventory.devices.insert(cpu, copy);
         }
-        // Limits name devices by number, and the CPU has moved.
+        // Links and limits name devices by number, and the CPU has moved.
+        for l in &mut inventory.links {
+            for end in [&mut l.a, &mut l.b] {
+                *end += if *end as usize == cpu { more as u32 } else { 0 };
+            }
+        }
         let mut params = decided(plan);
         params.limits.iter_mut().filter(|l| l.device as usize == cpu).for_each(|l| l.device += more as u32);
         let context: Arc<Context> = plan.context.with_inventory(inventory);

@@ -18,6 +18,8 @@ use crate::session::Context;
 pub(super) struct Site {
     /// Bytes for the arenas: free, without the driver's share and what is to stay free.
     pub room: u64,
+    /// The driver's share and what is to stay free.
+    pub kept: u64,
     pub max_layers: u32,
 }
 
@@ -117,7 +119,8 @@ fn sites(devices: &[Device], params: &Params) -> Result<Vec<Site>> {
     let mut sites: Vec<Site> = devices
         .iter()
         .map(|d| Site {
-            room: d.free_bytes.saturating_sub(d.driver_bytes).saturating_sub(params.reserve_bytes),
+            room: 0,
+            kept: d.driver_bytes.saturating_add(params.reserve_bytes),
             max_layers: if d.takes_layers { u32::MAX } else { 0 },
         })
         .collect();
@@ -135,8 +138,11 @@ fn sites(devices: &[Device], params: &Params) -> Result<Vec<Site>> {
                 format!("limits[{i}].reserve_bytes is {}, more than the {total} bytes of device {}", l.reserve_bytes, l.device);
             return Err(Error::invalid(text).subject("limits"));
         }
-        site.room = site.room.saturating_sub(l.reserve_bytes);
+        site.kept = site.kept.saturating_add(l.reserve_bytes);
         site.max_layers = site.max_layers.min(l.max_layers.unwrap_or(u32::MAX));
+    }
+    for (site, device) in sites.iter_mut().zip(devices) {
+        site.room = device.free_bytes.saturating_sub(site.kept);
     }
     if !sites.iter().any(Site::takes_layers) {
         return Err(Error::invalid("no device is left that may compute layers").subject("limits"));

@@ -25,38 +25,49 @@ impl Caches {
         self.all.iter_mut().map(|(_, cells)| cells)
     }
 
+    /// A window that lacks some of the positions that a token of `seq` at `next` sees, if there is one.
+    fn lacking(&self, seq: u32, next: i32) -> Option<u32> {
+        let windows = self.all.iter().filter_map(|(w, c)| Some(((*w)?, c)));
+        let lacks = |(window, windowed): &(u32, &Cells)| {
+            let first = next.saturating_sub(*window as i32 - 1).max(0);
+            windowed.of(seq, first, next).count() < self.whole().of(seq, first, next).count()
+        };
+        windows.into_iter().find(lacks).map(|(window, _)| window)
+    }
+
+    /// Whether a sequence can go on where it ends.
+    pub fn can_go_on(&self, seq: u32) -> bool {
+        self.lacking(seq, self.whole().last(seq).map_or(0, |p| p.saturating_add(1))).is_none()
+    }
+
     /// Gives each token of a batch a cell in every cache. What windows have moved past is forgotten first.
     ///
     /// # Errors
     /// `ContextFull`; `InvalidArgument` where a window lacks positions before a token. No sequence loses anything that it could still
     /// use.
     pub fn take(&mut self, positions: &[i32], seqs: &[u32]) -> Result<Vec<Vec<u32>>> {
-        let whole = self.whole();
-        let first = |seq: u32| seqs.iter().position(|s| *s == seq).map(|i| positions[i]);
-        // The next position of every sequence, this batch's or the one that would follow.
-        let windows = self.all.len() > 1;
-        let next: Vec<i32> = (0..if windows { whole.n_seq_max() } else { 0 })
-            .map(|s| first(s).unwrap_or_else(|| whole.last(s).map_or(0, |p| p.saturating_add(1))))
-            .collect();
-        let mut cells = vec![whole.find_free(positions.len())?];
-        for (window, windowed) in self.all.iter().filter_map(|(w, c)| Some(((*w)?, c))) {
-            for (seq, next) in next.iter().enumerate().filter(|(s, _)| seqs.contains(&(*s as u32))) {
-                let seen = (next - 1).saturating_sub(window as i32 - 2).max(0)..*next;
-                let kept = |c: &Cells| c.of(seq as u32, seen.start, seen.end).count();
-                if kept(windowed) < kept(whole) {
+        let mut cells = vec![self.whole().find_free(positions.len())?];
+        if self.all.len() > 1 {
+            let first = |seq: u32| seqs.iter().position(|s| *s == seq).map(|i| positions[i]);
+            for seq in 0..self.whole().n_seq_max() {
+                let Some(next) = first(seq) else { continue };
+                if let Some(window) = self.lacking(seq, next) {
                     return Err(Error::invalid(format!(
-                        "sequence {seq} cannot go on at position {next}: of the {window} positions that some layers see, some were \
+                        "sequence {seq} cannot go on at position {next}: of the {window} positions in the window of some layers, some were \
                          forgotten when the sequence was longer; remove the whole sequence and decode it again"
                     ))
                     .subject("positions"));
                 }
             }
-        }
-        for (window, windowed) in self.all.iter_mut().filter_map(|(w, c)| Some(((*w)?, c))) {
-            for (seq, next) in next.iter().enumerate() {
-                windowed.remove(seq as u32, 0, next.saturating_sub(window as i32 - 1));
+            // Up to where sequences end now, not where the batch begins: it may fail.
+            let ends: Vec<i32> =
+                (0..self.whole().n_seq_max()).map(|s| self.whole().last(s).map_or(0, |p| p.saturating_add(1))).collect();
+            for (window, windowed) in self.all.iter_mut().filter_map(|(w, c)| Some(((*w)?, c))) {
+                for (seq, end) in ends.iter().enumerate() {
+                    windowed.remove(seq as u32, 0, end.saturating_sub(window as i32 - 1));
+                }
+                cells.push(windowed.find_free(positions.len())?);
             }
-            cells.push(windowed.find_free(positions.len())?);
         }
         for ((_, cache), cells) in self.all.iter_mut().zip(&cells) {
             for ((cell, pos), seq) in cells.iter().zip(positions).zip(seqs) {

@@ -90,7 +90,8 @@ impl Model {
         Ok(GenerateResult { n_prompt, n_generated, stop })
     }
 
-    /// The prompt in batches; one that fails leaves the sequence as it was.
+    /// The prompt in batches. One that fails leaves the sequence as it was, or empty where layers with a window have moved past what
+    /// they would need.
     fn decode_prompt(&self, prompt: &[i32], seq_id: i32) -> Result<()> {
         let before = self.seq_length(seq_id)?;
         let n_free = self.n_free();
@@ -117,6 +118,10 @@ impl Model {
                 let caches = &mut self.state.write().caches;
                 let seq = caches.whole().check_seq(seq_id)?;
                 caches.iter_mut().for_each(|c| c.remove(seq, before as i32, i32::MAX));
+                // Windows may have moved past what was there before; half a sequence is of no use.
+                if !caches.can_go_on(seq) {
+                    caches.iter_mut().for_each(|c| c.remove(seq, 0, i32::MAX));
+                }
                 return Err(e);
             }
             flags[n - 1] = 0;

@@ -38,6 +38,7 @@ pub(super) unsafe fn product<V: Simd, W: Weight, const T: usize>(p: &Product, la
     for t in 0..T {
         acts[t] = p.acts.add(layout.single(first + t, 0));
     }
+    let mut tails = [Tail::new(), Tail::new()];
     for r in p.rows.clone() {
         let mut weights = p.w.add(r * p.row_bytes);
         let mut acc = [V::zero(); T];
@@ -47,7 +48,6 @@ pub(super) unsafe fn product<V: Simd, W: Weight, const T: usize>(p: &Product, la
             weights = weights.wrapping_add(step_bytes);
         }
         if whole_steps < layout.steps {
-            let mut tails = [Tail::new(), Tail::new()];
             let left = p.row_bytes % step_bytes;
             let second = weights.wrapping_add(W::HALF_BYTES);
             let halves = [
