@@ -352,9 +352,6 @@ mod tests {
             let file = Arc::new(Gguf::open(&path).unwrap());
             // Fixtures of architectures that have no graph yet.
             let (_, graph) = crate::arch::build(&file).unwrap();
-            if !graph.weights.iter().all(|w| w.ty.is_supported()) {
-                continue;
-            }
             for (n_ubatch, n_outputs_max, weights) in [(7, 1, Weights::Auto), (64, 33, Weights::Copied)] {
                 let context = Context::new("k80:1,cpu", 3, None, LogLevel::Error).unwrap();
                 let params = Params { n_ctx: 100, n_batch: 64, n_ubatch, n_outputs_max, weights, ..Params::default() };

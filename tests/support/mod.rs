@@ -5,7 +5,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rekindle::error::Status;
 use rekindle::gguf::Gguf;
 use rekindle::plan::{Params, Plan};
 use rekindle::quant::Type;
@@ -36,20 +35,6 @@ pub fn model_file(path: &str) -> Option<PathBuf> {
     );
     println!("SKIPPED: no {} (set REKINDLE_SHARED)", file.display());
     None
-}
-
-/// Whether the file's graph can be built; a line says so where it cannot yet.
-pub fn supported(path: &Path) -> bool {
-    let why = match rekindle::arch::build(&Gguf::open(path).unwrap()) {
-        Ok((_, graph)) => match graph.weights.iter().find(|w| !w.ty.is_supported()) {
-            None => return true,
-            Some(w) => format!("type {}", w.ty.name()),
-        },
-        Err(e) if e.status == Status::Unsupported => e.message,
-        Err(e) => panic!("{}: {e}", path.display()),
-    };
-    println!("not supported yet: {} ({why})", path.file_stem().unwrap().display());
-    false
 }
 
 pub fn json(path: &Path) -> serde_json::Value {
