@@ -1485,11 +1485,17 @@ rekindle_status rekindle_embeddings(const rekindle_model *model,
                                     uint32_t *n);
 
 /*
- Forgets positions p0 to p1 - 1 of a sequence. p1 below 0 stands for the end, seq_id below 0 for every sequence.
+ Forgets positions p0 to p1 - 1 of a sequence. p1 below 0 stands for the end, seq_id below 0 for every sequence. Layers that see a
+ window only (gemma, gpt-oss) keep no more than that: a sequence cut further back cannot go on there, and rekindle_decode says so;
+ remove the whole sequence then.
 
  REKINDLE_INVALID_ARGUMENT: a sequence id out of range, here and below. REKINDLE_BUSY, here and below.
  */
-REKINDLE_MUST_USE rekindle_status rekindle_seq_remove(rekindle_model *model, int32_t seq_id, int32_t p0, int32_t p1);
+REKINDLE_MUST_USE
+rekindle_status rekindle_seq_remove(rekindle_model *model,
+                                    int32_t seq_id,
+                                    int32_t p0,
+                                    int32_t p1);
 
 /*
  Makes sequence `dst` the same as positions p0 to p1 - 1 of `src`; both share the cells, so this costs no memory. What `dst`
@@ -1855,8 +1861,9 @@ REKINDLE_MUST_USE rekindle_status rekindle_sampler_reset(rekindle_sampler *sampl
  one, `on_piece` and `result` may be NULL. BOS is added only where the sequence is empty. Afterwards the sequence holds the
  prompt and all tokens generated, but for the last one.
 
- As rekindle_decode; a prompt that finds no room is REKINDLE_CONTEXT_FULL and changes nothing. REKINDLE_UNSUPPORTED: a text
- for a model without a known tokeniser (token ids work).
+ As rekindle_decode; a prompt that finds no room is REKINDLE_CONTEXT_FULL and changes nothing. A prompt of several batches that fails
+ or is cancelled leaves the sequence as it was, or empty where layers with a window have moved past it. REKINDLE_UNSUPPORTED: a
+ text for a model without a known tokeniser (token ids work).
  */
 REKINDLE_MUST_USE
 rekindle_status rekindle_generate(rekindle_model *model,

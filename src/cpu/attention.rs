@@ -2,8 +2,8 @@
 //! its memory does not grow with the context.
 //!
 //! A piece of work is one KV head and a few tokens of one sequence: all query rows that read the same keys. They pass over
-//! the cache together, a block of keys at a time that stays in the first-level cache. Blocks are cut by a key's index within its
-//! sequence, wherever its cell is, and a query row has its own sums: results do not depend on what else is computed or cached.
+//! the cache together, a block of keys at a time that stays in the first-level cache. Blocks are cut at multiples of
+//! their size in the sequence's positions, wherever cells are, and a query row has its own sums: results do not depend on what else is computed or cached.
 
 use super::matmul::Kernels;
 use super::pool::Poisoned;

@@ -133,14 +133,9 @@ impl Executor {
         let Parts { graph, layout, kernels, weights, places, kv_bytes, type_k, type_v, n_ctx, n_outputs_max } = parts;
         let compute = Arena::new("the compute arena", layout.bytes)?;
         let kv = Arena::new("the KV cache", kv_bytes)?;
-        let floats = |w: WeightId| -> Vec<f32> {
-            let at = weights[w.0 as usize].cast::<f32>();
-            let n = graph.weight(w).ne[0] as usize;
-            // SAFETY: the builder checked that it is F32 of one dimension; it may lie at any address.
-            (0..n).map(|i| unsafe { at.add(i).read_unaligned() }).collect()
-        };
         let rotation = |r: &crate::graph::Rope| {
-            let factors = r.factors.at(n_ctx).map(floats);
+            // SAFETY: the builder took the factors as floats; the caller vouches for the tensor.
+            let factors = r.factors.at(n_ctx).map(|w| unsafe { floats_of(&graph, &weights, w) });
             rope::Rotation { frequencies: r.frequencies(factors.as_deref()), magnitude: r.magnitude() }
         };
         let rotations = graph.ropes.iter().map(rotation).collect();
@@ -185,14 +180,8 @@ impl Executor {
 
     /// A tensor that the builder took as floats; a file may put it at any address.
     fn weight_floats(&self, id: WeightId) -> Cow<'_, [f32]> {
-        let n = self.graph.weight(id).ne.iter().product::<u64>() as usize;
-        let at = self.weight(id).cast::<f32>();
-        if at.is_aligned() {
-            // SAFETY: a whole tensor of F32, which stays as long as the executor.
-            return Cow::Borrowed(unsafe { std::slice::from_raw_parts(at, n) });
-        }
-        // SAFETY: as above.
-        Cow::Owned((0..n).map(|i| unsafe { at.add(i).read_unaligned() }).collect())
+        // SAFETY: a whole tensor of F32, which stays as long as the executor.
+        unsafe { floats_of(&self.graph, &self.weights, id) }
     }
 
     fn weight(&self, id: WeightId) -> *const u8 {
@@ -225,6 +214,21 @@ impl Executor {
             _ => Err(Error::new(Status::Cancelled, "decode was cancelled")),
         }
     }
+}
+
+/// The values of an F32 tensor, which a file may put at any address.
+///
+/// # Safety
+/// `weights` must hold the whole tensor for `'a`.
+unsafe fn floats_of<'a>(graph: &Graph, weights: &[*const u8], id: WeightId) -> Cow<'a, [f32]> {
+    let n = graph.weight(id).ne.iter().product::<u64>() as usize;
+    let at = weights[id.0 as usize].cast::<f32>();
+    if at.is_aligned() {
+        // SAFETY: as the caller says.
+        return Cow::Borrowed(unsafe { std::slice::from_raw_parts(at, n) });
+    }
+    // SAFETY: as the caller says.
+    Cow::Owned((0..n).map(|i| unsafe { at.add(i).read_unaligned() }).collect())
 }
 
 /// One thread's walk through one micro-batch.

@@ -236,8 +236,9 @@ pub unsafe extern "C" fn rekindle_sampler_reset(sampler: *mut rekindle_sampler) 
 /// one, `on_piece` and `result` may be NULL. BOS is added only where the sequence is empty. Afterwards the sequence holds the
 /// prompt and all tokens generated, but for the last one.
 ///
-/// As rekindle_decode; a prompt that finds no room is REKINDLE_CONTEXT_FULL and changes nothing. REKINDLE_UNSUPPORTED: a text
-/// for a model without a known tokeniser (token ids work).
+/// As rekindle_decode; a prompt that finds no room is REKINDLE_CONTEXT_FULL and changes nothing. A prompt of several batches that fails
+/// or is cancelled leaves the sequence as it was, or empty where layers with a window have moved past it. REKINDLE_UNSUPPORTED: a
+/// text for a model without a known tokeniser (token ids work).
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rekindle_generate(

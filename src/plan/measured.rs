@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::ask::dies_or_cpu;
 use super::chain::{Ranges, Units};
 use super::estimator::{Estimate, Estimator};
 use super::measure::{self, Measured};
@@ -194,8 +195,7 @@ impl Measuring {
         let on_cpu = |f: &Found| f.placement.layers.iter().filter(|d| **d == cpu).count();
         let mut best = self.find(r, units, types[0])?;
         let mut reasons = Vec::new();
-        let (has_dies, all_on_cpu) = (r.sites.len() > 1, r.sites[..r.sites.len() - 1].iter().all(|s| !s.takes_layers()));
-        let wants_more = !best.fits || (has_dies && !all_on_cpu && on_cpu(&best) > 0);
+        let wants_more = !best.fits || (dies_or_cpu(r) != 1 << cpu && on_cpu(&best) > 0);
         if let (true, Some(second)) = (wants_more, types.get(1)) {
             let other = self.find(r, units, *second)?;
             if other.fits && (!best.fits || on_cpu(&other) < on_cpu(&best)) {

@@ -60,7 +60,7 @@ impl<'a> Request<'a> {
         if n_ctx > i32::MAX as u32 {
             return bad("n_ctx", n_ctx, format!("at most {}", i32::MAX));
         }
-        if params.n_ctx > 0 && n_seq_max > n_ctx {
+        if n_seq_max > n_ctx {
             return bad("n_seq_max", n_seq_max, format!("at most the {n_ctx} tokens of context"));
         }
         let (batch, batch_source) = batch::choose(&architecture, params, n_ctx)?;

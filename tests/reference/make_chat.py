@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Renders the cases of tests/fixtures/chat/cases.json with the templates beside it, as transformers does with jinja2.
 
-    python3 -m venv /tmp/chatvenv && /tmp/chatvenv/bin/pip install jinja2==3.1.6
-    /tmp/chatvenv/bin/python tests/reference/make_chat.py
+    python3 -m venv target/chatvenv && target/chatvenv/bin/pip install jinja2==3.1.6
+    target/chatvenv/bin/python tests/reference/make_chat.py
 
 Writes cases.json, expected/TEMPLATE.json and model.gguf (a vocabulary without weights that has two templates).
 With transformers installed, --check compares the texts with those of its own function.
