@@ -1,0 +1,161 @@
+// The mat-vec kernels of quantised weights.
+#pragma once
+#include "blocks.h"
+#include "matvec.h"
+
+enum { CHUNK = 512, GROUP_ROWS = 4 };
+
+// For NR rows of x: rows of the matrix per lane, values of x staged at once.
+template <class F, int NR> struct Shape {
+    enum { R = NR == 1 ? 4 : NR <= 4 ? 2 : 1, SLICE = NR == 1 ? 2048 : NR == 2 ? 1024 : 512 };
+    // The compiler aims at so few registers that as many blocks run as shared memory lets run. It spills where that is too few, and
+    // where it is very many; so some is left unused.
+    enum { UNUSED = F::GROUPS == 4 ? (NR == 1 || NR == 4 ? 160 : 0) : NR == 1 ? 300 : 0 };
+    // Of nine float4, one is padding.
+    enum { QUADS = NR * SLICE / 4 / 8 * 9 + UNUSED, SUMS = NR * SLICE / 16 };
+};
+
+DEVICE float4 zero4() { return make_float4(0, 0, 0, 0); }
+
+// Slices of x, [row][512 values][four of a lane's values, lane], and the sums over its groups, [row][512 values][lane][group].
+template <class F, int NR> DEVICE void stage(const Product& p, int first, float4* xs, float* sums) {
+    const int units = Shape<F, NR>::SLICE / 16;
+    for (int i = threadIdx.x; i < NR * units; i += THREADS) {
+        const int n = i / units, u = i % units, e = first + u * 16;
+        float4 v[4];
+        const bool there = n < p.n_rows && e < p.n_in;
+        const float4* x = reinterpret_cast<const float4*>(p.x + (long long)n * p.x_stride + e);
+#pragma unroll
+        for (int k = 0; k < 4; k++) v[k] = there ? ldg(x + k) : zero4();
+        const int place = F::place(u % 32), j = place / 4, unit = place % 4, c = n * (units / 32) + u / 32;
+#pragma unroll
+        for (int k = 0; k < 4; k++) xs[(c * 16 + unit * 4 + k) * 9 + j] = v[k];
+        float sum = 0;
+#pragma unroll
+        for (int k = 0; k < 4; k++) sum += (v[k].x + v[k].y) + (v[k].z + v[k].w);
+        if (F::GROUPS == 2) sum += shfl_xor(sum, 1);
+        sums[(c * 8 + j) * F::GROUPS + unit * F::GROUPS / 4] = sum * (1 / F::FACTOR);
+    }
+}
+
+// 512 values of R rows, by eight lanes.
+template <class F, int NR, int R>
+DEVICE void chunk(const typename F::Raw (&raw)[R], const Lane& lane, const float4* xs, const float* sums, float (&acc)[R][NR]) {
+    const int row = Shape<F, NR>::SLICE / CHUNK;
+    typename F::Scales s[R];
+#pragma unroll
+    for (int r = 0; r < R; r++) F::scales(raw[r], lane, s[r]);
+    float scaled[R], lowered[R];
+#pragma unroll
+    for (int g = 0; g < F::GROUPS; g++) {
+        float dot[R][NR], sum[NR];
+#pragma unroll
+        for (int n = 0; n < NR; n++) {
+            sum[n] = sums[n * row * 8 * F::GROUPS + g];
+            const float start = F::HAS_OFFSET ? -F::OFFSET * F::FACTOR * sum[n] : 0.0f;
+#pragma unroll
+            for (int r = 0; r < R; r++) dot[r][n] = start;
+        }
+#pragma unroll
+        for (int i = 0; i < 16 / F::GROUPS; i++) {
+            const int t = F::order(g, i);
+            float f[R][4];
+#pragma unroll
+            for (int r = 0; r < R; r++) F::four(raw[r], lane, t, f[r]);
+#pragma unroll
+            for (int n = 0; n < NR; n++) {
+                const float4 x = xs[(n * row * 16 + t) * 9];
+#pragma unroll
+                for (int r = 0; r < R; r++) {
+                    dot[r][n] = fmaf(f[r][0], x.x, dot[r][n]);
+                    dot[r][n] = fmaf(f[r][1], x.y, dot[r][n]);
+                    dot[r][n] = fmaf(f[r][2], x.z, dot[r][n]);
+                    dot[r][n] = fmaf(f[r][3], x.w, dot[r][n]);
+                }
+            }
+        }
+#pragma unroll
+        for (int r = 0; r < R; r++) {
+            if (F::HAS_D && NR == 1) {
+                scaled[r] = g == 0 ? s[r].scale[g] * dot[r][0] : fmaf(s[r].scale[g], dot[r][0], scaled[r]);
+                if (F::HAS_MIN) lowered[r] = g == 0 ? s[r].min[g] * sum[0] : fmaf(s[r].min[g], sum[0], lowered[r]);
+                if (g == F::GROUPS - 1) {
+                    acc[r][0] = fmaf(s[r].d, scaled[r], acc[r][0]);
+                    if (F::HAS_MIN) acc[r][0] = fmaf(-s[r].dmin, lowered[r], acc[r][0]);
+                }
+            } else {
+                const float scale = F::HAS_D ? s[r].d * s[r].scale[g] : s[r].scale[g];
+                const float min = F::HAS_MIN ? (F::HAS_D ? s[r].dmin * s[r].min[g] : s[r].min[g]) : 0.0f;
+#pragma unroll
+                for (int n = 0; n < NR; n++) {
+                    acc[r][n] = fmaf(scale, dot[r][n], acc[r][n]);
+                    if (F::HAS_MIN) acc[r][n] = fmaf(-min, sum[n], acc[r][n]);
+                }
+            }
+        }
+    }
+}
+
+template <class F, int NR> DEVICE void product(const Product& p, float4* xs, float* sums) {
+    enum { R = Shape<F, NR>::R, SLICE = Shape<F, NR>::SLICE, STEP = CHUNK / F::LEN * F::BYTES };
+    const int thread = threadIdx.x, warp = thread / 32, group = thread % 32 / 8;
+    const int part = warp % p.split, first_row = (blockIdx.x * (WARPS / p.split) + warp / p.split) * (GROUP_ROWS * R) + group;
+    const int n_blocks = p.n_in / F::LEN;
+    Lane lane;
+    lane.j = thread % 8;
+    // Which block of the 512 values the lane begins with; of short rows, one that there is.
+    const int block = F::LEN == 256 ? lane.j / 4 : lane.j;
+    const unsigned char* w[R];
+    // Rows of a lane lie four apart, so all have the same alignment to four bytes.
+#pragma unroll
+    for (int r = 0; r < R; r++) {
+        const int o = first_row + r * GROUP_ROWS, row = o < p.n_out ? o : first_row < p.n_out ? first_row : p.n_out - 1;
+        w[r] = p.w + row * p.row_bytes + (block < n_blocks ? block : 0) * F::BYTES;
+    }
+    lane.shift = (unsigned)((unsigned long long)w[0] % 4 * 8);
+#pragma unroll
+    for (int r = 0; r < R; r++) w[r] -= lane.shift / 8;
+    float acc[R][NR];
+#pragma unroll
+    for (int r = 0; r < R; r++)
+#pragma unroll
+        for (int n = 0; n < NR; n++) acc[r][n] = 0;
+
+    // The blocks from the lane's on.
+    int left = n_blocks - block - part * (CHUNK / F::LEN);
+#pragma unroll
+    for (int r = 0; r < R; r++) w[r] += part * STEP;
+    for (int first = 0; first < p.n_in; first += SLICE) {
+        stage<F, NR>(p, first, xs, sums);
+        __syncthreads();
+        for (int at = part * CHUNK; at < SLICE; at += p.split * CHUNK) {
+            if (left > 0) {
+                lane.next = left > 8 ? 8 * F::BYTES : 0;
+                typename F::Raw raw[R];
+#pragma unroll
+                for (int r = 0; r < R; r++) F::load(w[r], lane, raw[r]);
+                chunk<F, NR, R>(raw, lane, xs + at / 4 / 8 * 9 + lane.j, sums + (at / 64 + lane.j) * F::GROUPS, acc);
+            }
+            left -= p.split * (CHUNK / F::LEN);
+#pragma unroll
+            for (int r = 0; r < R; r++) w[r] += p.split * STEP;
+        }
+        __syncthreads();
+    }
+
+    finish<8, NR, R>(p, first_row, acc, F::FACTOR, sums);
+}
+
+#define MATVEC(type, name, rows, Args)                       \
+    KERNEL(name, Args, THREADS) {                            \
+        typedef Shape<type, rows> Here;                      \
+        SHARED(float4, xs[Here::QUADS]);                     \
+        SHARED(float, sums[Here::SUMS]);                     \
+        product<type, rows>(product_of(a), xs, sums);        \
+    }
+#define MATVECS(type)                               \
+    MATVEC(type, matvec_##type##_1, 1, Matvec)      \
+    MATVEC(type, matvec_##type##_2, 2, Matvec)      \
+    MATVEC(type, matvec_##type##_4, 4, Matvec)      \
+    MATVEC(type, matvec_##type##_8, 8, Matvec)      \
+    MATVEC(type, matvec_experts_##type, 1, MatvecExperts)
