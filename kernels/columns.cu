@@ -1,0 +1,35 @@
+// Columns and Concat: parts of heads apart and together.
+#include "device.h"
+
+#define COLUMNS_THREADS 128
+
+// Elements first..first + n of each head of `head`.
+struct Columns {
+    const float* x;
+    float* y;
+    int head, first, n, unused;
+};
+
+// Grid (rows * heads, parts of n).
+KERNEL(columns, Columns, COLUMNS_THREADS) {
+    const long long h = blockIdx.x;
+    const int c = (int)blockIdx.y * COLUMNS_THREADS + (int)threadIdx.x;
+    if (c < a.n) a.y[h * a.n + c] = a.x[h * a.head + a.first + c];
+}
+
+// n_x elements of each head, then n_b: of the same head, or of the row where it has one part for all heads.
+struct Concat {
+    const float* x;
+    const float* b;
+    float* y;
+    int n_head, n_x, n_b, parts;
+};
+
+// Grid (rows * heads, parts of n_x + n_b).
+KERNEL(concat, Concat, COLUMNS_THREADS) {
+    const int h = (int)blockIdx.x, n = a.n_x + a.n_b;
+    const int c = (int)blockIdx.y * COLUMNS_THREADS + (int)threadIdx.x;
+    if (c >= n) return;
+    const long long part = (long long)(h / a.n_head) * a.parts + h % a.n_head % a.parts;
+    a.y[(long long)h * n + c] = c < a.n_x ? a.x[(long long)h * a.n_x + c] : a.b[part * a.n_b + c - a.n_x];
+}
