@@ -172,7 +172,7 @@ type PlanSummary struct {
 	// TightestDevice is in use and has the least bytes left, TightestBytes; -1 if none is.
 	TightestDevice int32
 	TightestBytes  uint64
-	// CPULayers are computed by the CPU, beside dies or alone.
+	// CPULayers are computed by the CPU as a whole, beside dies or alone.
 	CPULayers uint32
 }
 
@@ -241,6 +241,8 @@ func (p *Plan) Devices() ([]PlanDevice, error) {
 type PlanLayer struct {
 	// Layer is its number; that of the output is the number of layers.
 	Layer, Device uint32
+	// ExpertsDevice has its routed experts: the CPU where a mixture is too large for the dies, else Device.
+	ExpertsDevice uint32
 	Weights, KV   uint64
 	Reason        string
 }
@@ -259,7 +261,7 @@ func (p *Plan) Layers() ([]PlanLayer, error) {
 			return nil, err
 		}
 		layers = append(layers, PlanLayer{
-			uint32(l.layer), uint32(l.device), uint64(l.weights), uint64(l.kv), C.GoString(&l.reason[0]),
+			uint32(l.layer), uint32(l.device), uint32(l.experts_device), uint64(l.weights), uint64(l.kv), C.GoString(&l.reason[0]),
 		})
 	}
 }

@@ -76,7 +76,8 @@ func TestPlanForDies(t *testing.T) {
 			t.Errorf("%+v", devices)
 		}
 		layers := must[[]PlanLayer](t)(p.Layers())
-		if len(layers) != int(s.Layers)+1 || layers[s.Layers].Layer != s.Layers || layers[0].Weights == 0 || layers[0].Reason == "" {
+		if len(layers) != int(s.Layers)+1 || layers[s.Layers].Layer != s.Layers || layers[0].Weights == 0 || layers[0].Reason == "" ||
+			layers[0].ExpertsDevice != layers[0].Device {
 			t.Errorf("%+v", layers)
 		}
 		whole := must[string](t)(p.Text())

@@ -15,6 +15,8 @@ pub struct Builder<'a> {
     file: &'a Gguf,
     n_layer: u32,
     layer: u32,
+    /// Whether nodes belong to routed experts.
+    in_experts: bool,
     values: Vec<Value>,
     weights: Vec<TensorInfo>,
     nodes: Vec<Node>,
@@ -95,6 +97,7 @@ impl<'a> Builder<'a> {
             file,
             n_layer,
             layer: INPUT,
+            in_experts: false,
             values: Vec::new(),
             weights: Vec::new(),
             nodes: Vec::new(),
@@ -165,7 +168,7 @@ impl<'a> Builder<'a> {
     fn node(&mut self, op: Op, inputs: &[ValueId], name: &'static str, rows: Rows, cols: usize) -> ValueId {
         let output = ValueId(self.values.len() as u32);
         self.values.push(Value { name, rows, cols });
-        self.nodes.push(Node { op, inputs: inputs.to_vec(), output: Some(output), layer: self.layer });
+        self.nodes.push(Node { op, inputs: inputs.to_vec(), output: Some(output), layer: self.layer, experts: self.in_experts });
         output
     }
 
@@ -315,7 +318,7 @@ impl<'a> Builder<'a> {
 
     fn store_kv(&mut self, inputs: Vec<ValueId>, shape: KvShape) {
         self.kv.push(shape);
-        self.nodes.push(Node { op: Op::StoreKv { layer: self.layer }, inputs, output: None, layer: self.layer });
+        self.nodes.push(Node { op: Op::StoreKv { layer: self.layer }, inputs, output: None, layer: self.layer, experts: false });
     }
 
     /// Grouped-query attention over the KV cache: attn_q, attn_k, attn_v (or attn_qkv), norms of heads, rotation, attention,
@@ -445,6 +448,9 @@ impl<'a> Builder<'a> {
         routing.bias = self.floats(&self.name("exp_probs_b", "bias"), &[n_expert])?;
         let logits = self.linear(x, "ffn_gate_inp", n_expert)?;
         let route = self.like(Op::Route(routing), &[logits], "ffn_route", 2 * used);
+        // Cut here, one row of x and the route go to the experts' device and one row comes back. The router among the experts would
+        // save the few numbers of the route, but its matrix would be read there, too; the sum outside would make it n_expert_used rows.
+        self.in_experts = true;
         let each = |role, n_in, n_out, n_all, first| ExpertRole { role, n_in, n_out, n_all, first, n_expert, used };
         let (gates, ups) = if self.has("ffn_gate_up_exps") {
             let half = |first| each("ffn_gate_up_exps", n_embd, n_ff, 2 * n_ff, first);
@@ -456,7 +462,9 @@ impl<'a> Builder<'a> {
         let up = self.linear_experts(x, route, ups)?;
         let f = self.like(Op::Gate(gate), &[g, up], "ffn_act", used * n_ff);
         let down = self.linear_experts(f, route, each("ffn_down_exps", n_ff, n_embd, n_embd, 0))?;
-        Ok(self.like(Op::SumExperts { n_expert_used: used }, &[down, route], "ffn_experts", n_embd))
+        let sum = self.like(Op::SumExperts { n_expert_used: used }, &[down, route], "ffn_experts", n_embd);
+        self.in_experts = false;
+        Ok(sum)
     }
 
     fn linear_experts(&mut self, x: ValueId, route: ValueId, e: ExpertRole) -> Result<ValueId> {

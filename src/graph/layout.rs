@@ -1,7 +1,8 @@
 //! Gives every activation its place in its device's compute arena, by lifetime.
 //!
 //! Nodes run in order, so a value lives from the node that makes it to the last that reads it; places of dead values are used
-//! again. A value that a node on another device reads gets a place there too, from its first to its last reader on that device.
+//! again. A value that nodes on another device read is copied there as soon as it is made, and has a place there from then on. The
+//! results of the graph are copied to the input's device, the host, where the caller reads them.
 
 use super::{Graph, INPUT, Node, Rows, ValueId};
 use crate::error::{Error, Result};
@@ -34,12 +35,26 @@ pub struct Placement {
     pub input: u32,
     /// The device of each layer, and of the output as the last: `[n_layer + 1]`.
     pub layers: Vec<u32>,
+    /// The device of each layer's routed experts, where it has any: `[n_layer]`.
+    pub experts: Vec<u32>,
 }
 
 impl Placement {
-    /// The device of a node's layer.
-    pub fn device(&self, layer: u32) -> Option<u32> {
-        if layer == INPUT { Some(self.input) } else { self.layers.get(layer as usize).copied() }
+    /// Layers with their experts.
+    pub fn whole(input: u32, layers: Vec<u32>) -> Placement {
+        let experts = layers[..layers.len().saturating_sub(1)].to_vec();
+        Placement { input, layers, experts }
+    }
+
+    /// The device of a node.
+    pub fn device(&self, node: &Node) -> Option<u32> {
+        let of = if node.experts { &self.experts } else { &self.layers };
+        if node.layer == INPUT { Some(self.input) } else { of.get(node.layer as usize).copied() }
+    }
+
+    /// The devices of all layers and experts, one or several times each.
+    pub fn devices(&self) -> impl Iterator<Item = u32> {
+        self.layers.iter().chain(&self.experts).copied()
     }
 }
 
@@ -72,7 +87,7 @@ impl Layout {
         workspace: &dyn Fn(&Node) -> Option<usize>,
     ) -> Result<Layout> {
         let overflow = || Error::invalid("the compute arena's size overflows; n_ubatch or n_outputs_max is too large");
-        let here = |n: &Node| placement.device(n.layer) == Some(device);
+        let here: Vec<bool> = graph.nodes.iter().map(|n| placement.device(n) == Some(device)).collect();
         let size = |v: ValueId| {
             let value = graph.value(v);
             let bytes = limits.rows(value.rows).checked_mul(value.cols)?.checked_mul(size_of::<f32>())?;
@@ -81,7 +96,7 @@ impl Layout {
 
         let mut last_use = vec![None; graph.values.len()];
         let mut workspace_bytes = 0;
-        for (i, node) in graph.nodes.iter().enumerate().filter(|(_, n)| here(n)) {
+        for (i, node) in graph.nodes.iter().enumerate().filter(|(i, _)| here[*i]) {
             for v in node.inputs.iter().chain(&node.output) {
                 last_use[v.0 as usize] = Some(i);
             }
@@ -93,16 +108,18 @@ impl Layout {
         let mut offsets: Vec<Option<usize>> = vec![None; graph.values.len()];
         // Results of earlier micro-batches stay while later ones run, so theirs are places of their own.
         for v in [graph.logits, graph.embeddings] {
-            if last_use[v.0 as usize].replace(graph.nodes.len()).is_some() {
+            if last_use[v.0 as usize].is_some() || device == placement.input {
+                last_use[v.0 as usize] = Some(graph.nodes.len());
                 offsets[v.0 as usize] = Some(arena.take(size(v).ok_or_else(overflow)?).ok_or_else(overflow)?);
             }
         }
-        for (i, node) in graph.nodes.iter().enumerate().filter(|(_, n)| here(n)) {
-            // Values from another device arrive before the node runs.
-            for v in &node.inputs {
-                if offsets[v.0 as usize].is_none() {
-                    offsets[v.0 as usize] = Some(arena.take(size(*v).ok_or_else(overflow)?).ok_or_else(overflow)?);
+        for (i, node) in graph.nodes.iter().enumerate() {
+            if !here[i] {
+                // What is made elsewhere and read here arrives now.
+                if let Some(v) = node.output.filter(|v| last_use[v.0 as usize].is_some() && offsets[v.0 as usize].is_none()) {
+                    offsets[v.0 as usize] = Some(arena.take(size(v).ok_or_else(overflow)?).ok_or_else(overflow)?);
                 }
+                continue;
             }
             let mut reused = None;
             if let Some(out) = node.output.filter(|v| offsets[v.0 as usize].is_none()) {
@@ -195,6 +212,7 @@ mod tests {
             inputs: inputs.iter().map(|v| ValueId(*v)).collect(),
             output: Some(ValueId(output)),
             layer: 0,
+            experts: false,
         };
         let graph = Graph {
             n_layer: 1,
@@ -209,7 +227,7 @@ mod tests {
             embeddings: ValueId(4),
         };
         let limits = Limits { n_tokens: 8, n_outputs: 1 };
-        let placement = Placement { input: 0, layers: vec![0, 0] };
+        let placement = Placement::whole(0, vec![0, 0]);
         let layout = Layout::new(&graph, limits, 0, &placement, &|_| Some(100)).unwrap();
         assert_eq!(layout.workspace_bytes, 128);
         let place = |v: u32| {
@@ -226,5 +244,70 @@ mod tests {
         assert_eq!(place(1).0, place(3).0);
         let limits = Limits { n_tokens: usize::MAX / 8, n_outputs: 1 };
         assert!(Layout::new(&graph, limits, 0, &placement, &|_| Some(0)).is_err());
+    }
+
+    /// Runs nodes with copies between devices as a plan for several of them does: every node finds what it reads where it reads it, for
+    /// layers and experts on devices of their own.
+    #[test]
+    fn stretches_find_what_they_read() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models");
+        let limits = Limits { n_tokens: 7, n_outputs: 3 };
+        let mut n_mixtures = 0;
+        for path in std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()) {
+            let file = std::sync::Arc::new(crate::gguf::Gguf::open(&path).unwrap());
+            let (_, graph) = crate::arch::build(&file).unwrap();
+            n_mixtures += usize::from(graph.nodes.iter().any(|n| n.experts));
+            let n = graph.n_layer as usize + 1;
+            for cut in 0..=n {
+                let layers: Vec<u32> = (0..n).map(|l| u32::from(l >= cut)).collect();
+                let cpu = vec![2; n - 1];
+                let mixed: Vec<u32> = (0..n - 1).map(|l| if l < n / 2 { 2 } else { layers[l] }).collect();
+                let (before, after) = ((0..n).map(|l| if l < cut { 2 } else { 0 }), (0..n).map(|l| if l < cut { 0 } else { 2 }));
+                for placement in [
+                    Placement { input: 2, layers: layers.clone(), experts: cpu },
+                    Placement { input: 2, layers: layers.clone(), experts: mixed },
+                    Placement::whole(2, layers),
+                    Placement::whole(2, before.collect()),
+                    Placement::whole(2, after.collect()),
+                ] {
+                    run(&graph, limits, &placement, &format!("{} cut at {cut}", file.path()));
+                }
+            }
+        }
+        assert!(n_mixtures > 8, "{n_mixtures} mixtures");
+    }
+
+    fn run(graph: &Graph, limits: Limits, placement: &Placement, what: &str) {
+        let layouts: Vec<Layout> = (0..3).map(|d| Layout::new(graph, limits, d, placement, &|_| Some(64)).unwrap()).collect();
+        // Per device: what lies where, (start, end, value).
+        let mut held: Vec<Vec<(usize, usize, ValueId)>> = vec![Vec::new(); 3];
+        let put = |held: &mut Vec<(usize, usize, ValueId)>, d: usize, v: ValueId| {
+            let start = layouts[d].offset(v).unwrap_or_else(|| panic!("{what}: no place for {v:?} on {d}"));
+            let end = start + limits.rows(graph.value(v).rows) * graph.value(v).cols * 4;
+            assert!(start >= layouts[d].workspace_bytes && end <= layouts[d].bytes, "{what}");
+            held.retain(|(s, e, _)| *e <= start || end <= *s);
+            held.push((start, end, v));
+        };
+        let has = |held: &[(usize, usize, ValueId)], v: ValueId| held.iter().any(|h| h.2 == v);
+        let devices: Vec<usize> = graph.nodes.iter().map(|n| placement.device(n).unwrap() as usize).collect();
+        for (i, node) in graph.nodes.iter().enumerate() {
+            let d = devices[i];
+            for v in &node.inputs {
+                assert!(has(&held[d], *v), "{what}: node {i} misses {v:?}");
+            }
+            if let Some(v) = node.output {
+                put(&mut held[d], d, v);
+                // A result in place of its input aside, what is read stays while the node runs.
+                let in_place = node.inputs.first().filter(|_| node.op.in_place());
+                assert!(node.inputs.iter().all(|w| Some(w) == in_place || has(&held[d], *w)), "{what}: node {i}");
+                let reads = |other: &usize| graph.nodes.iter().zip(&devices).any(|(n, d)| d == other && n.inputs.contains(&v));
+                let result = |other: &usize| *other == placement.input as usize && [graph.logits, graph.embeddings].contains(&v);
+                for other in (0..3).filter(|o| *o != d).filter(|o| reads(o) || result(o)) {
+                    put(&mut held[other], other, v);
+                }
+            }
+        }
+        let host = &held[placement.input as usize];
+        assert!([graph.logits, graph.embeddings].iter().all(|v| has(host, *v)), "{what}");
     }
 }

@@ -159,6 +159,8 @@ pub struct Node {
     pub output: Option<ValueId>,
     /// Decides the device: a layer, `n_layer` for the output, or [`INPUT`].
     pub layer: u32,
+    /// It belongs to the routed experts of its layer, which may have a device of their own.
+    pub experts: bool,
 }
 
 /// The "layer" of what turns token ids and positions into activations. It runs on the host, which has the ids, and reads the

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::chain::{Ranges, Units};
+use super::chain::Ranges;
 use super::measured::Measuring;
 use super::place;
 use super::request::Request;
+use super::units::Units;
 use super::{Params, Plan};
 use crate::error::Result;
 use crate::gguf::Gguf;
@@ -47,7 +48,7 @@ impl Plan {
         let types = m.kv_types(&r)?[0];
         let mask = dies_or_cpu(&r);
         Ok(match question {
-            Question::LargestContext => m.largest_context(&r, &Units::new(&r, m.graph()), types, mask)?.map(Answer::Tokens),
+            Question::LargestContext => m.largest_context(&r, &Units::new(&r, m.graph()), types, mask, 0)?.map(Answer::Tokens),
             Question::FewestDevices => {
                 let units = Units::new(&r, m.graph());
                 let chain = Ranges::new(&units, types, r.n_ctx, r.batch.n_ubatch)?;

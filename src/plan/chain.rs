@@ -1,216 +1,13 @@
 //! The model as a chain of units (layers, the output last) for the placement search: what any range of them takes on any device.
-//!
-//! Bytes are those of `measure`, by prefix sums; the compute arena of a range is laid out once per kind of range, since layers that
-//! look alike give the same arena however many of them follow each other.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
-
-use super::cost::{self, Rates, Seconds};
+use super::cost::{self, Seconds};
 use super::measure::{self, Copies};
 use super::place::{Chain, Cost};
-use super::request::{Request, Site};
-use crate::device::{Device, Inventory, Kind};
+use super::units::{Units, prefix_sums};
+use crate::cuda;
+use crate::device::Kind;
 use crate::error::Result;
-use crate::graph::{Graph, INPUT, Layout, Limits, Placement};
 use crate::quant::Type;
-
-/// Runs of like layers, or of like patterns of layers, longer than this are laid out as if they were so long: the residual stream keeps
-/// its place from layer to layer. The plan measures the placement that was found once more as it is.
-const RUN: usize = 3;
-/// Layers of different kinds follow each other in patterns of at most so many that are seen as such.
-const PERIOD: usize = 8;
-const MOST_RUNS: usize = 64;
-
-/// What does not depend on the context's length.
-pub(super) struct Units<'a> {
-    pub graph: &'a Graph,
-    inventory: &'a Inventory,
-    pub sites: Vec<Site>,
-    limits: Limits,
-    copies: Copies,
-    /// Prefix sums over the units, of weights that a single unit reads: as copied into an arena, and as mapped.
-    copied: Vec<u64>,
-    mapped: Vec<u64>,
-    /// Weights that several units read: which units, and the bytes of both.
-    shared: Vec<(Vec<u32>, u64, u64)>,
-    cpu_maps: bool,
-    /// Equal numbers for units that look alike.
-    like: Vec<usize>,
-    compute: RefCell<Computed>,
-    pub rates: Vec<Rates>,
-    /// Whether every range is laid out as it is.
-    every_range: bool,
-}
-
-/// Compute arenas that were laid out.
-#[derive(Default)]
-struct Computed {
-    by_runs: HashMap<(Kind, Vec<usize>), u64>,
-    /// By first unit and end, `UNKNOWN` where not asked for yet; the search asks for every range many times.
-    by_range: HashMap<Kind, Vec<u64>>,
-}
-
-const UNKNOWN: u64 = u64::MAX;
-
-fn prefix_sums(of: impl Iterator<Item = u64>) -> Vec<u64> {
-    std::iter::once(0)
-        .chain(of.scan(0u64, |sum, x| {
-            *sum = sum.saturating_add(x);
-            Some(*sum)
-        }))
-        .collect()
-}
-
-impl<'a> Units<'a> {
-    pub fn new(r: &'a Request<'_>, graph: &'a Graph) -> Units<'a> {
-        let n = graph.n_layer as usize + 1;
-        let mut readers: Vec<Vec<u32>> = vec![Vec::new(); graph.weights.len()];
-        for node in &graph.nodes {
-            for w in graph.weights_of(node) {
-                if readers[w.0 as usize].last() != Some(&node.layer) {
-                    readers[w.0 as usize].push(node.layer);
-                }
-            }
-        }
-        let (mut copied, mut mapped, mut shared) = (vec![0u64; n], vec![0u64; n], Vec::new());
-        for (info, units) in graph.weights.iter().zip(readers) {
-            let aligned = measure::aligned(info.n_bytes);
-            match units[..] {
-                [u] if u != INPUT => {
-                    copied[u as usize] += aligned;
-                    mapped[u as usize] += info.n_bytes;
-                }
-                _ => shared.push((units, aligned, info.n_bytes)),
-            }
-        }
-        Units {
-            graph,
-            inventory: r.context.inventory(),
-            sites: r.sites.clone(),
-            limits: r.limits(),
-            copies: r.copies((Type::F16, Type::F16)),
-            copied: prefix_sums(copied.into_iter()),
-            mapped: prefix_sums(mapped.into_iter()),
-            shared,
-            cpu_maps: r.params.weights != super::Weights::Copied,
-            like: like_units(graph),
-            compute: RefCell::default(),
-            rates: r.context.devices().iter().map(|d| Rates::new(d, r.context.n_threads())).collect(),
-            every_range: false,
-        }
-    }
-
-    fn device(&self, d: usize) -> &Device {
-        &self.inventory.devices[d]
-    }
-
-    /// Bytes of the weights of units `first..end` on a device; the CPU has the input's as well.
-    fn weights(&self, d: usize, first: usize, end: usize) -> u64 {
-        let cpu = self.device(d).kind == Kind::Cpu;
-        let mapped = cpu && self.cpu_maps;
-        let sums = if mapped { &self.mapped } else { &self.copied };
-        let here = |u: &u32| if *u == INPUT { cpu } else { (first..end).contains(&(*u as usize)) };
-        let shared = self.shared.iter().filter(|(units, ..)| units.iter().any(here));
-        shared.fold(sums[end] - sums[first], |sum, (_, copied, raw)| sum.saturating_add(if mapped { *raw } else { *copied }))
-    }
-
-    /// What the compute arena of units `first..end` depends on: which units follow each other, long runs cut short.
-    fn runs(&self, first: usize, end: usize) -> Vec<usize> {
-        let mut runs = Vec::with_capacity(8);
-        for like in &self.like[first..end] {
-            runs.push(*like);
-            for period in 1..=(runs.len() / (RUN + 1)).min(PERIOD) {
-                let tail = &runs[runs.len() - period * (RUN + 1)..];
-                if tail[period..] == tail[..tail.len() - period] {
-                    runs.truncate(runs.len() - period);
-                    break;
-                }
-            }
-        }
-        runs
-    }
-
-    /// Bytes of the compute arena for units `first..end` on a device.
-    fn compute(&self, d: usize, first: usize, end: usize) -> u64 {
-        let n = self.like.len() + 1;
-        let kind = self.device(d).kind;
-        let mut known = self.compute.borrow_mut();
-        let Computed { by_runs, by_range } = &mut *known;
-        let bytes = &mut by_range.entry(kind).or_insert_with(|| vec![UNKNOWN; n * n])[first * n + end];
-        if *bytes == UNKNOWN {
-            *bytes = if self.every_range {
-                self.lay_out(d, first, end)
-            } else {
-                let runs = self.runs(first, end);
-                // Without a pattern every range is a kind of its own; the arena of all units is enough for any.
-                let (first, end, runs) =
-                    if runs.len() > MOST_RUNS { (0, self.like.len(), Vec::new()) } else { (first, end, runs) };
-                *by_runs.entry((kind, runs)).or_insert_with(|| self.lay_out(d, first, end))
-            };
-        }
-        *bytes
-    }
-
-    fn lay_out(&self, d: usize, first: usize, end: usize) -> u64 {
-        let elsewhere = u32::MAX;
-        let mut layers = vec![elsewhere; self.like.len()];
-        layers[first..end].fill(d as u32);
-        let placement = Placement { input: self.inventory.cpu() as u32, layers };
-        let workspace = measure::workspace(self.device(d).kind, self.graph, self.limits, self.copies.n_threads);
-        let layout = Layout::new(self.graph, self.limits, d as u32, &placement, &workspace);
-        layout.map_or(u64::MAX, |l| l.bytes as u64)
-    }
-
-    /// From here on lays out every range as it is.
-    pub fn doubt_runs(&mut self) {
-        self.every_range = true;
-        self.compute = RefCell::default();
-    }
-}
-
-/// Numbers units so that those whose nodes look alike get the same.
-fn like_units(graph: &Graph) -> Vec<usize> {
-    let n = graph.n_layer as usize + 1;
-    let mut hashers: Vec<DefaultHasher> = (0..n).map(|_| DefaultHasher::new()).collect();
-    let maker: HashMap<u32, u32> = graph.nodes.iter().filter_map(|n| n.output.map(|o| (o.0, n.layer))).collect();
-    let mut first_value = vec![u32::MAX; n];
-    for node in graph.nodes.iter().filter(|n| n.layer != INPUT) {
-        let unit = node.layer as usize;
-        let h = &mut hashers[unit];
-        std::mem::discriminant(&node.op).hash(h);
-        for (v, is_output) in node.inputs.iter().map(|v| (v, false)).chain(node.output.iter().map(|v| (v, true))) {
-            let value = graph.value(*v);
-            (is_output, value.cols, value.rows == crate::graph::Rows::Outputs).hash(h);
-            // Inside the unit by order; outside by where it comes from.
-            if maker.get(&v.0) == Some(&node.layer) {
-                first_value[unit] = first_value[unit].min(v.0);
-                (v.0 - first_value[unit]).hash(h);
-            } else {
-                // Which of the input's values decides how long that one lives.
-                (maker.get(&v.0) == Some(&INPUT)).then_some(v.0).hash(h);
-            }
-        }
-        for w in graph.weights_of(node) {
-            // What the kernels' working memory depends on.
-            let w = graph.weight(w);
-            (w.ne, crate::cpu::matmul::act_format(w.ty) as u8).hash(h);
-        }
-        if let crate::graph::Op::Attention { layer, n_head, .. } = &node.op {
-            let s = graph.kv[*layer as usize];
-            (n_head, s.n_head_kv, s.head_dim_k, s.head_dim_v).hash(h);
-        }
-    }
-    let mut numbers: HashMap<u64, usize> = HashMap::new();
-    hashers
-        .into_iter()
-        .map(|h| {
-            let next = numbers.len();
-            *numbers.entry(h.finish()).or_insert(next)
-        })
-        .collect()
-}
 
 /// A chain for one length of context and one pair of KV types.
 pub(super) struct Ranges<'u, 'a> {
@@ -221,11 +18,27 @@ pub(super) struct Ranges<'u, 'a> {
     /// Prefix sums: bytes of the cache, and its bytes per token.
     kv: Vec<u64>,
     kv_per_token: Vec<u64>,
-    /// Prefix sums per device.
-    seconds: Vec<Vec<Seconds>>,
+    /// Bytes of a die's tables, in front of its cache.
+    tables: u64,
+    /// Page-locked bytes of the CPU, were all dies used.
+    staging: u64,
+    /// The first so many layers have their experts on the CPU, which then is no stage.
+    pub split: usize,
+    /// Per device.
+    seconds: Vec<Sums>,
+    /// Prefix sums: what the CPU takes for the experts of a token.
+    experts: Vec<f64>,
     classes: Vec<usize>,
     /// Devices that may compute layers, a bit each.
     pub allowed: u32,
+}
+
+/// Prefix sums over the units.
+#[derive(Clone)]
+struct Sums {
+    whole: Vec<Seconds>,
+    /// With the experts on the CPU, ways there and back included.
+    apart: Vec<Seconds>,
 }
 
 impl<'u, 'a> Ranges<'u, 'a> {
@@ -237,46 +50,77 @@ impl<'u, 'a> Ranges<'u, 'a> {
             // The output keeps nothing.
             Ok(prefix_sums(bytes?.into_iter().chain([0])))
         };
-        let mut known: Vec<(usize, Vec<Seconds>)> = Vec::new();
+        let mut known: Vec<(usize, Sums)> = Vec::new();
         let devices = &units.inventory.devices;
         let classes: Vec<usize> = (0..devices.len()).map(|d| (0..d).find(|e| like_devices(units, *e, d)).unwrap_or(d)).collect();
+        let cpu = units.inventory.cpu();
+        let of = |d: usize| cost::units(graph, &units.rates[d], types, n_ubatch, n_ctx);
+        let on_cpu = of(cpu);
         let seconds = classes
             .iter()
             .map(|c| {
                 if let Some((_, s)) = known.iter().find(|(k, _)| k == c) {
                     return s.clone();
                 }
-                let mut sums = vec![Seconds::default()];
-                for s in cost::units(graph, &units.rates[*c], types, n_ubatch, n_ctx) {
-                    let mut next = *sums.last().unwrap_or(&Seconds::default());
-                    next += s;
-                    sums.push(next);
-                }
-                known.push((*c, sums.clone()));
-                sums
+                let own = of(*c);
+                let whole = sums(own.iter().map(|u| u.rest + u.experts));
+                let apart = own.iter().zip(&on_cpu).zip(&units.crossing);
+                let apart = sums(apart.map(|((u, host), crossing)| u.rest + host.experts + ways(units, *c, *crossing, n_ubatch)));
+                known.push((*c, Sums { whole, apart }));
+                known[known.len() - 1].1.clone()
             })
             .collect();
+        let experts = sums(on_cpu.iter().map(|u| u.experts)).iter().map(|s| s.decode).collect();
         let allowed = units.sites.iter().enumerate().filter(|(_, s)| s.takes_layers()).fold(0, |m, (i, _)| m | 1 << i);
         // The difference over many tokens is what one takes, padding aside.
         let (small, large) = (per(1 << 12)?, per(2 << 12)?);
         let kv_per_token = small.iter().zip(&large).map(|(s, l)| (l - s).div_ceil(1 << 12)).collect();
-        Ok(Ranges { units, n_ctx, extra: 0, kv: per(n_ctx)?, kv_per_token, seconds, classes, allowed })
+        let tables = measure::tables_bytes(&measure::caches(graph, n_ctx, copies), units.limits)?;
+        let dies = (0..devices.len()).filter(|d| allowed >> d & 1 == 1 && devices[*d].kind == Kind::Cuda).count();
+        let staging = cuda::staging_bytes(dies, tables) as u64;
+        let (kv, tables) = (per(n_ctx)?, tables as u64);
+        Ok(Ranges { units, n_ctx, extra: 0, kv, kv_per_token, tables, staging, split: 0, seconds, experts, classes, allowed })
     }
 
-    /// Bytes on a device.
+    /// Bytes on a device, the KV cache and what is looked up in it apart.
     fn bytes(&self, d: usize, first: usize, end: usize) -> (u64, u64) {
-        let fixed = self.units.weights(d, first, end).saturating_add(self.units.compute(d, first, end));
-        (fixed, self.kv[end] - self.kv[first])
+        let tables = if self.units.device(d).kind == Kind::Cuda { self.tables } else { 0 };
+        (self.units.bytes(d, first, end, self.split), self.kv[end] - self.kv[first] + tables)
     }
 
-    /// What a range takes: (decode at an empty context, decode per cached token, prompt).
+    /// What a range takes.
     pub fn seconds(&self, d: usize, first: usize, end: usize) -> Seconds {
-        let (a, b) = (self.seconds[d][first], self.seconds[d][end]);
-        Seconds {
-            decode: b.decode - a.decode,
-            decode_per_cached: b.decode_per_cached - a.decode_per_cached,
-            prompt: b.prompt - a.prompt,
-        }
+        let Sums { whole, apart } = &self.seconds[d];
+        let cut = self.split.clamp(first, end);
+        (apart[cut] - apart[first]) + (whole[end] - whole[cut])
+    }
+
+    /// What the CPU takes for the experts of a token.
+    pub fn experts_seconds(&self) -> f64 {
+        self.experts[self.split]
+    }
+
+    pub fn cpu(&self) -> usize {
+        self.units.inventory.cpu()
+    }
+
+    /// The split that has all experts on the CPU; 0 where there are none.
+    pub fn last_experts(&self) -> usize {
+        self.units.has_experts.iter().rposition(|has| *has).map_or(0, |last| last + 1)
+    }
+
+    /// Layers whose experts are on the CPU.
+    fn n_apart(&self) -> usize {
+        self.units.has_experts[..self.split].iter().filter(|has| **has).count()
+    }
+
+    /// Whether the CPU has the bytes for the experts that it is given.
+    pub fn cpu_holds_experts(&self) -> bool {
+        let site = &self.units.sites[self.cpu()];
+        let (fixed, _) = self.bytes(self.cpu(), 0, 0);
+        site.takes_layers()
+            && self.n_apart() as u64 <= u64::from(site.max_layers)
+            && fixed.saturating_add(self.staging) <= site.room.saturating_add(self.extra)
     }
 
     /// Seconds between devices for `rows` rows of the residual stream, or of logits at the end.
@@ -284,6 +128,27 @@ impl<'u, 'a> Ranges<'u, 'a> {
         let cols = if to.is_none() { self.units.graph.n_vocab } else { self.units.graph.n_embd };
         cost::hop(self.units.inventory, &self.units.rates, from, to, rows * cols as f64 * 4.0)
     }
+}
+
+fn sums(of: impl Iterator<Item = Seconds>) -> Vec<Seconds> {
+    let mut sum = Seconds::default();
+    std::iter::once(sum)
+        .chain(of.map(|s| {
+            sum += s;
+            sum
+        }))
+        .collect()
+}
+
+/// What a token's way to a layer's experts on the CPU takes from device `d` and back; both copies of a way start together.
+fn ways(units: &Units, d: usize, (there, back): (usize, usize), n_ubatch: u32) -> Seconds {
+    let cpu = units.inventory.cpu();
+    let hop = |from, to, cols: usize, rows: f64| {
+        if cols == 0 { 0.0 } else { cost::hop(units.inventory, &units.rates, Some(from), Some(to), rows * cols as f64 * 4.0) }
+    };
+    let both = |rows: f64| hop(d, cpu, there, rows) + hop(cpu, d, back, rows);
+    let batch = f64::from(n_ubatch.max(1));
+    Seconds { decode: both(1.0), decode_per_cached: 0.0, prompt: both(batch) / batch }
 }
 
 /// Whether two devices are alike for every range and hop.
@@ -310,7 +175,8 @@ impl Chain for Ranges<'_, '_> {
         }
         let room = self.units.sites[stage].room.saturating_add(self.extra);
         let (fixed, kv) = self.bytes(stage, first, end);
-        let left = room.checked_sub(fixed)?;
+        let staging = if self.units.device(stage).kind == Kind::Cpu { self.staging } else { 0 };
+        let left = room.checked_sub(fixed)?.checked_sub(staging)?;
         if kv > left {
             return None;
         }
@@ -334,6 +200,7 @@ impl Chain for Ranges<'_, '_> {
 mod tests {
     use super::*;
     use crate::gguf::Gguf;
+    use crate::plan::request::Request;
     use crate::plan::{Params, Weights};
     use crate::session::{Context, LogLevel};
     use std::sync::Arc;
@@ -342,7 +209,7 @@ mod tests {
     #[test]
     fn a_range_takes_what_is_measured_for_it() {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-        let mut n = 0;
+        let (mut n, mut mixtures) = (0, 0);
         // The shipped one has runs of layers longer than RUN.
         for entry in ["tests/fixtures/models", "models"].iter().flat_map(|f| std::fs::read_dir(root.join(f)).unwrap()) {
             let path = entry.unwrap().path();
@@ -350,31 +217,59 @@ mod tests {
                 continue;
             }
             let file = Arc::new(Gguf::open(&path).unwrap());
-            // Fixtures of architectures that have no graph yet.
             let (_, graph) = crate::arch::build(&file).unwrap();
             for (n_ubatch, n_outputs_max, weights) in [(7, 1, Weights::Auto), (64, 33, Weights::Copied)] {
-                let context = Context::new("k80:1,cpu", 3, None, LogLevel::Error).unwrap();
+                let context = Context::new("k80:2,cpu", 3, None, LogLevel::Error).unwrap();
                 let params = Params { n_ctx: 100, n_batch: 64, n_ubatch, n_outputs_max, weights, ..Params::default() };
                 let r = Request::new(&context, &file, &params).unwrap();
                 let units = Units::new(&r, &graph);
                 let types = (Type::F16, Type::F32);
-                let ranges = Ranges::new(&units, types, 100, n_ubatch).unwrap();
+                let mut ranges = Ranges::new(&units, types, 100, n_ubatch).unwrap();
                 let n_units = ranges.n_units();
-                for (first, end) in (0..n_units).flat_map(|a| (a + 1..=n_units).map(move |b| (a, b))) {
-                    for d in 0..2 {
-                        let mut layers = vec![1 - d as u32; n_units];
-                        layers[first..end].fill(d as u32);
-                        let placement = Placement { input: 1, layers };
-                        let copies = r.copies(types);
-                        let m = measure::measure(context.devices(), &graph, &placement, r.limits(), 100, copies).unwrap();
-                        let (fixed, kv) = ranges.bytes(d, first, end);
-                        let what = format!("{} {first}..{end} on {d}", file.path());
-                        assert_eq!(fixed + kv, m.memory[d].needed() - m.memory[d].driver, "{what}");
-                        n += 1;
+                let mut check = |split: usize, d: usize, other: u32, first: usize, end: usize| {
+                    let mut layers = vec![other; n_units];
+                    layers[first..end].fill(d as u32);
+                    let placement = units.placement(layers, split);
+                    let copies = r.copies(types);
+                    let m = measure::measure(context.devices(), &graph, &placement, r.limits(), 100, copies).unwrap();
+                    ranges.split = split;
+                    let (fixed, kv) = ranges.bytes(d, first, end);
+                    let what = format!("{} {first}..{end} on {d}, experts of {split} layers on the CPU", file.path());
+                    // What the dies keep on the host.
+                    let dies = (0..2).filter(|d| placement.layers.contains(d)).count();
+                    let staging = if d == 2 { cuda::staging_bytes(dies, ranges.tables as usize) as u64 } else { 0 };
+                    assert_eq!(fixed + kv + staging, m.memory[d].needed() - m.memory[d].driver, "{what}");
+                    n += 1;
+                };
+                let all = (0..n_units).flat_map(|a| (a + 1..=n_units).map(move |b| (a, b)));
+                for (first, end) in all.clone() {
+                    check(0, 0, 2, first, end);
+                    check(0, 2, 0, first, end);
+                }
+                let last = units.has_experts.iter().rposition(|has| *has).map_or(0, |last| last + 1);
+                for split in
+                    [1, 2, last / 2, last.saturating_sub(1), last].into_iter().filter(|s| last > 0 && (1..=last).contains(s))
+                {
+                    all.clone().for_each(|(first, end)| check(split, 0, 1, first, end));
+                    // The CPU's part is the same wherever the layers are.
+                    for cut in 0..=n_units {
+                        let mut layers = vec![0; n_units];
+                        layers[cut..].fill(1);
+                        let m = measure::measure(
+                            context.devices(),
+                            &graph,
+                            &units.placement(layers, split),
+                            r.limits(),
+                            100,
+                            r.copies(types),
+                        );
+                        assert_eq!(units.bytes(2, 0, 0, split), m.unwrap().memory[2].needed(), "{} {split}", file.path());
                     }
+                    mixtures += 1;
                 }
             }
         }
+        assert!(mixtures > 20, "{mixtures} splits");
         assert!(n > 500, "{n} ranges");
     }
 }

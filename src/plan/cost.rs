@@ -87,6 +87,25 @@ pub(super) struct Seconds {
     pub prompt: f64,
 }
 
+impl std::ops::Add for Seconds {
+    type Output = Seconds;
+    fn add(mut self, o: Seconds) -> Seconds {
+        self += o;
+        self
+    }
+}
+
+impl std::ops::Sub for Seconds {
+    type Output = Seconds;
+    fn sub(self, o: Seconds) -> Seconds {
+        Seconds {
+            decode: self.decode - o.decode,
+            decode_per_cached: self.decode_per_cached - o.decode_per_cached,
+            prompt: self.prompt - o.prompt,
+        }
+    }
+}
+
 impl std::ops::AddAssign for Seconds {
     fn add_assign(&mut self, o: Seconds) {
         self.decode += o.decode;
@@ -95,12 +114,21 @@ impl std::ops::AddAssign for Seconds {
     }
 }
 
+/// What a unit takes on a device.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Unit {
+    pub rest: Seconds,
+    /// Its routed experts.
+    pub experts: Seconds,
+}
+
 /// What each unit (layers, then the output) takes on a device: `[n_layer + 1]`.
-pub(super) fn units(graph: &Graph, r: &Rates, kv: (Type, Type), n_ubatch: u32, n_ctx: u32) -> Vec<Seconds> {
-    let mut out = vec![Seconds::default(); graph.n_layer as usize + 1];
+pub(super) fn units(graph: &Graph, r: &Rates, kv: (Type, Type), n_ubatch: u32, n_ctx: u32) -> Vec<Unit> {
+    let mut out = vec![Unit::default(); graph.n_layer as usize + 1];
     let batch = f64::from(n_ubatch.max(1));
     for node in graph.nodes.iter().filter(|n| n.layer != INPUT) {
-        let s = &mut out[node.layer as usize];
+        let unit = &mut out[node.layer as usize];
+        let s = if node.experts { &mut unit.experts } else { &mut unit.rest };
         s.decode += r.figures.start;
         s.prompt += r.figures.start / batch;
         match &node.op {

@@ -26,6 +26,8 @@ impl Plan {
                     "kind": device.kind.name(),
                     "described": device.described,
                     "board": device.board,
+                    "image": device.image,
+                    "peers": self.context.inventory().peers(d.device as usize).collect::<Vec<_>>(),
                     "total_bytes": d.total_bytes,
                     "free_bytes": d.free_bytes,
                     "weights_bytes": d.memory.weights,
@@ -35,6 +37,7 @@ impl Plan {
                     "driver_bytes": d.memory.driver,
                     "first_layer": d.first_layer,
                     "n_layers": d.n_layers,
+                    "n_expert_layers": d.n_expert_layers,
                     "has_output": d.has_output,
                     "shortfall_bytes": d.shortfall,
                 })
@@ -43,7 +46,16 @@ impl Plan {
         let layers: Vec<Value> = self
             .layers
             .iter()
-            .map(|l| json!({"layer": l.layer, "device": l.device, "weights_bytes": l.weights, "kv_bytes": l.kv, "reason": l.reason}))
+            .map(|l| {
+                json!({
+                    "layer": l.layer,
+                    "device": l.device,
+                    "experts_device": l.experts_device,
+                    "weights_bytes": l.weights,
+                    "kv_bytes": l.kv,
+                    "reason": l.reason,
+                })
+            })
             .collect();
         let plan = json!({
             "schema": 1,

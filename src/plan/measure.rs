@@ -52,6 +52,8 @@ pub struct Measured {
     pub weights: Vec<Vec<(u32, Option<usize>)>>,
     /// Bytes per layer, the output last.
     pub layer_weights: Vec<u64>,
+    /// Of those, the routed experts'.
+    pub layer_experts: Vec<u64>,
     pub layer_kv: Vec<u64>,
 }
 
@@ -91,6 +93,22 @@ fn cache(s: &KvShape, n_ctx: u32, c: Copies) -> Cache {
     if n < u64::from(n_ctx) { Cache { window: Some(window), n_cells: n as usize } } else { whole }
 }
 
+/// The different caches of a graph's layers, that of the whole context first.
+pub(super) fn caches(graph: &Graph, n_ctx: u32, c: Copies) -> Vec<Cache> {
+    let mut caches = vec![Cache { window: None, n_cells: n_ctx as usize }];
+    for own in graph.kv.iter().map(|shape| cache(shape, n_ctx, c)) {
+        if !caches.contains(&own) {
+            caches.push(own);
+        }
+    }
+    caches
+}
+
+/// Bytes of what a die looks up for a micro-batch, at the start of its KV arena.
+pub(super) fn tables_bytes(caches: &[Cache], limits: Limits) -> Result<usize> {
+    cuda::tables_bytes(limits, caches).ok_or_else(overflow)
+}
+
 /// (row, bytes) of the keys and of the values of a layer's cache.
 fn sides(s: &KvShape, n_cells: usize, c: Copies) -> Result<[(usize, usize); 2]> {
     let values = if s.v_in_k { (0, 0) } else { side(s, c.type_v, s.head_dim_v, n_cells)? };
@@ -121,22 +139,27 @@ pub(super) fn measure(
     for (d, device) in devices.iter().enumerate() {
         let layout = Layout::new(graph, limits, d as u32, placement, &workspace(device.kind, graph, limits, c.n_threads))?;
         memory[d].compute = layout.bytes as u64;
-        if placement.layers.contains(&(d as u32)) {
+        if placement.devices().any(|used| used == d as u32) {
             memory[d].driver = device.driver_bytes;
         }
         layouts.push(layout);
     }
 
+    let caches = caches(graph, n_ctx, c);
+    let tables = tables_bytes(&caches, limits)?;
+    let dies = |d: &u32| devices[*d as usize].kind == Kind::Cuda;
     let mut kv_end = vec![0usize; devices.len()];
-    let mut caches = vec![Cache { window: None, n_cells: n_ctx as usize }];
+    let mut n_dies = 0;
+    for d in (0..devices.len() as u32).filter(dies).filter(|d| placement.layers.contains(d)) {
+        kv_end[d as usize] = tables;
+        n_dies += 1;
+    }
+    memory[placement.input as usize].compute += cuda::staging_bytes(n_dies, tables) as u64;
     let mut kv = Vec::with_capacity(graph.kv.len());
     let mut layer_kv = Vec::with_capacity(graph.kv.len());
     for (layer, shape) in graph.kv.iter().enumerate() {
         let own = cache(shape, n_ctx, c);
-        let cache = caches.iter().position(|other| *other == own).unwrap_or_else(|| {
-            caches.push(own);
-            caches.len() - 1
-        });
+        let cache = caches.iter().position(|other| *other == own).unwrap_or(0);
         let end = &mut kv_end[placement.layers[layer] as usize];
         let mut take = |(row, bytes): (usize, usize)| -> Result<(usize, usize)> {
             let offset = *end;
@@ -154,14 +177,16 @@ pub(super) fn measure(
 
     let mut weights: Vec<Vec<(u32, Option<usize>)>> = vec![Vec::new(); graph.weights.len()];
     let mut layer_weights = vec![0u64; graph.n_layer as usize + 1];
+    let mut layer_experts = layer_weights.clone();
     // Fused weights are read by several nodes of a layer, and are its once.
     let mut counted = vec![INPUT; graph.weights.len()];
     for node in &graph.nodes {
-        let Some(d) = placement.device(node.layer) else { continue };
+        let Some(d) = placement.device(node) else { continue };
         for id in graph.weights_of(node) {
             let bytes = graph.weight(id).n_bytes;
             if std::mem::replace(&mut counted[id.0 as usize], node.layer) != node.layer {
                 layer_weights[node.layer as usize] += bytes;
+                layer_experts[node.layer as usize] += if node.experts { bytes } else { 0 };
             }
             let places = &mut weights[id.0 as usize];
             if places.iter().any(|(on, _)| *on == d) {
@@ -177,5 +202,5 @@ pub(super) fn measure(
             }
         }
     }
-    Ok(Measured { caches, memory, layouts, kv, weights, layer_weights, layer_kv })
+    Ok(Measured { caches, memory, layouts, kv, weights, layer_weights, layer_experts, layer_kv })
 }

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use super::ask::dies_or_cpu;
-use super::chain::{Ranges, Units};
+use super::chain::Ranges;
 use super::estimator::{Estimate, Estimator};
+use super::experts::{self, Choice};
 use super::measure::{self, Measured};
 use super::place::{self, Objective, Segment};
 use super::request::Request;
-use super::text::human;
+use super::units::Units;
+use super::why;
 use super::{DevicePlan, Exact, LayerPlan, Prediction, Source};
 use crate::arch::{self, Hparams};
-use crate::device::Kind;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, KvShape, Placement};
 use crate::quant::Type;
@@ -29,7 +30,7 @@ pub(super) struct Measuring {
 
 /// A placement that was measured as it is.
 pub(super) struct Found {
-    pub segments: Vec<Segment>,
+    pub choice: Choice,
     pub placement: Placement,
     pub measured: Measured,
     pub n_ctx: u32,
@@ -71,32 +72,40 @@ impl Measuring {
     fn search(&self, r: &Request<'_>, units: &Units<'_>, types: (Type, Type)) -> Result<(Found, bool)> {
         let ranges = |n_ctx: u32| Ranges::new(units, types, n_ctx, r.batch.n_ubatch);
         let objective = r.params.objective;
-        let wanted = ranges(r.n_ctx)?;
+        let mut wanted = ranges(r.n_ctx)?;
         // Only for speed is a CPU taken beside dies that hold everything: for balance or for room it is never worth it.
         let dies = !(1u32 << r.context.inventory().cpu());
         let first = if objective == Objective::Latency { u32::MAX } else { dies };
-        let placed = |ranges: &Ranges<'_, '_>, mask: u32| {
+        let whole = |ranges: &Ranges<'_, '_>, mask: u32| {
             let on = |mask: u32| place::place_with(ranges, objective, mask & ranges.allowed, usize::MAX);
             on(mask & first).or_else(|| on(mask))
         };
-        let finish = |ranges: &Ranges<'_, '_>, segments: Vec<Segment>, source: Source| {
-            self.measured(r, units, types, ranges.n_ctx, segments, source).map(|found| (found, true))
+        let placed = |ranges: &mut Ranges<'_, '_>, mask: u32| {
+            let whole = whole(ranges, mask);
+            experts::choose(ranges, objective, mask, whole)
+        };
+        let finish = |ranges: &Ranges<'_, '_>, choice: Choice, source: Source| {
+            self.measured(r, units, types, ranges.n_ctx, choice, source).map(|found| (found, true))
         };
         if r.params.n_ctx > 0 {
-            if let Some(p) = placed(&wanted, u32::MAX) {
-                return finish(&wanted, p.segments, Source::Caller);
+            if let Some(choice) = placed(&mut wanted, u32::MAX) {
+                return finish(&wanted, choice, Source::Caller);
             }
         } else {
             // First on the dies alone: a longer context is not worth layers on the CPU, unless the dies hold next to none.
             let least = r.batch.n_ubatch.min(r.n_ctx);
             for (mask, least) in [(dies, SHORT_CONTEXT.min(r.n_ctx)), (u32::MAX, least)] {
-                if let Some(p) = placed(&wanted, mask) {
-                    return finish(&wanted, p.segments, Source::File);
+                if let Some(choice) = placed(&mut wanted, mask) {
+                    return finish(&wanted, choice, Source::File);
                 }
-                if let Some(n_ctx) = self.largest_context(r, units, types, mask)?.filter(|n| *n >= least) {
-                    let shorter = ranges(n_ctx)?;
-                    if let Some(p) = placed(&shorter, mask) {
-                        return finish(&shorter, p.segments, Source::Limited);
+                let mut longest = self.largest_context(r, units, types, mask, 0)?;
+                if mask != dies && wanted.last_experts() > 0 {
+                    longest = longest.max(self.largest_context(r, units, types, dies, wanted.last_experts())?);
+                }
+                if let Some(n_ctx) = longest.filter(|n| *n >= least) {
+                    let mut shorter = ranges(n_ctx)?;
+                    if let Some(choice) = placed(&mut shorter, mask) {
+                        return finish(&shorter, choice, Source::Limited);
                     }
                 }
             }
@@ -106,12 +115,12 @@ impl Measuring {
         let mut chain = wanted;
         let extra = self.least_lack(&mut chain, u32::MAX, usize::MAX);
         chain.extra = extra;
-        let segments = placed(&chain, u32::MAX).map(|p| p.segments).unwrap_or_else(|| {
+        let segments = whole(&chain, u32::MAX).map(|p| p.segments).unwrap_or_else(|| {
             // Layers are limited by number: all that cannot go anywhere is shown on the last device that takes any.
             let last = units.sites.iter().rposition(|s| s.takes_layers()).unwrap_or(0);
             vec![Segment { stage: last, first: 0, end: self.graph.n_layer as usize + 1 }]
         });
-        let (mut found, _) = finish(&chain, segments, source)?;
+        let (mut found, _) = finish(&chain, Choice::whole(segments), source)?;
         // Layers limited by number may be left without a place though bytes suffice.
         found.fits = false;
         Ok((found, false))
@@ -142,14 +151,30 @@ impl Measuring {
         high
     }
 
-    /// The longest context that some placement on the devices of `mask` holds, at most what the model was trained for.
-    pub fn largest_context(&self, r: &Request<'_>, units: &Units<'_>, types: (Type, Type), mask: u32) -> Result<Option<u32>> {
+    /// The longest context that some placement on the devices of `mask` holds, at most what the model was trained for, with the experts
+    /// of the first `split` layers on the CPU.
+    pub fn largest_context(
+        &self,
+        r: &Request<'_>,
+        units: &Units<'_>,
+        types: (Type, Type),
+        mask: u32,
+        split: usize,
+    ) -> Result<Option<u32>> {
         let most = self.hparams.n_ctx_train.max(1);
+        let ranges = |n_ctx: u32| -> Result<Ranges<'_, '_>> {
+            let mut chain = Ranges::new(units, types, n_ctx, r.batch.n_ubatch)?;
+            chain.split = split;
+            Ok(chain)
+        };
         let fits = |n_ctx: u32| -> Result<bool> {
-            let chain = Ranges::new(units, types, n_ctx, r.batch.n_ubatch)?;
+            let chain = ranges(n_ctx)?;
             Ok(place::place_with(&chain, Objective::Headroom, mask & chain.allowed, usize::MAX).is_some())
         };
-        let shortest = Ranges::new(units, types, 1, r.batch.n_ubatch)?;
+        let shortest = ranges(1)?;
+        if split > 0 && !shortest.cpu_holds_experts() {
+            return Ok(None);
+        }
         let Some(p) = place::place_with(&shortest, Objective::Headroom, mask & shortest.allowed, usize::MAX) else {
             return Ok(None);
         };
@@ -172,18 +197,18 @@ impl Measuring {
         units: &Units<'_>,
         types: (Type, Type),
         n_ctx: u32,
-        segments: Vec<Segment>,
+        choice: Choice,
         source: Source,
     ) -> Result<Found> {
         let inventory = r.context.inventory();
         let mut layers = vec![0u32; self.graph.n_layer as usize + 1];
-        for s in &segments {
+        for s in &choice.segments {
             layers[s.first..s.end].fill(s.stage as u32);
         }
-        let placement = Placement { input: inventory.cpu() as u32, layers };
+        let placement = units.placement(layers, choice.split);
         let copies = r.copies(types);
         let measured = measure::measure(&inventory.devices, &self.graph, &placement, r.limits(), n_ctx, copies)?;
-        let mut found = Found { segments, placement, measured, n_ctx, source, types, fits: false };
+        let mut found = Found { choice, placement, measured, n_ctx, source, types, fits: false };
         found.fits = found.within(units);
         Ok(found)
     }
@@ -192,15 +217,22 @@ impl Measuring {
     fn best(&self, r: &Request<'_>, units: &mut Units<'_>) -> Result<(Found, Vec<String>)> {
         let types = self.kv_types(r)?;
         let cpu = r.context.inventory().cpu() as u32;
-        let on_cpu = |f: &Found| f.placement.layers.iter().filter(|d| **d == cpu).count();
+        let on_cpu = |f: &Found| f.whole_on(cpu) + f.experts_on(cpu);
+        // Layers and experts of layers do not compare by number.
+        let fewer = |f: &Found, than: &Found| {
+            on_cpu(f) == 0 || ((f.choice.split > 0) == (than.choice.split > 0) && on_cpu(f) < on_cpu(than))
+        };
         let mut best = self.find(r, units, types[0])?;
         let mut reasons = Vec::new();
         let wants_more = !best.fits || (dies_or_cpu(r) != 1 << cpu && on_cpu(&best) > 0);
         if let (true, Some(second)) = (wants_more, types.get(1)) {
             let other = self.find(r, units, *second)?;
-            if other.fits && (!best.fits || on_cpu(&other) < on_cpu(&best)) {
+            if other.fits && (!best.fits || fewer(&other, &best)) {
                 reasons.push(if best.fits {
-                    format!("KV Q8_0: with F16, {} layers more would be on the CPU", on_cpu(&best) - on_cpu(&other))
+                    let what = if best.choice.split > 0 { "the experts of " } else { "" };
+                    let n = on_cpu(&best) - on_cpu(&other);
+                    let layers = if n == 1 { "layer" } else { "layers" };
+                    format!("KV Q8_0: with F16, {what}{n} {layers} more would be on the CPU")
                 } else {
                     "KV Q8_0: with F16 it does not fit".to_owned()
                 });
@@ -219,6 +251,17 @@ impl Found {
     /// Whether every device has the bytes.
     fn within(&self, units: &Units<'_>) -> bool {
         self.measured.memory.iter().zip(&units.sites).all(|(m, s)| m.needed() - m.driver <= s.room)
+    }
+
+    /// Layers on a device, the output counted as one.
+    fn whole_on(&self, device: u32) -> usize {
+        self.placement.layers.iter().filter(|d| **d == device).count()
+    }
+
+    /// Layers of other devices whose experts are on this one.
+    fn experts_on(&self, device: u32) -> usize {
+        let apart = self.placement.layers.iter().zip(&self.placement.experts);
+        apart.filter(|(layer, experts)| **experts == device && **layer != device).count()
     }
 }
 
@@ -243,7 +286,7 @@ impl Estimator for Measuring {
             .map(|(i, d)| {
                 let memory = found.measured.memory[i];
                 let n_layers = found.placement.layers[..self.graph.n_layer as usize].iter().filter(|l| **l == i as u32).count();
-                let first = found.segments.iter().find(|s| s.stage == i).map_or(0, |s| s.first);
+                let first = found.choice.segments.iter().find(|s| s.stage == i).map_or(0, |s| s.first);
                 DevicePlan {
                     device: i as u32,
                     memory,
@@ -251,6 +294,7 @@ impl Estimator for Measuring {
                     total_bytes: d.total_bytes,
                     first_layer: first as u32,
                     n_layers: n_layers as u32,
+                    n_expert_layers: found.experts_on(i as u32) as u32,
                     has_output: found.placement.layers.last() == Some(&(i as u32)),
                     shortfall: match memory.needed() - memory.driver {
                         0 => 0,
@@ -263,9 +307,10 @@ impl Estimator for Measuring {
             .map(|layer| LayerPlan {
                 layer,
                 device: found.placement.layers[layer as usize],
+                experts_device: *found.placement.experts.get(layer as usize).unwrap_or(&found.placement.layers[layer as usize]),
                 weights: found.measured.layer_weights[layer as usize],
                 kv: found.measured.layer_kv.get(layer as usize).copied().unwrap_or(0),
-                reason: reason_of(r, &found, layer as usize),
+                reason: why::reason_of(r, &found, layer as usize),
             })
             .collect();
         Ok(Estimate {
@@ -275,7 +320,7 @@ impl Estimator for Measuring {
             type_k: found.types.0,
             type_v: found.types.1,
             fits: found.fits,
-            prediction: Some(self.predict(r, &units, &found)?),
+            prediction: Some(self.predict(r, &units, &found, &found.choice.segments, found.choice.split)?),
             devices,
             layers,
             reasons,
@@ -290,35 +335,20 @@ impl Estimator for Measuring {
 }
 
 impl Measuring {
-    /// Why so many devices.
-    fn why_these(&self, r: &Request<'_>, units: &Units<'_>, found: &Found) -> Result<Vec<String>> {
-        let cpu = r.context.inventory().cpu();
-        let used = found.segments.iter().filter(|s| s.stage != cpu).count();
-        let mut out = Vec::new();
-        if r.context.devices().len() > 1 {
-            out.push(match r.params.objective {
-                Objective::Latency => "objective latency: the fastest decode of one sequence".to_owned(),
-                Objective::Throughput => "objective throughput: the fastest slowest device".to_owned(),
-                Objective::Headroom => "objective headroom: the most memory left for context".to_owned(),
-            });
-        }
-        if used > 1 && found.fits && r.params.objective == Objective::Latency {
-            let mut chain = Ranges::new(units, found.types, found.n_ctx, r.batch.n_ubatch)?;
-            let lack = self.least_lack(&mut chain, !(1 << cpu), used - 1);
-            if lack < u64::MAX {
-                let each = if used > 2 { " each" } else { "" };
-                out.push(format!("{} short by {}{each}", dies(used - 1, "is", "are"), human(lack)));
-            }
-        }
-        Ok(out)
-    }
-
-    fn predict(&self, r: &Request<'_>, units: &Units<'_>, found: &Found) -> Result<Prediction> {
-        let chain = Ranges::new(units, found.types, found.n_ctx, r.batch.n_ubatch)?;
+    pub fn predict(
+        &self,
+        r: &Request<'_>,
+        units: &Units<'_>,
+        found: &Found,
+        segments: &[Segment],
+        split: usize,
+    ) -> Result<Prediction> {
+        let mut chain = Ranges::new(units, found.types, found.n_ctx, r.batch.n_ubatch)?;
+        chain.split = split;
         let batch = f64::from(r.batch.n_ubatch);
-        let (mut decode, mut cached, mut prompt, mut slowest) = (0.0, 0.0, 0.0, 0f64);
+        let (mut decode, mut cached, mut prompt, mut slowest) = (0.0, 0.0, 0.0, chain.experts_seconds());
         let mut from = None;
-        for s in &found.segments {
+        for s in segments {
             let t = chain.seconds(s.stage, s.first, s.end);
             let hop = chain.hop_seconds(from, Some(s.stage), 1.0);
             decode += t.decode + hop;
@@ -342,35 +372,6 @@ pub(crate) fn uncomputable(graph: &Graph) -> Option<Error> {
     let w = graph.weights.iter().find(|w| !w.ty.is_supported())?;
     let text = format!("tensor '{}' is of type {}, which cannot be computed with", w.name, w.ty.name());
     Some(Error::unsupported(text).subject(&w.name))
-}
-
-/// "2 dies are"
-pub(super) fn dies(n: usize, one: &str, many: &str) -> String {
-    if n == 1 { format!("1 die {one}") } else { format!("{n} dies {many}") }
-}
-
-/// Why a layer is where it is.
-fn reason_of(r: &Request<'_>, found: &Found, layer: usize) -> String {
-    let devices = r.context.devices();
-    let Some(at) = found.segments.iter().position(|s| (s.first..s.end).contains(&layer)) else { return String::new() };
-    let s = found.segments[at];
-    let device = &devices[s.stage];
-    if r.sites.iter().filter(|s| s.takes_layers()).count() == 1 {
-        return format!("the only device is the {}", if device.kind == Kind::Cpu { "CPU" } else { &device.name });
-    }
-    let m = &found.measured.memory[s.stage];
-    let left = r.sites[s.stage].room.saturating_sub(m.needed() - m.driver);
-    let weight = |i: usize| found.measured.layer_weights[i] + found.measured.layer_kv.get(i).copied().unwrap_or(0);
-    if found.segments.len() == 1 {
-        return format!("all layers fit on device {}", s.stage);
-    }
-    match found.segments.get(at + 1) {
-        Some(_) if left < weight(s.end) => {
-            format!("device {} is full: {} left, the next layer takes {}", s.stage, human(left), human(weight(s.end)))
-        }
-        _ if device.kind == Kind::Cpu => "the dies are full".to_owned(),
-        _ => format!("best by the objective; {} left on device {}", human(left), s.stage),
-    }
 }
 
 /// What must be a whole number of blocks: a key, and the value in it, where it is part of the key.

@@ -8,6 +8,7 @@ mod batch;
 mod chain;
 mod cost;
 mod estimator;
+mod experts;
 mod family;
 mod json;
 mod measure;
@@ -16,6 +17,8 @@ mod place;
 mod remedy;
 mod request;
 mod text;
+mod units;
+mod why;
 
 use std::sync::{Arc, OnceLock};
 
@@ -26,7 +29,7 @@ pub use place::Objective;
 
 use crate::arch::Hparams;
 use crate::device::Kind;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gguf::Gguf;
 use crate::graph::{self, Graph};
 use crate::quant::Type;
@@ -147,9 +150,18 @@ pub struct DevicePlan {
     pub total_bytes: u64,
     pub first_layer: u32,
     pub n_layers: u32,
+    /// Layers of other devices whose experts it computes.
+    pub n_expert_layers: u32,
     pub has_output: bool,
     /// Bytes that are missing; 0 where all fits.
     pub shortfall: u64,
+}
+
+impl DevicePlan {
+    /// Whether it computes anything.
+    pub fn computes(&self) -> bool {
+        self.n_layers > 0 || self.n_expert_layers > 0 || self.has_output
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -157,6 +169,9 @@ pub struct LayerPlan {
     /// `n_layer` stands for the output.
     pub layer: u32,
     pub device: u32,
+    /// The device of its routed experts; that of the layer where it has none.
+    pub experts_device: u32,
+    /// The experts' among them.
     pub weights: u64,
     pub kv: u64,
     pub reason: String,
@@ -232,7 +247,8 @@ impl Plan {
             Ok(Some(name)) if !name.is_empty() => name.to_owned(),
             _ => std::path::Path::new(file.path()).file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(),
         };
-        let mut reasons = e.reasons;
+        let mut reasons = context.inventory().notes.clone();
+        reasons.extend(e.reasons);
         if e.n_ctx > r.n_ctx_train {
             reasons.push(format!("n_ctx {} is more than the {} tokens that the model was trained for", e.n_ctx, r.n_ctx_train));
         }
@@ -267,6 +283,24 @@ impl Plan {
         })
     }
 
+    /// The plan for what there is after all, where a load ran out of a die's memory: `e` names the die and the bytes that its arenas
+    /// could have had together. `None` where it does not, or where nothing fits then.
+    pub(crate) fn with_less(&self, e: &Error) -> Result<Option<Plan>> {
+        let Some(device) = e.detail.device.filter(|d| self.context.devices()[*d as usize].kind == Kind::Cuda) else {
+            return Ok(None);
+        };
+        let d = &self.context.devices()[device as usize];
+        let promised = d.free_bytes.saturating_sub(d.driver_bytes).saturating_sub(self.params.reserve_bytes);
+        let mut params = self.params.clone();
+        let reserve_bytes = promised.saturating_sub(e.detail.available).min(d.total_bytes);
+        match params.limits.iter_mut().find(|l| l.device == device) {
+            Some(limit) if limit.reserve_bytes >= reserve_bytes => return Ok(None),
+            Some(limit) => limit.reserve_bytes = reserve_bytes,
+            None => params.limits.push(DeviceLimit { device, reserve_bytes, max_layers: None }),
+        }
+        Plan::new(&self.context, &self.file, &params).map(|plan| Some(plan).filter(|p| p.fits))
+    }
+
     /// What else would fit, each planned before it is said; worked out at the first call.
     pub fn remedies(&self) -> &[String] {
         self.remedies.get_or_init(|| remedy::remedies(self))
@@ -275,8 +309,8 @@ impl Plan {
     /// Whether it can be loaded: it fits, is exact, every tensor can be computed with, and no layer is on a device that is only
     /// described.
     pub fn loadable(&self) -> bool {
-        let described = |d: &u32| self.context.devices()[*d as usize].described;
-        let possible = |e: &Exact| measured::uncomputable(&e.graph).is_none() && !e.placement.layers.iter().any(described);
+        let described = |d: u32| self.context.devices()[d as usize].described;
+        let possible = |e: &Exact| measured::uncomputable(&e.graph).is_none() && !e.placement.devices().any(described);
         self.fits && self.exact.as_ref().is_some_and(possible)
     }
 
@@ -286,8 +320,18 @@ impl Plan {
         self.devices.iter().filter(die).filter(|d| d.n_layers > 0 || d.has_output).count()
     }
 
-    /// Layers that the CPU computes.
+    /// Layers that the CPU computes as a whole.
     pub fn n_cpu_layers(&self) -> u32 {
         self.devices[self.context.inventory().cpu()].n_layers
+    }
+
+    /// Layers of dies whose experts the CPU computes.
+    pub fn n_cpu_experts(&self) -> u32 {
+        self.devices[self.context.inventory().cpu()].n_expert_layers
+    }
+
+    /// Whether the CPU computes layers or experts.
+    fn uses_cpu(&self) -> bool {
+        self.n_cpu_layers() > 0 || self.n_cpu_experts() > 0
     }
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::ask::dies_or_cpu;
-use super::measured::dies;
 use super::text::{human, thousands};
+use super::why::dies;
 use super::{Answer, Params, Plan, Question, Source};
 use crate::device::Kind;
 use crate::error::Result;
@@ -51,7 +51,7 @@ fn context(plan: &Plan) -> Result<Option<String>> {
     let whole = if n == plan.n_ctx_train { ", all that the model was trained for" } else { "" };
     let on = if uses_dies(plan) { "these dies" } else { "this machine" };
     // Layers on the CPU are a reason to say it too.
-    Ok((!plan.fits || n > plan.n_ctx || plan.n_cpu_layers() > 0 && n < plan.n_ctx)
+    Ok((!plan.fits || n > plan.n_ctx || plan.uses_cpu() && n < plan.n_ctx)
         .then(|| format!("largest context on {on}: {}{whole}", thousands(n))))
 }
 
@@ -63,8 +63,8 @@ fn kv(plan: &Plan) -> Result<Option<String>> {
     let Ok(Some(Answer::Devices(n))) = Plan::ask(&plan.context, &plan.file, &params, Question::FewestDevices) else {
         return Ok(None);
     };
-    let fewer = plan.fits && plan.n_cpu_layers() == 0 && (n as usize) < plan.n_dies();
-    let better = !plan.fits || (uses_dies(plan) && plan.n_cpu_layers() > 0);
+    let fewer = plan.fits && !plan.uses_cpu() && (n as usize) < plan.n_dies();
+    let better = !plan.fits || (uses_dies(plan) && plan.uses_cpu());
     Ok((fewer || better).then(|| {
         if uses_dies(plan) {
             format!("with Q8_0 KV it fits on {}", dies(n as usize, "", "").trim())
@@ -87,7 +87,7 @@ fn batch(plan: &Plan) -> Result<Option<String>> {
 
 /// The same with more dies like the last one.
 fn more_dies(plan: &Plan) -> Result<Option<String>> {
-    let unlimited = plan.fits && plan.n_cpu_layers() == 0 && plan.n_ctx == plan.n_ctx_train;
+    let unlimited = plan.fits && !plan.uses_cpu() && plan.n_ctx == plan.n_ctx_train;
     let Some(die) = plan.context.devices().iter().rfind(|d| d.kind == Kind::Cuda && d.takes_layers).filter(|_| !unlimited) else {
         return Ok(None);
     };
@@ -109,7 +109,7 @@ fn more_dies(plan: &Plan) -> Result<Option<String>> {
         params.limits.iter_mut().filter(|l| l.device as usize == cpu).for_each(|l| l.device += more as u32);
         let context: Arc<Context> = plan.context.with_inventory(inventory);
         let n = if more == 1 { "one more die".to_owned() } else { format!("{more} more dies") };
-        if plan.fits && plan.n_cpu_layers() == 0 {
+        if plan.fits && !plan.uses_cpu() {
             let answer = Plan::ask(&context, &plan.file, &params, Question::LargestContext)?;
             return Ok(match answer {
                 Some(Answer::Tokens(tokens)) if tokens > plan.n_ctx => Some(format!("{n}: a context of {}", thousands(tokens))),

@@ -77,7 +77,7 @@ impl Plan {
         )?;
         for d in &self.devices {
             let device = &self.context.devices()[d.device as usize];
-            let host_only = device.kind == Kind::Cpu && d.n_layers == 0 && !d.has_output;
+            let host_only = device.kind == Kind::Cpu && !d.computes();
             // The host of described dies: what it reads is all there is to say.
             if host_only && self.devices.len() > 1 && !device.takes_layers {
                 writeln!(
@@ -89,6 +89,7 @@ impl Plan {
                 continue;
             }
             let range = match d.n_layers {
+                0 if d.n_expert_layers > 0 => self.experts_of(d.device),
                 0 => "no layers".to_owned(),
                 1 => format!("layer {}", d.first_layer),
                 n => format!("layers {}-{}", d.first_layer, d.first_layer + n - 1),
@@ -162,13 +163,21 @@ impl Plan {
 
     /// The device that computes something and has the least bytes left, and how many.
     pub fn tightest(&self) -> Option<(&DevicePlan, u64)> {
-        let used = self.devices.iter().filter(|d| d.n_layers > 0 || d.has_output);
+        let used = self.devices.iter().filter(|d| d.computes());
         used.map(|d| (d, d.free_bytes.saturating_sub(d.memory.needed()))).min_by_key(|(_, left)| *left)
+    }
+
+    /// `experts of layers 0-11`: those on this device.
+    fn experts_of(&self, device: u32) -> String {
+        let mut apart = self.layers.iter().filter(|l| l.experts_device == device && l.device != device).map(|l| l.layer);
+        let first = apart.next().unwrap_or(0);
+        apart.last().map_or(format!("experts of layer {first}"), |last| format!("experts of layers {first}-{last}"))
     }
 
     /// Layers that follow each other on one device for one reason, in a line.
     fn ranges_with_reasons(&self) -> Vec<String> {
-        let runs = self.layers.chunk_by(|a, b| a.device == b.device && a.reason == b.reason);
+        let runs =
+            self.layers.chunk_by(|a, b| (a.device, a.experts_device, &a.reason) == (b.device, b.experts_device, &b.reason));
         runs.filter_map(|run| {
             let (first, last) = (run.first()?, run.last()?);
             let layers = match (first.layer == self.n_layer, last.layer == self.n_layer) {
@@ -178,7 +187,11 @@ impl Plan {
                 _ if run.len() == 1 => format!("layer {}", first.layer),
                 _ => format!("layers {}-{}", first.layer, last.layer),
             };
-            Some(format!("{layers} on device {}: {}", first.device, first.reason))
+            let experts = match first.experts_device {
+                d if d == first.device => String::new(),
+                d => format!(", experts on device {d}"),
+            };
+            Some(format!("{layers} on device {}{experts}: {}", first.device, first.reason))
         })
         .collect()
     }
@@ -201,7 +214,7 @@ impl Plan {
         row("KV", &|p| format!("{}/{}", p.type_k.name(), p.type_v.name()))?;
         let n = self.devices.len().min(other.devices.len());
         for i in 0..n {
-            if both.iter().all(|p| p.devices[i].n_layers == 0 && !p.devices[i].has_output) {
+            if both.iter().all(|p| !p.devices[i].computes()) {
                 continue;
             }
             let name = |what: &str| format!("device {i} {what}");
@@ -215,8 +228,7 @@ impl Plan {
             row(&name("driver, reserve"), &|p| human(p.devices[i].memory.driver))?;
             row(&name("sum"), &|p| human(p.devices[i].memory.needed()))?;
         }
-        let used =
-            |p: &Plan| -> u64 { p.devices.iter().filter(|d| d.n_layers > 0 || d.has_output).map(|d| d.memory.needed()).sum() };
+        let used = |p: &Plan| -> u64 { p.devices.iter().filter(|d| d.computes()).map(|d| d.memory.needed()).sum() };
         row("sum", &|p| human(used(p)))?;
         row("verdict", &|p| if p.fits { "fits" } else { "DOES NOT FIT" }.to_owned())
     }

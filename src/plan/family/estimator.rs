@@ -69,6 +69,7 @@ impl Estimator for Family {
                 total_bytes: devices[d].total_bytes,
                 first_layer: share.layers.start,
                 n_layers: share.layers.len() as u32 - u32::from(has_output && !share.layers.is_empty()),
+                n_expert_layers: 0,
                 has_output,
                 shortfall: memory.needed().saturating_sub(room),
             }
@@ -82,6 +83,7 @@ impl Estimator for Family {
             .map(|layer| LayerPlan {
                 layer,
                 device: device_of(layer),
+                experts_device: device_of(layer),
                 weights: shape.layer_weights.get(layer as usize).copied().unwrap_or(shape.output_weights),
                 kv: e.layer_kv.get(layer as usize).copied().unwrap_or(0),
                 reason: "the family's placement".to_owned(),
