@@ -73,7 +73,7 @@ fn check(path: &Path, reference: Option<Reference>, tolerance: Option<f64>) -> O
         Some(r) => Params { n_ctx: r.n_ctx, n_outputs_max: r.tokens.len() as u32, ..f32s },
         None => Params { n_ctx: 64, ..f32s },
     };
-    let plan = Plan::new(&context, &file, &params).map_err(|e| format!("no plan: {e}"))?;
+    let plan = Arc::new(Plan::new(&context, &file, &params).map_err(|e| format!("no plan: {e}"))?);
     let loaded = Model::load(&context, &plan, LoadParams::default());
     if plan.estimator == "family" {
         return match loaded {

@@ -540,7 +540,7 @@ typedef struct {
    */
   uint32_t flags;
   /*
-   Layers at most; 0: as many as fit.
+   Layers at most, also of those whose experts alone are here; 0: as many as fit.
    */
   uint32_t max_layers;
   /*
@@ -579,7 +579,7 @@ typedef struct {
   uint32_t n_batch;
   uint32_t n_ubatch;
   /*
-   REKINDLE_KV_…; default: F16, or Q8_0 where only that fits (without layers on the CPU, if there are dies).
+   REKINDLE_KV_…; default: F16, or Q8_0 where only that fits (with fewer layers or experts on the CPU, if there are dies).
    */
   int32_t type_k;
   int32_t type_v;
@@ -672,7 +672,7 @@ typedef struct {
    */
   int32_t tightest_device;
   /*
-   Layers that the CPU computes, beside dies or alone.
+   Layers that the CPU computes as a whole, beside dies or alone.
    */
   uint32_t n_cpu_layers;
   uint64_t tightest_bytes;
@@ -738,11 +738,19 @@ typedef struct {
    */
   uint32_t reserved;
   /*
-   Bytes of its weights and of its KV cache.
+   Bytes of its weights, the experts' among them, and of its KV cache.
    */
   uint64_t weights;
   uint64_t kv;
   char reason[128];
+  /*
+   The device that has its routed experts: the CPU where a mixture is too large for the dies, else `device`.
+   */
+  uint32_t experts_device;
+  /*
+   Zero.
+   */
+  uint32_t reserved2;
 } rekindle_plan_layer;
 
 /*

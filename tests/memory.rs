@@ -32,7 +32,7 @@ fn the_process_grows_by_the_plan() {
                     let file = Arc::new(Gguf::open(&path).unwrap());
                     let params =
                         Params { n_ctx, n_batch, n_seq_max, weights, type_k: Some(kv), type_v: Some(kv), ..Params::default() };
-                    let plan = Plan::new(&context, &file, &params).unwrap();
+                    let plan = Arc::new(Plan::new(&context, &file, &params).unwrap());
                     let before = anonymous();
                     let model = Model::load(&context, &plan, LoadParams::default()).unwrap();
                     let memory = model.memory(0).unwrap();

@@ -137,6 +137,7 @@ fn calls() -> Vec<(&'static str, Box<dyn Fn(&World) -> Gives>)> {
         rekindle_load |w| (w.context, w.plan, null(), &mut null_mut());
         rekindle_model_destroy |w| (w.model);
         rekindle_model_get_info |w| (w.model, &mut sized());
+        rekindle_model_plan |w| (w.model, &mut null_mut());
         rekindle_model_memory |w| (w.model, 0, &mut sized());
         rekindle_model_get_perf |w| (w.model, &mut sized());
         rekindle_model_reset_perf |w| (w.model);

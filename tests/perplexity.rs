@@ -42,7 +42,7 @@ fn load(file: &Arc<Gguf>, n_ctx: usize) -> Arc<Model> {
     let n = n_ctx as u32;
     let params = Params { n_ctx: n, n_outputs_max: n, n_batch: n, n_ubatch: n, ..Params::default() };
     let plan = Plan::new(&context, file, &params).unwrap();
-    Model::load(&context, &plan, LoadParams::default()).unwrap()
+    Model::load(&context, &Arc::new(plan), LoadParams::default()).unwrap()
 }
 
 /// -ln p of `token` under the logits, in nats.

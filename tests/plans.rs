@@ -150,7 +150,7 @@ fn a_model_that_does_not_fit_says_what_would() {
     let p = plan("deepseek-r1:14b", "k80:1", &with_kv(Type::F16, 131072));
     let largest = p.remedies().iter().find_map(|r| r.strip_prefix("largest context on these dies: ")).unwrap().replace(' ', "");
     assert!(plan("deepseek-r1:14b", "k80:1", &with_kv(Type::F16, largest.parse().unwrap())).fits);
-    let error = Model::load(&context("k80:1"), &p, LoadParams::default()).err().unwrap();
+    let error = Model::load(&context("k80:1"), &Arc::new(p), LoadParams::default()).err().unwrap();
     assert_eq!(error.status, Status::InvalidArgument, "another context");
 }
 
@@ -160,10 +160,10 @@ fn described_dies_are_planned_for_and_not_loaded() {
     let file = file("deepseek-r1:1.5b");
     let p = Plan::new(&context, &file, &at(2048)).unwrap();
     assert!(p.fits);
-    let e = Model::load(&context, &p, LoadParams::default()).err().unwrap();
+    let e = Model::load(&context, &Arc::new(p), LoadParams::default()).err().unwrap();
     assert_eq!((e.status, e.detail.device), (Status::Device, Some(0)), "{e}");
     let estimate = Plan::new(&context, &file, &Params { estimator: EstimatorKind::Family, ..at(2048) }).unwrap();
-    let e = Model::load(&context, &estimate, LoadParams::default()).err().unwrap();
+    let e = Model::load(&context, &Arc::new(estimate), LoadParams::default()).err().unwrap();
     assert!(e.status == Status::Unsupported && e.message.contains("estimate"), "{e}");
 }
 
@@ -200,6 +200,67 @@ fn limits_are_kept() {
     let limits = (0..2).map(|d| limit(d, 0, Some(19))).collect();
     let p = plan("deepseek-r1:14b", "k80:2", &Params { limits, ..at(4096) });
     assert!(!p.fits && p.text().contains("without a place"), "{}", p.text());
+}
+
+/// A die, and a host whose figures do not depend on this machine.
+fn die_and_host(n_dies: usize, host_gib: u64) -> String {
+    format!(
+        r#"[{{"profile":"k80","count":{n_dies}}},
+            {{"kind":"cpu","total_bytes":{},"read_bandwidth":4e10,"flops":4e11,"host_bandwidth":4e10}}]"#,
+        host_gib << 30
+    )
+}
+
+/// The experts of as few layers as the die needs are on the CPU, every byte has its place, and it is faster than whole layers there.
+#[test]
+fn experts_go_to_the_cpu_where_the_die_is_too_small() {
+    for (tag, n_ctx) in [("qwen3:30b-a3b", 4096), ("qwen3:30b-a3b", 32768), ("gpt-oss:20b", 32768)] {
+        let p = plan(tag, &die_and_host(1, 64), &with_kv(Type::F16, n_ctx));
+        let n = p.n_cpu_experts();
+        assert!(p.fits && n > 0 && p.n_cpu_layers() == 0, "{}", p.text());
+        let apart: Vec<u32> = p.layers.iter().filter(|l| l.experts_device != l.device).map(|l| l.layer).collect();
+        assert_eq!(apart, (0..n).collect::<Vec<_>>());
+        // What the plan without a CPU lacks on its die is what the experts take, and one layer's fewer would not do.
+        let alone = plan(tag, "k80:1", &with_kv(Type::F16, n_ctx));
+        let (die, cpu) = (p.devices[0].memory, p.devices[1].memory);
+        assert!(!alone.fits && alone.devices[0].memory.kv == die.kv);
+        let moved = alone.devices[0].memory.weights - die.weights;
+        let embedding = alone.devices[1].memory.mapped;
+        assert_eq!(moved, cpu.mapped - embedding, "{}", p.text());
+        let left = p.devices[0].free_bytes - die.needed();
+        assert!(left < moved / u64::from(n) * 3 / 2, "{left} left, {moved} moved");
+
+        let (text, reason) = (p.text(), p.reasons.iter().find(|r| r.starts_with("experts of layer")).expect("a reason"));
+        assert!(text.contains(", experts of layer") && text.contains("experts on device 1"), "{text}");
+        let whole = reason.split("with whole layers there ").nth(1).and_then(|r| r.split(' ').next()).expect("a figure");
+        let (decode, whole) = (p.prediction.unwrap().decode, whole.parse::<f64>().unwrap());
+        assert!(decode > whole, "{text}");
+        println!("{tag} at {n_ctx}: {decode:.1} tokens/s, {whole:.1} with whole layers on the CPU; {reason}");
+        assert!(p.remedies().iter().any(|r| r.contains("fits on dies alone")), "{:?}", p.remedies());
+        let e = Model::load(&context(&die_and_host(1, 64)), &p, LoadParams::default()).err().unwrap();
+        assert_eq!(e.status, Status::InvalidArgument, "another context");
+    }
+}
+
+#[test]
+fn experts_stay_with_their_layers_where_they_can_or_must() {
+    let whole = |p: &Plan| p.n_cpu_experts() == 0 && p.layers.iter().all(|l| l.experts_device == l.device);
+    // Enough dies; a shorter context on a die alone; a dense model; no CPU for layers; a CPU that is too small or limited.
+    let p = plan("qwen3:30b-a3b", &die_and_host(2, 64), &with_kv(Type::F16, 4096));
+    assert!(p.fits && whole(&p) && p.n_dies() == 2, "{}", p.text());
+    let p = plan("gpt-oss:20b", &die_and_host(1, 64), &Params::default());
+    assert!(p.fits && whole(&p) && p.n_cpu_layers() == 0 && p.n_ctx_source == Source::Limited, "{}", p.text());
+    assert!(whole(&plan("deepseek-r1:32b", &die_and_host(1, 64), &at(4096))));
+    let p = plan("qwen3:30b-a3b", "k80:1", &at(4096));
+    assert!(!p.fits && whole(&p), "{}", p.text());
+    let p = plan("qwen3:30b-a3b", &die_and_host(1, 4), &at(4096));
+    assert!(!p.fits && whole(&p), "{}", p.text());
+    let limits = vec![DeviceLimit { device: 1, reserve_bytes: 0, max_layers: Some(3) }];
+    let p = plan("qwen3:30b-a3b", &die_and_host(1, 64), &Params { limits, ..at(4096) });
+    assert!(!p.fits && whole(&p), "{}", p.text());
+    // Two dies that are too small.
+    let p = plan("qwen3:30b-a3b", &die_and_host(2, 64), &Params { reserve_bytes: 4 << 30, ..with_kv(Type::F16, 4096) });
+    assert!(p.fits && p.n_cpu_experts() > 0 && p.n_dies() == 2, "{}", p.text());
 }
 
 #[test]
@@ -258,7 +319,7 @@ fn what_cannot_be_measured_gets_an_estimate() {
     assert!(p.text().contains("an estimate") && p.text().contains("unheard-of"), "{}", p.text());
     let e = Plan::new(&context, &file, &Params { estimator: EstimatorKind::Measured, ..at(4096) }).err().unwrap();
     assert!(e.status == Status::Unsupported && e.message.contains("unheard-of"), "{e}");
-    let e = Model::load(&context, &p, LoadParams::default()).err().unwrap();
+    let e = Model::load(&context, &Arc::new(p), LoadParams::default()).err().unwrap();
     assert!(e.status != Status::Ok && (e.message.contains("unheard-of") || e.status == Status::NotFit), "{e}");
     std::fs::remove_file(&path).unwrap();
 }
@@ -290,7 +351,7 @@ fn every_plan_is_allocated_to_the_byte() {
                 ..at(n_ctx)
             };
             let context = context("cpu");
-            let Ok(plan) = Plan::new(&context, &file, &params) else {
+            let Ok(plan) = Plan::new(&context, &file, &params).map(Arc::new) else {
                 // Heads that are no whole number of blocks.
                 assert_eq!(kv, Type::Q8_0);
                 continue;

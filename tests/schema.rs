@@ -91,7 +91,9 @@ fn plans_are_what_the_schema_says() {
     let (open, closed) = (compile(&schema()), closed());
     let shipped = root().join("models/bible-5M-Q8_0.gguf");
     let (llama, qwen2, gemma3) = (header("llama3.1:8b"), header("deepseek-r1:14b"), header("gemma3:4b"));
+    let mixture = header("qwen3:30b-a3b");
     let mix = mix();
+    let apart = format!(r#"[{{"profile": "k80"}}, {{"kind": "cpu", "total_bytes": {}}}]"#, 64 * GIB);
     let default = Params::default;
     let objective = |objective| Params { objective, n_seq_max: 2, ..default() };
     let cases: Vec<(&str, &Path, Params, bool)> = vec![
@@ -100,6 +102,7 @@ fn plans_are_what_the_schema_says() {
         ("k80:2", &llama, default(), true),
         ("k80:4,cpu", &qwen2, default(), true),
         (&mix, &qwen2, default(), true),
+        (&apart, &mixture, Params { n_ctx: 4096, ..default() }, true),
         (&mix, &llama, Params { n_ctx: 4096, n_seq_max: 4, n_outputs_max: 8, n_ubatch: 64, n_batch: 256, ..default() }, true),
         ("k80:2", &llama, objective(Objective::Throughput), true),
         ("k80:4,cpu", &llama, objective(Objective::Headroom), true),
@@ -130,6 +133,8 @@ fn plans_are_what_the_schema_says() {
     }
     assert!(seen.iter().any(|v| v["remedies"].as_array().unwrap().len() > 1), "no plan with remedies");
     assert!(seen.iter().any(|v| v["predicted"].is_object()), "no plan with a prediction");
+    let apart = |v: &Value| v["layers"].as_array().unwrap().iter().any(|l| l["experts_device"] != l["device"]);
+    assert!(seen.iter().any(apart), "no plan with experts apart");
 }
 
 #[test]
@@ -169,7 +174,7 @@ fn broken_plans_are_refused() {
     let open = compile(&schema());
     let good = plan("k80:2", &header("qwen2.5:0.5b"), &Params::default());
     assert!(open.is_valid(&good));
-    let broken: [(&str, Value); 14] = [
+    let broken: [(&str, Value); 15] = [
         ("/schema", json!(2)),
         ("/estimator", json!("guessed")),
         ("/objective", json!("Latency")),
@@ -183,6 +188,7 @@ fn broken_plans_are_refused() {
         ("/devices/0/kind", json!("cuda")),
         ("/devices/0/kv_bytes", json!(-5)),
         ("/layers/3/device", json!(0.5)),
+        ("/layers/3/experts_device", Value::Null),
         ("/reasons", json!("because")),
     ];
     for (place, wrong) in broken {

@@ -57,7 +57,7 @@ pub fn move_cells(x: &mut Executor, pool: &Pool, cache: usize, moves: &[Move]) -
                     std::slice::from_raw_parts_mut(angles_at.get().add(n_rot * worker.index), n_rot),
                 )
             };
-            for layer in layers.filter(|l| this.places[*l].cache == cache) {
+            for layer in layers.filter(|l| this.here[*l] && this.places[*l].cache == cache) {
                 for m in moves {
                     // SAFETY: the session checked the cells; each layer has one writer.
                     unsafe { this.move_cell(layer, *m, keys, angles) };

@@ -18,6 +18,7 @@ pub(crate) mod simd;
 
 use std::borrow::Cow;
 use std::cell::Cell;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -48,6 +49,7 @@ pub fn workspace_bytes(graph: &Graph, node: &Node, limits: Limits, n_threads: us
 
 /// Neighbouring cells of the KV cache that hold neighbouring positions of one sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
 pub struct Span {
     pub cell: u32,
     pub pos: i32,
@@ -56,6 +58,7 @@ pub struct Span {
 
 /// Neighbouring tokens of a micro-batch that belong to one sequence and see the same spans, each up to its own position.
 #[derive(Debug, Clone, Copy)]
+#[repr(C)]
 pub struct Run {
     pub first: u32,
     pub n: u32,
@@ -94,6 +97,8 @@ pub struct Executor {
     compute: Arena,
     kv: Arena,
     places: Vec<KvPlaces>,
+    /// Whether a layer's cache is here.
+    here: Vec<bool>,
     type_k: Type,
     type_v: Type,
     /// Of each rope of the graph.
@@ -113,7 +118,11 @@ pub struct Parts {
     pub kernels: Kernels,
     pub weights: Vec<*const u8>,
     pub places: Vec<KvPlaces>,
+    /// Whether a layer's cache is here.
+    pub here: Vec<bool>,
     pub kv_bytes: usize,
+    /// Bytes of the compute arena behind the layout's.
+    pub staging_bytes: usize,
     pub type_k: Type,
     pub type_v: Type,
     /// Tokens of context: rotations may depend on it.
@@ -125,13 +134,27 @@ impl Executor {
     /// Allocates the compute and KV arenas.
     ///
     /// # Safety
-    /// Each of `parts.weights` must be the whole tensor of the graph's weight of that index, for as long as the executor lives.
+    /// Each of `parts.weights` that a node of this device reads must be the whole tensor of the graph's weight of that index, for as
+    /// long as the executor lives.
     ///
     /// # Errors
     /// `OutOfMemory`, naming the arena.
     pub unsafe fn new(parts: Parts) -> Result<Executor> {
-        let Parts { graph, layout, kernels, weights, places, kv_bytes, type_k, type_v, n_ctx, n_outputs_max } = parts;
-        let compute = Arena::new("the compute arena", layout.bytes)?;
+        let Parts {
+            graph,
+            layout,
+            kernels,
+            weights,
+            places,
+            here,
+            kv_bytes,
+            staging_bytes,
+            type_k,
+            type_v,
+            n_ctx,
+            n_outputs_max,
+        } = parts;
+        let compute = Arena::new("the compute arena", layout.bytes + staging_bytes)?;
         let kv = Arena::new("the KV cache", kv_bytes)?;
         let rotation = |r: &crate::graph::Rope| {
             // SAFETY: the builder took the factors as floats; the caller vouches for the tensor.
@@ -139,7 +162,7 @@ impl Executor {
             rope::Rotation { frequencies: r.frequencies(factors.as_deref()), magnitude: r.magnitude() }
         };
         let rotations = graph.ropes.iter().map(rotation).collect();
-        Ok(Executor { graph, layout, kernels, weights, compute, kv, places, type_k, type_v, rotations, n_outputs_max })
+        Ok(Executor { graph, layout, kernels, weights, compute, kv, places, here, type_k, type_v, rotations, n_outputs_max })
     }
 
     /// Bytes of the KV cache and compute arenas as they are.
@@ -172,8 +195,23 @@ impl Executor {
         unsafe { std::slice::from_raw_parts(self.at(v, row), self.graph.value(v).cols) }
     }
 
+    /// The compute arena, and how much of it the layout takes.
+    pub(crate) fn compute(&self) -> (&Arena, usize) {
+        (&self.compute, self.layout.bytes)
+    }
+
+    /// The angles, as cosine and sine of each pair, that `delta` positions more turn keys of rope `rope` by. Rotations add up, and the
+    /// magnitude is in the keys already.
+    pub fn turns(&self, rope: usize, delta: i32) -> Vec<f32> {
+        let turn = |f: &f64| {
+            let (sin, cos) = (f64::from(delta) * f).sin_cos();
+            [cos as f32, sin as f32]
+        };
+        self.rotations[rope].frequencies.iter().flat_map(turn).collect()
+    }
+
     /// Row `row` of a value that this device holds.
-    fn at(&self, v: ValueId, row: usize) -> *mut f32 {
+    pub fn at(&self, v: ValueId, row: usize) -> *mut f32 {
         let offset = self.layout.offset(v).unwrap_or(0) + row * self.graph.value(v).cols * size_of::<f32>();
         self.compute.base().wrapping_add(offset).cast()
     }
@@ -188,16 +226,16 @@ impl Executor {
         self.weights[id.0 as usize]
     }
 
-    /// Computes a micro-batch on all threads of `pool`: fills its cells of the KV cache and its rows of the logits.
+    /// Computes the nodes of a stretch of the graph for a micro-batch, on all threads of `pool`.
     ///
     /// # Errors
     /// `Cancelled` soon after `cancel` is set; `Internal` if a kernel panicked. The rows and cells then hold anything.
-    pub fn run(&mut self, pool: &Pool, micro: &Micro<'_>, cancel: &AtomicBool) -> Result<()> {
+    pub fn run(&mut self, pool: &Pool, nodes: Range<usize>, micro: &Micro<'_>, cancel: &AtomicBool) -> Result<()> {
         let stop_before = AtomicUsize::new(usize::MAX);
         let this = &*self;
         pool.run(&|worker| {
             let step = Step { x: this, worker, micro, prepared: Cell::new(None) };
-            for (i, node) in this.graph.nodes.iter().enumerate() {
+            for (i, node) in this.graph.nodes[nodes.clone()].iter().enumerate() {
                 // Told one node ahead, so that all threads stop at the same one.
                 if worker.index == 0 && cancel.load(Ordering::Relaxed) {
                     stop_before.fetch_min(i + 1, Ordering::Relaxed);

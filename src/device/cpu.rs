@@ -23,6 +23,8 @@ pub(super) fn find() -> Device {
         board: 0,
         described: false,
         takes_layers: true,
+        ordinal: None,
+        image: String::new(),
     }
 }
 

@@ -4,7 +4,8 @@ use serde_json::{Map, Value};
 
 use super::spec::{shown, too_many};
 use super::{Device, Inventory, Kind, Link, MAX_DEVICES, cpu, profile};
-use crate::error::{Error, Result};
+use crate::cuda;
+use crate::error::{Error, Result, Status};
 
 pub(super) fn parse(text: &str) -> Result<Inventory> {
     let value: Value = serde_json::from_str(text).map_err(|e| Error::invalid(format!("device spec: {e}")))?;
@@ -27,7 +28,7 @@ pub(super) fn parse(text: &str) -> Result<Inventory> {
     if devices.is_empty() {
         return Err(Error::invalid("device spec: no device is described"));
     }
-    let mut inventory = Inventory { devices: Vec::new(), links: Vec::new() };
+    let mut inventory = Inventory::default();
     for (i, v) in devices.into_iter().enumerate() {
         Fields::new(v, format!("devices[{i}]"))?.devices(&mut inventory)?;
         too_many(&inventory)?;
@@ -87,6 +88,22 @@ impl Fields {
         if count == 0 {
             return Err(self.bad("count", "at least 1"));
         }
+        let ordinal = self.small("ordinal", MAX_DEVICES)?;
+        if let Some(n) = ordinal {
+            if profile.is_some() || kind.as_deref() != Some("cuda") || count != 1 {
+                return Err(self.bad("ordinal", "kind cuda, no profile and no count beside it"));
+            }
+            let found = cuda::find(n as usize + 1, true)?;
+            let missing = || Error::new(Status::Device, format!("device spec: {}: there is no CUDA device {n}", self.place));
+            let mut device = found.devices.into_iter().nth(n as usize).ok_or_else(missing)?;
+            // Less than there is may be used of it: two devices of a list may be one card.
+            if let Some(free) = self.bytes("free_bytes")? {
+                device.free_bytes = device.free_bytes.min(free);
+            }
+            self.finish()?;
+            into.devices.push(device);
+            return Ok(());
+        }
         let mut first = match (profile.as_deref(), kind.as_deref()) {
             (Some(p), None | Some("cuda")) => {
                 let known = || self.bad("profile", &format!("one of: {}", profile::NAMES.join(", ")));
@@ -107,6 +124,8 @@ impl Fields {
                 board: next_board,
                 described: true,
                 takes_layers: true,
+                ordinal: None,
+                image: String::new(),
             },
             _ => return Err(self.bad("kind", "cpu (once) or cuda, or a profile instead")),
         };

@@ -5,7 +5,8 @@ mod json;
 mod profile;
 mod spec;
 
-use crate::error::{Error, Result};
+use crate::cuda;
+use crate::error::{Error, Result, Status};
 
 /// More than any machine of today has; sets of devices are bit masks.
 pub const MAX_DEVICES: usize = 24;
@@ -51,6 +52,10 @@ pub struct Device {
     /// Whether layers may be placed here. The CPU is in every inventory, since the host reads the token embedding, but computes
     /// layers only where the spec names it.
     pub takes_layers: bool,
+    /// The driver's number of a CUDA device that was found.
+    pub ordinal: Option<u32>,
+    /// Which image of the kernels it runs, for people; empty where none.
+    pub image: String,
 }
 
 /// What two devices can copy to each other without the host.
@@ -63,20 +68,23 @@ pub struct Link {
 }
 
 /// The devices, dies first and the CPU last, and the links among them.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Inventory {
     pub devices: Vec<Device>,
     pub links: Vec<Link>,
+    /// What was learned while looking for devices that the caller should know: why no GPU is used, say.
+    pub notes: Vec<String>,
 }
 
 impl Inventory {
     /// Makes the inventory from a device spec:
-    /// - "" or "auto": everything found on this machine;
-    /// - names separated by commas: `cpu` (this machine's), `k80:4` (four described dies of the built-in profile);
+    /// - "" or "auto": everything found on this machine; a CUDA device that fails is left out and noted;
+    /// - names separated by commas: `cpu` (this machine's), `cuda` (its CUDA devices, `cuda:2` the first two), `k80:4` (four described
+    ///   dies of the built-in profile);
     /// - JSON that describes devices (documented with `rekindle_context_params`).
     ///
     /// # Errors
-    /// `InvalidArgument` for a spec that does not parse, with the place.
+    /// `InvalidArgument` for a spec that does not parse, with the place; `Device` where CUDA devices are named and not there or fail.
     pub fn from_spec(spec: &str) -> Result<Inventory> {
         let text = spec.trim();
         let mut inventory =
@@ -93,6 +101,26 @@ impl Inventory {
             );
         }
         Ok(inventory)
+    }
+
+    /// Adds the CUDA devices of this machine: at least `least` of them, or else it fails, and at most `most`.
+    fn add_found(&mut self, least: usize, most: usize) -> Result<()> {
+        let found = match cuda::find(most, least > 0) {
+            Err(e) if least == 0 => {
+                self.notes.push(format!("no GPU is used: {}", e.message));
+                return Ok(());
+            }
+            found => found?,
+        };
+        if found.devices.len() < least {
+            let text = format!("{least} CUDA devices were asked for, {} found", found.devices.len());
+            return Err(Error::new(Status::Device, text));
+        }
+        let first = self.devices.len() as u32;
+        self.devices.extend(found.devices);
+        self.links.extend(found.links.into_iter().map(|(a, b, bandwidth)| Link { a: first + a, b: first + b, bandwidth }));
+        self.notes.extend(found.notes);
+        Ok(())
     }
 
     /// Moves the CPU behind the dies; links keep their devices.
@@ -114,6 +142,11 @@ impl Inventory {
     /// The CPU, which every inventory has.
     pub fn cpu(&self) -> usize {
         self.devices.len() - 1
+    }
+
+    /// The devices that one has a link to.
+    pub fn peers(&self, a: usize) -> impl Iterator<Item = usize> {
+        (0..self.devices.len()).filter(move |b| *b != a && self.link(a, *b).is_some())
     }
 
     /// Bytes per second between two devices without the host, if they have a link.

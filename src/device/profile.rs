@@ -37,5 +37,7 @@ fn k80(index: u32, first_board: u32) -> Device {
         board: first_board + index / 2,
         described: true,
         takes_layers: true,
+        ordinal: None,
+        image: String::new(),
     }
 }

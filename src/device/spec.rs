@@ -4,8 +4,9 @@ use super::{Inventory, MAX_DEVICES, cpu, profile};
 use crate::error::{Error, Result};
 
 pub(super) fn parse(spec: &str) -> Result<Inventory> {
-    let mut inventory = Inventory { devices: Vec::new(), links: Vec::new() };
+    let mut inventory = Inventory::default();
     if matches!(spec, "" | "auto") {
+        inventory.add_found(0, MAX_DEVICES - 1)?;
         inventory.devices.push(cpu::find());
         return Ok(inventory);
     }
@@ -16,24 +17,34 @@ pub(super) fn parse(spec: &str) -> Result<Inventory> {
         let (kind, count) = name.split_once(':').unwrap_or((name, "1"));
         match kind {
             "cpu" if name == "cpu" => inventory.devices.push(cpu::find()),
+            "cuda" if name == "cuda" => inventory.add_found(1, MAX_DEVICES - 1)?,
+            "cuda" => {
+                let n = number(count).ok_or_else(|| fail(no_number(count)))?;
+                inventory.add_found(n as usize, n as usize)?;
+            }
             _ if profile::NAMES.contains(&kind) => {
-                let n: u32 =
-                    count.parse().ok().filter(|n| (1..MAX_DEVICES as u32).contains(n)).ok_or_else(|| {
-                        fail(format!("'{}' is no number of devices from 1 to {}", shown(count), MAX_DEVICES - 1))
-                    })?;
+                let n = number(count).ok_or_else(|| fail(no_number(count)))?;
                 inventory.devices.extend((0..n).filter_map(|i| profile::find(kind, i, boards)));
                 boards += n.div_ceil(profile::devices_per_board(kind));
             }
             "" => return Err(fail("a name is missing".to_owned())),
             _ => {
                 let known = profile::NAMES.join(":N, ");
-                return Err(fail(format!("'{}' is not known, expected auto, cpu, {known}:N or JSON", shown(name))));
+                return Err(fail(format!("'{}' is not known, expected auto, cpu, cuda, cuda:N, {known}:N or JSON", shown(name))));
             }
         }
         too_many(&inventory)?;
         at += item.chars().count() + 1;
     }
     Ok(inventory)
+}
+
+/// A number of devices beside which the CPU has room.
+fn number(text: &str) -> Option<u32> {
+    text.parse().ok().filter(|n| (1..MAX_DEVICES as u32).contains(n))
+}
+fn no_number(text: &str) -> String {
+    format!("'{}' is no number of devices from 1 to {}", shown(text), MAX_DEVICES - 1)
 }
 
 /// What a message shows of a caller's text.

@@ -227,6 +227,7 @@ pub struct rekindle_api_table {
         capacity: usize,
         needed: *mut usize,
     ) -> rekindle_status,
+    pub model_plan: unsafe extern "C" fn(model: *const rekindle_model, plan: *mut *mut rekindle_plan_t) -> rekindle_status,
 }
 
 static TABLE: rekindle_api_table = rekindle_api_table {
@@ -301,6 +302,7 @@ static TABLE: rekindle_api_table = rekindle_api_table {
     chat_render: rekindle_chat_render,
     chat_template: rekindle_chat_template,
     chat_template_name: rekindle_chat_template_name,
+    model_plan: rekindle_model_plan,
 };
 
 /// The table of functions; static. `abi_version` is the host's REKINDLE_ABI_VERSION; NULL if the library does not serve it. The one

@@ -34,12 +34,14 @@ pub struct rekindle_context_params {
     pub n_threads: u32,
     /// Which devices: a device spec, UTF-8 of devices_len bytes; may be NULL with 0.
     ///
-    /// "" or "auto": everything found on this machine. "cpu": this machine's CPU. "k80:4,cpu": four described dies of a built-in
-    /// profile, and the CPU. JSON: an array of devices, or an object with "devices" and "links". A device has "kind" ("cpu" or "cuda")
+    /// "" or "auto": everything found on this machine; a CUDA device that fails is left out, and plans say why. "cpu": this machine's
+    /// CPU. "cuda": its CUDA devices, "cuda:2": the first two; it is an error if they are not there. "k80:4,cpu": four described dies
+    /// of a built-in profile, and the CPU. JSON: an array of devices, or an object with "devices" and "links". A device has "kind" ("cpu" or "cuda")
     /// or "profile" ("k80"), and may have "count", "name", "total_bytes", "free_bytes", "driver_bytes" (what the driver takes for
     /// itself), "read_bandwidth" (bytes per second, plain reads), "flops" (float32 per second), "host_bandwidth" (bytes per second to
     /// the host), "compute_capability" ("3.7"), "board" (devices of one board share its link to the host). A link has "between" (two
-    /// devices by their place in the list) and "bandwidth" (bytes per second without the host).
+    /// devices by their place in the list) and "bandwidth" (bytes per second without the host). A device with "kind": "cuda" and "ordinal" is
+    /// the found one of that number, of which "free_bytes" may be used; it may be listed twice, as two dies.
     ///
     /// In the context dies come first and the CPU last. It is always there, since the host reads the token embedding, but computes
     /// layers only if the spec names it. Described devices can be planned for, not loaded.
@@ -112,6 +114,13 @@ pub struct rekindle_device_info {
     pub takes_layers: u32,
     /// Zero.
     pub reserved: u32,
+    /// The CUDA driver's number of a device that was found; -1 of others.
+    pub cuda_ordinal: i32,
+    /// Devices that it copies from and to without the host, a bit each from the lowest for device 0: proved both ways when the context was
+    /// created, or described.
+    pub peers: u32,
+    /// Which image of the kernels a found device runs: "sm_37 cubin", or PTX that the driver compiles at the first load.
+    pub image: [c_char; 64],
 }
 
 // SAFETY: repr(C), no padding, plain numbers.
@@ -123,7 +132,7 @@ unsafe impl Struct for rekindle_device_info {
 /// given to rekindle_context_destroy.
 ///
 /// REKINDLE_ABI_MISMATCH: the library is older than the header. REKINDLE_INVALID_ARGUMENT: the device spec, the number of
-/// threads or an environment variable is not valid.
+/// threads or an environment variable is not valid. REKINDLE_DEVICE: CUDA devices were named and are not there, or one fails.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rekindle_context_create(
@@ -231,6 +240,9 @@ pub unsafe extern "C" fn rekindle_context_get_device(
             host_bandwidth: d.host_bandwidth,
             takes_layers: u32::from(d.takes_layers),
             reserved: 0,
+            cuda_ordinal: d.ordinal.map_or(-1, |n| n as i32),
+            peers: c.inventory().peers(index as usize).fold(0, |mask, other| mask | 1 << other),
+            image: chars(&d.image),
         };
         // SAFETY: the caller's struct.
         unsafe { write(info, &value) }

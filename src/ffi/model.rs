@@ -8,6 +8,7 @@ use super::guard::guard;
 use super::handle::{create, destroy, get};
 use super::plan::rekindle_plan_t;
 use super::structs::{Struct, chars, place, read_or_default, write};
+use crate::error::Error;
 use crate::plan::Plan;
 use crate::session::{Context, LoadParams, Model};
 
@@ -19,6 +20,10 @@ pub struct rekindle_model {
 
 /// Told how far a load is, 0 to 1, in the calling thread. Return 0 to go on, anything else to cancel.
 pub type rekindle_progress_fn = Option<unsafe extern "C" fn(user_data: *mut c_void, done: f32) -> i32>;
+
+/// The load fails (the default), or a new plan is made for what there is, and loaded (rekindle_model_plan returns it).
+pub const REKINDLE_ON_OOM_FAIL: i32 = 0;
+pub const REKINDLE_ON_OOM_REPLAN: i32 = 1;
 
 /// For rekindle_load. All zero (but struct_size) is the default.
 #[repr(C)]
@@ -34,6 +39,10 @@ pub struct rekindle_load_params {
     pub reserved: u32,
     pub progress: rekindle_progress_fn,
     pub progress_user_data: *mut c_void,
+    /// REKINDLE_ON_OOM_…: what happens where a CUDA device turns out to have less memory than it reported.
+    pub on_oom: i32,
+    /// Non-zero: CUDA devices do not record and replay the launches of short steps (CUDA graphs).
+    pub no_cuda_graphs: u32,
 }
 
 // SAFETY: repr(C), no padding, zero is valid in every field.
@@ -130,6 +139,10 @@ pub unsafe extern "C" fn rekindle_load(
         let out = place(model, "model")?;
         // SAFETY: the caller's struct.
         let params = unsafe { read_or_default(params) }?;
+        if !matches!(params.on_oom, REKINDLE_ON_OOM_FAIL | REKINDLE_ON_OOM_REPLAN) {
+            let text = format!("on_oom is {}, expected REKINDLE_ON_OOM_FAIL or REKINDLE_ON_OOM_REPLAN", params.on_oom);
+            return Err(Error::invalid(text).subject("on_oom"));
+        }
         let data = UserData(params.progress_user_data);
         // SAFETY: the host's function and its own pointer.
         let mut call = params.progress.map(|report| move |done: f32| unsafe { report(data.get(), done) } == 0);
@@ -137,6 +150,8 @@ pub unsafe extern "C" fn rekindle_load(
             progress: call.as_mut().map(|f| f as &mut dyn FnMut(f32) -> bool),
             check_tensors: params.check_tensors != 0,
             mlock: params.mlock != 0,
+            no_cuda_graphs: params.no_cuda_graphs != 0,
+            replan: params.on_oom == REKINDLE_ON_OOM_REPLAN,
         };
         let handle = create(Model::load(&c, &p, load)?)?;
         // SAFETY: not null, so the caller's place for the result.
@@ -181,6 +196,21 @@ pub unsafe extern "C" fn rekindle_model_get_info(
         };
         // SAFETY: the caller's struct.
         unsafe { write(info, &value) }
+    })
+}
+
+/// The plan that a model was loaded by: the one given to rekindle_load, or the one that on_oom led to. On success `*plan` is a handle of
+/// its own, to be given to rekindle_plan_destroy.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn rekindle_model_plan(model: *const rekindle_model, plan: *mut *mut rekindle_plan_t) -> rekindle_status {
+    guard("rekindle_model_plan", || {
+        let m = get::<Model, _>(model)?;
+        let out = place(plan, "plan")?;
+        let handle = create(m.plan().clone())?;
+        // SAFETY: not null, so the caller's place for the result.
+        unsafe { out.write(handle) };
+        Ok(())
     })
 }
 

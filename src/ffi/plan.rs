@@ -60,7 +60,7 @@ pub struct rekindle_device_limit {
     pub device: u32,
     /// REKINDLE_LIMIT_EXCLUDE or 0.
     pub flags: u32,
-    /// Layers at most; 0: as many as fit.
+    /// Layers at most, also of those whose experts alone are here; 0: as many as fit.
     pub max_layers: u32,
     /// Zero.
     pub reserved: u32,
@@ -95,7 +95,7 @@ pub struct rekindle_plan_params {
     /// Tokens of a rekindle_decode at most, and of one pass through the layers; 0: the family's default.
     pub n_batch: u32,
     pub n_ubatch: u32,
-    /// REKINDLE_KV_…; default: F16, or Q8_0 where only that fits (without layers on the CPU, if there are dies).
+    /// REKINDLE_KV_…; default: F16, or Q8_0 where only that fits (with fewer layers or experts on the CPU, if there are dies).
     pub type_k: i32,
     pub type_v: i32,
     /// REKINDLE_WEIGHTS_…
@@ -159,7 +159,7 @@ pub struct rekindle_plan_summary {
     pub predicted_pipelined: f64,
     /// The device in use that has the least bytes left, -1 if none; and the bytes.
     pub tightest_device: i32,
-    /// Layers that the CPU computes, beside dies or alone.
+    /// Layers that the CPU computes as a whole, beside dies or alone.
     pub n_cpu_layers: u32,
     pub tightest_bytes: u64,
 }
@@ -213,10 +213,14 @@ pub struct rekindle_plan_layer {
     pub device: u32,
     /// Zero.
     pub reserved: u32,
-    /// Bytes of its weights and of its KV cache.
+    /// Bytes of its weights, the experts' among them, and of its KV cache.
     pub weights: u64,
     pub kv: u64,
     pub reason: [c_char; 128],
+    /// The device that has its routed experts: the CPU where a mixture is too large for the dies, else `device`.
+    pub experts_device: u32,
+    /// Zero.
+    pub reserved2: u32,
 }
 
 // SAFETY: repr(C), no padding, plain numbers.
@@ -460,6 +464,8 @@ pub unsafe extern "C" fn rekindle_plan_get_layer(
             weights: l.weights,
             kv: l.kv,
             reason: chars(&l.reason),
+            experts_device: l.experts_device,
+            reserved2: 0,
         };
         // SAFETY: the caller's struct.
         unsafe { write(layer, &value) }

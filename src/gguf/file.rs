@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
@@ -11,14 +12,14 @@ use super::value::{Array, Value};
 use crate::error::{Error, Result, Status};
 
 enum Bytes {
-    Map(Mmap),
+    Map(Mmap, PathBuf),
     Owned(Vec<u8>),
 }
 
 impl Bytes {
     fn get(&self) -> &[u8] {
         match self {
-            Bytes::Map(m) => m,
+            Bytes::Map(m, _) => m,
             Bytes::Owned(v) => v,
         }
     }
@@ -163,6 +164,18 @@ impl Gguf {
         &self.files[t.split].get()[t.offset as usize..(t.offset + t.n_bytes) as usize]
     }
 
+    /// The same files to read from, for what is not worth mapping.
+    ///
+    /// # Errors
+    /// `Io` if one cannot be opened again.
+    pub fn reopen(&self) -> Result<Files<'_>> {
+        let open = |f: &'_ Bytes| match f {
+            Bytes::Map(_, path) => Ok(Some(File::open(path).map_err(|e| io_error(path, e))?)),
+            Bytes::Owned(_) => Ok(None),
+        };
+        Ok(Files { of: self, open: self.files.iter().map(open).collect::<Result<_>>()? })
+    }
+
     fn typed<'a, T>(&'a self, key: &str, want: &str, f: impl Fn(Value<'a>) -> Option<T>) -> Result<Option<T>> {
         let Some(v) = self.get(key) else { return Ok(None) };
         f(v).map(Some).ok_or_else(|| {
@@ -195,9 +208,38 @@ impl Gguf {
     }
 }
 
+/// A model's files, open for reading.
+pub struct Files<'a> {
+    of: &'a Gguf,
+    /// `None` for one that lies in memory.
+    open: Vec<Option<File>>,
+}
+
+impl Files<'_> {
+    /// Reads a tensor's bytes from `first` on.
+    ///
+    /// # Errors
+    /// `Io`, also where the file became shorter.
+    pub fn read(&self, t: &TensorInfo, first: u64, to: &mut [u8]) -> Result<()> {
+        match &self.open[t.split] {
+            Some(file) => {
+                file.read_exact_at(to, t.offset + first).map_err(|e| io_error(Path::new(&self.of.path), e).subject(&t.name))
+            }
+            None => {
+                to.copy_from_slice(&self.of.tensor_data(t)[first as usize..first as usize + to.len()]);
+                Ok(())
+            }
+        }
+    }
+}
+
+fn io_error(path: &Path, e: std::io::Error) -> Error {
+    Error::new(Status::Io, format!("{}: {e}", path.display()))
+}
+
 fn map(path: &Path) -> Result<Bytes> {
     let shown = path.display();
-    let io = |e: std::io::Error| Error::new(Status::Io, format!("{shown}: {e}"));
+    let io = |e: std::io::Error| io_error(path, e);
     // Asked before opening: opening a pipe would wait for a writer.
     let meta = std::fs::metadata(path).map_err(io)?;
     if !meta.is_file() {
@@ -209,5 +251,5 @@ fn map(path: &Path) -> Result<Bytes> {
     let file = File::open(path).map_err(io)?;
     // SAFETY: the map is private and read-only; that no other program shortens the file is the documented condition.
     let map = unsafe { Mmap::map(&file) }.map_err(io)?;
-    Ok(Bytes::Map(map))
+    Ok(Bytes::Map(map, path.to_owned()))
 }

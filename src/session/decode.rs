@@ -50,10 +50,18 @@ impl Model {
     fn micro_batches(&self, state: &mut State, tokens: &[i32], b: &Checked, cells: &[Vec<u32>]) -> Result<()> {
         let mut parts: Vec<(Vec<Run>, Vec<Span>)> = cells.iter().map(|_| Default::default()).collect();
         let mut first_output = 0;
-        for first in (0..tokens.len()).step_by(self.n_ubatch) {
-            let range = first..tokens.len().min(first + self.n_ubatch);
-            for (cache, (runs, spans)) in state.caches.iter().zip(&mut parts) {
-                split_runs(cache, &b.seqs[range.clone()], runs, spans);
+        let mut first = 0;
+        while first < tokens.len() {
+            let mut range = first..tokens.len().min(first + self.n_ubatch);
+            loop {
+                for (cache, (runs, spans)) in state.caches.iter().zip(&mut parts) {
+                    split_runs(cache, &b.seqs[range.clone()], runs, spans);
+                }
+                // Sequences that share cells may have more spans together than there are cells; one alone has not.
+                if range.len() == 1 || state.machine.has_room(parts.iter().map(|(_, spans)| spans.len())) {
+                    break;
+                }
+                range.end = first + range.len() / 2;
             }
             let views: Vec<CacheView> = cells
                 .iter()
@@ -64,13 +72,14 @@ impl Model {
             let outputs: Vec<u32> = here.map(|i| i - first as u32).collect();
             let micro = Micro {
                 tokens: &tokens[range.clone()],
-                positions: &b.positions[range],
+                positions: &b.positions[range.clone()],
                 caches: &views,
                 outputs: &outputs,
                 first_output,
             };
-            state.executor.run(&self.pool, &micro, &self.cancelled)?;
+            state.machine.run(&self.pool, &micro, &self.cancelled)?;
             first_output += outputs.len();
+            first = range.end;
         }
         Ok(())
     }
@@ -92,7 +101,7 @@ impl Model {
     pub fn logits(&self, row: u32) -> Result<(*const f32, u32)> {
         let state = self.state.read();
         state.check_row(row)?;
-        Ok((state.executor.logits_row(row as usize).as_ptr(), self.info.n_vocab))
+        Ok((state.machine.logits_row(row as usize).as_ptr(), self.info.n_vocab))
     }
 
     /// The hidden state behind them, `[n_embd]`, after the output norm.
@@ -102,7 +111,7 @@ impl Model {
     pub fn embeddings(&self, row: u32) -> Result<(*const f32, u32)> {
         let state = self.state.read();
         state.check_row(row)?;
-        Ok((state.executor.embeddings_row(row as usize).as_ptr(), self.info.n_embd))
+        Ok((state.machine.embeddings_row(row as usize).as_ptr(), self.info.n_embd))
     }
 }
 

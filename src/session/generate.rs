@@ -184,7 +184,7 @@ impl Model {
         let start = Instant::now();
         let state = self.state.read();
         state.check_row(row)?;
-        let token = sampler.sample(state.executor.logits_row(row as usize))?;
+        let token = sampler.sample(state.machine.logits_row(row as usize))?;
         Counters::add(&self.counters.sample_us, since(start));
         Ok(token)
     }

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Context, LogLevel};
+use super::machine::Machine;
+use super::{Context, LogLevel, dies};
 use crate::cpu::matmul::Kernels;
 use crate::cpu::{Arena, Executor, Parts, lock_pages, touch_pages};
 use crate::device::Inventory;
@@ -20,10 +21,14 @@ pub struct LoadParams<'a> {
     pub check_tensors: bool,
     /// Keep weights and arenas from being swapped out; if the system refuses, a warning is logged.
     pub mlock: bool,
+    /// Do not record and replay the launches of short steps on CUDA devices.
+    pub no_cuda_graphs: bool,
+    /// Where a die turns out to have less memory than was reported, plan again for what there is.
+    pub replan: bool,
 }
 
 pub(super) struct Loaded {
-    pub executor: Executor,
+    pub machine: Machine,
     pub weights: Arena,
     /// Per device of the context.
     pub memory: Vec<Memory>,
@@ -38,21 +43,25 @@ pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut L
     let planned = measured.memory[cpu];
     // Others may have taken memory since the plan; a refusal here is better than the system's out-of-memory killer later.
     let free = Inventory::from_spec("cpu")?.devices[0].free_bytes;
-    let offset_of = |w: usize| measured.weights[w].iter().find(|(d, _)| *d as usize == cpu).and_then(|(_, offset)| *offset);
+    let offset_of = |w: usize| measured.weights[w].iter().find(|(d, _)| *d as usize == cpu).map(|(_, offset)| *offset);
     if planned.asked() > free {
         return Err(Error::out_of_memory("the arenas", planned.asked()).amounts(planned.asked(), free));
     }
+    // The dies first: theirs is the memory that is short.
+    let dies = dies::open(context, exact)?;
     let arena = Arena::new("the weights arena", planned.weights as usize)?;
-    let mut progress = Progress { report: params.progress.take(), done: 0, total: planned.weights + planned.mapped };
+    let on_dies: u64 = measured.memory.iter().enumerate().filter(|(d, _)| *d != cpu).map(|(_, m)| m.weights).sum();
+    let mut progress = Progress { report: params.progress.take(), done: 0, total: planned.weights + planned.mapped + on_dies };
     progress.advance(0)?;
     let mut mapped = 0;
-    let mut at = Vec::with_capacity(graph.weights.len());
+    let mut at = vec![std::ptr::null(); graph.weights.len()];
     for (i, info) in graph.weights.iter().enumerate() {
-        let data = file.tensor_data(info);
         if params.check_tensors {
-            check_finite(info, data).map_err(|e| e.at(file.path()))?;
+            check_finite(info, file.tensor_data(info)).map_err(|e| e.at(file.path()))?;
         }
-        at.push(match offset_of(i) {
+        let Some(place) = offset_of(i) else { continue };
+        let data = file.tensor_data(info);
+        at[i] = match place {
             None => {
                 mapped += info.n_bytes;
                 for piece in data.chunks(PIECE) {
@@ -68,11 +77,11 @@ pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut L
                 }
                 arena.base().wrapping_add(offset).cast_const()
             }
-        });
+        };
     }
     let mut lock = params.mlock;
     if lock {
-        let all = graph.weights.iter().enumerate().filter(|(i, _)| offset_of(*i).is_none());
+        let all = graph.weights.iter().enumerate().filter(|(i, _)| offset_of(*i) == Some(None));
         if let Err(e) =
             all.map(|(_, w)| lock_pages(file.tensor_data(w))).chain([arena.lock("the weights arena")]).collect::<Result<()>>()
         {
@@ -80,13 +89,17 @@ pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut L
             lock = false;
         }
     }
+    let layout = measured.layouts[cpu].clone();
     let parts = Parts {
         graph: Arc::clone(graph),
-        layout: measured.layouts[cpu].clone(),
         kernels: Kernels::new(context.isa()),
         weights: at,
         places: measured.kv.clone(),
+        here: exact.placement.layers.iter().map(|d| *d as usize == cpu).collect(),
         kv_bytes: planned.kv as usize,
+        // What is planned behind the layout.
+        staging_bytes: planned.compute as usize - layout.bytes,
+        layout,
         type_k: plan.type_k,
         type_v: plan.type_v,
         n_ctx: plan.n_ctx as usize,
@@ -100,8 +113,12 @@ pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut L
     let (kv, compute) = executor.arena_bytes();
     let mut memory = vec![Memory::default(); context.devices().len()];
     memory[cpu] = Memory { weights: arena.bytes() as u64, mapped, kv: kv as u64, compute: compute as u64, driver: 0 };
+    for (die, _) in &dies {
+        memory[die.index as usize] = measured.memory[die.index as usize];
+    }
+    let machine = dies::fill(context, plan, exact, dies, executor, !params.no_cuda_graphs, &mut |bytes| progress.advance(bytes))?;
     progress.finish()?;
-    Ok(Loaded { executor, weights: arena, memory })
+    Ok(Loaded { machine, weights: arena, memory })
 }
 
 /// Tells the caller how far the load is.

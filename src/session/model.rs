@@ -9,9 +9,10 @@ use parking_lot::{Mutex, MutexGuard, RwLock};
 use super::batch::Bounds;
 use super::caches::Caches;
 use super::load::{self, LoadParams};
+use super::machine::Machine;
 use super::perf::{Counters, Perf, since};
 use super::{Context, LogLevel};
-use crate::cpu::{Executor, Pool};
+use crate::cpu::Pool;
 use crate::error::{Error, Result, Status};
 use crate::gguf::Gguf;
 use crate::plan::{Exact, Memory, Plan, uncomputable};
@@ -38,7 +39,7 @@ pub struct ModelInfo {
 
 /// What one call at a time may change.
 pub(super) struct State {
-    pub executor: Executor,
+    pub machine: Machine,
     pub caches: Caches,
     /// Rows of logits that the last decode left.
     pub n_outputs: u32,
@@ -57,9 +58,10 @@ pub struct Model {
     pub(super) counters: Counters,
     vocab: OnceLock<Result<Arc<Vocab>>>,
     writer: Mutex<()>,
-    _context: Arc<Context>,
     _weights: crate::cpu::Arena,
     file: Arc<Gguf>,
+    /// Keeps the context as well.
+    plan: Arc<Plan>,
 }
 
 impl Model {
@@ -68,14 +70,28 @@ impl Model {
     /// # Errors
     /// `NotFit` for a plan that does not fit, `OutOfMemory`, `Cancelled` by the progress callback, `BadFile` for tensors with
     /// values that are not numbers (if they are checked). Nothing is left behind.
-    pub fn load(context: &Arc<Context>, plan: &Plan, mut params: LoadParams<'_>) -> Result<Arc<Model>> {
+    pub fn load(context: &Arc<Context>, plan: &Arc<Plan>, mut params: LoadParams<'_>) -> Result<Arc<Model>> {
         let start = Instant::now();
         if !Arc::ptr_eq(context, &plan.context) {
             return Err(Error::invalid("the plan was made in another context").subject("plan"));
         }
-        let exact = loadable(context, plan)?;
-        let pool = context.pool()?;
-        let loaded = load::fill(context, plan, exact, &mut params)?;
+        let mut plan = Arc::clone(plan);
+        let mut tries = if params.replan { 2 * context.devices().len() } else { 0 };
+        let (pool, loaded) = loop {
+            let exact = loadable(context, &plan)?;
+            let pool = context.pool()?;
+            match load::fill(context, &plan, exact, &mut params) {
+                Ok(loaded) => break (pool, loaded),
+                Err(e) if tries > 0 && e.status == Status::OutOfMemory => {
+                    tries -= 1;
+                    let Some(other) = plan.with_less(&e)? else { return Err(e) };
+                    context.log(LogLevel::Warn, &format!("{}: planned again: {}", plan.file.path(), e.message));
+                    plan = Arc::new(other);
+                }
+                Err(e) => return Err(e),
+            }
+        };
+        let exact = loadable(context, &plan)?;
         let h = &exact.hparams;
         let info = ModelInfo {
             architecture: plan.architecture.clone(),
@@ -98,7 +114,7 @@ impl Model {
         Counters::add(&counters.load_us, since(start));
         context.log(LogLevel::Info, &format!("{}: loaded {} ({})", plan.file.path(), info.name, info.architecture));
         Ok(Arc::new(Model {
-            state: RwLock::new(State { executor: loaded.executor, caches, n_outputs: 0 }),
+            state: RwLock::new(State { machine: loaded.machine, caches, n_outputs: 0 }),
             info,
             memory: loaded.memory,
             n_ubatch: plan.n_ubatch as usize,
@@ -107,14 +123,19 @@ impl Model {
             counters,
             vocab: OnceLock::new(),
             writer: Mutex::new(()),
-            _context: context.clone(),
             _weights: loaded.weights,
             file: plan.file.clone(),
+            plan,
         }))
     }
 
     pub fn info(&self) -> &ModelInfo {
         &self.info
+    }
+
+    /// The plan that it was loaded by: the caller's, or the one that was made when a die had less memory than reported.
+    pub fn plan(&self) -> &Arc<Plan> {
+        &self.plan
     }
 
     /// What is really allocated on a device, in the plan's terms.
@@ -186,13 +207,13 @@ fn loadable<'a>(context: &Context, plan: &'a Plan) -> Result<&'a Exact> {
     if let Some(e) = uncomputable(&exact.graph) {
         return Err(e.at(plan.file.path()));
     }
-    if let Some(device) = exact.placement.layers.iter().find(|d| context.devices()[**d as usize].described) {
-        let d = &context.devices()[*device as usize];
+    if let Some(device) = exact.placement.devices().find(|d| context.devices()[*d as usize].described) {
+        let d = &context.devices()[device as usize];
         let mut e = Error::new(
             Status::Device,
             format!("device {device} ({}) is described, not found: it can be planned for, not loaded", d.name),
         );
-        e.detail.device = Some(*device);
+        e.detail.device = Some(device);
         return Err(e);
     }
     Ok(exact)

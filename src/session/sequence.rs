@@ -2,7 +2,7 @@
 
 use super::cells::Cells;
 use super::model::{Model, State};
-use crate::cpu::{Move, move_cells};
+use crate::cpu::Move;
 use crate::error::{Error, Result};
 
 /// `p1 < 0` stands for the end, `p0 < 0` for the start.
@@ -62,7 +62,7 @@ impl Model {
     pub fn seq_shift(&self, seq: i32, p0: i32, p1: i32, delta: i32) -> Result<()> {
         let _write = self.write()?;
         let mut state = self.state.write();
-        let State { caches, executor, .. } = &mut *state;
+        let State { caches, machine, .. } = &mut *state;
         let seq = caches.whole().check_seq(seq)?;
         let (p0, p1) = range(p0, p1);
         if delta == 0 {
@@ -71,7 +71,7 @@ impl Model {
         check_shift(caches.whole(), seq, p0, p1, delta)?;
         let shifts = caches.iter().map(|cells| Shift::plan(cells, seq, p0, p1)).collect::<Result<Vec<_>>>()?;
         for (i, shift) in shifts.iter().enumerate() {
-            move_cells(executor, &self.pool, i, &shift.moves(delta))?;
+            machine.move_cells(&self.pool, i, &shift.moves(delta))?;
         }
         for (cells, shift) in caches.iter_mut().zip(&shifts) {
             shift.apply(cells, seq, delta);

@@ -33,7 +33,7 @@ AT(rekindle_context_info, n_threads, 8);
 AT(rekindle_context_info, reserved, 12);
 AT(rekindle_context_info, isa, 16);
 
-SIZE(rekindle_device_info, 208);
+SIZE(rekindle_device_info, 280);
 AT(rekindle_device_info, struct_size, 0);
 AT(rekindle_device_info, kind, 4);
 AT(rekindle_device_info, total_bytes, 8);
@@ -49,6 +49,9 @@ AT(rekindle_device_info, flops, 184);
 AT(rekindle_device_info, host_bandwidth, 192);
 AT(rekindle_device_info, takes_layers, 200);
 AT(rekindle_device_info, reserved, 204);
+AT(rekindle_device_info, cuda_ordinal, 208);
+AT(rekindle_device_info, peers, 212);
+AT(rekindle_device_info, image, 216);
 
 SIZE(rekindle_file_info, 256);
 AT(rekindle_file_info, struct_size, 0);
@@ -155,7 +158,7 @@ AT(rekindle_plan_device, kv, 64);
 AT(rekindle_plan_device, compute, 72);
 AT(rekindle_plan_device, driver, 80);
 
-SIZE(rekindle_plan_layer, 160);
+SIZE(rekindle_plan_layer, 168);
 AT(rekindle_plan_layer, struct_size, 0);
 AT(rekindle_plan_layer, layer, 4);
 AT(rekindle_plan_layer, device, 8);
@@ -163,14 +166,18 @@ AT(rekindle_plan_layer, reserved, 12);
 AT(rekindle_plan_layer, weights, 16);
 AT(rekindle_plan_layer, kv, 24);
 AT(rekindle_plan_layer, reason, 32);
+AT(rekindle_plan_layer, experts_device, 160);
+AT(rekindle_plan_layer, reserved2, 164);
 
-SIZE(rekindle_load_params, 32);
+SIZE(rekindle_load_params, 40);
 AT(rekindle_load_params, struct_size, 0);
 AT(rekindle_load_params, check_tensors, 4);
 AT(rekindle_load_params, mlock, 8);
 AT(rekindle_load_params, reserved, 12);
 AT(rekindle_load_params, progress, 16);
 AT(rekindle_load_params, progress_user_data, 24);
+AT(rekindle_load_params, on_oom, 32);
+AT(rekindle_load_params, no_cuda_graphs, 36);
 
 SIZE(rekindle_model_info, 248);
 AT(rekindle_model_info, struct_size, 0);

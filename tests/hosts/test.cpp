@@ -61,6 +61,7 @@ static void plans_for_dies(const char *path) {
     CHECK(places.size() == 3 && places[0].n_layers + places[1].n_layers == s.n_layer && places[2].n_layers == 0);
     const auto layers = p.layers();
     CHECK(layers.size() == s.n_layer + 1 && layers.back().layer == s.n_layer && layers[0].weights > 0 && layers[0].reason[0]);
+    CHECK(layers[0].experts_device == layers[0].device);
     CHECK(p.layer(0).kv == layers[0].kv && status_of([&] { p.layer(s.n_layer + 1); }) == REKINDLE_NOT_FOUND);
     CHECK(p.reasons().size() == s.n_reasons && s.n_reasons > 0 && same_text(p.reasons(), p.text()));
     CHECK(p.remedies().size() == s.n_remedies && same_text(p.remedies(), p.text()));

@@ -60,7 +60,7 @@ pub fn load(path: &Path, params: &Params) -> Arc<Model> {
     let file = Arc::new(Gguf::open(path).unwrap());
     let plan = Plan::new(&context, &file, params).unwrap();
     assert!(plan.fits, "{}", plan.text());
-    Model::load(&context, &plan, LoadParams::default()).unwrap()
+    Model::load(&context, &Arc::new(plan), LoadParams::default()).unwrap()
 }
 
 pub fn row(model: &Model, row: u32) -> Vec<f32> {

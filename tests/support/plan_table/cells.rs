@@ -13,6 +13,14 @@ pub fn plan(n_dies: usize, file: &Arc<Gguf>, params: &Params) -> Plan {
     Plan::new(&context, file, params).unwrap_or_else(|e| panic!("{}: {e}", file.path()))
 }
 
+/// The same beside a CPU that may compute layers: 64 GiB, 40 GB/s, 400 GFLOPS.
+pub fn plan_with_cpu(n_dies: usize, file: &Arc<Gguf>, params: &Params) -> Plan {
+    let cpu = r#"{"kind":"cpu","total_bytes":68719476736,"read_bandwidth":4e10,"host_bandwidth":4e10,"flops":4e11}"#;
+    let devices = format!(r#"[{{"profile":"k80","count":{n_dies}}},{cpu}]"#);
+    let context = Context::new(&devices, 1, None, LogLevel::Error).expect("described devices");
+    Plan::new(&context, file, params).unwrap_or_else(|e| panic!("{}: {e}", file.path()))
+}
+
 pub fn measured(n_ctx: u32, kv: Type) -> Params {
     Params { n_ctx, type_k: Some(kv), type_v: Some(kv), estimator: EstimatorKind::Measured, ..Params::default() }
 }

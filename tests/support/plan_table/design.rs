@@ -1,4 +1,4 @@
-//! The sections on one model: what started this, compute memory, the Q8_0 cache.
+//! The sections on single models: what started this, compute memory, the Q8_0 cache, experts on the CPU.
 
 use std::fmt::{Result, Write};
 
@@ -67,6 +67,32 @@ pub fn q8_0(out: &mut String, small: &Model, large: &Model) -> Result {
             let formulas = cells::plan(n_dies, &model.file, &family(16384, kv));
             write!(out, "| {} | {n_dies} | {} | ", model.name, kv.name())?;
             writeln!(out, "{} | {} |", cells::of_measured(&exact, "does not fit"), cells::of_family(&formulas))?;
+        }
+    }
+    Ok(())
+}
+
+pub fn experts(out: &mut String, models: &[&Model]) -> Result {
+    writeln!(
+        out,
+        "
+## Experts on the CPU, beside one die
+
+Where the dies are too small for a mixture, the routed experts of its first layers are on the CPU, of as few as the dies need; the
+rest of those layers, attention, router and KV cache, stays on the dies. That is taken where whole layers on the CPU are predicted to be
+slower. The CPU is one that reads 40 GB/s and computes 400 GFLOPS; it reads the experts, and the token embedding, where they lie in the
+mapped file.
+
+| model | context | layers with experts on the CPU | MiB on the die | MiB mapped for the CPU | tokens/s | why |
+|---|--:|--:|---|--:|--:|---|"
+    )?;
+    for model in models {
+        for n_ctx in super::CONTEXTS {
+            let p = cells::plan_with_cpu(1, &model.file, &measured(n_ctx, Type::F16));
+            let why = p.reasons.iter().find(|r| r.starts_with("experts of")).map_or("all fit on the die", |r| r);
+            let (n, mapped) = (p.n_cpu_experts(), cells::mib(p.devices[1].memory.mapped));
+            write!(out, "| {} | {n_ctx} | {n} of {} | {} | {mapped} |", model.name, p.n_layer, cells::parts(&p))?;
+            writeln!(out, " {} | {why} |", cells::speed(&p))?;
         }
     }
     Ok(())

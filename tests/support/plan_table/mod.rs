@@ -38,6 +38,7 @@ pub fn document(shared: Option<&Path>, folder: &Path) -> io::Result<String> {
     let _ = design::highlight(&mut out, rows.named("deepseek-r1:14b"));
     let _ = design::compute(&mut out, rows.named("deepseek-r1:14b"));
     let _ = design::q8_0(&mut out, rows.named("deepseek-r1:14b"), rows.named("deepseek-r1:32b"));
+    let _ = design::experts(&mut out, &[rows.named("qwen3:30b-a3b"), rows.named("gpt-oss:20b")]);
     out.push_str(
         "
 ## Model by model

@@ -1,0 +1,60 @@
+//! Columns and Concat: parts of heads apart and together.
+
+use super::gemm::{blocks, int};
+use super::{Ptr, Step};
+use crate::error::Result;
+use crate::graph::Node;
+
+const THREADS: u32 = 128;
+
+/// As in columns.cu.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Columns {
+    x: Ptr,
+    y: Ptr,
+    head: i32,
+    first: i32,
+    n: i32,
+    unused: i32,
+}
+
+/// As in columns.cu.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Concat {
+    x: Ptr,
+    b: Ptr,
+    y: Ptr,
+    n_head: i32,
+    n_x: i32,
+    n_b: i32,
+    parts: i32,
+}
+
+pub(super) fn columns(s: &Step, node: &Node, n_head: usize, first: usize) -> Result<()> {
+    let Some(output) = node.output else { return Ok(()) };
+    let input = node.inputs[0];
+    let (head, n) = (s.graph().value(input).cols / n_head, s.graph().value(output).cols / n_head);
+    let args = Columns { x: s.at(input), y: s.at(output), head: int(head)?, first: int(first)?, n: int(n)?, unused: 0 };
+    s.launch("columns", [blocks(s.n_rows(output) * n_head, 1)?, blocks(n, THREADS as usize)?, 1], THREADS, &args)
+}
+
+pub(super) fn concat(s: &Step, node: &Node, n_head: usize) -> Result<()> {
+    let Some(output) = node.output else { return Ok(()) };
+    let (a, b) = (node.inputs[0], node.inputs[1]);
+    let cols = |v| s.graph().value(v).cols;
+    let (n_x, n) = (cols(a) / n_head, cols(output) / n_head);
+    let n_b = n - n_x;
+    let args = Concat {
+        x: s.at(a),
+        b: s.at(b),
+        y: s.at(output),
+        n_head: int(n_head)?,
+        n_x: int(n_x)?,
+        n_b: int(n_b)?,
+        // One part for all heads, or one for each.
+        parts: int(cols(b) / n_b)?,
+    };
+    s.launch("concat", [blocks(s.n_rows(output) * n_head, 1)?, blocks(n, THREADS as usize)?, 1], THREADS, &args)
+}

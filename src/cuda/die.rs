@@ -1,0 +1,416 @@
+//! One die as one model sees it: a driver context and a stream of its own, the modules, and every allocation.
+
+use std::collections::HashMap;
+use std::ffi::CString;
+
+use parking_lot::Mutex;
+
+use super::driver::{Driver, Handle, NONE};
+use super::image;
+use crate::error::{Error, Result, Status};
+
+/// An address in a die's memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct Ptr(pub u64);
+
+impl Ptr {
+    pub const NULL: Ptr = Ptr(0);
+    pub fn add(self, bytes: usize) -> Ptr {
+        Ptr(self.0 + bytes as u64)
+    }
+}
+
+/// A mark in a die's stream that others can wait for.
+#[derive(Debug, Clone, Copy)]
+pub struct Event(Handle);
+
+const STREAM_NON_BLOCKING: u32 = 1;
+const EVENT_DISABLE_TIMING: u32 = 2;
+const CAPTURE_THREAD_LOCAL: u32 = 1;
+const PEER_ACCESS_ALREADY: &str = "CUDA_ERROR_PEER_ACCESS_ALREADY_ENABLED";
+const NOT_FOUND: &str = "CUDA_ERROR_NOT_FOUND";
+
+/// A recorded row of launches.
+pub(super) struct Recorded(Handle);
+
+/// A die in use. Dropping it gives everything back.
+pub struct Die {
+    driver: Driver,
+    /// Index in the context's inventory, for messages.
+    pub index: u32,
+    device: i32,
+    context: Handle,
+    stream: Handle,
+    modules: Vec<Handle>,
+    functions: Mutex<HashMap<String, usize>>,
+    allocations: Vec<u64>,
+    events: Vec<Handle>,
+    recorded: Mutex<Vec<usize>>,
+}
+
+// SAFETY: the driver's handles may be used from any thread that makes the context current, which every method does.
+unsafe impl Send for Die {}
+// SAFETY: as above; the driver's calls are thread-safe.
+unsafe impl Sync for Die {}
+
+impl Die {
+    /// A context and a stream on the driver's device `ordinal`, without kernels yet.
+    ///
+    /// # Errors
+    /// `Device` or `OutOfMemory`, naming die and call, here and below.
+    pub(super) fn open(driver: Driver, ordinal: i32, index: u32) -> Result<Die> {
+        let mut die = Die {
+            driver,
+            index,
+            device: 0,
+            context: NONE,
+            stream: NONE,
+            modules: Vec::new(),
+            functions: Mutex::default(),
+            allocations: Vec::new(),
+            events: Vec::new(),
+            recorded: Mutex::default(),
+        };
+        // SAFETY: places for the results.
+        unsafe {
+            driver.cuDeviceGet(index, &mut die.device, ordinal)?;
+            driver.cuCtxCreate_v2(index, &mut die.context, 0, die.device)?;
+            driver.cuStreamCreate(index, &mut die.stream, STREAM_NON_BLOCKING)?;
+        }
+        Ok(die)
+    }
+
+    /// Loads the kernels' images for a compute capability.
+    pub(super) fn load_kernels(&mut self, major: u32, minor: u32) -> Result<()> {
+        self.enter()?;
+        let choice = image::pick(major, minor).map_err(|why| {
+            let mut e = Error::new(Status::Device, format!("device {}: {why}", self.index));
+            e.detail.device = Some(self.index);
+            e
+        })?;
+        for (_, image) in &choice.files {
+            let bytes = image.bytes().map_err(|why| Error::new(Status::Internal, why))?;
+            let mut module = NONE;
+            // SAFETY: a whole cubin, or PTX that ends with a zero.
+            unsafe { self.driver.cuModuleLoadData(self.index, &mut module, bytes.as_ptr().cast()) }?;
+            self.modules.push(module);
+        }
+        Ok(())
+    }
+
+    /// Makes this die's context the calling thread's.
+    pub fn enter(&self) -> Result<()> {
+        // SAFETY: a live context.
+        unsafe { self.driver.cuCtxSetCurrent(self.index, self.context) }
+    }
+
+    /// (free, total) bytes.
+    pub fn memory(&self) -> Result<(u64, u64)> {
+        let (mut free, mut total) = (0, 0);
+        self.enter()?;
+        // SAFETY: places for both.
+        unsafe { self.driver.cuMemGetInfo_v2(self.index, &mut free, &mut total) }?;
+        Ok((free as u64, total as u64))
+    }
+
+    /// Memory until the die is dropped; `what` it is for stands in the message.
+    pub fn allocate(&mut self, what: &str, bytes: usize) -> Result<Ptr> {
+        if bytes == 0 {
+            return Ok(Ptr::NULL);
+        }
+        self.enter()?;
+        let mut at = 0;
+        // SAFETY: a place for the address.
+        unsafe { self.driver.cuMemAlloc_v2(self.index, &mut at, bytes) }.map_err(|mut e| {
+            e.message = format!("{what}, {bytes} bytes: {}", e.message);
+            let free = self.memory().map_or(0, |m| m.0);
+            e.amounts(bytes as u64, free)
+        })?;
+        self.allocations.push(at);
+        Ok(Ptr(at))
+    }
+
+    /// Gives memory back early.
+    pub(super) fn give(&mut self, at: Ptr) -> Result<()> {
+        self.enter()?;
+        self.allocations.retain(|a| *a != at.0);
+        // SAFETY: allocated by `allocate`, and not used any more.
+        unsafe { self.driver.cuMemFree_v2(self.index, at.0) }
+    }
+
+    /// The largest amount that can be allocated at this moment, at most `most` bytes, to a MiB: found by trying.
+    pub fn largest_allocation(&self, most: u64) -> Result<u64> {
+        const STEP: u64 = 1 << 20;
+        self.enter()?;
+        let (mut low, mut high) = (0, most / STEP + 1);
+        while high - low > 1 {
+            let mid = low + (high - low) / 2;
+            let mut at = 0;
+            // SAFETY: a place for the address, which is given back at once.
+            match unsafe { self.driver.cuMemAlloc_v2(self.index, &mut at, (mid * STEP) as usize) } {
+                Ok(()) => {
+                    // SAFETY: allocated above.
+                    unsafe { self.driver.cuMemFree_v2(self.index, at) }?;
+                    low = mid;
+                }
+                Err(e) if e.status == Status::OutOfMemory => high = mid,
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(low * STEP)
+    }
+
+    pub fn event(&mut self) -> Result<Event> {
+        self.new_event(EVENT_DISABLE_TIMING)
+    }
+    pub(super) fn timed_event(&mut self) -> Result<Event> {
+        self.new_event(0)
+    }
+    fn new_event(&mut self, flags: u32) -> Result<Event> {
+        self.enter()?;
+        let mut event = NONE;
+        // SAFETY: a place for the handle.
+        unsafe { self.driver.cuEventCreate(self.index, &mut event, flags) }?;
+        self.events.push(event);
+        Ok(Event(event))
+    }
+
+    /// Puts a mark behind all that was given to the stream so far.
+    pub fn record(&self, event: Event) -> Result<()> {
+        self.enter()?;
+        // SAFETY: a live event and stream.
+        unsafe { self.driver.cuEventRecord(self.index, event.0, self.stream) }
+    }
+    /// Lets the stream go on only when the mark, maybe of another die, is reached.
+    pub fn wait_for(&self, event: Event) -> Result<()> {
+        self.enter()?;
+        // SAFETY: as above.
+        unsafe { self.driver.cuStreamWaitEvent(self.index, self.stream, event.0, 0) }
+    }
+    /// Lets the calling thread go on only then.
+    pub fn reach(&self, event: Event) -> Result<()> {
+        self.enter()?;
+        // SAFETY: as above.
+        unsafe { self.driver.cuEventSynchronize(self.index, event.0) }
+    }
+    /// Seconds between two reached marks.
+    pub(super) fn seconds(&self, from: Event, to: Event) -> Result<f64> {
+        let mut ms = 0f32;
+        self.enter()?;
+        // SAFETY: events with timing.
+        unsafe { self.driver.cuEventElapsedTime(self.index, &mut ms, from.0, to.0) }?;
+        Ok(f64::from(ms) / 1e3)
+    }
+    /// Waits for all that was given to the stream; also where a first try fails, since the host's memory may go next.
+    pub fn finish(&self) -> Result<()> {
+        // SAFETY: a live stream.
+        let wait = || self.enter().and_then(|()| unsafe { self.driver.cuStreamSynchronize(self.index, self.stream) });
+        wait().inspect_err(|_| drop(wait()))
+    }
+    /// Whether the die can still be used after an error.
+    pub fn is_alive(&self) -> bool {
+        // SAFETY: no conditions.
+        self.enter().is_ok() && unsafe { self.driver.cuCtxSynchronize(self.index) }.is_ok()
+    }
+
+    /// Copies to the die, in the stream's order.
+    ///
+    /// # Safety
+    /// `from` holds `bytes` bytes, page-locked, until the stream has passed; `to` has room for them.
+    pub unsafe fn copy_in(&self, to: Ptr, from: *const u8, bytes: usize) -> Result<()> {
+        self.enter()?;
+        // SAFETY: as the caller says.
+        unsafe { self.driver.cuMemcpyHtoDAsync_v2(self.index, to.0, from.cast(), bytes, self.stream) }
+    }
+    /// Copies to the host.
+    ///
+    /// # Safety
+    /// As for `copy_in`.
+    pub unsafe fn copy_out(&self, to: *mut u8, from: Ptr, bytes: usize) -> Result<()> {
+        self.enter()?;
+        // SAFETY: as the caller says.
+        unsafe { self.driver.cuMemcpyDtoHAsync_v2(self.index, to.cast(), from.0, bytes, self.stream) }
+    }
+    /// Copies from another die, in this one's stream.
+    ///
+    /// # Safety
+    /// Both addresses hold `bytes` bytes.
+    pub unsafe fn copy_from(&self, to: Ptr, other: &Die, from: Ptr, bytes: usize) -> Result<()> {
+        self.enter()?;
+        let (d, stream) = (&self.driver, self.stream);
+        // SAFETY: as the caller says.
+        unsafe { d.cuMemcpyPeerAsync(self.index, to.0, self.context, from.0, other.context, bytes, stream) }
+    }
+    /// # Safety
+    /// `to` has `bytes` bytes.
+    pub unsafe fn fill(&self, to: Ptr, value: u8, bytes: usize) -> Result<()> {
+        self.enter()?;
+        // SAFETY: as the caller says.
+        unsafe { self.driver.cuMemsetD8Async(self.index, to.0, value, bytes, self.stream) }
+    }
+
+    /// Whether the driver promises that this die can use the other's memory.
+    pub(super) fn can_reach(&self, other: &Die) -> Result<bool> {
+        let mut can = 0;
+        // SAFETY: a place for the answer.
+        unsafe { self.driver.cuDeviceCanAccessPeer(self.index, &mut can, self.device, other.device) }?;
+        Ok(can != 0)
+    }
+
+    /// Lets kernels and copies of this die use the other's memory.
+    pub fn see(&self, other: &Die) -> Result<()> {
+        self.enter()?;
+        // SAFETY: a live context.
+        match unsafe { self.driver.cuCtxEnablePeerAccess(self.index, other.context, 0) } {
+            Err(e) if e.message.contains(PEER_ACCESS_ALREADY) => Ok(()),
+            other => other,
+        }
+    }
+
+    fn function(&self, name: &str) -> Result<Handle> {
+        let mut known = self.functions.lock();
+        if let Some(f) = known.get(name) {
+            return Ok(*f as Handle);
+        }
+        let c_name = CString::new(name).map_err(|_| Error::new(Status::Internal, "a kernel's name holds a zero"))?;
+        let mut failure = Error::new(Status::Internal, format!("no image holds the kernel {name}"));
+        for module in &self.modules {
+            let mut function = NONE;
+            // SAFETY: a live module, a text that ends with a zero.
+            match unsafe { self.driver.cuModuleGetFunction(self.index, &mut function, *module, c_name.as_ptr()) } {
+                Ok(()) => {
+                    known.insert(name.to_owned(), function as usize);
+                    return Ok(function);
+                }
+                Err(e) if e.message.contains(NOT_FOUND) => failure = e,
+                Err(e) => return Err(e),
+            }
+        }
+        Err(failure.at(name))
+    }
+
+    /// Starts a kernel.
+    ///
+    /// # Safety
+    /// `args` is the kernel's struct, and its addresses are what the kernel says.
+    pub(super) unsafe fn launch<A: Copy>(&self, kernel: &str, grid: [u32; 3], threads: u32, args: &A) -> Result<()> {
+        let function = self.function(kernel)?;
+        let mut params = [std::ptr::from_ref(args).cast_mut().cast()];
+        let at = params.as_mut_ptr();
+        let [x, y, z] = grid;
+        // SAFETY: the driver copies the arguments before it returns; it does not write them.
+        unsafe {
+            self.driver.cuLaunchKernel(self.index, function, x, y, z, threads, 1, 1, 0, self.stream, at, std::ptr::null_mut())
+        }
+        .map_err(|e| e.at(kernel))
+    }
+
+    /// Records what `launches` gives to the stream instead of running it.
+    pub(super) fn record_launches(&self, launches: impl FnOnce() -> Result<()>) -> Result<Recorded> {
+        self.enter()?;
+        // SAFETY: a live stream.
+        unsafe { self.driver.cuStreamBeginCapture_v2(self.index, self.stream, CAPTURE_THREAD_LOCAL) }?;
+        let outcome = launches();
+        let mut graph = NONE;
+        // SAFETY: ends the capture begun above, also after a failure.
+        let ended = unsafe { self.driver.cuStreamEndCapture(self.index, self.stream, &mut graph) };
+        let mut exec = NONE;
+        let made = outcome.and(ended).and_then(|()| {
+            // SAFETY: a whole graph.
+            unsafe { self.driver.cuGraphInstantiateWithFlags(self.index, &mut exec, graph, 0) }
+        });
+        if graph != NONE {
+            // SAFETY: the executable one does not need it any more.
+            let destroyed = unsafe { self.driver.cuGraphDestroy(self.index, graph) };
+            if made.is_ok() {
+                self.recorded.lock().push(exec as usize);
+                destroyed?;
+            }
+        }
+        made.map(|()| Recorded(exec))
+    }
+    pub(super) fn replay(&self, recorded: &Recorded) -> Result<()> {
+        self.enter()?;
+        // SAFETY: a live graph; dies forget theirs only when they end.
+        unsafe { self.driver.cuGraphLaunch(self.index, recorded.0, self.stream) }
+    }
+    /// Gives a recording back.
+    pub(super) fn forget(&self, recorded: Recorded) -> Result<()> {
+        self.enter()?;
+        self.recorded.lock().retain(|r| *r != recorded.0 as usize);
+        // SAFETY: not used any more.
+        unsafe { self.driver.cuGraphExecDestroy(self.index, recorded.0) }
+    }
+}
+
+impl Drop for Die {
+    fn drop(&mut self) {
+        if self.context == NONE {
+            return;
+        }
+        // Nothing helps against a failure here; the context's end gives back what is left.
+        let (d, i) = (self.driver, self.index);
+        // Recordings belong to no context.
+        for exec in self.recorded.get_mut().drain(..) {
+            // SAFETY: live, and given back once; nothing of it runs any more, since the machine settled.
+            let _ = unsafe { d.cuGraphExecDestroy(i, exec as Handle) };
+        }
+        if self.enter().or_else(|_| self.enter()).is_err() {
+            // In another context the calls below would be wrong.
+            // SAFETY: live, and this die's own.
+            let _ = unsafe { d.cuCtxDestroy_v2(i, self.context) };
+            return;
+        }
+        // SAFETY: each is live, is this die's own, and is given back once.
+        unsafe {
+            let _ = d.cuCtxSynchronize(i);
+            for event in self.events.drain(..) {
+                let _ = d.cuEventDestroy_v2(i, event);
+            }
+            for at in self.allocations.drain(..) {
+                let _ = d.cuMemFree_v2(i, at);
+            }
+            for module in self.modules.drain(..) {
+                let _ = d.cuModuleUnload(i, module);
+            }
+            if self.stream != NONE {
+                let _ = d.cuStreamDestroy_v2(i, self.stream);
+            }
+            let _ = d.cuCtxDestroy_v2(i, self.context);
+        }
+    }
+}
+
+/// Host memory that the driver knows as page-locked, so that dies copy from and to it without the CPU.
+pub struct Pinned {
+    driver: Driver,
+    at: *mut u8,
+}
+
+// SAFETY: only the address is kept.
+unsafe impl Send for Pinned {}
+// SAFETY: as above.
+unsafe impl Sync for Pinned {}
+
+const REGISTER_PORTABLE: u32 = 1;
+
+impl Pinned {
+    /// Locks memory for all dies; one of them must be there.
+    ///
+    /// # Safety
+    /// The memory stays until this is dropped.
+    pub unsafe fn new(die: &Die, at: *mut u8, bytes: usize) -> Result<Pinned> {
+        die.enter()?;
+        // SAFETY: as the caller says.
+        unsafe { die.driver.cuMemHostRegister_v2(die.index, at.cast(), bytes, REGISTER_PORTABLE) }?;
+        Ok(Pinned { driver: die.driver, at })
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        // SAFETY: registered by `new`; a die's context is still there, as its owner drops this first.
+        let _ = unsafe { self.driver.cuMemHostUnregister(super::driver::NOWHERE, self.at.cast()) };
+    }
+}

@@ -1,0 +1,83 @@
+//! Scale, Add, Gate and SoftCap: element by element.
+
+use super::gemm::{blocks, int};
+use super::{Ptr, Step};
+use crate::error::Result;
+use crate::graph::{Gate, Node, WeightId};
+
+const THREADS: u32 = 256;
+/// Blocks at most; with more elements, a thread has several.
+const MOST_BLOCKS: u32 = 4096;
+
+/// As in elementwise.cu.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Scale {
+    x: Ptr,
+    scale: Ptr,
+    bias: Ptr,
+    route: Ptr,
+    y: Ptr,
+    cols: i32,
+    n_used: i32,
+}
+
+/// As in elementwise.cu.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Each {
+    x: Ptr,
+    b: Ptr,
+    y: Ptr,
+    n: i64,
+    alpha: f32,
+    limit: f32,
+}
+
+/// x times a scale, plus a bias; those of each expert where there is a route.
+pub(super) fn scale(s: &Step, node: &Node, scale: WeightId, bias: Option<WeightId>, n_used: usize) -> Result<()> {
+    let Some(output) = node.output else { return Ok(()) };
+    let parts = n_used.max(1);
+    let cols = s.graph().value(output).cols / parts;
+    let args = Scale {
+        x: s.at(node.inputs[0]),
+        scale: s.weight(scale),
+        bias: bias.map_or(Ptr::NULL, |b| s.weight(b)),
+        route: node.inputs.get(1).map_or(Ptr::NULL, |r| s.at(*r)),
+        y: s.at(output),
+        cols: int(cols)?,
+        n_used: int(n_used)?,
+    };
+    s.launch("scale", [blocks(s.n_rows(output) * parts, 1)?, blocks(cols, THREADS as usize)?, 1], THREADS, &args)
+}
+
+pub(super) fn add(s: &Step, node: &Node) -> Result<()> {
+    each(s, node, "add", 0.0, 0.0)
+}
+
+pub(super) fn gate(s: &Step, node: &Node, gate: Gate) -> Result<()> {
+    match gate {
+        Gate::Silu => each(s, node, "gate_silu", 0.0, 0.0),
+        Gate::Gelu => each(s, node, "gate_gelu", 0.0, 0.0),
+        Gate::SiluClamped { alpha, limit } => each(s, node, "gate_silu_clamped", alpha, limit),
+    }
+}
+
+/// cap tanh(x / cap)
+pub(super) fn soft_cap(s: &Step, node: &Node, cap: f32) -> Result<()> {
+    each(s, node, "soft_cap", 0.0, cap)
+}
+
+fn each(s: &Step, node: &Node, kernel: &str, alpha: f32, limit: f32) -> Result<()> {
+    let Some(output) = node.output else { return Ok(()) };
+    let n = s.n_rows(output) * s.graph().value(output).cols;
+    let args = Each {
+        x: s.at(node.inputs[0]),
+        b: node.inputs.get(1).map_or(Ptr::NULL, |b| s.at(*b)),
+        y: s.at(output),
+        n: n as i64,
+        alpha,
+        limit,
+    };
+    s.launch(kernel, [blocks(n, THREADS as usize)?.min(MOST_BLOCKS), 1, 1], THREADS, &args)
+}

@@ -1,0 +1,108 @@
+//! Filling a die's weights arena: large reads into a ring of page-locked pieces, copied on while the next is read. The ring also carries
+//! activations between dies that cannot reach each other.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::die::{Die, Event, Ptr};
+use crate::error::{Error, Result, Status};
+
+/// Bytes of a piece, and pieces of a ring.
+const PIECE: usize = 4 << 20;
+const PIECES: usize = 3;
+/// Bytes of a die's ring.
+pub const RING_BYTES: usize = PIECE * PIECES;
+
+/// A die's pieces of page-locked memory.
+pub struct Ring {
+    base: *mut u8,
+    /// The die has filled the piece, or emptied it.
+    passed: [Event; PIECES],
+    /// The die has taken that piece of another die's ring.
+    taken: [Event; PIECES],
+    /// When each piece is free again.
+    free: [Option<Event>; PIECES],
+    next: usize,
+}
+
+// SAFETY: an address of memory that nobody else uses.
+unsafe impl Send for Ring {}
+// SAFETY: as above; every use takes it mutably.
+unsafe impl Sync for Ring {}
+
+/// One tensor's way into the arena.
+pub struct Source<'a> {
+    /// Reads so many bytes from so far into the tensor.
+    pub read: &'a dyn Fn(usize, &mut [u8]) -> Result<()>,
+    pub bytes: usize,
+    pub to: Ptr,
+    /// Bytes behind it that are set to zero, up to the next tensor.
+    pub padding: usize,
+}
+
+impl Ring {
+    /// # Safety
+    /// `base` begins RING_BYTES of page-locked memory, which the ring alone uses as long as it lives.
+    pub unsafe fn new(die: &mut Die, base: *mut u8) -> Result<Ring> {
+        let mut events = [die.event()?; 2 * PIECES];
+        for event in &mut events[1..] {
+            *event = die.event()?;
+        }
+        let [a, b, c, d, e, f] = events;
+        Ok(Ring { base, passed: [a, b, c], taken: [d, e, f], free: [None; PIECES], next: 0 })
+    }
+
+    /// The next piece, its number, and what to wait for before it is written.
+    fn take(&mut self) -> (*mut u8, usize, Option<Event>) {
+        let i = self.next;
+        self.next = (i + 1) % PIECES;
+        (self.base.wrapping_add(i * PIECE), i, self.free[i].take())
+    }
+
+    /// Brings a tensor to its place; returns before the last bytes are there. `done` is told of bytes as they are read.
+    ///
+    /// # Errors
+    /// `Cancelled` when `stop` is set; those of the reads and of the die.
+    pub fn fill(&mut self, die: &Die, s: &Source<'_>, stop: &AtomicBool, done: &dyn Fn(usize)) -> Result<()> {
+        for first in (0..s.bytes).step_by(PIECE) {
+            if stop.load(Ordering::Relaxed) {
+                return Err(Error::new(Status::Cancelled, "the load was cancelled"));
+            }
+            let n = PIECE.min(s.bytes - first);
+            let (piece, i, free) = self.take();
+            free.map_or(Ok(()), |event| die.reach(event))?;
+            // SAFETY: the piece is the ring's own, and the die has done with it.
+            (s.read)(first, unsafe { std::slice::from_raw_parts_mut(piece, n) })?;
+            // SAFETY: page-locked, and not written again before the event; the plan gave the tensor its bytes.
+            unsafe { die.copy_in(s.to.add(first), piece, n) }?;
+            die.record(self.passed[i])?;
+            self.free[i] = Some(self.passed[i]);
+            done(n);
+        }
+        if s.padding > 0 {
+            // SAFETY: the plan rounded the tensor's bytes up.
+            unsafe { die.fill(s.to.add(s.bytes), 0, s.padding) }?;
+        }
+        Ok(())
+    }
+
+    /// Hands bytes from `die`, whose ring this is, to another (its ring is `others`) by way of the host; both go on by themselves.
+    ///
+    /// # Safety
+    /// Both addresses hold `bytes` bytes.
+    pub unsafe fn hand(&mut self, die: &Die, from: Ptr, other: &Die, others: &Ring, to: Ptr, bytes: usize) -> Result<()> {
+        for first in (0..bytes).step_by(PIECE) {
+            let n = PIECE.min(bytes - first);
+            let (piece, i, free) = self.take();
+            free.map_or(Ok(()), |event| die.wait_for(event))?;
+            // SAFETY: the piece is free when the stream gets there; its next use waits for the other die.
+            unsafe { die.copy_out(piece, from.add(first), n) }?;
+            die.record(self.passed[i])?;
+            other.wait_for(self.passed[i])?;
+            // SAFETY: as above.
+            unsafe { other.copy_in(to.add(first), piece, n) }?;
+            other.record(others.taken[i])?;
+            self.free[i] = Some(others.taken[i]);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,64 @@
+//! Short steps are recorded the second time that they come, and replayed from the third on: their launches then cost the host next to
+//! nothing. (CUDA graphs; public measurements on the K80: 1 % faster dense models of 8 B, 18 % faster mixtures.)
+
+use std::ops::Range;
+
+use super::Executor;
+use super::die::Recorded;
+use crate::cpu::Micro;
+use crate::error::Result;
+
+/// What a recorded row of launches depends on: the nodes, the numbers of rows, and where the tables lie. All else is looked up on the
+/// die.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Key {
+    nodes: Range<usize>,
+    n_tokens: usize,
+    n_outputs: usize,
+    first_output: usize,
+    n_runs: Vec<usize>,
+}
+
+/// Steps that are remembered.
+const MOST: usize = 64;
+
+/// The steps seen lately, the latest last.
+#[derive(Default)]
+pub(super) struct Replays {
+    seen: Vec<(Key, Option<Recorded>)>,
+}
+
+impl Replays {
+    pub fn run(&mut self, x: &Executor, nodes: Range<usize>, micro: &Micro<'_>) -> Result<()> {
+        let key = Key {
+            nodes: nodes.clone(),
+            n_tokens: micro.tokens.len(),
+            n_outputs: micro.outputs.len(),
+            first_output: micro.first_output,
+            n_runs: micro.caches.iter().map(|c| c.runs.len()).collect(),
+        };
+        let known = self.seen.iter().position(|(k, _)| *k == key).map(|i| self.seen.remove(i).1);
+        if self.seen.len() >= MOST
+            && let (_, Some(oldest)) = self.seen.remove(0)
+        {
+            x.die.forget(oldest)?;
+        }
+        let recorded = match known {
+            // The first time finds the kernels, which cannot be done while recording.
+            None => {
+                x.launch(nodes, micro)?;
+                None
+            }
+            Some(recorded) => {
+                let recorded = match recorded {
+                    Some(r) => r,
+                    None => x.die.record_launches(|| x.launch(nodes, micro))?,
+                };
+                x.die.replay(&recorded)?;
+                Some(recorded)
+            }
+        };
+        self.seen.push((key, recorded));
+        Ok(())
+    }
+}

@@ -1,0 +1,59 @@
+//! Rope: rotary position embedding. The table comes from the host, as part of the input.
+
+use super::gemm::{blocks, int};
+use super::{Ptr, Step};
+use crate::error::Result;
+use crate::graph::{Node, RopeKind, Temperature};
+
+const THREADS: u32 = 128;
+
+/// As in rope.cu.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Rope {
+    x: Ptr,
+    table: Ptr,
+    positions: Ptr,
+    y: Ptr,
+    n_head: i32,
+    head_dim: i32,
+    n_rot: i32,
+    first: i32,
+    halves: i32,
+    length: i32,
+    scale: f32,
+    copies: i32,
+}
+
+/// Which part of a head turns, and how.
+pub(super) struct Turned {
+    pub n_head: usize,
+    pub head_dim: usize,
+    pub first: usize,
+    pub kind: RopeKind,
+    pub temperature: Option<Temperature>,
+}
+
+pub(super) fn rotate(s: &Step, node: &Node, r: &Turned) -> Result<()> {
+    let Some(output) = node.output else { return Ok(()) };
+    let n_rot = s.graph().value(node.inputs[1]).cols;
+    let (x, y) = (s.at(node.inputs[0]), s.at(output));
+    // The elements that do not turn stay as they are where the output took the input's place.
+    let copies = x != y || r.temperature.is_some();
+    let args = Rope {
+        x,
+        table: s.at(node.inputs[1]),
+        positions: s.positions(),
+        y,
+        n_head: int(r.n_head)?,
+        head_dim: int(r.head_dim)?,
+        n_rot: int(n_rot)?,
+        first: int(r.first)?,
+        halves: i32::from(r.kind == RopeKind::Neox),
+        length: int(r.temperature.map_or(0, |t| t.length as usize))?,
+        scale: r.temperature.map_or(0.0, |t| t.scale),
+        copies: i32::from(copies),
+    };
+    let units = n_rot / 2 + if copies { r.head_dim - n_rot } else { 0 };
+    s.launch("rope", [blocks(s.n_rows(output) * r.n_head, 1)?, blocks(units, THREADS as usize)?, 1], THREADS, &args)
+}

@@ -1,0 +1,198 @@
+//! The dies of a load: their arenas exactly as planned, and every weight where the plan puts it, all dies at once.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+
+use super::Context;
+use super::machine::{DieParts, Machine, Parts};
+use crate::cpu;
+use crate::cuda::{self, Arenas, Die, Pinned, Ptr, Ring, Source};
+use crate::device::Kind;
+use crate::error::{Error, Result, Status};
+use crate::plan::{Exact, Plan};
+
+/// Opens the dies that a plan uses, and allocates their three arenas.
+///
+/// # Errors
+/// `OutOfMemory` naming die and arena; `Device`, naming die and call.
+pub(super) fn open(context: &Context, exact: &Exact) -> Result<Vec<(Die, Arenas)>> {
+    let mut dies: Vec<(Die, Arenas)> = Vec::new();
+    for (i, device) in context.devices().iter().enumerate() {
+        if device.kind != Kind::Cuda || !exact.placement.layers.contains(&(i as u32)) {
+            continue;
+        }
+        let mut die = cuda::open(device, i as u32)?;
+        let m = exact.measured.memory[i];
+        let mut taken = 0;
+        let mut take = |what: &str, bytes: u64| {
+            let at = die.allocate(what, bytes as usize).map_err(|e| match e.status {
+                // What all arenas together could have had.
+                Status::OutOfMemory => match die.largest_allocation(bytes) {
+                    Ok(most) => e.amounts(m.asked() - m.driver, taken + most),
+                    Err(_) => e,
+                },
+                _ => e,
+            })?;
+            taken += bytes;
+            Ok::<Ptr, Error>(at)
+        };
+        let arenas = Arenas {
+            weights: take("the weights arena", m.weights)?,
+            kv: take("the KV cache", m.kv)?,
+            compute: take("the compute arena", m.compute)?,
+        };
+        // Copies go straight from one die to the other where that was proved.
+        for (other, _) in &dies {
+            if context.inventory().link(i, other.index as usize).is_some() {
+                die.see(other)?;
+                other.see(&die)?;
+            }
+        }
+        dies.push((die, arenas));
+    }
+    Ok(dies)
+}
+
+/// Fills the dies' weights arenas from the file, and puts the machine together. `advance` is told of bytes in this thread.
+///
+/// # Errors
+/// Those of `advance`; `Io`; `Device`, naming die and call.
+pub(super) fn fill(
+    context: &Context,
+    plan: &Plan,
+    exact: &Exact,
+    mut dies: Vec<(Die, Arenas)>,
+    cpu: cpu::Executor,
+    replay: bool,
+    advance: &mut dyn FnMut(usize) -> Result<()>,
+) -> Result<Machine> {
+    let staging = {
+        let (arena, used) = cpu.compute();
+        arena.base().wrapping_add(used)
+    };
+    let pinned = match dies.first() {
+        None => None,
+        Some((die, _)) => {
+            let (arena, _) = cpu.compute();
+            // SAFETY: the machine keeps the executor, and drops this first.
+            Some(unsafe { Pinned::new(die, arena.base(), arena.bytes()) }?)
+        }
+    };
+    let mut rings = Vec::with_capacity(dies.len());
+    let mut marks = Vec::with_capacity(dies.len());
+    for (i, (die, _)) in dies.iter_mut().enumerate() {
+        marks.push(([die.event()?, die.event()?], die.event()?, die.event()?));
+        // SAFETY: the plan has a ring for each die behind the layout, then the tables.
+        rings.push(unsafe { Ring::new(die, staging.wrapping_add(i * cuda::RING_BYTES)) }?);
+    }
+    let outcome = upload(plan, exact, &dies, &mut rings, advance);
+    // Nothing may be on its way to or from the host's memory when that goes.
+    let settled = dies.iter().try_for_each(|(die, _)| die.finish());
+    outcome.and(settled)?;
+
+    let tables = staging.wrapping_add(dies.len() * cuda::RING_BYTES);
+    let all: Vec<u32> = dies.iter().map(|(die, _)| die.index).collect();
+    let mut parts = Vec::with_capacity(dies.len());
+    for (((die, arenas), ring), (pieces, made, taken)) in dies.into_iter().zip(rings).zip(marks) {
+        let device = die.index;
+        let joined = |other: &u32| context.inventory().link(device as usize, *other as usize).is_some();
+        let peers = all.iter().copied().filter(|d| *d != device && joined(d)).collect();
+        let own = |places: &Vec<(u32, Option<usize>)>| places.iter().find(|(d, _)| *d == device).and_then(|(_, offset)| *offset);
+        let executor = cuda::Executor::new(cuda::Parts {
+            die,
+            graph: Arc::clone(&exact.graph),
+            layout: exact.measured.layouts[device as usize].clone(),
+            weights: exact.measured.weights.iter().map(own).collect(),
+            arenas,
+            places: exact.measured.kv.clone(),
+            here: exact.placement.layers.iter().map(|d| *d == device).collect(),
+            type_k: plan.type_k,
+            type_v: plan.type_v,
+            replay,
+            pieces,
+        });
+        parts.push(DieParts { device, executor, ring, made, taken, peers });
+    }
+    Ok(Machine::new(Parts {
+        cpu,
+        dies: parts,
+        pinned,
+        graph: Arc::clone(&exact.graph),
+        placement: exact.placement.clone(),
+        tables,
+        n_cells: exact.measured.caches.iter().map(|c| c.n_cells).collect(),
+    }))
+}
+
+/// Brings every die its weights, a thread each.
+fn upload(
+    plan: &Plan,
+    exact: &Exact,
+    dies: &[(Die, Arenas)],
+    rings: &mut [Ring],
+    advance: &mut dyn FnMut(usize) -> Result<()>,
+) -> Result<()> {
+    let stop = AtomicBool::new(false);
+    let (tell, told) = mpsc::channel();
+    std::thread::scope(|scope| {
+        let stop = &stop;
+        let mut workers = Vec::new();
+        for ((die, arenas), ring) in dies.iter().zip(rings) {
+            let tell = tell.clone();
+            let (device, weights) = (die.index, arenas.weights);
+            let work = move || {
+                let outcome = bring(plan, exact, die, device, weights, ring, stop, &|n| {
+                    // Nobody listens any more after an error elsewhere.
+                    let _ = tell.send(n);
+                });
+                if outcome.is_err() {
+                    stop.store(true, Ordering::Relaxed);
+                }
+                outcome
+            };
+            let spawned = std::thread::Builder::new().name(format!("rekindle-load-{device}")).spawn_scoped(scope, work);
+            workers.push(spawned.map_err(|e| Error::new(Status::OutOfMemory, format!("no thread to load with: {e}"))));
+        }
+        drop(tell);
+        let mut outcome = Ok(());
+        for n in told {
+            if outcome.is_ok() {
+                outcome = advance(n);
+                stop.fetch_or(outcome.is_err(), Ordering::Relaxed);
+            }
+        }
+        let ends: Vec<Result<()>> = workers
+            .into_iter()
+            .map(|w| w?.join().unwrap_or_else(|_| Err(Error::new(Status::Internal, "a loading thread panicked"))))
+            .collect();
+        // The first cause, not those that stopped because of it.
+        outcome?;
+        let cancelled = |e: &Error| e.status == Status::Cancelled;
+        match ends.into_iter().filter_map(Result::err).min_by_key(cancelled) {
+            Some(e) => Err(e),
+            None => Ok(()),
+        }
+    })
+}
+
+#[allow(clippy::too_many_arguments)]
+fn bring(
+    plan: &Plan,
+    exact: &Exact,
+    die: &Die,
+    device: u32,
+    arena: Ptr,
+    ring: &mut Ring,
+    stop: &AtomicBool,
+    done: &dyn Fn(usize),
+) -> Result<()> {
+    let files = plan.file.reopen()?;
+    for (info, places) in exact.graph.weights.iter().zip(&exact.measured.weights) {
+        let Some(offset) = places.iter().find(|(d, _)| *d == device).and_then(|(_, offset)| *offset) else { continue };
+        let bytes = info.n_bytes as usize;
+        let read = |first: usize, to: &mut [u8]| files.read(info, first as u64, to);
+        let padding = bytes.next_multiple_of(crate::graph::ALIGN) - bytes;
+        ring.fill(die, &Source { read: &read, bytes, to: arena.add(offset), padding }, stop, done)?;
+    }
+    die.finish()
+}

@@ -1,0 +1,318 @@
+//! A model's devices at work: which nodes of the graph each computes, and what is handed from one to the next.
+
+use std::ops::Range;
+use std::sync::atomic::AtomicBool;
+
+use crate::cpu::{self, Micro, Move, Pool};
+use crate::cuda::{self, Event, Pinned, Ring, Tables};
+use crate::error::{Error, Result, Status};
+use crate::graph::{Graph, Placement, Rows, ValueId};
+
+/// Neighbouring nodes of one device.
+#[derive(Debug, PartialEq)]
+struct Stretch {
+    device: u32,
+    nodes: Range<usize>,
+    /// What its last node made, and the devices that it is copied to.
+    hand: Option<(ValueId, Vec<u32>)>,
+}
+
+/// Cuts the graph where the device changes and where a value is handed on.
+fn stretches(graph: &Graph, placement: &Placement) -> Vec<Stretch> {
+    let device = |i: usize| placement.device(&graph.nodes[i]).unwrap_or(placement.input);
+    let mut readers: Vec<Vec<u32>> = vec![Vec::new(); graph.values.len()];
+    for (i, node) in graph.nodes.iter().enumerate() {
+        for v in &node.inputs {
+            readers[v.0 as usize].push(device(i));
+        }
+    }
+    // The caller reads the results on the host.
+    for v in [graph.logits, graph.embeddings] {
+        readers[v.0 as usize].push(placement.input);
+    }
+    let mut out: Vec<Stretch> = Vec::new();
+    for (i, node) in graph.nodes.iter().enumerate() {
+        let here = device(i);
+        let mut to: Vec<u32> = node.output.map(|v| readers[v.0 as usize].clone()).unwrap_or_default();
+        to.retain(|d| *d != here);
+        to.sort_unstable();
+        to.dedup();
+        match out.last_mut() {
+            Some(last) if last.device == here && last.hand.is_none() => last.nodes.end = i + 1,
+            _ => out.push(Stretch { device: here, nodes: i..i + 1, hand: None }),
+        }
+        if let (Some(last), Some(v), false) = (out.last_mut(), node.output, to.is_empty()) {
+            last.hand = Some((v, to));
+        }
+    }
+    out
+}
+
+/// A die of a model.
+struct Die {
+    /// Index in the context's inventory.
+    device: u32,
+    executor: cuda::Executor,
+    ring: Ring,
+    /// What it made is there.
+    made: Event,
+    /// It has what others made.
+    taken: Event,
+    /// Devices that it copies from without the host.
+    peers: Vec<u32>,
+    /// Whether the host's memory is still being read or written.
+    at_work: bool,
+}
+
+/// The devices of a loaded model.
+pub(super) struct Machine {
+    // Before the CPU's executor, in whose arena the rings are.
+    dies: Vec<Die>,
+    pinned: Option<Pinned>,
+    cpu: cpu::Executor,
+    graph: std::sync::Arc<Graph>,
+    stretches: Vec<Stretch>,
+    /// Where the tables are written for the dies.
+    tables: *mut u8,
+    /// Cells of each cache: spans that its tables have room for.
+    n_cells: Vec<usize>,
+    /// Why the model cannot be used any more.
+    lost: Option<Error>,
+}
+
+// SAFETY: `tables` leads into the CPU executor's arena; `run` and `move_cells` take the machine mutably.
+unsafe impl Send for Machine {}
+// SAFETY: as above; shared access only reads results.
+unsafe impl Sync for Machine {}
+
+/// A die ready for its part of the graph.
+pub(super) struct DieParts {
+    pub device: u32,
+    pub executor: cuda::Executor,
+    pub ring: Ring,
+    pub made: Event,
+    pub taken: Event,
+    pub peers: Vec<u32>,
+}
+
+/// Everything a machine is made of.
+pub(super) struct Parts {
+    pub cpu: cpu::Executor,
+    pub dies: Vec<DieParts>,
+    pub pinned: Option<Pinned>,
+    pub graph: std::sync::Arc<Graph>,
+    pub placement: Placement,
+    pub tables: *mut u8,
+    pub n_cells: Vec<usize>,
+}
+
+impl Machine {
+    pub fn new(parts: Parts) -> Machine {
+        let Parts { cpu, dies, pinned, graph, placement, tables, n_cells } = parts;
+        let dies = dies
+            .into_iter()
+            .map(|d| {
+                let DieParts { device, executor, ring, made, taken, peers } = d;
+                Die { device, executor, ring, made, taken, peers, at_work: false }
+            })
+            .collect();
+        Machine { dies, pinned, cpu, stretches: stretches(&graph, &placement), graph, tables, n_cells, lost: None }
+    }
+
+    /// Whether the dies' tables have room for so many spans of each cache.
+    pub fn has_room(&self, n_spans: impl Iterator<Item = usize>) -> bool {
+        self.dies.is_empty() || n_spans.zip(&self.n_cells).all(|(n, most)| n <= *most)
+    }
+
+    pub fn logits_row(&self, row: usize) -> &[f32] {
+        self.cpu.logits_row(row)
+    }
+    pub fn embeddings_row(&self, row: usize) -> &[f32] {
+        self.cpu.embeddings_row(row)
+    }
+
+    /// Computes a micro-batch: fills its cells of the KV cache and its rows of the logits.
+    ///
+    /// # Errors
+    /// `Cancelled`; `Device` or `OutOfMemory` naming die and call; `Internal`. After an error that a die does not survive, every
+    /// further call fails with it.
+    pub fn run(&mut self, pool: &Pool, micro: &Micro<'_>, cancel: &AtomicBool) -> Result<()> {
+        self.usable()?;
+        let outcome = self.steps(pool, micro, cancel).and_then(|()| self.settle());
+        self.after(outcome)
+    }
+
+    fn usable(&self) -> Result<()> {
+        self.lost.clone().map_or(Ok(()), Err)
+    }
+
+    /// Lets the dies come to rest after an error, and sees whether they still can be used.
+    fn after(&mut self, outcome: Result<()>) -> Result<()> {
+        if outcome.is_err() {
+            let _ = self.settle();
+            if let (Some(dead), Err(e)) = (self.dies.iter().find(|d| !d.executor.die().is_alive()), &outcome) {
+                let mut lost = e.clone().at(&format!("device {} is lost until the model is loaded again", dead.device));
+                lost.status = Status::Device;
+                self.lost = Some(lost);
+            }
+        }
+        outcome
+    }
+
+    fn steps(&mut self, pool: &Pool, micro: &Micro<'_>, cancel: &AtomicBool) -> Result<()> {
+        if !self.dies.is_empty() {
+            // SAFETY: the plan gave them this place, and the dies came to rest after the last micro-batch.
+            let tables = unsafe { Tables::write(micro, self.tables) };
+            for die in &mut self.dies {
+                die.at_work = true;
+                // SAFETY: page-locked, and not written again before the dies come to rest.
+                unsafe { die.executor.take_tables(&tables, self.tables) }?;
+            }
+        }
+        for i in 0..self.stretches.len() {
+            let (device, nodes) = (self.stretches[i].device, self.stretches[i].nodes.clone());
+            match self.dies.iter_mut().position(|d| d.device == device) {
+                Some(d) => self.dies[d].executor.run(nodes, micro, cancel)?,
+                None => {
+                    // What is on its way from or to the host's arena.
+                    self.settle()?;
+                    self.cpu.run(pool, nodes, micro, cancel)?;
+                }
+            }
+            let Stretch { hand: Some((v, to)), .. } = &self.stretches[i] else { continue };
+            let (v, to) = (*v, to.clone());
+            for to in to {
+                self.hand(v, device, to, micro)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for every die that may still use the host's memory.
+    fn settle(&mut self) -> Result<()> {
+        let mut outcome = Ok(());
+        for die in self.dies.iter_mut().filter(|d| d.at_work) {
+            let done = die.executor.die().finish();
+            die.at_work = done.is_err();
+            outcome = outcome.and(done);
+        }
+        outcome
+    }
+
+    /// Copies this micro-batch's rows of a value from one device to another.
+    fn hand(&mut self, v: ValueId, from: u32, to: u32, micro: &Micro<'_>) -> Result<()> {
+        let value = self.graph.value(v);
+        let n = match value.rows {
+            Rows::Tokens => micro.tokens.len(),
+            Rows::Outputs => micro.outputs.len(),
+        };
+        let bytes = n * value.cols * size_of::<f32>();
+        if bytes == 0 {
+            return Ok(());
+        }
+        let row = if v == self.graph.logits || v == self.graph.embeddings { micro.first_output } else { 0 };
+        let on_host = self.cpu.at(v, row).cast::<u8>();
+        let place = |d: u32| self.dies.iter().position(|die| die.device == d);
+        match (place(from), place(to)) {
+            (None, None) => {}
+            (None, Some(b)) => {
+                let die = &mut self.dies[b];
+                die.at_work = true;
+                // SAFETY: both layouts have the value's rows; the CPU computes on only when the die is done.
+                unsafe { die.executor.die().copy_in(die.executor.at(v, row), on_host, bytes) }?;
+            }
+            (Some(a), None) => {
+                let die = &mut self.dies[a];
+                die.at_work = true;
+                // SAFETY: as above.
+                unsafe { die.executor.die().copy_out(on_host, die.executor.at(v, row), bytes) }?;
+            }
+            (Some(a), Some(b)) => {
+                let [a, b] = self
+                    .dies
+                    .get_disjoint_mut([a, b])
+                    .map_err(|_| Error::new(Status::Internal, "a die handed a value to itself"))?;
+                let (from, to) = (a.executor.at(v, row), b.executor.at(v, row));
+                let (x, y) = (a.executor.die(), b.executor.die());
+                // The place on the other die is free when its stream gets there.
+                y.record(b.taken)?;
+                x.wait_for(b.taken)?;
+                if b.peers.contains(&a.device) {
+                    x.record(a.made)?;
+                    y.wait_for(a.made)?;
+                    // SAFETY: both layouts have the value's rows.
+                    unsafe { y.copy_from(to, x, from, bytes) }?;
+                    // The place on this die may be used again only then.
+                    y.record(b.taken)?;
+                    x.wait_for(b.taken)?;
+                } else {
+                    (a.at_work, b.at_work) = (true, true);
+                    // SAFETY: as above.
+                    unsafe { a.ring.hand(x, from, y, &b.ring, to, bytes) }?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// In the layers of cache `cache`: copies cells and turns their keys, wherever they are.
+    ///
+    /// # Errors
+    /// As for `run`; `OutOfMemory` for small buffers, before anything is changed.
+    pub fn move_cells(&mut self, pool: &Pool, cache: usize, moves: &[Move]) -> Result<()> {
+        self.usable()?;
+        cpu::move_cells(&mut self.cpu, pool, cache, moves)?;
+        let mut outcome = Ok(());
+        for die in &mut self.dies {
+            die.at_work = true;
+            let turns = |rope: usize, delta: i32| self.cpu.turns(rope, delta);
+            // SAFETY: page-locked, as large as the largest tables, and the dies are at rest.
+            outcome = outcome.and(unsafe { cuda::move_cells(&mut die.executor, cache, moves, &turns, self.tables) });
+            let done = die.executor.die().finish();
+            die.at_work = done.is_err();
+            outcome = outcome.and(done);
+        }
+        self.after(outcome)
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        let _ = self.settle();
+        if let Some(die) = self.dies.first() {
+            // The driver takes page-locked memory back in a context.
+            let _ = die.executor.die().enter().or_else(|_| die.executor.die().enter());
+        }
+        self.pinned = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gguf::Gguf;
+
+    /// Every value is handed on exactly to the devices that read it, right behind the node that made it.
+    #[test]
+    fn values_go_where_they_are_read() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models/bible-5M-Q8_0.gguf");
+        let (_, graph) = crate::arch::build(&Gguf::open(&path).unwrap()).unwrap();
+        let n = graph.n_layer as usize;
+        let mut layers = vec![0; n + 1];
+        layers[n / 2..].fill(1);
+        let placement = Placement::whole(2, layers);
+        let all = stretches(&graph, &placement);
+        let covered: Vec<usize> = all.iter().flat_map(|s| s.nodes.clone()).collect();
+        assert_eq!(covered, (0..graph.nodes.len()).collect::<Vec<_>>());
+        let hands: Vec<(&str, u32, Vec<u32>)> =
+            all.iter().filter_map(|s| s.hand.as_ref().map(|(v, to)| (graph.value(*v).name, s.device, to.clone()))).collect();
+        let expected: Vec<(&str, u32, Vec<u32>)> = vec![
+            ("embd", 2, vec![0]),
+            ("rope", 2, vec![0, 1]),
+            ("ffn_res", 0, vec![1]),
+            ("output_norm", 1, vec![2]),
+            ("output", 1, vec![2]),
+        ];
+        assert_eq!(hands, expected);
+    }
+}

@@ -1,0 +1,475 @@
+//! The CUDA path down to the driver call, on a rig of virtual dies (tests/rig): a libcuda.so.1 that executes the kernels on the host,
+//! keeps account of every byte, and detects what a card would punish.
+
+#[path = "rig/virtual_rig.rs"]
+mod virtual_rig;
+
+mod support;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rekindle::device::Kind;
+use rekindle::gguf::Gguf;
+use rekindle::plan::{DeviceLimit, Params, Plan};
+use rekindle::quant::Type;
+use rekindle::session::{Context, LoadParams, LogLevel, Model};
+use support::*;
+use virtual_rig::*;
+
+/// What a test needs of a fixture: its file, token ids, and logits of some rows as nearest to exact as there are.
+struct Case {
+    name: String,
+    file: PathBuf,
+    tokens: Vec<i32>,
+    rows: Vec<usize>,
+    exact: Vec<f32>,
+}
+
+fn cases() -> Vec<Case> {
+    let index = json(&fixture("logits/index.json"));
+    let read = |m: &serde_json::Value| {
+        let name = m["model"].as_str().unwrap().to_owned();
+        let has_exact = m.get("f64").is_none_or(|f| f.as_bool().unwrap());
+        Some(Case {
+            file: model_file(m["path"].as_str().unwrap())?,
+            tokens: ids(&m["tokens"]),
+            rows: ids(&m["rows"]).into_iter().map(|r| r as usize).collect(),
+            exact: floats(&fixture(&format!("logits/{name}.{}.bin", if has_exact { "f64" } else { "ref" }))),
+            name,
+        })
+    };
+    index.as_array().unwrap().iter().filter_map(read).collect()
+}
+
+/// A plan on the rig's dies, some layers of it on the CPU where `on_cpu` is not 0.
+fn plan(spec: &str, file: &PathBuf, params: &Params, spread: bool, on_cpu: bool) -> (Arc<Context>, Arc<Plan>) {
+    let context = Context::new(spec, 2, None, LogLevel::Error).unwrap();
+    let gguf = Arc::new(Gguf::open(file).unwrap());
+    let mut params = params.clone();
+    let (_, graph) = rekindle::arch::build(&gguf).unwrap();
+    let n_dies = context.devices().iter().filter(|d| d.kind == Kind::Cuda).count() as u32;
+    if spread || on_cpu {
+        // No die may take all, so that all take some.
+        let parts = if on_cpu { n_dies + 1 } else { n_dies };
+        let each = graph.n_layer.div_ceil(parts).max(1);
+        params.limits = (0..parts).map(|device| DeviceLimit { device, reserve_bytes: 0, max_layers: Some(each) }).collect();
+    }
+    let plan = Plan::new(&context, &gguf, &params).unwrap();
+    assert!(plan.fits, "{}", plan.text());
+    (context, Arc::new(plan))
+}
+
+/// Loads, and holds every die's bytes against the plan's.
+fn load_on(rig: &Rig, context: &Arc<Context>, plan: &Arc<Plan>, what: &str) -> Arc<Model> {
+    let model = Model::load(context, plan, LoadParams::default()).unwrap_or_else(|e| panic!("{what}: {e}\n{}", rig.report()));
+    for (i, d) in context.devices().iter().enumerate().filter(|(_, d)| d.kind == Kind::Cuda) {
+        let planned = plan.devices[i].memory;
+        let asked = planned.weights + planned.kv + planned.compute;
+        assert_eq!(rig.bytes(d.ordinal.unwrap() as i32), asked, "{what}: bytes of die {i}\n{}", plan.text());
+        assert_eq!(model.memory(i as u32).unwrap(), planned, "{what}: what the model says of die {i}");
+    }
+    model
+}
+
+const FOUR: &str = "dies = 4; memory = 256MiB; overhead = 1MiB";
+
+/// Normalised mean squared error of 1e-6 at most to logits in float64 (or to the reference's in float32 where there are none), over
+/// every type and architecture: the dies compute in float32, observed 1e-13 to 1e-8.
+#[test]
+fn logits_are_exact_on_one_die() {
+    with_rig("logits_are_exact_on_one_die", FOUR, |rig| {
+        for case in cases() {
+            let (context, plan) = plan("cuda:1", &case.file, &exact_kv(), false, false);
+            let model = load_on(rig, &context, &plan, &case.name);
+            let all = decode_at(&model, 0, 0, &case.tokens);
+            let own: Vec<f32> = case.rows.iter().flat_map(|r| all[*r].iter().copied()).collect();
+            let error = nmse(&own, &case.exact);
+            println!("{:26} {error:10.2e}", case.name);
+            assert!(error <= 1e-6, "{}: {error:e}", case.name);
+            drop((model, plan, context));
+            rig.check_empty(&case.name);
+        }
+    });
+}
+
+/// Where parts of a model may go.
+const SPREADS: [(&str, bool, bool); 3] = [("cuda:2", true, false), ("cuda:4", true, false), ("cuda:2,cpu", true, true)];
+
+/// Every fixture on 2 and 4 dies and on dies with the CPU, token by token after a batch: what one die gives, to the bit, but for layers
+/// on the CPU, which computes otherwise.
+#[test]
+fn logits_do_not_depend_on_the_dies() {
+    with_rig("logits_do_not_depend_on_the_dies", FOUR, |rig| {
+        for case in cases() {
+            if rekindle::arch::build(&Gguf::open(&case.file).unwrap()).unwrap().1.n_layer < 2 {
+                continue;
+            }
+            let n = case.tokens.len().min(24);
+            let (head, tail) = case.tokens[..n].split_at(n - 2);
+            let run = |spec: &str, spread: bool, on_cpu: bool| {
+                let (context, plan) = plan(spec, &case.file, &exact_kv(), spread, on_cpu);
+                let n_used =
+                    context.devices().iter().enumerate().filter(|(i, d)| d.kind == Kind::Cuda && plan.devices[*i].n_layers > 0);
+                let n_used = n_used.count();
+                let model = load_on(rig, &context, &plan, &case.name);
+                let mut all = decode_at(&model, 0, 0, head);
+                for (i, token) in tail.iter().enumerate() {
+                    all.extend(decode_at(&model, 0, (head.len() + i) as i32, &[*token]));
+                }
+                (all, n_used, plan.n_cpu_layers())
+            };
+            let (one, ..) = run("cuda:1", false, false);
+            for (spec, spread, on_cpu) in SPREADS {
+                let (own, n_dies, n_cpu) = run(spec, spread, on_cpu);
+                let what = format!("{} on {spec}", case.name);
+                assert!(
+                    n_dies + usize::from(n_cpu > 0) > 1 && (n_cpu > 0) == on_cpu,
+                    "{what}: {n_dies} dies, {n_cpu} layers on the CPU"
+                );
+                if on_cpu {
+                    // The CPU quantises activations, at worst 2^-8 each.
+                    let error = nmse(&own.concat(), &one.concat());
+                    assert!(error <= 1e-3, "{what}: {error:e}");
+                } else {
+                    assert!(same_bits(&own, &one), "{what}");
+                }
+                rig.check_empty(&what);
+            }
+        }
+    });
+}
+
+/// The fixtures with F32 weights: the CPU computes with them in float32 too.
+fn plain_cases() -> Vec<Case> {
+    let plain = |c: &Case| Gguf::open(&c.file).unwrap().tensors().iter().all(|t| t.ty == Type::F32);
+    cases().into_iter().filter(plain).collect()
+}
+
+/// Caches of F16 and Q8_0 hold rounded keys and values, the same ones that the CPU's hold but where a rounding falls the other way.
+#[test]
+fn caches_of_every_type_are_the_cpus() {
+    with_rig("caches_of_every_type_are_the_cpus", FOUR, |rig| {
+        let types = [Type::F32, Type::F16, Type::Q8_0];
+        let mut n = 0;
+        for case in plain_cases() {
+            for (k, v) in types.iter().flat_map(|k| types.iter().map(move |v| (*k, *v))) {
+                let params = Params { type_k: Some(k), type_v: Some(v), ..exact_kv() };
+                let gguf = Arc::new(Gguf::open(&case.file).unwrap());
+                let cpu = Context::new("cpu", 2, None, LogLevel::Error).unwrap();
+                // Heads that are no whole number of Q8_0 blocks are refused everywhere.
+                if Plan::new(&cpu, &gguf, &params).is_err() {
+                    continue;
+                }
+                let expected = decode_at(&load(&case.file, &params), 0, 0, &case.tokens).concat();
+                let (context, plan) = plan("cuda:2", &case.file, &params, true, false);
+                let model = load_on(rig, &context, &plan, &case.name);
+                let error = nmse(&decode_at(&model, 0, 0, &case.tokens).concat(), &expected);
+                // Where float32 falls to the other side of a rounding, the difference is a part of what the rounding itself costs.
+                let rounding = nmse(&expected, &decode_at(&load(&case.file, &exact_kv()), 0, 0, &case.tokens).concat());
+                println!("{:26} {:5} {:5} {error:10.2e}, of the rounding {rounding:10.2e}", case.name, k.name(), v.name());
+                assert!(error <= 1e-6f64.max(rounding / 10.0), "{} {} {}: {error:e}", case.name, k.name(), v.name());
+                n += 1;
+            }
+            rig.check(&case.name);
+        }
+        assert!(n > 100, "{n} pairs");
+    });
+}
+
+/// Batches of 1 to 512 tokens, of every architecture: other kernels for few rows and for many, replayed and not.
+#[test]
+fn batches_of_every_size_are_the_cpus() {
+    with_rig("batches_of_every_size_are_the_cpus", FOUR, |rig| {
+        let mut seen = Vec::new();
+        for case in plain_cases() {
+            let gguf = Gguf::open(&case.file).unwrap();
+            let architecture = rekindle::arch::architecture(&gguf).unwrap().to_owned();
+            let experts = gguf.tensors().iter().any(|t| t.name.contains("_exps"));
+            if seen.contains(&(architecture.clone(), experts)) {
+                continue;
+            }
+            seen.push((architecture, experts));
+            let n_vocab = case.exact.len() / case.rows.len();
+            let tokens: Vec<i32> = (0..640).map(|i| (i * 7919 + 13) % n_vocab as i32).collect();
+            let params = Params { n_ctx: 700, n_outputs_max: 1, n_batch: 512, n_ubatch: 512, ..exact_kv() };
+            let run = |model: &Model| {
+                let (mut at, mut rows) = (0, Vec::new());
+                // From the third step of a size on, it is replayed.
+                for n in [1, 1, 1, 1, 2, 2, 2, 3, 5, 8, 8, 8, 9, 16, 17, 33, 512, 1, 1] {
+                    let positions: Vec<i32> = (at as i32..(at + n) as i32).collect();
+                    let mut outputs = vec![0u8; n];
+                    outputs[n - 1] = 1;
+                    let tokens = &tokens[at..at + n];
+                    let batch =
+                        rekindle::session::Batch { tokens, positions: Some(&positions), seq_ids: None, outputs: Some(&outputs) };
+                    model.decode(&batch).unwrap_or_else(|e| panic!("{} at {at}: {e}\n{}", case.name, rig.report()));
+                    rows.push(row(model, 0));
+                    at += n;
+                }
+                rows
+            };
+            let expected = run(&load(&case.file, &params));
+            let (context, plan) = plan("cuda:1", &case.file, &params, false, false);
+            let own = run(&load_on(rig, &context, &plan, &case.name));
+            for (i, (own, expected)) in own.iter().zip(&expected).enumerate() {
+                let error = nmse(own, expected);
+                assert!(error <= 1e-6, "{} step {i}: {error:e}", case.name);
+            }
+            rig.check(&case.name);
+        }
+        assert!(seen.len() >= 11, "{seen:?}");
+    });
+}
+
+/// Sequences that are copied, cut, kept apart in one batch, and shifted: what the CPU gives.
+#[test]
+fn sequences_are_the_cpus() {
+    with_rig("sequences_are_the_cpus", FOUR, |rig| {
+        for case in plain_cases() {
+            let params = Params { n_ctx: 96, n_seq_max: 4, n_outputs_max: 8, n_batch: 32, n_ubatch: 16, ..exact_kv() };
+            let t = &case.tokens;
+            let together = |model: &Model, tokens: &[i32], at: &[i32], seqs: &[i32]| {
+                let outputs = vec![1u8; tokens.len()];
+                let batch =
+                    rekindle::session::Batch { tokens, positions: Some(at), seq_ids: Some(seqs), outputs: Some(&outputs) };
+                model.decode(&batch).unwrap_or_else(|e| panic!("{}: {e}\n{}", case.name, rig.report()));
+                (0..tokens.len() as u32).flat_map(|i| row(model, i)).collect::<Vec<f32>>()
+            };
+            let run = |model: &Model| {
+                let mut all = Vec::new();
+                all.push(decode_at(model, 0, 0, &t[..7]).concat());
+                // Three that share what was said, and one of its own; all in one batch, more spans than cells at times.
+                (1..3).for_each(|seq| model.seq_copy(0, seq, 0, -1).unwrap());
+                all.push(together(model, &t[7..11], &[7, 7, 7, 0], &[0, 1, 2, 3]));
+                all.push(together(model, &t[7..15], &[8, 8, 8, 1, 9, 9, 9, 2], &[0, 1, 2, 3, 0, 1, 2, 3]));
+                model.seq_remove(1, 9, -1).unwrap();
+                all.push(together(model, &t[3..5], &[9, 10], &[1, 1]));
+                // Models with windows cannot go on from a shift far from where they were; keys turn all the same.
+                model.seq_shift(3, 0, -1, 3).unwrap();
+                all.push(together(model, &t[5..6], &[6], &[3]));
+                model.seq_shift(2, 4, -1, 2).unwrap();
+                all.push(together(model, &t[5..6], &[12], &[2]));
+                model.seq_keep(2).unwrap();
+                all.push(together(model, &t[6..7], &[13], &[2]));
+                all
+            };
+            let expected = run(&load(&case.file, &params));
+            let (context, plan) = plan("cuda:2", &case.file, &params, true, false);
+            for (i, (own, expected)) in run(&load_on(rig, &context, &plan, &case.name)).iter().zip(&expected).enumerate() {
+                let error = nmse(own, expected);
+                assert!(error <= 1e-6, "{} step {i}: {error:e}", case.name);
+            }
+            rig.check(&case.name);
+        }
+    });
+}
+
+/// Greedy text of the models that were trained: the CPU's, token by token.
+#[test]
+fn greedy_text_is_the_cpus() {
+    with_rig("greedy_text_is_the_cpus", FOUR, |rig| {
+        for (path, n) in [("models/bible-5M-Q8_0.gguf", 40), ("shared:models/stories260K.gguf", 120)] {
+            let Some(file) = model_file(path) else { continue };
+            let params = Params { n_ctx: 256, ..Params::default() };
+            let run = |model: &Model| {
+                let vocab = model.vocab().unwrap();
+                let prompt = vocab.tokenize(b"And the LORD said unto", true, false).unwrap();
+                let (mut at, mut token) = (prompt.len() as i32, argmax(&last(model, 0, &prompt)));
+                let mut written = vec![token];
+                for _ in 1..n {
+                    token = argmax(&last(model, at, &[token]));
+                    at += 1;
+                    written.push(token);
+                }
+                written
+            };
+            let expected = run(&load(&file, &params));
+            let (context, plan) = plan("cuda:2", &file, &params, true, false);
+            assert_eq!(run(&load_on(rig, &context, &plan, path)), expected, "{path}");
+            rig.check(path);
+        }
+    });
+}
+
+/// Logits of the last token.
+fn last(model: &Model, at: i32, tokens: &[i32]) -> Vec<f32> {
+    let positions: Vec<i32> = (at..at + tokens.len() as i32).collect();
+    model.decode(&rekindle::session::Batch { tokens, positions: Some(&positions), ..Default::default() }).unwrap();
+    row(model, 0)
+}
+
+/// What the driver is asked for in vain is told by name; nothing stays behind, and the next load on the same context works. Every call
+/// of a whole run in turn: finding two dies, planning, loading, decoding, ending.
+#[test]
+fn every_failing_call_is_told() {
+    with_rig("every_failing_call_is_told", FOUR, |rig| {
+        let file = fixture("models/llama-F32.gguf");
+        let params = Params { n_ctx: 64, n_batch: 16, n_ubatch: 16, ..exact_kv() };
+        let params = Params { n_outputs_max: 16, ..params };
+        let work = |context: &Arc<Context>| -> rekindle::Result<Vec<Vec<f32>>> {
+            let gguf = Arc::new(Gguf::open(&file)?);
+            let limits = vec![DeviceLimit { device: 0, reserve_bytes: 0, max_layers: Some(1) }];
+            let plan = Arc::new(Plan::new(context, &gguf, &Params { limits, ..params.clone() })?);
+            let model = Model::load(context, &plan, LoadParams::default())?;
+            let mut rows = Vec::new();
+            let mut decode = |at: i32, tokens: &[i32]| {
+                let positions: Vec<i32> = (at..at + tokens.len() as i32).collect();
+                let batch = rekindle::session::Batch { tokens, positions: Some(&positions), ..Default::default() };
+                model.decode(&batch)?;
+                rows.push(row(&model, 0));
+                Ok::<(), rekindle::Error>(())
+            };
+            decode(0, &(1..12).collect::<Vec<i32>>())?;
+            (0..3).try_for_each(|i| decode(11 + i, &[5 + i]))?;
+            model.seq_shift(0, 8, -1, 2)?;
+            decode(16, &[9])?;
+            Ok(rows)
+        };
+        let run = || Context::new("cuda:2", 1, None, LogLevel::Error).and_then(|c| work(&c));
+        let expected = run().unwrap();
+        let n = rig.calls();
+        rig.check_empty("without a failure");
+        // Where a die or a model ends, a failure has nobody to tell.
+        let silent = [
+            "cuCtxSynchronize",
+            "Destroy",
+            "cuMemFree",
+            "Unload",
+            "Unregister",
+            "cuCtxSetCurrent",
+            "cuStreamSynchronize",
+            "cuMemGetInfo",
+        ];
+        let (mut told, mut survived) = (0, 0);
+        for k in 1..=n {
+            // Out of memory, a failed launch that the context does not survive, an invalid value; some only seen later.
+            for (code, delayed) in [(2, 0), (719, 1)] {
+                rig.reset();
+                rig.fail_at(k, code, delayed);
+                let context = Context::new("cuda:2", 1, None, LogLevel::Error);
+                let outcome = match &context {
+                    Ok(c) => work(c),
+                    Err(e) => Err(e.clone()),
+                };
+                let name = rig.call_name(k);
+                let what = format!("call {k} of {n}, {name}, code {code}");
+                assert_eq!(rig.failed(), 1, "{what}");
+                match &outcome {
+                    Err(e) if delayed == 1 => {
+                        assert!(e.message.contains("cu"), "{what}: {}", e.message);
+                        told += 1;
+                    }
+                    Err(e) => {
+                        assert!(e.message.contains(&name), "{what}: {}", e.message);
+                        assert!(!e.detail.subject.is_empty(), "{what}");
+                        told += 1;
+                    }
+                    Ok(rows) => {
+                        assert!(silent.iter().any(|s| name.contains(s)), "{what}: nobody was told");
+                        assert!(same_bits(rows, &expected), "{what}");
+                        survived += 1;
+                    }
+                }
+                rig.fail_at(0, 0, 0);
+                // Work of another die may have read what the failed work should have written; on a card, garbage that nobody sees.
+                if delayed == 1 && rig.report().contains("nobody wrote") {
+                    rig.reset();
+                }
+                if let Ok(context) = &context {
+                    let again = work(context).unwrap_or_else(|e| panic!("after {what}: {e}\n{}", rig.report()));
+                    assert!(same_bits(&again, &expected), "after {what}");
+                }
+                drop(context);
+                rig.check_empty(&what);
+            }
+        }
+        println!("{n} calls, each failed two ways: {told} told, {survived} at the end where nobody listens");
+        assert!(told > n);
+    });
+}
+
+/// A die that has less memory than it reports: the load fails and says so, or plans again and works.
+#[test]
+fn less_memory_than_reported_leads_to_a_new_plan() {
+    let name = "less_memory_than_reported_leads_to_a_new_plan";
+    with_rig(name, "dies = 2; memory = 8MiB; overhead = 1MiB; die.0.hidden = 5MiB", |rig| {
+        let file = root().join("models/bible-5M-Q8_0.gguf");
+        let params = Params { n_ctx: 256, n_batch: 32, n_ubatch: 32, ..Params::default() };
+        let (context, plan) = plan("cuda:2", &file, &params, false, false);
+        let before = plan.devices[0].memory;
+        let Err(e) = Model::load(&context, &plan, LoadParams::default()) else { panic!("5 MiB that are not there") };
+        assert_eq!((e.status, e.detail.device), (rekindle::Status::OutOfMemory, Some(0)), "{e}");
+        assert!(e.detail.available < e.detail.needed, "{e}");
+        let load = LoadParams { replan: true, ..LoadParams::default() };
+        let model = Model::load(&context, &plan, load).unwrap();
+        let after = model.plan();
+        assert!(after.devices[0].memory.asked() < before.asked() && after.devices[1].memory.asked() > 0);
+        assert_eq!(model.memory(0).unwrap(), after.devices[0].memory);
+        decode_at(&model, 0, 0, &[5]);
+        drop((model, plan, context));
+        rig.check_empty(name);
+    });
+}
+
+/// Peer copies are used only where a pattern arrived; results are the same either way.
+#[test]
+fn peers_are_proved() {
+    with_rig("peers_are_proved", FOUR, |rig| {
+        let file = fixture("models/llama-F32.gguf");
+        let mut all = Vec::new();
+        for (peer, proved) in [("yes", true), ("no", false), ("lies", false)] {
+            rig.config(&format!("dies = 2; memory = 64MiB; overhead = 1MiB; peer = {peer}"));
+            let (context, plan) = plan("cuda:2", &file, &exact_kv(), true, false);
+            assert_eq!(context.inventory().link(0, 1).is_some(), proved, "{peer}");
+            assert_eq!(plan.reasons.iter().any(|r| r.contains("does not arrive")), peer == "lies", "{:?}", plan.reasons);
+            all.push(decode_at(&load_on(rig, &context, &plan, peer), 0, 0, &[1, 2, 3, 4, 5]));
+            drop((context, plan));
+            rig.check_empty(peer);
+        }
+        assert!(same_bits(&all[0], &all[1]) && same_bits(&all[0], &all[2]));
+    });
+}
+
+/// Without a driver, `auto` gives the CPU, and the plan says why.
+#[test]
+fn no_driver_means_the_cpu() {
+    with_library_path("no_driver_means_the_cpu", "/nonexistent", || {
+        // A machine with a driver finds it all the same.
+        if rekindle::cuda::find(1, true).is_ok() {
+            println!("SKIPPED: this machine has CUDA devices");
+            return;
+        }
+        no_gpu_because("is not there");
+    });
+}
+
+fn no_gpu_because(why: &str) {
+    let context = Context::new("auto", 1, None, LogLevel::Error).unwrap();
+    assert_eq!(context.devices().len(), 1);
+    let gguf = Arc::new(Gguf::open(&fixture("models/llama-F32.gguf")).unwrap());
+    let plan = Plan::new(&context, &gguf, &Params::default()).unwrap();
+    assert!(plan.reasons.iter().any(|r| r.contains("no GPU is used") && r.contains(why)), "{:?}", plan.reasons);
+    let Err(e) = Context::new("cuda", 1, None, LogLevel::Error) else { panic!("there is no GPU") };
+    assert!(e.status == rekindle::Status::Device && e.message.contains(why), "{e}");
+}
+
+#[test]
+fn an_old_driver_is_told() {
+    with_rig("an_old_driver_is_told", "driver = 10020", |_| no_gpu_because("10.2"));
+}
+
+#[test]
+fn a_driver_without_devices_is_told() {
+    with_rig("a_driver_without_devices_is_told", "dies = 0", |_| no_gpu_because("no device"));
+}
+
+/// A card that no image fits is left out of `auto`, and noted.
+#[test]
+fn a_card_that_is_too_old_is_left_out() {
+    with_rig("a_card_that_is_too_old_is_left_out", "dies = 2; die.0.cc = 2.0; memory = 64MiB; overhead = 1MiB", |_| {
+        let context = Context::new("auto", 1, None, LogLevel::Error).unwrap();
+        assert_eq!(context.devices().len(), 2, "{:?}", context.inventory().notes);
+        assert!(context.inventory().notes.iter().any(|n| n.contains("2.0 is too old")), "{:?}", context.inventory().notes);
+    });
+}
