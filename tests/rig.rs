@@ -6,6 +6,9 @@ mod virtual_rig;
 
 mod support;
 
+#[path = "support/headers/mod.rs"]
+mod headers;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -70,6 +73,20 @@ fn load_on(rig: &Rig, context: &Arc<Context>, plan: &Arc<Plan>, what: &str) -> A
         assert_eq!(model.memory(i as u32).unwrap(), planned, "{what}: what the model says of die {i}");
     }
     model
+}
+
+/// The rig finds what it should: kernels that misbehave on purpose, wrong calls, failures on request.
+#[test]
+fn the_rig_finds_faults() {
+    let text = make(&[]) + &make(&["check"]);
+    println!("{}", text.lines().last().unwrap_or_default());
+}
+
+/// Each kernel alone, for types and shapes beyond the models'.
+#[test]
+fn kernels_alone_are_exact() {
+    let text = make(&["kernels"]);
+    text.lines().filter(|l| !l.contains("g++") && !l.starts_with("for ")).for_each(|l| println!("{l}"));
 }
 
 const FOUR: &str = "dies = 4; memory = 256MiB; overhead = 1MiB";
@@ -471,5 +488,27 @@ fn a_card_that_is_too_old_is_left_out() {
         let context = Context::new("auto", 1, None, LogLevel::Error).unwrap();
         assert_eq!(context.devices().len(), 2, "{:?}", context.inventory().notes);
         assert!(context.inventory().notes.iter().any(|n| n.contains("2.0 is too old")), "{:?}", context.inventory().notes);
+    });
+}
+
+/// The real shape of deepseek-r1:14b, its weights zeros that take no room, loads as planned: on one die, and with a longer context on two.
+#[test]
+fn a_real_shape_loads_as_planned() {
+    let name = "a_real_shape_loads_as_planned";
+    with_rig(name, "dies = 2; overhead = 95MiB", |rig| {
+        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("deepseek-r1-14b-zeros.gguf");
+        headers::from_row(headers::row("deepseek-r1:14b"), &path).unwrap();
+        for (n_ctx, n_dies) in [(4096, 1), (32768, 2)] {
+            let params = Params { n_ctx, type_k: Some(Type::F16), type_v: Some(Type::F16), ..Params::default() };
+            let (context, plan) = plan("cuda:2", &path, &params, false, false);
+            assert_eq!(plan.n_dies(), n_dies, "{}", plan.text());
+            let model = load_on(rig, &context, &plan, name);
+            for d in &plan.devices[..n_dies] {
+                println!("n_ctx {n_ctx}: die {}: {} layers, {} bytes as planned", d.device, d.n_layers, rig.bytes(d.device as i32));
+            }
+            drop((model, plan, context));
+            rig.check_empty(name);
+        }
+        std::fs::remove_file(&path).unwrap();
     });
 }

@@ -12,7 +12,7 @@ use super::value::{Array, Value};
 use crate::error::{Error, Result, Status};
 
 enum Bytes {
-    Map(Mmap, PathBuf),
+    Map(Mmap, File),
     Owned(Vec<u8>),
 }
 
@@ -164,16 +164,20 @@ impl Gguf {
         &self.files[t.split].get()[t.offset as usize..(t.offset + t.n_bytes) as usize]
     }
 
-    /// The same files to read from, for what is not worth mapping.
+    /// Reads a tensor's bytes from `first` on, for what is not worth mapping.
     ///
     /// # Errors
-    /// `Io` if one cannot be opened again.
-    pub fn reopen(&self) -> Result<Files<'_>> {
-        let open = |f: &'_ Bytes| match f {
-            Bytes::Map(_, path) => Ok(Some(File::open(path).map_err(|e| io_error(path, e))?)),
-            Bytes::Owned(_) => Ok(None),
-        };
-        Ok(Files { of: self, open: self.files.iter().map(open).collect::<Result<_>>()? })
+    /// `Io`, also where the file became shorter.
+    pub fn read_tensor(&self, t: &TensorInfo, first: u64, to: &mut [u8]) -> Result<()> {
+        match &self.files[t.split] {
+            Bytes::Map(_, file) => {
+                file.read_exact_at(to, t.offset + first).map_err(|e| io_error(Path::new(&self.path), e).subject(&t.name))
+            }
+            Bytes::Owned(_) => {
+                to.copy_from_slice(&self.tensor_data(t)[first as usize..first as usize + to.len()]);
+                Ok(())
+            }
+        }
     }
 
     fn typed<'a, T>(&'a self, key: &str, want: &str, f: impl Fn(Value<'a>) -> Option<T>) -> Result<Option<T>> {
@@ -208,31 +212,6 @@ impl Gguf {
     }
 }
 
-/// A model's files, open for reading.
-pub struct Files<'a> {
-    of: &'a Gguf,
-    /// `None` for one that lies in memory.
-    open: Vec<Option<File>>,
-}
-
-impl Files<'_> {
-    /// Reads a tensor's bytes from `first` on.
-    ///
-    /// # Errors
-    /// `Io`, also where the file became shorter.
-    pub fn read(&self, t: &TensorInfo, first: u64, to: &mut [u8]) -> Result<()> {
-        match &self.open[t.split] {
-            Some(file) => {
-                file.read_exact_at(to, t.offset + first).map_err(|e| io_error(Path::new(&self.of.path), e).subject(&t.name))
-            }
-            None => {
-                to.copy_from_slice(&self.of.tensor_data(t)[first as usize..first as usize + to.len()]);
-                Ok(())
-            }
-        }
-    }
-}
-
 fn io_error(path: &Path, e: std::io::Error) -> Error {
     Error::new(Status::Io, format!("{}: {e}", path.display()))
 }
@@ -251,5 +230,5 @@ fn map(path: &Path) -> Result<Bytes> {
     let file = File::open(path).map_err(io)?;
     // SAFETY: the map is private and read-only; that no other program shortens the file is the documented condition.
     let map = unsafe { Mmap::map(&file) }.map_err(io)?;
-    Ok(Bytes::Map(map, path.to_owned()))
+    Ok(Bytes::Map(map, file))
 }

@@ -186,11 +186,10 @@ fn bring(
     stop: &AtomicBool,
     done: &dyn Fn(usize),
 ) -> Result<()> {
-    let files = plan.file.reopen()?;
     for (info, places) in exact.graph.weights.iter().zip(&exact.measured.weights) {
         let Some(offset) = places.iter().find(|(d, _)| *d == device).and_then(|(_, offset)| *offset) else { continue };
         let bytes = info.n_bytes as usize;
-        let read = |first: usize, to: &mut [u8]| files.read(info, first as u64, to);
+        let read = |first: usize, to: &mut [u8]| plan.file.read_tensor(info, first as u64, to);
         let padding = bytes.next_multiple_of(crate::graph::ALIGN) - bytes;
         ring.fill(die, &Source { read: &read, bytes, to: arena.add(offset), padding }, stop, done)?;
     }

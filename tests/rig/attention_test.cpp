@@ -1,6 +1,4 @@
 // kernels/attention*.cu and kv.cu on the emulator, against a plain computation in double.
-//   g++ -std=c++17 -O2 -ffp-contract=off attention_test.cpp -L$OUT -l:libcuda.so.1 -Wl,-rpath,$OUT -lpthread -o $OUT/attention_test
-// with the rig in $OUT.
 //
 // All is in a die's memory, where the rig finds every access out of bounds, every read of what nobody wrote (cells that no token sees,
 // a workspace's empty parts) and every race. Outputs hold NaN before each launch.

@@ -5,7 +5,7 @@
 // and as roundings go up and down, by about sqrt(n) of that; four times this is allowed. Where each row of x picks one element, the
 // result must be that weight to the bit.
 //
-// g++ -std=c++17 -O2 tests/rig/gemm_test.cpp $(OUT)/libcuda.so.1 -Wl,-rpath,$(OUT). Under valgrind it also shows that nothing is read
+// Under valgrind it also shows that nothing is read
 // beyond what is there.
 #include "numbers.h"
 

@@ -1,6 +1,5 @@
 // The mat-vec kernels against sums in double precision of weights that are decoded here, value by value, from the formats'
 // descriptions.
-//   make -C tests/rig OUT=<folder> && g++ -std=c++17 -O2 tests/rig/matvec_test.cpp <folder>/libcuda.so.1 -Wl,-rpath,<folder> -o ...
 //
 // The bound: each addition of a partial sum p rounds it by at most 2^-24 |p|, up or down. With a_i the largest size that the terms
 // of value i can have on the way, the offset that decoding adds included (`amplified` below), partial sums are about

@@ -2,8 +2,6 @@
 //
 // Tolerance: a few roundings of single precision (2^-24 each) of the numbers that go into a result; sums of n add sqrt(n) of them;
 // exp, tanh and log of a card may err by two or three units in the last place.
-//
-// g++ -std=c++17 -O2 tests/rig/ops_test.cpp $(OUT)/libcuda.so.1 -Wl,-rpath,$(OUT)
 #include "numbers.h"
 
 #include <algorithm>

@@ -3,7 +3,7 @@
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 
 const INSIDE: &str = "REKINDLE_INSIDE_RIG";
 
@@ -11,16 +11,30 @@ const INSIDE: &str = "REKINDLE_INSIDE_RIG";
 fn folder() -> &'static PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
-        let out = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("rig");
-        let root = env!("CARGO_MANIFEST_DIR");
-        let made = Command::new("make")
-            .args(["--no-print-directory", "-j2", "-C", &format!("{root}/tests/rig"), &format!("OUT={}", out.display())])
-            .arg(format!("KERNELS={root}/kernels"))
-            .output()
-            .expect("make can be run");
-        assert!(made.status.success(), "the rig does not build:\n{}", String::from_utf8_lossy(&made.stderr));
-        out
+        make(&[]);
+        out()
     })
+}
+
+fn out() -> PathBuf {
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("rig")
+}
+
+/// Runs targets of tests/rig/Makefile; what they print.
+pub fn make(targets: &[&str]) -> String {
+    let root = env!("CARGO_MANIFEST_DIR");
+    // Tests of one run share the folder.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _one = ONE_AT_A_TIME.lock();
+    let made = Command::new("make")
+        .args(["--no-print-directory", "-j2", "-C", &format!("{root}/tests/rig"), &format!("OUT={}", out().display())])
+        .arg(format!("KERNELS={root}/kernels"))
+        .args(targets)
+        .output()
+        .expect("make can be run");
+    let text = String::from_utf8_lossy(&made.stdout) + String::from_utf8_lossy(&made.stderr);
+    assert!(made.status.success(), "make {targets:?}:\n{text}");
+    text.into_owned()
 }
 
 /// Runs `body` in a process of its own that finds the rig, configured by `config`, where a driver would be. `name` is the test's.
@@ -135,6 +149,11 @@ impl Rig {
             self.registered_bytes(),
             self.host_bytes(),
         ];
-        assert_eq!(left, [0; 7], "{what}: left behind (objects, bytes of dies 0 to 3, page-locked): {}", Self::text(self.live_kinds_text()));
+        assert_eq!(
+            left,
+            [0; 7],
+            "{what}: left behind (objects, bytes of dies 0 to 3, page-locked): {}",
+            Self::text(self.live_kinds_text())
+        );
     }
 }
