@@ -504,11 +504,59 @@ fn a_real_shape_loads_as_planned() {
             assert_eq!(plan.n_dies(), n_dies, "{}", plan.text());
             let model = load_on(rig, &context, &plan, name);
             for d in &plan.devices[..n_dies] {
-                println!("n_ctx {n_ctx}: die {}: {} layers, {} bytes as planned", d.device, d.n_layers, rig.bytes(d.device as i32));
+                println!(
+                    "n_ctx {n_ctx}: die {}: {} layers, {} bytes as planned",
+                    d.device,
+                    d.n_layers,
+                    rig.bytes(d.device as i32)
+                );
             }
             drop((model, plan, context));
             rig.check_empty(name);
         }
         std::fs::remove_file(&path).unwrap();
+    });
+}
+
+/// Mixtures that a die is too small for: routed experts of some layers on the CPU, the rest of those layers on the die.
+#[test]
+fn experts_on_the_cpu_give_the_same() {
+    with_rig("experts_on_the_cpu_give_the_same", FOUR, |rig| {
+        let mut n = 0;
+        for case in plain_cases() {
+            let gguf = Arc::new(Gguf::open(&case.file).unwrap());
+            if !gguf.tensors().iter().any(|t| t.name.contains("_exps")) {
+                continue;
+            }
+            // A CPU so slow that whole layers there are worse than the ways to it and back.
+            let spec = r#"[{"kind": "cuda", "ordinal": 0}, {"kind": "cpu", "read_bandwidth": 1e6, "flops": 1e7}]"#;
+            let context = Context::new(spec, 2, None, LogLevel::Error).unwrap();
+            // Less and less memory, until experts have to go.
+            let room = context.devices()[0].free_bytes - context.devices()[0].driver_bytes;
+            let split = (0..2000).rev().find_map(|kib| {
+                let limits = vec![DeviceLimit { device: 0, reserve_bytes: room - (kib << 10), max_layers: None }];
+                let plan = Plan::new(&context, &gguf, &Params { limits, ..exact_kv() }).ok()?;
+                let apart = plan.layers.iter().any(|l| l.experts_device != l.device);
+                (plan.fits && apart).then(|| Arc::new(plan))
+            });
+            let Some(plan) = split else {
+                println!("{}: whole layers are always faster", case.name);
+                continue;
+            };
+            let model = load_on(rig, &context, &plan, &case.name);
+            let mut own = decode_at(&model, 0, 0, &case.tokens[..12]).concat();
+            (12..16).for_each(|i| own.extend(decode_at(&model, 0, i, &case.tokens[i as usize..][..1]).concat()));
+            let expected = decode_at(&load(&case.file, &exact_kv()), 0, 0, &case.tokens[..16]).concat();
+            let error = nmse(&own, &expected);
+            println!(
+                "{:26} {error:10.2e}, experts of {} layers on the CPU",
+                case.name,
+                plan.layers.iter().filter(|l| l.experts_device != l.device).count()
+            );
+            assert!(error <= 1e-6, "{}: {error:e}", case.name);
+            n += 1;
+            rig.check(&case.name);
+        }
+        assert!(n >= 3, "{n} mixtures");
     });
 }
