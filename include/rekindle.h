@@ -94,6 +94,13 @@
 #define REKINDLE_VALUE_F64 12
 
 /*
+ The load fails (the default), or a new plan is made for what there is, and loaded (rekindle_model_plan returns it).
+ */
+#define REKINDLE_ON_OOM_FAIL 0
+
+#define REKINDLE_ON_OOM_REPLAN 1
+
+/*
  Types of the KV cache.
  */
 #define REKINDLE_KV_DEFAULT 0
@@ -319,12 +326,14 @@ typedef struct {
   /*
    Which devices: a device spec, UTF-8 of devices_len bytes; may be NULL with 0.
 
-   "" or "auto": everything found on this machine. "cpu": this machine's CPU. "k80:4,cpu": four described dies of a built-in
-   profile, and the CPU. JSON: an array of devices, or an object with "devices" and "links". A device has "kind" ("cpu" or "cuda")
+   "" or "auto": everything found on this machine; a CUDA device that fails is left out, and plans say why. "cpu": this machine's
+   CPU. "cuda": its CUDA devices, "cuda:2": the first two; it is an error if they are not there. "k80:4,cpu": four described dies
+   of a built-in profile, and the CPU. JSON: an array of devices, or an object with "devices" and "links". A device has "kind" ("cpu" or "cuda")
    or "profile" ("k80"), and may have "count", "name", "total_bytes", "free_bytes", "driver_bytes" (what the driver takes for
    itself), "read_bandwidth" (bytes per second, plain reads), "flops" (float32 per second), "host_bandwidth" (bytes per second to
    the host), "compute_capability" ("3.7"), "board" (devices of one board share its link to the host). A link has "between" (two
-   devices by their place in the list) and "bandwidth" (bytes per second without the host).
+   devices by their place in the list) and "bandwidth" (bytes per second without the host). A device with "kind": "cuda" and "ordinal" is
+   the found one of that number, of which "free_bytes" may be used; it may be listed twice, as two dies.
 
    In the context dies come first and the CPU last. It is always there, since the host reads the token embedding, but computes
    layers only if the spec names it. Described devices can be planned for, not loaded.
@@ -421,6 +430,19 @@ typedef struct {
    Zero.
    */
   uint32_t reserved;
+  /*
+   The CUDA driver's number of a device that was found; -1 of others.
+   */
+  int32_t cuda_ordinal;
+  /*
+   Devices that it copies from and to without the host, a bit each from the lowest for device 0: proved both ways when the context was
+   created, or described.
+   */
+  uint32_t peers;
+  /*
+   Which image of the kernels a found device runs: "sm_37 cubin", or PTX that the driver compiles at the first load.
+   */
+  char image[64];
 } rekindle_device_info;
 
 /*
@@ -780,6 +802,14 @@ typedef struct {
   uint32_t reserved;
   rekindle_progress_fn progress;
   void *progress_user_data;
+  /*
+   REKINDLE_ON_OOM_…: what happens where a CUDA device turns out to have less memory than it reported.
+   */
+  int32_t on_oom;
+  /*
+   Non-zero: CUDA devices do not record and replay the launches of short steps (CUDA graphs).
+   */
+  uint32_t no_cuda_graphs;
 } rekindle_load_params;
 
 /*
@@ -1279,6 +1309,7 @@ typedef struct {
                                         char *buffer,
                                         size_t capacity,
                                         size_t *needed);
+  rekindle_status (*model_plan)(const rekindle_model *model, rekindle_plan_t **plan);
 } rekindle_api_table;
 
 /*
@@ -1424,7 +1455,7 @@ rekindle_status rekindle_chat_template_name(const rekindle_vocab *vocab,
  given to rekindle_context_destroy.
 
  REKINDLE_ABI_MISMATCH: the library is older than the header. REKINDLE_INVALID_ARGUMENT: the device spec, the number of
- threads or an environment variable is not valid.
+ threads or an environment variable is not valid. REKINDLE_DEVICE: CUDA devices were named and are not there, or one fails.
  */
 REKINDLE_MUST_USE
 rekindle_status rekindle_context_create(uint32_t abi_version,
@@ -1681,6 +1712,14 @@ rekindle_status rekindle_model_destroy(rekindle_model *model);
  What a model is.
  */
 REKINDLE_MUST_USE rekindle_status rekindle_model_get_info(const rekindle_model *model, rekindle_model_info *info);
+
+/*
+ The plan that a model was loaded by: the one given to rekindle_load, or the one that on_oom led to. On success `*plan` is a handle of
+ its own, to be given to rekindle_plan_destroy.
+ */
+REKINDLE_MUST_USE
+rekindle_status rekindle_model_plan(const rekindle_model *model,
+                                    rekindle_plan_t **plan);
 
 /*
  What a model really allocated on device `device` of its context; equals the plan to the byte.

@@ -10,7 +10,7 @@ use crate::error::{Error, Result, Status};
 const PIECE: usize = 4 << 20;
 const PIECES: usize = 3;
 /// Bytes of a die's ring.
-pub const RING_BYTES: usize = PIECE * PIECES;
+pub(crate) const RING_BYTES: usize = PIECE * PIECES;
 
 /// A die's pieces of page-locked memory.
 pub struct Ring {

@@ -29,7 +29,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use die::{Die, Event, Pinned, Ptr};
 pub use discover::{Found, find, open};
-pub use fill::{RING_BYTES, Ring, Source};
+pub(crate) use fill::RING_BYTES;
+pub use fill::{Ring, Source};
 pub use kv::move_cells;
 pub use tables::{Tables, tables_bytes};
 
