@@ -1,4 +1,8 @@
 // Mat-vec kernels of the formats with blocks of 256.
+// A warp's pass takes four rows of 2048 values; kernels/images/report.md has what follows from it:
+// bound: matvec_Q4_K_1 values=8192 bytes=4608
+// bound: matvec_Q6_K_1 values=8192 bytes=6720
+// bound: matvec_experts_Q4_K values=8192 bytes=4608
 #include "matvec_blocks.h"
 
 MATVECS(Q2_K)

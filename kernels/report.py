@@ -161,7 +161,7 @@ def write(rows, said, sizes):
         out += ["", "Assumed, threads a clock and multiprocessor: " + "; ".join("%s %d (%s)" % (u, n, names.replace(" ", ", ")) for u, (n, names) in UNITS.items())
                 + ". fma, alu and shift share 192 lanes (\"lanes\"); wider accesses hold their unit longer: 8 bytes a lane and clock for"
                 " shared memory, 4 for global memory and the read-only cache. The vendor's guide gives no figure for PRMT and LDG: theirs are"
-                " guesses on the low side, the other rows are held for units of their own. Branches and barriers count as issue only; every instruction between a loop's ends counts as executed.", ""]
+                " guesses, the other rows are held for units of their own. Branches and barriers count as issue only; every instruction between a loop's ends counts as executed.", ""]
         out += loops
     out += ["", "## Images", "", "| kind | bytes |", "|---|---:|"] + ["| %s | %d |" % s for s in sizes]
     return "\n".join(out) + "\n"
