@@ -269,6 +269,8 @@ template <class F> rekindle_status with_params(const plan_params &params, F &&f)
 class plan : public detail::handle<rekindle_plan_t, rekindle_plan_destroy> {
   public:
     plan(const context &c, const file &f, const plan_params &params = {}) : handle(create(c, f, params)) {}
+    /// Takes a plan over.
+    explicit plan(rekindle_plan_t *owned) noexcept : handle(owned) {}
 
     /// What was decided, and what speeds are predicted.
     rekindle_plan_summary summary() const {
@@ -430,12 +432,21 @@ class model : public detail::handle<rekindle_model, rekindle_model_destroy> {
     /// Gets a token and the text that it completes; false stops.
     using piece_fn = std::function<bool(std::int32_t, std::string_view)>;
 
-    model(const context &c, const plan &p, const progress_fn &progress = {}) : handle(load(c, p, progress)) {}
+    /// `params` are all of rekindle_load's but the progress callback.
+    model(const context &c, const plan &p, const progress_fn &progress = {},
+          const rekindle_load_params &params = make<rekindle_load_params>())
+        : handle(load(c, p, progress, params)) {}
 
     rekindle_model_info info() const {
         auto i = make<rekindle_model_info>();
         check(rekindle_model_get_info(get(), &i));
         return i;
+    }
+    /// The plan that it was loaded by: the one given, or the one that on_oom led to.
+    plan loaded_plan() const {
+        rekindle_plan_t *h = nullptr;
+        check(rekindle_model_plan(get(), &h));
+        return plan(h);
     }
     rekindle_memory memory(std::uint32_t device = 0) const {
         auto m = make<rekindle_memory>();
@@ -510,12 +521,11 @@ class model : public detail::handle<rekindle_model, rekindle_model_destroy> {
     }
 
   private:
-    static rekindle_model *load(const context &c, const plan &p, const progress_fn &progress) {
+    static rekindle_model *load(const context &c, const plan &p, const progress_fn &progress, rekindle_load_params params) {
         struct state {
             const progress_fn &f;
             detail::carried c;
         } data{progress, {}};
-        auto params = make<rekindle_load_params>();
         params.progress = [](void *user_data, float done) -> std::int32_t {
             auto &d = *static_cast<state *>(user_data);
             return d.c.run([&] { return !d.f || d.f(done); });

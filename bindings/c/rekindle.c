@@ -27,7 +27,7 @@ static const char USAGE[] =
     "  info      keys and tensors of the file\n"
     "\n"
     "planning (0 or absent: decide for me)\n"
-    "  --devices SPEC   auto, cpu, k80:4,cpu, JSON   --threads N   CPU threads\n"
+    "  --devices SPEC   auto, cpu, cuda:2, k80:4, …  --threads N   CPU threads\n"
     "  --ctx N          tokens in the KV cache       --seqs N      sequences\n"
     "  --batch N        tokens of a batch            --ubatch N    tokens of a pass through the layers\n"
     "  --outputs N      rows of logits               --kv TYPE     f32, f16, q8_0\n"
@@ -280,7 +280,7 @@ static void make_plan(const options *o, int show) {
 
 static void load(const options *o, int show) {
     make_plan(o, show);
-    rekindle_load_params p = {.struct_size = sizeof p, .progress = progress};
+    rekindle_load_params p = {.struct_size = sizeof p, .progress = progress, .on_oom = REKINDLE_ON_OOM_REPLAN};
     check(rekindle_load(context, plan, &p, &model), "load");
 }
 

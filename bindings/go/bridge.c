@@ -14,11 +14,11 @@ rekindle_status go_generate(rekindle_model *m, rekindle_sampler *s, const rekind
     return rekindle_generate(m, s, p, on_piece, (void *)handle, r);
 }
 
-rekindle_status go_load(const rekindle_context *c, const rekindle_plan_t *p, uintptr_t handle, rekindle_model **m) {
-    rekindle_load_params params = {.struct_size = sizeof params};
+rekindle_status go_load(const rekindle_context *c, const rekindle_plan_t *p, rekindle_load_params *params, uintptr_t handle,
+                        rekindle_model **m) {
     if (handle) {
-        params.progress = rekindleGoProgress;
-        params.progress_user_data = (void *)handle;
+        params->progress = rekindleGoProgress;
+        params->progress_user_data = (void *)handle;
     }
-    return rekindle_load(c, p, &params, m);
+    return rekindle_load(c, p, params, m);
 }

@@ -4,7 +4,7 @@ package rekindle
 #include "rekindle.h"
 
 rekindle_status go_generate(rekindle_model *, rekindle_sampler *, const rekindle_generate_params *, uintptr_t, rekindle_generate_result *);
-rekindle_status go_load(const rekindle_context *, const rekindle_plan_t *, uintptr_t, rekindle_model **);
+rekindle_status go_load(const rekindle_context *, const rekindle_plan_t *, rekindle_load_params *, uintptr_t, rekindle_model **);
 */
 import "C"
 
@@ -18,15 +18,44 @@ import (
 // Model is a loaded model with its KV cache.
 type Model struct{ h *C.rekindle_model }
 
+// LoadOptions are what a host may want of a load.
+type LoadOptions struct {
+	// CheckTensors refuses weights that are no finite numbers.
+	CheckTensors bool
+	// MLock keeps weights and arenas from being swapped out.
+	MLock bool
+	// Replan makes a new plan where a CUDA device turns out to have less memory than it reported.
+	Replan bool
+	// NoCUDAGraphs switches recording and replaying of short steps off.
+	NoCUDAGraphs bool
+}
+
 // Load allocates just what the plan says. progress (may be nil) gets the share done; false cancels.
 func (c *Context) Load(p *Plan, progress func(done float32) bool) (*Model, error) {
+	return c.LoadWith(p, progress, LoadOptions{})
+}
+
+// LoadWith is Load with options.
+func (c *Context) LoadWith(p *Plan, progress func(done float32) bool, options LoadOptions) (*Model, error) {
+	params := C.rekindle_load_params{struct_size: C.sizeof_rekindle_load_params}
+	for _, o := range []struct {
+		set   bool
+		field *C.uint32_t
+	}{{options.CheckTensors, &params.check_tensors}, {options.MLock, &params.mlock}, {options.NoCUDAGraphs, &params.no_cuda_graphs}} {
+		if o.set {
+			*o.field = 1
+		}
+	}
+	if options.Replan {
+		params.on_oom = C.REKINDLE_ON_OOM_REPLAN
+	}
 	var handle cgo.Handle
 	if progress != nil {
 		handle = cgo.NewHandle(progress)
 		defer handle.Delete()
 	}
 	m := &Model{}
-	if err := call(func() C.rekindle_status { return C.go_load(c.h, p.h, C.uintptr_t(handle), &m.h) }); err != nil {
+	if err := call(func() C.rekindle_status { return C.go_load(c.h, p.h, &params, C.uintptr_t(handle), &m.h) }); err != nil {
 		return nil, err
 	}
 	runtime.KeepAlive(c)
@@ -41,6 +70,17 @@ func rekindleGoProgress(data unsafe.Pointer, done C.float) C.int32_t {
 		return 0
 	}
 	return 1
+}
+
+// Plan is the plan that the model was loaded by: the one given to Load, or the one that Replan led to.
+func (m *Model) Plan() (*Plan, error) {
+	p := &Plan{}
+	if err := call(func() C.rekindle_status { return C.rekindle_model_plan(m.h, &p.h) }); err != nil {
+		return nil, err
+	}
+	runtime.KeepAlive(m)
+	runtime.SetFinalizer(p, (*Plan).Close)
+	return p, nil
 }
 
 // Close frees the model; a call that is using it ends first.

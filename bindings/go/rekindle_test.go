@@ -32,9 +32,21 @@ func load(t *testing.T, params PlanParams) (*Context, *Model) {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	m, err := c.Load(p, nil)
+	m, err := c.LoadWith(p, nil, LoadOptions{Replan: true, NoCUDAGraphs: true})
 	if err != nil {
 		t.Fatal(err)
+	}
+	loaded, err := m.Plan()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer loaded.Close()
+	given, err := p.JSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text, err := loaded.JSON(); err != nil || text != given {
+		t.Error("not the plan that was given", err)
 	}
 	return c, m
 }

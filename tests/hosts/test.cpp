@@ -138,6 +138,9 @@ int main(int argc, char **argv) {
     CHECK(!none.fits() && none.device(0).shortfall > 0);
     CHECK(status_of([&] { model m(c, none); }) == REKINDLE_NOT_FIT);
     CHECK(status_of([&] { model m(c, p, [](float) { return false; }); }) == REKINDLE_CANCELLED);
+    auto params = make<rekindle_load_params>();
+    params.on_oom = 7;
+    CHECK(status_of([&] { model m(c, p, {}, params); }, "on_oom is 7") == REKINDLE_INVALID_ARGUMENT);
 
     float last = -1;
     model m(c, p, [&](float done) {
@@ -146,6 +149,7 @@ int main(int argc, char **argv) {
         return true;
     });
     CHECK(last == 1.0f);
+    CHECK(m.loaded_plan().json() == p.json());
     const auto planned = p.device(0);
     const auto real = m.memory();
     CHECK(real.kv == planned.kv && real.compute == planned.compute && real.mapped == planned.mapped && real.weights == planned.weights);
