@@ -138,9 +138,9 @@ int main(int argc, char **argv) {
     CHECK(!none.fits() && none.device(0).shortfall > 0);
     CHECK(status_of([&] { model m(c, none); }) == REKINDLE_NOT_FIT);
     CHECK(status_of([&] { model m(c, p, [](float) { return false; }); }) == REKINDLE_CANCELLED);
-    auto params = make<rekindle_load_params>();
-    params.on_oom = 7;
-    CHECK(status_of([&] { model m(c, p, {}, params); }, "on_oom is 7") == REKINDLE_INVALID_ARGUMENT);
+    auto load_params = make<rekindle_load_params>();
+    load_params.on_oom = 7;
+    CHECK(status_of([&] { model m(c, p, {}, load_params); }, "on_oom is 7") == REKINDLE_INVALID_ARGUMENT);
 
     float last = -1;
     model m(c, p, [&](float done) {
