@@ -1,11 +1,21 @@
 //! The virtual rig from Rust: builds it, runs a test's body in a process that finds it as its driver, and asks it what happened.
+//!
+//! With `REKINDLE_GPU=1`, bodies that need no rig run on this machine's cards instead (tests/gpu.sh).
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use rekindle::session::{Context, LogLevel};
 
 const INSIDE: &str = "REKINDLE_INSIDE_RIG";
+
+fn on_cards() -> bool {
+    std::env::var("REKINDLE_GPU").is_ok_and(|value| value == "1")
+}
 
 /// The folder with libcuda.so.1, built from tests/rig and kernels.
 fn folder() -> &'static PathBuf {
@@ -37,10 +47,24 @@ pub fn make(targets: &[&str]) -> String {
     text.into_owned()
 }
 
+/// Runs `body` on dies: those of the rig, or this machine's cards, one test at a time.
+pub fn with_dies(name: &str, config: &str, body: impl FnOnce(&Rig)) {
+    if !on_cards() {
+        return with_rig(name, config, body);
+    }
+    static ONE: Mutex<()> = Mutex::new(());
+    let _alone = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    body(&Rig::cards());
+}
+
 /// Runs `body` in a process of its own that finds the rig, configured by `config`, where a driver would be. `name` is the test's.
 pub fn with_rig(name: &str, config: &str, body: impl FnOnce(&Rig)) {
     if std::env::var(INSIDE).is_ok_and(|inside| inside == name) {
         return body(&Rig::open());
+    }
+    if on_cards() {
+        println!("SKIPPED: {name} needs the virtual rig");
+        return;
     }
     in_child(name, &folder().display().to_string(), &[("REKINDLE_RIG", config)]);
 }
@@ -70,8 +94,23 @@ fn in_child(name: &str, library_path: &str, variables: &[(&str, &str)]) {
     assert!(text.contains("1 passed"), "{name} did not run:\n{text}");
 }
 
-/// The library's functions for tests (tests/rig/control.cpp).
-pub struct Rig(*mut c_void);
+/// One card as one of several dies, of whose memory the others leave it enough.
+fn die(ordinal: usize) -> String {
+    format!(r#"{{"kind":"cuda","ordinal":{ordinal},"free_bytes":{}}}"#, 512u64 << 20)
+}
+
+/// One card, two dies.
+pub fn twice() -> String {
+    format!("[{},{}]", die(0), die(0))
+}
+
+/// What a test runs on: the rig, with the library's functions for tests (tests/rig/control.cpp), or cards, of which there is nothing
+/// to ask.
+pub struct Rig {
+    library: *mut c_void,
+    n_cards: usize,
+    contexts: RefCell<HashMap<String, Arc<Context>>>,
+}
 
 macro_rules! control {
     ($($(#[$doc:meta])* $name:ident($($arg:ident: $ty:ty),*) -> $out:ty = $symbol:literal;)*) => {
@@ -88,12 +127,38 @@ impl Rig {
         // SAFETY: the library that the library under test opens as well.
         let at = unsafe { libc::dlopen(c"libcuda.so.1".as_ptr(), libc::RTLD_NOW) };
         assert!(!at.is_null(), "the rig cannot be opened");
-        Rig(at)
+        Rig { library: at, n_cards: 0, contexts: RefCell::default() }
+    }
+
+    fn cards() -> Rig {
+        let found = rekindle::cuda::find(24, true).unwrap_or_else(|e| panic!("REKINDLE_GPU is set, but: {e}"));
+        Rig { library: std::ptr::null_mut(), n_cards: found.devices.len(), contexts: RefCell::default() }
+    }
+
+    pub fn is_virtual(&self) -> bool {
+        !self.library.is_null()
+    }
+
+    /// Of a spec for the rig's dies: the same for these cards, used several times over where there are too few.
+    pub fn spec(&self, spec: &str) -> String {
+        let (dies, cpu) = spec.split_once(',').map_or((spec, ""), |(dies, _)| (dies, r#",{"kind":"cpu"}"#));
+        let n: usize = dies.strip_prefix("cuda:").map_or(1, |n| n.parse().unwrap());
+        match self.is_virtual() || n <= self.n_cards {
+            true => spec.to_owned(),
+            false => format!("[{}{cpu}]", (0..n).map(|i| die(i % self.n_cards)).collect::<Vec<_>>().join(",")),
+        }
+    }
+
+    /// A context of the library on a spec's devices, which are looked for once.
+    pub fn context(&self, spec: &str) -> Arc<Context> {
+        let spec = self.spec(spec);
+        let new = || Context::new(&spec, 2, None, LogLevel::Error).unwrap_or_else(|e| panic!("{spec}: {e}"));
+        Arc::clone(self.contexts.borrow_mut().entry(spec.clone()).or_insert_with(new))
     }
 
     fn find(&self, symbol: &CStr) -> *mut c_void {
         // SAFETY: an open library.
-        let at = unsafe { libc::dlsym(self.0, symbol.as_ptr()) };
+        let at = unsafe { libc::dlsym(self.library, symbol.as_ptr()) };
         assert!(!at.is_null(), "the rig has no {symbol:?}");
         at
     }
@@ -119,6 +184,7 @@ impl Rig {
 
     /// Configures the rig anew.
     pub fn config(&self, text: &str) {
+        self.contexts.borrow_mut().clear();
         let text = CString::new(text).unwrap();
         assert_eq!(self.config_text(text.as_ptr()), 0, "{text:?}");
     }
@@ -126,6 +192,9 @@ impl Rig {
         Self::text(self.call_name_text(k))
     }
     pub fn report(&self) -> String {
+        if !self.is_virtual() {
+            return String::new();
+        }
         Self::text(self.report_text())
     }
     fn text(at: *const c_char) -> String {
@@ -135,11 +204,14 @@ impl Rig {
 
     /// Nothing was done that a card would punish.
     pub fn check(&self, what: &str) {
-        assert_eq!(self.faults(), 0, "{what}: {}", self.report());
+        assert!(!self.is_virtual() || self.faults() == 0, "{what}: {}", self.report());
     }
     /// And nothing is left.
     pub fn check_empty(&self, what: &str) {
         self.check(what);
+        if !self.is_virtual() {
+            return;
+        }
         let left = [
             self.live_objects(),
             self.bytes(0),

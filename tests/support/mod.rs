@@ -10,8 +10,9 @@ use rekindle::plan::{Params, Plan};
 use rekindle::quant::Type;
 use rekindle::session::{Batch, Context, LoadParams, LogLevel, Model};
 
+/// The repository: of a test that was built elsewhere, `REKINDLE_ROOT`.
 pub fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+    std::env::var_os("REKINDLE_ROOT").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from)
 }
 
 pub fn fixture(name: &str) -> PathBuf {
