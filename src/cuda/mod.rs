@@ -4,6 +4,7 @@
 //! Everything runs in the die's one stream, in order. The host waits only where it needs a result.
 
 mod attention;
+pub mod bench;
 mod columns;
 mod die;
 mod discover;
