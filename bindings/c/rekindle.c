@@ -46,14 +46,15 @@ static const char USAGE[] =
     "  --system TEXT    chat: the first message      --template FILE  chat: a Jinja template instead of the file's\n"
     "\n"
     "bench\n"
-    "  --prompt N       tokens of the prompt (512)   --repeat N    repetitions, medians are printed (3)\n";
+    "  --prompt N       tokens of the prompt (512)   --repeat N    repetitions, medians are printed (3)\n"
+    "  --no-graphs      CUDA devices do not record and replay the launches of short steps\n";
 
 typedef struct {
     const char *command, *model, *devices, *prompt, *system, *template_path;
     rekindle_plan_params plan;
     rekindle_sampler_params sampler;
     unsigned threads, n, n_prompt, repeat, special;
-    int json, compare;
+    int json, compare, no_graphs;
     int32_t ask;
     rekindle_device_limit limits[32];
 } options;
@@ -150,6 +151,7 @@ static options parse(int argc, char **argv) {
         if (!strcmp(a, "--json")) { o.json = 1; continue; }
         if (!strcmp(a, "--compare")) { o.compare = 1; continue; }
         if (!strcmp(a, "--copied")) { o.plan.weights = REKINDLE_WEIGHTS_COPIED; continue; }
+        if (!strcmp(a, "--no-graphs")) { o.no_graphs = 1; continue; }
         if (!strcmp(a, "--special")) { o.special = 1; continue; }
         i++;
         if (!strcmp(a, "--devices")) o.devices = next ? next : "";
@@ -281,6 +283,7 @@ static void make_plan(const options *o, int show) {
 static void load(const options *o, int show) {
     make_plan(o, show);
     rekindle_load_params p = {.struct_size = sizeof p, .progress = progress, .on_oom = REKINDLE_ON_OOM_REPLAN};
+    p.no_cuda_graphs = (uint32_t)o->no_graphs;
     check(rekindle_load(context, plan, &p, &model), "load");
 }
 
