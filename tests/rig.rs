@@ -9,7 +9,7 @@ mod support;
 #[path = "support/headers/mod.rs"]
 mod headers;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rekindle::device::Kind;
@@ -46,7 +46,7 @@ fn cases() -> Vec<Case> {
 }
 
 /// A plan on dies, some layers of it on the CPU where `on_cpu` is not 0.
-fn plan(rig: &Rig, spec: &str, file: &PathBuf, params: &Params, spread: bool, on_cpu: bool) -> (Arc<Context>, Arc<Plan>) {
+fn plan(rig: &Rig, spec: &str, file: &Path, params: &Params, spread: bool, on_cpu: bool) -> (Arc<Context>, Arc<Plan>) {
     let context = rig.context(spec);
     let gguf = Arc::new(Gguf::open(file).unwrap());
     let mut params = params.clone();
