@@ -108,10 +108,10 @@ template <int ROWS, int COLS> DEVICE void prefill(const PrefillArgs& a, float* s
     const int row = thread / 32 * (4 * ROWS) + lane / 8, x = lane % 8;
     const float *const my_qs = qs + row * STRIDE, *const my_ks = ks + x * STRIDE, *const my_vs = vs + 4 * x;
     float* const my_ps = ps + row * STRIDE;
-    const int part = blockIdx.x, head_kv = blockIdx.z, group = a.n_head / a.n_head_kv;
+    const int part = blockIdx.y, head_kv = blockIdx.z, group = a.n_head / a.n_head_kv;
 
     // The tile's run; there may be fewer tiles than blocks.
-    int tile = blockIdx.y, r = 0, n_rows = 0;
+    int tile = blockIdx.x, r = 0, n_rows = 0;
     for (; r < a.n_runs; r++) {
         n_rows = ldg(&a.runs[r].n) * group;
         const int n_tiles = (n_rows + R - 1) / R;

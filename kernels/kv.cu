@@ -25,20 +25,20 @@ DEVICE void quantize_q8_0(unsigned char* row, int cols, int e, float x) {
 
 // Grid: (blocks of 128 columns, tokens).
 KERNEL(store_F32, StoreArgs, 128) {
-    const int c = blockIdx.x * 128 + threadIdx.x, t = blockIdx.y;
+    const int c = blockIdx.y * 128 + threadIdx.x, t = blockIdx.x;
     float* to = (float*)(a.side + (long long)ldg(a.cells + t) * a.row);
     if (c < a.cols) to[c] = a.x[(long long)t * a.cols + c];
 }
 
 KERNEL(store_F16, StoreArgs, 128) {
-    const int c = blockIdx.x * 128 + threadIdx.x, t = blockIdx.y;
+    const int c = blockIdx.y * 128 + threadIdx.x, t = blockIdx.x;
     unsigned short* to = (unsigned short*)(a.side + (long long)ldg(a.cells + t) * a.row);
     if (c < a.cols) to[c] = float_to_half(a.x[(long long)t * a.cols + c]);
 }
 
 // `cols` is a multiple of 32, so warps are whole.
 KERNEL(store_Q8_0, StoreArgs, 128) {
-    const int c = blockIdx.x * 128 + threadIdx.x, t = blockIdx.y;
+    const int c = blockIdx.y * 128 + threadIdx.x, t = blockIdx.x;
     if (c >= a.cols) return;
     unsigned char* to = a.side + (long long)ldg(a.cells + t) * a.row;
     quantize_q8_0(to, a.cols, c, a.x[(long long)t * a.cols + c]);

@@ -185,7 +185,7 @@ pub(super) fn attention(s: &Step, node: &Node, layer: usize, a: &Heads) -> Resul
     let (kernel, rows) = tiled_form(dv)?;
     if n_tokens > FEW_TOKENS {
         let n_tiles: usize = runs.iter().map(|r| (r.n as usize * group).div_ceil(rows)).sum();
-        return s.launch(kernel, [1, blocks(n_tiles, 1)?, blocks(n_head_kv, 1)?], THREADS, &tiled);
+        return s.launch(kernel, [blocks(n_tiles, 1)?, 1, blocks(n_head_kv, 1)?], THREADS, &tiled);
     }
     let n_parts = match split_form(&shape, group, [(s.type_k(), places.k_row), (type_v, v_row)]) {
         Some(form) => {
@@ -201,7 +201,7 @@ pub(super) fn attention(s: &Step, node: &Node, layer: usize, a: &Heads) -> Resul
             // As many tiles as these runs can have at most, whatever their lengths.
             let n_tiles = (n_tokens * group + runs.len() * (rows - 1)) / rows;
             let parts = (TILES / (n_tiles * n_head_kv)).clamp(1, PARTS);
-            let grid = [blocks(parts, 1)?, blocks(n_tiles, 1)?, blocks(n_head_kv, 1)?];
+            let grid = [blocks(n_tiles, 1)?, blocks(parts, 1)?, blocks(n_head_kv, 1)?];
             s.launch(kernel, grid, THREADS, &Tiled { n_parts: int(parts)?, ..tiled })?;
             parts
         }

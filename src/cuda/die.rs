@@ -5,7 +5,7 @@ use std::ffi::CString;
 
 use parking_lot::Mutex;
 
-use super::driver::{Driver, Handle, NONE};
+use super::driver::{Driver, Handle, NONE, NOWHERE};
 use super::image;
 use crate::error::{Error, Result, Status};
 
@@ -30,6 +30,30 @@ const EVENT_DISABLE_TIMING: u32 = 2;
 const CAPTURE_THREAD_LOCAL: u32 = 1;
 const PEER_ACCESS_ALREADY: &str = "CUDA_ERROR_PEER_ACCESS_ALREADY_ENABLED";
 const NOT_FOUND: &str = "CUDA_ERROR_NOT_FOUND";
+
+/// The calling thread's own context, made current again when this is dropped: the host may use CUDA itself.
+pub struct Visit {
+    driver: Driver,
+    before: Handle,
+}
+
+impl Visit {
+    pub(super) fn new(driver: Driver) -> Result<Visit> {
+        let mut before = NONE;
+        // SAFETY: a place for the handle.
+        unsafe { driver.cuCtxGetCurrent(NOWHERE, &mut before) }?;
+        Ok(Visit { driver, before })
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        // SAFETY: it was current before.
+        let back = || unsafe { self.driver.cuCtxSetCurrent(NOWHERE, self.before) };
+        // Nobody is left to be told of a failure.
+        let _ = back().or_else(|_| back());
+    }
+}
 
 /// A recorded row of launches.
 pub(super) struct Recorded(Handle);
@@ -76,8 +100,12 @@ impl Die {
         unsafe {
             driver.cuDeviceGet(index, &mut die.device, ordinal)?;
             driver.cuCtxCreate_v2(index, &mut die.context, 0, die.device)?;
-            driver.cuStreamCreate(index, &mut die.stream, STREAM_NON_BLOCKING)?;
+            // It is the thread's now; `enter` makes it that when it has work.
+            driver.cuCtxPopCurrent_v2(index, &mut { NONE })?;
         }
+        die.enter()?;
+        // SAFETY: a place for the handle.
+        unsafe { driver.cuStreamCreate(index, &mut die.stream, STREAM_NON_BLOCKING) }?;
         Ok(die)
     }
 
@@ -97,6 +125,11 @@ impl Die {
             self.modules.push(module);
         }
         Ok(())
+    }
+
+    /// Keeps the calling thread's context, to be made current again.
+    pub fn visit(&self) -> Result<Visit> {
+        Visit::new(self.driver)
     }
 
     /// Makes this die's context the calling thread's.
@@ -351,6 +384,13 @@ impl Drop for Die {
         }
         // Nothing helps against a failure here; the context's end gives back what is left.
         let (d, i) = (self.driver, self.index);
+        let mut visit = Visit::new(d);
+        // This one is no context to come back to.
+        if let Ok(v) = &mut visit
+            && v.before == self.context
+        {
+            v.before = NONE;
+        }
         // Recordings belong to no context.
         for exec in self.recorded.get_mut().drain(..) {
             // SAFETY: live, and given back once; nothing of it runs any more, since the machine settled.
@@ -403,7 +443,11 @@ impl Pinned {
     pub unsafe fn new(die: &Die, at: *mut u8, bytes: usize) -> Result<Pinned> {
         die.enter()?;
         // SAFETY: as the caller says.
-        unsafe { die.driver.cuMemHostRegister_v2(die.index, at.cast(), bytes, REGISTER_PORTABLE) }?;
+        // Host memory that is short is no die's fault.
+        unsafe { die.driver.cuMemHostRegister_v2(NOWHERE, at.cast(), bytes, REGISTER_PORTABLE) }?;
+        // A child of the host must not make the pages its own under the driver's eyes.
+        // SAFETY: advice about the caller's memory.
+        unsafe { libc::madvise(at.cast(), bytes, libc::MADV_DONTFORK) };
         Ok(Pinned { driver: die.driver, at })
     }
 }
@@ -411,6 +455,6 @@ impl Pinned {
 impl Drop for Pinned {
     fn drop(&mut self) {
         // SAFETY: registered by `new`; a die's context is still there, as its owner drops this first.
-        let _ = unsafe { self.driver.cuMemHostUnregister(super::driver::NOWHERE, self.at.cast()) };
+        let _ = unsafe { self.driver.cuMemHostUnregister(NOWHERE, self.at.cast()) };
     }
 }

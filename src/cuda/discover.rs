@@ -2,7 +2,7 @@
 
 use std::ffi::{CStr, c_int};
 
-use super::die::{Die, Pinned};
+use super::die::{Die, Pinned, Visit};
 use super::driver::{Driver, NOWHERE, none};
 use super::image;
 use crate::cpu::Arena;
@@ -28,6 +28,12 @@ pub struct Found {
     pub notes: Vec<String>,
 }
 
+/// What a context with the kernels takes where it cannot be measured (K80: 93 to 102 MiB).
+const CONTEXT_BYTES: u64 = 102 << 20;
+/// What the driver takes besides, later: it rounds three arenas up to 2 MiB, and needs a little for recorded steps, for tables of other
+/// dies' memory, and for kernels that it loads at their first use.
+const LATER_BYTES: u64 = 16 << 20;
+
 /// What a pattern is copied with to prove that dies reach each other, and its speed is taken from.
 const PATTERN_BYTES: usize = 1 << 20;
 
@@ -37,6 +43,7 @@ const PATTERN_BYTES: usize = 1 << 20;
 /// `Device` where there is no driver that serves or no device; those of the driver's calls, naming die and call.
 pub fn find(most: usize, strict: bool) -> Result<Found> {
     let driver = Driver::open()?;
+    let _visit = Visit::new(driver)?;
     let mut count = 0;
     // SAFETY: a place for the number.
     unsafe { driver.cuDeviceGetCount(NOWHERE, &mut count) }?;
@@ -78,9 +85,26 @@ pub fn find(most: usize, strict: bool) -> Result<Found> {
     Ok(found)
 }
 
+/// The driver's device `ordinal` alone, whatever others do.
+///
+/// # Errors
+/// As for `find`.
+pub fn find_one(ordinal: u32) -> Result<Device> {
+    let driver = Driver::open()?;
+    let _visit = Visit::new(driver)?;
+    let mut count = 0;
+    // SAFETY: a place for the number.
+    unsafe { driver.cuDeviceGetCount(NOWHERE, &mut count) }?;
+    if ordinal >= count.max(0).cast_unsigned() {
+        return Err(none(format!("there is no CUDA device {ordinal}, the NVIDIA driver finds {count}")));
+    }
+    measured(driver, ordinal.cast_signed()).map(|(device, _)| device)
+}
+
 /// A die of a model: with its kernels, without memory.
 pub fn open(device: &Device, index: u32) -> Result<Die> {
     let driver = Driver::open()?;
+    let _visit = Visit::new(driver)?;
     let mut die = Die::open(driver, device.ordinal.map_or(-1, |n| n as c_int), index)?;
     die.load_kernels(device.compute_major, device.compute_minor)?;
     Ok(die)
@@ -96,10 +120,12 @@ fn measured(driver: Driver, ordinal: c_int) -> Result<(Device, Die)> {
     };
     let die = start()?;
     let with_one = die.memory()?.0;
-    let second = start()?;
-    let with_two = second.memory()?.0;
-    drop(second);
-    device.driver_bytes = with_one.saturating_sub(with_two);
+    device.driver_bytes = LATER_BYTES
+        + match start().and_then(|second| second.memory()) {
+            Ok((with_two, _)) => with_one.saturating_sub(with_two),
+            // Where a die is one program's alone, or has no room for a second context.
+            Err(_) => CONTEXT_BYTES,
+        };
     device.free_bytes = with_one.saturating_add(device.driver_bytes).min(device.total_bytes);
     Ok((device, die))
 }

@@ -63,7 +63,9 @@ functions! {
     cuDeviceCanAccessPeer(can: *mut c_int, device: c_int, peer: c_int);
     cuCtxCreate_v2(context: *mut Handle, flags: c_uint, device: c_int);
     cuCtxDestroy_v2(context: Handle);
+    cuCtxPopCurrent_v2(context: *mut Handle);
     cuCtxSetCurrent(context: Handle);
+    cuCtxGetCurrent(context: *mut Handle);
     cuCtxSynchronize();
     cuCtxEnablePeerAccess(peer: Handle, flags: c_uint);
     cuMemGetInfo_v2(free: *mut usize, total: *mut usize);

@@ -49,7 +49,7 @@ pub(super) fn store(s: &Step, node: &Node, layer: usize) -> Result<()> {
         let cols = s.graph().value(*v).cols;
         let (side, cells) = (s.kv_base().add(offset), s.cells(places.cache));
         let args = Store { x: s.at(*v), side, cells, row: int(row)?, cols: int(cols)? };
-        let grid = [blocks(cols, THREADS as usize)?, blocks(s.n_rows(*v), 1)?, 1];
+        let grid = [blocks(s.n_rows(*v), 1)?, blocks(cols, THREADS as usize)?, 1];
         s.launch(&format!("store_{}", ty.name()), grid, THREADS, &args)?;
     }
     Ok(())

@@ -28,8 +28,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-pub use die::{Die, Event, Pinned, Ptr};
-pub use discover::{Found, find, open};
+pub use die::{Die, Event, Pinned, Ptr, Visit};
+pub use discover::{Found, find, find_one, open};
 pub(crate) use fill::RING_BYTES;
 pub use fill::{Ring, Source};
 pub use kv::move_cells;
@@ -57,7 +57,7 @@ pub fn workspace_bytes(graph: &Graph, node: &Node, limits: Limits) -> Option<usi
     }
 }
 
-/// Page-locked bytes of the host's compute arena for `n_dies` dies: one copy of the tables, and a ring for each die.
+/// Bytes behind the layout of the host's compute arena (all of it is page-locked then) for `n_dies` dies: one copy of the tables, and a ring for each die.
 pub fn staging_bytes(n_dies: usize, tables: usize) -> usize {
     if n_dies == 0 { 0 } else { tables + n_dies * RING_BYTES }
 }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::Executor;
 use super::die::Recorded;
 use crate::cpu::Micro;
-use crate::error::Result;
+use crate::error::{Result, Status};
 
 /// What a recorded row of launches depends on: the nodes, the numbers of rows, and where the tables lie. All else is looked up on the
 /// die.
@@ -19,8 +19,8 @@ struct Key {
     n_runs: Vec<usize>,
 }
 
-/// Steps that are remembered.
-const MOST: usize = 64;
+/// Stretches of steps that are remembered; a step has as many as the dies hand on to each other or to the CPU.
+const MOST: usize = 512;
 
 /// The steps seen lately, the latest last.
 #[derive(Default)]
@@ -49,14 +49,22 @@ impl Replays {
                 x.launch(nodes, micro)?;
                 None
             }
-            Some(recorded) => {
-                let recorded = match recorded {
-                    Some(r) => r,
-                    None => x.die.record_launches(|| x.launch(nodes, micro))?,
-                };
+            Some(Some(recorded)) => {
                 x.die.replay(&recorded)?;
                 Some(recorded)
             }
+            Some(None) => match x.die.record_launches(|| x.launch(nodes.clone(), micro)) {
+                Ok(recorded) => {
+                    x.die.replay(&recorded)?;
+                    Some(recorded)
+                }
+                // Recordings take a little of the die's memory beside the arenas; without it, it goes on as before.
+                Err(e) if e.status == Status::OutOfMemory => {
+                    x.launch(nodes, micro)?;
+                    None
+                }
+                Err(e) => return Err(e),
+            },
         };
         self.seen.push((key, recorded));
         Ok(())

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::spec::{shown, too_many};
 use super::{Device, Inventory, Kind, Link, MAX_DEVICES, cpu, profile};
 use crate::cuda;
-use crate::error::{Error, Result, Status};
+use crate::error::{Error, Result};
 
 pub(super) fn parse(text: &str) -> Result<Inventory> {
     let value: Value = serde_json::from_str(text).map_err(|e| Error::invalid(format!("device spec: {e}")))?;
@@ -35,6 +35,10 @@ pub(super) fn parse(text: &str) -> Result<Inventory> {
     }
     for (i, v) in links.into_iter().enumerate() {
         let link = Fields::new(v, format!("links[{i}]"))?.link(inventory.devices.len())?;
+        if [link.a, link.b].iter().any(|d| inventory.devices[*d as usize].ordinal.is_some()) {
+            let text = format!("device spec: links[{i}]: links of devices that are there are proved, not described");
+            return Err(Error::invalid(text));
+        }
         inventory.links.push(link);
     }
     Ok(inventory)
@@ -93,9 +97,7 @@ impl Fields {
             if profile.is_some() || kind.as_deref() != Some("cuda") || count != 1 {
                 return Err(self.bad("ordinal", "kind cuda, no profile and no count beside it"));
             }
-            let found = cuda::find(n as usize + 1, true)?;
-            let missing = || Error::new(Status::Device, format!("device spec: {}: there is no CUDA device {n}", self.place));
-            let mut device = found.devices.into_iter().nth(n as usize).ok_or_else(missing)?;
+            let mut device = cuda::find_one(n).map_err(|e| e.at(&format!("device spec: {}", self.place)))?;
             // Less than there is may be used of it: two devices of a list may be one card.
             if let Some(free) = self.bytes("free_bytes")? {
                 device.free_bytes = device.free_bytes.min(free);

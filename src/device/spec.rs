@@ -16,6 +16,9 @@ pub(super) fn parse(spec: &str) -> Result<Inventory> {
         let fail = |why: String| Error::invalid(format!("device spec, character {}: {why}", at + 1));
         let (kind, count) = name.split_once(':').unwrap_or((name, "1"));
         match kind {
+            "cuda" if inventory.devices.iter().any(|d| d.ordinal.is_some()) => {
+                return Err(fail("cuda is named twice".to_owned()));
+            }
             "cpu" if name == "cpu" => inventory.devices.push(cpu::find()),
             "cuda" if name == "cuda" => inventory.add_found(1, MAX_DEVICES - 1)?,
             "cuda" => {

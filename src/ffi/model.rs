@@ -214,7 +214,7 @@ pub unsafe extern "C" fn rekindle_model_plan(model: *const rekindle_model, plan:
     })
 }
 
-/// What a model really allocated on device `device` of its context; equals the plan to the byte.
+/// What a model asked device `device` of its context for: the plan's bytes, no more and no less.
 ///
 /// REKINDLE_INVALID_ARGUMENT: there is no such device.
 #[unsafe(no_mangle)]

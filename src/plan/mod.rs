@@ -286,9 +286,9 @@ impl Plan {
     /// The plan for what there is after all, where a load ran out of a die's memory: `e` names the die and the bytes that its arenas
     /// could have had together. `None` where it does not, or where nothing fits then.
     pub(crate) fn with_less(&self, e: &Error) -> Result<Option<Plan>> {
-        let Some(device) = e.detail.device.filter(|d| self.context.devices()[*d as usize].kind == Kind::Cuda) else {
-            return Ok(None);
-        };
+        let die = |d: &u32| self.context.devices()[*d as usize].kind == Kind::Cuda;
+        // Only the arenas' allocations say how much there was.
+        let Some(device) = e.detail.device.filter(die).filter(|_| e.detail.needed > 0) else { return Ok(None) };
         let d = &self.context.devices()[device as usize];
         let promised = d.free_bytes.saturating_sub(d.driver_bytes).saturating_sub(self.params.reserve_bytes);
         let mut params = self.params.clone();

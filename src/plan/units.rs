@@ -173,7 +173,7 @@ impl<'a> Units<'a> {
             }
         }
         if kind == Kind::Cpu {
-            // The input's values stay until the last device has them.
+            // The input's values stay until the last unit here has read them.
             runs.extend(self.input_reads.iter().map(|last| usize::from(*last >= first) + usize::from(*last >= end)));
         }
         runs

@@ -17,11 +17,15 @@ use crate::plan::{Exact, Plan};
 /// `OutOfMemory` naming die and arena; `Device`, naming die and call.
 pub(super) fn open(context: &Context, exact: &Exact) -> Result<Vec<(Die, Arenas)>> {
     let mut dies: Vec<(Die, Arenas)> = Vec::new();
+    let mut visit = None;
     for (i, device) in context.devices().iter().enumerate() {
         if device.kind != Kind::Cuda || !exact.placement.layers.contains(&(i as u32)) {
             continue;
         }
         let mut die = cuda::open(device, i as u32)?;
+        if visit.is_none() {
+            visit = Some(die.visit()?);
+        }
         let m = exact.measured.memory[i];
         let mut taken = 0;
         let mut take = |what: &str, bytes: u64| {
@@ -41,7 +45,7 @@ pub(super) fn open(context: &Context, exact: &Exact) -> Result<Vec<(Die, Arenas)
             kv: take("the KV cache", m.kv)?,
             compute: take("the compute arena", m.compute)?,
         };
-        // Copies go straight from one die to the other where that was proved.
+        // Copies go straight from one die to the other where that was proved when the dies were found.
         for (other, _) in &dies {
             if context.inventory().link(i, other.index as usize).is_some() {
                 die.see(other)?;
@@ -61,11 +65,12 @@ pub(super) fn fill(
     context: &Context,
     plan: &Plan,
     exact: &Exact,
-    mut dies: Vec<(Die, Arenas)>,
     cpu: cpu::Executor,
+    mut dies: Vec<(Die, Arenas)>,
     replay: bool,
     advance: &mut dyn FnMut(usize) -> Result<()>,
 ) -> Result<Machine> {
+    let _visit = dies.first().map(|(die, _)| die.visit()).transpose()?;
     let staging = {
         let (arena, used) = cpu.compute();
         arena.base().wrapping_add(used)
@@ -87,7 +92,7 @@ pub(super) fn fill(
     }
     let outcome = upload(plan, exact, &dies, &mut rings, advance);
     // Nothing may be on its way to or from the host's memory when that goes.
-    let settled = dies.iter().try_for_each(|(die, _)| die.finish());
+    let settled = dies.iter().fold(Ok(()), |all, (die, _)| all.and(die.finish()));
     outcome.and(settled)?;
 
     let tables = staging.wrapping_add(dies.len() * cuda::RING_BYTES);

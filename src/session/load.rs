@@ -51,13 +51,15 @@ pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut L
     let dies = dies::open(context, exact)?;
     let arena = Arena::new("the weights arena", planned.weights as usize)?;
     let on_dies: u64 = measured.memory.iter().enumerate().filter(|(d, _)| *d != cpu).map(|(_, m)| m.weights).sum();
-    let mut progress = Progress { report: params.progress.take(), done: 0, total: planned.weights + planned.mapped + on_dies };
+    let mut progress =
+        Progress { report: params.progress.as_deref_mut(), done: 0, total: planned.weights + planned.mapped + on_dies };
     progress.advance(0)?;
     let mut mapped = 0;
     let mut at = vec![std::ptr::null(); graph.weights.len()];
     for (i, info) in graph.weights.iter().enumerate() {
         if params.check_tensors {
             check_finite(info, file.tensor_data(info)).map_err(|e| e.at(file.path()))?;
+            progress.advance(0)?;
         }
         let Some(place) = offset_of(i) else { continue };
         let data = file.tensor_data(info);
@@ -116,19 +118,19 @@ pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut L
     for (die, _) in &dies {
         memory[die.index as usize] = measured.memory[die.index as usize];
     }
-    let machine = dies::fill(context, plan, exact, dies, executor, !params.no_cuda_graphs, &mut |bytes| progress.advance(bytes))?;
+    let machine = dies::fill(context, plan, exact, executor, dies, !params.no_cuda_graphs, &mut |bytes| progress.advance(bytes))?;
     progress.finish()?;
     Ok(Loaded { machine, weights: arena, memory })
 }
 
 /// Tells the caller how far the load is.
-struct Progress<'a> {
-    report: Option<&'a mut dyn FnMut(f32) -> bool>,
+struct Progress<'r, 'a> {
+    report: Option<&'r mut (dyn FnMut(f32) -> bool + 'a)>,
     done: u64,
     total: u64,
 }
 
-impl Progress<'_> {
+impl Progress<'_, '_> {
     fn advance(&mut self, bytes: usize) -> Result<()> {
         self.done += bytes as u64;
         // 1 is kept for the very end.

@@ -60,8 +60,10 @@ struct Die {
     taken: Event,
     /// Devices that it copies from without the host.
     peers: Vec<u32>,
-    /// Whether the host's memory is still being read or written.
+    /// Whether something may still run.
     at_work: bool,
+    /// Whether it may still read what the host made.
+    reads_host: bool,
 }
 
 /// The devices of a loaded model.
@@ -113,7 +115,7 @@ impl Machine {
             .into_iter()
             .map(|d| {
                 let DieParts { device, executor, ring, made, taken, peers } = d;
-                Die { device, executor, ring, made, taken, peers, at_work: false }
+                Die { device, executor, ring, made, taken, peers, at_work: false, reads_host: false }
             })
             .collect();
         Machine { dies, pinned, cpu, stretches: stretches(&graph, &placement), graph, tables, n_cells, lost: None }
@@ -138,6 +140,7 @@ impl Machine {
     /// further call fails with it.
     pub fn run(&mut self, pool: &Pool, micro: &Micro<'_>, cancel: &AtomicBool) -> Result<()> {
         self.usable()?;
+        let _visit = self.dies.first().map(|d| d.executor.die().visit()).transpose()?;
         let outcome = self.steps(pool, micro, cancel).and_then(|()| self.settle());
         self.after(outcome)
     }
@@ -150,7 +153,7 @@ impl Machine {
     fn after(&mut self, outcome: Result<()>) -> Result<()> {
         if outcome.is_err() {
             let _ = self.settle();
-            if let (Some(dead), Err(e)) = (self.dies.iter().find(|d| !d.executor.die().is_alive()), &outcome) {
+            if let (None, Some(dead), Err(e)) = (&self.lost, self.dies.iter().find(|d| !d.executor.die().is_alive()), &outcome) {
                 let mut lost = e.clone().at(&format!("device {} is lost until the model is loaded again", dead.device));
                 lost.status = Status::Device;
                 self.lost = Some(lost);
@@ -172,7 +175,10 @@ impl Machine {
         for i in 0..self.stretches.len() {
             let (device, nodes) = (self.stretches[i].device, self.stretches[i].nodes.clone());
             match self.dies.iter_mut().position(|d| d.device == device) {
-                Some(d) => self.dies[d].executor.run(nodes, micro, cancel)?,
+                Some(d) => {
+                    self.dies[d].at_work = true;
+                    self.dies[d].executor.run(nodes, micro, cancel)?;
+                }
                 None => {
                     // What is on its way from or to the host's arena.
                     self.settle()?;
@@ -193,7 +199,7 @@ impl Machine {
         let mut outcome = Ok(());
         for die in self.dies.iter_mut().filter(|d| d.at_work) {
             let done = die.executor.die().finish();
-            die.at_work = done.is_err();
+            (die.at_work, die.reads_host) = (done.is_err(), done.is_err());
             outcome = outcome.and(done);
         }
         outcome
@@ -217,11 +223,16 @@ impl Machine {
             (None, None) => {}
             (None, Some(b)) => {
                 let die = &mut self.dies[b];
-                die.at_work = true;
-                // SAFETY: both layouts have the value's rows; the CPU computes on only when the die is done.
+                (die.at_work, die.reads_host) = (true, true);
+                // SAFETY: both layouts have the value's rows; the place on the host is used again only when the die has them.
                 unsafe { die.executor.die().copy_in(die.executor.at(v, row), on_host, bytes) }?;
             }
             (Some(a), None) => {
+                // The place on the host may be one that another die has yet to read.
+                for other in self.dies.iter_mut().enumerate().filter(|(i, d)| *i != a && d.reads_host).map(|(_, d)| d) {
+                    other.executor.die().finish()?;
+                    other.reads_host = false;
+                }
                 let die = &mut self.dies[a];
                 die.at_work = true;
                 // SAFETY: as above.
@@ -261,6 +272,7 @@ impl Machine {
     /// As for `run`; `OutOfMemory` for small buffers, before anything is changed.
     pub fn move_cells(&mut self, pool: &Pool, cache: usize, moves: &[Move]) -> Result<()> {
         self.usable()?;
+        let _visit = self.dies.first().map(|d| d.executor.die().visit()).transpose()?;
         cpu::move_cells(&mut self.cpu, pool, cache, moves)?;
         let mut outcome = Ok(());
         for die in &mut self.dies {
@@ -272,6 +284,10 @@ impl Machine {
             die.at_work = done.is_err();
             outcome = outcome.and(done);
         }
+        if let Err(e) = &outcome {
+            // Some keys have turned and others have not.
+            self.lost = Some(e.clone().at("the KV cache is lost until the model is loaded again"));
+        }
         self.after(outcome)
     }
 }
@@ -279,6 +295,7 @@ impl Machine {
 impl Drop for Machine {
     fn drop(&mut self) {
         let _ = self.settle();
+        let _visit = self.dies.first().and_then(|d| d.executor.die().visit().ok());
         if let Some(die) = self.dies.first() {
             // The driver takes page-locked memory back in a context.
             let _ = die.executor.die().enter().or_else(|_| die.executor.die().enter());

@@ -377,7 +377,7 @@ struct Bench {
         int n_tiles = spare;
         for (const Run& run : runs) n_tiles += (run.n * c.group + r - 1) / r;
         Floats partial(n_parts > 1 ? rows() * n_parts * (c.dv + 2) : 0), out(nothing());
-        launch("attention_prefill_" + std::to_string(form), n_parts, n_tiles, c.n_head_kv,
+        launch("attention_prefill_" + std::to_string(form), n_tiles, n_parts, c.n_head_kv,
             PrefillArgs{d_q->p, d_keys->p, v_base(), out.p, partial.p, sinks_or_none(), d_positions->p, d_runs->p, d_spans->p, (int)k_row, (int)v_row, k_head(), v_head(), gguf[c.k], gguf[tv], n_tokens, (int)runs.size(), n_head,
                 c.n_head_kv, c.dk, c.dv, n_parts, window(), scale(), c.softcap});
         if (n_parts == 1) compare("tiles", out);
@@ -436,7 +436,7 @@ void cache(Type t, int n_head, int dim) {
     const Device<uint8_t> side(expected);
     const Device<int> d_cells(std::vector<int>(cells, cells + n));
     for (int i = 0; i < n; i++) encode(t, &x[i * cols], cols, &expected[cells[i] * row]);
-    launch(std::string("store_") + names[t], (cols + 127) / 128, n, 1, StoreArgs{d_x.p, side.p, d_cells.p, (int)row, cols});
+    launch(std::string("store_") + names[t], n, (cols + 127) / 128, 1, StoreArgs{d_x.p, side.p, d_cells.p, (int)row, cols});
     if (side.get() != expected) fail(what + ": store");
 
     const int pairs[4] = {7, 8, 3, 1};

@@ -176,6 +176,7 @@ impl Rig {
         live_kinds_text() -> *const c_char = c"rig_live_kinds";
         report_text() -> *const c_char = c"rig_report";
         faults() -> c_int = c"rig_faults";
+        current(context: *mut *mut c_void) -> c_int = c"cuCtxGetCurrent";
         launches() -> u64 = c"rig_launches";
         reset() -> () = c"rig_reset";
         kernel_count() -> c_int = c"rig_kernel_count";
@@ -212,6 +213,9 @@ impl Rig {
         if !self.is_virtual() {
             return;
         }
+        let mut context = std::ptr::null_mut();
+        self.current(&mut context);
+        assert!(context.is_null(), "{what}: a context of the library's own is this thread's");
         let left = [
             self.live_objects(),
             self.bytes(0),
