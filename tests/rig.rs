@@ -370,6 +370,8 @@ fn every_failing_call_is_told() {
         let n = rig.calls();
         rig.check_empty("without a failure");
         // Where a die or a model ends, a failure has nobody to tell.
+        // What a second context takes is not measured where there can be none, and steps that cannot be recorded run as they are.
+        let does_without = ["cuCtxCreate", "cuGraphInstantiate"];
         let silent = [
             "cuCtxSynchronize",
             "Destroy",
@@ -377,6 +379,8 @@ fn every_failing_call_is_told() {
             "Unload",
             "Unregister",
             "cuCtxSetCurrent",
+            "cuCtxGetCurrent",
+            "cuCtxPopCurrent",
             "cuStreamSynchronize",
             "cuMemGetInfo",
         ];
@@ -405,7 +409,8 @@ fn every_failing_call_is_told() {
                         told += 1;
                     }
                     Ok(rows) => {
-                        assert!(silent.iter().any(|s| name.contains(s)), "{what}: nobody was told");
+                        let without = does_without.iter().any(|s| name.contains(s));
+                        assert!(without || silent.iter().any(|s| name.contains(s)), "{what}: nobody was told");
                         assert!(same_bits(rows, &expected), "{what}");
                         survived += 1;
                     }

@@ -123,8 +123,9 @@ fn measured(driver: Driver, ordinal: c_int) -> Result<(Device, Die)> {
     device.driver_bytes = LATER_BYTES
         + match start().and_then(|second| second.memory()) {
             Ok((with_two, _)) => with_one.saturating_sub(with_two),
-            // Where a die is one program's alone, or has no room for a second context.
-            Err(_) => CONTEXT_BYTES,
+            // Where a die allows one context only, or has no room for a second.
+            Err(e) if e.detail.subject == "cuCtxCreate_v2" => CONTEXT_BYTES,
+            Err(e) => return Err(e),
         };
     device.free_bytes = with_one.saturating_add(device.driver_bytes).min(device.total_bytes);
     Ok((device, die))
