@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::{Arenas, Event, Executor, Parts, Pinned, Tables, open, tables_bytes, workspace_bytes};
+use super::{Arenas, Event, Executor, Parts, Pinned, Shelf, Tables, open, tables_bytes, workspace_bytes};
 use crate::cpu::{Arena, CacheView, Micro, Run, Span};
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -85,7 +85,7 @@ impl Bench {
             place.k_offset += tables;
             place.v_offset += tables;
         }
-        let mut die = open(device, 0)?;
+        let mut die = open(device, 0, &mut Shelf::default())?;
         let arenas = Arenas {
             weights: die.allocate("weights", b.weight_bytes.max(bytes))?,
             kv: die.allocate("the KV cache", tables + b.kv_bytes)?,

@@ -6,7 +6,7 @@ use std::ffi::CString;
 use parking_lot::Mutex;
 
 use super::driver::{Driver, Handle, NONE, NOWHERE};
-use super::image;
+use super::image::Shelf;
 use crate::error::{Error, Result, Status};
 
 /// An address in a die's memory.
@@ -110,18 +110,17 @@ impl Die {
     }
 
     /// Loads the kernels' images for a compute capability.
-    pub(super) fn load_kernels(&mut self, major: u32, minor: u32) -> Result<()> {
+    pub(super) fn load_kernels(&mut self, (major, minor): (u32, u32), shelf: &mut Shelf) -> Result<()> {
         self.enter()?;
-        let choice = image::pick(major, minor).map_err(|why| {
+        let images = shelf.get(major, minor).map_err(|why| {
             let mut e = Error::new(Status::Device, format!("device {}: {why}", self.index));
             e.detail.device = Some(self.index);
             e
         })?;
-        for (_, image) in &choice.files {
-            let bytes = image.bytes().map_err(|why| Error::new(Status::Internal, why))?;
+        for image in images {
             let mut module = NONE;
             // SAFETY: a whole cubin, or PTX that ends with a zero.
-            unsafe { self.driver.cuModuleLoadData(self.index, &mut module, bytes.as_ptr().cast()) }?;
+            unsafe { self.driver.cuModuleLoadData(self.index, &mut module, image.as_ptr().cast()) }?;
             self.modules.push(module);
         }
         Ok(())

@@ -4,7 +4,7 @@ use std::ffi::{CStr, c_int};
 
 use super::die::{Die, Pinned, Visit};
 use super::driver::{Driver, NOWHERE, none};
-use super::image;
+use super::image::{self, Shelf};
 use crate::cpu::Arena;
 use crate::device::{Device, Kind};
 use crate::error::{Error, Result};
@@ -51,9 +51,9 @@ pub fn find(most: usize, strict: bool) -> Result<Found> {
         return Err(none("the NVIDIA driver finds no device"));
     }
     let mut found = Found { devices: Vec::new(), links: Vec::new(), notes: Vec::new() };
-    let mut dies = Vec::new();
+    let (mut dies, mut shelf) = (Vec::new(), Shelf::default());
     for ordinal in 0..count.min(most as c_int) {
-        match measured(driver, ordinal) {
+        match measured(driver, ordinal, &mut shelf) {
             Ok((device, die)) => {
                 found.devices.push(device);
                 dies.push(die);
@@ -98,24 +98,24 @@ pub fn find_one(ordinal: u32) -> Result<Device> {
     if ordinal >= count.max(0).cast_unsigned() {
         return Err(none(format!("there is no CUDA device {ordinal}, the NVIDIA driver finds {count}")));
     }
-    measured(driver, ordinal.cast_signed()).map(|(device, _)| device)
+    measured(driver, ordinal.cast_signed(), &mut Shelf::default()).map(|(device, _)| device)
 }
 
 /// A die of a model: with its kernels, without memory.
-pub fn open(device: &Device, index: u32) -> Result<Die> {
+pub fn open(device: &Device, index: u32, shelf: &mut Shelf) -> Result<Die> {
     let driver = Driver::open()?;
     let _visit = Visit::new(driver)?;
     let mut die = Die::open(driver, device.ordinal.map_or(-1, |n| n as c_int), index)?;
-    die.load_kernels(device.compute_major, device.compute_minor)?;
+    die.load_kernels((device.compute_major, device.compute_minor), shelf)?;
     Ok(die)
 }
 
 /// A die and what it has for a program: a context with the kernels is made, and a second one to see what that takes.
-fn measured(driver: Driver, ordinal: c_int) -> Result<(Device, Die)> {
+fn measured(driver: Driver, ordinal: c_int, shelf: &mut Shelf) -> Result<(Device, Die)> {
     let mut device = look(driver, ordinal)?;
-    let start = || {
+    let mut start = || {
         let mut die = Die::open(driver, ordinal, ordinal as u32)?;
-        die.load_kernels(device.compute_major, device.compute_minor)?;
+        die.load_kernels((device.compute_major, device.compute_minor), shelf)?;
         Ok::<Die, Error>(die)
     };
     let die = start()?;

@@ -80,6 +80,27 @@ fn pick_from(files: &'static [File], major: u32, minor: u32) -> Result<Choice, S
     Ok(Choice { files: files.iter().map(image).collect::<Result<_, _>>()? })
 }
 
+/// Images made ready for the driver, once for all dies of a kind.
+#[derive(Default)]
+pub struct Shelf {
+    known: Vec<((u32, u32), Vec<Vec<u8>>)>,
+}
+
+impl Shelf {
+    /// The images of a compute capability, or why there are none.
+    pub fn get(&mut self, major: u32, minor: u32) -> Result<&[Vec<u8>], String> {
+        let at = match self.known.iter().position(|(cc, _)| *cc == (major, minor)) {
+            Some(at) => at,
+            None => {
+                let images = pick(major, minor)?.files.iter().map(|(_, image)| image.bytes()).collect::<Result<_, _>>()?;
+                self.known.push(((major, minor), images));
+                self.known.len() - 1
+            }
+        };
+        Ok(&self.known[at].1)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

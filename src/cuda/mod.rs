@@ -32,6 +32,7 @@ pub use die::{Die, Event, Pinned, Ptr, Visit};
 pub use discover::{Found, find, find_one, open};
 pub(crate) use fill::RING_BYTES;
 pub use fill::{Ring, Source};
+pub use image::Shelf;
 pub use kv::move_cells;
 pub use tables::{Tables, tables_bytes};
 

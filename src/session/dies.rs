@@ -17,12 +17,12 @@ use crate::plan::{Exact, Plan};
 /// `OutOfMemory` naming die and arena; `Device`, naming die and call.
 pub(super) fn open(context: &Context, exact: &Exact) -> Result<Vec<(Die, Arenas)>> {
     let mut dies: Vec<(Die, Arenas)> = Vec::new();
-    let mut visit = None;
+    let (mut visit, mut shelf) = (None, cuda::Shelf::default());
     for (i, device) in context.devices().iter().enumerate() {
         if device.kind != Kind::Cuda || !exact.placement.layers.contains(&(i as u32)) {
             continue;
         }
-        let mut die = cuda::open(device, i as u32)?;
+        let mut die = cuda::open(device, i as u32, &mut shelf)?;
         if visit.is_none() {
             visit = Some(die.visit()?);
         }
