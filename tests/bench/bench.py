@@ -4,7 +4,7 @@
     bench.py [--quick] [--files 1.1B-Q4_K_M,...] [--only prompt,decode,...] [--pairs 5] [--threads N] [--folder DIR]
              [--install] [--keep] [--json FILE]
 
-Makes each file (random weights, make_model.py), then has two processes (worker.py) do the same in turn: both with the same tokens,
+Makes each file (random weights, random_model.py), then has two processes (worker.py) do the same in turn: both with the same tokens,
 batches, contexts and threads. First it compares their logits. A line of the table is the median of at least five pairs; the ratio
 is the median of the pairs' ratios, ours / reference in speed, so above 1 we are faster; of times and memory, ours / reference.
 The bandwidth is that of a plain threaded read of the same file in memory, in the same rounds.
@@ -147,7 +147,7 @@ class Bench:
             path.parent.mkdir(parents=True, exist_ok=True)
             shape, ty = name.split("-")
             part = path.with_suffix(".part")
-            subprocess.run([sys.executable, HERE / "make_model.py", part, "--shape", shape, "--type", ty], check=True)
+            subprocess.run([sys.executable, HERE / "random_model.py", part, "--shape", shape, "--type", ty], check=True)
             part.rename(path)
         return path
 
