@@ -9,6 +9,7 @@ DESTDIR ?=
 CC ?= cc
 CFLAGS ?= -O2 -g
 CARGO ?= cargo
+PYTHON ?= python3
 INSTALL ?= install
 
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
@@ -19,7 +20,7 @@ WARNINGS := -std=c11 -Wall -Wextra -Wpedantic -Wconversion -Werror
 MODEL ?= models/bible-5M-Q8_0.gguf
 PROMPT ?= And the LORD said unto Moses,
 
-.PHONY: all lib run test bench install uninstall clean
+.PHONY: all lib run test bench microbench install uninstall clean
 
 all: lib $(BUILD)/rekindle $(BUILD)/minimal
 
@@ -41,7 +42,12 @@ run: all
 test: all
 	tests/run.sh
 
+# Against llama.cpp. REFERENCE=install builds that under the target folder; BENCH takes options of tests/bench/bench.py, like --quick.
 bench: all
+	$(PYTHON) tests/bench/bench.py $(if $(filter install,$(REFERENCE)),--install) $(BENCH)
+
+# The parts alone: products by weight type, planning.
+microbench:
 	$(CARGO) bench --bench matmul --bench plan
 
 install: all

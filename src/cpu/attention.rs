@@ -1,81 +1,88 @@
 //! Attention: streams over the KV cache with a running maximum and sum (Milakov and Gimelshein 2018, arXiv:1805.02867), so
 //! its memory does not grow with the context.
 //!
-//! A piece of work is one KV head and a few tokens of one sequence: all query rows that read the same keys. They pass over
-//! the cache together, a block of keys at a time that stays in the first-level cache. Blocks are cut at multiples of
-//! their size in the sequence's positions, wherever cells are, and a query row has its own sums: results do not depend on what else is computed or cached.
+//! A tile is a KV head and a few tokens of one sequence: query rows that read the same keys. They pass over the cache together, a
+//! block of keys at a time, which is turned into floats once for all of them. Blocks are cut at multiples of their size in the
+//! sequence's positions, wherever cells are. So are parts, of many blocks, each of which starts afresh; its result is then added to
+//! those before it. That order is the same whether one thread takes a tile's parts one after another or several at the same time, and
+//! a query row has its own sums: results do not depend on threads, nor on what else is computed or cached.
 
 use super::matmul::Kernels;
+use super::matmul::attend::{Attend, BLOCK, Cells};
 use super::pool::Poisoned;
 use super::{Executor, Span, Step};
-use crate::graph::{KvShape, Node, WeightId};
+use crate::graph::{KvShape, Node, ValueId, WeightId};
 use crate::quant::Type;
 
-/// Keys in a block.
-const BLOCK: usize = 64;
-/// Query rows in a piece of work, at least one token's.
-const ROWS: usize = 32;
+/// Query rows of a tile at most.
+const ROWS: usize = 64;
+/// Positions in a part, a multiple of BLOCK.
+const PART: i64 = 2048;
+/// Parts computed before they are added up, where parts are shared out, and tiles for which that is done at most; per thread.
+const SLOTS: usize = 4;
+const FEW_TILES: usize = 2;
 
-fn tokens_per_tile(group: usize) -> usize {
-    (ROWS / group).max(1)
+/// How query heads and tokens make tiles, and what a tile needs.
+#[derive(Clone, Copy)]
+struct Sizes {
+    /// Query heads of a tile, and tiles that the query heads of a KV head take.
+    heads: usize,
+    slices: usize,
+    /// Tokens of a tile.
+    tokens: usize,
+    /// Elements of a key and a value, up to a multiple of 16.
+    dim_k: usize,
+    dim_v: usize,
 }
 
-/// Floats per thread: a row of scores, and each query row's sum of values, maximum and sum.
-fn scratch_floats(shape: &KvShape, group: usize) -> Option<usize> {
-    let rows = tokens_per_tile(group).checked_mul(group)?;
-    rows.checked_mul(shape.head_dim_v.checked_add(2)?)?.checked_add(BLOCK)?.checked_next_multiple_of(16)
+impl Sizes {
+    fn new(shape: &KvShape, n_head: usize) -> Option<Sizes> {
+        let group = n_head / shape.n_head_kv;
+        let slices = group.div_ceil(ROWS);
+        let heads = group.div_ceil(slices);
+        let (dim_k, dim_v) = (shape.head_dim_k.checked_next_multiple_of(16)?, shape.head_dim_v.checked_next_multiple_of(16)?);
+        Some(Sizes { heads, slices, tokens: ROWS / heads, dim_k, dim_v })
+    }
+
+    fn rows(&self) -> usize {
+        self.tokens * self.heads
+    }
+
+    /// Floats of a tile's result: each row's sum of values, maximum and sum.
+    fn result(&self) -> Option<usize> {
+        self.dim_v.checked_add(2)?.checked_mul(self.rows())?.checked_next_multiple_of(16)
+    }
+
+    /// Floats per thread: a block's keys and values, the rows' scores, a part's result and that of all parts.
+    fn scratch(&self) -> Option<usize> {
+        let block = self.dim_k.checked_add(self.dim_v)?.checked_mul(BLOCK)?;
+        block.checked_add(self.rows() * BLOCK)?.checked_add(self.result()?.checked_mul(2)?)
+    }
 }
 
+/// The threads' scratch, then results of parts and of tiles whose parts are shared out.
 pub(super) fn workspace_bytes(shape: &KvShape, n_head: usize, n_threads: usize) -> Option<usize> {
-    scratch_floats(shape, n_head / shape.n_head_kv)?.checked_mul(size_of::<f32>())?.checked_mul(n_threads)
+    let sizes = Sizes::new(shape, n_head)?;
+    let shared = sizes.result()?.checked_mul(SLOTS + FEW_TILES)?;
+    sizes.scratch()?.checked_add(shared)?.checked_mul(n_threads)?.checked_mul(size_of::<f32>())
 }
 
-/// One side of the cache: where a head's part of cell `i` is.
+/// One side of the cache, of one head.
 #[derive(Clone, Copy)]
 struct Side {
     ty: Type,
     base: *const u8,
     row_bytes: usize,
-    head_bytes: usize,
+    dim: usize,
 }
 
 impl Side {
-    fn new(ty: Type, base: *const u8, row_bytes: usize, head: usize, head_dim: usize) -> Side {
-        let base = base.wrapping_add(Executor::head_offset(ty, head, head_dim));
-        Side { ty, base, row_bytes, head_bytes: Executor::head_offset(ty, 1, head_dim) }
+    fn new(ty: Type, base: *const u8, row_bytes: usize, head: usize, dim: usize) -> Side {
+        Side { ty, base: base.wrapping_add(Executor::head_offset(ty, head, dim)), row_bytes, dim }
     }
 
-    /// # Safety
-    /// The cell exists and holds what was stored there.
-    unsafe fn cell<T>(&self, cell: usize) -> &[T] {
-        // SAFETY: rows start at multiples of 64 bytes plus multiples of a head's bytes, which fit T's alignment.
-        unsafe { std::slice::from_raw_parts(self.base.add(cell * self.row_bytes).cast(), self.head_bytes / size_of::<T>()) }
-    }
-
-    /// # Safety
-    /// As for `cell`.
-    unsafe fn dot(&self, k: &Kernels, cell: usize, x: &[f32]) -> f32 {
-        // SAFETY: the type says what the bytes are.
-        unsafe {
-            match self.ty {
-                Type::F32 => k.dot_f32(self.cell(cell), x),
-                Type::F16 => k.dot_f16(self.cell(cell), x),
-                _ => k.dot_q8_0(self.cell(cell), x),
-            }
-        }
-    }
-
-    /// # Safety
-    /// As for `cell`.
-    unsafe fn axpy(&self, k: &Kernels, a: f32, cell: usize, y: &mut [f32]) {
-        // SAFETY: the type says what the bytes are.
-        unsafe {
-            match self.ty {
-                Type::F32 => k.axpy_f32(a, self.cell(cell), y),
-                Type::F16 => k.axpy_f16(a, self.cell(cell), y),
-                _ => k.axpy_q8_0(a, self.cell(cell), y),
-            }
-        }
+    fn cells<'a>(&self, cells: &'a [u32]) -> Cells<'a> {
+        Cells { base: self.base, row_bytes: self.row_bytes, cells, dim: self.dim }
     }
 }
 
@@ -113,11 +120,11 @@ impl Block {
         }
     }
 
-    /// The cells that a token at `pos` sees, those of positions above `behind`.
-    fn seen_from(&self, pos: i32, behind: i64) -> &[u32] {
+    /// Which keys a token at `pos` sees, those of positions above `behind`.
+    fn seen_from(&self, pos: i32, behind: i64) -> (usize, usize) {
         let positions = &self.positions[..self.n];
         let first = positions.partition_point(|p| i64::from(*p) <= behind);
-        &self.cells[first..positions.partition_point(|p| *p <= pos).max(first)]
+        (first, positions.partition_point(|p| *p <= pos).max(first))
     }
 }
 
@@ -129,117 +136,295 @@ pub(super) struct Heads {
     pub sinks: Option<WeightId>,
 }
 
-pub(super) fn attention(s: &Step, node: &Node, layer: usize, a: &Heads) -> Result<(), Poisoned> {
-    let n_head = a.n_head;
-    let Some(output) = node.output else { return s.worker.meet() };
-    // The scratch below takes the place of prepared activations.
-    s.prepared.set(None);
-    let (shape, places) = (s.x.graph.kv[layer], s.x.places[layer]);
-    let (dk, dv) = (shape.head_dim_k, shape.head_dim_v);
-    let cache = &s.micro.caches[places.cache];
-    let sinks = a.sinks.map(|w| s.x.weight_floats(w));
-    // Positions at or before this are not seen by a token at `pos`.
-    let behind = |pos: i32| shape.window.map_or(-1, |w| i64::from(pos) - i64::from(w));
-    let group = n_head / shape.n_head_kv;
-    let tile = tokens_per_tile(group);
-    let n_tiles: usize = cache.runs.iter().map(|r| (r.n as usize).div_ceil(tile)).sum();
-    // Measured for the largest batch, so it cannot overflow here.
-    let floats = scratch_floats(&shape, group).unwrap_or(0);
-    let kernels = &s.x.kernels;
-    s.worker.share(n_tiles * shape.n_head_kv, 1, |items| {
-        // SAFETY: the workspace was measured for this many floats per thread.
-        let scratch =
-            unsafe { std::slice::from_raw_parts_mut(s.x.compute.base().cast::<f32>().add(floats * s.worker.index), floats) };
-        for item in items {
-            let (head, mut index) = (item % shape.n_head_kv, item / shape.n_head_kv);
-            let Some(run) = cache.runs.iter().find(|r| {
-                let n = (r.n as usize).div_ceil(tile);
-                let here = index < n;
-                if !here {
-                    index -= n;
-                }
-                here
-            }) else {
+/// Some tokens of a run, and query heads of one KV head.
+#[derive(Clone, Copy)]
+struct Tile<'a> {
+    first: usize,
+    n_tokens: usize,
+    /// KV head, its first query head here, and how many.
+    head: usize,
+    first_head: usize,
+    n_heads: usize,
+    spans: &'a [Span],
+    /// First and last part in which a token of the tile sees anything.
+    parts: (i64, i64),
+}
+
+impl Tile<'_> {
+    fn rows(&self) -> usize {
+        self.n_tokens * self.n_heads
+    }
+}
+
+/// The result of a tile's rows over some keys, relative to the maximum.
+struct Sums<'a> {
+    dim: usize,
+    sums: &'a mut [f32],
+    max: &'a mut [f32],
+    total: &'a mut [f32],
+}
+
+impl<'a> Sums<'a> {
+    /// In `floats`, which are `Sizes::result` many.
+    fn new(floats: &'a mut [f32], rows: usize, dim: usize) -> Sums<'a> {
+        let (sums, rest) = floats.split_at_mut(rows * dim);
+        let (max, rest) = rest.split_at_mut(rows);
+        Sums { dim, sums, max, total: &mut rest[..rows] }
+    }
+
+    fn clear(&mut self) {
+        self.sums.fill(0.0);
+        self.total.fill(0.0);
+        self.max.fill(f32::NEG_INFINITY);
+    }
+
+    /// Adds what comes behind.
+    fn add(&mut self, part: &Sums) {
+        for row in 0..self.max.len() {
+            // No keys.
+            if part.total[row] == 0.0 {
                 continue;
-            };
-            let first = run.first as usize + index * tile;
-            let n_tokens = tile.min(run.first as usize + run.n as usize - first);
-            let rows = n_tokens * group;
-            let (scores, rest) = scratch.split_at_mut(BLOCK);
-            let (sums, rest) = rest.split_at_mut(rows * dv);
-            let (max, rest) = rest.split_at_mut(rows);
-            let total = &mut rest[..rows];
-            sums.fill(0.0);
-            total.fill(0.0);
-            max.fill(f32::NEG_INFINITY);
-            if let Some(sinks) = &sinks {
-                // A sink is a key that every query has, and has no value.
-                for row in 0..rows {
-                    (max[row], total[row]) = (sinks[head * group + row % group], 1.0);
-                }
             }
-            let base = s.x.kv.base().cast_const();
-            let k = Side::new(s.x.type_k, base.wrapping_add(places.k_offset), places.k_row, head, dk);
-            let v = match shape.v_in_k {
-                true => Side { head_bytes: Executor::head_offset(s.x.type_k, 1, dv), ..k },
-                false => Side::new(s.x.type_v, base.wrapping_add(places.v_offset), places.v_row, head, dv),
-            };
-            let mut spans = &cache.spans[run.first_span as usize..(run.first_span + run.n_spans) as usize];
-            let (mut block, mut used) = (Block::new(), 0);
-            // What even the last token does not see is left out, and what the first one does not see any more.
-            let last = s.micro.positions[first + n_tokens - 1];
-            let gone = behind(s.micro.positions[first]);
-            while let Some((span, rest)) = spans.split_first() {
-                used = (gone - i64::from(span.pos) + 1).clamp(0, i64::from(span.len)) as u32;
-                if used < span.len {
-                    break;
-                }
-                (spans, used) = (rest, 0);
+            let values = row * self.dim..(row + 1) * self.dim;
+            let (to, from) = (&mut self.sums[values.clone()], &part.sums[values]);
+            if self.total[row] == 0.0 {
+                to.copy_from_slice(from);
+                (self.max[row], self.total[row]) = (part.max[row], part.total[row]);
+                continue;
             }
-            while spans.first().is_some_and(|span| i64::from(span.pos) + i64::from(used) <= i64::from(last)) {
-                block.fill(&mut spans, &mut used);
-                for row in 0..rows {
-                    let token = first + row / group;
-                    let pos = s.micro.positions[token];
-                    let cells = block.seen_from(pos, behind(pos));
-                    if cells.is_empty() {
-                        continue;
-                    }
-                    let scores = &mut scores[..cells.len()];
-                    // SAFETY: the query's head; the spans' cells hold keys and values; nobody writes them in this step.
-                    unsafe {
-                        let q = s.floats(node.inputs[0], (token * n_head + head * group + row % group) * dk, dk);
-                        for (score, cell) in scores.iter_mut().zip(cells) {
-                            *score = k.dot(kernels, *cell as usize, q) * a.scale;
-                        }
-                    }
-                    if let Some(cap) = a.softcap {
-                        scores.iter_mut().for_each(|x| *x = cap * (*x / cap).tanh());
-                    }
-                    let sums = &mut sums[row * dv..(row + 1) * dv];
-                    let highest = scores.iter().copied().fold(max[row], f32::max);
-                    if highest > max[row] {
-                        let shrink = (max[row] - highest).exp();
-                        sums.iter_mut().for_each(|x| *x *= shrink);
-                        total[row] *= shrink;
-                        max[row] = highest;
-                    }
-                    total[row] += kernels.exp_inplace(scores, max[row]);
-                    for (p, cell) in scores.iter().zip(cells) {
-                        // SAFETY: as above.
-                        unsafe { v.axpy(kernels, *p, *cell as usize, sums) };
-                    }
-                }
+            let max = self.max[row].max(part.max[row]);
+            let (before, more) = ((self.max[row] - max).exp(), (part.max[row] - max).exp());
+            to.iter_mut().zip(from).for_each(|(x, y)| *x = *x * before + y * more);
+            self.total[row] = self.total[row] * before + part.total[row] * more;
+            self.max[row] = max;
+        }
+    }
+}
+
+/// A node's work.
+struct Work<'a> {
+    s: &'a Step<'a>,
+    queries: ValueId,
+    output: ValueId,
+    a: &'a Heads,
+    layer: usize,
+    shape: &'a KvShape,
+    sizes: Sizes,
+    sinks: Option<&'a [f32]>,
+    kernels: &'a Kernels,
+}
+
+impl Work<'_> {
+    /// Positions at or before this are not seen by a token at `pos`.
+    fn behind(&self, pos: i32) -> i64 {
+        self.shape.window.map_or(-1, |w| i64::from(pos) - i64::from(w))
+    }
+
+    fn n_tiles(&self) -> usize {
+        let runs = self.s.micro.caches[self.s.x.places[self.layer].cache].runs;
+        let n: usize = runs.iter().map(|r| (r.n as usize).div_ceil(self.sizes.tokens)).sum();
+        n * self.shape.n_head_kv * self.sizes.slices
+    }
+
+    fn tile(&self, index: usize) -> Option<Tile<'_>> {
+        let cache = &self.s.micro.caches[self.s.x.places[self.layer].cache];
+        let group = self.a.n_head / self.shape.n_head_kv;
+        let (head, rest) = (index % self.shape.n_head_kv, index / self.shape.n_head_kv);
+        let (slice, mut index) = (rest % self.sizes.slices, rest / self.sizes.slices);
+        for run in cache.runs {
+            let n = (run.n as usize).div_ceil(self.sizes.tokens);
+            if index >= n {
+                index -= n;
+                continue;
             }
-            for row in 0..rows {
-                let to = ((first + row / group) * n_head + head * group + row % group) * dv;
-                // SAFETY: one writer per query row.
-                let out = unsafe { s.floats_mut(output, to, dv) };
-                let factor = 1.0 / total[row];
-                for (o, x) in out.iter_mut().zip(&sums[row * dv..(row + 1) * dv]) {
-                    *o = x * factor;
+            let first = run.first as usize + index * self.sizes.tokens;
+            let n_tokens = self.sizes.tokens.min(run.first as usize + run.n as usize - first);
+            let first_head = slice * self.sizes.heads;
+            let positions = &self.s.micro.positions[first..first + n_tokens];
+            let part_of = |pos: i64| pos.max(0).div_euclid(PART);
+            return Some(Tile {
+                first,
+                n_tokens,
+                head,
+                first_head,
+                n_heads: self.sizes.heads.min(group.saturating_sub(first_head)),
+                spans: &cache.spans[run.first_span as usize..(run.first_span + run.n_spans) as usize],
+                parts: (part_of(self.behind(positions[0]) + 1), part_of(i64::from(positions[n_tokens - 1]))),
+            });
+        }
+        None
+    }
+
+    /// The keys of one part.
+    fn part(&self, tile: &Tile, part: i64, scratch: &mut [f32], out: &mut Sums) {
+        out.clear();
+        let (s, sizes) = (self.s, &self.sizes);
+        let (places, shape) = (s.x.places[self.layer], self.shape);
+        let base = s.x.kv.base().cast_const();
+        let k = Side::new(s.x.type_k, base.wrapping_add(places.k_offset), places.k_row, tile.head, shape.head_dim_k);
+        let v = match shape.v_in_k {
+            true => Side { dim: shape.head_dim_v, ..k },
+            false => Side::new(s.x.type_v, base.wrapping_add(places.v_offset), places.v_row, tile.head, shape.head_dim_v),
+        };
+        let (keys, rest) = scratch.split_at_mut(sizes.dim_k * BLOCK);
+        let (values, scores) = rest.split_at_mut(sizes.dim_v * BLOCK);
+        let group = self.a.n_head / shape.n_head_kv;
+        let mut queries = [std::ptr::null(); ROWS];
+        for (row, query) in queries[..tile.rows()].iter_mut().enumerate() {
+            let (token, head) = (tile.first + row / tile.n_heads, tile.head * group + tile.first_head + row % tile.n_heads);
+            *query = s.at(self.queries).wrapping_add((token * self.a.n_head + head) * shape.head_dim_k).cast_const();
+        }
+        let positions = &s.micro.positions[tile.first..tile.first + tile.n_tokens];
+        // What even the last token does not see is left out, and what the first one does not see any more.
+        let last = i64::from(positions[tile.n_tokens - 1]).min((part + 1) * PART - 1);
+        let gone = self.behind(positions[0]).max(part * PART - 1);
+        let (mut spans, mut block, mut used) = (tile.spans, Block::new(), 0);
+        while let Some((span, rest)) = spans.split_first() {
+            used = (gone - i64::from(span.pos) + 1).clamp(0, i64::from(span.len)) as u32;
+            if used < span.len {
+                break;
+            }
+            (spans, used) = (rest, 0);
+        }
+        while spans.first().is_some_and(|span| i64::from(span.pos) + i64::from(used) <= last) {
+            block.fill(&mut spans, &mut used);
+            let cells = &block.cells[..block.n];
+            // SAFETY: the spans' cells hold keys and values, which nobody writes in this step; the scratch has room for a block.
+            unsafe {
+                self.kernels.block_of_keys(k.ty, k.cells(cells), keys.as_mut_ptr());
+                self.kernels.block_of_values(v.ty, v.cells(cells), values.as_mut_ptr());
+            }
+            let mut token = 0;
+            while token < tile.n_tokens {
+                let seen = |t: usize| block.seen_from(positions[t], self.behind(positions[t]));
+                let (from, to) = seen(token);
+                let mut end = token + 1;
+                while end < tile.n_tokens && seen(end) == (from, to) {
+                    end += 1;
+                }
+                let rows = token * tile.n_heads..end * tile.n_heads;
+                token = end;
+                if from == to {
+                    continue;
+                }
+                // SAFETY: the queries' rows and the scratch are as long as the sizes say; the sums are this thread's.
+                unsafe {
+                    self.kernels.attend(Attend {
+                        keys: keys.as_ptr(),
+                        values: values.as_ptr(),
+                        from,
+                        to,
+                        dim_k: shape.head_dim_k,
+                        dim_v: sizes.dim_v,
+                        queries: &queries[rows.clone()],
+                        scale: self.a.scale,
+                        softcap: self.a.softcap,
+                        scores: scores.as_mut_ptr(),
+                        sums: out.sums.as_mut_ptr().add(rows.start * sizes.dim_v),
+                        max: &mut out.max[rows.clone()],
+                        total: &mut out.total[rows],
+                    });
                 }
             }
         }
-    })
+    }
+
+    /// Nothing seen yet, but for a sink: a key that every query has, and has no value.
+    fn begin(&self, tile: &Tile, all: &mut Sums) {
+        all.clear();
+        if let Some(sinks) = self.sinks {
+            let first = tile.head * (self.a.n_head / self.shape.n_head_kv) + tile.first_head;
+            for row in 0..tile.rows() {
+                (all.max[row], all.total[row]) = (sinks[first + row % tile.n_heads], 1.0);
+            }
+        }
+    }
+
+    fn finish(&self, tile: &Tile, all: &Sums) {
+        let dv = self.shape.head_dim_v;
+        let first = tile.head * (self.a.n_head / self.shape.n_head_kv) + tile.first_head;
+        for row in 0..tile.rows() {
+            let to = ((tile.first + row / tile.n_heads) * self.a.n_head + first + row % tile.n_heads) * dv;
+            // SAFETY: one writer per query row.
+            let out = unsafe { self.s.floats_mut(self.output, to, dv) };
+            let factor = 1.0 / all.total[row];
+            for (o, x) in out.iter_mut().zip(&all.sums[row * all.dim..]) {
+                *o = x * factor;
+            }
+        }
+    }
+}
+
+pub(super) fn attention(s: &Step, node: &Node, layer: usize, a: &Heads) -> Result<(), Poisoned> {
+    let shape = s.x.graph.kv[layer];
+    let (Some(output), Some(sizes)) = (node.output, Sizes::new(&shape, a.n_head)) else { return s.worker.meet() };
+    // The scratch below takes the place of prepared activations.
+    s.prepared.set(None);
+    let sinks = a.sinks.map(|w| s.x.weight_floats(w));
+    let (queries, sinks, kernels) = (node.inputs[0], sinks.as_deref(), &s.x.kernels);
+    let work = Work { s, queries, output, a, layer, shape: &shape, sizes, sinks, kernels };
+    // Measured for the largest batch, so they do not overflow here.
+    let (scratch_floats, result_floats) = (sizes.scratch().unwrap_or(0), sizes.result().unwrap_or(0));
+    let (n_threads, base) = (s.worker.n_threads, s.x.compute.base().cast::<f32>());
+    // SAFETY: the workspace was measured for this many floats per thread.
+    let scratch = unsafe { std::slice::from_raw_parts_mut(base.add(scratch_floats * s.worker.index), scratch_floats) };
+    let (block, results) = scratch.split_at_mut(scratch_floats - 2 * result_floats);
+    let (one, all) = results.split_at_mut(result_floats);
+    let n_tiles = work.n_tiles();
+    let few = n_tiles <= FEW_TILES * n_threads && n_tiles % n_threads != 0;
+    let n_parts = |index| work.tile(index).map_or(0, |t| t.parts.1 - t.parts.0 + 1);
+    let most = if few { (0..n_tiles).map(n_parts).max().unwrap_or(0) } else { 0 };
+    if most <= 1 {
+        return s.worker.share(n_tiles, 1, |tiles| {
+            for tile in tiles.filter_map(|index| work.tile(index)) {
+                let (mut one, mut all) =
+                    (Sums::new(one, tile.rows(), sizes.dim_v), Sums::new(all, tile.rows(), sizes.dim_v));
+                work.begin(&tile, &mut all);
+                for part in tile.parts.0..=tile.parts.1 {
+                    work.part(&tile, part, block, &mut one);
+                    all.add(&one);
+                }
+                work.finish(&tile, &all);
+            }
+        });
+    }
+    // Some parts of every tile at a time, then these are added up.
+    let each = SLOTS * n_threads / n_tiles;
+    let shared = base.wrapping_add(scratch_floats * n_threads);
+    let result = |i: usize| {
+        // SAFETY: the workspace was measured for this many results; each is one thread's between two meetings.
+        unsafe { std::slice::from_raw_parts_mut(shared.add(i * result_floats), result_floats) }
+    };
+    let waves = (most as usize).div_ceil(each);
+    for wave in 0..waves {
+        s.worker.share(n_tiles * each, 1, |items| {
+            for item in items {
+                let (index, i) = (item % n_tiles, item / n_tiles);
+                let Some(tile) = work.tile(index) else { continue };
+                let part = tile.parts.0 + (wave * each + i) as i64;
+                if part <= tile.parts.1 {
+                    let mut out = Sums::new(result(index * each + i), tile.rows(), sizes.dim_v);
+                    work.part(&tile, part, block, &mut out);
+                }
+            }
+        })?;
+        s.worker.share(n_tiles, 1, |tiles| {
+            for index in tiles {
+                let Some(tile) = work.tile(index) else { continue };
+                let mut all = Sums::new(result(SLOTS * n_threads + index), tile.rows(), sizes.dim_v);
+                if wave == 0 {
+                    work.begin(&tile, &mut all);
+                }
+                for i in 0..each {
+                    if tile.parts.0 + (wave * each + i) as i64 <= tile.parts.1 {
+                        all.add(&Sums::new(result(index * each + i), tile.rows(), sizes.dim_v));
+                    }
+                }
+                if wave + 1 == waves {
+                    work.finish(&tile, &all);
+                }
+            }
+        })?;
+    }
+    Ok(())
 }

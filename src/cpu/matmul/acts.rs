@@ -59,8 +59,8 @@ impl Layout {
             return Layout { steps, groups: 0, singles: n_tokens, single_step: STEP * 4 };
         }
         let (full, rest) = (n_tokens / LANES, n_tokens % LANES);
-        // From 6 left-over tokens on, a partly empty group is faster than single tokens.
-        let (groups, singles) = if rest >= 6 { (full + 1, 0) } else { (full, rest) };
+        // From 12 left-over tokens on, a partly empty group is faster than single tokens.
+        let (groups, singles) = if rest >= 12 { (full + 1, 0) } else { (full, rest) };
         Layout { steps, groups, singles, single_step: ROW_STEP }
     }
 

@@ -1,6 +1,7 @@
 //! Matrix products of quantised weights with activations, and the vector helpers of the executor.
 
 mod acts;
+pub(super) mod attend;
 mod dispatch;
 mod panel;
 mod row;

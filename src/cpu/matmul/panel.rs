@@ -20,7 +20,7 @@ const COLS: usize = 512;
 const PANEL: usize = 256;
 
 /// From so many tokens on, unpacking the weights once for all pays.
-const LEAST: usize = 6;
+const LEAST: usize = 32;
 
 /// Whether these kernels are for so many tokens.
 pub(super) fn is_for(n_tokens: usize) -> bool {

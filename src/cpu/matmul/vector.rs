@@ -1,4 +1,4 @@
-//! Vector helpers of the executor: dot products and sums for attention, exp, SwiGLU.
+//! Vector helpers of the executor: dot products, exp, SwiGLU.
 
 // SAFETY: of the whole module: `Operation::run` is inlined into a function that enables the instructions of `V`; the chunks
 // of slices that pointers are taken from are as long as what is read or written.
@@ -15,7 +15,7 @@ pub(super) trait Operation {
 }
 
 /// 16 elements of a vector in some format, and how many elements and bytes go together.
-trait Elements {
+pub(super) trait Elements {
     type Raw: Copy + Default;
     /// Raw items in a chunk, and floats that they stand for.
     const RAW: usize;
@@ -24,9 +24,9 @@ trait Elements {
     unsafe fn load<V: Simd>(p: *const Self::Raw, i: usize) -> V::F;
 }
 
-struct Single;
-struct Half;
-struct Q8;
+pub(super) struct Single;
+pub(super) struct Half;
+pub(super) struct Q8;
 
 impl Elements for Single {
     type Raw = f32;
@@ -60,7 +60,7 @@ impl Elements for Q8 {
 
 /// A chunk padded with zeros.
 #[inline(always)]
-fn padded<T: Copy + Default, const N: usize>(x: &[T]) -> [T; N] {
+pub(super) fn padded<T: Copy + Default, const N: usize>(x: &[T]) -> [T; N] {
     let mut out = [T::default(); N];
     out[..x.len()].copy_from_slice(x);
     out
@@ -93,36 +93,6 @@ impl<E: Elements> Operation for Dot<'_, E> {
     }
 }
 
-struct Axpy<'a, E: Elements> {
-    a: f32,
-    x: &'a [E::Raw],
-    y: &'a mut [f32],
-}
-
-impl<E: Elements> Operation for Axpy<'_, E> {
-    #[inline(always)]
-    unsafe fn run<V: Simd>(&mut self) -> f32 {
-        let a = V::splat(self.a);
-        let mut x = self.x.chunks_exact(E::RAW);
-        let mut y = self.y.chunks_exact_mut(E::FLOATS);
-        while let (Some(x), Some(y)) = (x.next(), y.next()) {
-            for i in 0..E::FLOATS / 16 {
-                let to = y.as_mut_ptr().add(16 * i);
-                V::store_f(to, V::fma(a, E::load::<V>(x.as_ptr(), i), V::load_f(to)));
-            }
-        }
-        let rest = y.into_remainder();
-        if !rest.is_empty() && rest.len() == x.remainder().len() {
-            let x = padded::<_, 16>(x.remainder());
-            let mut y = padded::<_, 16>(rest);
-            let sum = V::fma(a, E::load::<V>(x.as_ptr(), 0), V::load_f(y.as_ptr()));
-            V::store_f(y.as_mut_ptr(), sum);
-            rest.copy_from_slice(&y[..rest.len()]);
-        }
-        0.0
-    }
-}
-
 /// exp, to 2 units in the last place; below -87.6 it is 0, above 88.3 it stays at its value there.
 #[inline(always)]
 unsafe fn exp<V: Simd>(x: V::F) -> V::F {
@@ -139,9 +109,9 @@ unsafe fn exp<V: Simd>(x: V::F) -> V::F {
     V::mul(p, V::exp2_int(n))
 }
 
-struct Exp<'a> {
-    x: &'a mut [f32],
-    sub: f32,
+pub(super) struct Exp<'a> {
+    pub x: &'a mut [f32],
+    pub sub: f32,
 }
 
 impl Operation for Exp<'_> {
@@ -199,7 +169,7 @@ impl Operation for SiluMul<'_> {
 }
 
 impl Kernels {
-    fn vector(&self, operation: impl Operation) -> f32 {
+    pub(super) fn vector(&self, operation: impl Operation) -> f32 {
         // SAFETY: `Kernels::new` made sure that this processor has the instructions.
         unsafe { dispatch::vector(self.isa, operation) }
     }
@@ -207,31 +177,6 @@ impl Kernels {
     /// Sum of a[i] b[i].
     pub fn dot_f32(&self, a: &[f32], b: &[f32]) -> f32 {
         self.vector(Dot::<Single> { a, b })
-    }
-
-    /// Sum of a[i] b[i]; `a` are the bits of halves.
-    pub fn dot_f16(&self, a: &[u16], b: &[f32]) -> f32 {
-        self.vector(Dot::<Half> { a, b })
-    }
-
-    /// Sum of a[i] b[i]; `a` are whole Q8_0 blocks.
-    pub fn dot_q8_0(&self, a: &[u8], b: &[f32]) -> f32 {
-        self.vector(Dot::<Q8> { a, b })
-    }
-
-    /// y += a x
-    pub fn axpy_f32(&self, a: f32, x: &[f32], y: &mut [f32]) {
-        self.vector(Axpy::<Single> { a, x, y });
-    }
-
-    /// y += a x; `x` are the bits of halves.
-    pub fn axpy_f16(&self, a: f32, x: &[u16], y: &mut [f32]) {
-        self.vector(Axpy::<Half> { a, x, y });
-    }
-
-    /// y += a x; `x` are whole Q8_0 blocks.
-    pub fn axpy_q8_0(&self, a: f32, x: &[u8], y: &mut [f32]) {
-        self.vector(Axpy::<Q8> { a, x, y });
     }
 
     /// x = exp(x - sub), 0 where x is minus infinity; returns the sum.

@@ -79,12 +79,33 @@ unsafe fn fourths(x: [__m256; 2]) -> [__m256; 2] {
     [_mm256_castpd_ps(_mm256_unpacklo_pd(low, high)), _mm256_castpd_ps(_mm256_unpackhi_pd(low, high))]
 }
 
+#[inline(always)]
+unsafe fn transpose_8(x: [__m256; 8]) -> [__m256; 8] {
+    // Half h of vector 4i + k gets column 4h + k of rows 4i..4i + 4.
+    let mut u = x;
+    for i in [0, 4] {
+        let (a, b) = (_mm256_unpacklo_ps(x[i], x[i + 1]), _mm256_unpackhi_ps(x[i], x[i + 1]));
+        let (c, d) = (_mm256_unpacklo_ps(x[i + 2], x[i + 3]), _mm256_unpackhi_ps(x[i + 2], x[i + 3]));
+        u[i] = _mm256_shuffle_ps::<0b01_00_01_00>(a, c);
+        u[i + 1] = _mm256_shuffle_ps::<0b11_10_11_10>(a, c);
+        u[i + 2] = _mm256_shuffle_ps::<0b01_00_01_00>(b, d);
+        u[i + 3] = _mm256_shuffle_ps::<0b11_10_11_10>(b, d);
+    }
+    let mut out = u;
+    for k in 0..4 {
+        out[k] = _mm256_permute2f128_ps::<0x20>(u[k], u[4 + k]);
+        out[4 + k] = _mm256_permute2f128_ps::<0x31>(u[k], u[4 + k]);
+    }
+    out
+}
+
 impl Simd for Avx2 {
     type B = [__m256i; 2];
     type I = [__m256i; 2];
     type F = [__m256; 2];
 
     const Q8_BIAS: i32 = 0;
+    const REGISTERS: usize = 8;
 
     #[inline(always)]
     unsafe fn prefetch(p: *const u8) {
@@ -245,6 +266,34 @@ impl Simd for Avx2 {
     #[inline(always)]
     unsafe fn sum(x: Self::F) -> f32 {
         sum(_mm256_add_ps(x[0], x[1]))
+    }
+    #[inline(always)]
+    unsafe fn max(a: Self::F, b: Self::F) -> Self::F {
+        both!(_mm256_max_ps(a, b))
+    }
+    #[inline(always)]
+    unsafe fn greatest(x: Self::F) -> f32 {
+        let eight = _mm256_max_ps(x[0], x[1]);
+        let four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+        let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+        _mm_cvtss_f32(_mm_max_ss(two, _mm_shuffle_ps::<1>(two, two)))
+    }
+    #[inline(always)]
+    unsafe fn transpose(x: [Self::F; 16]) -> [Self::F; 16] {
+        let mut out = x;
+        for rows in 0..2 {
+            for cols in 0..2 {
+                let mut square = [x[0][0]; 8];
+                for i in 0..8 {
+                    square[i] = x[8 * rows + i][cols];
+                }
+                let square = transpose_8(square);
+                for i in 0..8 {
+                    out[8 * cols + i][rows] = square[i];
+                }
+            }
+        }
+        out
     }
     #[inline(always)]
     unsafe fn abs_max(x: Self::F) -> f32 {

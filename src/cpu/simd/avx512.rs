@@ -35,6 +35,7 @@ impl Simd for Avx512 {
     type F = __m512;
 
     const Q8_BIAS: i32 = 128;
+    const REGISTERS: usize = 32;
 
     #[inline(always)]
     unsafe fn prefetch(p: *const u8) {
@@ -194,6 +195,39 @@ impl Simd for Avx512 {
     #[inline(always)]
     unsafe fn sum(x: __m512) -> f32 {
         super::avx2::sum(_mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps::<1>(x)))
+    }
+    #[inline(always)]
+    unsafe fn max(a: __m512, b: __m512) -> __m512 {
+        _mm512_max_ps(a, b)
+    }
+    #[inline(always)]
+    unsafe fn greatest(x: __m512) -> f32 {
+        _mm512_reduce_max_ps(x)
+    }
+    #[inline(always)]
+    unsafe fn transpose(x: [__m512; 16]) -> [__m512; 16] {
+        // Quarter q of vector 4i + k gets column 4q + k of rows 4i..4i + 4.
+        let mut u = x;
+        for i in (0..16).step_by(4) {
+            let (a, b) = (_mm512_unpacklo_ps(x[i], x[i + 1]), _mm512_unpackhi_ps(x[i], x[i + 1]));
+            let (c, d) = (_mm512_unpacklo_ps(x[i + 2], x[i + 3]), _mm512_unpackhi_ps(x[i + 2], x[i + 3]));
+            let [a, b, c, d] = [a, b, c, d].map(|x| _mm512_castps_pd(x));
+            let four = [_mm512_unpacklo_pd(a, c), _mm512_unpackhi_pd(a, c), _mm512_unpacklo_pd(b, d), _mm512_unpackhi_pd(b, d)];
+            for k in 0..4 {
+                u[i + k] = _mm512_castpd_ps(four[k]);
+            }
+        }
+        let mut out = u;
+        for k in 0..4 {
+            let (a, b, c, d) = (u[k], u[4 + k], u[8 + k], u[12 + k]);
+            let even = (_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0x88>(c, d));
+            let odd = (_mm512_shuffle_f32x4::<0xdd>(a, b), _mm512_shuffle_f32x4::<0xdd>(c, d));
+            out[k] = _mm512_shuffle_f32x4::<0x88>(even.0, even.1);
+            out[4 + k] = _mm512_shuffle_f32x4::<0x88>(odd.0, odd.1);
+            out[8 + k] = _mm512_shuffle_f32x4::<0xdd>(even.0, even.1);
+            out[12 + k] = _mm512_shuffle_f32x4::<0xdd>(odd.0, odd.1);
+        }
+        out
     }
     #[inline(always)]
     unsafe fn abs_max(x: __m512) -> f32 {

@@ -22,6 +22,9 @@ pub(crate) trait Simd: Copy {
     /// 16 float.
     type F: Copy;
 
+    /// Vectors that fit into the registers.
+    const REGISTERS: usize;
+
     /// What `bias_q8` adds to signed bytes, because `dot_q8` wants them so.
     const Q8_BIAS: i32;
 
@@ -87,6 +90,30 @@ pub(crate) trait Simd: Copy {
     /// The sum of all 16: lanes i and i + 8, of these sums i and i + 4, then i and i + 2, i and i + 1. Every instruction set
     /// keeps to this order, since other code repeats it.
     unsafe fn sum(x: Self::F) -> f32;
+    /// The greater of each, where neither is not-a-number.
+    unsafe fn max(a: Self::F, b: Self::F) -> Self::F;
+    /// The greatest of all 16.
+    #[inline(always)]
+    unsafe fn greatest(x: Self::F) -> f32 {
+        let mut all = [0f32; 16];
+        // SAFETY: the caller's promise; the array is as long as a vector.
+        unsafe { Self::store_f(all.as_mut_ptr(), x) };
+        all.into_iter().fold(f32::NEG_INFINITY, f32::max)
+    }
+    /// Lane i of vector j goes to lane j of vector i.
+    #[inline(always)]
+    unsafe fn transpose(x: [Self::F; 16]) -> [Self::F; 16] {
+        let (mut rows, mut out) = ([[0f32; 16]; 16], x);
+        for (row, x) in rows.iter_mut().zip(x) {
+            // SAFETY: as above, here and below.
+            unsafe { Self::store_f(row.as_mut_ptr(), x) };
+        }
+        for (i, out) in out.iter_mut().enumerate() {
+            let column: [f32; 16] = std::array::from_fn(|j| rows[j][i]);
+            *out = unsafe { Self::load_f(column.as_ptr()) };
+        }
+        out
+    }
     /// The greatest magnitude; not-a-number is greater than all.
     unsafe fn abs_max(x: Self::F) -> f32;
     /// 16 signed bytes, nearest, ties to even; values in -127..=127.

@@ -89,6 +89,7 @@ impl Simd for Neon {
     type F = [float32x4_t; 4];
 
     const Q8_BIAS: i32 = 0;
+    const REGISTERS: usize = 8;
 
     #[inline(always)]
     unsafe fn load(p: *const u8) -> Self::B {
@@ -258,6 +259,10 @@ impl Simd for Neon {
         let four = vaddq_f32(vaddq_f32(x[0], x[2]), vaddq_f32(x[1], x[3]));
         let two = vadd_f32(vget_low_f32(four), vget_high_f32(four));
         vget_lane_f32::<0>(two) + vget_lane_f32::<1>(two)
+    }
+    #[inline(always)]
+    unsafe fn max(a: Self::F, b: Self::F) -> Self::F {
+        all!(vmaxq_f32(a, b))
     }
     #[inline(always)]
     unsafe fn abs_max(x: Self::F) -> f32 {

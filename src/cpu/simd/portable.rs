@@ -76,6 +76,7 @@ impl Simd for Portable {
     type F = [f32; 16];
 
     const Q8_BIAS: i32 = 0;
+    const REGISTERS: usize = 8;
 
     #[inline(always)]
     unsafe fn load(p: *const u8) -> [u8; 64] {
@@ -245,6 +246,10 @@ impl Simd for Portable {
         let eight: [f32; 8] = each!(8, 0.0, i => x[i] + x[i + 8]);
         let four: [f32; 4] = each!(4, 0.0, i => eight[i] + eight[i + 4]);
         (four[0] + four[2]) + (four[1] + four[3])
+    }
+    #[inline(always)]
+    unsafe fn max(a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
+        each!(16, 0.0, i => a[i].max(b[i]))
     }
     #[inline(always)]
     unsafe fn abs_max(x: [f32; 16]) -> f32 {
