@@ -377,8 +377,7 @@ pub(super) fn attention(s: &Step, node: &Node, layer: usize, a: &Heads) -> Resul
     if most <= 1 {
         return s.worker.share(n_tiles, 1, |tiles| {
             for tile in tiles.filter_map(|index| work.tile(index)) {
-                let (mut one, mut all) =
-                    (Sums::new(one, tile.rows(), sizes.dim_v), Sums::new(all, tile.rows(), sizes.dim_v));
+                let (mut one, mut all) = (Sums::new(one, tile.rows(), sizes.dim_v), Sums::new(all, tile.rows(), sizes.dim_v));
                 work.begin(&tile, &mut all);
                 for part in tile.parts.0..=tile.parts.1 {
                     work.part(&tile, part, block, &mut one);
