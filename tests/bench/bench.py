@@ -228,17 +228,20 @@ class Bench:
                 w.end()
 
     def long(self, name, path):
-        """Single tokens after long contexts."""
-        workers = self.pair(path)
+        """Single tokens after long contexts, against the reference without its flash attention, which is faster here, and with it."""
+        off = {"REFERENCE_FLASH_ATTENTION": "0"}
         for n in [8192] if self.a.quick else [8192, 16384]:
+            workers = [*self.pair(path, theirs_env=off), Worker("llama.cpp", path, self.a)]
             self.both(workers, "open", ctx=n + 256, seqs=1)
             seconds = self.both(workers, "fill", n=n, seqs=1)
-            self.same(workers, name, f"{n} tokens")
+            self.same(workers[:2], name, f"{n} tokens")
             rates = [n / s for s in seconds]
-            self.table.add(f"prompt of {n} (one pair)", name, *rates, "t/s", rates[0] / rates[1], None)
-            self.speed(f"single tokens after {n}", name, workers, 1.3, 32, "steps", n=32, seqs=1, **{"from": n})
-        for w in workers:
-            w.end()
+            self.table.add(f"prompt of {n} (one pair)", name, *rates[:2], "t/s", rates[0] / rates[1], None)
+            c = dict(n=32, seqs=1, **{"from": n})
+            self.speed(f"single tokens after {n}", name, workers[:2], 1.3, 32, "steps", **c)
+            self.speed(f"single tokens after {n}, its default", name, workers[::2], None, 32, "steps", **c)
+            for w in workers:
+                w.end()
 
     def load(self, name, path):
         """From the path to the first token, in fresh processes, and their peak memory."""
@@ -246,6 +249,7 @@ class Bench:
         def first(which, cold):
             def go():
                 w = Worker(which, path, self.a)
+                # It has only just started: the file is not open yet.
                 if cold:
                     evict(path)
                 result = w("first token")
