@@ -1722,7 +1722,7 @@ rekindle_status rekindle_model_plan(const rekindle_model *model,
                                     rekindle_plan_t **plan);
 
 /*
- What a model really allocated on device `device` of its context; equals the plan to the byte.
+ What a model asked device `device` of its context for: the plan's bytes, no more and no less.
 
  REKINDLE_INVALID_ARGUMENT: there is no such device.
  */

@@ -49,6 +49,8 @@ def matrix(ty, n_in, n_out):
         return ((bits & 0x83FF) | exponent).view(np.float16).reshape(n_out, n_in)
     if ty == T.Q8_0:
         b = blocks(n // 32, 34, [(0, sd / 74)])
+        # Quantisers never make -128.
+        b[:, 2:][b[:, 2:] == 0x80] = 0x81
     elif ty == T.Q4_0:
         b = blocks(n // 32, 18, [(0, sd / 4.6)])
     elif ty == T.Q5_0:
