@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 use rekindle::Status;
 use rekindle::gguf::Gguf;
-use rekindle::plan::Params;
+use rekindle::plan::{Params, Plan};
 use rekindle::quant::Type;
-use rekindle::session::{Batch, Model};
+use rekindle::session::{Batch, Context, LoadParams, LogLevel, Model};
 use support::{decode_at, exact_kv, fixture, relative, root, row, same_bits};
 
 const SHIFTED: f32 = 1e-4;
@@ -309,4 +309,30 @@ fn windows_forget_and_say_so() {
     model.decode(&batch).unwrap();
     model.seq_remove(0, 10000, -1).unwrap();
     check_same("after the far ones", &path, &decode_at(&model, 0, 64, &t[64..]), &whole[64..]);
+}
+
+/// Long contexts are cut into parts that threads share: results do not depend on how many threads there are, nor on whether tokens come
+/// one by one.
+#[test]
+fn long_contexts_do_not_depend_on_threads() {
+    let path = fixture("models/llama-F32.gguf");
+    let params = Params { n_ctx: 4600, n_batch: 512, n_ubatch: 512, n_outputs_max: 8, ..exact_kv() };
+    let file = Arc::new(Gguf::open(&path).unwrap());
+    let all = tokens(4400, 1);
+    let run = |threads: u32, tail: usize| {
+        let context = Context::new("cpu", threads, None, LogLevel::Error).unwrap();
+        let plan = Arc::new(Plan::new(&context, &file, &params).unwrap());
+        let model = Model::load(&context, &plan, LoadParams::default()).unwrap();
+        let head = all.len() - 4;
+        for first in (0..head).step_by(500) {
+            let tokens = &all[first..head.min(first + 500)];
+            let positions: Vec<i32> = (first as i32..(first + tokens.len()) as i32).collect();
+            model.decode(&Batch { tokens, positions: Some(&positions), ..Batch::default() }).unwrap();
+        }
+        (head..all.len()).step_by(tail).flat_map(|i| decode_at(&model, 0, i as i32, &all[i..i + tail])).collect::<Vec<_>>()
+    };
+    let one = run(1, 1);
+    for (threads, tail) in [(1, 4), (2, 1), (3, 1), (5, 4)] {
+        assert!(same_bits(&one, &run(threads, tail)), "{threads} threads, {tail} tokens at a time: the bits differ");
+    }
 }
