@@ -98,16 +98,14 @@ impl Executor {
             return;
         }
         let shape = self.graph.kv[layer];
-        let frequencies = &self.rotations[shape.rope.rope].frequencies;
-        let angles = &mut angles[..2 * frequencies.len()];
+        let rotation = &self.rotations[shape.rope.rope];
+        let angles = &mut angles[..2 * rotation.frequencies.len()];
         let keys = &mut keys[..shape.n_head_kv * shape.head_dim_k];
         // SAFETY: the row that `to` holds.
         let cell = unsafe { std::slice::from_raw_parts_mut(base.add(p.k_offset + m.to as usize * p.k_row), p.k_row) };
         dequantize(self.type_k, cell, keys);
-        // Rotations add up, and the magnitude is in the keys already.
-        for (a, f) in angles.chunks_exact_mut(2).zip(frequencies) {
-            let (sin, cos) = (f64::from(m.delta) * f).sin_cos();
-            (a[0], a[1]) = (cos as f32, sin as f32);
+        for (angle, turn) in angles.chunks_exact_mut(2).zip(rotation.turns(m.delta)) {
+            angle.copy_from_slice(&turn);
         }
         for head in keys.chunks_exact_mut(shape.head_dim_k) {
             turn(&mut head[shape.rope.first..], angles, shape.rope.kind);

@@ -200,14 +200,9 @@ impl Executor {
         (&self.compute, self.layout.bytes)
     }
 
-    /// The angles, as cosine and sine of each pair, that `delta` positions more turn keys of rope `rope` by. Rotations add up, and the
-    /// magnitude is in the keys already.
+    /// The angles, as cosine and sine of each pair, that `delta` positions more turn keys of rope `rope` by.
     pub fn turns(&self, rope: usize, delta: i32) -> Vec<f32> {
-        let turn = |f: &f64| {
-            let (sin, cos) = (f64::from(delta) * f).sin_cos();
-            [cos as f32, sin as f32]
-        };
-        self.rotations[rope].frequencies.iter().flat_map(turn).collect()
+        self.rotations[rope].turns(delta).flatten().collect()
     }
 
     /// Row `row` of a value that this device holds.

@@ -31,6 +31,16 @@ pub(super) struct Rotation {
     pub magnitude: f64,
 }
 
+impl Rotation {
+    /// Cosine and sine of each pair for keys that move by `delta` positions. Rotations add up, and the magnitude is in the keys already.
+    pub fn turns(&self, delta: i32) -> impl Iterator<Item = [f32; 2]> + '_ {
+        self.frequencies.iter().map(move |f| {
+            let (sin, cos) = (f64::from(delta) * f).sin_cos();
+            [cos as f32, sin as f32]
+        })
+    }
+}
+
 pub(super) fn table(s: &Step, node: &Node, rope: usize) -> Result<(), Poisoned> {
     let Some(output) = node.output else { return s.worker.meet() };
     let cols = s.x.graph.value(output).cols;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 
 use super::Context;
-use super::machine::{DieParts, Machine, Parts};
+use super::machine::{self, Machine, Parts};
 use crate::cpu;
 use crate::cuda::{self, Arenas, Die, Pinned, Ptr, Ring, Source};
 use crate::device::Kind;
@@ -116,7 +116,7 @@ pub(super) fn fill(
             replay,
             pieces,
         });
-        parts.push(DieParts { device, executor, ring, made, taken, peers });
+        parts.push(machine::Die { device, executor, ring, made, taken, peers, at_work: false, reads_host: false });
     }
     Ok(Machine::new(Parts {
         cpu,
@@ -146,7 +146,7 @@ fn upload(
             let tell = tell.clone();
             let (device, weights) = (die.index, arenas.weights);
             let work = move || {
-                let outcome = bring(plan, exact, die, device, weights, ring, stop, &|n| {
+                let outcome = bring(plan, exact, die, weights, ring, stop, &|n| {
                     // Nobody listens any more after an error elsewhere.
                     let _ = tell.send(n);
                 });
@@ -180,19 +180,17 @@ fn upload(
     })
 }
 
-#[allow(clippy::too_many_arguments)]
 fn bring(
     plan: &Plan,
     exact: &Exact,
     die: &Die,
-    device: u32,
     arena: Ptr,
     ring: &mut Ring,
     stop: &AtomicBool,
     done: &dyn Fn(usize),
 ) -> Result<()> {
     for (info, places) in exact.graph.weights.iter().zip(&exact.measured.weights) {
-        let Some(offset) = places.iter().find(|(d, _)| *d == device).and_then(|(_, offset)| *offset) else { continue };
+        let Some(offset) = places.iter().find(|(d, _)| *d == die.index).and_then(|(_, offset)| *offset) else { continue };
         let bytes = info.n_bytes as usize;
         let read = |first: usize, to: &mut [u8]| plan.file.read_tensor(info, first as u64, to);
         let padding = bytes.next_multiple_of(crate::graph::ALIGN) - bytes;

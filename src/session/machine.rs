@@ -49,21 +49,21 @@ fn stretches(graph: &Graph, placement: &Placement) -> Vec<Stretch> {
 }
 
 /// A die of a model.
-struct Die {
+pub(super) struct Die {
     /// Index in the context's inventory.
-    device: u32,
-    executor: cuda::Executor,
-    ring: Ring,
+    pub device: u32,
+    pub executor: cuda::Executor,
+    pub ring: Ring,
     /// What it made is there.
-    made: Event,
+    pub made: Event,
     /// It has what others made.
-    taken: Event,
+    pub taken: Event,
     /// Devices that it copies from without the host.
-    peers: Vec<u32>,
+    pub peers: Vec<u32>,
     /// Whether something may still run.
-    at_work: bool,
+    pub at_work: bool,
     /// Whether it may still read what the host made.
-    reads_host: bool,
+    pub reads_host: bool,
 }
 
 /// The devices of a loaded model.
@@ -87,20 +87,10 @@ unsafe impl Send for Machine {}
 // SAFETY: as above; shared access only reads results.
 unsafe impl Sync for Machine {}
 
-/// A die ready for its part of the graph.
-pub(super) struct DieParts {
-    pub device: u32,
-    pub executor: cuda::Executor,
-    pub ring: Ring,
-    pub made: Event,
-    pub taken: Event,
-    pub peers: Vec<u32>,
-}
-
 /// Everything a machine is made of.
 pub(super) struct Parts {
     pub cpu: cpu::Executor,
-    pub dies: Vec<DieParts>,
+    pub dies: Vec<Die>,
     pub pinned: Option<Pinned>,
     pub graph: std::sync::Arc<Graph>,
     pub placement: Placement,
@@ -111,13 +101,6 @@ pub(super) struct Parts {
 impl Machine {
     pub fn new(parts: Parts) -> Machine {
         let Parts { cpu, dies, pinned, graph, placement, tables, n_cells } = parts;
-        let dies = dies
-            .into_iter()
-            .map(|d| {
-                let DieParts { device, executor, ring, made, taken, peers } = d;
-                Die { device, executor, ring, made, taken, peers, at_work: false, reads_host: false }
-            })
-            .collect();
         Machine { dies, pinned, cpu, stretches: stretches(&graph, &placement), graph, tables, n_cells, lost: None }
     }
 

@@ -177,10 +177,7 @@ impl Rig {
         report_text() -> *const c_char = c"rig_report";
         faults() -> c_int = c"rig_faults";
         current(context: *mut *mut c_void) -> c_int = c"cuCtxGetCurrent";
-        launches() -> u64 = c"rig_launches";
         reset() -> () = c"rig_reset";
-        kernel_count() -> c_int = c"rig_kernel_count";
-        kernel_name_text(i: c_int) -> *const c_char = c"rig_kernel_name";
     }
 
     /// Configures the rig anew.
