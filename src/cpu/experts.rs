@@ -39,7 +39,7 @@ pub(super) fn workspace_bytes(
 /// Prepared activations of all experts together, however the pairs fall: the more rows an expert has, the more are padded at most.
 fn acts_bound(ty: crate::quant::Type, n_pairs: usize, n_cols: usize) -> Option<usize> {
     let format = act_format(ty);
-    let each = (1..=16usize).map(|n| Some(act_bytes(format, n, n_cols)?.div_ceil(n)));
+    let each = (1..=32usize).map(|n| Some(act_bytes(format, n, n_cols)?.div_ceil(n)));
     let each = each.collect::<Option<Vec<usize>>>()?.into_iter().max()?;
     each.checked_next_multiple_of(64)?.checked_mul(n_pairs)
 }
@@ -155,6 +155,15 @@ fn sort(lists: &mut [u32], routes: &[f32], n_rows: usize, n_used: usize, n_exper
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn activations_fit_however_pairs_fall() {
+        let ty = crate::quant::Type::Q4_K;
+        let each = acts_bound(ty, 1, 1536).unwrap();
+        for n in 1..600 {
+            assert!(act_bytes(act_format(ty), n, 1536).unwrap() <= n * each, "{n} rows of one expert");
+        }
+    }
 
     #[test]
     fn pairs_are_sorted_by_expert() {

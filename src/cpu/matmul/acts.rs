@@ -35,7 +35,7 @@ pub(super) const GROUP_SUMS: usize = GROUP_INT_SUMS + 2 * LANES * 4;
 
 /// The pair that lane `lane` of `Simd::even_odd` belongs to.
 #[inline(always)]
-pub(super) fn pair_of_lane(lane: usize) -> usize {
+pub(super) const fn pair_of_lane(lane: usize) -> usize {
     lane / 8 * 8 + 2 * (lane % 4) + lane / 4 % 2
 }
 
@@ -58,9 +58,12 @@ impl Layout {
         if fmt == ActFormat::F32 {
             return Layout { steps, groups: 0, singles: n_tokens, single_step: STEP * 4 };
         }
-        let (full, rest) = (n_tokens / LANES, n_tokens % LANES);
-        // From 12 left-over tokens on, a partly empty group is faster than single tokens.
-        let (groups, singles) = if rest >= 12 { (full + 1, 0) } else { (full, rest) };
+        // A single group is not faster than 16 single tokens; a last one that is half empty is, from 10 tokens on.
+        let (groups, singles) = match (n_tokens / LANES, n_tokens % LANES) {
+            _ if n_tokens <= LANES => (0, n_tokens),
+            (full, rest @ ..10) => (full, rest),
+            (full, _) => (full + 1, 0),
+        };
         Layout { steps, groups, singles, single_step: ROW_STEP }
     }
 

@@ -5,7 +5,7 @@
 
 use super::acts::{self, Layout, Source};
 use super::weight::{self, FloatWeight, Weight};
-use super::{Product, act_format, panel, row, tile, vector};
+use super::{Product, act_format, few, panel, row, tile, vector};
 use crate::cpu::isa::Isa;
 #[cfg(target_arch = "aarch64")]
 use crate::cpu::simd::neon::Neon;
@@ -39,6 +39,9 @@ macro_rules! instruction_set {
             unsafe fn quantised<W: Weight>(p: &Product, layout: &Layout) {
                 if layout.groups > 0 {
                     tile::product::<$simd, W, $r, $t, $r1>(p, layout);
+                }
+                if few::is_for(layout.singles) {
+                    return few::product::<$simd, W>(p, layout);
                 }
                 by_tokens!(
                     layout,

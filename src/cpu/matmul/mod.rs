@@ -3,6 +3,7 @@
 mod acts;
 pub(super) mod attend;
 mod dispatch;
+mod few;
 mod panel;
 mod row;
 mod tile;

@@ -148,7 +148,7 @@ unsafe fn lane<V: Simd, W: Weight, const R: usize, const T: usize>(
     // With the bits of n reversed, lanes come as halving adds them: 0 and 8, 4 and 12, their sums; 2 and 10, ...
     let pair = pair_of_lane(n.reverse_bits() >> (usize::BITS - 4));
     // Past the columns are only zeros.
-    let steps = (p.n_cols.saturating_sub(pair / 8 * (STEP / 2))).div_ceil(STEP);
+    let steps = p.n_cols.saturating_sub(32 * pair).div_ceil(STEP);
     let weights = scratch.weights(pair, 0);
     let mut acts = [p.acts; T];
     for t in 0..T {

@@ -112,6 +112,14 @@ impl Simd for Avx2 {
         _mm_prefetch::<_MM_HINT_T1>(p.cast());
     }
     #[inline(always)]
+    unsafe fn bytes_as_f(x: Self::B) -> Self::F {
+        both!(_mm256_castsi256_ps(x))
+    }
+    #[inline(always)]
+    unsafe fn f_as_bytes(x: Self::F) -> Self::B {
+        both!(_mm256_castps_si256(x))
+    }
+    #[inline(always)]
     unsafe fn load(p: *const u8) -> Self::B {
         [ymm(p), ymm(p.add(32))]
     }
@@ -186,6 +194,10 @@ impl Simd for Avx2 {
     #[inline(always)]
     unsafe fn zero_i() -> Self::I {
         [_mm256_setzero_si256(); 2]
+    }
+    #[inline(always)]
+    unsafe fn splat_i(x: i32) -> Self::I {
+        [_mm256_set1_epi32(x); 2]
     }
     #[inline(always)]
     unsafe fn load_i(p: *const i32) -> Self::I {

@@ -42,6 +42,14 @@ impl Simd for Avx512 {
         _mm_prefetch::<_MM_HINT_T1>(p.cast());
     }
     #[inline(always)]
+    unsafe fn bytes_as_f(x: __m512i) -> __m512 {
+        _mm512_castsi512_ps(x)
+    }
+    #[inline(always)]
+    unsafe fn f_as_bytes(x: __m512) -> __m512i {
+        _mm512_castps_si512(x)
+    }
+    #[inline(always)]
     unsafe fn load(p: *const u8) -> __m512i {
         _mm512_loadu_si512(p.cast())
     }
@@ -121,6 +129,10 @@ impl Simd for Avx512 {
     #[inline(always)]
     unsafe fn zero_i() -> __m512i {
         _mm512_setzero_si512()
+    }
+    #[inline(always)]
+    unsafe fn splat_i(x: i32) -> __m512i {
+        _mm512_set1_epi32(x)
     }
     #[inline(always)]
     unsafe fn load_i(p: *const i32) -> __m512i {

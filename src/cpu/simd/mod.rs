@@ -30,6 +30,10 @@ pub(crate) trait Simd: Copy {
 
     /// Brings the cache line at any address into the second-level cache: its queue of reads is longer than the first level's.
     unsafe fn prefetch(_: *const u8) {}
+    /// The same bits.
+    unsafe fn bytes_as_f(x: Self::B) -> Self::F;
+    /// The same bits.
+    unsafe fn f_as_bytes(x: Self::F) -> Self::B;
     /// 64 bytes.
     unsafe fn load(p: *const u8) -> Self::B;
     /// 32 bytes each.
@@ -63,6 +67,7 @@ pub(crate) trait Simd: Copy {
     /// acc[i] + sum of s[4i+j].
     unsafe fn sum_quads(s: Self::B) -> Self::I;
     unsafe fn zero_i() -> Self::I;
+    unsafe fn splat_i(x: i32) -> Self::I;
     unsafe fn load_i(p: *const i32) -> Self::I;
     unsafe fn add_i(a: Self::I, b: Self::I) -> Self::I;
     /// x[i] y

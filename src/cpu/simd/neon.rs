@@ -92,6 +92,14 @@ impl Simd for Neon {
     const REGISTERS: usize = 8;
 
     #[inline(always)]
+    unsafe fn bytes_as_f(x: Self::B) -> Self::F {
+        all!(vreinterpretq_f32_u8(x))
+    }
+    #[inline(always)]
+    unsafe fn f_as_bytes(x: Self::F) -> Self::B {
+        all!(vreinterpretq_u8_f32(x))
+    }
+    #[inline(always)]
     unsafe fn load(p: *const u8) -> Self::B {
         Self::load_halves(p, p.add(32))
     }
@@ -173,6 +181,10 @@ impl Simd for Neon {
     #[inline(always)]
     unsafe fn zero_i() -> Self::I {
         [vdupq_n_s32(0); 4]
+    }
+    #[inline(always)]
+    unsafe fn splat_i(x: i32) -> Self::I {
+        [vdupq_n_s32(x); 4]
     }
     #[inline(always)]
     unsafe fn load_i(p: *const i32) -> Self::I {

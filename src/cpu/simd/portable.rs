@@ -79,6 +79,14 @@ impl Simd for Portable {
     const REGISTERS: usize = 8;
 
     #[inline(always)]
+    unsafe fn bytes_as_f(x: [u8; 64]) -> [f32; 16] {
+        std::mem::transmute(x)
+    }
+    #[inline(always)]
+    unsafe fn f_as_bytes(x: [f32; 16]) -> [u8; 64] {
+        std::mem::transmute(x)
+    }
+    #[inline(always)]
     unsafe fn load(p: *const u8) -> [u8; 64] {
         p.cast::<[u8; 64]>().read_unaligned()
     }
@@ -170,6 +178,10 @@ impl Simd for Portable {
     #[inline(always)]
     unsafe fn zero_i() -> [i32; 16] {
         [0; 16]
+    }
+    #[inline(always)]
+    unsafe fn splat_i(x: i32) -> [i32; 16] {
+        [x; 16]
     }
     #[inline(always)]
     unsafe fn load_i(p: *const i32) -> [i32; 16] {

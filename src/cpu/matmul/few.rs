@@ -1,0 +1,192 @@
+//! Products of few tokens with quantised weights: a row per lane. Weights of 16 rows are unpacked and turned round in registers,
+//! once for all tokens, so that nothing has to be added up across lanes.
+//!
+//! Every sum is made in the order of the kernel for a single token, whose lanes are here sums of their own in memory.
+
+// SAFETY: of the whole module: see `Product`; every pointer stays within what it describes.
+#![allow(unsafe_op_in_unsafe_fn)]
+
+use super::Product;
+use super::acts::{LANES, Layout, PAIRS, ROW_INT_SUMS, ROW_SCALES, ROW_STEP, ROW_SUMS, pair_of_lane};
+use super::row::prefetch;
+use super::weight::Weight;
+use crate::cpu::simd::Simd;
+
+/// Rows whose weights are unpacked together: one per lane.
+const TILE: usize = LANES;
+/// Most tokens: their sums stay in the first-level cache, and from there on a token per lane is faster.
+const MOST: usize = LANES;
+/// From so many tokens on, turning the weights round pays.
+const LEAST: usize = 6;
+/// Bytes of 256 weights, of any quantised type, or more.
+const HALF_MOST: usize = 320;
+
+/// The lane of a pair in what `Simd::even_odd` orders.
+const LANE_OF_PAIR: [usize; PAIRS] = {
+    let mut out = [0; PAIRS];
+    let mut lane = 0;
+    while lane < PAIRS {
+        out[pair_of_lane(lane)] = lane;
+        lane += 1;
+    }
+    out
+};
+
+/// 256 columns of 16 rows, turned round: 4 levels of each row to a vector; then the scales, mins and fine mins, in the order of
+/// `Weight::head`.
+struct Turned<V: Simd> {
+    levels: [V::B; 64],
+    head: [V::F; 16],
+    mins: [V::F; 16],
+}
+
+/// Whether this kernel is for so many single tokens.
+pub(super) fn is_for(singles: usize) -> bool {
+    (LEAST..=MOST).contains(&singles)
+}
+
+/// The single tokens, all rows.
+#[inline(always)]
+pub(super) unsafe fn product<V: Simd, W: Weight>(p: &Product, layout: &Layout) {
+    let n = layout.singles.min(MOST);
+    let n_halves = p.n_cols.div_ceil(256);
+    let acts = p.acts.add(layout.single(0, 0));
+    let mut turned = Turned::<V> { levels: [V::splat_byte(0); 64], head: [V::zero(); 16], mins: [V::zero(); 16] };
+    // Where the rows end within a half, the rest is zeros.
+    let mut tails = [[0u8; HALF_MOST]; TILE];
+    let mut row = p.rows.start;
+    while row < p.rows.end {
+        let mut sums = [[V::zero(); MOST]; PAIRS];
+        for half in 0..n_halves {
+            turn::<V, W>(p, row, half, &mut tails, &mut turned);
+            let pairs = ((p.n_cols - 256 * half) / 32).min(PAIRS / 2);
+            for i in 0..pairs {
+                let pair = half % 2 * (PAIRS / 2) + i;
+                // The next tile, front to back.
+                let ahead = (row + TILE) * p.row_bytes + TILE * W::HALF_BYTES * half + 2 * W::HALF_BYTES * i;
+                prefetch::<V>(p.w.wrapping_add(ahead), 2 * W::HALF_BYTES);
+                let mut levels = [V::splat_byte(0); 8];
+                levels.copy_from_slice(&turned.levels[8 * i..8 * i + 8]);
+                let mut acts = acts.add(half / 2 * ROW_STEP);
+                for sum in sums[pair][..n].iter_mut() {
+                    *sum = add::<V, W>(&turned, &levels, i, acts, pair, *sum);
+                    acts = acts.add(layout.steps * ROW_STEP);
+                }
+            }
+        }
+        for t in 0..n {
+            let mut all = [0f32; TILE];
+            V::store_f(all.as_mut_ptr(), total::<V>(&sums, t));
+            let y = p.row_of_y(layout.groups * LANES + t).add(row);
+            for (i, sum) in all.into_iter().take(p.rows.end - row).enumerate() {
+                let bias = if p.bias.is_null() { 0.0 } else { *p.bias.add(row + i) };
+                *y.add(i) = sum + bias;
+            }
+        }
+        row += TILE;
+    }
+}
+
+/// Half `half` of the rows from `row` on. Past the last row the last one is taken again.
+#[inline(always)]
+unsafe fn turn<V: Simd, W: Weight>(
+    p: &Product,
+    row: usize,
+    half: usize,
+    tails: &mut [[u8; HALF_MOST]; TILE],
+    to: &mut Turned<V>,
+) {
+    const { assert!(W::HALF_BYTES <= HALF_MOST) };
+    let at = half * W::HALF_BYTES;
+    let left = p.row_bytes - at;
+    let mut rows = [p.w; TILE];
+    for (i, to) in rows.iter_mut().enumerate() {
+        *to = p.w.add((row + i).min(p.rows.end - 1) * p.row_bytes + at);
+    }
+    if left < W::HALF_BYTES {
+        for (tail, row) in tails.iter_mut().zip(&mut rows) {
+            std::ptr::copy_nonoverlapping(*row, tail.as_mut_ptr(), left);
+            *row = tail.as_ptr();
+        }
+    }
+    let mut of_rows = [V::zero(); TILE];
+    for (to, row) in of_rows.iter_mut().zip(rows) {
+        *to = W::head::<V>(row);
+    }
+    to.head = V::transpose(of_rows);
+    if W::FINE_MINS {
+        for (to, row) in of_rows.iter_mut().zip(rows) {
+            *to = W::mins::<V>(row);
+        }
+        to.mins = V::transpose(of_rows);
+    }
+    for c in 0..4 {
+        for (to, row) in of_rows.iter_mut().zip(rows) {
+            *to = V::bytes_as_f(W::levels::<V>(row, c));
+        }
+        for (i, x) in V::transpose(of_rows).into_iter().enumerate() {
+            to.levels[16 * c + i] = V::f_as_bytes(x);
+        }
+    }
+}
+
+/// Adds pair `pair` of a step of a token, the `i`th of the half that was turned.
+#[inline(always)]
+unsafe fn add<V: Simd, W: Weight>(
+    turned: &Turned<V>,
+    levels: &[V::B; 8],
+    i: usize,
+    acts: *const u8,
+    pair: usize,
+    sum: V::F,
+) -> V::F {
+    let offset = if W::WIDE { V::Q8_BIAS } else { W::OFFSET };
+    let lane = LANE_OF_PAIR[pair];
+    let scales = acts.add(ROW_SCALES).cast::<f32>().add(lane);
+    let int_sums = acts.add(ROW_INT_SUMS).cast::<i32>().add(lane);
+    let mut sum = sum;
+    let mut both = V::zero();
+    for odd in 0..2 {
+        let mut dots = if offset != 0 { V::splat_i(-offset * *int_sums.add(odd * PAIRS)) } else { V::zero_i() };
+        for k in 4 * odd..4 * odd + 4 {
+            let (level, a) = (levels[k], V::splat_dword(acts.add(32 * pair + 4 * k)));
+            dots = if W::WIDE { V::dot_q8(dots, level, a) } else { V::dot(dots, level, a) };
+        }
+        let (dots, scale) = (V::to_f(dots), V::splat(*scales.add(odd * PAIRS)));
+        if W::FINE {
+            sum = V::fma(V::mul(dots, scale), turned.head[2 * i + odd], sum);
+        } else if odd == 0 {
+            both = V::mul(dots, scale);
+        } else {
+            sum = V::fma(V::fma(dots, scale, both), turned.head[i], sum);
+        }
+    }
+    if W::MINS {
+        let (min, value) = (turned.head[8 + i], V::splat(*acts.add(ROW_SUMS).cast::<f32>().add(lane)));
+        sum = if W::MINUS { V::fnma(min, value, sum) } else { V::fma(min, value, sum) };
+    }
+    if W::FINE_MINS {
+        for odd in 0..2 {
+            let value = *int_sums.add(odd * PAIRS) as f32 * *scales.add(odd * PAIRS);
+            sum = V::fnma(V::splat(value), turned.mins[2 * i + odd], sum);
+        }
+    }
+    sum
+}
+
+/// The sums of a token's pairs, added as `Simd::sum` adds the lanes that they are in the kernel for a single token.
+#[inline(always)]
+unsafe fn total<V: Simd>(sums: &[[V::F; MOST]; PAIRS], t: usize) -> V::F {
+    let mut lanes = [V::zero(); PAIRS];
+    for (pair, sum) in sums.iter().enumerate() {
+        lanes[LANE_OF_PAIR[pair]] = sum[t];
+    }
+    let mut half = PAIRS / 2;
+    while half > 0 {
+        for i in 0..half {
+            lanes[i] = V::add(lanes[i], lanes[i + half]);
+        }
+        half /= 2;
+    }
+    lanes[0]
+}
