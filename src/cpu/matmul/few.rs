@@ -8,7 +8,7 @@
 
 use super::Product;
 use super::acts::{LANES, Layout, PAIRS, ROW_INT_SUMS, ROW_SCALES, ROW_STEP, ROW_SUMS, pair_of_lane};
-use super::row::prefetch;
+use super::row::{Tail, prefetch};
 use super::weight::Weight;
 use crate::cpu::simd::Simd;
 
@@ -18,8 +18,6 @@ const TILE: usize = LANES;
 const MOST: usize = LANES;
 /// From so many tokens on, turning the weights round pays.
 const LEAST: usize = 6;
-/// Bytes of 256 weights, of any quantised type, or more.
-const HALF_MOST: usize = 320;
 
 /// The lane of a pair in what `Simd::even_odd` orders.
 const LANE_OF_PAIR: [usize; PAIRS] = {
@@ -52,8 +50,7 @@ pub(super) unsafe fn product<V: Simd, W: Weight>(p: &Product, layout: &Layout) {
     let n_halves = p.n_cols.div_ceil(256);
     let acts = p.acts.add(layout.single(0, 0));
     let mut turned = Turned::<V> { levels: [V::splat_byte(0); 64], head: [V::zero(); 16], mins: [V::zero(); 16] };
-    // Where the rows end within a half, the rest is zeros.
-    let mut tails = [[0u8; HALF_MOST]; TILE];
+    let mut tails = [const { Tail::new() }; TILE];
     let mut row = p.rows.start;
     while row < p.rows.end {
         let mut sums = [[V::zero(); MOST]; PAIRS];
@@ -89,25 +86,13 @@ pub(super) unsafe fn product<V: Simd, W: Weight>(p: &Product, layout: &Layout) {
 
 /// Half `half` of the rows from `row` on. Past the last row the last one is taken again.
 #[inline(always)]
-unsafe fn turn<V: Simd, W: Weight>(
-    p: &Product,
-    row: usize,
-    half: usize,
-    tails: &mut [[u8; HALF_MOST]; TILE],
-    to: &mut Turned<V>,
-) {
-    const { assert!(W::HALF_BYTES <= HALF_MOST) };
+unsafe fn turn<V: Simd, W: Weight>(p: &Product, row: usize, half: usize, tails: &mut [Tail; TILE], to: &mut Turned<V>) {
     let at = half * W::HALF_BYTES;
-    let left = p.row_bytes - at;
     let mut rows = [p.w; TILE];
-    for (i, to) in rows.iter_mut().enumerate() {
-        *to = p.w.add((row + i).min(p.rows.end - 1) * p.row_bytes + at);
-    }
-    if left < W::HALF_BYTES {
-        for (tail, row) in tails.iter_mut().zip(&mut rows) {
-            std::ptr::copy_nonoverlapping(*row, tail.as_mut_ptr(), left);
-            *row = tail.as_ptr();
-        }
+    for (i, (to, tail)) in rows.iter_mut().zip(tails).enumerate() {
+        let offset = (row + i).min(p.rows.end - 1) * p.row_bytes + at;
+        // Nobody uses what is read past the row.
+        *to = tail.whole(p.w.add(offset), p.rows.end * p.row_bytes - offset, W::HALF_BYTES);
     }
     let mut of_rows = [V::zero(); TILE];
     for (to, row) in of_rows.iter_mut().zip(rows) {

@@ -8,7 +8,7 @@ use super::acts::{LANES, Layout, PAIRS, ROW_INT_SUMS, ROW_SCALES, ROW_STEP, ROW_
 use super::weight::{FloatWeight, Weight};
 use crate::cpu::simd::Simd;
 
-/// Weights of 256 columns, where the row ends within them: the rest is zeros.
+/// Weights of 256 columns, where not so many are left to read: the rest is zeros.
 pub(super) struct Tail([u8; 1024]);
 
 impl Tail {
@@ -39,22 +39,33 @@ pub(super) unsafe fn product<V: Simd, W: Weight, const T: usize>(p: &Product, la
         acts[t] = p.acts.add(layout.single(first + t, 0));
     }
     let mut tails = [Tail::new(), Tail::new()];
+    let left = p.row_bytes % step_bytes;
+    let masks = [0, 1].map(|half| mask(left.saturating_sub(half * W::HALF_BYTES) / W::TYPE.block_bytes()));
+    let end = p.rows.end * p.row_bytes;
     for r in p.rows.clone() {
         let mut weights = p.w.add(r * p.row_bytes);
         let mut acc = [V::zero(); T];
         for s in 0..whole_steps {
             prefetch::<V>(weights.wrapping_add(ahead), step_bytes);
-            acc = step::<V, W, T>([weights, weights.wrapping_add(W::HALF_BYTES)], &acts, s, acc);
+            acc = step::<V, W, T, 2, false>([weights, weights.wrapping_add(W::HALF_BYTES)], &masks, &acts, s, acc);
             weights = weights.wrapping_add(step_bytes);
         }
         if whole_steps < layout.steps {
-            let left = p.row_bytes % step_bytes;
+            prefetch::<V>(weights.wrapping_add(ahead), left);
+            // What is read past the row has scales of 0.
+            let readable = end - r * p.row_bytes - whole_steps * step_bytes;
             let second = weights.wrapping_add(W::HALF_BYTES);
             let halves = [
-                tails[0].whole(weights, left, W::HALF_BYTES),
-                tails[1].whole(second, left.saturating_sub(W::HALF_BYTES), W::HALF_BYTES),
+                tails[0].whole(weights, readable, W::HALF_BYTES),
+                tails[1].whole(second, readable.saturating_sub(W::HALF_BYTES), W::HALF_BYTES),
             ];
-            acc = step::<V, W, T>(halves, &acts, whole_steps, acc);
+            acc = if left == W::HALF_BYTES {
+                step::<V, W, T, 1, false>(halves, &masks, &acts, whole_steps, acc)
+            } else if left < W::HALF_BYTES {
+                step::<V, W, T, 1, true>(halves, &masks, &acts, whole_steps, acc)
+            } else {
+                step::<V, W, T, 2, true>(halves, &masks, &acts, whole_steps, acc)
+            };
         }
         write::<V, 1, T>(p, layout, first, r, &[acc]);
     }
@@ -70,10 +81,23 @@ unsafe fn first_blocks<const R: usize>(p: &Product, row: usize) -> [*const u8; R
     blocks
 }
 
-/// Adds step `s` of a row, whose weights are in two halves, and T tokens.
+/// Keeps scales and mins of the first `n` of 8 blocks of 32.
+fn mask(n: usize) -> [u32; 16] {
+    std::array::from_fn(|lane| if lane % 8 < n { u32::MAX } else { 0 })
+}
+
+/// The head of 256 columns, of which only some blocks may count.
 #[inline(always)]
-unsafe fn step<V: Simd, W: Weight, const T: usize>(
+unsafe fn head<V: Simd, W: Weight, const MASKED: bool>(p: *const u8, mask: &[u32; 16]) -> V::F {
+    let head = W::head::<V>(p);
+    if MASKED { V::bytes_as_f(V::and(V::f_as_bytes(head), V::load(mask.as_ptr().cast()))) } else { head }
+}
+
+/// Adds step `s` of a row, whose weights are in two halves or in the first only, and T tokens.
+#[inline(always)]
+unsafe fn step<V: Simd, W: Weight, const T: usize, const HALVES: usize, const MASKED: bool>(
     halves: [*const u8; 2],
+    masks: &[[u32; 16]; 2],
     acts: &[*const u8; T],
     s: usize,
     mut acc: [V::F; T],
@@ -81,16 +105,20 @@ unsafe fn step<V: Simd, W: Weight, const T: usize>(
     let offset = if W::WIDE { V::Q8_BIAS } else { W::OFFSET };
     let at = s * ROW_STEP;
     let mut levels = [[V::splat_byte(0); 4]; 2];
-    for c in 0..4 {
-        levels[0][c] = W::levels::<V>(halves[0], c);
-        levels[1][c] = W::levels::<V>(halves[1], c);
+    let mut heads = [V::zero(); 2];
+    let mut mins = [V::zero(); 2];
+    for half in 0..HALVES {
+        for c in 0..4 {
+            levels[half][c] = W::levels::<V>(halves[half], c);
+        }
+        heads[half] = head::<V, W, MASKED>(halves[half], &masks[half]);
+        mins[half] = W::mins::<V>(halves[half]);
     }
-    let heads = (W::head::<V>(halves[0]), W::head::<V>(halves[1]));
-    let weight_scales = if W::FINE { V::spread_16(heads.0, heads.1) } else { [V::spread_32(heads.0, heads.1); 2] };
-    let weight_mins = if W::FINE_MINS { V::spread_16(W::mins::<V>(halves[0]), W::mins::<V>(halves[1])) } else { [V::zero(); 2] };
+    let weight_scales = if W::FINE { V::spread_16(heads[0], heads[1]) } else { [V::spread_32(heads[0], heads[1]); 2] };
+    let weight_mins = if W::FINE_MINS { V::spread_16(mins[0], mins[1]) } else { [V::zero(); 2] };
     for t in 0..T {
         let mut sums = [V::zero_i(); 2];
-        for half in 0..2 {
+        for half in 0..HALVES {
             let mut quads = [V::zero_i(); 4];
             for c in 0..4 {
                 let (w, a) = (levels[half][c], V::load(acts[t].add(at + 256 * half + 64 * c)));
@@ -115,7 +143,7 @@ unsafe fn step<V: Simd, W: Weight, const T: usize>(
             acc[t] = V::fma(V::fma(odd.0, odd.1, even), weight_scales[0], acc[t]);
         }
         if W::MINS {
-            let (sums, mins) = (V::load_f(acts[t].add(at + ROW_SUMS).cast()), V::spread_32_upper(heads.0, heads.1));
+            let (sums, mins) = (V::load_f(acts[t].add(at + ROW_SUMS).cast()), V::spread_32_upper(heads[0], heads[1]));
             acc[t] = if W::MINUS { V::fnma(mins, sums, acc[t]) } else { V::fma(mins, sums, acc[t]) };
         }
         if W::FINE_MINS {

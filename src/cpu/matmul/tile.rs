@@ -105,10 +105,12 @@ unsafe fn unpack<V: Simd, W: Weight>(p: &Product, scratch: &Scratch, row: usize,
     let mut tail = Tail::new();
     for i in 0..rows {
         let weights = p.w.add((row + i) * p.row_bytes);
+        // Nobody uses what is read past the row.
+        let readable = (p.rows.end - row - i) * p.row_bytes;
         for half in 0..2 * scratch.steps {
             let at = half * W::HALF_BYTES;
             prefetch::<V>(weights.wrapping_add(TILE * p.row_bytes + at), W::HALF_BYTES);
-            let block = tail.whole(weights.wrapping_add(at), p.row_bytes.saturating_sub(at), W::HALF_BYTES);
+            let block = tail.whole(weights.wrapping_add(at), readable.saturating_sub(at), W::HALF_BYTES);
             let (step, first) = (half / 2, half % 2 * (PAIRS / 2));
             for c in 0..4 {
                 let to = scratch.weights(first + 2 * c, step).add(32 * i);
