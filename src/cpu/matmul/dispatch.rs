@@ -109,7 +109,7 @@ instruction_set!(
     avx512,
     Avx512,
     [target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")],
-    rows 4 4 2,
+    rows 1 4 2,
     tile 4 x 2 or 8 x 1,
     panel 4 x 4
 );
