@@ -111,7 +111,7 @@ instruction_set!(
     [target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")],
     rows 1 4 2,
     tile 4 x 2 or 8 x 1,
-    panel 4 x 4
+    panel 8 x 3
 );
 #[cfg(target_arch = "aarch64")]
 instruction_set!(neon, Neon, [target_feature(enable = "neon")], rows 2 1 1, tile 2 x 1 or 2 x 1, panel 2 x 2);
