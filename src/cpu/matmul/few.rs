@@ -46,7 +46,7 @@ pub(super) fn is_for(singles: usize) -> bool {
 /// The single tokens, all rows.
 #[inline(always)]
 pub(super) unsafe fn product<V: Simd, W: Weight>(p: &Product, layout: &Layout) {
-    let n = layout.singles.min(MOST);
+    let n = layout.singles;
     let n_halves = p.n_cols.div_ceil(256);
     let acts = p.acts.add(layout.single(0, 0));
     let mut turned = Turned::<V> { levels: [V::splat_byte(0); 64], head: [V::zero(); 16], mins: [V::zero(); 16] };

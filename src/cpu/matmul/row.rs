@@ -1,4 +1,4 @@
-//! Products of few tokens: columns in lanes, each weight read once.
+//! Products of very few tokens, and of few with weights of 16 or 32 bits: columns in lanes.
 
 // SAFETY: of the whole module: see `Product`; every pointer stays within what it describes.
 #![allow(unsafe_op_in_unsafe_fn)]
