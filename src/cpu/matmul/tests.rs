@@ -310,17 +310,21 @@ fn zero_and_not_a_number_activations() {
 /// A row that ends within 256 columns is read together with the start of the next one, whose values must not matter.
 #[test]
 fn the_next_row_does_not_matter() {
-    for ty in [Type::Q8_0, Type::Q4_0, Type::Q4_1, Type::Q5_0, Type::Q5_1, Type::IQ4_NL, Type::MXFP4] {
-        let mut case = Case::new(ty, 21, 608);
+    // The row ends in the first half of a step, and in the second.
+    for (n_cols, ty) in [608, 864]
+        .into_iter()
+        .flat_map(|n| [Type::Q8_0, Type::Q4_0, Type::Q4_1, Type::Q5_0, Type::Q5_1, Type::IQ4_NL, Type::MXFP4].map(|ty| (n, ty)))
+    {
+        let mut case = Case::new(ty, 21, n_cols);
         // Not-a-number as a half; the greatest power of two in MXFP4.
-        for row in case.weights[1..].chunks_exact_mut(ty.row_bytes(608).unwrap()).skip(1) {
+        for row in case.weights[1..].chunks_exact_mut(ty.row_bytes(n_cols).unwrap()).skip(1) {
             row.fill(0xff);
         }
-        let x = Noise(3).vector(40 * 608);
+        let x = Noise(3).vector(40 * n_cols);
         for isa in Isa::available() {
             let kernels = Kernels::new(isa);
             for n_tokens in [1, 4, 7, 16, 40] {
-                let of = |rows| case.product(&kernels, &x[..n_tokens * 608], 608, 21, n_tokens, rows);
+                let of = |rows| case.product(&kernels, &x[..n_tokens * n_cols], n_cols, 21, n_tokens, rows);
                 let (alone, followed) = (of(0..1), of(0..21));
                 for t in 0..n_tokens {
                     let (a, b) = (alone[21 * t], followed[21 * t]);
