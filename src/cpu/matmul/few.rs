@@ -105,12 +105,31 @@ unsafe fn turn<V: Simd, W: Weight>(p: &Product, row: usize, half: usize, tails: 
         }
         to.mins = V::transpose(of_rows);
     }
-    for c in 0..4 {
+    let Some(nibbles) = W::NIBBLES else {
+        for c in 0..4 {
+            for (to, row) in of_rows.iter_mut().zip(rows) {
+                *to = V::bytes_as_f(W::levels::<V>(row, c));
+            }
+            for (i, x) in V::transpose(of_rows).into_iter().enumerate() {
+                to.levels[16 * c + i] = V::f_as_bytes(x);
+            }
+        }
+        return;
+    };
+    // Nibbles are turned round before they are parted: half as much.
+    for c in 0..2 {
         for (to, row) in of_rows.iter_mut().zip(rows) {
-            *to = V::bytes_as_f(W::levels::<V>(row, c));
+            let first = row.add(nibbles.at + 4 * c * nibbles.stride);
+            let pieces = [0, 1, 2, 3].map(|i| first.add(i * nibbles.stride));
+            *to = V::bytes_as_f(V::load_quarters(pieces));
         }
         for (i, x) in V::transpose(of_rows).into_iter().enumerate() {
-            to.levels[16 * c + i] = V::f_as_bytes(x);
+            let (x, low) = (V::f_as_bytes(x), V::splat_byte(15));
+            // In vectors of 4 columns: where the low nibbles belong, and how far behind the high ones do.
+            let behind = nibbles.behind / 4;
+            let at = 32 * c + i / behind * 2 * behind + i % behind;
+            to.levels[at] = W::of_nibbles::<V>(V::and(x, low));
+            to.levels[at + behind] = W::of_nibbles::<V>(V::and(V::high_nibbles(x), low));
         }
     }
 }

@@ -8,6 +8,15 @@
 use crate::cpu::simd::Simd;
 use crate::quant::{IQ4_LEVELS, MXFP4_LEVELS, Type};
 
+/// Levels in nibbles: 8 pieces of 16 bytes with 32 levels each.
+pub(super) struct Nibbles {
+    /// Where the first piece starts, and the next ones from there.
+    pub at: usize,
+    pub stride: usize,
+    /// How many columns the high nibbles are behind the low ones: 16 or 32.
+    pub behind: usize,
+}
+
 pub(super) trait Weight {
     const TYPE: Type;
     /// Whether a scale covers 16 elements (else 32).
@@ -34,6 +43,14 @@ pub(super) trait Weight {
     }
     /// Levels 64c..64c + 64 of the 256 elements at `p`.
     unsafe fn levels<V: Simd>(p: *const u8, c: usize) -> V::B;
+
+    /// Where levels lie, if they are all of them nibbles.
+    const NIBBLES: Option<Nibbles> = None;
+    /// The levels of nibbles.
+    #[inline(always)]
+    unsafe fn of_nibbles<V: Simd>(nibbles: V::B) -> V::B {
+        nibbles
+    }
 }
 
 pub(super) struct Q4_0;
@@ -53,6 +70,7 @@ pub(super) struct Q3K;
 impl Weight for Q4_0 {
     const TYPE: Type = Type::Q4_0;
     const OFFSET: i32 = 8;
+    const NIBBLES: Option<Nibbles> = Some(Nibbles { at: 2, stride: 18, behind: 16 });
 
     #[inline(always)]
     unsafe fn head<V: Simd>(p: *const u8) -> V::F {
@@ -68,6 +86,7 @@ impl Weight for Q4_0 {
 impl Weight for Q4_1 {
     const TYPE: Type = Type::Q4_1;
     const MINS: bool = true;
+    const NIBBLES: Option<Nibbles> = Some(Nibbles { at: 4, stride: 20, behind: 16 });
 
     #[inline(always)]
     unsafe fn head<V: Simd>(p: *const u8) -> V::F {
@@ -135,6 +154,7 @@ impl Weight for Q4K {
     const TYPE: Type = Type::Q4_K;
     const MINS: bool = true;
     const MINUS: bool = true;
+    const NIBBLES: Option<Nibbles> = Some(Nibbles { at: 16, stride: 16, behind: 32 });
 
     #[inline(always)]
     unsafe fn head<V: Simd>(p: *const u8) -> V::F {
@@ -252,6 +272,7 @@ impl Weight for Q3K {
 impl Weight for Iq4Nl {
     const TYPE: Type = Type::IQ4_NL;
     const WIDE: bool = true;
+    const NIBBLES: Option<Nibbles> = Some(Nibbles { at: 2, stride: 18, behind: 16 });
 
     #[inline(always)]
     unsafe fn head<V: Simd>(p: *const u8) -> V::F {
@@ -260,18 +281,23 @@ impl Weight for Iq4Nl {
     #[inline(always)]
     unsafe fn levels<V: Simd>(p: *const u8, c: usize) -> V::B {
         let p = p.add(36 * c);
-        iq4_levels::<V>(p.add(2), p.add(20))
+        Self::of_nibbles::<V>(V::nibbles(p.add(2), p.add(20)))
+    }
+    #[inline(always)]
+    unsafe fn of_nibbles<V: Simd>(nibbles: V::B) -> V::B {
+        iq4_levels::<V>(nibbles)
     }
 }
 
 #[inline(always)]
-unsafe fn iq4_levels<V: Simd>(p: *const u8, q: *const u8) -> V::B {
-    V::lookup(V::bias_q8(V::table(IQ4_LEVELS.as_ptr().cast())), V::nibbles(p, q))
+unsafe fn iq4_levels<V: Simd>(nibbles: V::B) -> V::B {
+    V::lookup(V::bias_q8(V::table(IQ4_LEVELS.as_ptr().cast())), nibbles)
 }
 
 impl Weight for Iq4Xs {
     const TYPE: Type = Type::IQ4_XS;
     const WIDE: bool = true;
+    const NIBBLES: Option<Nibbles> = Some(Nibbles { at: 8, stride: 16, behind: 16 });
 
     #[inline(always)]
     unsafe fn head<V: Simd>(p: *const u8) -> V::F {
@@ -290,7 +316,11 @@ impl Weight for Iq4Xs {
     #[inline(always)]
     unsafe fn levels<V: Simd>(p: *const u8, c: usize) -> V::B {
         let p = p.add(8 + 32 * c);
-        iq4_levels::<V>(p, p.add(16))
+        Self::of_nibbles::<V>(V::nibbles(p, p.add(16)))
+    }
+    #[inline(always)]
+    unsafe fn of_nibbles<V: Simd>(nibbles: V::B) -> V::B {
+        iq4_levels::<V>(nibbles)
     }
 }
 
@@ -309,6 +339,7 @@ impl Weight for Mxfp4 {
     const TYPE: Type = Type::MXFP4;
     // Without a sign they need no `dot_q8`.
     const OFFSET: i32 = 12;
+    const NIBBLES: Option<Nibbles> = Some(Nibbles { at: 1, stride: 17, behind: 16 });
 
     #[inline(always)]
     unsafe fn head<V: Simd>(p: *const u8) -> V::F {
@@ -322,9 +353,13 @@ impl Weight for Mxfp4 {
     }
     #[inline(always)]
     unsafe fn levels<V: Simd>(p: *const u8, c: usize) -> V::B {
-        const TABLE: [u8; 16] = plus(MXFP4_LEVELS, 12);
         let p = p.add(34 * c);
-        V::lookup(V::table(TABLE.as_ptr()), V::nibbles(p.add(1), p.add(18)))
+        Self::of_nibbles::<V>(V::nibbles(p.add(1), p.add(18)))
+    }
+    #[inline(always)]
+    unsafe fn of_nibbles<V: Simd>(nibbles: V::B) -> V::B {
+        const TABLE: [u8; 16] = plus(MXFP4_LEVELS, 12);
+        V::lookup(V::table(TABLE.as_ptr()), nibbles)
     }
 }
 

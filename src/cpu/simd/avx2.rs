@@ -128,6 +128,11 @@ impl Simd for Avx2 {
         [ymm(p), ymm(q)]
     }
     #[inline(always)]
+    unsafe fn load_quarters(p: [*const u8; 4]) -> Self::B {
+        let [a, b, c, d] = p.map(|p| _mm_loadu_si128(p.cast()));
+        [_mm256_inserti128_si256::<1>(_mm256_castsi128_si256(a), b), _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(c), d)]
+    }
+    #[inline(always)]
     unsafe fn store_halves(p: *mut u8, q: *mut u8, x: Self::B) {
         _mm256_storeu_si256(p.cast(), x[0]);
         _mm256_storeu_si256(q.cast(), x[1]);

@@ -58,6 +58,15 @@ impl Simd for Avx512 {
         _mm512_inserti64x4::<1>(_mm512_castsi256_si512(_mm256_loadu_si256(p.cast())), _mm256_loadu_si256(q.cast()))
     }
     #[inline(always)]
+    unsafe fn load_quarters(p: [*const u8; 4]) -> __m512i {
+        let [a, b, c, d] = p.map(|p| _mm_loadu_si128(p.cast()));
+        let (low, high) = (
+            _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(a), b),
+            _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(c), d),
+        );
+        _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high)
+    }
+    #[inline(always)]
     unsafe fn store_halves(p: *mut u8, q: *mut u8, x: __m512i) {
         _mm256_storeu_si256(p.cast(), _mm512_castsi512_si256(x));
         _mm256_storeu_si256(q.cast(), _mm512_extracti64x4_epi64::<1>(x));
@@ -275,6 +284,13 @@ impl Simd for Avx512 {
     }
     #[inline(always)]
     unsafe fn strided_halves(p: *const u8, stride: usize, both: bool) -> __m512 {
+        if stride == 18 && !both {
+            // All in the first 128 bytes: words 0, 9, ... 63.
+            let words = _mm512_castsi128_si512(_mm_set_epi16(63, 54, 45, 36, 27, 18, 9, 0));
+            let (a, b) = (_mm512_loadu_si512(p.cast()), _mm512_loadu_si512(p.add(64).cast()));
+            let halves = _mm512_castsi512_si128(_mm512_permutex2var_epi16(a, words, b));
+            return _mm512_cvtph_ps(_mm256_zextsi128_si256(halves));
+        }
         let lower = eight_halves(p, stride);
         let upper = if both { eight_halves(p.add(2), stride) } else { _mm_setzero_si128() };
         _mm512_cvtph_ps(_mm256_inserti128_si256::<1>(_mm256_castsi128_si256(lower), upper))

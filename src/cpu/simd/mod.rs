@@ -38,6 +38,8 @@ pub(crate) trait Simd: Copy {
     unsafe fn load(p: *const u8) -> Self::B;
     /// 32 bytes each.
     unsafe fn load_halves(p: *const u8, q: *const u8) -> Self::B;
+    /// 16 bytes each.
+    unsafe fn load_quarters(p: [*const u8; 4]) -> Self::B;
     /// 32 bytes each.
     unsafe fn store_halves(p: *mut u8, q: *mut u8, x: Self::B);
     unsafe fn splat_byte(x: u8) -> Self::B;
@@ -134,7 +136,7 @@ pub(crate) trait Simd: Copy {
     unsafe fn load_i8(p: *const u8) -> Self::F;
     /// The half at `p` in lanes 0..8, the half at `q` in lanes 8..16.
     unsafe fn two_halves(p: *const u8, q: *const u8) -> Self::F;
-    /// Lane i: the half at p + i stride; lane 8 + i: the one after it (0 unless `both`).
+    /// Lane i: the half at p + i stride; lane 8 + i: the one after it (0 unless `both`). All 8 strides must be readable.
     unsafe fn strided_halves(p: *const u8, stride: usize, both: bool) -> Self::F;
     /// Of a block of Q4_K or Q5_K at `p`: 8 scales, then 8 mins.
     #[inline(always)]

@@ -108,6 +108,10 @@ impl Simd for Neon {
         [vld1q_u8(p), vld1q_u8(p.add(16)), vld1q_u8(q), vld1q_u8(q.add(16))]
     }
     #[inline(always)]
+    unsafe fn load_quarters(p: [*const u8; 4]) -> Self::B {
+        p.map(|p| vld1q_u8(p))
+    }
+    #[inline(always)]
     unsafe fn store_halves(p: *mut u8, q: *mut u8, x: Self::B) {
         vst1q_u8(p, x[0]);
         vst1q_u8(p.add(16), x[1]);

@@ -95,6 +95,14 @@ impl Simd for Portable {
         std::mem::transmute([p.cast::<[u8; 32]>().read_unaligned(), q.cast::<[u8; 32]>().read_unaligned()])
     }
     #[inline(always)]
+    unsafe fn load_quarters(p: [*const u8; 4]) -> [u8; 64] {
+        let mut out = [0; 64];
+        for (i, p) in p.into_iter().enumerate() {
+            std::ptr::copy_nonoverlapping(p, out.as_mut_ptr().add(16 * i), 16);
+        }
+        out
+    }
+    #[inline(always)]
     unsafe fn store_halves(p: *mut u8, q: *mut u8, x: [u8; 64]) {
         std::ptr::copy_nonoverlapping(x.as_ptr(), p, 32);
         std::ptr::copy_nonoverlapping(x.as_ptr().add(32), q, 32);
