@@ -50,13 +50,16 @@ pub(super) struct Layout {
     pub singles: usize,
     /// Bytes of a step of a single token.
     pub single_step: usize,
+    /// Steps from one single token to the next.
+    pub single_stride: usize,
 }
 
 impl Layout {
     pub(super) fn new(fmt: ActFormat, n_tokens: usize, n_cols: usize) -> Layout {
         let steps = n_cols.div_ceil(STEP);
         if fmt == ActFormat::F32 {
-            return Layout { steps, groups: 0, singles: n_tokens, single_step: STEP * 4 };
+            // An odd number: an even one would have a step of all tokens in the same half of the first-level cache.
+            return Layout { steps, groups: 0, singles: n_tokens, single_step: STEP * 4, single_stride: steps | 1 };
         }
         // A single group is not faster than 16 single tokens; a last one that is half empty is, from 10 tokens on.
         let (groups, singles) = match (n_tokens / LANES, n_tokens % LANES) {
@@ -64,13 +67,13 @@ impl Layout {
             (full, rest @ ..10) => (full, rest),
             (full, _) => (full + 1, 0),
         };
-        Layout { steps, groups, singles, single_step: ROW_STEP }
+        Layout { steps, groups, singles, single_step: ROW_STEP, single_stride: steps }
     }
 
     /// Bytes of the workspace, or `None` if they overflow.
     pub(super) fn bytes(&self) -> Option<usize> {
         let groups = self.groups.checked_mul(PAIRS * GROUP_PAIR)?.checked_mul(self.steps)?;
-        groups.checked_add(self.singles.checked_mul(self.single_step)?.checked_mul(self.steps)?)
+        groups.checked_add(self.singles.checked_mul(self.single_step)?.checked_mul(self.single_stride)?)
     }
 
     /// Offset of a group's pair `pair` of a step; that of the next step follows.
@@ -82,7 +85,7 @@ impl Layout {
     /// Offset of a step of the `i`th token after the groups.
     #[inline(always)]
     pub(super) fn single(&self, i: usize, step: usize) -> usize {
-        self.pair(self.groups, 0, 0) + (i * self.steps + step) * self.single_step
+        self.pair(self.groups, 0, 0) + (i * self.single_stride + step) * self.single_step
     }
 }
 

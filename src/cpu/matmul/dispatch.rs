@@ -14,24 +14,28 @@ use crate::cpu::simd::portable::Portable;
 use crate::cpu::simd::{avx2::Avx2, avx512::Avx512};
 use crate::quant::Type;
 
-/// The single tokens, by fours, twos and ones.
+/// Rows of a tile of weights of 16 or 32 bits, for a few tokens.
+const TILE: usize = 32;
+
+/// The single tokens, by eights if there is a kernel for them, fours, twos and ones.
 macro_rules! by_tokens {
-    ($layout:expr, $first:ident, $four:expr, $two:expr, $one:expr) => {
+    ($layout:expr, $first:ident, [$($eight:expr)?], $four:expr, $two:expr, $one:expr) => {
         let mut $first = 0;
         while $first < $layout.singles {
             match $layout.singles - $first {
                 1 => ($one, $first += 1),
                 2 | 3 => ($two, $first += 2),
+                $(8.. => ($eight, $first += 8),)?
                 _ => ($four, $first += 4),
             };
         }
     };
 }
 
-/// One instruction set: rows at once with 1, 2 and 4 tokens, of weights of 16 or 32 bits; rows and groups at once for many tokens
+/// One instruction set: rows at once with 1, 2, 4 and maybe 8 tokens, of weights of 16 or 32 bits; rows and groups at once for many tokens
 /// with quantised weights; rows and tokens at once for many with weights of 16 or 32 bits.
 macro_rules! instruction_set {
-    ($name:ident, $simd:ty, [$($feature:meta)?], rows $one:literal $two:literal $four:literal, tile $r:literal x $t:literal or $r1:literal x 1, panel $pr:literal x $pt:literal) => {
+    ($name:ident, $simd:ty, [$($feature:meta)?], rows $one:literal $two:literal $four:literal $($eight:literal)?, tile $r:literal x $t:literal or $r1:literal x 1, panel $pr:literal x $pt:literal) => {
         mod $name {
             use super::*;
 
@@ -46,6 +50,7 @@ macro_rules! instruction_set {
                 by_tokens!(
                     layout,
                     first,
+                    [],
                     row::product::<$simd, W, 4>(p, layout, first),
                     row::product::<$simd, W, 2>(p, layout, first),
                     row::product::<$simd, W, 1>(p, layout, first)
@@ -60,9 +65,10 @@ macro_rules! instruction_set {
                 by_tokens!(
                     layout,
                     first,
-                    row::float_product::<$simd, W, $four, 4>(p, layout, first),
-                    row::float_product::<$simd, W, $two, 2>(p, layout, first),
-                    row::float_product::<$simd, W, $one, 1>(p, layout, first)
+                    [$(row::float_product::<$simd, W, $eight, 8, TILE>(p, layout, first))?],
+                    row::float_product::<$simd, W, $four, 4, TILE>(p, layout, first),
+                    row::float_product::<$simd, W, $two, 2, TILE>(p, layout, first),
+                    row::float_product::<$simd, W, $one, 1, $one>(p, layout, first)
                 );
             }
 
@@ -109,7 +115,7 @@ instruction_set!(
     avx512,
     Avx512,
     [target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")],
-    rows 1 4 2,
+    rows 1 4 2 2,
     tile 4 x 2 or 8 x 1,
     panel 8 x 3
 );

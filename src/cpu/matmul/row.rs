@@ -7,6 +7,7 @@ use super::Product;
 use super::acts::{LANES, Layout, PAIRS, ROW_INT_SUMS, ROW_SCALES, ROW_STEP, ROW_SUMS};
 use super::weight::{FloatWeight, Weight};
 use crate::cpu::simd::Simd;
+use std::ops::Range;
 
 /// Weights of 256 columns, where not so many are left to read: the rest is zeros.
 pub(super) struct Tail([u8; 1024]);
@@ -33,7 +34,7 @@ impl Tail {
 pub(super) unsafe fn product<V: Simd, W: Weight, const T: usize>(p: &Product, layout: &Layout, first: usize) {
     let step_bytes = 2 * W::HALF_BYTES;
     let whole_steps = p.row_bytes / step_bytes;
-    let ahead = prefetch_distance::<1>(p);
+    let ahead = prefetch_distance(p.row_bytes);
     let mut acts = [p.acts; T];
     for t in 0..T {
         acts[t] = p.acts.add(layout.single(first + t, 0));
@@ -157,60 +158,96 @@ unsafe fn step<V: Simd, W: Weight, const T: usize, const HALVES: usize, const MA
     acc
 }
 
-/// The same for weights of 16 or 32 bits.
+/// Bytes of the tokens' activations that stay in the first-level cache.
+const BLOCK: usize = 16 << 10;
+/// How many bytes ahead of their use weights of a tile are asked for, in the order in which they will be used.
+const AHEAD: usize = 64 << 10;
+
+/// The same for weights of 16 or 32 bits, R rows at a time: of one token from end to end, of more a block of columns of a tile of
+/// N rows, so that activations which do not fit the first-level cache are read from the second once a tile.
 #[inline(always)]
-pub(super) unsafe fn float_product<V: Simd, W: FloatWeight, const R: usize, const T: usize>(
+pub(super) unsafe fn float_product<V: Simd, W: FloatWeight, const R: usize, const T: usize, const N: usize>(
     p: &Product,
     layout: &Layout,
     first: usize,
 ) {
-    let bytes = 16 * W::TYPE.block_bytes();
-    let whole_steps = p.n_cols / 64;
-    let ahead = prefetch_distance::<R>(p);
+    let (block, ahead) = match T {
+        1 => (p.n_cols, prefetch_distance(R * p.row_bytes)),
+        _ => (BLOCK / (T * size_of::<f32>()), AHEAD),
+    };
     let mut acts = [p.acts.cast::<f32>(); T];
     for t in 0..T {
         acts[t] = p.acts.add(layout.single(first + t, 0)).cast();
     }
-    let mut r = p.rows.start;
-    while r < p.rows.end {
-        let mut blocks = first_blocks::<R>(p, r);
-        let mut acc = [[V::zero(); T]; R];
-        for s in 0..whole_steps {
-            for i in 0..R {
-                prefetch::<V>(blocks[i].wrapping_add(ahead), 4 * bytes);
-            }
-            for k in 0..4 {
-                let mut a = [V::zero(); T];
-                for t in 0..T {
-                    a[t] = V::load_f(acts[t].add(64 * s + 16 * k));
-                }
-                for i in 0..R {
-                    let w = W::load::<V>(blocks[i].add(k * bytes));
-                    for t in 0..T {
-                        acc[i][t] = V::fma(w, a[t], acc[i][t]);
-                    }
-                }
-            }
-            for i in 0..R {
-                blocks[i] = blocks[i].wrapping_add(4 * bytes);
-            }
-        }
-        let mut k = whole_steps * 64;
+    let mut row = p.rows.start;
+    while row < p.rows.end {
+        let rows = N.min(p.rows.end - row);
+        let mut sums = [[V::zero(); T]; N];
+        let mut k = 0;
         while k < p.n_cols {
-            let left = (p.n_cols - k) * W::TYPE.block_bytes();
-            for i in 0..R {
-                let mut tail = Tail::new();
-                let w = W::load::<V>(tail.whole(blocks[i], left, bytes));
-                for t in 0..T {
-                    acc[i][t] = V::fma(w, V::load_f(acts[t].add(k)), acc[i][t]);
-                }
-                blocks[i] = blocks[i].wrapping_add(bytes);
+            let cols = k..p.n_cols.min(k + block);
+            let mut i = 0;
+            while i < rows {
+                let mut acc = [[V::zero(); T]; R];
+                acc.copy_from_slice(&sums[i..i + R]);
+                acc = columns::<V, W, R, T>(first_blocks::<R>(p, row + i), cols.clone(), &acts, ahead, acc);
+                sums[i..i + R].copy_from_slice(&acc);
+                i += R;
             }
-            k += 16;
+            k += block;
         }
-        write::<V, R, T>(p, layout, first, r, &acc);
-        r += R;
+        let mut i = 0;
+        while i < rows {
+            let mut acc = [[V::zero(); T]; R];
+            acc.copy_from_slice(&sums[i..i + R]);
+            write::<V, R, T>(p, layout, first, row + i, &acc);
+            i += R;
+        }
+        row += N;
     }
+}
+
+/// Adds some columns, from a multiple of 16 on, of R rows and T tokens.
+#[inline(always)]
+unsafe fn columns<V: Simd, W: FloatWeight, const R: usize, const T: usize>(
+    rows: [*const u8; R],
+    cols: Range<usize>,
+    acts: &[*const f32; T],
+    ahead: usize,
+    mut acc: [[V::F; T]; R],
+) -> [[V::F; T]; R] {
+    let bytes = 16 * W::TYPE.block_bytes();
+    let mut k = cols.start;
+    while k + 64 <= cols.end {
+        for i in 0..R {
+            prefetch::<V>(rows[i].wrapping_add(k * W::TYPE.block_bytes() + ahead), 4 * bytes);
+        }
+        for k in [k, k + 16, k + 32, k + 48] {
+            let mut a = [V::zero(); T];
+            for t in 0..T {
+                a[t] = V::load_f(acts[t].add(k));
+            }
+            for i in 0..R {
+                let w = W::load::<V>(rows[i].add(k * W::TYPE.block_bytes()));
+                for t in 0..T {
+                    acc[i][t] = V::fma(w, a[t], acc[i][t]);
+                }
+            }
+        }
+        k += 64;
+    }
+    while k < cols.end {
+        let left = (cols.end - k) * W::TYPE.block_bytes();
+        for i in 0..R {
+            let mut tail = Tail::new();
+            let w = W::load::<V>(tail.whole(rows[i].add(k * W::TYPE.block_bytes()), left, bytes));
+            for t in 0..T {
+                acc[i][t] = V::fma(w, V::load_f(acts[t].add(k)), acc[i][t]);
+            }
+        }
+        k += 16;
+    }
+    acc
 }
 
 #[inline(always)]
@@ -230,10 +267,10 @@ unsafe fn write<V: Simd, const R: usize, const T: usize>(
     }
 }
 
-/// How many bytes ahead of their use weights are asked for: past the rows in work, and enough for the latency of the memory.
+/// How many bytes ahead of their use weights are asked for: past those in work, and enough for the latency of the memory.
 #[inline(always)]
-fn prefetch_distance<const R: usize>(p: &Product) -> usize {
-    R * p.row_bytes + 8192
+fn prefetch_distance(in_work: usize) -> usize {
+    in_work + 8192
 }
 
 /// Asks for `bytes` bytes at an address, which may be any.
