@@ -51,9 +51,9 @@ pub(super) unsafe fn product<V: Simd, W: Weight>(p: &Product, layout: &Layout) {
     let acts = p.acts.add(layout.single(0, 0));
     let mut turned = Turned::<V> { levels: [V::splat_byte(0); 64], head: [V::zero(); 16], mins: [V::zero(); 16] };
     let mut tails = [const { Tail::new() }; TILE];
+    let mut sums = [[V::zero(); MOST]; PAIRS];
     let mut row = p.rows.start;
     while row < p.rows.end {
-        let mut sums = [[V::zero(); MOST]; PAIRS];
         for half in 0..n_halves {
             turn::<V, W>(p, row, half, &mut tails, &mut turned);
             let pairs = ((p.n_cols - 256 * half) / 32).min(PAIRS / 2);
@@ -66,7 +66,8 @@ pub(super) unsafe fn product<V: Simd, W: Weight>(p: &Product, layout: &Layout) {
                 levels.copy_from_slice(&turned.levels[8 * i..8 * i + 8]);
                 let mut acts = acts.add(half / 2 * ROW_STEP);
                 for sum in sums[pair][..n].iter_mut() {
-                    *sum = add::<V, W>(&turned, &levels, i, acts, pair, *sum);
+                    let before = if half < 2 { V::zero() } else { *sum };
+                    *sum = add::<V, W>(&turned, &levels, i, acts, pair, before);
                     acts = acts.add(layout.steps * ROW_STEP);
                 }
             }
