@@ -109,7 +109,7 @@ macro_rules! instruction_set {
 
 instruction_set!(portable, Portable, [], rows 1 1 1, tile 2 x 1 or 2 x 1, panel 2 x 1);
 #[cfg(target_arch = "x86_64")]
-instruction_set!(avx2, Avx2, [target_feature(enable = "avx2,fma,f16c")], rows 2 2 1, tile 2 x 1 or 2 x 1, panel 2 x 2);
+instruction_set!(avx2, Avx2, [target_feature(enable = "avx2,fma,f16c")], rows 2 2 1, tile 1 x 1 or 1 x 1, panel 2 x 2);
 #[cfg(target_arch = "x86_64")]
 instruction_set!(
     avx512,

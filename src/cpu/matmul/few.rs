@@ -153,9 +153,17 @@ unsafe fn add<V: Simd, W: Weight>(
     let mut both = V::zero();
     for odd in 0..2 {
         let mut dots = if offset != 0 { V::splat_i(-offset * *int_sums.add(odd * PAIRS)) } else { V::zero_i() };
-        for k in 4 * odd..4 * odd + 4 {
-            let (level, a) = (levels[k], V::splat_dword(acts.add(32 * pair + 4 * k)));
-            dots = if W::WIDE { V::dot_q8(dots, level, a) } else { V::dot(dots, level, a) };
+        let (mut level, mut a) = ([V::splat_byte(0); 4], [V::splat_byte(0); 4]);
+        for k in 0..4 {
+            level[k] = levels[4 * odd + k];
+            a[k] = V::splat_dword(acts.add(32 * pair + 16 * odd + 4 * k));
+        }
+        if W::WIDE {
+            for k in 0..4 {
+                dots = V::dot_q8(dots, level[k], a[k]);
+            }
+        } else {
+            dots = V::dot_four(dots, level, a, W::MOST);
         }
         let (dots, scale) = (V::to_f(dots), V::splat(*scales.add(odd * PAIRS)));
         if W::FINE {

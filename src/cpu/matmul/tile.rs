@@ -230,15 +230,29 @@ unsafe fn block<V: Simd, W: Weight, const R: usize, const T: usize>(
                     }
                 }
             }
-            for k in 4 * odd..4 * odd + 4 {
-                let mut a = [V::splat_byte(0); T];
+            if V::FOUR && !W::WIDE {
                 for t in 0..T {
-                    a[t] = V::load(acts[t].add(at + k * LANES * 4));
+                    for r in 0..R {
+                        let (mut level, mut a) = ([V::splat_byte(0); 4], [V::splat_byte(0); 4]);
+                        for k in 0..4 {
+                            level[k] = V::splat_dword(levels.add(32 * r + 16 * odd + 4 * k));
+                            a[k] = V::load(acts[t].add(at + (4 * odd + k) * LANES * 4));
+                        }
+                        dots[r][t] = V::dot_four(dots[r][t], level, a, W::MOST);
+                    }
                 }
-                for r in 0..R {
-                    let level = V::splat_dword(levels.add(32 * r + 4 * k));
+            } else {
+                for k in 4 * odd..4 * odd + 4 {
+                    let mut a = [V::splat_byte(0); T];
                     for t in 0..T {
-                        dots[r][t] = if W::WIDE { V::dot_q8(dots[r][t], level, a[t]) } else { V::dot(dots[r][t], level, a[t]) };
+                        a[t] = V::load(acts[t].add(at + k * LANES * 4));
+                    }
+                    for r in 0..R {
+                        let level = V::splat_dword(levels.add(32 * r + 4 * k));
+                        for t in 0..T {
+                            dots[r][t] =
+                                if W::WIDE { V::dot_q8(dots[r][t], level, a[t]) } else { V::dot(dots[r][t], level, a[t]) };
+                        }
                     }
                 }
             }

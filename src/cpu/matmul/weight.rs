@@ -28,6 +28,8 @@ pub(super) trait Weight {
     const FINE_MINS: bool = false;
     /// Whether levels are signed bytes that need `dot_q8`.
     const WIDE: bool = false;
+    /// The greatest level, if they are not signed.
+    const MOST: i32 = 15;
     /// What is taken from each level.
     const OFFSET: i32 = 0;
 
@@ -107,6 +109,7 @@ unsafe fn two_words(p: *const u8, q: *const u8) -> u64 {
 
 impl Weight for Q5_0 {
     const TYPE: Type = Type::Q5_0;
+    const MOST: i32 = 31;
     const OFFSET: i32 = 16;
 
     #[inline(always)]
@@ -122,6 +125,7 @@ impl Weight for Q5_0 {
 
 impl Weight for Q5_1 {
     const TYPE: Type = Type::Q5_1;
+    const MOST: i32 = 31;
     const MINS: bool = true;
 
     #[inline(always)]
@@ -168,6 +172,7 @@ impl Weight for Q4K {
 
 impl Weight for Q5K {
     const TYPE: Type = Type::Q5_K;
+    const MOST: i32 = 31;
     const MINS: bool = true;
     const MINUS: bool = true;
 
@@ -186,6 +191,7 @@ impl Weight for Q5K {
 
 impl Weight for Q6K {
     const TYPE: Type = Type::Q6_K;
+    const MOST: i32 = 63;
     const FINE: bool = true;
     const OFFSET: i32 = 32;
 
@@ -213,6 +219,7 @@ macro_rules! less_32 {
 
 impl Weight for Q2K {
     const TYPE: Type = Type::Q2_K;
+    const MOST: i32 = 3;
     const FINE: bool = true;
     const FINE_MINS: bool = true;
 
@@ -243,6 +250,7 @@ unsafe fn bit_pairs<V: Simd>(p: *const u8, c: usize) -> V::B {
 
 impl Weight for Q3K {
     const TYPE: Type = Type::Q3_K;
+    const MOST: i32 = 7;
     const FINE: bool = true;
     const OFFSET: i32 = 4;
 
@@ -337,6 +345,7 @@ const fn plus(table: [i8; 16], offset: i8) -> [u8; 16] {
 
 impl Weight for Mxfp4 {
     const TYPE: Type = Type::MXFP4;
+    const MOST: i32 = 24;
     // Without a sign they need no `dot_q8`.
     const OFFSET: i32 = 12;
     const NIBBLES: Option<Nibbles> = Some(Nibbles { at: 1, stride: 17, behind: 16 });

@@ -106,6 +106,7 @@ impl Simd for Avx2 {
 
     const Q8_BIAS: i32 = 0;
     const REGISTERS: usize = 8;
+    const FOUR: bool = true;
 
     #[inline(always)]
     unsafe fn prefetch(p: *const u8) {
@@ -185,6 +186,22 @@ impl Simd for Avx2 {
     #[inline(always)]
     unsafe fn dot(acc: Self::I, u: Self::B, s: Self::B) -> Self::I {
         both!(dot(acc, u, s))
+    }
+    #[inline(always)]
+    unsafe fn dot_four(acc: Self::I, u: [Self::B; 4], s: [Self::B; 4], most: i32) -> Self::I {
+        let mut acc = acc;
+        for i in 0..2 {
+            let pairs = [0, 1, 2, 3].map(|k| _mm256_maddubs_epi16(u[k][i], s[k][i]));
+            let (a, b) = (_mm256_add_epi16(pairs[0], pairs[1]), _mm256_add_epi16(pairs[2], pairs[3]));
+            let ones = _mm256_set1_epi16(1);
+            // A pair is at most 2 * 127 * most: of 31 four fit in 16 bits, of 63 two.
+            acc[i] = if most <= 31 {
+                _mm256_add_epi32(acc[i], _mm256_madd_epi16(_mm256_add_epi16(a, b), ones))
+            } else {
+                _mm256_add_epi32(_mm256_add_epi32(acc[i], _mm256_madd_epi16(a, ones)), _mm256_madd_epi16(b, ones))
+            };
+        }
+        acc
     }
     #[inline(always)]
     unsafe fn dot_q8(acc: Self::I, q: Self::B, s: Self::B) -> Self::I {

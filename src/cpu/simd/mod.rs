@@ -64,7 +64,19 @@ pub(crate) trait Simd: Copy {
 
     /// acc[i] + sum of u[4i+j] s[4i+j]; `u` in 0..=63, `s` in -127..=127.
     unsafe fn dot(acc: Self::I, u: Self::B, s: Self::B) -> Self::I;
-    /// The same for `q` from `bias_q8`.
+    /// Whether `dot_four` does less than four times `dot`, which leaves more room to share what is loaded.
+    const FOUR: bool = false;
+    /// acc[i] + sum of u[k][4i+j] s[k][4i+j]; `u` in 0..=`most`, `s` in -127..=127.
+    #[inline(always)]
+    unsafe fn dot_four(acc: Self::I, u: [Self::B; 4], s: [Self::B; 4], _most: i32) -> Self::I {
+        let mut acc = acc;
+        for (u, s) in u.into_iter().zip(s) {
+            // SAFETY: the caller's promise.
+            acc = unsafe { Self::dot(acc, u, s) };
+        }
+        acc
+    }
+    /// `dot` for `q` from `bias_q8`.
     unsafe fn dot_q8(acc: Self::I, q: Self::B, s: Self::B) -> Self::I;
     /// acc[i] + sum of s[4i+j].
     unsafe fn sum_quads(s: Self::B) -> Self::I;
