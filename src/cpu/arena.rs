@@ -103,14 +103,6 @@ impl Drop for Arena {
 
 const PAGE: usize = 4096;
 
-/// Reads a byte of every page, so that a mapped file is in memory.
-pub(crate) fn touch_pages(data: &[u8]) {
-    for byte in data.iter().step_by(PAGE) {
-        // SAFETY: a reference is readable; volatile so that the read is not left out.
-        unsafe { std::ptr::from_ref(byte).read_volatile() };
-    }
-}
-
 /// Keeps mapped data from being swapped out.
 pub(crate) fn lock_pages(data: &[u8]) -> Result<()> {
     lock_range(data.as_ptr().cast_mut(), data.len()).map_err(|e| e.at("the mapped weights"))

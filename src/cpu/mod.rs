@@ -22,7 +22,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-pub(crate) use arena::{Arena, lock_pages, touch_pages};
+pub(crate) use arena::{Arena, lock_pages};
 pub use kv::{Move, move_cells};
 pub use pool::Pool;
 use pool::{Poisoned, Worker};
@@ -120,9 +120,9 @@ pub struct Parts {
     pub places: Vec<KvPlaces>,
     /// Whether a layer's cache is here.
     pub here: Vec<bool>,
-    pub kv_bytes: usize,
-    /// Bytes of the compute arena behind the layout's.
-    pub staging_bytes: usize,
+    pub(crate) kv: Arena,
+    /// At least the layout's bytes; what is behind them is for copies between devices.
+    pub(crate) compute: Arena,
     pub type_k: Type,
     pub type_v: Type,
     /// Tokens of context: rotations may depend on it.
@@ -136,33 +136,15 @@ impl Executor {
     /// # Safety
     /// Each of `parts.weights` that a node of this device reads must be the whole tensor of the graph's weight of that index, for as
     /// long as the executor lives.
-    ///
-    /// # Errors
-    /// `OutOfMemory`, naming the arena.
-    pub unsafe fn new(parts: Parts) -> Result<Executor> {
-        let Parts {
-            graph,
-            layout,
-            kernels,
-            weights,
-            places,
-            here,
-            kv_bytes,
-            staging_bytes,
-            type_k,
-            type_v,
-            n_ctx,
-            n_outputs_max,
-        } = parts;
-        let compute = Arena::new("the compute arena", layout.bytes + staging_bytes)?;
-        let kv = Arena::new("the KV cache", kv_bytes)?;
+    pub unsafe fn new(parts: Parts) -> Executor {
+        let Parts { graph, layout, kernels, weights, places, here, kv, compute, type_k, type_v, n_ctx, n_outputs_max } = parts;
         let rotation = |r: &crate::graph::Rope| {
             // SAFETY: the builder took the factors as floats; the caller vouches for the tensor.
             let factors = r.factors.at(n_ctx).map(|w| unsafe { floats_of(&graph, &weights, w) });
             rope::Rotation { frequencies: r.frequencies(factors.as_deref()), magnitude: r.magnitude() }
         };
         let rotations = graph.ropes.iter().map(rotation).collect();
-        Ok(Executor { graph, layout, kernels, weights, compute, kv, places, here, type_k, type_v, rotations, n_outputs_max })
+        Executor { graph, layout, kernels, weights, compute, kv, places, here, type_k, type_v, rotations, n_outputs_max }
     }
 
     /// Bytes of the KV cache and compute arenas as they are.

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use memmap2::Mmap;
+use memmap2::{Advice, Mmap};
 
 use super::parse::{self, Key, TensorInfo};
 use super::value::{Array, Value};
@@ -27,7 +28,7 @@ impl Bytes {
 
 /// An open GGUF model. Reading it is thread-safe; the files stay mapped as long as it lives.
 ///
-/// The map is private to the process, but a file that another program shortens while it is mapped still ends in a bus
+/// The map is private to the process, but a file that another program shortens while it is used still ends in a bus
 /// error at the first touch: replace model files by renaming, not by writing over them.
 pub struct Gguf {
     path: String,
@@ -164,6 +165,37 @@ impl Gguf {
         &self.files[t.split].get()[t.offset as usize..(t.offset + t.n_bytes) as usize]
     }
 
+    /// Tells the system that the files will be read in order, so that it reads far ahead.
+    pub fn read_in_order(&self) {
+        for bytes in &self.files {
+            if let Bytes::Map(_, file) = bytes {
+                // SAFETY: advice about an open file; a refusal changes nothing.
+                unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_SEQUENTIAL) };
+            }
+        }
+    }
+
+    /// Brings `n` bytes of a tensor from `first` on into memory, so that reading them waits for nothing.
+    ///
+    /// # Errors
+    /// `Io`, also where the file became shorter.
+    pub fn bring_in(&self, t: &TensorInfo, first: usize, n: usize) -> Result<()> {
+        let Bytes::Map(map, _) = &self.files[t.split] else { return Ok(()) };
+        let at = t.offset as usize + first;
+        match map.advise_range(Advice::PopulateRead, at, n) {
+            Ok(()) => {}
+            Err(e) if e.raw_os_error() == Some(libc::EFAULT) => {
+                let what = format!("{}: {n} bytes at {at} cannot be read: the file became shorter or its disk fails", self.path);
+                return Err(Error::new(Status::Io, what).subject(&t.name));
+            }
+            // Kernels before 5.14 do not know that advice.
+            Err(_) => map[at..at + n].iter().step_by(4096).for_each(|byte| {
+                std::hint::black_box(*byte);
+            }),
+        }
+        Ok(())
+    }
+
     /// Reads a tensor's bytes from `first` on, for what is not worth mapping.
     ///
     /// # Errors
@@ -231,4 +263,25 @@ fn map(path: &Path) -> Result<Bytes> {
     // SAFETY: the map is private and read-only; that no other program shortens the file is the documented condition.
     let map = unsafe { Mmap::map(&file) }.map_err(io)?;
     Ok(Bytes::Map(map, file))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_became_shorter_is_an_error() {
+        let path = std::env::temp_dir().join(format!("rekindle-shorter-{}.gguf", std::process::id()));
+        std::fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("models/bible-5M-Q8_0.gguf"), &path).unwrap();
+        let model = Gguf::open(&path).unwrap();
+        let Bytes::Map(map, _) = &model.files[0] else { panic!("not mapped") };
+        // Kernels before 5.14 do not say so in time.
+        let says_so = map.advise_range(Advice::PopulateRead, 0, 4096).is_ok();
+        let last = model.tensors.iter().max_by_key(|t| t.offset).unwrap();
+        assert!(model.bring_in(last, 0, last.n_bytes as usize).is_ok());
+        File::options().write(true).open(&path).unwrap().set_len(1 << 20).unwrap();
+        let error = says_so.then(|| model.bring_in(last, 0, last.n_bytes as usize).unwrap_err());
+        std::fs::remove_file(&path).unwrap();
+        assert!(error.is_none_or(|e| e.status == Status::Io && e.to_string().contains("shorter")));
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::machine::Machine;
 use super::{Context, LogLevel, dies};
 use crate::cpu::matmul::Kernels;
-use crate::cpu::{Arena, Executor, Parts, lock_pages, touch_pages};
+use crate::cpu::{Arena, Executor, Parts, lock_pages};
 use crate::device::Inventory;
 use crate::error::{Error, Result, Status, try_vec};
 use crate::gguf::TensorInfo;
@@ -54,7 +54,32 @@ pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut L
     let mut progress =
         Progress { report: params.progress.as_deref_mut(), done: 0, total: planned.weights + planned.mapped + on_dies };
     progress.advance(0)?;
-    let mut mapped = 0;
+    // What stays in the map, in the file's order: so a disk is fastest.
+    let in_map = graph.weights.iter().enumerate().filter(|(i, _)| offset_of(*i) == Some(None));
+    let mut in_map: Vec<&TensorInfo> = in_map.map(|(_, info)| info).collect();
+    in_map.sort_by_key(|info| (info.split, info.offset));
+    file.read_in_order();
+    // The system zeroes the other arenas meanwhile, which takes about as long as reading a file that is in memory.
+    let (kv, compute) = std::thread::scope(|scope| {
+        let start = |what: &'static str, bytes: u64| {
+            std::thread::Builder::new()
+                .spawn_scoped(scope, move || Arena::new(what, bytes as usize))
+                .map_err(|e| Error::new(Status::OutOfMemory, format!("a thread for {what} could not be started: {e}")))
+        };
+        let (kv, compute) = (start("the KV cache", planned.kv)?, start("the compute arena", planned.compute)?);
+        for info in &in_map {
+            for first in (0..info.n_bytes).step_by(PIECE) {
+                let n = (info.n_bytes - first).min(PIECE as u64) as usize;
+                file.bring_in(info, first as usize, n)?;
+                progress.advance(n)?;
+            }
+        }
+        let end = |thread: std::thread::ScopedJoinHandle<'_, Result<Arena>>| {
+            thread.join().unwrap_or_else(|_| Err(Error::new(Status::Internal, "a thread that zeroes an arena panicked")))
+        };
+        Ok::<_, Error>((end(kv)?, end(compute)?))
+    })?;
+    let mapped = in_map.iter().map(|info| info.n_bytes).sum();
     let mut at = vec![std::ptr::null(); graph.weights.len()];
     for (i, info) in graph.weights.iter().enumerate() {
         if params.check_tensors {
@@ -64,14 +89,7 @@ pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut L
         let Some(place) = offset_of(i) else { continue };
         let data = file.tensor_data(info);
         at[i] = match place {
-            None => {
-                mapped += info.n_bytes;
-                for piece in data.chunks(PIECE) {
-                    touch_pages(piece);
-                    progress.advance(piece.len())?;
-                }
-                data.as_ptr()
-            }
+            None => data.as_ptr(),
             Some(offset) => {
                 for (i, piece) in data.chunks(PIECE).enumerate() {
                     arena.write(offset + i * PIECE, piece)?;
@@ -83,9 +101,11 @@ pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut L
     }
     let mut lock = params.mlock;
     if lock {
-        let all = graph.weights.iter().enumerate().filter(|(i, _)| offset_of(*i) == Some(None));
-        if let Err(e) =
-            all.map(|(_, w)| lock_pages(file.tensor_data(w))).chain([arena.lock("the weights arena")]).collect::<Result<()>>()
+        if let Err(e) = in_map
+            .iter()
+            .map(|w| lock_pages(file.tensor_data(w)))
+            .chain([arena.lock("the weights arena")])
+            .collect::<Result<()>>()
         {
             context.log(LogLevel::Warn, &format!("memory is not locked: {e}"));
             lock = false;
@@ -98,9 +118,8 @@ pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut L
         weights: at,
         places: measured.kv.clone(),
         here: exact.placement.layers.iter().map(|d| *d as usize == cpu).collect(),
-        kv_bytes: planned.kv as usize,
-        // What is planned behind the layout.
-        staging_bytes: planned.compute as usize - layout.bytes,
+        kv,
+        compute,
         layout,
         type_k: plan.type_k,
         type_v: plan.type_v,
@@ -108,7 +127,7 @@ pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut L
         n_outputs_max: plan.n_outputs_max as usize,
     };
     // SAFETY: each pointer is a whole tensor, in the file's map or in the arena, which the model keeps as long as the executor.
-    let executor = unsafe { Executor::new(parts) }?;
+    let executor = unsafe { Executor::new(parts) };
     if lock && let Err(e) = executor.lock() {
         context.log(LogLevel::Warn, &format!("memory is not locked: {e}"));
     }
