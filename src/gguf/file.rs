@@ -28,8 +28,8 @@ impl Bytes {
 
 /// An open GGUF model. Reading it is thread-safe; the files stay mapped as long as it lives.
 ///
-/// The map is private to the process, but a file that another program shortens while it is used still ends in a bus
-/// error at the first touch: replace model files by renaming, not by writing over them.
+/// The map is private to the process, but a file that another program shortens while a model runs on it
+/// ends in a bus error at the first touch: replace model files by renaming, not by writing over them.
 pub struct Gguf {
     path: String,
     version: u32,

@@ -32,8 +32,8 @@ macro_rules! by_tokens {
     };
 }
 
-/// One instruction set: rows at once with 1, 2, 4 and maybe 8 tokens, of weights of 16 or 32 bits; rows and groups at once for many tokens
-/// with quantised weights; rows and tokens at once for many with weights of 16 or 32 bits.
+/// One instruction set: rows at once with 1, 2, 4 and maybe 8 tokens, of weights of 16 or 32 bits; rows and groups at once for
+/// many tokens with quantised weights; rows and tokens at once for many with weights of 16 or 32 bits.
 macro_rules! instruction_set {
     ($name:ident, $simd:ty, [$($feature:meta)?], rows $one:literal $two:literal $four:literal $($eight:literal)?, tile $r:literal x $t:literal or $r1:literal x 1, panel $pr:literal x $pt:literal) => {
         mod $name {

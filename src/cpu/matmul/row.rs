@@ -68,7 +68,7 @@ pub(super) unsafe fn product<V: Simd, W: Weight, const T: usize>(p: &Product, la
                 step::<V, W, T, 2, true>(halves, &masks, &acts, whole_steps, acc)
             };
         }
-        write::<V, 1, T>(p, layout, first, r, &[acc]);
+        write::<V, T>(p, layout, first, r, &[acc]);
     }
 }
 
@@ -164,7 +164,7 @@ const BLOCK: usize = 16 << 10;
 const AHEAD: usize = 64 << 10;
 
 /// The same for weights of 16 or 32 bits, R rows at a time: of one token from end to end, of more a block of columns of a tile of
-/// N rows, so that activations which do not fit the first-level cache are read from the second once a tile.
+/// N rows (which R divides), so that activations which do not fit the first-level cache are read from the second once a tile.
 #[inline(always)]
 pub(super) unsafe fn float_product<V: Simd, W: FloatWeight, const R: usize, const T: usize, const N: usize>(
     p: &Product,
@@ -196,13 +196,7 @@ pub(super) unsafe fn float_product<V: Simd, W: FloatWeight, const R: usize, cons
             }
             k += block;
         }
-        let mut i = 0;
-        while i < rows {
-            let mut acc = [[V::zero(); T]; R];
-            acc.copy_from_slice(&sums[i..i + R]);
-            write::<V, R, T>(p, layout, first, row + i, &acc);
-            i += R;
-        }
+        write::<V, T>(p, layout, first, row, &sums[..rows]);
         row += N;
     }
 }
@@ -251,18 +245,12 @@ unsafe fn columns<V: Simd, W: FloatWeight, const R: usize, const T: usize>(
 }
 
 #[inline(always)]
-unsafe fn write<V: Simd, const R: usize, const T: usize>(
-    p: &Product,
-    layout: &Layout,
-    first: usize,
-    row: usize,
-    acc: &[[V::F; T]; R],
-) {
-    for i in 0..R.min(p.rows.end - row) {
+unsafe fn write<V: Simd, const T: usize>(p: &Product, layout: &Layout, first: usize, row: usize, sums: &[[V::F; T]]) {
+    for (i, sums) in sums.iter().enumerate() {
         let bias = if p.bias.is_null() { 0.0 } else { *p.bias.add(row + i) };
         for t in 0..T {
             let token = layout.groups * LANES + first + t;
-            *p.row_of_y(token).add(row + i) = V::sum(acc[i][t]) + bias;
+            *p.row_of_y(token).add(row + i) = V::sum(sums[t]) + bias;
         }
     }
 }
