@@ -39,6 +39,11 @@ pub(super) const fn pair_of_lane(lane: usize) -> usize {
     lane / 8 * 8 + 2 * (lane % 4) + lane / 4 % 2
 }
 
+/// A step of one token for weights of 16 bits: 16 vectors of 16 pairs of int16, columns i and 16 + i of the vector's 32, then 16 scales
+/// of the lanes.
+pub(super) const HALF_SCALES: usize = STEP * 2;
+const HALF_STEP: usize = HALF_SCALES + LANES * 4;
+
 /// Where the activations of some tokens lie.
 #[derive(Clone, Copy)]
 pub(super) struct Layout {
@@ -60,6 +65,9 @@ impl Layout {
         if fmt == ActFormat::F32 {
             // An odd number: an even one would have a step of all tokens in the same half of the first-level cache.
             return Layout { steps, groups: 0, singles: n_tokens, single_step: STEP * 4, single_stride: steps | 1 };
+        }
+        if fmt == ActFormat::Q14x32 {
+            return Layout { steps, groups: 0, singles: n_tokens, single_step: HALF_STEP, single_stride: steps };
         }
         // A single group is not faster than 16 single tokens; a last one that is half empty is, from 10 tokens on.
         let (groups, singles) = match (n_tokens / LANES, n_tokens % LANES) {
@@ -138,6 +146,7 @@ pub(super) unsafe fn prepare<V: Simd>(s: &Source) {
         let out = s.ws.add(layout.single(token - layout.groups * LANES, step));
         match s.fmt {
             ActFormat::Q8x16 => single_step::<V>(&step_values, out),
+            ActFormat::Q14x32 => half_step::<V>(&step_values, out),
             ActFormat::F32 => std::ptr::copy_nonoverlapping(step_values.as_ptr(), out.cast(), STEP),
         }
     }
@@ -194,6 +203,24 @@ unsafe fn single_step<V: Simd>(x: &[f32; STEP], out: *mut u8) {
         }
         *out.add(ROW_SUMS).cast::<f32>().add(lane) = step.sum_of_pair(pair);
     }
+}
+
+#[inline(always)]
+unsafe fn half_step<V: Simd>(x: &[f32; STEP], out: *mut u8) {
+    const MOST: f32 = 8191.0;
+    let at = |i: usize| V::load_f(x.as_ptr().add(LANES * i));
+    let (mut most, mut poison) = (V::splat(1e-30), V::zero());
+    for i in 0..STEP / LANES {
+        most = V::max(most, V::max(at(i), V::sub(V::zero(), at(i))));
+        // The greatest of some may leave out not-a-number: what is no finite number makes this so.
+        poison = V::fma(at(i), V::zero(), poison);
+    }
+    let inverse = V::div(V::splat(MOST), most);
+    for i in 0..STEP / (2 * LANES) {
+        let to = out.add(64 * i);
+        V::store_halves(to, to.add(32), V::pairs(at(2 * i), at(2 * i + 1), inverse));
+    }
+    V::store_f(out.add(HALF_SCALES).cast(), V::add(V::div(most, V::splat(MOST)), poison));
 }
 
 #[inline(always)]

@@ -4,8 +4,8 @@
 #![allow(unsafe_op_in_unsafe_fn)]
 
 use super::acts::{self, Layout, Source};
-use super::weight::{self, FloatWeight, Weight};
-use super::{Product, act_format, few, panel, row, tile, vector};
+use super::weight::{self, HalfWeight, Weight};
+use super::{Product, act_format, few, float, half, row, tile, vector};
 use crate::cpu::isa::Isa;
 #[cfg(target_arch = "aarch64")]
 use crate::cpu::simd::neon::Neon;
@@ -14,8 +14,8 @@ use crate::cpu::simd::portable::Portable;
 use crate::cpu::simd::{avx2::Avx2, avx512::Avx512};
 use crate::quant::Type;
 
-/// Rows of a tile of weights of 16 or 32 bits, for a few tokens.
-const TILE: usize = 32;
+/// Rows of a tile of weights of 16 bits, for a few tokens.
+const TILE: usize = 8;
 
 /// The single tokens, by eights if there is a kernel for them, fours, twos and ones.
 macro_rules! by_tokens {
@@ -32,10 +32,10 @@ macro_rules! by_tokens {
     };
 }
 
-/// One instruction set: rows at once with 1, 2, 4 and maybe 8 tokens, of weights of 16 or 32 bits; rows and groups at once for
-/// many tokens with quantised weights; rows and tokens at once for many with weights of 16 or 32 bits.
+/// One instruction set: rows at once with 1, 2 and 4 tokens, of weights of 32 bits; rows and groups at once for many tokens with
+/// quantised weights; rows and tokens at once for many with weights of 16 or 32 bits.
 macro_rules! instruction_set {
-    ($name:ident, $simd:ty, [$($feature:meta)?], rows $one:literal $two:literal $four:literal $($eight:literal)?, tile $r:literal x $t:literal or $r1:literal x 1, panel $pr:literal x $pt:literal) => {
+    ($name:ident, $simd:ty, [$($feature:meta)?], rows $one:literal $two:literal $four:literal, tile $r:literal x $t:literal or $r1:literal x 1, panel $pr:literal x $pt:literal) => {
         mod $name {
             use super::*;
 
@@ -58,25 +58,40 @@ macro_rules! instruction_set {
             }
 
             $(#[$feature])?
-            unsafe fn float<W: FloatWeight>(p: &Product, layout: &Layout) {
-                if panel::is_for(p.n_tokens) {
-                    return panel::product::<$simd, W, $pr, $pt, $r1>(p, layout);
+            unsafe fn half<W: HalfWeight>(p: &Product, layout: &Layout) {
+                if half::is_many(p.n_tokens) {
+                    return half::many::<$simd, W, $pr, $pt, $r1>(p, layout);
                 }
                 by_tokens!(
                     layout,
                     first,
-                    [$(row::float_product::<$simd, W, $eight, 8, TILE>(p, layout, first))?],
-                    row::float_product::<$simd, W, $four, 4, TILE>(p, layout, first),
-                    row::float_product::<$simd, W, $two, 2, TILE>(p, layout, first),
-                    row::float_product::<$simd, W, $one, 1, $one>(p, layout, first)
+                    [half::few::<$simd, W, 8, TILE>(p, layout, first)],
+                    half::few::<$simd, W, 4, TILE>(p, layout, first),
+                    half::few::<$simd, W, 2, TILE>(p, layout, first),
+                    half::few::<$simd, W, 1, 1>(p, layout, first)
+                );
+            }
+
+            $(#[$feature])?
+            unsafe fn float(p: &Product, layout: &Layout) {
+                if float::is_many(p.n_tokens) {
+                    return float::many::<$simd, $pr, $pt, $r1>(p, layout);
+                }
+                by_tokens!(
+                    layout,
+                    first,
+                    [],
+                    float::few::<$simd, $four, 4>(p, layout, first),
+                    float::few::<$simd, $two, 2>(p, layout, first),
+                    float::few::<$simd, $one, 1>(p, layout, first)
                 );
             }
 
             pub(super) unsafe fn product(ty: Type, p: &Product, layout: &Layout) {
                 match ty {
-                    Type::F32 => float::<weight::F32>(p, layout),
-                    Type::F16 => float::<weight::F16>(p, layout),
-                    Type::BF16 => float::<weight::Bf16>(p, layout),
+                    Type::F32 => float(p, layout),
+                    Type::F16 => half::<weight::F16>(p, layout),
+                    Type::BF16 => half::<weight::Bf16>(p, layout),
                     Type::Q4_0 => quantised::<weight::Q4_0>(p, layout),
                     Type::Q4_1 => quantised::<weight::Q4_1>(p, layout),
                     Type::Q5_0 => quantised::<weight::Q5_0>(p, layout),
@@ -115,7 +130,7 @@ instruction_set!(
     avx512,
     Avx512,
     [target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")],
-    rows 1 4 2 2,
+    rows 1 4 2,
     tile 4 x 2 or 8 x 1,
     panel 8 x 3
 );

@@ -4,7 +4,8 @@ mod acts;
 pub(super) mod attend;
 mod dispatch;
 mod few;
-mod panel;
+mod float;
+mod half;
 mod row;
 mod tile;
 mod vector;
@@ -24,12 +25,15 @@ pub enum ActFormat {
     F32,
     /// int8 in blocks of 16 with an f32 scale each.
     Q8x16,
+    /// int16 of 13 bits and a sign in blocks of 32, every 16th column of 512, with an f32 scale each.
+    Q14x32,
 }
 
 /// The format that products with weights of `ty` need, or would need if there were kernels for it.
 pub fn act_format(ty: Type) -> ActFormat {
     match ty {
-        Type::F32 | Type::F16 | Type::BF16 => ActFormat::F32,
+        Type::F32 => ActFormat::F32,
+        Type::F16 | Type::BF16 => ActFormat::Q14x32,
         _ => ActFormat::Q8x16,
     }
 }
@@ -43,8 +47,9 @@ pub fn act_bytes(fmt: ActFormat, n_tokens: usize, n_cols: usize) -> Option<usize
 /// that overflows.
 pub fn scratch_bytes(ty: Type, n_tokens: usize, n_cols: usize) -> Option<usize> {
     match act_format(ty) {
-        ActFormat::F32 => Some(panel::scratch_bytes(n_tokens)),
-        format => tile::scratch_bytes(ty, &acts::Layout::new(format, n_tokens, n_cols)),
+        ActFormat::F32 => Some(float::scratch_bytes(n_tokens)),
+        ActFormat::Q14x32 => Some(half::scratch_bytes(n_tokens)),
+        format @ ActFormat::Q8x16 => tile::scratch_bytes(ty, &acts::Layout::new(format, n_tokens, n_cols)),
     }
 }
 

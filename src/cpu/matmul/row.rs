@@ -1,13 +1,12 @@
-//! Products of very few tokens, and of few with weights of 16 or 32 bits: columns in lanes.
+//! Products of very few tokens with quantised weights: columns in lanes.
 
 // SAFETY: of the whole module: see `Product`; every pointer stays within what it describes.
 #![allow(unsafe_op_in_unsafe_fn)]
 
 use super::Product;
 use super::acts::{LANES, Layout, PAIRS, ROW_INT_SUMS, ROW_SCALES, ROW_STEP, ROW_SUMS};
-use super::weight::{FloatWeight, Weight};
+use super::weight::Weight;
 use crate::cpu::simd::Simd;
-use std::ops::Range;
 
 /// Weights of 256 columns, where not so many are left to read: the rest is zeros.
 pub(super) struct Tail([u8; 1024]);
@@ -70,16 +69,6 @@ pub(super) unsafe fn product<V: Simd, W: Weight, const T: usize>(p: &Product, la
         }
         write::<V, T>(p, layout, first, r, &[acc]);
     }
-}
-
-/// Where R rows start. Past the last row the last one is computed again and not stored.
-#[inline(always)]
-unsafe fn first_blocks<const R: usize>(p: &Product, row: usize) -> [*const u8; R] {
-    let mut blocks = [p.w; R];
-    for i in 0..R {
-        blocks[i] = p.w.add((row + i).min(p.rows.end - 1) * p.row_bytes);
-    }
-    blocks
 }
 
 /// Keeps scales and mins of the first `n` of 8 blocks of 32.
@@ -158,94 +147,9 @@ unsafe fn step<V: Simd, W: Weight, const T: usize, const HALVES: usize, const MA
     acc
 }
 
-/// Bytes of the tokens' activations that stay in the first-level cache.
-const BLOCK: usize = 16 << 10;
-/// How many bytes ahead of their use weights of a tile are asked for, in the order in which they will be used.
-const AHEAD: usize = 64 << 10;
-
-/// The same for weights of 16 or 32 bits, R rows at a time: of one token from end to end, of more a block of columns of a tile of
-/// N rows (which R divides), so that activations which do not fit the first-level cache are read from the second once a tile.
+/// Puts the sums of some rows, in lanes, and of the single tokens `first..first + T` into y.
 #[inline(always)]
-pub(super) unsafe fn float_product<V: Simd, W: FloatWeight, const R: usize, const T: usize, const N: usize>(
-    p: &Product,
-    layout: &Layout,
-    first: usize,
-) {
-    let (block, ahead) = match T {
-        1 => (p.n_cols, prefetch_distance(R * p.row_bytes)),
-        _ => (BLOCK / (T * size_of::<f32>()), AHEAD),
-    };
-    let mut acts = [p.acts.cast::<f32>(); T];
-    for t in 0..T {
-        acts[t] = p.acts.add(layout.single(first + t, 0)).cast();
-    }
-    let mut row = p.rows.start;
-    while row < p.rows.end {
-        let rows = N.min(p.rows.end - row);
-        let mut sums = [[V::zero(); T]; N];
-        let mut k = 0;
-        while k < p.n_cols {
-            let cols = k..p.n_cols.min(k + block);
-            let mut i = 0;
-            while i < rows {
-                let mut acc = [[V::zero(); T]; R];
-                acc.copy_from_slice(&sums[i..i + R]);
-                acc = columns::<V, W, R, T>(first_blocks::<R>(p, row + i), cols.clone(), &acts, ahead, acc);
-                sums[i..i + R].copy_from_slice(&acc);
-                i += R;
-            }
-            k += block;
-        }
-        write::<V, T>(p, layout, first, row, &sums[..rows]);
-        row += N;
-    }
-}
-
-/// Adds some columns, from a multiple of 16 on, of R rows and T tokens.
-#[inline(always)]
-unsafe fn columns<V: Simd, W: FloatWeight, const R: usize, const T: usize>(
-    rows: [*const u8; R],
-    cols: Range<usize>,
-    acts: &[*const f32; T],
-    ahead: usize,
-    mut acc: [[V::F; T]; R],
-) -> [[V::F; T]; R] {
-    let bytes = 16 * W::TYPE.block_bytes();
-    let mut k = cols.start;
-    while k + 64 <= cols.end {
-        for i in 0..R {
-            prefetch::<V>(rows[i].wrapping_add(k * W::TYPE.block_bytes() + ahead), 4 * bytes);
-        }
-        for k in [k, k + 16, k + 32, k + 48] {
-            let mut a = [V::zero(); T];
-            for t in 0..T {
-                a[t] = V::load_f(acts[t].add(k));
-            }
-            for i in 0..R {
-                let w = W::load::<V>(rows[i].add(k * W::TYPE.block_bytes()));
-                for t in 0..T {
-                    acc[i][t] = V::fma(w, a[t], acc[i][t]);
-                }
-            }
-        }
-        k += 64;
-    }
-    while k < cols.end {
-        let left = (cols.end - k) * W::TYPE.block_bytes();
-        for i in 0..R {
-            let mut tail = Tail::new();
-            let w = W::load::<V>(tail.whole(rows[i].add(k * W::TYPE.block_bytes()), left, bytes));
-            for t in 0..T {
-                acc[i][t] = V::fma(w, V::load_f(acts[t].add(k)), acc[i][t]);
-            }
-        }
-        k += 16;
-    }
-    acc
-}
-
-#[inline(always)]
-unsafe fn write<V: Simd, const T: usize>(p: &Product, layout: &Layout, first: usize, row: usize, sums: &[[V::F; T]]) {
+pub(super) unsafe fn write<V: Simd, const T: usize>(p: &Product, layout: &Layout, first: usize, row: usize, sums: &[[V::F; T]]) {
     for (i, sums) in sums.iter().enumerate() {
         let bias = if p.bias.is_null() { 0.0 } else { *p.bias.add(row + i) };
         for t in 0..T {
@@ -257,7 +161,7 @@ unsafe fn write<V: Simd, const T: usize>(p: &Product, layout: &Layout, first: us
 
 /// How many bytes ahead of their use weights are asked for: past those in work, and enough for the latency of the memory.
 #[inline(always)]
-fn prefetch_distance(in_work: usize) -> usize {
+pub(super) fn prefetch_distance(in_work: usize) -> usize {
     in_work + 8192
 }
 

@@ -56,7 +56,33 @@ impl Workspace {
     }
 }
 
-/// What the format makes of activations: rounded to int8 in blocks of 16, or themselves.
+/// A row with the columns of each lane, every 16th of 512, rounded to multiples of a unit made of their greatest magnitude.
+fn rounded_in_lanes(x: &[f32], inverse_and_unit: impl Fn(f32) -> (f32, f32)) -> Vec<f32> {
+    let mut out = x.to_vec();
+    for step in out.chunks_mut(512) {
+        for lane in 0..16 {
+            let max = step.iter().skip(lane).step_by(16).fold(0f32, |m, v| m.max(v.abs()));
+            let (inverse, unit) = inverse_and_unit(max);
+            for v in step.iter_mut().skip(lane).step_by(16) {
+                *v = (f64::from(*v) * f64::from(inverse)).round_ties_even() as f32 * unit;
+            }
+        }
+    }
+    out
+}
+
+/// What products make of a row of weights: of those of 16 bits, multiples of 2^-12 of the greatest power of two in a lane.
+fn rounded_weights(ty: Type, row: &[f32]) -> Vec<f32> {
+    if !matches!(ty, Type::F16 | Type::BF16) {
+        return row.to_vec();
+    }
+    rounded_in_lanes(row, |max| {
+        let power = f32::from_bits(max.to_bits() & 0x7f80_0000);
+        if power == 0.0 { (0.0, 0.0) } else { (4096.0 / power, power / 4096.0) }
+    })
+}
+
+/// What the format makes of activations: rounded to int8 in blocks of 16, to 8191ths of the greatest in a lane, or themselves.
 fn rounded(fmt: ActFormat, x: &[f32]) -> Vec<f32> {
     let round = |block: &[f32]| {
         let max = block.iter().fold(0f32, |m, v| m.max(v.abs()));
@@ -65,6 +91,7 @@ fn rounded(fmt: ActFormat, x: &[f32]) -> Vec<f32> {
     };
     match fmt {
         ActFormat::F32 => x.to_vec(),
+        ActFormat::Q14x32 => rounded_in_lanes(x, |max| (8191.0 / max.max(1e-30), max.max(1e-30) / 8191.0)),
         ActFormat::Q8x16 => x.chunks(16).flat_map(round).collect(),
     }
 }
@@ -91,6 +118,7 @@ impl Case {
         }
         let mut values = vec![0f32; n_rows * n_cols];
         dequantize(ty, &weights[1..], &mut values);
+        let values = values.chunks(n_cols).flat_map(|row| rounded_weights(ty, row)).collect();
         Case { ty, n_cols, n_rows, weights, values, bias: noise.vector(n_rows) }
     }
 
@@ -280,6 +308,58 @@ fn extreme_blocks_do_not_overflow() {
     }
 }
 
+/// The greatest halves: 32 products of a lane fit in 32 bits.
+#[test]
+fn extreme_halves_do_not_overflow() {
+    for (ty, bits) in [(Type::F16, 0x7bffu16), (Type::F16, 0xfbff), (Type::BF16, 0x7a7f), (Type::BF16, 0x0200), (Type::F16, 1)] {
+        let mut case = Case::new(ty, 3, 600);
+        case.weights[1..].chunks_exact_mut(2).for_each(|w| w.copy_from_slice(&bits.to_le_bytes()));
+        let mut weight = [0f32];
+        dequantize(ty, &bits.to_le_bytes(), &mut weight);
+        let exact = -600.0 * f64::from(weight[0]);
+        for isa in Isa::available() {
+            for n_tokens in [1, 8, 40] {
+                let x = vec![-1f32; 600 * n_tokens];
+                case.bias.fill(0.0);
+                for y in case.product(&Kernels::new(isa), &x, 600, 3, n_tokens, 0..3) {
+                    // The sum of few roundings of single precision; weights below 2^-115 may be taken as 0.
+                    let close = (f64::from(y) - exact).abs() <= 1e-6 * exact.abs() + 600.0 * 2f64.powi(-115);
+                    assert!(close, "{} {bits:#x} on {}: {y} instead of {exact}", ty.name(), isa.name());
+                }
+            }
+        }
+    }
+}
+
+/// Rounded in lanes, products of halves are as near to the exact ones as with activations rounded to F16.
+#[test]
+fn rounding_in_lanes_is_as_fine_as_f16() {
+    let (n_rows, n_cols) = (64, 1024);
+    let mut noise = Noise(4);
+    // Nearly normal, and a few columns 20 times as large, as models have them.
+    let mut normal = || (0..8).map(|_| noise.next()).sum::<f32>();
+    let x: Vec<f32> = (0..n_cols).map(|i| normal() * if i % 100 == 7 { 20.0 } else { 1.0 }).collect();
+    let w: Vec<f32> = (0..n_rows * n_cols).map(|_| normal() * 0.02).collect();
+    let mut case = Case::new(Type::F16, n_rows, n_cols);
+    w.chunks(n_cols).zip(case.weights[1..].chunks_exact_mut(2 * n_cols)).for_each(|(w, to)| quantize(Type::F16, w, to));
+    let mut w = vec![0f32; n_rows * n_cols];
+    dequantize(Type::F16, &case.weights[1..], &mut w);
+    case.bias.fill(0.0);
+    let (mut halves, mut in_halves) = (vec![0u8; 2 * n_cols], vec![0f32; n_cols]);
+    quantize(Type::F16, &x, &mut halves);
+    dequantize(Type::F16, &halves, &mut in_halves);
+    let sum = |row: &[f32], x: &[f32]| row.iter().zip(x).map(|(w, x)| f64::from(*w) * f64::from(*x)).sum::<f64>();
+    for isa in Isa::available() {
+        let y = case.product(&Kernels::new(isa), &x, n_cols, n_rows, 1, 0..n_rows);
+        let (mut ours, mut theirs) = (0.0, 0.0);
+        for (row, y) in w.chunks(n_cols).zip(y) {
+            ours += (f64::from(y) - sum(row, &x)).powi(2);
+            theirs += (sum(row, &in_halves) - sum(row, &x)).powi(2);
+        }
+        assert!(ours <= theirs, "{}: square error {ours:e}, with activations as F16 {theirs:e}", isa.name());
+    }
+}
+
 #[test]
 fn zero_and_not_a_number_activations() {
     for ty in TYPES {
@@ -337,7 +417,7 @@ fn the_next_row_does_not_matter() {
 
 #[test]
 fn workspace_sizes_are_checked() {
-    for fmt in [ActFormat::F32, ActFormat::Q8x16] {
+    for fmt in [ActFormat::F32, ActFormat::Q14x32, ActFormat::Q8x16] {
         assert_eq!(act_bytes(fmt, usize::MAX, 4096), None);
         assert_eq!(act_bytes(fmt, 4096, usize::MAX), None);
         assert_eq!(act_bytes(fmt, 3, 100).unwrap() % 64, 0);

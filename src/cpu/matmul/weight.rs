@@ -372,35 +372,23 @@ impl Weight for Mxfp4 {
     }
 }
 
-/// Weights of 16 or 32 bits, which are multiplied as floats.
-pub(super) trait FloatWeight {
-    const TYPE: Type;
+/// Weights of 16 bits, a sign first.
+pub(super) trait HalfWeight {
     /// 16 weights.
     unsafe fn load<V: Simd>(p: *const u8) -> V::F;
 }
 
-pub(super) struct F32;
 pub(super) struct F16;
 pub(super) struct Bf16;
 
-impl FloatWeight for F32 {
-    const TYPE: Type = Type::F32;
-    #[inline(always)]
-    unsafe fn load<V: Simd>(p: *const u8) -> V::F {
-        V::load_f(p.cast())
-    }
-}
-
-impl FloatWeight for F16 {
-    const TYPE: Type = Type::F16;
+impl HalfWeight for F16 {
     #[inline(always)]
     unsafe fn load<V: Simd>(p: *const u8) -> V::F {
         V::load_half(p)
     }
 }
 
-impl FloatWeight for Bf16 {
-    const TYPE: Type = Type::BF16;
+impl HalfWeight for Bf16 {
     #[inline(always)]
     unsafe fn load<V: Simd>(p: *const u8) -> V::F {
         V::load_bf16(p)

@@ -210,6 +210,25 @@ impl Simd for Avx2 {
         both!(dot(acc, magnitude, signed))
     }
     #[inline(always)]
+    unsafe fn pairs(low: Self::F, high: Self::F, factor: Self::F) -> Self::B {
+        // As in `avx512`.
+        let integers = |x, factor| _mm256_castps_si256(_mm256_fmadd_ps(x, factor, _mm256_set1_ps(12_582_912.0)));
+        [0, 1].map(|i| {
+            let high = _mm256_slli_epi32::<16>(integers(high[i], factor[i]));
+            _mm256_blend_epi16::<0xaa>(integers(low[i], factor[i]), high)
+        })
+    }
+    #[inline(always)]
+    unsafe fn dot_pairs(acc: Self::I, a: Self::B, b: Self::B) -> Self::I {
+        let sums = both!(_mm256_madd_epi16(a, b));
+        both!(_mm256_add_epi32(acc, sums))
+    }
+    #[inline(always)]
+    unsafe fn max_magnitudes(a: Self::B, b: Self::B) -> Self::B {
+        let magnitudes = b.map(|b| _mm256_and_si256(b, _mm256_set1_epi16(0x7fff)));
+        both!(_mm256_max_epu16(a, magnitudes))
+    }
+    #[inline(always)]
     unsafe fn sum_quads(s: Self::B) -> Self::I {
         Self::dot(Self::zero_i(), Self::splat_byte(1), s)
     }
@@ -300,6 +319,11 @@ impl Simd for Avx2 {
     #[inline(always)]
     unsafe fn sum(x: Self::F) -> f32 {
         sum(_mm256_add_ps(x[0], x[1]))
+    }
+    #[inline(always)]
+    unsafe fn powers(x: Self::F) -> [Self::F; 2] {
+        let exponent = [_mm256_castsi256_ps(_mm256_set1_epi32(0x7f80_0000)); 2];
+        [both!(_mm256_and_ps(x, exponent)), both!(_mm256_andnot_ps(x, exponent))]
     }
     #[inline(always)]
     unsafe fn max(a: Self::F, b: Self::F) -> Self::F {

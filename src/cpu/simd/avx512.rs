@@ -132,6 +132,22 @@ impl Simd for Avx512 {
         _mm512_dpbusd_epi32(acc, q, s)
     }
     #[inline(always)]
+    unsafe fn pairs(low: __m512, high: __m512, factor: __m512) -> __m512i {
+        // At 1.5 * 2^23 the last bit of a float is 1: an integer in two's complement is in the low bits of the sum.
+        let integers = |x| _mm512_castps_si512(_mm512_fmadd_ps(x, factor, _mm512_set1_ps(12_582_912.0)));
+        let (low, high) = (integers(low), _mm512_slli_epi32::<16>(integers(high)));
+        // low & 0xffff | high; a mask for single words would be made anew each time.
+        _mm512_ternarylogic_epi32::<0xea>(low, _mm512_set1_epi32(0xffff), high)
+    }
+    #[inline(always)]
+    unsafe fn dot_pairs(acc: __m512i, a: __m512i, b: __m512i) -> __m512i {
+        _mm512_dpwssd_epi32(acc, a, b)
+    }
+    #[inline(always)]
+    unsafe fn max_magnitudes(a: __m512i, b: __m512i) -> __m512i {
+        _mm512_max_epu16(a, _mm512_and_si512(b, _mm512_set1_epi16(0x7fff)))
+    }
+    #[inline(always)]
     unsafe fn sum_quads(s: __m512i) -> __m512i {
         _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_set1_epi8(1), s)
     }
@@ -214,6 +230,11 @@ impl Simd for Avx512 {
         _mm512_castsi512_ps(_mm512_slli_epi32::<23>(biased))
     }
     #[inline(always)]
+    unsafe fn powers(x: __m512) -> [__m512; 2] {
+        let (x, exponent) = (_mm512_castps_si512(x), _mm512_set1_epi32(0x7f80_0000));
+        [_mm512_castsi512_ps(_mm512_and_si512(x, exponent)), _mm512_castsi512_ps(_mm512_andnot_si512(x, exponent))]
+    }
+    #[inline(always)]
     unsafe fn sum(x: __m512) -> f32 {
         super::avx2::sum(_mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps::<1>(x)))
     }
@@ -262,7 +283,8 @@ impl Simd for Avx512 {
 
     #[inline(always)]
     unsafe fn load_half(p: *const u8) -> __m512 {
-        _mm512_cvtph_ps(_mm256_loadu_si256(p.cast()))
+        // The plain conversion asks for no exceptions, and so takes no operand in memory.
+        _mm512_cvt_roundph_ps::<_MM_FROUND_CUR_DIRECTION>(_mm256_loadu_si256(p.cast()))
     }
     #[inline(always)]
     unsafe fn load_bf16(p: *const u8) -> __m512 {

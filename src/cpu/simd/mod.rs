@@ -78,6 +78,13 @@ pub(crate) trait Simd: Copy {
     }
     /// `dot` for `q` from `bias_q8`.
     unsafe fn dot_q8(acc: Self::I, q: Self::B, s: Self::B) -> Self::I;
+    /// 32 int16: of lane i low[i] factor, then high[i] factor; nearest, ties to even, of magnitudes below 2^15. What is no finite
+    /// number becomes anything.
+    unsafe fn pairs(low: Self::F, high: Self::F, factor: Self::F) -> Self::B;
+    /// acc[i] + a[2i] b[2i] + a[2i+1] b[2i+1] of int16.
+    unsafe fn dot_pairs(acc: Self::I, a: Self::B, b: Self::B) -> Self::I;
+    /// Of 32 words without their top bit: the greater of each.
+    unsafe fn max_magnitudes(a: Self::B, b: Self::B) -> Self::B;
     /// acc[i] + sum of s[4i+j].
     unsafe fn sum_quads(s: Self::B) -> Self::I;
     unsafe fn zero_i() -> Self::I;
@@ -106,6 +113,9 @@ pub(crate) trait Simd: Copy {
     unsafe fn round(x: Self::F) -> Self::F;
     /// 2^x for integers in -127..=127, where 2^-127 is taken as 0.
     unsafe fn exp2_int(x: Self::F) -> Self::F;
+    /// 2^e and 2^(1-e), of which 2^e is the greatest power of two that is not greater than |x|. Where x is 0 or below the normal
+    /// numbers, 0 and infinity; where it is no finite number, infinity and 0.
+    unsafe fn powers(x: Self::F) -> [Self::F; 2];
     /// The sum of all 16: lanes i and i + 8, of these sums i and i + 4, then i and i + 2, i and i + 1. Every instruction set
     /// keeps to this order, since other code repeats it.
     unsafe fn sum(x: Self::F) -> f32;

@@ -179,6 +179,26 @@ impl Simd for Neon {
         all!(dot(acc, q, s))
     }
     #[inline(always)]
+    unsafe fn pairs(low: Self::F, high: Self::F, factor: Self::F) -> Self::B {
+        // At 1.5 * 2^23 the last bit of a float is 1: an integer in two's complement is in the low bits of the sum.
+        let integers = |x, factor| vreinterpretq_u32_f32(vfmaq_f32(vdupq_n_f32(12_582_912.0), x, factor));
+        [0, 1, 2, 3].map(|i| vreinterpretq_u8_u32(vsliq_n_u32::<16>(integers(low[i], factor[i]), integers(high[i], factor[i]))))
+    }
+    #[inline(always)]
+    unsafe fn dot_pairs(acc: Self::I, a: Self::B, b: Self::B) -> Self::I {
+        [0, 1, 2, 3].map(|i| {
+            let (a, b) = (vreinterpretq_s16_u8(a[i]), vreinterpretq_s16_u8(b[i]));
+            vaddq_s32(acc[i], vpaddq_s32(vmull_s16(vget_low_s16(a), vget_low_s16(b)), vmull_high_s16(a, b)))
+        })
+    }
+    #[inline(always)]
+    unsafe fn max_magnitudes(a: Self::B, b: Self::B) -> Self::B {
+        [0, 1, 2, 3].map(|i| {
+            let magnitudes = vandq_u16(vreinterpretq_u16_u8(b[i]), vdupq_n_u16(0x7fff));
+            vreinterpretq_u8_u16(vmaxq_u16(vreinterpretq_u16_u8(a[i]), magnitudes))
+        })
+    }
+    #[inline(always)]
     unsafe fn sum_quads(s: Self::B) -> Self::I {
         Self::dot(Self::zero_i(), Self::splat_byte(1), s)
     }
@@ -275,6 +295,12 @@ impl Simd for Neon {
         let four = vaddq_f32(vaddq_f32(x[0], x[2]), vaddq_f32(x[1], x[3]));
         let two = vadd_f32(vget_low_f32(four), vget_high_f32(four));
         vget_lane_f32::<0>(two) + vget_lane_f32::<1>(two)
+    }
+    #[inline(always)]
+    unsafe fn powers(x: Self::F) -> [Self::F; 2] {
+        let (x, exponent) = (all!(vreinterpretq_u32_f32(x)), [vdupq_n_u32(0x7f80_0000); 4]);
+        let (power, inverse) = (all!(vandq_u32(exponent, x)), all!(vbicq_u32(exponent, x)));
+        [all!(vreinterpretq_f32_u32(power)), all!(vreinterpretq_f32_u32(inverse))]
     }
     #[inline(always)]
     unsafe fn max(a: Self::F, b: Self::F) -> Self::F {

@@ -70,6 +70,29 @@ unsafe fn dot<const SIGNED: bool>(mut acc: [i32; 16], a: &[u8; 64], s: &[u8; 64]
     acc
 }
 
+/// Sums of two products each; the instruction for it again.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn dot_pairs(mut acc: [i32; 16], a: &[u8; 64], b: &[u8; 64]) -> [i32; 16] {
+    use std::arch::x86_64::*;
+    for i in 0..4 {
+        let at = |x: &[u8; 64]| _mm_loadu_si128(x.as_ptr().add(16 * i).cast());
+        let to = acc.as_mut_ptr().add(4 * i).cast();
+        _mm_storeu_si128(to, _mm_add_epi32(_mm_loadu_si128(to), _mm_madd_epi16(at(a), at(b))));
+    }
+    acc
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+#[inline(always)]
+unsafe fn dot_pairs(mut acc: [i32; 16], a: &[u8; 64], b: &[u8; 64]) -> [i32; 16] {
+    let (a, b) = (a.as_ptr().cast::<[i16; 32]>().read_unaligned(), b.as_ptr().cast::<[i16; 32]>().read_unaligned());
+    for i in 0..32 {
+        acc[i / 2] = acc[i / 2].wrapping_add(i32::from(a[i]) * i32::from(b[i]));
+    }
+    acc
+}
+
 impl Simd for Portable {
     type B = [u8; 64];
     type I = [i32; 16];
@@ -180,6 +203,21 @@ impl Simd for Portable {
         dot::<true>(acc, &q, &s)
     }
     #[inline(always)]
+    unsafe fn pairs(low: [f32; 16], high: [f32; 16], factor: [f32; 16]) -> [u8; 64] {
+        // At 1.5 * 2^52 the last bit of a double is 1: an integer in two's complement is in the low bits of the sum.
+        let integer = |x: f32, factor: f32| (f64::from(x) * f64::from(factor) + 6_755_399_441_055_744.0).to_bits() as u32;
+        std::mem::transmute(each!(16, 0, i => integer(low[i], factor[i]) & 0xffff | integer(high[i], factor[i]) << 16))
+    }
+    #[inline(always)]
+    unsafe fn dot_pairs(acc: [i32; 16], a: [u8; 64], b: [u8; 64]) -> [i32; 16] {
+        dot_pairs(acc, &a, &b)
+    }
+    #[inline(always)]
+    unsafe fn max_magnitudes(a: [u8; 64], b: [u8; 64]) -> [u8; 64] {
+        let (a, b): ([i16; 32], [i16; 32]) = (std::mem::transmute(a), std::mem::transmute(b));
+        std::mem::transmute(each!(32, 0, i => a[i].max(b[i] & 0x7fff)))
+    }
+    #[inline(always)]
     unsafe fn sum_quads(s: [u8; 64]) -> [i32; 16] {
         Self::dot([0; 16], [1; 64], s)
     }
@@ -266,6 +304,14 @@ impl Simd for Portable {
         let eight: [f32; 8] = each!(8, 0.0, i => x[i] + x[i + 8]);
         let four: [f32; 4] = each!(4, 0.0, i => eight[i] + eight[i + 4]);
         (four[0] + four[2]) + (four[1] + four[3])
+    }
+    #[inline(always)]
+    unsafe fn powers(x: [f32; 16]) -> [[f32; 16]; 2] {
+        let exponent = 0x7f80_0000;
+        [
+            each!(16, 0.0, i => f32::from_bits(x[i].to_bits() & exponent)),
+            each!(16, 0.0, i => f32::from_bits(!x[i].to_bits() & exponent)),
+        ]
     }
     #[inline(always)]
     unsafe fn max(a: [f32; 16], b: [f32; 16]) -> [f32; 16] {

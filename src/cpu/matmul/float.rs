@@ -1,5 +1,5 @@
-//! Products of many tokens with weights of 16 or 32 bits: columns in lanes as for few tokens, but weights of a tile of rows are
-//! unpacked once and used for a panel of tokens.
+//! Products with weights of 32 bits, as floats: columns in lanes. For many tokens, weights of a tile of rows are copied once and used
+//! for a panel of tokens.
 //!
 //! A lane adds its columns from first to last whatever the shape, so a token's result does not depend on how many come with it.
 
@@ -8,33 +8,73 @@
 
 use super::Product;
 use super::acts::Layout;
-use super::row::{Tail, prefetch};
-use super::weight::FloatWeight;
+use super::row::{Tail, prefetch, prefetch_distance, write};
 use crate::cpu::simd::Simd;
 
-/// Rows whose weights are unpacked together.
+/// Rows whose weights are copied together.
 const TILE: usize = 16;
 /// Columns of these that stay in the first-level cache.
 const COLS: usize = 512;
 /// Tokens whose sums are kept while the columns go by.
 const PANEL: usize = 256;
 
-/// From so many tokens on, unpacking the weights once for all pays.
+/// From so many tokens on, copying the weights once for all pays.
 const LEAST: usize = 32;
 
-/// Whether these kernels are for so many tokens.
-pub(super) fn is_for(n_tokens: usize) -> bool {
+/// Whether `many` is for so many tokens.
+pub(super) fn is_many(n_tokens: usize) -> bool {
     n_tokens >= LEAST
 }
 
 /// Bytes of scratch per thread: floats [TILE][COLS] of the weights, then sums in lanes [tokens of a panel][TILE][16].
 pub(super) fn scratch_bytes(n_tokens: usize) -> usize {
-    if is_for(n_tokens) { TILE * (COLS + 16 * PANEL.min(n_tokens)) * size_of::<f32>() } else { 0 }
+    if is_many(n_tokens) { TILE * (COLS + 16 * PANEL.min(n_tokens)) * size_of::<f32>() } else { 0 }
+}
+
+/// Bytes of a weight.
+const WIDTH: usize = size_of::<f32>();
+
+/// Where R rows start. Past the last row the last one is computed again and not stored.
+#[inline(always)]
+unsafe fn first_blocks<const R: usize>(p: &Product, row: usize) -> [*const u8; R] {
+    let mut blocks = [p.w; R];
+    for i in 0..R {
+        blocks[i] = p.w.add((row + i).min(p.rows.end - 1) * p.row_bytes);
+    }
+    blocks
+}
+
+/// The single tokens `first..first + T`, R rows at a time.
+#[inline(always)]
+pub(super) unsafe fn few<V: Simd, const R: usize, const T: usize>(p: &Product, layout: &Layout, first: usize) {
+    let ahead = prefetch_distance(R * p.row_bytes);
+    let mut acts = [p.acts.cast::<f32>(); T];
+    for t in 0..T {
+        acts[t] = p.acts.add(layout.single(first + t, 0)).cast();
+    }
+    let mut tail = Tail::new();
+    let mut row = p.rows.start;
+    while row < p.rows.end {
+        let blocks = first_blocks::<R>(p, row);
+        let mut acc = [[V::zero(); T]; R];
+        for k in (0..p.n_cols).step_by(16) {
+            for i in 0..R {
+                let at = blocks[i].wrapping_add(k * WIDTH);
+                prefetch::<V>(at.wrapping_add(ahead), 16 * WIDTH);
+                let w = V::load_f(tail.whole(at, (p.n_cols - k) * WIDTH, 16 * WIDTH).cast());
+                for t in 0..T {
+                    acc[i][t] = V::fma(w, V::load_f(acts[t].add(k)), acc[i][t]);
+                }
+            }
+        }
+        write::<V, T>(p, layout, first, row, &acc[..R.min(p.rows.end - row)]);
+        row += R;
+    }
 }
 
 /// All tokens, R rows and T tokens at a time, R1 rows where fewer tokens are left; R and R1 divide TILE.
 #[inline(always)]
-pub(super) unsafe fn product<V: Simd, W: FloatWeight, const R: usize, const T: usize, const R1: usize>(
+pub(super) unsafe fn many<V: Simd, const R: usize, const T: usize, const R1: usize>(
     p: &Product,
     layout: &Layout,
 ) {
@@ -50,7 +90,7 @@ pub(super) unsafe fn product<V: Simd, W: FloatWeight, const R: usize, const T: u
             while first < p.n_cols {
                 // The activations are padded with zeros to whole steps.
                 let cols = COLS.min((p.n_cols - first).next_multiple_of(16));
-                unpack::<V, W>(p, floats, row, rows, first, cols);
+                copy::<V>(p, floats, row, rows, first, cols);
                 let acts = |t: usize| p.acts.add(layout.single(panel + t, 0)).cast::<f32>().add(first);
                 let mut t = 0;
                 while t + T <= tokens {
@@ -89,16 +129,16 @@ pub(super) unsafe fn product<V: Simd, W: FloatWeight, const R: usize, const T: u
 }
 
 #[inline(always)]
-unsafe fn unpack<V: Simd, W: FloatWeight>(p: &Product, to: *mut f32, row: usize, rows: usize, first: usize, cols: usize) {
+unsafe fn copy<V: Simd>(p: &Product, to: *mut f32, row: usize, rows: usize, first: usize, cols: usize) {
     let mut tail = Tail::new();
-    let bytes = 16 * W::TYPE.block_bytes();
+    let bytes = 16 * WIDTH;
     for i in 0..rows {
-        let mut at = first * W::TYPE.block_bytes();
+        let mut at = first * WIDTH;
         let weights = p.w.add((row + i) * p.row_bytes);
         for k in 0..cols / 16 {
             prefetch::<V>(weights.wrapping_add(TILE * p.row_bytes + at), bytes);
             let sixteen = tail.whole(weights.add(at), p.row_bytes - at, bytes);
-            V::store_f(to.add(i * COLS + 16 * k), W::load::<V>(sixteen));
+            V::store_f(to.add(i * COLS + 16 * k), V::load_f(sixteen.cast()));
             at += bytes;
         }
     }
