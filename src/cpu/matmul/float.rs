@@ -74,10 +74,7 @@ pub(super) unsafe fn few<V: Simd, const R: usize, const T: usize>(p: &Product, l
 
 /// All tokens, R rows and T tokens at a time, R1 rows where fewer tokens are left; R and R1 divide TILE.
 #[inline(always)]
-pub(super) unsafe fn many<V: Simd, const R: usize, const T: usize, const R1: usize>(
-    p: &Product,
-    layout: &Layout,
-) {
+pub(super) unsafe fn many<V: Simd, const R: usize, const T: usize, const R1: usize>(p: &Product, layout: &Layout) {
     let floats = p.scratch.cast::<f32>();
     let sums = floats.add(TILE * COLS);
     let mut panel = 0;
