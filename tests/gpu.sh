@@ -146,7 +146,7 @@ speed() { # NAME SHAPE BYTES LIMIT PROMPT N
             skip "$1" "less than $3 MB free for the model in $work"
             return
         fi
-        if ! step "$1: write it" 90 python3 tests/bench/make_model.py "$file.part" "$2"; then
+        if ! step "$1: write it" 90 python3 tests/bench/random_model.py "$file.part" --shape "$2"; then
             rm -f "$file.part"
             return
         fi

@@ -3,151 +3,222 @@
 
     random_model.py OUT.gguf [--shape 1.1B] [--type Q4_K_M]
 
-Shapes: 1.1B (TinyLlama's, llama), 0.5B (Qwen2-0.5B's, with its tied embedding), moe (qwen3moe, 32 experts of which 4 are used), long
-(four layers of 1.1B, its vocabulary cut alike, for long contexts). Types: Q4_K_M (the mix), Q6_K, Q8_0, Q4_0, F16; where rows are no
-multiple of 256, K types fall back to Q5_0 and Q8_0, as quantisers do.
+Shapes: 1.1B (TinyLlama's), 8B (Llama 3's), 0.5B (Qwen2-0.5B's, with its tied embedding), moe (qwen3moe, 32 experts of which 4 are used),
+long (four layers of 1.1B, its vocabulary cut alike, for long contexts), tiny (for tests). Types: Q4_K_M (the mix), Q6_K, Q8_0, Q4_0, F16;
+where rows are no multiple of 256, K types fall back to Q5_0 and Q8_0, as quantisers do.
 
-Needs numpy and gguf (PyPI). Blocks are random bytes under scales that keep activations of ordinary size. Speed does not depend
-on the values, so there is no need to quantise real ones.
+Needs nothing but Python. Blocks are random bytes under scales that keep activations of ordinary size; a matrix repeats some thousand of
+them, beginning at another in each. Speed does not depend on the values, so there is no need to quantise real ones.
 """
 
 import argparse
+import math
+import random
+import struct
 
-import gguf
-import numpy as np
-
-T = gguf.GGMLQuantizationType
+# Sizes; `base` of the rotation where it is not 10000.
 SHAPES = {
     "1.1B": dict(arch="llama", layers=22, embd=2048, heads=32, kv=4, head_dim=64, ff=5632, vocab=32000),
-    "0.5B": dict(arch="qwen2", layers=24, embd=896, heads=14, kv=2, head_dim=64, ff=4864, vocab=151936),
-    "moe": dict(arch="qwen3moe", layers=16, embd=1024, heads=16, kv=4, head_dim=64, ff=512, vocab=32000, experts=32, used=4),
+    "8B": dict(arch="llama", layers=32, embd=4096, heads=32, kv=8, head_dim=128, ff=14336, vocab=128256, base=5e5),
+    "0.5B": dict(arch="qwen2", layers=24, embd=896, heads=14, kv=2, head_dim=64, ff=4864, vocab=151936, base=1e6),
+    "moe": dict(
+        arch="qwen3moe", layers=16, embd=1024, heads=16, kv=4, head_dim=64, ff=512, vocab=32000, experts=32, used=4, base=1e6
+    ),
     "long": dict(arch="llama", layers=4, embd=2048, heads=32, kv=4, head_dim=64, ff=5632, vocab=5824),
+    "tiny": dict(arch="llama", layers=3, embd=256, heads=4, kv=2, head_dim=64, ff=512, vocab=512),
 }
-rng = np.random.default_rng(1)
+# GGUF's number of a type, and elements and bytes of what is drawn at once.
+TYPES = {
+    "F32": (0, 1, 4),
+    "F16": (1, 32, 64),
+    "Q4_0": (2, 32, 18),
+    "Q5_0": (6, 32, 22),
+    "Q8_0": (8, 32, 34),
+    "Q4_K": (12, 256, 144),
+    "Q6_K": (14, 256, 210),
+}
+# `general.file_type`, which is a choice for --type.
+FILE_TYPES = {"Q4_K_M": 15, "Q6_K": 18, "Q8_0": 7, "Q4_0": 2, "F16": 1}
+FALLBACK = {"Q4_K": "Q5_0", "Q6_K": "Q8_0"}
+ALIGN = 32
+N_BLOCKS = 32749
+rng = random.Random(1)
+pools = {}
 
 
-def blocks(n_blocks, n_bytes, scales):
-    """Random blocks; `scales` are (byte offset, value) of half-precision fields."""
-    b = np.frombuffer(rng.bytes(n_blocks * n_bytes), np.uint8).reshape(n_blocks, n_bytes).copy()
-    for offset, value in scales:
-        b[:, offset : offset + 2] = np.frombuffer(np.float16(value).tobytes(), np.uint8)
-    return b
+def pool(ty, n_in):
+    """Random blocks of a matrix with n_in columns, twice, so that it can be begun anywhere."""
+    if (ty, n_in) in pools:
+        return pools[ty, n_in]
+    size, sd = TYPES[ty][2], n_in**-0.5  # Outputs as large as inputs.
+    b = bytearray(rng.randbytes(N_BLOCKS * size))
 
+    def of_all(offset, change):
+        b[offset::size] = b[offset::size].translate(bytes(change(i) for i in range(256)))
 
-def fitting(ty, n_in):
-    """The type, or what quantisers take where rows are no multiple of its blocks."""
-    return {T.Q4_K: T.Q5_0, T.Q6_K: T.Q8_0}.get(ty, ty) if n_in % 256 else ty
+    def scale(offset, value):
+        for i, byte in enumerate(struct.pack("<e", value)):
+            of_all(offset + i, lambda _: byte)
 
-
-def matrix(ty, n_in, n_out):
-    n = n_in * n_out
-    sd = 1 / np.sqrt(n_in)  # Outputs as large as inputs.
-    if ty == T.F16:
+    if ty == "F16":
         # A random sign and fraction under one exponent: magnitudes of 2/3 to 4/3 of sd.
-        bits = np.frombuffer(rng.bytes(2 * n), np.uint16)
-        exponent = np.float16(2.0 ** np.floor(np.log2(sd / 1.5 * 1.42))).view(np.uint16)
-        return ((bits & 0x83FF) | exponent).view(np.float16).reshape(n_out, n_in)
-    if ty == T.Q8_0:
-        b = blocks(n // 32, 34, [(0, sd / 74)])
-        # Quantisers never make -128.
-        b[:, 2:][b[:, 2:] == 0x80] = 0x81
-    elif ty == T.Q4_0:
-        b = blocks(n // 32, 18, [(0, sd / 4.6)])
-    elif ty == T.Q5_0:
-        b = blocks(n // 32, 22, [(0, sd / 9.2)])
-    elif ty == T.Q4_K:
+        exponent = struct.pack("<e", 2.0 ** math.floor(math.log2(sd / 1.5 * 1.42)))
+        for i in range(0, size, 2):
+            of_all(i, lambda x: x | exponent[0])
+            of_all(i + 1, lambda x: x & 0x83 | exponent[1])
+    elif ty == "Q8_0":
+        for i in range(2, size):
+            # Quantisers never make -128.
+            of_all(i, lambda x: 0x81 if x == 0x80 else x)
+        scale(0, sd / 74)
+    elif ty in ("Q4_0", "Q5_0"):
+        scale(0, sd / (4.6 if ty == "Q4_0" else 9.2))
+    elif ty == "Q4_K":
         # Weight = d * scale * q - dmin * min with scale, min in 0..63 and q in 0..15: centred by dmin = 7.5 d.
-        b = blocks(n // 256, 144, [(0, sd / 160), (2, sd / 160 * 7.5)])
-        b[:, 4:16] &= 0x3F
+        scale(0, sd / 160)
+        scale(2, sd / 160 * 7.5)
+        for i in range(4, 16):
+            of_all(i, lambda x: x & 0x3F)
     else:
-        b = blocks(n // 256, 210, [(208, sd / 600)])
-        b[:, 192:208] &= 0x3F
-    return b.reshape(n_out, -1)
+        for i in range(192, 208):
+            of_all(i, lambda x: x & 0x3F)
+        scale(208, sd / 600)
+    pools[ty, n_in] = bytes(b) * 2
+    return pools[ty, n_in]
 
 
-def main():
-    p = argparse.ArgumentParser()
-    p.add_argument("out")
-    p.add_argument("--shape", choices=SHAPES, default="1.1B")
-    p.add_argument("--type", choices=["Q4_K_M", "Q6_K", "Q8_0", "Q4_0", "F16"], default="Q4_K_M")
-    a = p.parse_args()
-    s = argparse.Namespace(**SHAPES[a.shape])
-    w = gguf.GGUFWriter(a.out, s.arch)
-    w.add_name(f"random-{a.shape}")
-    w.add_context_length(32768)
-    w.add_embedding_length(s.embd)
-    w.add_block_count(s.layers)
-    w.add_feed_forward_length(s.ff)
-    w.add_head_count(s.heads)
-    w.add_head_count_kv(s.kv)
-    w.add_layer_norm_rms_eps(1e-5)
-    if s.arch == "llama":
-        w.add_rope_dimension_count(s.head_dim)
+def normal(n, sd):
+    return struct.pack(f"<{n}f", *(rng.gauss(0, sd) for _ in range(n)))
+
+
+def text(s):
+    return struct.pack("<Q", len(s)) + s.encode()
+
+
+def key(name, value):
+    """A key with its value: text, u32, f32, or an array of one of these (of whole numbers: i32)."""
+
+    def one(v, whole):
+        if isinstance(v, str):
+            return 8, text(v)
+        return (6, struct.pack("<f", v)) if isinstance(v, float) else whole(v)
+
+    if isinstance(value, list):
+        parts = [one(v, lambda v: (5, struct.pack("<i", v))) for v in value]
+        body = struct.pack("<IIQ", 9, parts[0][0], len(parts)) + b"".join(p[1] for p in parts)
     else:
-        w.add_rope_freq_base(1e6)
-    if s.arch == "qwen3moe":
-        w.add_key_length(s.head_dim)
-        w.add_value_length(s.head_dim)
-        w.add_expert_count(s.experts)
-        w.add_expert_used_count(s.used)
-        w.add_expert_feed_forward_length(s.ff)
-    w.add_vocab_size(s.vocab)
-    w.add_tokenizer_model("llama")
-    special = ["<unk>", "<s>", "</s>"]
-    w.add_token_list(special + [f"<0x{i:02X}>" for i in range(256)] + [f"t{i}" for i in range(s.vocab - 259)])
-    w.add_token_scores([0.0] * s.vocab)
-    w.add_token_types([2, 3, 3] + [6] * 256 + [1] * (s.vocab - 259))
-    ty = T[a.type] if a.type != "Q4_K_M" else T.Q4_K
+        ty, packed = one(value, lambda v: (4, struct.pack("<I", v)))
+        body = struct.pack("<I", ty) + packed
+    return text(name) + body
+
+
+def keys(name, file_type, s):
+    of_model = {
+        "context_length": 32768,
+        "embedding_length": s["embd"],
+        "block_count": s["layers"],
+        "feed_forward_length": s["ff"],
+        "attention.head_count": s["heads"],
+        "attention.head_count_kv": s["kv"],
+        "attention.layer_norm_rms_epsilon": 1e-5,
+        "rope.freq_base": s.get("base", 1e4),
+        "vocab_size": s["vocab"],
+    }
+    if s["arch"] == "llama":
+        of_model["rope.dimension_count"] = s["head_dim"]
+    if "experts" in s:
+        of_model |= {"attention.key_length": s["head_dim"], "attention.value_length": s["head_dim"]}
+        of_model |= {"expert_count": s["experts"], "expert_used_count": s["used"], "expert_feed_forward_length": s["ff"]}
+    bytes_as_text, others = [f"<0x{i:02X}>" for i in range(256)], [f"t{i}" for i in range(s["vocab"] - 259)]
+    return {
+        "general.architecture": s["arch"],
+        "general.name": f"random-{name}",
+        "general.file_type": FILE_TYPES[file_type],
+        **{f"{s['arch']}.{k}": v for k, v in of_model.items()},
+        "tokenizer.ggml.model": "llama",
+        "tokenizer.ggml.tokens": ["<unk>", "<s>", "</s>", *bytes_as_text, *others],
+        "tokenizer.ggml.scores": [0.0] * s["vocab"],
+        "tokenizer.ggml.token_type": [2, 3, 3] + [6] * 256 + [1] * len(others),
+    }
+
+
+def tensors(file_type, s):
+    """Name, type, shape, and the values where they are no random blocks."""
+    ty = "Q4_K" if file_type == "Q4_K_M" else file_type
     # What the mix keeps in more bits; of pure types nothing.
-    wide = T.Q6_K if a.type == "Q4_K_M" else ty
+    wide = "Q6_K" if file_type == "Q4_K_M" else ty
+    layers, embd, ff, head_dim = s["layers"], s["embd"], s["ff"], s["head_dim"]
+    n_q, n_kv = s["heads"] * head_dim, s["kv"] * head_dim
+    tied = s["arch"] == "qwen2"
 
     def more_bits(i):
         """The layers whose attn_v and ffn_down the mix keeps in Q6_K."""
-        return i < s.layers // 8 or i >= 7 * s.layers // 8 or (i - s.layers // 8) % 3 == 2
+        return i < layers // 8 or i >= 7 * layers // 8 or (i - layers // 8) % 3 == 2
 
-    def add(name, ty, n_in, n_out, n=0):
-        ty = fitting(ty, n_in)
-        m = matrix(ty, n_in, n_out * max(n, 1))
-        if n:
-            m = m.reshape(n, n_out, -1)
-        w.add_tensor(name, m, raw_dtype=None if ty == T.F16 else ty)
+    def matrix(name, ty, *shape):
+        return name + ".weight", FALLBACK.get(ty, ty) if shape[0] % 256 else ty, shape, None
 
     def ones(name, n):
-        w.add_tensor(name, np.ones(n, np.float32))
+        return name + ".weight", "F32", (n,), struct.pack("<f", 1.0) * n
 
-    n_q, n_kv = s.heads * s.head_dim, s.kv * s.head_dim
-    tied = s.arch == "qwen2"
-    add("token_embd.weight", wide if tied else ty, s.embd, s.vocab)
-    for i in range(s.layers):
+    yield matrix("token_embd", wide if tied else ty, embd, s["vocab"])
+    for i in range(layers):
         b, down = f"blk.{i}.", wide if more_bits(i) else ty
-        ones(b + "attn_norm.weight", s.embd)
-        add(b + "attn_q.weight", ty, s.embd, n_q)
-        add(b + "attn_k.weight", ty, s.embd, n_kv)
-        add(b + "attn_v.weight", down, s.embd, n_kv)
-        add(b + "attn_output.weight", ty, n_q, s.embd)
-        if s.arch == "qwen2":
+        yield ones(b + "attn_norm", embd)
+        yield matrix(b + "attn_q", ty, embd, n_q)
+        yield matrix(b + "attn_k", ty, embd, n_kv)
+        yield matrix(b + "attn_v", down, embd, n_kv)
+        yield matrix(b + "attn_output", ty, n_q, embd)
+        if s["arch"] == "qwen2":
             for name, n in [("q", n_q), ("k", n_kv), ("v", n_kv)]:
-                w.add_tensor(b + f"attn_{name}.bias", rng.normal(0, 0.1, n).astype(np.float32))
-        ones(b + "ffn_norm.weight", s.embd)
-        if s.arch == "qwen3moe":
-            ones(b + "attn_q_norm.weight", s.head_dim)
-            ones(b + "attn_k_norm.weight", s.head_dim)
-            router = rng.normal(0, 1 / np.sqrt(s.embd), (s.experts, s.embd)).astype(np.float32)
-            w.add_tensor(b + "ffn_gate_inp.weight", router)
-            add(b + "ffn_gate_exps.weight", ty, s.embd, s.ff, s.experts)
-            add(b + "ffn_up_exps.weight", ty, s.embd, s.ff, s.experts)
-            add(b + "ffn_down_exps.weight", down, s.ff, s.embd, s.experts)
-        else:
-            add(b + "ffn_gate.weight", ty, s.embd, s.ff)
-            add(b + "ffn_up.weight", ty, s.embd, s.ff)
-            add(b + "ffn_down.weight", down, s.ff, s.embd)
-    ones("output_norm.weight", s.embd)
+                yield b + f"attn_{name}.bias", "F32", (n,), normal(n, 0.1)
+        yield ones(b + "ffn_norm", embd)
+        if "experts" not in s:
+            yield matrix(b + "ffn_gate", ty, embd, ff)
+            yield matrix(b + "ffn_up", ty, embd, ff)
+            yield matrix(b + "ffn_down", down, ff, embd)
+            continue
+        n = s["experts"]
+        yield ones(b + "attn_q_norm", head_dim)
+        yield ones(b + "attn_k_norm", head_dim)
+        yield b + "ffn_gate_inp.weight", "F32", (embd, n), normal(embd * n, embd**-0.5)
+        yield matrix(b + "ffn_gate_exps", ty, embd, ff, n)
+        yield matrix(b + "ffn_up_exps", ty, embd, ff, n)
+        yield matrix(b + "ffn_down_exps", down, ff, embd, n)
+    yield ones("output_norm", embd)
     if not tied:
-        add("output.weight", wide, s.embd, s.vocab)
-    w.write_header_to_file()
-    w.write_kv_data_to_file()
-    w.write_tensors_to_file()
-    w.close()
+        yield matrix("output", wide, embd, s["vocab"])
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("out")
+    p.add_argument("--shape", choices=SHAPES, default="1.1B")
+    p.add_argument("--type", choices=FILE_TYPES, default="Q4_K_M")
+    a = p.parse_args()
+    head, all_tensors = keys(a.shape, a.type, SHAPES[a.shape]), list(tensors(a.type, SHAPES[a.shape]))
+    with open(a.out, "wb") as f:
+        f.write(b"GGUF" + struct.pack("<IQQ", 3, len(all_tensors), len(head)))
+        for item in head.items():
+            f.write(key(*item))
+        offset = 0
+        for name, ty, shape, _ in all_tensors:
+            number, elements, size = TYPES[ty]
+            f.write(text(name) + struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape, number, offset))
+            offset += -(-math.prod(shape) // elements * size // ALIGN) * ALIGN
+        for i, (_, ty, shape, values) in enumerate(all_tensors):
+            f.write(bytes(-f.tell() % ALIGN))
+            if values:
+                f.write(values)
+                continue
+            _, elements, size = TYPES[ty]
+            blocks, left = memoryview(pool(ty, shape[0])), math.prod(shape) // elements
+            begin = i * 997 % N_BLOCKS * size
+            while left > 0:
+                n = min(left, N_BLOCKS)
+                f.write(blocks[begin : begin + n * size])
+                left -= n
+        f.write(bytes(-f.tell() % ALIGN))
 
 
 main()
