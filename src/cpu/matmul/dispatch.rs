@@ -5,7 +5,7 @@
 
 use super::acts::{self, Layout, Source};
 use super::weight::{self, HalfWeight, Weight};
-use super::{Product, act_format, few, float, half, row, tile, vector};
+use super::{Product, act_format, few, float, half, panel, row, tile, vector};
 use crate::cpu::isa::Isa;
 #[cfg(target_arch = "aarch64")]
 use crate::cpu::simd::neon::Neon;
@@ -59,8 +59,8 @@ macro_rules! instruction_set {
 
             $(#[$feature])?
             unsafe fn half<W: HalfWeight>(p: &Product, layout: &Layout) {
-                if half::is_many(p.n_tokens) {
-                    return half::many::<$simd, W, $pr, $pt, $r1>(p, layout);
+                if panel::is_for(p.n_tokens) {
+                    return panel::product::<$simd, half::Halves<W>, $pr, $pt, $r1>(p, layout);
                 }
                 by_tokens!(
                     layout,
@@ -74,8 +74,8 @@ macro_rules! instruction_set {
 
             $(#[$feature])?
             unsafe fn float(p: &Product, layout: &Layout) {
-                if float::is_many(p.n_tokens) {
-                    return float::many::<$simd, $pr, $pt, $r1>(p, layout);
+                if panel::is_for(p.n_tokens) {
+                    return panel::product::<$simd, float::Floats, $pr, $pt, $r1>(p, layout);
                 }
                 by_tokens!(
                     layout,

@@ -11,34 +11,20 @@
 
 use super::Product;
 use super::acts::{HALF_SCALES, Layout, STEP};
+use super::panel::{Panel, TILE};
 use super::row::{Tail, prefetch, prefetch_distance, write};
 use super::weight::HalfWeight;
 use crate::cpu::simd::Simd;
+use std::marker::PhantomData;
 
 /// Columns of a vector of pairs.
 const PAIRS: usize = 32;
 /// Bytes of these, as halves or as integers.
 const STEP_BYTES: usize = STEP * 2;
+/// Where a tile's scales are.
+const SCALES: usize = TILE * STEP_BYTES;
 /// The greatest power of two of a lane's weights becomes this.
 const UNIT: f32 = 4096.0;
-
-/// Rows whose weights are unpacked together, for many tokens.
-const TILE: usize = 16;
-/// Tokens whose sums are kept while the columns go by.
-const PANEL: usize = 256;
-/// From so many tokens on, unpacking the weights once for all pays.
-const LEAST: usize = 32;
-
-/// Whether `many` is for so many tokens.
-pub(super) fn is_many(n_tokens: usize) -> bool {
-    n_tokens >= LEAST
-}
-
-/// Bytes of scratch per thread: integers [TILE][STEP] of the weights, their scales [TILE][16], then sums in lanes
-/// [tokens of a panel][TILE][16].
-pub(super) fn scratch_bytes(n_tokens: usize) -> usize {
-    if is_many(n_tokens) { TILE * (STEP_BYTES + (1 + PANEL.min(n_tokens)) * 16 * size_of::<f32>()) } else { 0 }
-}
 
 /// A step of a row, of which maybe less than 512 columns are left.
 struct Step {
@@ -171,61 +157,14 @@ unsafe fn row_step<V: Simd, W: HalfWeight, const T: usize>(
     (acc, Factors::new::<W>(most))
 }
 
-/// All tokens, R rows and T tokens at a time, R1 rows where fewer tokens are left; R and R1 divide TILE.
-#[inline(always)]
-pub(super) unsafe fn many<V: Simd, W: HalfWeight, const R: usize, const T: usize, const R1: usize>(p: &Product, layout: &Layout) {
-    let tile = Tile { pairs: p.scratch, scales: p.scratch.add(TILE * STEP_BYTES).cast() };
-    let sums = tile.scales.add(TILE * 16);
-    let mut panel = 0;
-    while panel < p.n_tokens {
-        let tokens = PANEL.min(p.n_tokens - panel);
-        let mut row = p.rows.start;
-        while row < p.rows.end {
-            let rows = TILE.min(p.rows.end - row);
-            for step in 0..layout.steps {
-                let vectors = tile.unpack::<V, W>(p, row, rows, step);
-                let acts = |t: usize| p.acts.add(layout.single(panel + t, step));
-                let mut t = 0;
-                while t + T <= tokens {
-                    let mut of = [acts(t); T];
-                    for i in 1..T {
-                        of[i] = acts(t + i);
-                    }
-                    for i in (0..rows).step_by(R) {
-                        tile.block::<V, R, T>(i, of, vectors, step == 0, sums.add((t * TILE + i) * 16));
-                    }
-                    t += T;
-                }
-                while T > 1 && t < tokens {
-                    for i in (0..rows).step_by(R1) {
-                        tile.block::<V, R1, 1>(i, [acts(t)], vectors, step == 0, sums.add((t * TILE + i) * 16));
-                    }
-                    t += 1;
-                }
-            }
-            for t in 0..tokens {
-                for i in 0..rows {
-                    let bias = if p.bias.is_null() { 0.0 } else { *p.bias.add(row + i) };
-                    let sum = V::sum(V::load_f(sums.add((t * TILE + i) * 16)));
-                    *p.row_of_y(panel + t).add(row + i) = sum + bias;
-                }
-            }
-            row += TILE;
-        }
-        panel += PANEL;
-    }
-}
+/// Integers of a tile of rows, [TILE][STEP], then their scales, [TILE][16].
+pub(super) struct Halves<W>(PhantomData<W>);
 
-/// A step of a tile's rows.
-struct Tile {
-    pairs: *mut u8,
-    scales: *mut f32,
-}
+impl<W: HalfWeight> Panel for Halves<W> {
+    const BYTES: usize = SCALES + TILE * 16 * size_of::<f32>();
 
-impl Tile {
-    /// How many vectors the step has.
     #[inline(always)]
-    unsafe fn unpack<V: Simd, W: HalfWeight>(&self, p: &Product, row: usize, rows: usize, step: usize) -> usize {
+    unsafe fn unpack<V: Simd>(p: &Product, to: *mut u8, row: usize, rows: usize, step: usize) -> usize {
         let mut tail = Tail::new();
         let mut vectors = 0;
         for i in 0..rows {
@@ -235,17 +174,17 @@ impl Tile {
             let factors = weights.factors::<V, W>();
             vectors = weights.vectors;
             for k in 0..vectors {
-                let to = self.pairs.add(i * STEP_BYTES + k * 64);
+                let to = to.add(i * STEP_BYTES + k * 64);
                 V::store_halves(to, to.add(32), weights.pairs::<V, W>(k, factors.to_integers));
             }
-            V::store_f(self.scales.add(i * 16), factors.scale);
+            V::store_f(to.add(SCALES).cast::<f32>().add(i * 16), factors.scale);
         }
         vectors
     }
 
     #[inline(always)]
     unsafe fn block<V: Simd, const R: usize, const T: usize>(
-        &self,
+        from: *const u8,
         row: usize,
         acts: [*const u8; T],
         vectors: usize,
@@ -259,14 +198,14 @@ impl Tile {
                 a[t] = V::load(acts[t].add(k * 64));
             }
             for r in 0..R {
-                let pairs = V::load(self.pairs.add((row + r) * STEP_BYTES + k * 64));
+                let pairs = V::load(from.add((row + r) * STEP_BYTES + k * 64));
                 for t in 0..T {
                     dots[r][t] = V::dot_pairs(dots[r][t], pairs, a[t]);
                 }
             }
         }
         for r in 0..R {
-            let scale = V::load_f(self.scales.add((row + r) * 16));
+            let scale = V::load_f(from.add(SCALES).cast::<f32>().add((row + r) * 16));
             for t in 0..T {
                 let to = sums.add((t * TILE + r) * 16);
                 let before = if fresh { V::zero() } else { V::load_f(to) };

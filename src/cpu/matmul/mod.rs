@@ -6,6 +6,7 @@ mod dispatch;
 mod few;
 mod float;
 mod half;
+mod panel;
 mod row;
 mod tile;
 mod vector;
@@ -47,8 +48,8 @@ pub fn act_bytes(fmt: ActFormat, n_tokens: usize, n_cols: usize) -> Option<usize
 /// that overflows.
 pub fn scratch_bytes(ty: Type, n_tokens: usize, n_cols: usize) -> Option<usize> {
     match act_format(ty) {
-        ActFormat::F32 => Some(float::scratch_bytes(n_tokens)),
-        ActFormat::Q14x32 => Some(half::scratch_bytes(n_tokens)),
+        ActFormat::F32 => Some(panel::scratch_bytes::<float::Floats>(n_tokens)),
+        ActFormat::Q14x32 => Some(panel::scratch_bytes::<half::Halves<weight::F16>>(n_tokens)),
         format @ ActFormat::Q8x16 => tile::scratch_bytes(ty, &acts::Layout::new(format, n_tokens, n_cols)),
     }
 }

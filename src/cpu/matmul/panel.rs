@@ -1,0 +1,91 @@
+//! Products of many tokens with weights of 16 or 32 bits: columns in lanes as for few tokens, but weights of a tile of rows are
+//! unpacked once, a step at a time, and used for a panel of tokens.
+//!
+//! A lane adds its steps from first to last whatever the shape, so a token's result does not depend on how many come with it.
+
+// SAFETY: of the whole module: see `Product`; every pointer stays within what it describes.
+#![allow(unsafe_op_in_unsafe_fn)]
+
+use super::Product;
+use super::acts::Layout;
+use crate::cpu::simd::Simd;
+
+/// Rows whose weights are unpacked together.
+pub(super) const TILE: usize = 16;
+/// Tokens whose sums are kept while the columns go by.
+const PANEL: usize = 256;
+/// From so many tokens on, unpacking the weights once for all pays.
+const LEAST: usize = 32;
+
+/// How weights of a type are unpacked and multiplied.
+pub(super) trait Panel {
+    /// Of a step of a tile, unpacked.
+    const BYTES: usize;
+    /// Unpacks a step of `rows` rows; how many vectors of a row it has.
+    unsafe fn unpack<V: Simd>(p: &Product, to: *mut u8, row: usize, rows: usize, step: usize) -> usize;
+    /// Adds it to the sums in lanes of R rows, from row `row` of the tile on, and T tokens, which are TILE sums apart; `fresh` ones
+    /// start at 0.
+    unsafe fn block<V: Simd, const R: usize, const T: usize>(
+        from: *const u8,
+        row: usize,
+        acts: [*const u8; T],
+        vectors: usize,
+        fresh: bool,
+        sums: *mut f32,
+    );
+}
+
+/// Whether these kernels are for so many tokens.
+pub(super) fn is_for(n_tokens: usize) -> bool {
+    n_tokens >= LEAST
+}
+
+/// Bytes of scratch per thread: the weights, then sums in lanes [tokens of a panel][TILE][16].
+pub(super) fn scratch_bytes<K: Panel>(n_tokens: usize) -> usize {
+    if is_for(n_tokens) { K::BYTES + TILE * 16 * PANEL.min(n_tokens) * size_of::<f32>() } else { 0 }
+}
+
+/// All tokens, R rows and T tokens at a time, R1 rows where fewer tokens are left; R and R1 divide TILE.
+#[inline(always)]
+pub(super) unsafe fn product<V: Simd, K: Panel, const R: usize, const T: usize, const R1: usize>(p: &Product, layout: &Layout) {
+    let weights = p.scratch;
+    let sums = weights.add(K::BYTES).cast::<f32>();
+    let mut panel = 0;
+    while panel < p.n_tokens {
+        let tokens = PANEL.min(p.n_tokens - panel);
+        let mut row = p.rows.start;
+        while row < p.rows.end {
+            let rows = TILE.min(p.rows.end - row);
+            for step in 0..layout.steps {
+                let vectors = K::unpack::<V>(p, weights, row, rows, step);
+                let acts = |t: usize| p.acts.add(layout.single(panel + t, step));
+                let mut t = 0;
+                while t + T <= tokens {
+                    let mut of = [acts(t); T];
+                    for i in 1..T {
+                        of[i] = acts(t + i);
+                    }
+                    for i in (0..rows).step_by(R) {
+                        K::block::<V, R, T>(weights, i, of, vectors, step == 0, sums.add((t * TILE + i) * 16));
+                    }
+                    t += T;
+                }
+                while T > 1 && t < tokens {
+                    for i in (0..rows).step_by(R1) {
+                        K::block::<V, R1, 1>(weights, i, [acts(t)], vectors, step == 0, sums.add((t * TILE + i) * 16));
+                    }
+                    t += 1;
+                }
+            }
+            for t in 0..tokens {
+                for i in 0..rows {
+                    let bias = if p.bias.is_null() { 0.0 } else { *p.bias.add(row + i) };
+                    let sum = V::sum(V::load_f(sums.add((t * TILE + i) * 16)));
+                    *p.row_of_y(panel + t).add(row + i) = sum + bias;
+                }
+            }
+            row += TILE;
+        }
+        panel += PANEL;
+    }
+}
