@@ -12,7 +12,7 @@
 use super::Product;
 use super::acts::{HALF_SCALES, Layout, STEP};
 use super::panel::{Panel, TILE};
-use super::row::{Tail, prefetch, prefetch_distance, write};
+use super::row::{NEAR, Tail, prefetch, prefetch_distance, write};
 use super::weight::HalfWeight;
 use crate::cpu::simd::Simd;
 use std::marker::PhantomData;
@@ -21,6 +21,8 @@ use std::marker::PhantomData;
 const PAIRS: usize = 32;
 /// Bytes of these, as halves or as integers.
 const STEP_BYTES: usize = STEP * 2;
+/// So many steps ahead weights are brought on into the first-level cache.
+const SOON: usize = NEAR / STEP_BYTES;
 /// Where a tile's scales are.
 const SCALES: usize = TILE * STEP_BYTES;
 /// The greatest power of two of a lane's weights becomes this.
@@ -117,8 +119,11 @@ pub(super) unsafe fn few<V: Simd, W: HalfWeight, const T: usize, const N: usize>
                     _ => (row + i, step),
                 };
                 let next = at(next_row, next_step, next_tail);
-                let ahead = p.w.wrapping_add((row + i) * p.row_bytes + step * STEP_BYTES + ahead);
-                (sums[i], factors) = row_step::<V, W, T>(&weights, factors, &next, ahead, &acts, sums[i]);
+                // Front to back, and what is used soon.
+                let (at, soon) = (step * N + i, step * N + i + SOON);
+                let far = p.w.wrapping_add(row * p.row_bytes + at * STEP_BYTES + ahead);
+                let near = p.w.wrapping_add((row + soon % N) * p.row_bytes + soon / N * STEP_BYTES);
+                (sums[i], factors) = row_step::<V, W, T>(&weights, factors, &next, [far, near], &acts, sums[i]);
                 weights = next;
                 std::mem::swap(&mut tail, &mut next_tail);
             }
@@ -128,27 +133,47 @@ pub(super) unsafe fn few<V: Simd, W: HalfWeight, const T: usize, const N: usize>
     }
 }
 
+/// Adds a vector of pairs, and asks for those ahead, far and near.
+#[inline(always)]
+unsafe fn vector<V: Simd, W: HalfWeight, const T: usize>(
+    weights: &Step,
+    i: usize,
+    factor: V::F,
+    [far, near]: [*const u8; 2],
+    acts: &[*const u8; T],
+    mut dots: [V::I; T],
+) -> [V::I; T] {
+    V::prefetch(far.wrapping_add(i * 64));
+    V::prefetch_near(near.wrapping_add(i * 64));
+    let pairs = weights.pairs::<V, W>(i, factor);
+    for t in 0..T {
+        dots[t] = V::dot_pairs(dots[t], pairs, V::load(acts[t].add(i * 64)));
+    }
+    dots
+}
+
 /// Adds a step, and finds the factors of the next one, since no sum can start before these are known.
 #[inline(always)]
 unsafe fn row_step<V: Simd, W: HalfWeight, const T: usize>(
     weights: &Step,
     factors: Factors<V>,
     next: &Step,
-    ahead: *const u8,
+    ahead: [*const u8; 2],
     acts: &[*const u8; T],
     mut acc: [V::F; T],
 ) -> ([V::F; T], Factors<V>) {
     let mut dots = [V::zero_i(); T];
     let mut most = V::splat_byte(0);
-    for i in 0..weights.vectors {
-        V::prefetch(ahead.wrapping_add(i * 64));
-        most = next.most::<V>(i.min(next.vectors - 1), most);
-        let pairs = weights.pairs::<V, W>(i, factors.to_integers);
-        for t in 0..T {
-            dots[t] = V::dot_pairs(dots[t], pairs, V::load(acts[t].add(i * 64)));
-        }
+    // Apart from the rest, so that no address depends on a choice.
+    let both = weights.vectors.min(next.vectors);
+    for i in 0..both {
+        most = next.most::<V>(i, most);
+        dots = vector::<V, W, T>(weights, i, factors.to_integers, ahead, acts, dots);
     }
-    for i in weights.vectors..next.vectors {
+    for i in both..weights.vectors {
+        dots = vector::<V, W, T>(weights, i, factors.to_integers, ahead, acts, dots);
+    }
+    for i in both..next.vectors {
         most = next.most::<V>(i, most);
     }
     for t in 0..T {

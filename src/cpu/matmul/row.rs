@@ -46,12 +46,12 @@ pub(super) unsafe fn product<V: Simd, W: Weight, const T: usize>(p: &Product, la
         let mut weights = p.w.add(r * p.row_bytes);
         let mut acc = [V::zero(); T];
         for s in 0..whole_steps {
-            prefetch::<V>(weights.wrapping_add(ahead), step_bytes);
+            prefetch_stream::<V>(weights, ahead, step_bytes);
             acc = step::<V, W, T, 2, false>([weights, weights.wrapping_add(W::HALF_BYTES)], &masks, &acts, s, acc);
             weights = weights.wrapping_add(step_bytes);
         }
         if whole_steps < layout.steps {
-            prefetch::<V>(weights.wrapping_add(ahead), left);
+            prefetch_stream::<V>(weights, ahead, left);
             // What is read past the row has scales of 0.
             let readable = end - r * p.row_bytes - whole_steps * step_bytes;
             let second = weights.wrapping_add(W::HALF_BYTES);
@@ -171,6 +171,20 @@ pub(super) unsafe fn prefetch<V: Simd>(p: *const u8, bytes: usize) {
     let mut at = 0;
     while at < bytes {
         V::prefetch(p.wrapping_add(at));
+        at += 64;
+    }
+}
+
+/// As far ahead what comes is brought on into the first-level cache: nothing waits there any more when it is used.
+pub(super) const NEAR: usize = 4096;
+
+/// Asks for the `bytes` bytes that come `ahead` of `p`, and brings near those that come soon.
+#[inline(always)]
+unsafe fn prefetch_stream<V: Simd>(p: *const u8, ahead: usize, bytes: usize) {
+    prefetch::<V>(p.wrapping_add(ahead), bytes);
+    let mut at = 0;
+    while at < bytes {
+        V::prefetch_near(p.wrapping_add(NEAR + at));
         at += 64;
     }
 }

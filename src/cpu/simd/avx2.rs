@@ -113,6 +113,10 @@ impl Simd for Avx2 {
         _mm_prefetch::<_MM_HINT_T1>(p.cast());
     }
     #[inline(always)]
+    unsafe fn prefetch_near(p: *const u8) {
+        _mm_prefetch::<_MM_HINT_T0>(p.cast());
+    }
+    #[inline(always)]
     unsafe fn bytes_as_f(x: Self::B) -> Self::F {
         both!(_mm256_castsi256_ps(x))
     }

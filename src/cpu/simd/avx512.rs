@@ -42,6 +42,10 @@ impl Simd for Avx512 {
         _mm_prefetch::<_MM_HINT_T1>(p.cast());
     }
     #[inline(always)]
+    unsafe fn prefetch_near(p: *const u8) {
+        _mm_prefetch::<_MM_HINT_T0>(p.cast());
+    }
+    #[inline(always)]
     unsafe fn bytes_as_f(x: __m512i) -> __m512 {
         _mm512_castsi512_ps(x)
     }

@@ -30,6 +30,8 @@ pub(crate) trait Simd: Copy {
 
     /// Brings the cache line at any address into the second-level cache: its queue of reads is longer than the first level's.
     unsafe fn prefetch(_: *const u8) {}
+    /// Brings the cache line at any address, which `prefetch` was called with before, on into the first-level cache.
+    unsafe fn prefetch_near(_: *const u8) {}
     /// The same bits.
     unsafe fn bytes_as_f(x: Self::B) -> Self::F;
     /// The same bits.
