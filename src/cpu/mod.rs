@@ -212,13 +212,18 @@ impl Executor {
         let this = &*self;
         pool.run(&|worker| {
             let step = Step { x: this, worker, micro, prepared: Cell::new(None) };
-            for (i, node) in this.graph.nodes[nodes.clone()].iter().enumerate() {
+            let nodes = &this.graph.nodes[nodes.clone()];
+            product::expect(&step, nodes);
+            for (i, node) in nodes.iter().enumerate() {
                 // Told one node ahead, so that all threads stop at the same one.
                 if worker.index == 0 && cancel.load(Ordering::Relaxed) {
                     stop_before.fetch_min(i + 1, Ordering::Relaxed);
                 }
                 if stop_before.load(Ordering::Relaxed) <= i {
                     return Ok(());
+                }
+                if matches!(node.op, Op::MatMul { .. }) {
+                    product::expect(&step, &nodes[i + 1..]);
                 }
                 step.node(node)?;
             }

@@ -10,6 +10,11 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::error::{Error, Result, Status};
 
+/// From so many others at most a thread takes over pieces.
+const HELPED: usize = 8;
+/// Lines of memory that a waiting thread asks for between two looks at the signal.
+const LINES: usize = 8;
+
 /// Looks at a signal this often before giving the core away, and then this often before sleeping.
 const SPINS: u32 = 2000;
 const YIELDS: u32 = 50;
@@ -37,7 +42,9 @@ impl Signal {
         }
     }
 
-    fn wait_past(&self, old: u32) {
+    /// Calls `meanwhile` as long as it says that there is more to do.
+    fn wait_past(&self, old: u32, mut meanwhile: impl FnMut() -> bool) {
+        while self.get() == old && meanwhile() {}
         for i in 0..SPINS + YIELDS {
             if self.get() != old {
                 return;
@@ -74,8 +81,20 @@ struct Shared {
     arrived: AtomicUsize,
     barrier: Signal,
     poisoned: AtomicBool,
-    /// Next item of a shared step; three, so that one can be set back while the other two may be in use.
-    tickets: [AtomicUsize; 3],
+    /// Of each thread; three, so that one can be set back while the other two may be in use.
+    tickets: Vec<[Ticket; 3]>,
+}
+
+/// How many pieces of a thread's part of a shared step are taken; alone in its cache lines.
+#[derive(Default)]
+#[repr(align(128))]
+struct Ticket(AtomicUsize);
+
+/// Memory that will be read soon.
+#[derive(Clone, Copy)]
+struct Coming {
+    from: *const u8,
+    bytes: usize,
 }
 
 /// A thread's view of a run.
@@ -84,6 +103,7 @@ pub(crate) struct Worker<'a> {
     pub n_threads: usize,
     phase: Cell<usize>,
     shared: &'a Shared,
+    coming: Cell<Coming>,
 }
 
 impl Worker<'_> {
@@ -92,41 +112,81 @@ impl Worker<'_> {
         let s = self.shared;
         let phase = self.phase.get();
         self.phase.set(phase + 1);
+        // Last used in the step before the previous one, which everyone has left.
+        s.tickets[self.index][(phase + 1) % 3].0.store(0, Ordering::Relaxed);
         if self.n_threads > 1 {
             let old = s.barrier.get();
             // Read after `old`: poison that comes later raises the barrier past it.
             if s.poisoned.load(Ordering::Acquire) {
                 return Err(Poisoned);
             }
-            if self.index == 0 {
-                // Last used in the step before the previous one, which everyone has left.
-                s.tickets[(phase + 1) % 3].store(0, Ordering::Relaxed);
-            }
             if s.arrived.fetch_add(1, Ordering::AcqRel) + 1 == self.n_threads {
                 s.arrived.store(0, Ordering::Relaxed);
                 s.barrier.raise();
             } else {
-                s.barrier.wait_past(old);
+                s.barrier.wait_past(old, || self.fetch());
             }
-        } else {
-            s.tickets[(phase + 1) % 3].store(0, Ordering::Relaxed);
         }
         if s.poisoned.load(Ordering::Acquire) { Err(Poisoned) } else { Ok(()) }
     }
 
-    /// Splits `0..n` into pieces of `chunk`, given to whichever thread is free, and waits until all are done.
+    /// The first of `0..n` that [`Worker::share`] will give this thread, and how many before the next thread's first.
+    pub fn part(&self, n: usize, chunk: usize) -> std::ops::Range<usize> {
+        let pieces = self.pieces(n, chunk, self.index);
+        (pieces.start * chunk).min(n)..(pieces.end * chunk).min(n)
+    }
+
+    fn pieces(&self, n: usize, chunk: usize, owner: usize) -> std::ops::Range<usize> {
+        let n_pieces = n.div_ceil(chunk);
+        n_pieces * owner / self.n_threads..n_pieces * (owner + 1) / self.n_threads
+    }
+
+    /// Splits `0..n` into pieces of `chunk`, and waits until all are done. Each thread does its part front to back, so that what is
+    /// read ahead is its own, and then helps some others with theirs.
     pub fn share(&self, n: usize, chunk: usize, mut f: impl FnMut(std::ops::Range<usize>)) -> std::result::Result<(), Poisoned> {
-        let ticket = &self.shared.tickets[self.phase.get() % 3];
         let chunk = chunk.max(1);
-        loop {
-            let first = ticket.fetch_add(chunk, Ordering::Relaxed);
-            if first >= n {
-                break;
+        for ahead in 0..self.n_threads.min(1 + HELPED) {
+            let owner = (self.index + ahead) % self.n_threads;
+            let ticket = &self.shared.tickets[owner][self.phase.get() % 3].0;
+            let pieces = self.pieces(n, chunk, owner);
+            // Reading alone leaves the line where it is.
+            while ticket.load(Ordering::Relaxed) < pieces.len() {
+                let piece = pieces.start + ticket.fetch_add(1, Ordering::Relaxed);
+                if piece >= pieces.end {
+                    break;
+                }
+                f(piece * chunk..n.min((piece + 1) * chunk));
             }
-            f(first..n.min(first + chunk));
         }
         self.meet()
     }
+
+    /// Tells what this thread will read next from memory, which it asks for while it waits. Nothing is read where nothing is.
+    pub fn expect(&self, from: *const u8, bytes: usize) {
+        self.coming.set(Coming { from, bytes });
+    }
+
+    /// Asks for some of it; whether there was any.
+    fn fetch(&self) -> bool {
+        let Coming { from, bytes } = self.coming.get();
+        let now = bytes.min(LINES * 64);
+        for line in (0..now).step_by(64) {
+            prefetch(from.wrapping_add(line));
+        }
+        self.coming.set(Coming { from: from.wrapping_add(now), bytes: bytes - now });
+        now > 0
+    }
+}
+
+/// Brings a line into the second-level cache.
+fn prefetch(p: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every x86-64 processor has it, and any address will do.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(p.cast())
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = p;
 }
 
 /// The threads. One run at a time; a second waits.
@@ -156,7 +216,7 @@ impl Pool {
             arrived: AtomicUsize::new(0),
             barrier: Signal::default(),
             poisoned: AtomicBool::new(false),
-            tickets: Default::default(),
+            tickets: (0..n_threads.max(1)).map(|_| Default::default()).collect(),
         });
         let mut pool = Pool { shared: shared.clone(), workers: Vec::new(), running: Mutex::new(()) };
         for index in 1..shared.n_threads {
@@ -178,8 +238,8 @@ impl Pool {
         s.arrived.store(0, Ordering::Relaxed);
         s.finished.store(0, Ordering::Relaxed);
         s.poisoned.store(false, Ordering::Relaxed);
-        for t in &s.tickets {
-            t.store(0, Ordering::Relaxed);
+        for t in s.tickets.iter().flatten() {
+            t.0.store(0, Ordering::Relaxed);
         }
         let done = s.done.get();
         // SAFETY: only the lifetime changes; every thread is done with the reference before this function returns.
@@ -193,7 +253,7 @@ impl Pool {
         s.start.raise();
         step(s, 0, f);
         if s.n_threads > 1 {
-            s.done.wait_past(done);
+            s.done.wait_past(done, || false);
         }
         *s.job.lock() = None;
         match s.poisoned.load(Ordering::Acquire) {
@@ -205,7 +265,8 @@ impl Pool {
 
 /// One thread's part of a run.
 fn step(s: &Shared, index: usize, f: &(dyn Fn(&Worker<'_>) -> std::result::Result<(), Poisoned> + Sync)) {
-    let worker = Worker { index, n_threads: s.n_threads, phase: Cell::new(0), shared: s };
+    let coming = Cell::new(Coming { from: std::ptr::null(), bytes: 0 });
+    let worker = Worker { index, n_threads: s.n_threads, phase: Cell::new(0), shared: s, coming };
     let outcome = catch_unwind(AssertUnwindSafe(|| f(&worker)));
     if outcome.is_err() {
         s.poisoned.store(true, Ordering::Release);
@@ -220,7 +281,7 @@ fn step(s: &Shared, index: usize, f: &(dyn Fn(&Worker<'_>) -> std::result::Resul
 fn work(s: &Shared, index: usize) {
     let mut seen = 0;
     loop {
-        s.start.wait_past(seen);
+        s.start.wait_past(seen, || false);
         seen = seen.wrapping_add(1);
         if s.quit.load(Ordering::Acquire) {
             return;
@@ -250,7 +311,7 @@ mod tests {
 
     #[test]
     fn every_item_once_in_every_step() {
-        for n_threads in [1, 2, 5] {
+        for n_threads in [1, 2, 5, 12] {
             let pool = Pool::new(n_threads).unwrap();
             for _ in 0..20 {
                 let hits: Vec<AtomicUsize> = (0..97).map(|_| AtomicUsize::new(0)).collect();

@@ -3,12 +3,32 @@
 use super::Step;
 use super::matmul::{act_bytes, act_format, scratch_bytes};
 use super::pool::Poisoned;
-use crate::graph::{Graph, Limits, Node, WeightId};
+use crate::graph::{Graph, Limits, Node, Op, WeightId};
 
 /// Rows of weights are handed out in multiples of this, which suits the kernels' tiles.
 pub(super) const ROWS: usize = 32;
-/// Pieces per thread: enough that a thread which lost its core for a while does not hold up the others.
-pub(super) const PIECES: usize = 6;
+/// Pieces per thread: enough that a thread which lost its core for a while does not hold up the others, and that those who are done
+/// wait for little.
+pub(super) const PIECES: usize = 24;
+/// So many bytes of the next product's weights a waiting thread asks for: they should stay in the second-level cache.
+const EXPECTED: usize = 256 * 1024;
+
+/// Rows of a product that are handed out together.
+fn chunk(n_out: usize, n_threads: usize) -> usize {
+    n_out.div_ceil(n_threads * PIECES).next_multiple_of(ROWS)
+}
+
+/// Tells the thread what it will read of the next product's weights among `nodes`.
+pub(super) fn expect(s: &Step, nodes: &[Node]) {
+    let next = nodes
+        .iter()
+        .find_map(|n| if let Op::MatMul { weight, first, .. } = n.op { Some((weight, first, n.output?)) } else { None });
+    let Some((weight, first, output)) = next else { return s.worker.expect(std::ptr::null(), 0) };
+    let (w, n_out) = (s.x.graph.weight(weight), s.x.graph.value(output).cols);
+    let row_bytes = w.ne[0] as usize / w.ty.block_len() * w.ty.block_bytes();
+    let part = s.worker.part(n_out, chunk(n_out, s.worker.n_threads));
+    s.worker.expect(s.x.weight(weight).wrapping_add((first + part.start) * row_bytes), (part.len() * row_bytes).min(EXPECTED));
+}
 
 /// The prepared activations, then scratch of each thread.
 pub(super) fn workspace_bytes(graph: &Graph, node: &Node, weight: WeightId, limits: Limits, n_threads: usize) -> Option<usize> {
@@ -37,8 +57,7 @@ pub(super) fn matmul(s: &Step, node: &Node, weight: WeightId, bias: Option<Weigh
     let bias = bias.map_or(std::ptr::null(), |b| s.x.weight(b).cast::<f32>().wrapping_add(first));
     // The rows of a fused weight that this product takes.
     let matrix = s.x.weight(weight).wrapping_add(first * (n_in / ty.block_len() * ty.block_bytes()));
-    let chunk = n_out.div_ceil(w.n_threads * PIECES).next_multiple_of(ROWS);
-    w.share(n_out, chunk, |rows| {
+    w.share(n_out, chunk(n_out, w.n_threads), |rows| {
         // SAFETY: the builder checked the tensor's shape; each thread writes other columns of y and its own scratch.
         unsafe { s.x.kernels.matmul(ty, matrix, n_in, rows, workspace, n_rows, scratch, y, n_out, std::ptr::null(), bias) };
     })
