@@ -189,11 +189,16 @@ impl Gguf {
                 return Err(Error::new(Status::Io, what).subject(&t.name));
             }
             // Kernels before 5.14 do not know that advice.
-            Err(_) => map[at..at + n].iter().step_by(4096).for_each(|byte| {
-                std::hint::black_box(*byte);
-            }),
+            Err(_) => self.touch(t, first, n),
         }
         Ok(())
+    }
+
+    /// Reads a byte of each page of `n` bytes of a tensor from `first` on.
+    pub fn touch(&self, t: &TensorInfo, first: usize, n: usize) {
+        for byte in self.tensor_data(t)[first..first + n].iter().step_by(4096) {
+            std::hint::black_box(*byte);
+        }
     }
 
     /// Reads a tensor's bytes from `first` on, for what is not worth mapping.

@@ -1,6 +1,7 @@
 //! Loading: the arenas, and every weight where the plan puts it.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::machine::Machine;
 use super::{Context, LogLevel, dies};
@@ -36,6 +37,8 @@ pub(super) struct Loaded {
 
 /// Bytes between two reports of progress.
 const PIECE: usize = 32 << 20;
+/// Bytes per second above which a file was in memory already: no disk is as fast.
+const FROM_MEMORY: f64 = 16e9;
 
 pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut LoadParams<'_>) -> Result<Loaded> {
     let (graph, file, measured) = (&exact.graph, &plan.file, &exact.measured);
@@ -67,13 +70,24 @@ pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut L
                 .map_err(|e| Error::new(Status::OutOfMemory, format!("a thread for {what} could not be started: {e}")))
         };
         let (kv, compute) = (start("the KV cache", planned.kv)?, start("the compute arena", planned.compute)?);
+        // A virtual machine gets memory that it has not used before only when it touches it, which may take as long as the disk.
+        let (pieces, read) = std::sync::mpsc::channel();
+        std::thread::Builder::new()
+            .spawn_scoped(scope, move || read.iter().for_each(|(info, first, n)| file.touch(info, first, n)))
+            .map_err(|e| Error::new(Status::OutOfMemory, format!("a thread for what was read could not be started: {e}")))?;
         for info in &in_map {
-            for first in (0..info.n_bytes).step_by(PIECE) {
-                let n = (info.n_bytes - first).min(PIECE as u64) as usize;
-                file.bring_in(info, first as usize, n)?;
+            for first in (0..info.n_bytes as usize).step_by(PIECE) {
+                let n = (info.n_bytes as usize - first).min(PIECE);
+                let start = Instant::now();
+                file.bring_in(info, first, n)?;
+                if start.elapsed() > Duration::from_secs_f64(n as f64 / FROM_MEMORY) {
+                    // It ends only when this end of the channel is gone.
+                    let _ = pieces.send((*info, first, n));
+                }
                 progress.advance(n)?;
             }
         }
+        drop(pieces);
         let end = |thread: std::thread::ScopedJoinHandle<'_, Result<Arena>>| {
             thread.join().unwrap_or_else(|_| Err(Error::new(Status::Internal, "a thread that zeroes an arena panicked")))
         };
