@@ -3,7 +3,7 @@
 use super::Step;
 use super::matmul::{act_bytes, act_format, scratch_bytes};
 use super::pool::Poisoned;
-use super::product::{PIECES, ROWS};
+use super::product::chunk;
 use crate::graph::{Graph, Limits, Node, WeightId};
 
 /// A row and one of its experts are a pair; of `n_rows` rows there are `n_rows * n_used`.
@@ -98,7 +98,7 @@ pub(super) fn matmul(
         }
     }
     w.meet()?;
-    let chunk = n_out.div_ceil(w.n_threads * PIECES).next_multiple_of(ROWS);
+    let chunk = chunk(n_out, w.n_threads);
     let n_chunks = n_out.div_ceil(chunk);
     let row_bytes = n_in / ty.block_len() * ty.block_bytes();
     w.share(places.len() * n_chunks, 1, |items| {

@@ -130,7 +130,7 @@ impl Worker<'_> {
         if s.poisoned.load(Ordering::Acquire) { Err(Poisoned) } else { Ok(()) }
     }
 
-    /// The first of `0..n` that [`Worker::share`] will give this thread, and how many before the next thread's first.
+    /// What of `0..n` [`Worker::share`] gives this thread before it helps others.
     pub fn part(&self, n: usize, chunk: usize) -> std::ops::Range<usize> {
         let pieces = self.pieces(n, chunk, self.index);
         (pieces.start * chunk).min(n)..(pieces.end * chunk).min(n)

@@ -6,15 +6,15 @@ use super::pool::Poisoned;
 use crate::graph::{Graph, Limits, Node, Op, WeightId};
 
 /// Rows of weights are handed out in multiples of this, which suits the kernels' tiles.
-pub(super) const ROWS: usize = 32;
+const ROWS: usize = 32;
 /// Pieces per thread: enough that a thread which lost its core for a while does not hold up the others, and that those who are done
 /// wait for little.
-pub(super) const PIECES: usize = 24;
+const PIECES: usize = 24;
 /// So many bytes of the next product's weights a waiting thread asks for: they should stay in the second-level cache.
 const EXPECTED: usize = 256 * 1024;
 
 /// Rows of a product that are handed out together.
-fn chunk(n_out: usize, n_threads: usize) -> usize {
+pub(super) fn chunk(n_out: usize, n_threads: usize) -> usize {
     n_out.div_ceil(n_threads * PIECES).next_multiple_of(ROWS)
 }
 
@@ -99,7 +99,7 @@ pub(super) fn matmul_heads(s: &Step, node: &Node, weight: WeightId, n_head: usiz
     })?;
     let scratch = workspace.wrapping_add(n_head * acts + w.index * scratch_bytes(ty, n_rows, n_in).unwrap_or(0));
     let matrix = n_out * (n_in / ty.block_len() * ty.block_bytes());
-    let chunk = (n_head * n_out).div_ceil(w.n_threads * PIECES).next_multiple_of(ROWS).min(n_out);
+    let chunk = chunk(n_head * n_out, w.n_threads).min(n_out);
     let n_chunks = n_out.div_ceil(chunk);
     w.share(n_head * n_chunks, 1, |items| {
         for item in items {
