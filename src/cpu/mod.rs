@@ -222,10 +222,7 @@ impl Executor {
                 if stop_before.load(Ordering::Relaxed) <= i {
                     return Ok(());
                 }
-                if matches!(node.op, Op::MatMul { .. }) {
-                    product::expect(&step, &nodes[i + 1..]);
-                }
-                step.node(node)?;
+                step.node(node, &nodes[i + 1..])?;
             }
             Ok(())
         })?;
@@ -274,7 +271,8 @@ impl Step<'_> {
         self.x.at(v, if kept { self.micro.first_output } else { 0 })
     }
 
-    fn node(&self, node: &Node) -> std::result::Result<(), Poisoned> {
+    /// `rest` are the nodes after it.
+    fn node(&self, node: &Node, rest: &[Node]) -> std::result::Result<(), Poisoned> {
         let rows = node.output.map_or(self.micro.tokens.len(), |v| self.n_rows(v));
         if rows == 0 {
             return Ok(());
@@ -283,7 +281,7 @@ impl Step<'_> {
             Op::Embed { table, scale } => embed::embed(self, node, *table, *scale),
             Op::SelectOutputs => embed::select_outputs(self, node),
             Op::RmsNorm { weight, eps, group } => norm::rms_norm(self, node, *weight, *eps, *group),
-            Op::MatMul { weight, bias, first } => product::matmul(self, node, *weight, *bias, *first),
+            Op::MatMul { weight, bias, first } => product::matmul(self, node, *weight, *bias, *first, rest),
             Op::MatMulHeads { weight, n_head } => product::matmul_heads(self, node, *weight, *n_head),
             Op::MatMulExperts { weight, bias, n_expert_used, first } => {
                 experts::matmul(self, node, *weight, *bias, *n_expert_used, *first)

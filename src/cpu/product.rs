@@ -38,7 +38,15 @@ pub(super) fn workspace_bytes(graph: &Graph, node: &Node, weight: WeightId, limi
     act_bytes(act_format(ty), n_rows, input.cols)?.checked_add(scratch)
 }
 
-pub(super) fn matmul(s: &Step, node: &Node, weight: WeightId, bias: Option<WeightId>, first: usize) -> Result<(), Poisoned> {
+/// `rest` are the nodes after it.
+pub(super) fn matmul(
+    s: &Step,
+    node: &Node,
+    weight: WeightId,
+    bias: Option<WeightId>,
+    first: usize,
+    rest: &[Node],
+) -> Result<(), Poisoned> {
     let (graph, w) = (&s.x.graph, s.worker);
     let ty = graph.weight(weight).ty;
     let (format, Some(output)) = (act_format(ty), node.output) else { return w.meet() };
@@ -57,6 +65,8 @@ pub(super) fn matmul(s: &Step, node: &Node, weight: WeightId, bias: Option<Weigh
     let bias = bias.map_or(std::ptr::null(), |b| s.x.weight(b).cast::<f32>().wrapping_add(first));
     // The rows of a fused weight that this product takes.
     let matrix = s.x.weight(weight).wrapping_add(first * (n_in / ty.block_len() * ty.block_bytes()));
+    // Not before: until here threads waited for this product.
+    expect(s, rest);
     w.share(n_out, chunk(n_out, w.n_threads), |rows| {
         // SAFETY: the builder checked the tensor's shape; each thread writes other columns of y and its own scratch.
         unsafe { s.x.kernels.matmul(ty, matrix, n_in, rows, workspace, n_rows, scratch, y, n_out, std::ptr::null(), bias) };
