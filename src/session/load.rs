@@ -37,10 +37,8 @@ pub(super) struct Loaded {
 
 /// Bytes between two reports of progress.
 const PIECE: usize = 32 << 20;
-/// Bytes per second above which a file was in memory already: no disk is as fast.
+/// Bytes per second above which a file was in memory already: no disk is as fast. Small tensors are below it anyway, at no cost.
 const FROM_MEMORY: f64 = 16e9;
-/// A read that takes no longer is not worth another thread's work, whatever its size.
-const AT_ONCE: Duration = Duration::from_micros(100);
 
 pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut LoadParams<'_>) -> Result<Loaded> {
     let (graph, file, measured) = (&exact.graph, &plan.file, &exact.measured);
@@ -82,7 +80,7 @@ pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut L
                 let n = (info.n_bytes as usize - first).min(PIECE);
                 let start = Instant::now();
                 file.bring_in(info, first, n)?;
-                if start.elapsed() > AT_ONCE + Duration::from_secs_f64(n as f64 / FROM_MEMORY) {
+                if start.elapsed() > Duration::from_secs_f64(n as f64 / FROM_MEMORY) {
                     // It ends only when this end of the channel is gone.
                     let _ = pieces.send((*info, first, n));
                 }
