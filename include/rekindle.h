@@ -1491,6 +1491,7 @@ rekindle_status rekindle_context_get_device(const rekindle_context *context,
 
  REKINDLE_INVALID_ARGUMENT: a token, position, sequence id or number of outputs out of range; the message names the field and
  index. REKINDLE_CONTEXT_FULL: too few free cells. REKINDLE_CANCELLED: by rekindle_cancel. REKINDLE_BUSY.
+ REKINDLE_IO: the last of the file, which is read after the load, cannot be read; then nor can any later batch be computed.
  */
 REKINDLE_MUST_USE
 rekindle_status rekindle_decode(rekindle_model *model,
@@ -1693,8 +1694,13 @@ rekindle_status rekindle_file_get_tensor(const rekindle_file *file,
  Loads a plan: allocates just what it says and fills it. `params` may be NULL. On success `*model` is a handle to be given
  to rekindle_model_destroy; it needs neither context, file nor plan any more.
 
+ Without devices other than the CPU it returns while the last of the file is still being read, as much as takes about two tokens'
+ time, and a token embedding that is not the output's weight as well: what decodes next waits for what it needs. With mlock or
+ check_tensors everything is in memory when it returns.
+
  REKINDLE_NOT_FIT: the plan does not fit. REKINDLE_OUT_OF_MEMORY: others took the memory since. REKINDLE_CANCELLED: by the
- progress callback. REKINDLE_BAD_FILE: check_tensors found a weight that is no finite number. Nothing is left behind then.
+ progress callback. REKINDLE_BAD_FILE: check_tensors found a weight that is no finite number. REKINDLE_IO: the file cannot be read.
+ Nothing is left behind then.
  */
 REKINDLE_MUST_USE
 rekindle_status rekindle_load(const rekindle_context *context,

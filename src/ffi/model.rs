@@ -124,8 +124,13 @@ unsafe impl Struct for rekindle_perf {
 /// Loads a plan: allocates just what it says and fills it. `params` may be NULL. On success `*model` is a handle to be given
 /// to rekindle_model_destroy; it needs neither context, file nor plan any more.
 ///
+/// Without devices other than the CPU it returns while the last of the file is still being read, as much as takes about two tokens'
+/// time, and a token embedding that is not the output's weight as well: what decodes next waits for what it needs. With mlock or
+/// check_tensors everything is in memory when it returns.
+///
 /// REKINDLE_NOT_FIT: the plan does not fit. REKINDLE_OUT_OF_MEMORY: others took the memory since. REKINDLE_CANCELLED: by the
-/// progress callback. REKINDLE_BAD_FILE: check_tensors found a weight that is no finite number. Nothing is left behind then.
+/// progress callback. REKINDLE_BAD_FILE: check_tensors found a weight that is no finite number. REKINDLE_IO: the file cannot be read.
+/// Nothing is left behind then.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rekindle_load(

@@ -15,7 +15,8 @@ impl Model {
     /// An error leaves the cache as it was.
     ///
     /// # Errors
-    /// `InvalidArgument` for a number out of range, `ContextFull` if the cache has too few free cells, `Busy`, `Cancelled`.
+    /// `InvalidArgument` for a number out of range, `ContextFull` if the cache has too few free cells, `Busy`, `Cancelled`,
+    /// `Io` if the last of the file cannot be read.
     pub fn decode(&self, batch: &Batch<'_>) -> Result<()> {
         let _write = self.write()?;
         self.cancelled.store(false, Ordering::Relaxed);

@@ -1,15 +1,21 @@
 //! Loading: the arenas, and every weight where the plan puts it.
 
+use std::ops::Range;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::time::Instant;
+
+use parking_lot::Mutex;
 
 use super::machine::Machine;
+use super::reading::{Need, Reading};
 use super::{Context, LogLevel, dies};
 use crate::cpu::matmul::Kernels;
 use crate::cpu::{Arena, Executor, Parts, lock_pages};
 use crate::device::Inventory;
 use crate::error::{Error, Result, Status, try_vec};
-use crate::gguf::TensorInfo;
+use crate::gguf::{Gguf, TensorInfo};
 use crate::plan::{Exact, Memory, Plan};
 use crate::quant::dequantize;
 
@@ -37,8 +43,8 @@ pub(super) struct Loaded {
 
 /// Bytes between two reports of progress.
 const PIECE: usize = 32 << 20;
-/// Bytes per second above which a file was in memory already: no disk is as fast. Small tensors are below it anyway, at no cost.
-const FROM_MEMORY: f64 = 16e9;
+/// Threads that touch what was read, at most.
+const TOUCHING: u32 = 4;
 
 pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut LoadParams<'_>) -> Result<Loaded> {
     let (graph, file, measured) = (&exact.graph, &plan.file, &exact.measured);
@@ -57,11 +63,13 @@ pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut L
     let mut progress =
         Progress { report: params.progress.as_deref_mut(), done: 0, total: planned.weights + planned.mapped + on_dies };
     progress.advance(0)?;
-    // What stays in the map, in the file's order: so a disk is fastest.
-    let in_map = graph.weights.iter().enumerate().filter(|(i, _)| offset_of(*i) == Some(None));
-    let mut in_map: Vec<&TensorInfo> = in_map.map(|(_, info)| info).collect();
-    in_map.sort_by_key(|info| (info.split, info.offset));
     file.read_in_order();
+    let from = Arc::clone(file);
+    let bring = move |info: &TensorInfo, piece: Range<usize>| from.bring_in(info, piece.start, piece.len());
+    let reading = Reading::start(graph, |w| offset_of(w.0 as usize) == Some(None), Box::new(bring))?;
+    // A token takes about as long to compute as the last of the file to read, which need not be waited for, then.
+    let whole = !dies.is_empty() || params.check_tensors || params.mlock;
+    let token_seconds = if whole { None } else { plan.prediction.map(|p| 1.0 / p.decode) };
     // The system zeroes the other arenas meanwhile, which takes about as long as reading a file that is in memory.
     let (kv, compute) = std::thread::scope(|scope| {
         let start = |what: &'static str, bytes: u64| {
@@ -70,30 +78,13 @@ pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut L
                 .map_err(|e| Error::new(Status::OutOfMemory, format!("a thread for {what} could not be started: {e}")))
         };
         let (kv, compute) = (start("the KV cache", planned.kv)?, start("the compute arena", planned.compute)?);
-        // A virtual machine gets memory that it has not used before only when it touches it, which may take as long as the disk.
-        let (pieces, read) = std::sync::mpsc::channel();
-        std::thread::Builder::new()
-            .spawn_scoped(scope, move || read.iter().for_each(|(info, first, n)| file.touch(info, first, n)))
-            .map_err(|e| Error::new(Status::OutOfMemory, format!("a thread for what was read could not be started: {e}")))?;
-        for info in &in_map {
-            for first in (0..info.n_bytes as usize).step_by(PIECE) {
-                let n = (info.n_bytes as usize - first).min(PIECE);
-                let start = Instant::now();
-                file.bring_in(info, first, n)?;
-                if start.elapsed() > Duration::from_secs_f64(n as f64 / FROM_MEMORY) {
-                    // It ends only when this end of the channel is gone.
-                    let _ = pieces.send((*info, first, n));
-                }
-                progress.advance(n)?;
-            }
-        }
-        drop(pieces);
+        wait_for(&reading, file, context.n_threads(), token_seconds, &mut progress)?;
         let end = |thread: std::thread::ScopedJoinHandle<'_, Result<Arena>>| {
             thread.join().unwrap_or_else(|_| Err(Error::new(Status::Internal, "a thread that zeroes an arena panicked")))
         };
         Ok::<_, Error>((end(kv)?, end(compute)?))
     })?;
-    let mapped = in_map.iter().map(|info| info.n_bytes).sum();
+    let mapped = reading.pieces().map(|p| p.2.len() as u64).sum();
     let mut at = vec![std::ptr::null(); graph.weights.len()];
     for (i, info) in graph.weights.iter().enumerate() {
         if params.check_tensors {
@@ -115,9 +106,9 @@ pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut L
     }
     let mut lock = params.mlock;
     if lock {
-        if let Err(e) = in_map
-            .iter()
-            .map(|w| lock_pages(file.tensor_data(w)))
+        if let Err(e) = reading
+            .pieces()
+            .map(|(_, w, piece)| lock_pages(&file.tensor_data(w)[piece]))
             .chain([arena.lock("the weights arena")])
             .collect::<Result<()>>()
         {
@@ -151,9 +142,63 @@ pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut L
     for (die, _) in &dies {
         memory[die.index as usize] = measured.memory[die.index as usize];
     }
-    let machine = dies::fill(context, plan, exact, executor, dies, !params.no_cuda_graphs, &mut |bytes| progress.advance(bytes))?;
+    let mut machine =
+        dies::fill(context, plan, exact, executor, dies, !params.no_cuda_graphs, &mut |bytes| progress.advance(bytes))?;
+    machine.reading = Some(reading);
     progress.finish()?;
     Ok(Loaded { machine, weights: arena, memory })
+}
+
+/// Waits until the file is in memory, but for what is read while the first token, of so many seconds, is computed.
+fn wait_for(
+    reading: &Reading,
+    file: &Gguf,
+    n_threads: u32,
+    token_seconds: Option<f64>,
+    progress: &mut Progress<'_, '_>,
+) -> Result<()> {
+    // A virtual machine gets memory that it has not used before only when it touches it, which may take longer than the disk.
+    let (pieces, read) = mpsc::channel::<(&TensorInfo, Range<usize>)>();
+    let (read, enough) = (Mutex::new(read), AtomicBool::new(false));
+    let touch = || loop {
+        let piece = read.lock().recv();
+        match piece {
+            Ok((info, piece)) if !enough.load(Ordering::Relaxed) => file.touch(info, piece.start, piece.len()),
+            _ => return,
+        }
+    };
+    let mut wait = |pieces: mpsc::Sender<_>| {
+        let start = Instant::now();
+        let mut left: usize = reading.pieces().filter(|p| p.0 != Need::Row).map(|p| p.2.len()).sum();
+        let mut done = 0;
+        for (need, info, piece) in reading.pieces() {
+            // Not a number before the first.
+            let seconds_left = left as f64 * start.elapsed().as_secs_f64() / done as f64;
+            if need != Need::Load && token_seconds.is_some_and(|t| seconds_left <= 2.0 * t) {
+                break;
+            }
+            let n = piece.len();
+            done += n;
+            left = left.saturating_sub(n);
+            if reading.wait_for_bytes(done)? {
+                // They end only when this end of the channel is gone.
+                let _ = pieces.send((info, piece));
+            }
+            progress.advance(n)?;
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..n_threads.min(TOUCHING) {
+            std::thread::Builder::new()
+                .spawn_scoped(scope, touch)
+                .map_err(|e| Error::new(Status::OutOfMemory, format!("a thread for what was read could not be started: {e}")))?;
+        }
+        let outcome = wait(pieces);
+        // The rest is touched by those who compute with it.
+        enough.store(true, Ordering::Relaxed);
+        outcome
+    })
 }
 
 /// Tells the caller how far the load is.

@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::atomic::AtomicBool;
 
+use super::reading::Reading;
 use crate::cpu::{self, Micro, Move, Pool};
 use crate::cuda::{self, Event, Pinned, Ring, Tables};
 use crate::error::{Error, Result, Status};
@@ -72,6 +73,8 @@ pub(super) struct Machine {
     dies: Vec<Die>,
     pinned: Option<Pinned>,
     cpu: cpu::Executor,
+    /// While the CPU's weights are still being read.
+    pub reading: Option<Reading>,
     graph: std::sync::Arc<Graph>,
     stretches: Vec<Stretch>,
     /// Where the tables are written for the dies.
@@ -101,7 +104,8 @@ pub(super) struct Parts {
 impl Machine {
     pub fn new(parts: Parts) -> Machine {
         let Parts { cpu, dies, pinned, graph, placement, tables, n_cells } = parts;
-        Machine { dies, pinned, cpu, stretches: stretches(&graph, &placement), graph, tables, n_cells, lost: None }
+        let stretches = stretches(&graph, &placement);
+        Machine { dies, pinned, cpu, reading: None, stretches, graph, tables, n_cells, lost: None }
     }
 
     /// Whether the dies' tables have room for so many spans of each cache.
@@ -119,8 +123,8 @@ impl Machine {
     /// Computes a micro-batch: fills its cells of the KV cache and its rows of the logits.
     ///
     /// # Errors
-    /// `Cancelled`; `Device` or `OutOfMemory` naming die and call; `Internal`. After an error that a die does not survive, every
-    /// further call fails with it.
+    /// `Cancelled`; `Device` or `OutOfMemory` naming die and call; `Io` naming a tensor that cannot be read; `Internal`. After an error
+    /// that a die or the file does not survive, every further call fails with it.
     pub fn run(&mut self, pool: &Pool, micro: &Micro<'_>, cancel: &AtomicBool) -> Result<()> {
         self.usable()?;
         let _visit = self.dies.first().map(|d| d.executor.die().visit()).transpose()?;
@@ -165,7 +169,7 @@ impl Machine {
                 None => {
                     // What is on its way from or to the host's arena.
                     self.settle()?;
-                    self.cpu.run(pool, nodes, micro, cancel)?;
+                    self.on_cpu(pool, nodes, micro, cancel)?;
                 }
             }
             let Stretch { hand: Some((v, to)), .. } = &self.stretches[i] else { continue };
@@ -175,6 +179,22 @@ impl Machine {
             }
         }
         Ok(())
+    }
+
+    /// Computes nodes on the CPU, each as soon as what it reads is in memory.
+    fn on_cpu(&mut self, pool: &Pool, mut nodes: Range<usize>, micro: &Micro<'_>, cancel: &AtomicBool) -> Result<()> {
+        while let Some(reading) = &self.reading {
+            let Some(end) = reading.computable(nodes.clone(), micro, cancel)? else {
+                self.reading = None;
+                break;
+            };
+            self.cpu.run(pool, nodes.start..end, micro, cancel)?;
+            nodes.start = end;
+            if nodes.is_empty() {
+                return Ok(());
+            }
+        }
+        self.cpu.run(pool, nodes, micro, cancel)
     }
 
     /// Waits for every die that may still use the host's memory.

@@ -11,6 +11,7 @@ mod load;
 mod machine;
 mod model;
 mod perf;
+mod reading;
 mod sequence;
 
 pub use batch::Batch;
