@@ -878,6 +878,9 @@ typedef struct {
    */
   uint64_t n_prompt_tokens;
   uint64_t n_decode_tokens;
+  /*
+   What is read of the file after rekindle_load has returned counts where a batch waits for it.
+   */
   uint64_t load_us;
   uint64_t prompt_us;
   uint64_t decode_us;
@@ -1710,7 +1713,7 @@ rekindle_status rekindle_load(const rekindle_context *context,
 
 /*
  Destroys a model. A call that is using it in another thread ends first, as if nothing had happened; pointers to its logits
- become invalid. NULL is allowed.
+ become invalid. If the file is still being read, this waits for the 32 MiB under way. NULL is allowed.
  */
 rekindle_status rekindle_model_destroy(rekindle_model *model);
 

@@ -110,6 +110,7 @@ pub struct rekindle_perf {
     /// Tokens of batches of more than one token, and of single ones.
     pub n_prompt_tokens: u64,
     pub n_decode_tokens: u64,
+    /// What is read of the file after rekindle_load has returned counts where a batch waits for it.
     pub load_us: u64,
     pub prompt_us: u64,
     pub decode_us: u64,
@@ -166,7 +167,7 @@ pub unsafe extern "C" fn rekindle_load(
 }
 
 /// Destroys a model. A call that is using it in another thread ends first, as if nothing had happened; pointers to its logits
-/// become invalid. NULL is allowed.
+/// become invalid. If the file is still being read, this waits for the 32 MiB under way. NULL is allowed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rekindle_model_destroy(model: *mut rekindle_model) -> rekindle_status {
     guard("rekindle_model_destroy", || destroy::<Model, _>(model))

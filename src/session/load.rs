@@ -4,7 +4,6 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
-use std::time::Instant;
 
 use parking_lot::Mutex;
 
@@ -41,7 +40,7 @@ pub(super) struct Loaded {
     pub memory: Vec<Memory>,
 }
 
-/// Bytes between two reports of progress.
+/// Bytes that are copied between two reports of progress.
 const PIECE: usize = 32 << 20;
 /// Threads that touch what was read, at most.
 const TOUCHING: u32 = 4;
@@ -64,10 +63,7 @@ pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut L
         Progress { report: params.progress.as_deref_mut(), done: 0, total: planned.weights + planned.mapped + on_dies };
     progress.advance(0)?;
     file.read_in_order();
-    let from = Arc::clone(file);
-    let bring = move |info: &TensorInfo, piece: Range<usize>| from.bring_in(info, piece.start, piece.len());
-    let reading = Reading::start(graph, |w| offset_of(w.0 as usize) == Some(None), Box::new(bring))?;
-    // A token takes about as long to compute as the last of the file to read, which need not be waited for, then.
+    let reading = Reading::start(file.clone(), graph, |w| offset_of(w.0 as usize) == Some(None))?;
     let whole = !dies.is_empty() || params.check_tensors || params.mlock;
     let token_seconds = if whole { None } else { plan.prediction.map(|p| 1.0 / p.decode) };
     // The system zeroes the other arenas meanwhile, which takes about as long as reading a file that is in memory.
@@ -168,13 +164,12 @@ fn wait_for(
         }
     };
     let mut wait = |pieces: mpsc::Sender<_>| {
-        let start = Instant::now();
         let mut left: usize = reading.pieces().filter(|p| p.0 != Need::Row).map(|p| p.2.len()).sum();
         let mut done = 0;
         for (need, info, piece) in reading.pieces() {
-            // Not a number before the first.
-            let seconds_left = left as f64 * start.elapsed().as_secs_f64() / done as f64;
-            if need != Need::Load && token_seconds.is_some_and(|t| seconds_left <= 2.0 * t) {
+            // Twice the token's time, because that is a prediction; what is read meanwhile costs nothing.
+            let soon = |t: f64| reading.seconds_for(left).is_some_and(|s| s <= 2.0 * t);
+            if need != Need::Load && token_seconds.is_some_and(soon) {
                 break;
             }
             let n = piece.len();

@@ -138,12 +138,19 @@ impl Machine {
 
     /// Lets the dies come to rest after an error, and sees whether they still can be used.
     fn after(&mut self, outcome: Result<()>) -> Result<()> {
-        if outcome.is_err() {
+        if let Err(e) = &outcome {
             let _ = self.settle();
-            if let (None, Some(dead), Err(e)) = (&self.lost, self.dies.iter().find(|d| !d.executor.die().is_alive()), &outcome) {
-                let mut lost = e.clone().at(&format!("device {} is lost until the model is loaded again", dead.device));
-                lost.status = Status::Device;
-                self.lost = Some(lost);
+            let lost = match self.dies.iter().find(|d| !d.executor.die().is_alive()) {
+                Some(dead) => {
+                    let mut lost = e.clone().at(&format!("device {} is lost until the model is loaded again", dead.device));
+                    lost.status = Status::Device;
+                    Some(lost)
+                }
+                // The thread that reads the file has ended.
+                None => (e.status == Status::Io).then(|| e.clone()),
+            };
+            if self.lost.is_none() {
+                self.lost = lost;
             }
         }
         outcome
@@ -183,18 +190,18 @@ impl Machine {
 
     /// Computes nodes on the CPU, each as soon as what it reads is in memory.
     fn on_cpu(&mut self, pool: &Pool, mut nodes: Range<usize>, micro: &Micro<'_>, cancel: &AtomicBool) -> Result<()> {
-        while let Some(reading) = &self.reading {
-            let Some(end) = reading.computable(nodes.clone(), micro, cancel)? else {
-                self.reading = None;
-                break;
+        if self.reading.as_ref().is_some_and(Reading::is_over) {
+            self.reading = None;
+        }
+        while !nodes.is_empty() {
+            let end = match &self.reading {
+                Some(reading) => reading.computable(nodes.clone(), micro, cancel)?,
+                None => nodes.end,
             };
             self.cpu.run(pool, nodes.start..end, micro, cancel)?;
             nodes.start = end;
-            if nodes.is_empty() {
-                return Ok(());
-            }
         }
-        self.cpu.run(pool, nodes, micro, cancel)
+        Ok(())
     }
 
     /// Waits for every die that may still use the host's memory.

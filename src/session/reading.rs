@@ -1,6 +1,7 @@
 //! The tensors that stay in a file's map, on their way into memory: a thread reads them while the load and the first tokens go on.
 
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -9,25 +10,36 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use crate::cpu::Micro;
-use crate::error::{Error, Result, Status};
-use crate::gguf::TensorInfo;
+use crate::error::{Error, Result, Status, try_vec};
+use crate::gguf::{Gguf, TensorInfo};
 use crate::graph::{Graph, Node, Op, WeightId};
 
 /// Bytes that are asked of the disk at once.
 const PIECE: usize = 32 << 20;
-/// Bytes per second above which a piece was in memory already: no disk is as fast.
+/// Bytes per second and seconds that no disk reaches: what came faster was in memory already.
 const FROM_MEMORY: f64 = 16e9;
-/// Bytes of a piece from which on its time tells that.
-const TELLS: usize = 1 << 20;
-/// Bytes behind a piece from the disk that the system may have read with it.
+const AT_ONCE: f64 = 20e-6;
+/// Bytes behind a piece from the disk that the system may have read with it: twice the most that is usual.
 const READ_AHEAD: usize = 32 << 20;
-/// Tokens of a micro-batch up to which their rows of the token embedding are read, not all of it.
-const FEW_ROWS: usize = 8;
-/// How often a wait looks whether it was cancelled.
-const LOOK: Duration = Duration::from_millis(50);
+/// Bytes of a disk's time that a row of a table costs it: as long as a disk takes to find a place, it could read about so much.
+const ROW_COST: usize = 1 << 20;
 
-/// Brings bytes of a tensor into memory.
-type Bring = dyn Fn(&TensorInfo, Range<usize>) -> Result<()> + Send + Sync;
+/// Where the tensors are.
+pub(super) trait Source: Send + Sync {
+    /// Brings bytes of a tensor into memory.
+    fn bring_in(&self, info: &TensorInfo, piece: Range<usize>) -> Result<()>;
+    /// The same for a few bytes of a large tensor, without what is around them.
+    fn bring_row(&self, info: &TensorInfo, row: Range<usize>) -> Result<()>;
+}
+
+impl Source for Gguf {
+    fn bring_in(&self, info: &TensorInfo, piece: Range<usize>) -> Result<()> {
+        Gguf::bring_in(self, info, piece.start, piece.len())
+    }
+    fn bring_row(&self, info: &TensorInfo, row: Range<usize>) -> Result<()> {
+        self.read_tensor(info, row.start as u64, &mut try_vec("a row", row.len(), 0)?)
+    }
+}
 
 /// What a tensor is needed for; they are read in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,7 +59,7 @@ pub(super) struct Reading {
 }
 
 struct Shared {
-    bring: Box<Bring>,
+    source: Arc<dyn Source>,
     graph: Arc<Graph>,
     /// In the order of reading.
     order: Vec<(Need, WeightId)>,
@@ -62,8 +74,11 @@ struct State {
     /// In memory.
     tensors: usize,
     bytes: usize,
-    /// Bytes up to which the disk was waited for.
+    /// Bytes up to which all may have come from the disk.
     from_disk: usize,
+    /// What came from there, and how long it took.
+    disk_bytes: usize,
+    disk_seconds: f64,
     failed: Option<Error>,
     stop: bool,
 }
@@ -73,7 +88,7 @@ impl Reading {
     ///
     /// # Errors
     /// `OutOfMemory` if no thread can be started.
-    pub fn start(graph: &Arc<Graph>, wanted: impl Fn(WeightId) -> bool, bring: Box<Bring>) -> Result<Reading> {
+    pub fn start(source: Arc<dyn Source>, graph: &Arc<Graph>, wanted: impl Fn(WeightId) -> bool) -> Result<Reading> {
         let mut need = vec![Need::Row; graph.weights.len()];
         for node in graph.nodes.iter().filter(|n| !matches!(n.op, Op::Embed { .. })) {
             graph.weights_of(node).for_each(|w| need[w.0 as usize] = Need::Token);
@@ -88,12 +103,18 @@ impl Reading {
         for (i, (_, w)) in order.iter().enumerate() {
             turn[w.0 as usize] = i + 1;
         }
-        let shared =
-            Arc::new(Shared { bring, graph: Arc::clone(graph), order, turn, state: Mutex::default(), changed: Condvar::new() });
+        let shared = Shared { source, graph: Arc::clone(graph), order, turn, state: Mutex::default(), changed: Condvar::new() };
+        let shared = Arc::new(shared);
         let for_thread = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("rekindle-read".to_owned())
-            .spawn(move || for_thread.read())
+            .spawn(move || {
+                if catch_unwind(AssertUnwindSafe(|| for_thread.read())).is_err() {
+                    for_thread.state.lock().failed =
+                        Some(Error::new(Status::Internal, "the thread that reads the file panicked"));
+                    for_thread.changed.notify_all();
+                }
+            })
             .map_err(|e| Error::new(Status::OutOfMemory, format!("no thread to read with: {e}")))?;
         Ok(Reading { shared, thread: Some(thread) })
     }
@@ -104,7 +125,7 @@ impl Reading {
         infos.flat_map(|(need, info)| pieces(info).map(move |piece| (need, info, piece)))
     }
 
-    /// Waits for the first `bytes` bytes, and tells whether the last of them came from the disk.
+    /// Waits for the first `bytes` bytes, and tells whether the last of them may have come from the disk.
     ///
     /// # Errors
     /// `Io` naming the tensor.
@@ -119,11 +140,30 @@ impl Reading {
         Ok(state.from_disk >= bytes)
     }
 
-    /// Waits for what a node reads.
+    /// How long the disk takes for so many bytes; `None` before it has shown that.
+    pub fn seconds_for(&self, bytes: usize) -> Option<f64> {
+        let state = self.shared.state.lock();
+        (state.disk_bytes >= PIECE).then(|| bytes as f64 * state.disk_seconds / state.disk_bytes as f64)
+    }
+
+    /// Whether all is in memory.
+    pub fn is_over(&self) -> bool {
+        self.shared.state.lock().tensors == self.shared.order.len()
+    }
+
+    /// How far nodes can be computed at this moment, the first at least; waits for what that one reads.
     ///
     /// # Errors
     /// `Io` naming the tensor; `Cancelled` soon after `cancel` is set.
-    fn wait_for(&self, node: &Node, micro: &Micro<'_>, cancel: &AtomicBool) -> Result<()> {
+    pub fn computable(&self, nodes: Range<usize>, micro: &Micro<'_>, cancel: &AtomicBool) -> Result<usize> {
+        let shared = &*self.shared;
+        let tensors = self.wait_for(&shared.graph.nodes[nodes.start], micro, cancel)?;
+        let rest = &shared.graph.nodes[nodes.start + 1..nodes.end];
+        Ok(nodes.start + 1 + rest.iter().take_while(|n| shared.turn_of(n) <= tensors).count())
+    }
+
+    /// Waits for what a node reads, and says how many tensors are in memory then.
+    fn wait_for(&self, node: &Node, micro: &Micro<'_>, cancel: &AtomicBool) -> Result<usize> {
         let shared = &*self.shared;
         let turn = shared.turn_of(node);
         let mut state = shared.state.lock();
@@ -135,40 +175,24 @@ impl Reading {
                 return Err(Error::new(Status::Cancelled, "decode was cancelled"));
             }
             match node.op {
-                Op::Embed { table, .. } if shared.order[turn - 1].0 == Need::Row && micro.tokens.len() <= FEW_ROWS => {
+                Op::Embed { table, .. } if micro.tokens.len() * ROW_COST < shared.graph.weight(table).n_bytes as usize => {
+                    let tensors = state.tensors;
                     drop(state);
-                    return shared.read_rows(shared.graph.weight(table), micro.tokens);
+                    return shared.bring_rows(shared.graph.weight(table), micro.tokens).map(|()| tensors);
                 }
-                _ => drop(shared.changed.wait_for(&mut state, LOOK)),
+                // Not told when it is cancelled, so it looks again and again.
+                _ => drop(shared.changed.wait_for(&mut state, Duration::from_millis(50))),
             }
         }
-        Ok(())
-    }
-
-    /// How far nodes can be computed at this moment, at least one; waits for what that one reads. `None` if all is in memory.
-    ///
-    /// # Errors
-    /// As for `wait_for`.
-    pub fn computable(&self, nodes: Range<usize>, micro: &Micro<'_>, cancel: &AtomicBool) -> Result<Option<usize>> {
-        let shared = &*self.shared;
-        let there = |state: &State| state.tensors == shared.order.len();
-        if there(&shared.state.lock()) {
-            return Ok(None);
-        }
-        let nodes_of = &shared.graph.nodes[nodes.clone()];
-        let Some(first) = nodes_of.first() else { return Ok(Some(nodes.end)) };
-        self.wait_for(first, micro, cancel)?;
-        let tensors = shared.state.lock().tensors;
-        let more = nodes_of[1..].iter().take_while(|n| shared.turn_of(n) <= tensors).count();
-        Ok(Some(nodes.start + 1 + more))
+        Ok(state.tensors)
     }
 }
 
 impl Drop for Reading {
+    /// Waits for the piece under way: the thread must not run on where the library may be unloaded.
     fn drop(&mut self) {
         self.shared.state.lock().stop = true;
         if let Some(thread) = self.thread.take() {
-            // It does not panic; if it did, nothing is lost by it here.
             let _ = thread.join();
         }
     }
@@ -185,20 +209,26 @@ impl Shared {
             let info = self.graph.weight(*w);
             for piece in pieces(info) {
                 let (start, n) = (Instant::now(), piece.len());
-                let outcome = (self.bring)(info, piece);
-                let waited = n >= TELLS && start.elapsed() > Duration::from_secs_f64(n as f64 / FROM_MEMORY);
+                let outcome = self.source.bring_in(info, piece);
+                let seconds = start.elapsed().as_secs_f64();
                 let mut state = self.state.lock();
-                match outcome {
-                    Ok(()) => state.bytes += n,
-                    Err(e) => state.failed = Some(e),
-                }
-                if waited {
-                    state.from_disk = state.bytes + READ_AHEAD;
-                }
-                self.changed.notify_all();
-                if state.stop || state.failed.is_some() {
+                if let Err(e) = outcome {
+                    state.failed = Some(e);
+                    self.changed.notify_all();
                     return;
                 }
+                state.bytes += n;
+                if seconds > n as f64 / FROM_MEMORY + AT_ONCE {
+                    state.from_disk = state.bytes + READ_AHEAD;
+                }
+                if state.from_disk >= state.bytes {
+                    state.disk_bytes += n;
+                    state.disk_seconds += seconds;
+                }
+                if state.stop {
+                    return;
+                }
+                self.changed.notify_all();
             }
             self.state.lock().tensors = i + 1;
             self.changed.notify_all();
@@ -206,9 +236,9 @@ impl Shared {
     }
 
     /// Reads rows of a table; the session checked the ids.
-    fn read_rows(&self, table: &TensorInfo, rows: &[i32]) -> Result<()> {
-        let row_bytes = (table.n_bytes / table.ne[1].max(1)) as usize;
-        rows.iter().try_for_each(|row| (self.bring)(table, *row as usize * row_bytes..(*row as usize + 1) * row_bytes))
+    fn bring_rows(&self, table: &TensorInfo, rows: &[i32]) -> Result<()> {
+        let row_bytes = (table.n_bytes / table.ne[1]) as usize;
+        rows.iter().map(|row| *row as usize * row_bytes).try_for_each(|at| self.source.bring_row(table, at..at + row_bytes))
     }
 }
 
@@ -220,20 +250,28 @@ fn pieces(info: &TensorInfo) -> impl Iterator<Item = Range<usize>> + use<> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Batch, Context, LoadParams, LogLevel, Model};
     use super::*;
-    use crate::gguf::Gguf;
+    use crate::plan::{Params, Plan};
     use std::collections::HashSet;
+    use std::path::{Path, PathBuf};
     use std::sync::mpsc::{Receiver, Sender, channel};
 
-    /// A small model's, but with a token embedding that is not the output's weight as well.
+    fn path() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("models/bible-5M-Q8_0.gguf")
+    }
+
+    /// A small model's, but with a large token embedding that is not the output's weight as well.
     fn graph() -> Arc<Graph> {
-        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models/bible-5M-Q8_0.gguf");
-        let mut graph = crate::arch::build(&Gguf::open(&path).unwrap()).unwrap().1;
+        let mut graph = crate::arch::build(&Gguf::open(&path()).unwrap()).unwrap().1;
         let own = WeightId(graph.weights.len() as u32);
         for node in &mut graph.nodes {
             if let Op::Embed { table, .. } = &mut node.op {
-                let info = graph.weights[table.0 as usize].clone();
-                graph.weights.push(TensorInfo { name: TABLE.to_owned(), ..info });
+                let mut info = TensorInfo { name: TABLE.to_owned(), ..graph.weights[table.0 as usize].clone() };
+                info.ne[1] *= 32;
+                info.n_bytes *= 32;
+                assert!((ROW_COST..99 * ROW_COST).contains(&(info.n_bytes as usize)));
+                graph.weights.push(info);
                 *table = own;
             }
         }
@@ -241,16 +279,28 @@ mod tests {
     }
     const TABLE: &str = "table";
 
-    /// A disk that brings a tensor each time it is told to, and says which range of which it was asked for.
-    fn disk() -> (Sender<Result<()>>, Receiver<(String, Range<usize>)>, Box<Bring>) {
-        let ((go, may), (say, asked)) = (channel(), channel());
-        let may = Mutex::new(may);
-        let bring = move |info: &TensorInfo, piece: Range<usize>| {
-            say.send((info.name.clone(), piece)).unwrap();
-            // A row of the embedding is there at once.
-            if info.name == TABLE { Ok(()) } else { may.lock().recv().unwrap_or(Ok(())) }
-        };
-        (go, asked, Box::new(bring))
+    /// A disk that brings a tensor each time it is told to, rows and the table at once, and says which rows it was asked for.
+    struct Disk {
+        may: Mutex<Receiver<Result<()>>>,
+        rows: Mutex<Sender<Range<usize>>>,
+    }
+
+    impl Source for Disk {
+        fn bring_in(&self, info: &TensorInfo, _: Range<usize>) -> Result<()> {
+            if info.name == TABLE { Ok(()) } else { self.may.lock().recv().unwrap_or(Ok(())) }
+        }
+        fn bring_row(&self, info: &TensorInfo, row: Range<usize>) -> Result<()> {
+            assert_eq!(info.name, TABLE);
+            self.rows.lock().send(row).unwrap();
+            Ok(())
+        }
+    }
+
+    /// The end that lets it go on comes last, so that a test that fails ends it first.
+    fn start(graph: &Arc<Graph>) -> (Receiver<Range<usize>>, Reading, Sender<Result<()>>) {
+        let ((go, may), (say, rows)) = (channel(), channel());
+        let disk = Arc::new(Disk { may: Mutex::new(may), rows: Mutex::new(say) });
+        (rows, Reading::start(disk, graph, |_| true).unwrap(), go)
     }
 
     fn micro(tokens: &[i32]) -> Micro<'_> {
@@ -261,47 +311,42 @@ mod tests {
     #[test]
     fn nodes_wait_for_their_tensors() {
         let graph = graph();
-        let (go, asked, bring) = disk();
-        let reading = Reading::start(&graph, |_| true, bring).unwrap();
-        let (order, never) = (reading.shared.order.clone(), AtomicBool::new(false));
+        let (rows, reading, go) = start(&graph);
+        let never = AtomicBool::new(false);
+        let order = &reading.shared.order;
         assert!(order.is_sorted_by_key(|(need, w)| (*need, graph.weight(*w).offset)));
-        let name = |w: WeightId| graph.weight(w).name.clone();
-        let rows: Vec<String> = order.iter().filter(|o| o.0 == Need::Row).map(|o| name(o.1)).collect();
-        assert_eq!(rows, [TABLE]);
-        // What the disk was let bring in, which is at least what the reading has.
-        let mut there: HashSet<String> = rows.into_iter().collect();
-        let mut at = 0;
-        let mut stretches = 0;
-        let mut waiting = order.iter();
+        let name = |w: WeightId| graph.weight(w).name.as_str();
+        let by_row: Vec<&str> = order.iter().filter(|o| o.0 == Need::Row).map(|o| name(o.1)).collect();
+        assert_eq!(by_row, [TABLE]);
+        // What the disk may have brought in.
+        let mut there: HashSet<&str> = by_row.into_iter().collect();
+        let mut coming = order.iter();
+        let (mut at, mut stretches) = (0, 0);
         while at < graph.nodes.len() {
-            // Told before it waits, so it gets by with just what the next node needs.
             for w in graph.weights_of(&graph.nodes[at]) {
-                while !there.contains(&name(w)) {
-                    there.insert(name(waiting.next().unwrap().1));
+                while !there.contains(name(w)) {
+                    there.insert(name(coming.next().unwrap().1));
                     go.send(Ok(())).unwrap();
                 }
             }
-            let Some(end) = reading.computable(at..graph.nodes.len(), &micro(&[7]), &never).unwrap() else { break };
+            let end = reading.computable(at..graph.nodes.len(), &micro(&[7]), &never).unwrap();
             assert!(end > at);
             let mut reads = graph.nodes[at..end].iter().flat_map(|n| graph.weights_of(n));
-            assert!(reads.all(|w| there.contains(&name(w))), "nodes {at}..{end}");
+            assert!(reads.all(|w| there.contains(name(w))), "nodes {at}..{end}");
             (at, stretches) = (end, stretches + 1);
         }
         assert!(stretches > 5);
         drop(go);
-        let total = reading.pieces().map(|p| p.2.len()).sum();
-        reading.wait_for_bytes(total).unwrap();
-        let row = graph.weights.iter().find(|w| w.name == TABLE).unwrap();
-        let row_bytes = (row.n_bytes / row.ne[1]) as usize;
-        let asked: Vec<_> = asked.try_iter().filter(|(name, _)| name == TABLE).map(|a| a.1).collect();
-        assert!(asked.contains(&(7 * row_bytes..8 * row_bytes)));
+        reading.wait_for_bytes(reading.pieces().map(|p| p.2.len()).sum()).unwrap();
+        let table = graph.weights.iter().find(|w| w.name == TABLE).unwrap();
+        let row_bytes = (table.n_bytes / table.ne[1]) as usize;
+        assert_eq!(rows.try_iter().collect::<Vec<_>>(), [7 * row_bytes..8 * row_bytes]);
     }
 
     #[test]
     fn errors_reach_everyone_who_waits() {
         let graph = graph();
-        let (go, _asked, bring) = disk();
-        let reading = Reading::start(&graph, |_| true, bring).unwrap();
+        let (_rows, reading, go) = start(&graph);
         let never = AtomicBool::new(false);
         go.send(Ok(())).unwrap();
         go.send(Err(Error::new(Status::Io, "bad sector"))).unwrap();
@@ -316,13 +361,51 @@ mod tests {
     #[test]
     fn a_wait_can_be_cancelled() {
         let graph = graph();
-        let (go, _asked, bring) = disk();
-        let reading = Reading::start(&graph, |_| true, bring).unwrap();
-        // Many tokens need all of the embedding, which comes last.
+        let (_rows, reading, _go) = start(&graph);
+        // Many tokens need all of the table, which comes last.
         let outcome = reading.computable(0..graph.nodes.len(), &micro(&[7; 99]), &AtomicBool::new(true));
         assert_eq!(outcome.unwrap_err().status, Status::Cancelled);
-        // Dropping it waits for the piece that is under way.
-        drop(go);
-        drop(reading);
+    }
+
+    /// A file that comes slowly, and where it is bad not at all.
+    struct Slow {
+        bad: Option<&'static str>,
+    }
+
+    impl Source for Slow {
+        fn bring_in(&self, info: &TensorInfo, _: Range<usize>) -> Result<()> {
+            std::thread::sleep(Duration::from_millis(1));
+            if self.bad == Some(&info.name) { Err(Error::new(Status::Io, "bad sector")) } else { Ok(()) }
+        }
+        fn bring_row(&self, _: &TensorInfo, _: Range<usize>) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Logits are the same while the file comes in as afterwards; where it cannot be read, every call fails from then on.
+    #[test]
+    fn a_model_computes_while_its_file_comes_in() {
+        let context = Context::new("cpu", 2, None, LogLevel::Warn).unwrap();
+        let plan =
+            Plan::new(&context, &Arc::new(Gguf::open(&path()).unwrap()), &Params { n_ctx: 64, ..Params::default() }).unwrap();
+        let model = Model::load(&context, &Arc::new(plan), LoadParams::default()).unwrap();
+        let graph = Arc::clone(&model.plan().exact.as_ref().unwrap().graph);
+        let logits = |bad: Option<Option<&'static str>>| {
+            let reading = bad.map(|bad| Reading::start(Arc::new(Slow { bad }), &graph, |_| true).unwrap());
+            let whole = reading.is_none();
+            model.state.write().machine.reading = reading;
+            model.seq_remove(-1, -1, -1)?;
+            model.decode(&Batch { tokens: &[5, 6, 7], ..Batch::default() })?;
+            assert_eq!(whole, model.state.read().machine.reading.is_none());
+            let (row, n) = model.logits(0)?;
+            // SAFETY: the row stays until the next decode.
+            Ok::<_, Error>(unsafe { std::slice::from_raw_parts(row, n as usize) }.to_vec())
+        };
+        let expected = logits(None).unwrap();
+        assert_eq!(logits(Some(None)).unwrap(), expected);
+        assert_eq!(logits(None).unwrap(), expected);
+        assert_eq!(logits(Some(Some("blk.1.ffn_down.weight"))).unwrap_err().status, Status::Io);
+        assert_eq!(logits(None).unwrap_err().status, Status::Io);
+        assert_eq!(model.seq_shift(0, 0, -1, 1).unwrap_err().status, Status::Io);
     }
 }
