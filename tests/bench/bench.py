@@ -57,11 +57,15 @@ def install(folder):
         subprocess.run([*pip, *to], check=True, env=os.environ | {"CMAKE_ARGS": avx2})
 
 
+# The threads of numpy's linear algebra spin for a while when it is imported, beside what is timed.
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
+
+
 class Worker:
     def __init__(self, name, model, a, env=None):
         command = [sys.executable, HERE / "worker.py", name, str(model), str(a.threads)]
         pipe = subprocess.PIPE
-        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=os.environ | (env or {}))
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=os.environ | ONE_THREAD | (env or {}))
         self.name = name
         self.answer()
 
