@@ -1,11 +1,6 @@
 //! Loading: the arenas, and every weight where the plan puts it.
 
-use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
-
-use parking_lot::Mutex;
 
 use super::machine::Machine;
 use super::reading::{Need, Reading};
@@ -14,7 +9,7 @@ use crate::cpu::matmul::Kernels;
 use crate::cpu::{Arena, Executor, Parts, lock_pages};
 use crate::device::Inventory;
 use crate::error::{Error, Result, Status, try_vec};
-use crate::gguf::{Gguf, TensorInfo};
+use crate::gguf::TensorInfo;
 use crate::plan::{Exact, Memory, Plan};
 use crate::quant::dequantize;
 
@@ -42,8 +37,6 @@ pub(super) struct Loaded {
 
 /// Bytes that are copied between two reports of progress.
 const PIECE: usize = 32 << 20;
-/// Threads that touch what was read, at most.
-const TOUCHING: u32 = 4;
 
 pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut LoadParams<'_>) -> Result<Loaded> {
     let (graph, file, measured) = (&exact.graph, &plan.file, &exact.measured);
@@ -63,7 +56,7 @@ pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut L
         Progress { report: params.progress.as_deref_mut(), done: 0, total: planned.weights + planned.mapped + on_dies };
     progress.advance(0)?;
     file.read_in_order();
-    let reading = Reading::start(file.clone(), graph, |w| offset_of(w.0 as usize) == Some(None))?;
+    let reading = Reading::start(file.clone(), graph, context.n_threads(), |w| offset_of(w.0 as usize) == Some(None))?;
     let whole = !dies.is_empty() || params.check_tensors || params.mlock;
     let token_seconds = if whole { None } else { plan.prediction.map(|p| 1.0 / p.decode) };
     // The system zeroes the other arenas meanwhile, which takes about as long as reading a file that is in memory.
@@ -74,7 +67,7 @@ pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut L
                 .map_err(|e| Error::new(Status::OutOfMemory, format!("a thread for {what} could not be started: {e}")))
         };
         let (kv, compute) = (start("the KV cache", planned.kv)?, start("the compute arena", planned.compute)?);
-        wait_for(&reading, file, context.n_threads(), token_seconds, &mut progress)?;
+        wait_for(&reading, token_seconds, &mut progress)?;
         let end = |thread: std::thread::ScopedJoinHandle<'_, Result<Arena>>| {
             thread.join().unwrap_or_else(|_| Err(Error::new(Status::Internal, "a thread that zeroes an arena panicked")))
         };
@@ -146,54 +139,21 @@ pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut L
 }
 
 /// Waits until the file is in memory, but for what is read while the first token, of so many seconds, is computed.
-fn wait_for(
-    reading: &Reading,
-    file: &Gguf,
-    n_threads: u32,
-    token_seconds: Option<f64>,
-    progress: &mut Progress<'_, '_>,
-) -> Result<()> {
-    // A virtual machine gets memory that it has not used before only when it touches it, which may take longer than the disk.
-    let (pieces, read) = mpsc::channel::<(&TensorInfo, Range<usize>)>();
-    let (read, enough) = (Mutex::new(read), AtomicBool::new(false));
-    let touch = || loop {
-        let piece = read.lock().recv();
-        match piece {
-            Ok((info, piece)) if !enough.load(Ordering::Relaxed) => file.touch(info, piece.start, piece.len()),
-            _ => return,
+fn wait_for(reading: &Reading, token_seconds: Option<f64>, progress: &mut Progress<'_, '_>) -> Result<()> {
+    let mut left: usize = reading.pieces().filter(|p| p.0 != Need::Row).map(|p| p.2.len()).sum();
+    let mut done = 0;
+    for (need, _, piece) in reading.pieces() {
+        // Twice the token's time, because that is a prediction; what is read meanwhile costs nothing.
+        let soon = |t: f64| reading.seconds_for(left).is_some_and(|s| s <= 2.0 * t);
+        if need != Need::Load && token_seconds.is_some_and(soon) {
+            break;
         }
-    };
-    let mut wait = |pieces: mpsc::Sender<_>| {
-        let mut left: usize = reading.pieces().filter(|p| p.0 != Need::Row).map(|p| p.2.len()).sum();
-        let mut done = 0;
-        for (need, info, piece) in reading.pieces() {
-            // Twice the token's time, because that is a prediction; what is read meanwhile costs nothing.
-            let soon = |t: f64| reading.seconds_for(left).is_some_and(|s| s <= 2.0 * t);
-            if need != Need::Load && token_seconds.is_some_and(soon) {
-                break;
-            }
-            let n = piece.len();
-            done += n;
-            left = left.saturating_sub(n);
-            if reading.wait_for_bytes(done)? {
-                // They end only when this end of the channel is gone.
-                let _ = pieces.send((info, piece));
-            }
-            progress.advance(n)?;
-        }
-        Ok(())
-    };
-    std::thread::scope(|scope| {
-        for _ in 0..n_threads.min(TOUCHING) {
-            std::thread::Builder::new()
-                .spawn_scoped(scope, touch)
-                .map_err(|e| Error::new(Status::OutOfMemory, format!("a thread for what was read could not be started: {e}")))?;
-        }
-        let outcome = wait(pieces);
-        // The rest is touched by those who compute with it.
-        enough.store(true, Ordering::Relaxed);
-        outcome
-    })
+        done += piece.len();
+        left = left.saturating_sub(piece.len());
+        reading.wait_for_bytes(done)?;
+        progress.advance(piece.len())?;
+    }
+    Ok(())
 }
 
 /// Tells the caller how far the load is.
@@ -239,4 +199,55 @@ fn check_finite(info: &TensorInfo, data: &[u8]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::reading::Source;
+    use super::*;
+    use crate::gguf::Gguf;
+    use parking_lot::Mutex;
+    use std::ops::Range;
+    use std::path::Path;
+    use std::sync::mpsc::{Receiver, channel};
+    use std::time::Duration;
+
+    /// A disk that takes a moment for a tensor, and brings one each time it is told to.
+    struct Disk(Mutex<Receiver<()>>);
+
+    impl Source for Disk {
+        fn bring_in(&self, _: &TensorInfo, _: Range<usize>) -> Result<()> {
+            let _ = self.0.lock().recv();
+            std::thread::sleep(Duration::from_millis(5));
+            Ok(())
+        }
+        fn bring_row(&self, _: &TensorInfo, _: Range<usize>) -> Result<()> {
+            Ok(())
+        }
+        fn touch(&self, _: &TensorInfo, _: Range<usize>) {}
+    }
+
+    /// A load goes on to the first token when the disk has shown that the rest comes while that is computed, and not before.
+    #[test]
+    fn the_end_of_a_file_is_not_waited_for() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/bible-5M-Q8_0.gguf");
+        let mut graph = crate::arch::build(&Gguf::open(&path).unwrap()).unwrap().1;
+        graph.weights.iter_mut().for_each(|w| w.n_bytes = 16 << 20);
+        let (graph, n) = (Arc::new(graph.clone()), graph.weights.len());
+        let load = |tensors: usize, token_seconds: Option<f64>| {
+            let (go, may) = channel();
+            (0..tensors).for_each(|_| go.send(()).unwrap());
+            let reading = Reading::start(Arc::new(Disk(Mutex::new(may))), &graph, 2, |_| true).unwrap();
+            let mut progress = Progress { report: None, done: 0, total: 1 };
+            wait_for(&reading, token_seconds, &mut progress).unwrap();
+            drop(go);
+            progress.done as usize / (16 << 20)
+        };
+        // Two tensors show how fast the disk is; the third never comes.
+        assert!(load(2, Some(3600.0)) <= 2);
+        // Twice the token's time is enough for eight tensors of 5 ms at most.
+        assert!(load(n, Some(0.02)) >= n - 8);
+        assert_eq!(load(n, Some(0.0)), n);
+        assert_eq!(load(n, None), n);
+    }
 }

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,10 @@ use crate::graph::{Graph, Node, Op, WeightId};
 
 /// Bytes that are asked of the disk at once.
 const PIECE: usize = 32 << 20;
+/// Bytes that one thread touches before it looks for more: the last ones, which a token waits for, are shared by all.
+const TOUCH: usize = 4 << 20;
+/// Threads that touch, at most.
+const TOUCHING: u32 = 4;
 /// Bytes per second and seconds that no disk reaches: what came faster was in memory already.
 const FROM_MEMORY: f64 = 16e9;
 const AT_ONCE: f64 = 20e-6;
@@ -30,6 +34,8 @@ pub(super) trait Source: Send + Sync {
     fn bring_in(&self, info: &TensorInfo, piece: Range<usize>) -> Result<()>;
     /// The same for a few bytes of a large tensor, without what is around them.
     fn bring_row(&self, info: &TensorInfo, row: Range<usize>) -> Result<()>;
+    /// Reads from each page of what was brought in.
+    fn touch(&self, info: &TensorInfo, piece: Range<usize>);
 }
 
 impl Source for Gguf {
@@ -38,6 +44,9 @@ impl Source for Gguf {
     }
     fn bring_row(&self, info: &TensorInfo, row: Range<usize>) -> Result<()> {
         self.read_tensor(info, row.start as u64, &mut try_vec("a row", row.len(), 0)?)
+    }
+    fn touch(&self, info: &TensorInfo, piece: Range<usize>) {
+        Gguf::touch(self, info, piece.start, piece.len());
     }
 }
 
@@ -65,6 +74,7 @@ struct Shared {
     order: Vec<(Need, WeightId)>,
     /// Per weight of the graph: how many tensors are in memory when it is.
     turn: Vec<usize>,
+    n_threads: u32,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -86,9 +96,17 @@ struct State {
 impl Reading {
     /// Starts to read those weights of a graph that are `wanted`, in the file's order: so a disk is fastest.
     ///
+    /// What came from the disk is touched by as many threads as compute: a virtual machine gets memory that it has not used
+    /// before only then, which may take longer than the disk.
+    ///
     /// # Errors
     /// `OutOfMemory` if no thread can be started.
-    pub fn start(source: Arc<dyn Source>, graph: &Arc<Graph>, wanted: impl Fn(WeightId) -> bool) -> Result<Reading> {
+    pub fn start(
+        source: Arc<dyn Source>,
+        graph: &Arc<Graph>,
+        n_threads: u32,
+        wanted: impl Fn(WeightId) -> bool,
+    ) -> Result<Reading> {
         let mut need = vec![Need::Row; graph.weights.len()];
         for node in graph.nodes.iter().filter(|n| !matches!(n.op, Op::Embed { .. })) {
             graph.weights_of(node).for_each(|w| need[w.0 as usize] = Need::Token);
@@ -103,7 +121,8 @@ impl Reading {
         for (i, (_, w)) in order.iter().enumerate() {
             turn[w.0 as usize] = i + 1;
         }
-        let shared = Shared { source, graph: Arc::clone(graph), order, turn, state: Mutex::default(), changed: Condvar::new() };
+        let shared =
+            Shared { source, graph: Arc::clone(graph), order, turn, n_threads, state: Mutex::default(), changed: Condvar::new() };
         let shared = Arc::new(shared);
         let for_thread = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
@@ -125,11 +144,11 @@ impl Reading {
         infos.flat_map(|(need, info)| pieces(info).map(move |piece| (need, info, piece)))
     }
 
-    /// Waits for the first `bytes` bytes, and tells whether the last of them may have come from the disk.
+    /// Waits for the first `bytes` bytes.
     ///
     /// # Errors
     /// `Io` naming the tensor.
-    pub fn wait_for_bytes(&self, bytes: usize) -> Result<bool> {
+    pub fn wait_for_bytes(&self, bytes: usize) -> Result<()> {
         let mut state = self.shared.state.lock();
         while state.bytes < bytes {
             if let Some(e) = &state.failed {
@@ -137,7 +156,7 @@ impl Reading {
             }
             self.shared.changed.wait(&mut state);
         }
-        Ok(state.from_disk >= bytes)
+        Ok(())
     }
 
     /// How long the disk takes for so many bytes; `None` before it has shown that.
@@ -146,9 +165,9 @@ impl Reading {
         (state.disk_bytes >= PIECE).then(|| bytes as f64 * state.disk_seconds / state.disk_bytes as f64)
     }
 
-    /// Whether all is in memory.
+    /// Whether all is in memory and its threads are gone.
     pub fn is_over(&self) -> bool {
-        self.shared.state.lock().tensors == self.shared.order.len()
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished) && self.shared.state.lock().tensors == self.shared.order.len()
     }
 
     /// How far nodes can be computed at this moment, the first at least; waits for what that one reads.
@@ -189,7 +208,7 @@ impl Reading {
 }
 
 impl Drop for Reading {
-    /// Waits for the piece under way: the thread must not run on where the library may be unloaded.
+    /// Waits for the pieces under way: no thread must run on where the library may be unloaded.
     fn drop(&mut self) {
         self.shared.state.lock().stop = true;
         if let Some(thread) = self.thread.take() {
@@ -203,13 +222,43 @@ impl Shared {
         self.graph.weights_of(node).map(|w| self.turn[w.0 as usize]).max().unwrap_or(0)
     }
 
-    /// The thread's work.
+    /// What the thread does, with others that touch what it read.
     fn read(&self) {
+        let (came, to_touch) = mpsc::channel::<(&TensorInfo, Range<usize>)>();
+        let to_touch = Mutex::new(to_touch);
+        let touch = || {
+            loop {
+                let next = to_touch.lock().recv();
+                let Ok((info, piece)) = next else { return };
+                if self.state.lock().stop {
+                    return;
+                }
+                self.source.touch(info, piece);
+            }
+        };
+        std::thread::scope(|scope| {
+            let mut to_start = self.n_threads.min(TOUCHING);
+            self.read_all(|info, piece| {
+                for _ in 0..std::mem::take(&mut to_start) {
+                    // Without them those who compute are the first to touch.
+                    let _ = std::thread::Builder::new().name("rekindle-touch".to_owned()).spawn_scoped(scope, touch);
+                }
+                for first in piece.clone().step_by(TOUCH) {
+                    let _ = came.send((info, first..piece.end.min(first + TOUCH)));
+                }
+            });
+            // They end with this end of the channel.
+            drop(came);
+        });
+    }
+
+    /// Reads the tensors, and hands out what may have come from the disk.
+    fn read_all<'a>(&'a self, mut from_disk: impl FnMut(&'a TensorInfo, Range<usize>)) {
         for (i, (_, w)) in self.order.iter().enumerate() {
             let info = self.graph.weight(*w);
             for piece in pieces(info) {
                 let (start, n) = (Instant::now(), piece.len());
-                let outcome = self.source.bring_in(info, piece);
+                let outcome = self.source.bring_in(info, piece.clone());
                 let seconds = start.elapsed().as_secs_f64();
                 let mut state = self.state.lock();
                 if let Err(e) = outcome {
@@ -221,14 +270,19 @@ impl Shared {
                 if seconds > n as f64 / FROM_MEMORY + AT_ONCE {
                     state.from_disk = state.bytes + READ_AHEAD;
                 }
-                if state.from_disk >= state.bytes {
+                let slow = state.from_disk >= state.bytes;
+                if slow {
                     state.disk_bytes += n;
                     state.disk_seconds += seconds;
                 }
                 if state.stop {
                     return;
                 }
+                drop(state);
                 self.changed.notify_all();
+                if slow {
+                    from_disk(info, piece);
+                }
             }
             self.state.lock().tensors = i + 1;
             self.changed.notify_all();
@@ -255,6 +309,7 @@ mod tests {
     use crate::plan::{Params, Plan};
     use std::collections::HashSet;
     use std::path::{Path, PathBuf};
+    use std::sync::atomic::AtomicUsize;
     use std::sync::mpsc::{Receiver, Sender, channel};
 
     fn path() -> PathBuf {
@@ -294,13 +349,14 @@ mod tests {
             self.rows.lock().send(row).unwrap();
             Ok(())
         }
+        fn touch(&self, _: &TensorInfo, _: Range<usize>) {}
     }
 
     /// The end that lets it go on comes last, so that a test that fails ends it first.
     fn start(graph: &Arc<Graph>) -> (Receiver<Range<usize>>, Reading, Sender<Result<()>>) {
         let ((go, may), (say, rows)) = (channel(), channel());
         let disk = Arc::new(Disk { may: Mutex::new(may), rows: Mutex::new(say) });
-        (rows, Reading::start(disk, graph, |_| true).unwrap(), go)
+        (rows, Reading::start(disk, graph, 1, |_| true).unwrap(), go)
     }
 
     fn micro(tokens: &[i32]) -> Micro<'_> {
@@ -368,8 +424,10 @@ mod tests {
     }
 
     /// A file that comes slowly, and where it is bad not at all.
+    #[derive(Default)]
     struct Slow {
         bad: Option<&'static str>,
+        touched: AtomicUsize,
     }
 
     impl Source for Slow {
@@ -379,6 +437,9 @@ mod tests {
         }
         fn bring_row(&self, _: &TensorInfo, _: Range<usize>) -> Result<()> {
             Ok(())
+        }
+        fn touch(&self, _: &TensorInfo, piece: Range<usize>) {
+            self.touched.fetch_add(piece.len(), Ordering::Relaxed);
         }
     }
 
@@ -392,11 +453,12 @@ mod tests {
         let graph = Arc::clone(&model.plan().exact.as_ref().unwrap().graph);
         let logits = |bad: Option<Option<&'static str>>| {
             model.state.write().machine.reading =
-                bad.map(|bad| Reading::start(Arc::new(Slow { bad }), &graph, |_| true).unwrap());
+                bad.map(|bad| Reading::start(Arc::new(Slow { bad, ..Slow::default() }), &graph, 1, |_| true).unwrap());
             model.seq_remove(-1, -1, -1)?;
             model.decode(&Batch { tokens: &[5, 6, 7], ..Batch::default() })?;
             // Reading takes many times as long as computing: without waiting it would not be over.
-            assert!(model.state.read().machine.reading.as_ref().is_none_or(Reading::is_over));
+            let all_is_there = |r: &Reading| r.shared.state.lock().tensors == r.shared.order.len();
+            assert!(model.state.read().machine.reading.as_ref().is_none_or(all_is_there));
             let (row, n) = model.logits(0)?;
             // SAFETY: the row stays until the next decode.
             Ok::<_, Error>(unsafe { std::slice::from_raw_parts(row, n as usize) }.to_vec())
@@ -407,5 +469,19 @@ mod tests {
         assert_eq!(logits(Some(Some("blk.1.ffn_down.weight"))).unwrap_err().status, Status::Io);
         assert_eq!(logits(None).unwrap_err().status, Status::Io);
         assert_eq!(model.seq_shift(0, 0, -1, 1).unwrap_err().status, Status::Io);
+    }
+
+    /// What comes from a disk is touched, each byte once; what is in memory already is not, and nothing is left to run.
+    #[test]
+    fn what_came_from_the_disk_is_touched() {
+        let graph = graph();
+        let disk = Arc::new(Slow::default());
+        let reading = Reading::start(disk.clone(), &graph, 3, |_| true).unwrap();
+        let total: usize = reading.pieces().map(|p| p.2.len()).sum();
+        while !reading.is_over() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(disk.touched.load(Ordering::Relaxed), total);
+        assert_eq!(Arc::strong_count(&disk), 2);
     }
 }
