@@ -13,14 +13,14 @@ use super::value::{Array, Value};
 use crate::error::{Error, Result, Status};
 
 enum Bytes {
-    Map(Mmap, File),
+    Map(Mmap, File, PathBuf),
     Owned(Vec<u8>),
 }
 
 impl Bytes {
     fn get(&self) -> &[u8] {
         match self {
-            Bytes::Map(m, _) => m,
+            Bytes::Map(m, ..) => m,
             Bytes::Owned(v) => v,
         }
     }
@@ -168,7 +168,7 @@ impl Gguf {
     /// Tells the system that the files will be read in order, so that it reads far ahead.
     pub fn read_in_order(&self) {
         for bytes in &self.files {
-            if let Bytes::Map(_, file) = bytes {
+            if let Bytes::Map(_, file, _) = bytes {
                 // SAFETY: advice about an open file; a refusal changes nothing.
                 unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_SEQUENTIAL) };
             }
@@ -180,12 +180,13 @@ impl Gguf {
     /// # Errors
     /// `Io`, also where the file became shorter.
     pub fn bring_in(&self, t: &TensorInfo, first: usize, n: usize) -> Result<()> {
-        let Bytes::Map(map, _) = &self.files[t.split] else { return Ok(()) };
+        let Bytes::Map(map, _, path) = &self.files[t.split] else { return Ok(()) };
         let at = t.offset as usize + first;
         match map.advise_range(Advice::PopulateRead, at, n) {
             Ok(()) => {}
-            Err(e) if e.raw_os_error() == Some(libc::EFAULT) => {
-                let what = format!("{}: {n} bytes at {at} cannot be read: the file became shorter or its disk fails", self.path);
+            Err(e) if matches!(e.raw_os_error(), Some(libc::EFAULT | libc::EHWPOISON | libc::ENOMEM)) => {
+                let path = path.display();
+                let what = format!("{path}: {n} bytes at {at} cannot be read: the file became shorter or its disk fails ({e})");
                 return Err(Error::new(Status::Io, what).subject(&t.name));
             }
             // Kernels before 5.14 do not know that advice.
@@ -196,7 +197,8 @@ impl Gguf {
 
     /// Reads a byte of each page of `n` bytes of a tensor from `first` on.
     pub fn touch(&self, t: &TensorInfo, first: usize, n: usize) {
-        for byte in self.tensor_data(t)[first..first + n].iter().step_by(4096) {
+        let bytes = &self.tensor_data(t)[first..first + n];
+        for byte in bytes.iter().step_by(4096).chain(bytes.last()) {
             std::hint::black_box(*byte);
         }
     }
@@ -207,9 +209,7 @@ impl Gguf {
     /// `Io`, also where the file became shorter.
     pub fn read_tensor(&self, t: &TensorInfo, first: u64, to: &mut [u8]) -> Result<()> {
         match &self.files[t.split] {
-            Bytes::Map(_, file) => {
-                file.read_exact_at(to, t.offset + first).map_err(|e| io_error(Path::new(&self.path), e).subject(&t.name))
-            }
+            Bytes::Map(_, file, path) => file.read_exact_at(to, t.offset + first).map_err(|e| io_error(path, e).subject(&t.name)),
             Bytes::Owned(_) => {
                 to.copy_from_slice(&self.tensor_data(t)[first as usize..first as usize + to.len()]);
                 Ok(())
@@ -267,7 +267,7 @@ fn map(path: &Path) -> Result<Bytes> {
     let file = File::open(path).map_err(io)?;
     // SAFETY: the map is private and read-only; that no other program shortens the file is the documented condition.
     let map = unsafe { Mmap::map(&file) }.map_err(io)?;
-    Ok(Bytes::Map(map, file))
+    Ok(Bytes::Map(map, file, path.to_owned()))
 }
 
 #[cfg(test)]
@@ -279,7 +279,7 @@ mod tests {
         let path = std::env::temp_dir().join(format!("rekindle-shorter-{}.gguf", std::process::id()));
         std::fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("models/bible-5M-Q8_0.gguf"), &path).unwrap();
         let model = Gguf::open(&path).unwrap();
-        let Bytes::Map(map, _) = &model.files[0] else { panic!("not mapped") };
+        let Bytes::Map(map, ..) = &model.files[0] else { panic!("not mapped") };
         // Kernels before 5.14 do not say so in time.
         let says_so = map.advise_range(Advice::PopulateRead, 0, 4096).is_ok();
         let last = model.tensors.iter().max_by_key(|t| t.offset).unwrap();

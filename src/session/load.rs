@@ -1,6 +1,8 @@
 //! Loading: the arenas, and every weight where the plan puts it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::ScopedJoinHandle;
 
 use super::machine::Machine;
 use super::reading::{Need, Reading};
@@ -60,23 +62,29 @@ pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut L
     let whole = !dies.is_empty() || params.check_tensors || params.mlock;
     let token_seconds = if whole { None } else { plan.prediction.map(|p| 1.0 / p.decode) };
     // The system zeroes the other arenas meanwhile, which takes about as long as reading a file that is in memory.
-    let (kv, compute) = std::thread::scope(|scope| {
+    let no_arena = AtomicBool::new(false);
+    let (read, kv, compute) = std::thread::scope(|scope| {
         let start = |what: &'static str, bytes: u64| {
+            let no_arena = &no_arena;
+            let make = move || Arena::new(what, bytes as usize).inspect_err(|_| no_arena.store(true, Ordering::Relaxed));
             std::thread::Builder::new()
-                .spawn_scoped(scope, move || Arena::new(what, bytes as usize))
+                .spawn_scoped(scope, make)
                 .map_err(|e| Error::new(Status::OutOfMemory, format!("a thread for {what} could not be started: {e}")))
         };
-        let (kv, compute) = (start("the KV cache", planned.kv)?, start("the compute arena", planned.compute)?);
-        wait_for(&reading, token_seconds, &mut progress)?;
-        let end = |thread: std::thread::ScopedJoinHandle<'_, Result<Arena>>| {
-            thread.join().unwrap_or_else(|_| Err(Error::new(Status::Internal, "a thread that zeroes an arena panicked")))
+        let (kv, compute) = (start("the KV cache", planned.kv), start("the compute arena", planned.compute));
+        let read = wait_for(&reading, token_seconds, &no_arena, &mut progress);
+        let end = |thread: Result<ScopedJoinHandle<'_, Result<Arena>>>| {
+            thread?.join().unwrap_or_else(|_| Err(Error::new(Status::Internal, "a thread that zeroes an arena panicked")))
         };
-        Ok::<_, Error>((end(kv)?, end(compute)?))
-    })?;
+        (read, end(kv), end(compute))
+    });
+    let (kv, compute) = (kv?, compute?);
+    read?;
     let mapped = reading.pieces().map(|p| p.2.len() as u64).sum();
     let mut at = vec![std::ptr::null(); graph.weights.len()];
     for (i, info) in graph.weights.iter().enumerate() {
         if params.check_tensors {
+            file.bring_in(info, 0, info.n_bytes as usize)?;
             check_finite(info, file.tensor_data(info)).map_err(|e| e.at(file.path()))?;
             progress.advance(0)?;
         }
@@ -86,6 +94,7 @@ pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut L
             None => data.as_ptr(),
             Some(offset) => {
                 for (i, piece) in data.chunks(PIECE).enumerate() {
+                    file.bring_in(info, i * PIECE, piece.len())?;
                     arena.write(offset + i * PIECE, piece)?;
                     progress.advance(piece.len())?;
                 }
@@ -138,14 +147,15 @@ pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut L
     Ok(Loaded { machine, weights: arena, memory })
 }
 
-/// Waits until the file is in memory, but for what is read while the first token, of so many seconds, is computed.
-fn wait_for(reading: &Reading, token_seconds: Option<f64>, progress: &mut Progress<'_, '_>) -> Result<()> {
+/// Waits until the file is in memory, but for what is read while the first token, of so many seconds, is computed; or until
+/// it is in vain.
+fn wait_for(reading: &Reading, token_seconds: Option<f64>, in_vain: &AtomicBool, progress: &mut Progress<'_, '_>) -> Result<()> {
     let mut left: usize = reading.pieces().filter(|p| p.0 != Need::Row).map(|p| p.2.len()).sum();
     let mut done = 0;
     for (need, _, piece) in reading.pieces() {
         // Twice the token's time, because that is a prediction; what is read meanwhile costs nothing.
         let soon = |t: f64| reading.seconds_for(left).is_some_and(|s| s <= 2.0 * t);
-        if need != Need::Load && token_seconds.is_some_and(soon) {
+        if need != Need::Load && token_seconds.is_some_and(soon) || in_vain.load(Ordering::Relaxed) {
             break;
         }
         done += piece.len();
@@ -206,19 +216,25 @@ mod tests {
     use super::super::reading::Source;
     use super::*;
     use crate::gguf::Gguf;
-    use parking_lot::Mutex;
     use std::ops::Range;
     use std::path::Path;
-    use std::sync::mpsc::{Receiver, channel};
-    use std::time::Duration;
+    use std::sync::atomic::AtomicUsize;
+    use std::time::{Duration, Instant};
 
-    /// A disk that takes a moment for a tensor, and brings one each time it is told to.
-    struct Disk(Mutex<Receiver<()>>);
+    /// A disk that takes 5 ms for a tensor, and brings only so many until it may go on, or a test has failed.
+    struct Disk {
+        left: AtomicUsize,
+        may_go_on: Arc<AtomicBool>,
+        at_last: Instant,
+    }
 
     impl Source for Disk {
         fn bring_in(&self, _: &TensorInfo, _: Range<usize>) -> Result<()> {
-            let _ = self.0.lock().recv();
             std::thread::sleep(Duration::from_millis(5));
+            let stuck = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_err();
+            while stuck && !self.may_go_on.load(Ordering::Relaxed) && Instant::now() < self.at_last {
+                std::thread::sleep(Duration::from_millis(1));
+            }
             Ok(())
         }
         fn bring_row(&self, _: &TensorInfo, _: Range<usize>) -> Result<()> {
@@ -234,20 +250,22 @@ mod tests {
         let mut graph = crate::arch::build(&Gguf::open(&path).unwrap()).unwrap().1;
         graph.weights.iter_mut().for_each(|w| w.n_bytes = 16 << 20);
         let (graph, n) = (Arc::new(graph.clone()), graph.weights.len());
-        let load = |tensors: usize, token_seconds: Option<f64>| {
-            let (go, may) = channel();
-            (0..tensors).for_each(|_| go.send(()).unwrap());
-            let reading = Reading::start(Arc::new(Disk(Mutex::new(may))), &graph, 2, |_| true).unwrap();
+        let load = |tensors: usize, token_seconds: Option<f64>, in_vain: bool| {
+            let may_go_on = Arc::new(AtomicBool::new(false));
+            let at_last = Instant::now() + Duration::from_secs(5);
+            let disk = Disk { left: AtomicUsize::new(tensors), may_go_on: Arc::clone(&may_go_on), at_last };
+            let reading = Reading::start(Arc::new(disk), &graph, 2, |_| true).unwrap();
             let mut progress = Progress { report: None, done: 0, total: 1 };
-            wait_for(&reading, token_seconds, &mut progress).unwrap();
-            drop(go);
+            wait_for(&reading, token_seconds, &AtomicBool::new(in_vain), &mut progress).unwrap();
+            may_go_on.store(true, Ordering::Relaxed);
             progress.done as usize / (16 << 20)
         };
-        // Two tensors show how fast the disk is; the third never comes.
-        assert!(load(2, Some(3600.0)) <= 2);
+        // Two tensors show how fast the disk is; the third does not come.
+        assert!(load(2, Some(3600.0), false) <= 2);
         // Twice the token's time is enough for eight tensors of 5 ms at most.
-        assert!(load(n, Some(0.02)) >= n - 8);
-        assert_eq!(load(n, Some(0.0)), n);
-        assert_eq!(load(n, None), n);
+        assert!(load(n, Some(0.02), false) >= n - 8);
+        assert_eq!(load(n, Some(0.0), false), n);
+        assert_eq!(load(n, None, false), n);
+        assert_eq!(load(0, None, true), 0);
     }
 }
