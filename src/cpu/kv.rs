@@ -36,12 +36,12 @@ pub struct Move {
     pub delta: i32,
 }
 
-/// In the layers of cache `cache`: copies each move's keys and values to its new cell (which may be the old one) and turns the keys
-/// by its delta.
+/// In the layers of each cache: copies each of its moves' keys and values to the new cell (which may be the old one) and turns the
+/// keys by the delta.
 ///
 /// # Errors
 /// `OutOfMemory` for the small buffers, before anything is changed.
-pub fn move_cells(x: &mut Executor, pool: &Pool, cache: usize, moves: &[Move]) -> Result<()> {
+pub fn move_cells(x: &mut Executor, pool: &Pool, moves: &[Vec<Move>]) -> Result<()> {
     let row = x.graph.kv.iter().map(|k| k.n_head_kv * k.head_dim_k).max().unwrap_or(0);
     let mut rows = try_vec("rows of keys", row * pool.n_threads(), 0f32)?;
     let n_rot = x.graph.ropes.iter().map(|r| r.n_rot).max().unwrap_or(0);
@@ -57,8 +57,8 @@ pub fn move_cells(x: &mut Executor, pool: &Pool, cache: usize, moves: &[Move]) -
                     std::slice::from_raw_parts_mut(angles_at.get().add(n_rot * worker.index), n_rot),
                 )
             };
-            for layer in layers.filter(|l| this.here[*l] && this.places[*l].cache == cache) {
-                for m in moves {
+            for layer in layers.filter(|l| this.here[*l]) {
+                for m in &moves[this.places[layer].cache] {
                     // SAFETY: the session checked the cells; each layer has one writer.
                     unsafe { this.move_cell(layer, *m, keys, angles) };
                 }

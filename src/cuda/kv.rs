@@ -61,8 +61,8 @@ const TURNED: usize = 1024;
 /// Elements of a head at most, as in kv.cu.
 const HEAD: usize = 2048;
 
-/// In the layers of cache `cache` that are here: copies each move's keys and values to its new cell (which may be the old one) and turns
-/// the keys by its delta. `turns` are cosine and sine of each pair, of a rope and a delta. Returns when all is done.
+/// In the layers of each cache that are here: copies each of its moves' keys and values to the new cell (which may be the old one) and
+/// turns the keys by the delta. `turns` are cosine and sine of each pair, of a rope and a delta. Returns when all is done.
 ///
 /// # Safety
 /// The session checked the cells. The die is at rest; `host` is page-locked, as large as the tables, and nobody else uses it.
@@ -71,15 +71,14 @@ const HEAD: usize = 2048;
 /// `Device`.
 pub unsafe fn move_cells(
     x: &mut Executor,
-    cache: usize,
-    moves: &[Move],
+    moves: &[Vec<Move>],
     turns: &dyn Fn(usize, i32) -> Vec<f32>,
     host: *mut u8,
 ) -> Result<()> {
-    let of_cache = |l: &usize| x.here[*l] && x.places[*l].cache == cache;
-    for moves in moves.chunk_by(|a, b| a.delta == b.delta).flat_map(|m| m.chunks(MOVES)) {
+    for (cache, moves) in moves.iter().enumerate().flat_map(|(cache, all)| lists(all).map(move |moves| (cache, moves))) {
         for rope in 0..x.graph.ropes.len() {
-            let layers: Vec<usize> = (0..x.places.len()).filter(of_cache).filter(|l| x.graph.kv[*l].rope.rope == rope).collect();
+            let turned = |l: &usize| x.here[*l] && x.places[*l].cache == cache && x.graph.kv[*l].rope.rope == rope;
+            let layers: Vec<usize> = (0..x.places.len()).filter(turned).collect();
             if layers.is_empty() {
                 continue;
             }
@@ -99,6 +98,11 @@ pub unsafe fn move_cells(
         }
     }
     Ok(())
+}
+
+/// Moves by the same delta, as many as are on a die at once.
+fn lists(moves: &[Move]) -> impl Iterator<Item = &[Move]> {
+    moves.chunk_by(|a, b| a.delta == b.delta).flat_map(|m| m.chunks(MOVES))
 }
 
 /// What the kernels of some moves look up, in the place of a micro-batch's tables.

@@ -276,20 +276,20 @@ impl Machine {
         Ok(())
     }
 
-    /// In the layers of cache `cache`: copies cells and turns their keys, wherever they are.
+    /// Copies cells and turns their keys, wherever they are; `moves` are of each cache.
     ///
     /// # Errors
     /// As for `run`; `OutOfMemory` for small buffers, before anything is changed.
-    pub fn move_cells(&mut self, pool: &Pool, cache: usize, moves: &[Move]) -> Result<()> {
+    pub fn move_cells(&mut self, pool: &Pool, moves: &[Vec<Move>]) -> Result<()> {
         self.usable()?;
         let _visit = self.dies.first().map(|d| d.executor.die().visit()).transpose()?;
-        cpu::move_cells(&mut self.cpu, pool, cache, moves)?;
+        cpu::move_cells(&mut self.cpu, pool, moves)?;
         let mut outcome = Ok(());
         for die in &mut self.dies {
             die.at_work = true;
             let turns = |rope: usize, delta: i32| self.cpu.turns(rope, delta);
             // SAFETY: page-locked, as large as the largest tables, and the dies are at rest.
-            outcome = outcome.and(unsafe { cuda::move_cells(&mut die.executor, cache, moves, &turns, self.tables) });
+            outcome = outcome.and(unsafe { cuda::move_cells(&mut die.executor, moves, &turns, self.tables) });
             let done = die.executor.die().finish();
             die.at_work = done.is_err();
             outcome = outcome.and(done);

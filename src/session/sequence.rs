@@ -70,9 +70,8 @@ impl Model {
         }
         check_shift(caches.whole(), seq, p0, p1, delta)?;
         let shifts = caches.iter().map(|cells| Shift::plan(cells, seq, p0, p1)).collect::<Result<Vec<_>>>()?;
-        for (i, shift) in shifts.iter().enumerate() {
-            machine.move_cells(&self.pool, i, &shift.moves(delta))?;
-        }
+        let moves: Vec<Vec<Move>> = shifts.iter().map(|s| s.moves(delta)).collect();
+        machine.move_cells(&self.pool, &moves)?;
         for (cells, shift) in caches.iter_mut().zip(&shifts) {
             shift.apply(cells, seq, delta);
         }
