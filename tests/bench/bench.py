@@ -265,6 +265,7 @@ class Bench:
                 w = Worker(which, path, self.a)
                 # It has only just started: the file is not open yet.
                 if cold:
+                    settle()
                     evict(path)
                 result = w("first token")
                 w.end()
@@ -341,6 +342,12 @@ def evict(path):
         os.posix_fadvise(f.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
+def settle():
+    """Waits until a virtual machine has handed back what the last process freed, which takes it two seconds: otherwise it does so in the
+    middle of a load, with the memory that the load would have got, and the host takes long to give that again."""
+    time.sleep(3)
+
+
 def resident(path):
     """The share of a file that is in memory."""
     with open(path, "rb") as f:
@@ -355,6 +362,7 @@ def resident(path):
 
 def plain_read(path):
     """Seconds to read a file that is not in memory, front to back."""
+    settle()
     evict(path)
     buffer = bytearray(8 << 20)
     start = time.perf_counter()
