@@ -12,11 +12,12 @@ fn main() -> io::Result<()> {
     let shared = given.map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
     let found = shared.join("tensors").is_dir();
     if !found {
-        eprintln!("SKIPPED: no {}, its models are missing", shared.join("tensors").display());
+        // Not half a document: its place may be that of a whole one.
+        return Err(io::Error::other(format!("no {}: its models would be missing", shared.join("tensors").display())));
     }
     let folder = std::env::temp_dir().join(format!("rekindle-plan-table-{}", std::process::id()));
     std::fs::create_dir_all(&folder)?;
-    let text = plan_table::document(found.then_some(&*shared), &folder);
+    let text = plan_table::document(&shared, &folder);
     std::fs::remove_dir_all(&folder)?;
     print!("{}", text?);
     Ok(())

@@ -18,11 +18,13 @@
  *
  * Strings. UTF-8 with a length in, not NUL-terminated. Texts of unknown length come out by (buffer, capacity, needed): *needed gets the
  * bytes with the terminating NUL; NULL with capacity 0 only asks; a buffer that is too small gives REKINDLE_BUFFER_TOO_SMALL and is left
- * alone. needed may be NULL if buffer is not.
+ * alone. needed may be NULL if buffer is not. Texts in structs are NUL-terminated; what does not fit is cut off, between characters.
  *
  * Threads. Every function may be called from any thread. A const first argument means that the call only reads and may run at the
- * same time as others; of calls that write one object, one runs and another gets REKINDLE_BUSY, callbacks included. Different objects
- * never disturb each other. Callbacks run in the calling thread unless said otherwise, and must not throw or jump out.
+ * same time as others; of calls that write one object, one runs and another gets REKINDLE_BUSY, callbacks included. What reads a
+ * model's sequences or logits, sampling included, waits for the batch that is being computed; rekindle_cancel, rekindle_model_get_info,
+ * rekindle_model_get_perf and rekindle_model_memory do not. Different objects never disturb each other, but models of one context share
+ * its CPU threads and compute in turn, batch by batch: for models that compute at once, make a context each. Callbacks run in the calling thread unless said otherwise, and must not throw or jump out.
  *
  * Units. Sizes in bytes, positions and lengths of sequences in tokens, logits as [n_vocab] floats per row.
  */
@@ -167,7 +169,7 @@
 #define REKINDLE_WEIGHTS_COPIED 2
 
 /*
- Where a choice came from.
+ Where a choice came from: the parameters, the family's or the library's default, a key of the file, or what fits into memory.
  */
 #define REKINDLE_SOURCE_CALLER 1
 
@@ -320,7 +322,7 @@ typedef struct {
    */
   uint32_t struct_size;
   /*
-   CPU threads; 0: one per core.
+   CPU threads, up to 1024; 0: one per core.
    */
   uint32_t n_threads;
   /*
@@ -333,7 +335,9 @@ typedef struct {
    itself), "read_bandwidth" (bytes per second, plain reads), "flops" (float32 per second), "host_bandwidth" (bytes per second to
    the host), "compute_capability" ("3.7"), "board" (devices of one board share its link to the host). A link has "between" (two
    devices by their place in the list) and "bandwidth" (bytes per second without the host). A device with "kind": "cuda" and "ordinal" is
-   the found one of that number, of which "free_bytes" may be used; it may be listed twice, as two dies.
+   the found one of that number, of which "free_bytes" may be used, and nothing else is said; it may be listed twice, as two dies.
+   {"kind": "cpu"} is this machine's; with "total_bytes" or "free_bytes" it is a described one (limits and reserve_bytes of a plan
+   limit the found one). A "cuda" with neither "profile" nor "ordinal" needs "total_bytes". At most 24 devices.
 
    In the context dies come first and the CPU last. It is always there, since the host reads the token embedding, but computes
    layers only if the spec names it. Described devices can be planned for, not loaded.
@@ -592,11 +596,12 @@ typedef struct {
    */
   uint32_t n_seq_max;
   /*
-   Rows of logits that one rekindle_decode may leave; 0: one per sequence.
+   Rows of logits that one rekindle_decode may leave; 0: one per sequence, n_batch at most.
    */
   uint32_t n_outputs_max;
   /*
-   Tokens of a rekindle_decode at most, and of one pass through the layers; 0: the family's default.
+   Tokens of a rekindle_decode at most, and of one pass through the layers, which are no more. 0 in both: the family's default, in
+   one: the other. More than n_ctx are cut to that.
    */
   uint32_t n_batch;
   uint32_t n_ubatch;
@@ -644,7 +649,8 @@ typedef struct {
    */
   uint32_t struct_size;
   /*
-   Non-zero: it fits. It can be loaded if it is also measured and no layer is on a described device.
+   Non-zero: it fits. It can be loaded if it is also measured, no layer is on a described device, and every type of its tensors can be
+   computed with ("loadable" in rekindle_plan_json; a reason says what is in the way).
    */
   uint32_t fits;
   uint32_t n_layer;
@@ -723,7 +729,7 @@ typedef struct {
    */
   uint32_t reserved;
   /*
-   The device's memory, and what was free of it before.
+   The device's memory, and what was free of it when the context was created.
    */
   uint64_t total_bytes;
   uint64_t free_bytes;
@@ -800,6 +806,9 @@ typedef struct {
    Zero.
    */
   uint32_t reserved;
+  /*
+   Told 0 to 1, and from 0 again where it plans again.
+   */
   rekindle_progress_fn progress;
   void *progress_user_data;
   /*
@@ -1065,7 +1074,8 @@ typedef struct {
 
 /*
  Gets each token, in the calling thread, with the text that it completes: `piece_len` bytes of whole UTF-8 characters, often
- none; not NUL-terminated, valid during the call. Text left over at the end comes with token -1. Return 0 to go on, anything
+ none; not NUL-terminated, valid during the call. Text left over at the end comes with token -1, unless the callback stopped
+ it. Return 0 to go on, anything
  else to stop. It may call rekindle_cancel and what reads the model; what writes it is REKINDLE_BUSY.
  */
 typedef int32_t (*rekindle_piece_fn)(void *user_data, int32_t token, const char *piece, size_t piece_len);
@@ -1356,7 +1366,7 @@ typedef struct {
 #define REKINDLE_CONTEXT_FULL 7
 
 /*
- Ended by rekindle_cancel or by a callback; nothing was changed.
+ Ended by rekindle_cancel or by a callback; nothing was changed, but by rekindle_generate.
  */
 #define REKINDLE_CANCELLED 8
 
@@ -1371,7 +1381,7 @@ typedef struct {
 #define REKINDLE_BUFFER_TOO_SMALL 10
 
 /*
- There is no such key, tensor, row or index.
+ There is no such key, tensor, template or index.
  */
 #define REKINDLE_NOT_FOUND 11
 
@@ -1490,11 +1500,13 @@ rekindle_status rekindle_context_get_device(const rekindle_context *context,
 
 /*
  Computes a batch: keys and values go into the KV cache, the logits asked for can be read afterwards. If it fails, the cache is
- as it was.
+ as it was, but the logits of the batch before may be gone (rekindle_n_outputs is 0 then).
 
  REKINDLE_INVALID_ARGUMENT: a token, position, sequence id or number of outputs out of range; the message names the field and
  index. REKINDLE_CONTEXT_FULL: too few free cells. REKINDLE_CANCELLED: by rekindle_cancel. REKINDLE_BUSY.
  REKINDLE_IO: the last of the file, which is read after the load, cannot be read; then nor can any later batch be computed.
+ REKINDLE_OUT_OF_MEMORY: for small buffers. REKINDLE_DEVICE: a device failed; if it does not survive that, every later call says so
+ again, and the model can only be destroyed.
  */
 REKINDLE_MUST_USE
 rekindle_status rekindle_decode(rekindle_model *model,
@@ -1528,7 +1540,8 @@ rekindle_status rekindle_embeddings(const rekindle_model *model,
                                     uint32_t *n);
 
 /*
- Forgets positions p0 to p1 - 1 of a sequence. p1 below 0 stands for the end, seq_id below 0 for every sequence. Layers that see a
+ Forgets positions p0 to p1 - 1 of a sequence. p0 below 0 stands for the start and p1 below 0 for the end, here and below, seq_id below
+ 0 for every sequence. Layers that see a
  window only (gemma, gpt-oss) keep no more than that: a sequence cut further back cannot go on there, and rekindle_decode says so;
  remove the whole sequence then.
 
@@ -1542,7 +1555,7 @@ rekindle_status rekindle_seq_remove(rekindle_model *model,
 
 /*
  Makes sequence `dst` the same as positions p0 to p1 - 1 of `src`; both share the cells, so this costs no memory. What `dst`
- had before is forgotten.
+ had before is forgotten. The same for both changes nothing.
  */
 REKINDLE_MUST_USE
 rekindle_status rekindle_seq_copy(rekindle_model *model,
@@ -1562,6 +1575,7 @@ REKINDLE_MUST_USE rekindle_status rekindle_seq_keep(rekindle_model *model, int32
  are copied first.
 
  REKINDLE_INVALID_ARGUMENT: a position would be negative or meet another. REKINDLE_CONTEXT_FULL: no free cells for the copies.
+ REKINDLE_OUT_OF_MEMORY: for small buffers. REKINDLE_DEVICE: a device failed; the KV cache is lost, and the model can only be destroyed.
  */
 REKINDLE_MUST_USE
 rekindle_status rekindle_seq_shift(rekindle_model *model,
@@ -1617,7 +1631,8 @@ REKINDLE_MUST_USE rekindle_status rekindle_environment(uint32_t index, char *buf
 /*
  Opens a GGUF file, for the first of several splits (`…-00001-of-0000N.gguf`) all of them. Only the header is read, so this
  takes milliseconds. `path` is UTF-8 of `path_len` bytes. On success `*file` is a handle to be given to rekindle_file_close.
- The files must not be changed or cut short while the file, or a model loaded from it, is in use; removing them is fine.
+ The files must not be changed or cut short while the file, or a model loaded from it, is in use: their contents are memory of the
+ process, which ends with SIGBUS where they are gone. Removing them, or renaming others over them, is fine.
 
  REKINDLE_IO: a file cannot be opened. REKINDLE_BAD_FILE: it is not well-formed. REKINDLE_UNSUPPORTED: another version of
  GGUF, or big-endian.
@@ -1703,6 +1718,8 @@ rekindle_status rekindle_file_get_tensor(const rekindle_file *file,
 
  REKINDLE_NOT_FIT: the plan does not fit. REKINDLE_OUT_OF_MEMORY: others took the memory since. REKINDLE_CANCELLED: by the
  progress callback. REKINDLE_BAD_FILE: check_tensors found a weight that is no finite number. REKINDLE_IO: the file cannot be read.
+ REKINDLE_UNSUPPORTED: the plan is an estimate, or a type of its tensors cannot be computed with. REKINDLE_DEVICE: a layer is on a
+ described device, or a device failed. REKINDLE_INVALID_ARGUMENT: the plan is of another context, or a parameter is out of range.
  Nothing is left behind then.
  */
 REKINDLE_MUST_USE
@@ -1712,8 +1729,9 @@ rekindle_status rekindle_load(const rekindle_context *context,
                               rekindle_model **model);
 
 /*
- Destroys a model. A call that is using it in another thread ends first, as if nothing had happened; pointers to its logits
- become invalid. If the file is still being read, this waits for the 32 MiB under way. NULL is allowed.
+ Destroys a model; pointers to its logits become invalid. If a call is still using it, in another thread or around a callback that
+ calls this, that call goes on as if nothing had happened, and the memory is freed at its end. If the file is still being read, what
+ frees the memory waits for what is under way, some 32 MiB. NULL is allowed.
  */
 rekindle_status rekindle_model_destroy(rekindle_model *model);
 
@@ -1760,9 +1778,12 @@ rekindle_status rekindle_cancel(const rekindle_model *model);
  Plans a file on a context's devices; allocates nothing there. `params` may be NULL. On success, and also with
  REKINDLE_NOT_FIT, `*plan` is a handle to be given to rekindle_plan_destroy; with another error it is left alone.
 
+ It counts on what was free when the context was created. What models loaded since have taken is not subtracted: make a new context for
+ the next one, or reserve it with reserve_bytes or limits.
+
  REKINDLE_NOT_FIT: the plan says what is missing and what would help; it cannot be loaded. REKINDLE_UNSUPPORTED: a KV type that
- cannot be used; with REKINDLE_ESTIMATOR_MEASURED also an architecture or tensor type that cannot be run, of which otherwise the
- family's formulas make an estimate. REKINDLE_BAD_FILE: keys or tensors are wrong.
+ cannot be used; with REKINDLE_ESTIMATOR_MEASURED also an architecture that cannot be run, or a tensor that its graph cannot take, of which
+ otherwise the family's formulas make an estimate. REKINDLE_BAD_FILE: keys or tensors are wrong.
  REKINDLE_INVALID_ARGUMENT: a parameter is out of range or contradicts another.
  */
 REKINDLE_MUST_USE
@@ -1855,7 +1876,7 @@ rekindle_status rekindle_plan_compare(const rekindle_plan_t *plan,
  Answers a question about a file on a context's devices (REKINDLE_ASK_…) by planning. `params` may be NULL; of what it leaves open,
  the KV type is F16. `*answer` gets tokens, devices or a REKINDLE_KV_… number.
 
- REKINDLE_NOT_FIT: it does not fit in any way. REKINDLE_UNSUPPORTED: the architecture or a tensor type cannot be measured. Others
+ REKINDLE_NOT_FIT: it does not fit in any way. REKINDLE_UNSUPPORTED: the architecture, or a tensor in its graph, cannot be measured. Others
  as for rekindle_plan.
  */
 REKINDLE_MUST_USE
@@ -1914,12 +1935,17 @@ REKINDLE_MUST_USE rekindle_status rekindle_sampler_reset(rekindle_sampler *sampl
 
 /*
  Decodes a prompt, then samples and decodes token after token, until one of REKINDLE_STOP_… `sampler` may be NULL for a greedy
- one, `on_piece` and `result` may be NULL. BOS is added only where the sequence is empty. Afterwards the sequence holds the
- prompt and all tokens generated, but for the last one.
+ one, `on_piece` and `result` may be NULL. BOS is added only where the sequence is empty. The sampler accepts the prompt's tokens and
+ each one generated; it is not reset.
+
+ Afterwards the sequence holds the prompt and all tokens generated, but for the last one, which is yet to be decoded: to go on, it is the
+ next call's prompt_tokens. After REKINDLE_STOP_EOG it holds them all; the token that ended it is neither given nor decoded.
 
  As rekindle_decode; a prompt that finds no room is REKINDLE_CONTEXT_FULL and changes nothing. A prompt of several batches that fails
- or is cancelled leaves the sequence as it was, or empty where layers with a window have moved past it. REKINDLE_UNSUPPORTED: a
- text for a model without a known tokeniser (token ids work).
+ or is cancelled leaves the sequence as it was, or empty where layers with a window have moved past it. What fails or is cancelled
+ after the prompt leaves prompt and tokens in the sequence, as far as they were decoded (rekindle_seq_length tells how far).
+ REKINDLE_INVALID_ARGUMENT: a prompt without tokens. REKINDLE_UNSUPPORTED: a text for a model without a known tokeniser (token ids
+ work).
  */
 REKINDLE_MUST_USE
 rekindle_status rekindle_generate(rekindle_model *model,

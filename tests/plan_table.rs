@@ -12,7 +12,7 @@ fn the_document_is_what_the_command_prints() {
     let Some(tensors) = support::model_file("shared:tensors") else { return };
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("plan-table");
     std::fs::create_dir_all(&folder).unwrap();
-    let made = plan_table::document(tensors.parent(), &folder).unwrap();
+    let made = plan_table::document(tensors.parent().unwrap(), &folder).unwrap();
     let kept = std::fs::read_to_string(support::root().join("docs/plans.md")).unwrap();
     let other = made.lines().zip(kept.lines()).enumerate().find(|(_, (a, b))| a != b);
     let again = "make it again: cargo run --release --example plan_table > docs/plans.md";

@@ -3,7 +3,7 @@ package rekindle
 /*
 #include "rekindle.h"
 
-rekindle_status go_generate(rekindle_model *, rekindle_sampler *, const rekindle_generate_params *, uintptr_t, rekindle_generate_result *);
+rekindle_status go_generate(rekindle_model *, rekindle_sampler *, const rekindle_generate_params *, uintptr_t);
 rekindle_status go_load(const rekindle_context *, const rekindle_plan_t *, rekindle_load_params *, uintptr_t, rekindle_model **);
 */
 import "C"
@@ -83,7 +83,7 @@ func (m *Model) Plan() (*Plan, error) {
 	return p, nil
 }
 
-// Close frees the model; a call that is using it ends first.
+// Close frees the model; if a call is still using it, at that call's end.
 func (m *Model) Close() {
 	runtime.SetFinalizer(m, nil)
 	C.rekindle_model_destroy(m.h)
@@ -187,6 +187,7 @@ type Options struct {
 
 type generation struct {
 	piece    func(string) bool
+	tokens   int
 	panicked any
 }
 
@@ -237,21 +238,24 @@ func (m *Model) Generate(ctx context.Context, prompt string, o Options, piece fu
 			<-told
 		}
 	}()
-	r := C.rekindle_generate_result{struct_size: C.sizeof_rekindle_generate_result}
-	err := call(func() C.rekindle_status { return C.go_generate(m.h, s, &p, C.uintptr_t(handle), &r) })
+	err := call(func() C.rekindle_status { return C.go_generate(m.h, s, &p, C.uintptr_t(handle)) })
 	runtime.KeepAlive(m)
 	if g.panicked != nil {
 		panic(g.panicked)
 	}
 	if cause := ctx.Err(); cause != nil {
-		return int(r.n_generated), cause
+		return g.tokens, cause
 	}
-	return int(r.n_generated), err
+	return g.tokens, err
 }
 
 //export rekindleGoPiece
-func rekindleGoPiece(data unsafe.Pointer, _ C.int32_t, piece *C.char, n C.size_t) (result C.int32_t) {
+func rekindleGoPiece(data unsafe.Pointer, token C.int32_t, piece *C.char, n C.size_t) (result C.int32_t) {
 	g := cgo.Handle(uintptr(data)).Value().(*generation)
+	// What is left over at the end is no token.
+	if token >= 0 {
+		g.tokens++
+	}
 	// A panic must not unwind through C: it goes on when the call is over.
 	defer func() {
 		if r := recover(); r != nil {

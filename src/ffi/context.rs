@@ -30,7 +30,7 @@ pub type rekindle_log_fn = Option<unsafe extern "C" fn(user_data: *mut c_void, l
 pub struct rekindle_context_params {
     /// sizeof(rekindle_context_params), set by the caller.
     pub struct_size: u32,
-    /// CPU threads; 0: one per core.
+    /// CPU threads, up to 1024; 0: one per core.
     pub n_threads: u32,
     /// Which devices: a device spec, UTF-8 of devices_len bytes; may be NULL with 0.
     ///
@@ -41,7 +41,9 @@ pub struct rekindle_context_params {
     /// itself), "read_bandwidth" (bytes per second, plain reads), "flops" (float32 per second), "host_bandwidth" (bytes per second to
     /// the host), "compute_capability" ("3.7"), "board" (devices of one board share its link to the host). A link has "between" (two
     /// devices by their place in the list) and "bandwidth" (bytes per second without the host). A device with "kind": "cuda" and "ordinal" is
-    /// the found one of that number, of which "free_bytes" may be used; it may be listed twice, as two dies.
+    /// the found one of that number, of which "free_bytes" may be used, and nothing else is said; it may be listed twice, as two dies.
+    /// {"kind": "cpu"} is this machine's; with "total_bytes" or "free_bytes" it is a described one (limits and reserve_bytes of a plan
+    /// limit the found one). A "cuda" with neither "profile" nor "ordinal" needs "total_bytes". At most 24 devices.
     ///
     /// In the context dies come first and the CPU last. It is always there, since the host reads the token embedding, but computes
     /// layers only if the spec names it. Described devices can be planned for, not loaded.

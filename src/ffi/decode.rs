@@ -42,11 +42,13 @@ unsafe fn optional<'a, T>(p: *const T, n: usize, name: &str) -> Result<Option<&'
 }
 
 /// Computes a batch: keys and values go into the KV cache, the logits asked for can be read afterwards. If it fails, the cache is
-/// as it was.
+/// as it was, but the logits of the batch before may be gone (rekindle_n_outputs is 0 then).
 ///
 /// REKINDLE_INVALID_ARGUMENT: a token, position, sequence id or number of outputs out of range; the message names the field and
 /// index. REKINDLE_CONTEXT_FULL: too few free cells. REKINDLE_CANCELLED: by rekindle_cancel. REKINDLE_BUSY.
 /// REKINDLE_IO: the last of the file, which is read after the load, cannot be read; then nor can any later batch be computed.
+/// REKINDLE_OUT_OF_MEMORY: for small buffers. REKINDLE_DEVICE: a device failed; if it does not survive that, every later call says so
+/// again, and the model can only be destroyed.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rekindle_decode(model: *mut rekindle_model, batch: *const rekindle_batch) -> rekindle_status {
@@ -131,7 +133,8 @@ unsafe fn row_out(row: Result<(*const f32, u32)>, to: *mut *const f32, n: *mut u
     Ok(())
 }
 
-/// Forgets positions p0 to p1 - 1 of a sequence. p1 below 0 stands for the end, seq_id below 0 for every sequence. Layers that see a
+/// Forgets positions p0 to p1 - 1 of a sequence. p0 below 0 stands for the start and p1 below 0 for the end, here and below, seq_id below
+/// 0 for every sequence. Layers that see a
 /// window only (gemma, gpt-oss) keep no more than that: a sequence cut further back cannot go on there, and rekindle_decode says so;
 /// remove the whole sequence then.
 ///
@@ -143,7 +146,7 @@ pub unsafe extern "C" fn rekindle_seq_remove(model: *mut rekindle_model, seq_id:
 }
 
 /// Makes sequence `dst` the same as positions p0 to p1 - 1 of `src`; both share the cells, so this costs no memory. What `dst`
-/// had before is forgotten.
+/// had before is forgotten. The same for both changes nothing.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rekindle_seq_copy(model: *mut rekindle_model, src: i32, dst: i32, p0: i32, p1: i32) -> rekindle_status {
@@ -162,6 +165,7 @@ pub unsafe extern "C" fn rekindle_seq_keep(model: *mut rekindle_model, seq_id: i
 /// are copied first.
 ///
 /// REKINDLE_INVALID_ARGUMENT: a position would be negative or meet another. REKINDLE_CONTEXT_FULL: no free cells for the copies.
+/// REKINDLE_OUT_OF_MEMORY: for small buffers. REKINDLE_DEVICE: a device failed; the KV cache is lost, and the model can only be destroyed.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rekindle_seq_shift(

@@ -29,13 +29,13 @@ pub const REKINDLE_UNSUPPORTED: rekindle_status = 5;
 pub const REKINDLE_NOT_FIT: rekindle_status = 6;
 /// The KV cache has too few free cells; nothing was changed.
 pub const REKINDLE_CONTEXT_FULL: rekindle_status = 7;
-/// Ended by rekindle_cancel or by a callback; nothing was changed.
+/// Ended by rekindle_cancel or by a callback; nothing was changed, but by rekindle_generate.
 pub const REKINDLE_CANCELLED: rekindle_status = 8;
 /// Another call is using this object, or the call that this callback belongs to.
 pub const REKINDLE_BUSY: rekindle_status = 9;
 /// The caller's buffer is too small; `needed` says how large it must be.
 pub const REKINDLE_BUFFER_TOO_SMALL: rekindle_status = 10;
-/// There is no such key, tensor, row or index.
+/// There is no such key, tensor, template or index.
 pub const REKINDLE_NOT_FOUND: rekindle_status = 11;
 /// The host was built with a header that this library does not know.
 pub const REKINDLE_ABI_MISMATCH: rekindle_status = 12;

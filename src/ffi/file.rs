@@ -53,7 +53,8 @@ unsafe impl Struct for rekindle_file_info {
 
 /// Opens a GGUF file, for the first of several splits (`…-00001-of-0000N.gguf`) all of them. Only the header is read, so this
 /// takes milliseconds. `path` is UTF-8 of `path_len` bytes. On success `*file` is a handle to be given to rekindle_file_close.
-/// The files must not be changed or cut short while the file, or a model loaded from it, is in use; removing them is fine.
+/// The files must not be changed or cut short while the file, or a model loaded from it, is in use: their contents are memory of the
+/// process, which ends with SIGBUS where they are gone. Removing them, or renaming others over them, is fine.
 ///
 /// REKINDLE_IO: a file cannot be opened. REKINDLE_BAD_FILE: it is not well-formed. REKINDLE_UNSUPPORTED: another version of
 /// GGUF, or big-endian.

@@ -37,6 +37,7 @@ pub struct rekindle_load_params {
     pub mlock: u32,
     /// Zero.
     pub reserved: u32,
+    /// Told 0 to 1, and from 0 again where it plans again.
     pub progress: rekindle_progress_fn,
     pub progress_user_data: *mut c_void,
     /// REKINDLE_ON_OOM_…: what happens where a CUDA device turns out to have less memory than it reported.
@@ -131,6 +132,8 @@ unsafe impl Struct for rekindle_perf {
 ///
 /// REKINDLE_NOT_FIT: the plan does not fit. REKINDLE_OUT_OF_MEMORY: others took the memory since. REKINDLE_CANCELLED: by the
 /// progress callback. REKINDLE_BAD_FILE: check_tensors found a weight that is no finite number. REKINDLE_IO: the file cannot be read.
+/// REKINDLE_UNSUPPORTED: the plan is an estimate, or a type of its tensors cannot be computed with. REKINDLE_DEVICE: a layer is on a
+/// described device, or a device failed. REKINDLE_INVALID_ARGUMENT: the plan is of another context, or a parameter is out of range.
 /// Nothing is left behind then.
 #[unsafe(no_mangle)]
 #[must_use]
@@ -166,8 +169,9 @@ pub unsafe extern "C" fn rekindle_load(
     })
 }
 
-/// Destroys a model. A call that is using it in another thread ends first, as if nothing had happened; pointers to its logits
-/// become invalid. If the file is still being read, this waits for the 32 MiB under way. NULL is allowed.
+/// Destroys a model; pointers to its logits become invalid. If a call is still using it, in another thread or around a callback that
+/// calls this, that call goes on as if nothing had happened, and the memory is freed at its end. If the file is still being read, what
+/// frees the memory waits for what is under way, some 32 MiB. NULL is allowed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rekindle_model_destroy(model: *mut rekindle_model) -> rekindle_status {
     guard("rekindle_model_destroy", || destroy::<Model, _>(model))

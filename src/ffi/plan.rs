@@ -73,7 +73,7 @@ pub const REKINDLE_WEIGHTS_AUTO: i32 = 0;
 pub const REKINDLE_WEIGHTS_MAPPED: i32 = 1;
 pub const REKINDLE_WEIGHTS_COPIED: i32 = 2;
 
-/// Where a choice came from.
+/// Where a choice came from: the parameters, the family's or the library's default, a key of the file, or what fits into memory.
 pub const REKINDLE_SOURCE_CALLER: i32 = 1;
 pub const REKINDLE_SOURCE_FAMILY: i32 = 2;
 pub const REKINDLE_SOURCE_GLOBAL: i32 = 3;
@@ -90,9 +90,10 @@ pub struct rekindle_plan_params {
     pub n_ctx: u32,
     /// Sequences, with ids from 0; 0: 1. At most 256.
     pub n_seq_max: u32,
-    /// Rows of logits that one rekindle_decode may leave; 0: one per sequence.
+    /// Rows of logits that one rekindle_decode may leave; 0: one per sequence, n_batch at most.
     pub n_outputs_max: u32,
-    /// Tokens of a rekindle_decode at most, and of one pass through the layers; 0: the family's default.
+    /// Tokens of a rekindle_decode at most, and of one pass through the layers, which are no more. 0 in both: the family's default, in
+    /// one: the other. More than n_ctx are cut to that.
     pub n_batch: u32,
     pub n_ubatch: u32,
     /// REKINDLE_KV_…; default: F16, or Q8_0 where only that fits (with fewer layers or experts on the CPU, if there are dies).
@@ -125,7 +126,8 @@ unsafe impl Struct for rekindle_plan_params {
 pub struct rekindle_plan_summary {
     /// sizeof(rekindle_plan_summary), set by the caller.
     pub struct_size: u32,
-    /// Non-zero: it fits. It can be loaded if it is also measured and no layer is on a described device.
+    /// Non-zero: it fits. It can be loaded if it is also measured, no layer is on a described device, and every type of its tensors can be
+    /// computed with ("loadable" in rekindle_plan_json; a reason says what is in the way).
     pub fits: u32,
     pub n_layer: u32,
     pub n_ctx: u32,
@@ -183,7 +185,7 @@ pub struct rekindle_plan_device {
     pub has_output: u32,
     /// Zero.
     pub reserved: u32,
-    /// The device's memory, and what was free of it before.
+    /// The device's memory, and what was free of it when the context was created.
     pub total_bytes: u64,
     pub free_bytes: u64,
     /// What is missing; 0 if it fits.
@@ -319,9 +321,12 @@ fn limit((i, l): (usize, &rekindle_device_limit)) -> Result<DeviceLimit> {
 /// Plans a file on a context's devices; allocates nothing there. `params` may be NULL. On success, and also with
 /// REKINDLE_NOT_FIT, `*plan` is a handle to be given to rekindle_plan_destroy; with another error it is left alone.
 ///
+/// It counts on what was free when the context was created. What models loaded since have taken is not subtracted: make a new context for
+/// the next one, or reserve it with reserve_bytes or limits.
+///
 /// REKINDLE_NOT_FIT: the plan says what is missing and what would help; it cannot be loaded. REKINDLE_UNSUPPORTED: a KV type that
-/// cannot be used; with REKINDLE_ESTIMATOR_MEASURED also an architecture or tensor type that cannot be run, of which otherwise the
-/// family's formulas make an estimate. REKINDLE_BAD_FILE: keys or tensors are wrong.
+/// cannot be used; with REKINDLE_ESTIMATOR_MEASURED also an architecture that cannot be run, or a tensor that its graph cannot take, of which
+/// otherwise the family's formulas make an estimate. REKINDLE_BAD_FILE: keys or tensors are wrong.
 /// REKINDLE_INVALID_ARGUMENT: a parameter is out of range or contradicts another.
 #[unsafe(no_mangle)]
 #[must_use]
@@ -560,7 +565,7 @@ pub unsafe extern "C" fn rekindle_plan_compare(
 /// Answers a question about a file on a context's devices (REKINDLE_ASK_…) by planning. `params` may be NULL; of what it leaves open,
 /// the KV type is F16. `*answer` gets tokens, devices or a REKINDLE_KV_… number.
 ///
-/// REKINDLE_NOT_FIT: it does not fit in any way. REKINDLE_UNSUPPORTED: the architecture or a tensor type cannot be measured. Others
+/// REKINDLE_NOT_FIT: it does not fit in any way. REKINDLE_UNSUPPORTED: the architecture, or a tensor in its graph, cannot be measured. Others
 /// as for rekindle_plan.
 #[unsafe(no_mangle)]
 #[must_use]

@@ -119,7 +119,8 @@ unsafe impl Struct for rekindle_generate_result {
 }
 
 /// Gets each token, in the calling thread, with the text that it completes: `piece_len` bytes of whole UTF-8 characters, often
-/// none; not NUL-terminated, valid during the call. Text left over at the end comes with token -1. Return 0 to go on, anything
+/// none; not NUL-terminated, valid during the call. Text left over at the end comes with token -1, unless the callback stopped
+/// it. Return 0 to go on, anything
 /// else to stop. It may call rekindle_cancel and what reads the model; what writes it is REKINDLE_BUSY.
 pub type rekindle_piece_fn =
     Option<unsafe extern "C" fn(user_data: *mut c_void, token: i32, piece: *const c_char, piece_len: usize) -> i32>;
@@ -233,12 +234,17 @@ pub unsafe extern "C" fn rekindle_sampler_reset(sampler: *mut rekindle_sampler) 
 }
 
 /// Decodes a prompt, then samples and decodes token after token, until one of REKINDLE_STOP_… `sampler` may be NULL for a greedy
-/// one, `on_piece` and `result` may be NULL. BOS is added only where the sequence is empty. Afterwards the sequence holds the
-/// prompt and all tokens generated, but for the last one.
+/// one, `on_piece` and `result` may be NULL. BOS is added only where the sequence is empty. The sampler accepts the prompt's tokens and
+/// each one generated; it is not reset.
+///
+/// Afterwards the sequence holds the prompt and all tokens generated, but for the last one, which is yet to be decoded: to go on, it is the
+/// next call's prompt_tokens. After REKINDLE_STOP_EOG it holds them all; the token that ended it is neither given nor decoded.
 ///
 /// As rekindle_decode; a prompt that finds no room is REKINDLE_CONTEXT_FULL and changes nothing. A prompt of several batches that fails
-/// or is cancelled leaves the sequence as it was, or empty where layers with a window have moved past it. REKINDLE_UNSUPPORTED: a
-/// text for a model without a known tokeniser (token ids work).
+/// or is cancelled leaves the sequence as it was, or empty where layers with a window have moved past it. What fails or is cancelled
+/// after the prompt leaves prompt and tokens in the sequence, as far as they were decoded (rekindle_seq_length tells how far).
+/// REKINDLE_INVALID_ARGUMENT: a prompt without tokens. REKINDLE_UNSUPPORTED: a text for a model without a known tokeniser (token ids
+/// work).
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rekindle_generate(

@@ -252,6 +252,99 @@ static void callbacks(void) {
   world_end(&w);
 }
 
+struct collected {
+  int n;
+  int32_t last;
+};
+
+static int32_t collect(void *user_data, int32_t token, const char *piece, size_t piece_len) {
+  struct collected *c = user_data;
+  (void)piece, (void)piece_len;
+  c->n++;
+  c->last = token;
+  return 0;
+}
+
+/* What a sequence and a sampler hold after each way in which a generation ends, as the header says. */
+static void ends_of_generations(void) {
+  struct world w = world_make();
+  uint32_t length = 0, n_free = 0;
+  OK(rekindle_seq_remove(w.model, -1, -1, -1));
+  OK(rekindle_n_free(w.model, &n_free));
+  CHECK(n_free == 64);
+  rekindle_generate_params gp;
+  memset(&gp, 0, sizeof gp);
+  gp.struct_size = sizeof gp;
+  fill_rekindle_generate_params(&gp);
+  gp.max_tokens = 3;
+  rekindle_generate_result result;
+  result.struct_size = sizeof result;
+  struct collected c = {0};
+  OK(rekindle_generate(w.model, NULL, &gp, collect, &c, &result));
+  OK(rekindle_seq_length(w.model, 0, &length));
+  CHECK(result.stop == REKINDLE_STOP_LIMIT && c.n == 3 && length == 2 + 3 - 1);
+
+  rekindle_vocab_info vi;
+  vi.struct_size = sizeof vi;
+  OK(rekindle_vocab_get_info(w.vocab, &vi));
+  rekindle_logit_bias bias = {vi.eos, 1e6f};
+  rekindle_sampler_params sp;
+  memset(&sp, 0, sizeof sp);
+  sp.struct_size = sizeof sp;
+  sp.logit_bias = &bias;
+  sp.n_logit_bias = 1;
+  rekindle_sampler *ends = NULL;
+  OK(rekindle_sampler_create(&sp, &ends));
+  gp.prompt_tokens = &c.last;
+  gp.n_prompt_tokens = 1;
+  gp.flags = 0;
+  OK(rekindle_generate(w.model, ends, &gp, collect, &c, &result));
+  OK(rekindle_seq_length(w.model, 0, &length));
+  CHECK(result.stop == REKINDLE_STOP_EOG && result.n_generated == 0 && c.n == 3 && length == 2 + 3);
+  OK(rekindle_n_free(w.model, &n_free));
+  CHECK(n_free == 64 - length);
+  OK(rekindle_sampler_destroy(ends));
+
+  gp.flags = REKINDLE_GENERATE_IGNORE_EOG;
+  EXPECT(REKINDLE_CANCELLED, rekindle_generate(w.model, NULL, &gp, cancels, w.model, &result));
+  OK(rekindle_seq_length(w.model, 0, &length));
+  CHECK(length == 2 + 3 + 1);
+
+  OK(rekindle_seq_remove(w.model, -1, -1, -1));
+  gp.max_tokens = 0;
+  OK(rekindle_generate(w.model, NULL, &gp, NULL, NULL, &result));
+  OK(rekindle_seq_length(w.model, 0, &length));
+  OK(rekindle_n_free(w.model, &n_free));
+  CHECK(result.stop == REKINDLE_STOP_CONTEXT_FULL && result.n_generated == 64 && length == 64 && n_free == 0);
+  EXPECT(REKINDLE_CONTEXT_FULL, rekindle_generate(w.model, NULL, &gp, NULL, NULL, &result));
+
+  rekindle_perf before, after;
+  before.struct_size = after.struct_size = sizeof before;
+  OK(rekindle_model_get_perf(w.model, &before));
+  OK(rekindle_model_reset_perf(w.model));
+  OK(rekindle_model_get_perf(w.model, &after));
+  CHECK(before.n_decode_tokens >= 63 && before.decode_us > 0 && before.load_us > 0);
+  CHECK(after.n_decode_tokens == 0 && after.n_prompt_tokens == 0 && after.decode_us == 0 && after.load_us == before.load_us);
+  world_end(&w);
+}
+
+/* A number of a file is what the plan says of it. */
+static void numbers(void) {
+  struct world w = world_make();
+  const char *name = "llama.block_count";
+  uint32_t index = 0;
+  int64_t whole = 0;
+  double number = 0;
+  OK(rekindle_file_find_key(w.file, name, strlen(name), &index));
+  OK(rekindle_file_key_integer(w.file, index, &whole));
+  OK(rekindle_file_key_number(w.file, index, &number));
+  rekindle_plan_summary s;
+  s.struct_size = sizeof s;
+  OK(rekindle_plan_get_summary(w.plan, &s));
+  CHECK(whole > 0 && whole == s.n_layer && number == (double)whole);
+  world_end(&w);
+}
+
 struct race {
   rekindle_model *model;
   atomic_int started;
@@ -304,6 +397,8 @@ int main(void) {
   outliving();
   versions_and_errors();
   callbacks();
+  ends_of_generations();
+  numbers();
   threads();
   puts("objects: fine");
   return 0;

@@ -40,8 +40,8 @@ pub fn compute(out: &mut String, model: &Model) -> Result {
 
 {} on four dies, n_ubatch 512, one row of logits: the compute arena of each die that is used, and what the
 formula gives for each of several GPUs before it is multiplied by 3.5. The arena depends on neither the context nor n_batch: no score
-matrix of heads x batch x context is kept, nor logits of tokens that nobody asked for. The last die has the row of logits as well. The kernels for the
-dies are still to come: their working memory is what they are designed to need.
+matrix of heads x batch x context is kept, nor logits of tokens that nobody asked for. The last die has the row of logits as well. What the
+kernels of the dies need as working memory is in it.
 
 | context | n_batch | measured, MiB per die | formula, MiB per GPU |
 |--:|--:|---|--:|",

@@ -28,10 +28,10 @@ this, and no K80 was at hand: speeds are predicted, and the driver's share is wh
 Made by `cargo run --release --example plan_table > docs/plans.md`; a test compares.
 ";
 
-/// The document; header-only files are written to `folder` and removed again. Without `shared` the models of its `tensors` folder
-/// are missing.
-pub fn document(shared: Option<&Path>, folder: &Path) -> io::Result<String> {
-    let directories = shared.map(|s| Models::of_directories(s, folder)).transpose()?.unwrap_or_default();
+/// The document, of the models in `shared`'s `tensors` folder and of others; header-only files are written to `folder` and removed
+/// again.
+pub fn document(shared: &Path, folder: &Path) -> io::Result<String> {
+    let directories = Models::of_directories(shared, folder)?;
     let rows = Models::of_rows(folder)?;
     let mut out = INTRODUCTION.to_owned();
     // Writing to a String cannot fail.
