@@ -43,7 +43,7 @@ impl Source for Gguf {
         Gguf::bring_in(self, info, piece.start, piece.len())
     }
     fn bring_row(&self, info: &TensorInfo, row: Range<usize>) -> Result<()> {
-        self.read_tensor(info, row.start as u64, &mut try_vec("a row", row.len(), 0)?)
+        self.read_aside(info, row.start as u64, &mut try_vec("a row", row.len(), 0)?)
     }
     fn touch(&self, info: &TensorInfo, piece: Range<usize>) {
         Gguf::touch(self, info, piece.start, piece.len());
