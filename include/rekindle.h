@@ -20,11 +20,12 @@
  * bytes with the terminating NUL; NULL with capacity 0 only asks; a buffer that is too small gives REKINDLE_BUFFER_TOO_SMALL and is left
  * alone. needed may be NULL if buffer is not. Texts in structs are NUL-terminated; what does not fit is cut off, between characters.
  *
- * Threads. Every function may be called from any thread. A const first argument means that the call only reads and may run at the
- * same time as others; of calls that write one object, one runs and another gets REKINDLE_BUSY, callbacks included. What reads a
- * model's sequences or logits, sampling included, waits for the batch that is being computed; rekindle_cancel, rekindle_model_get_info,
- * rekindle_model_get_perf and rekindle_model_memory do not. Different objects never disturb each other, but models of one context share
- * its CPU threads and compute in turn, batch by batch: for models that compute at once, make a context each. Callbacks run in the calling thread unless said otherwise, and must not throw or jump out.
+ * Threads. Every function may be called from any thread. A const first argument means that the call only reads and may run at the same
+ * time as others; of calls that write one object, one runs and another gets REKINDLE_BUSY, callbacks included. What reads a model's
+ * sequences or logits, sampling included, waits for the batch that is being computed; rekindle_cancel, rekindle_model_get_info,
+ * rekindle_model_get_perf and rekindle_model_memory do not. Different objects never disturb each other, but models of one context
+ * share its CPU threads and compute in turn, batch by batch: for models that compute at once, make a context each. Callbacks run in
+ * the calling thread unless said otherwise, and must not throw or jump out.
  *
  * Units. Sizes in bytes, positions and lengths of sequences in tokens, logits as [n_vocab] floats per row.
  */
