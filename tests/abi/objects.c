@@ -189,6 +189,15 @@ static void count_messages(void *user_data, int32_t level, const char *message) 
   ++*(int *)user_data;
 }
 
+static rekindle_generate_params generation(uint32_t max_tokens) {
+  rekindle_generate_params p;
+  memset(&p, 0, sizeof p);
+  p.struct_size = sizeof p;
+  fill_rekindle_generate_params(&p);
+  p.max_tokens = max_tokens;
+  return p;
+}
+
 static void callbacks(void) {
   struct world w = world_make();
   int calls = 0;
@@ -201,11 +210,7 @@ static void callbacks(void) {
   EXPECT(REKINDLE_CANCELLED, rekindle_load(w.context, w.plan, &lp, &model));
   CHECK(model == NULL && calls == 1);
 
-  rekindle_generate_params gp;
-  memset(&gp, 0, sizeof gp);
-  gp.struct_size = sizeof gp;
-  fill_rekindle_generate_params(&gp);
-  gp.max_tokens = 8;
+  rekindle_generate_params gp = generation(8);
   rekindle_generate_result result;
   result.struct_size = sizeof result;
   struct reentry r = {w.model, 0};
@@ -272,11 +277,7 @@ static void ends_of_generations(void) {
   OK(rekindle_seq_remove(w.model, -1, -1, -1));
   OK(rekindle_n_free(w.model, &n_free));
   CHECK(n_free == 64);
-  rekindle_generate_params gp;
-  memset(&gp, 0, sizeof gp);
-  gp.struct_size = sizeof gp;
-  fill_rekindle_generate_params(&gp);
-  gp.max_tokens = 3;
+  rekindle_generate_params gp = generation(3);
   rekindle_generate_result result;
   result.struct_size = sizeof result;
   struct collected c = {0};
