@@ -10,8 +10,7 @@ use std::path::{Path, PathBuf};
 fn main() -> io::Result<()> {
     let given = std::env::args_os().nth(1).or_else(|| std::env::var_os("REKINDLE_SHARED"));
     let shared = given.map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
-    let found = shared.join("tensors").is_dir();
-    if !found {
+    if !shared.join("tensors").is_dir() {
         // Not half a document: its place may be that of a whole one.
         return Err(io::Error::other(format!("no {}: its models would be missing", shared.join("tensors").display())));
     }

@@ -1542,9 +1542,8 @@ rekindle_status rekindle_embeddings(const rekindle_model *model,
 
 /*
  Forgets positions p0 to p1 - 1 of a sequence. p0 below 0 stands for the start and p1 below 0 for the end, here and below, seq_id below
- 0 for every sequence. Layers that see a
- window only (gemma, gpt-oss) keep no more than that: a sequence cut further back cannot go on there, and rekindle_decode says so;
- remove the whole sequence then.
+ 0 for every sequence. Layers that see a window only (gemma, gpt-oss) keep no more than that: a sequence cut further back cannot go on
+ there, and rekindle_decode says so; remove the whole sequence then.
 
  REKINDLE_INVALID_ARGUMENT: a sequence id out of range, here and below. REKINDLE_BUSY, here and below.
  */

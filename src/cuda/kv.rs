@@ -75,7 +75,7 @@ pub unsafe fn move_cells(
     turns: &dyn Fn(usize, i32) -> Vec<f32>,
     host: *mut u8,
 ) -> Result<()> {
-    for (cache, moves) in moves.iter().enumerate().flat_map(|(cache, all)| lists(all).map(move |moves| (cache, moves))) {
+    for (cache, moves) in moves.iter().enumerate().flat_map(|(cache, all)| portions(all).map(move |moves| (cache, moves))) {
         for rope in 0..x.graph.ropes.len() {
             let turned = |l: &usize| x.here[*l] && x.places[*l].cache == cache && x.graph.kv[*l].rope.rope == rope;
             let layers: Vec<usize> = (0..x.places.len()).filter(turned).collect();
@@ -101,7 +101,7 @@ pub unsafe fn move_cells(
 }
 
 /// Moves by the same delta, as many as are on a die at once.
-fn lists(moves: &[Move]) -> impl Iterator<Item = &[Move]> {
+fn portions(moves: &[Move]) -> impl Iterator<Item = &[Move]> {
     moves.chunk_by(|a, b| a.delta == b.delta).flat_map(|m| m.chunks(MOVES))
 }
 

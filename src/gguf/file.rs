@@ -169,8 +169,7 @@ impl Gguf {
     pub fn read_in_order(&self) {
         for bytes in &self.files {
             if let Bytes::Map(_, file, _) = bytes {
-                // SAFETY: advice about an open file; a refusal changes nothing.
-                unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_SEQUENTIAL) };
+                advise(file, libc::POSIX_FADV_SEQUENTIAL);
             }
         }
     }
@@ -209,7 +208,7 @@ impl Gguf {
     /// `Io`, also where the file became shorter.
     pub fn read_tensor(&self, t: &TensorInfo, first: u64, to: &mut [u8]) -> Result<()> {
         match &self.files[t.split] {
-            Bytes::Map(_, file, path) => file.read_exact_at(to, t.offset + first).map_err(|e| io_error(path, e).subject(&t.name)),
+            Bytes::Map(_, file, path) => read_at(file, path, t, first, to),
             Bytes::Owned(_) => {
                 to.copy_from_slice(&self.tensor_data(t)[first as usize..first as usize + to.len()]);
                 Ok(())
@@ -226,9 +225,8 @@ impl Gguf {
         if let Bytes::Map(_, file, path) = &self.files[t.split]
             && let Ok(again) = File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))
         {
-            // SAFETY: advice about an open file; a refusal changes nothing.
-            unsafe { libc::posix_fadvise(again.as_raw_fd(), 0, 0, libc::POSIX_FADV_RANDOM) };
-            return again.read_exact_at(to, t.offset + first).map_err(|e| io_error(path, e).subject(&t.name));
+            advise(&again, libc::POSIX_FADV_RANDOM);
+            return read_at(&again, path, t, first, to);
         }
         self.read_tensor(t, first, to)
     }
@@ -267,6 +265,15 @@ impl Gguf {
 
 fn io_error(path: &Path, e: std::io::Error) -> Error {
     Error::new(Status::Io, format!("{}: {e}", path.display()))
+}
+
+fn read_at(file: &File, path: &Path, t: &TensorInfo, first: u64, to: &mut [u8]) -> Result<()> {
+    file.read_exact_at(to, t.offset + first).map_err(|e| io_error(path, e).subject(&t.name))
+}
+
+fn advise(file: &File, advice: libc::c_int) {
+    // SAFETY: advice about an open file; a refusal changes nothing.
+    unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, advice) };
 }
 
 fn map(path: &Path) -> Result<Bytes> {

@@ -221,6 +221,8 @@ mod tests {
     use std::sync::atomic::AtomicUsize;
     use std::time::{Duration, Instant};
 
+    const TENSOR: usize = 16 << 20;
+
     /// A disk that takes 5 ms for a tensor, and brings only so many until it may go on, or a test has failed.
     struct Disk {
         left: AtomicUsize,
@@ -248,8 +250,8 @@ mod tests {
     fn the_end_of_a_file_is_not_waited_for() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/bible-5M-Q8_0.gguf");
         let mut graph = crate::arch::build(&Gguf::open(&path).unwrap()).unwrap().1;
-        graph.weights.iter_mut().for_each(|w| w.n_bytes = 16 << 20);
-        let (graph, n) = (Arc::new(graph.clone()), graph.weights.len());
+        graph.weights.iter_mut().for_each(|w| w.n_bytes = TENSOR as u64);
+        let (n, graph) = (graph.weights.len(), Arc::new(graph));
         let load = |tensors: usize, token_seconds: Option<f64>, in_vain: bool| {
             let may_go_on = Arc::new(AtomicBool::new(false));
             let at_last = Instant::now() + Duration::from_secs(5);
@@ -258,7 +260,7 @@ mod tests {
             let mut progress = Progress { report: None, done: 0, total: 1 };
             wait_for(&reading, token_seconds, &AtomicBool::new(in_vain), &mut progress).unwrap();
             may_go_on.store(true, Ordering::Relaxed);
-            progress.done as usize / (16 << 20)
+            progress.done as usize / TENSOR
         };
         // Two tensors show how fast the disk is; the third does not come.
         assert!(load(2, Some(3600.0), false) <= 2);

@@ -73,7 +73,7 @@ pub(super) struct Machine {
     dies: Vec<Die>,
     pinned: Option<Pinned>,
     cpu: cpu::Executor,
-    /// While the CPU's weights are still being read.
+    /// While the CPU's weights are still being read or touched.
     pub reading: Option<Reading>,
     graph: std::sync::Arc<Graph>,
     stretches: Vec<Stretch>,
@@ -146,7 +146,7 @@ impl Machine {
                     lost.status = Status::Device;
                     Some(lost)
                 }
-                // The thread that reads the file has ended.
+                // The file is read no further.
                 None => (e.status == Status::Io).then(|| e.clone()),
             };
             if self.lost.is_none() {

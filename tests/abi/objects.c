@@ -270,7 +270,7 @@ static int32_t collect(void *user_data, int32_t token, const char *piece, size_t
   return 0;
 }
 
-/* What a sequence and a sampler hold after each way in which a generation ends, as the header says. */
+/* What a sequence holds after each way in which a generation ends, as the header says. */
 static void ends_of_generations(void) {
   struct world w = world_make();
   uint32_t length = 0, n_free = 0;
