@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -169,8 +170,16 @@ impl Gguf {
     pub fn read_in_order(&self) {
         for bytes in &self.files {
             if let Bytes::Map(_, file, _) = bytes {
-                advise(file, libc::POSIX_FADV_SEQUENTIAL);
+                advise(file, 0..0, libc::POSIX_FADV_SEQUENTIAL);
             }
+        }
+    }
+
+    /// Has the system begin to read `n` bytes of a tensor from `first` on.
+    pub fn expect(&self, t: &TensorInfo, first: usize, n: usize) {
+        if let Bytes::Map(_, file, _) = &self.files[t.split] {
+            let at = t.offset as usize + first;
+            advise(file, at..at + n, libc::POSIX_FADV_WILLNEED);
         }
     }
 
@@ -225,7 +234,7 @@ impl Gguf {
         if let Bytes::Map(_, file, path) = &self.files[t.split]
             && let Ok(again) = File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))
         {
-            advise(&again, libc::POSIX_FADV_RANDOM);
+            advise(&again, 0..0, libc::POSIX_FADV_RANDOM);
             return read_at(&again, path, t, first, to);
         }
         self.read_tensor(t, first, to)
@@ -271,9 +280,9 @@ fn read_at(file: &File, path: &Path, t: &TensorInfo, first: u64, to: &mut [u8]) 
     file.read_exact_at(to, t.offset + first).map_err(|e| io_error(path, e).subject(&t.name))
 }
 
-fn advise(file: &File, advice: libc::c_int) {
+fn advise(file: &File, bytes: Range<usize>, advice: libc::c_int) {
     // SAFETY: advice about an open file; a refusal changes nothing.
-    unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, advice) };
+    unsafe { libc::posix_fadvise(file.as_raw_fd(), bytes.start as libc::off_t, bytes.len() as libc::off_t, advice) };
 }
 
 fn map(path: &Path) -> Result<Bytes> {

@@ -242,6 +242,7 @@ mod tests {
         fn bring_row(&self, _: &TensorInfo, _: Range<usize>) -> Result<()> {
             Ok(())
         }
+        fn expect(&self, _: &TensorInfo, _: Range<usize>) {}
         fn touch(&self, _: &TensorInfo, _: Range<usize>) {}
     }
 

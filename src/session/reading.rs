@@ -28,8 +28,13 @@ const READ_AHEAD: usize = 32 << 20;
 /// Bytes of a disk's time that a row of a table costs it: as long as a disk takes to find a place, it could read about so much.
 const ROW_COST: usize = 1 << 20;
 
+/// Bytes that the disk is asked for before any is waited for: the system itself reads few ahead of the first.
+const FIRST: usize = 32 << 20;
+
 /// Where the tensors are.
 pub(super) trait Source: Send + Sync {
+    /// Says that these bytes will be brought in soon, and waits for nothing.
+    fn expect(&self, info: &TensorInfo, piece: Range<usize>);
     /// Brings bytes of a tensor into memory.
     fn bring_in(&self, info: &TensorInfo, piece: Range<usize>) -> Result<()>;
     /// The same for a few bytes of a large tensor, without what is around them.
@@ -39,6 +44,9 @@ pub(super) trait Source: Send + Sync {
 }
 
 impl Source for Gguf {
+    fn expect(&self, info: &TensorInfo, piece: Range<usize>) {
+        Gguf::expect(self, info, piece.start, piece.len());
+    }
     fn bring_in(&self, info: &TensorInfo, piece: Range<usize>) -> Result<()> {
         Gguf::bring_in(self, info, piece.start, piece.len())
     }
@@ -262,6 +270,16 @@ impl Shared {
 
     /// Reads the tensors, and hands out what may have come from the disk and is computed with as a whole.
     fn read_all<'a>(&'a self, mut from_disk: impl FnMut(&'a TensorInfo, Range<usize>)) {
+        let mut left = FIRST;
+        for (_, w) in &self.order {
+            let info = self.graph.weight(*w);
+            let n = left.min(info.n_bytes as usize);
+            self.source.expect(info, 0..n);
+            left -= n;
+            if left == 0 {
+                break;
+            }
+        }
         for (i, (need, w)) in self.order.iter().enumerate() {
             let info = self.graph.weight(*w);
             for piece in pieces(info) {
@@ -362,6 +380,7 @@ mod tests {
             self.rows.lock().send(row).unwrap();
             Ok(())
         }
+        fn expect(&self, _: &TensorInfo, _: Range<usize>) {}
         fn touch(&self, _: &TensorInfo, _: Range<usize>) {}
     }
 
@@ -440,11 +459,16 @@ mod tests {
     #[derive(Default)]
     struct Slow {
         bad: Option<&'static str>,
+        expected: AtomicUsize,
         touched: AtomicUsize,
     }
 
     impl Source for Slow {
+        fn expect(&self, _: &TensorInfo, piece: Range<usize>) {
+            self.expected.fetch_add(piece.len(), Ordering::Relaxed);
+        }
         fn bring_in(&self, info: &TensorInfo, _: Range<usize>) -> Result<()> {
+            assert_ne!(self.expected.load(Ordering::Relaxed), 0);
             std::thread::sleep(Duration::from_millis(1));
             if self.bad == Some(&info.name) { Err(Error::new(Status::Io, "bad sector")) } else { Ok(()) }
         }
@@ -502,12 +526,14 @@ mod tests {
         let disk = Arc::new(Slow::default());
         let reading = Reading::start(disk.clone(), &graph, 3, |_| true).unwrap();
         let total: usize = reading.pieces().filter(|p| p.1.name != TABLE).map(|p| p.2.len()).sum();
-        reading.wait_for_bytes(reading.pieces().map(|p| p.2.len()).sum()).unwrap();
+        let whole: usize = reading.pieces().map(|p| p.2.len()).sum();
+        reading.wait_for_bytes(whole).unwrap();
         while !reading.is_over() {
             assert!(reading.shared.state.lock().failed.is_none());
             std::thread::sleep(Duration::from_millis(1));
         }
         assert_eq!(disk.touched.load(Ordering::Relaxed), total);
+        assert_eq!(disk.expected.load(Ordering::Relaxed), whole.min(FIRST));
         assert_eq!(Arc::strong_count(&reading.shared), 1);
     }
 }
