@@ -46,3 +46,11 @@ DEVICE float warp_max(float x) {
     for (int mask = 16; mask > 0; mask >>= 1) x = fmaxf(x, shfl_xor(x, mask));
     return x;
 }
+// The same, but no number where one of them is none.
+DEVICE float warp_max_or_none(float x) {
+    for (int mask = 16; mask > 0; mask >>= 1) {
+        const float other = shfl_xor(x, mask);
+        x = other > x || other != other ? other : x;
+    }
+    return x;
+}

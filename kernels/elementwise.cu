@@ -57,7 +57,8 @@ KERNEL(gate_gelu, Each, EACH_THREADS) {
 
 KERNEL(gate_silu_clamped, Each, EACH_THREADS) {
     EACH(i) {
-        const float x = fminf(a.x[i], a.limit), b = a.b[i];
+        // Not fminf, which would make a number of what is none.
+        const float x = a.x[i] > a.limit ? a.limit : a.x[i], b = a.b[i];
         const float clamped = b < -a.limit ? -a.limit : b > a.limit ? a.limit : b;
         a.y[i] = x / (1.0f + expf(-a.alpha * x)) * (clamped + 1.0f);
     }

@@ -16,7 +16,7 @@ struct StoreArgs {
 
 // 32 elements of Q8_0, one a lane: element `e` of a row of `cols`.
 DEVICE void quantize_q8_0(unsigned char* row, int cols, int e, float x) {
-    const float d = __fdiv_rn(warp_max(fabsf(x)), 127.0f);
+    const float d = __fdiv_rn(warp_max_or_none(fabsf(x)), 127.0f);
     const float inverse = d == 0 ? 0.0f : __fdiv_rn(1.0f, d);
     const int q = min(max(__float2int_rn(__fmul_rn(x, inverse)), -127), 127);
     row[e] = (unsigned char)q;

@@ -56,7 +56,8 @@ pub(super) fn gate(s: &Step, node: &Node, gate: Gate) -> Result<(), Poisoned> {
                 Gate::Silu => s.x.kernels.silu_mul(a, b, piece),
                 Gate::Gelu => zip(piece, a, b, |x, y| gelu(x) * y),
                 Gate::SiluClamped { alpha, limit } => zip(piece, a, b, |x, y| {
-                    let x = x.min(limit);
+                    // Not min, which would make a number of what is none.
+                    let x = if x > limit { limit } else { x };
                     x / (1.0 + (-alpha * x).exp()) * (y.clamp(-limit, limit) + 1.0)
                 }),
             }

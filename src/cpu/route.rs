@@ -63,11 +63,15 @@ fn choose(r: &Routing, logits: &[f32], bias: Option<&[f32]>, scratch: &mut [f32]
     if r.n_group > 1 {
         keep_groups(scores, &mut worths[..r.n_group], r.n_group_used);
     }
+    let mut spare = 0;
     for i in 0..r.n_expert_used {
         let mut best = largest(scores);
         // Where all that is left is no number, any other will do.
-        while ids[..i].contains(&(best as f32)) {
-            best = (best + 1) % r.n_expert;
+        if ids[..i].contains(&(best as f32)) {
+            while ids[..i].contains(&(spare as f32)) {
+                spare += 1;
+            }
+            best = spare;
         }
         (ids[i], weights[i]) = (best as f32, probs[best]);
         scores[best] = f32::NAN;

@@ -31,7 +31,8 @@ pub fn quantize(ty: Type, src: &[f32], dst: &mut [u8]) {
             Type::F16 => _ = put_half(block, 0, x[0]),
             Type::BF16 => block.copy_from_slice(&bf16::from_f32(x[0]).to_bits().to_le_bytes()),
             Type::Q8_0 => {
-                let amax = x.iter().fold(0f32, |m, v| m.max(v.abs()));
+                // What is no number stays so: a KV cache must not turn it into a zero.
+                let amax = x.iter().fold(0f32, |m, v| if v.abs() > m || v.is_nan() { v.abs() } else { m });
                 put_half(block, 0, amax / 127.0);
                 let id = inverse(amax / 127.0);
                 for (q, &v) in block[2..].iter_mut().zip(x) {

@@ -87,6 +87,19 @@ fn quantised_values_are_near() {
     }
 }
 
+/// The type that a KV cache may have.
+#[test]
+fn what_is_no_number_stays_so_in_q8_0() {
+    for at in [0, 5, 31] {
+        let mut x = [1f32; 64];
+        x[at] = f32::NAN;
+        let (mut bytes, mut back) = ([0; 68], [0f32; 64]);
+        quantize(Type::Q8_0, &x, &mut bytes);
+        dequantize(Type::Q8_0, &bytes, &mut back);
+        assert!(back[at].is_nan() && back[32..].iter().all(|v| (v - 1.0).abs() < 1e-3), "{at}: {back:?}");
+    }
+}
+
 #[test]
 fn zeros_stay_zeros() {
     for ty in SUPPORTED {

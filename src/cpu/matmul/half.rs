@@ -80,7 +80,9 @@ impl<V: Simd> Factors<V> {
         let mut halves = [0u8; 64];
         let p = halves.as_mut_ptr();
         V::store_halves(p, p.add(32), most);
-        let [power, inverse] = V::powers(V::max(W::load::<V>(p), W::load::<V>(p.add(32))));
+        // As magnitudes again, where what is no number is the greatest.
+        V::store_halves(p, p.add(32), V::max_magnitudes(V::load_halves(p, p), V::load_halves(p.add(32), p.add(32))));
+        let [power, inverse] = V::powers(W::load::<V>(p));
         Factors { to_integers: V::mul(inverse, V::splat(UNIT / 2.0)), scale: V::mul(power, V::splat(1.0 / UNIT)) }
     }
 }

@@ -387,6 +387,25 @@ fn zero_and_not_a_number_activations() {
     }
 }
 
+/// Wherever it is in a row, and however great the row's other weights are.
+#[test]
+fn weights_that_are_no_numbers() {
+    for (ty, bits) in [(Type::F16, 0x7e00u16), (Type::F16, 0xfc01), (Type::BF16, 0x7fc0), (Type::BF16, 0xffff)] {
+        for column in [0, 15, 16, 47, 255] {
+            let mut case = Case::new(ty, 3, 256);
+            case.weights[1 + column * 2..][..2].copy_from_slice(&bits.to_le_bytes());
+            let x = Noise(3).vector(32 * 256);
+            for isa in Isa::available() {
+                for n_tokens in [1, 8, 32] {
+                    let y = case.product(&Kernels::new(isa), &x[..n_tokens * 256], 256, 3, n_tokens, 0..3);
+                    let as_asked = |row: &[f32]| !row[0].is_finite() && row[1].is_finite() && row[2].is_finite();
+                    assert!(y.chunks(3).all(as_asked), "{} on {}: {bits:x} in column {column} gave {y:?}", ty.name(), isa.name());
+                }
+            }
+        }
+    }
+}
+
 /// A row that ends within 256 columns is read together with the start of the next one, whose values must not matter.
 #[test]
 fn the_next_row_does_not_matter() {
