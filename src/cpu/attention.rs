@@ -154,6 +154,26 @@ impl Tile<'_> {
     fn rows(&self) -> usize {
         self.n_tokens * self.n_heads
     }
+
+    fn n_parts(&self) -> i64 {
+        self.parts.1 - self.parts.0 + 1
+    }
+
+    /// The parts that hold keys; positions may leave millions out.
+    fn parts_with_keys(&self) -> impl Iterator<Item = i64> {
+        let next = |part: i64| {
+            let gone = self.spans.partition_point(|s| i64::from(s.pos) + i64::from(s.len) <= part * PART);
+            let span = self.spans.get(gone)?;
+            Some(part.max(i64::from(span.pos) / PART)).filter(|p| *p <= self.parts.1)
+        };
+        std::iter::successors(next(self.parts.0), move |part| next(part + 1))
+    }
+
+    /// Whether about as many parts may hold keys as there are.
+    fn is_dense(&self) -> bool {
+        let n_cells: i64 = self.spans.iter().map(|s| i64::from(s.len)).sum();
+        self.n_parts() <= 1 + 2 * self.spans.len() as i64 + n_cells / PART
+    }
 }
 
 /// The result of a tile's rows over some keys, relative to the maximum.
@@ -278,14 +298,9 @@ impl Work<'_> {
         // What even the last token does not see is left out, and what the first one does not see any more.
         let last = i64::from(positions[tile.n_tokens - 1]).min((part + 1) * PART - 1);
         let gone = self.behind(positions[0]).max(part * PART - 1);
-        let (mut spans, mut block, mut used) = (tile.spans, Block::new(), 0);
-        while let Some((span, rest)) = spans.split_first() {
-            used = (gone - i64::from(span.pos) + 1).clamp(0, i64::from(span.len)) as u32;
-            if used < span.len {
-                break;
-            }
-            (spans, used) = (rest, 0);
-        }
+        let mut spans = &tile.spans[tile.spans.partition_point(|s| i64::from(s.pos) + i64::from(s.len) <= gone + 1)..];
+        let mut used = spans.first().map_or(0, |s| (gone + 1 - i64::from(s.pos)).max(0) as u32);
+        let mut block = Block::new();
         while spans.first().is_some_and(|span| i64::from(span.pos) + i64::from(used) <= last) {
             block.fill(&mut spans, &mut used);
             let cells = &block.cells[..block.n];
@@ -372,14 +387,14 @@ pub(super) fn attention(s: &Step, node: &Node, layer: usize, a: &Heads) -> Resul
     let (one, all) = results.split_at_mut(result_floats);
     let n_tiles = work.n_tiles();
     let few = n_tiles <= FEW_TILES * n_threads && n_tiles % n_threads != 0;
-    let n_parts = |index| work.tile(index).map_or(0, |t| t.parts.1 - t.parts.0 + 1);
-    let most = if few { (0..n_tiles).map(n_parts).max().unwrap_or(0) } else { 0 };
+    let tiles = || (0..n_tiles).filter_map(|index| work.tile(index));
+    let most = if few && tiles().all(|t| t.is_dense()) { tiles().map(|t| t.n_parts()).max().unwrap_or(0) } else { 0 };
     if most <= 1 {
         return s.worker.share(n_tiles, 1, |tiles| {
             for tile in tiles.filter_map(|index| work.tile(index)) {
                 let (mut one, mut all) = (Sums::new(one, tile.rows(), sizes.dim_v), Sums::new(all, tile.rows(), sizes.dim_v));
                 work.begin(&tile, &mut all);
-                for part in tile.parts.0..=tile.parts.1 {
+                for part in tile.parts_with_keys() {
                     work.part(&tile, part, block, &mut one);
                     all.add(&one);
                 }
