@@ -13,7 +13,8 @@ use rekindle::Status;
 use rekindle::gguf::Gguf;
 use rekindle::plan::{Params, Plan};
 use rekindle::quant::Type;
-use rekindle::session::{Batch, Context, LoadParams, LogLevel, Model};
+use rekindle::sample::{Sampler, SamplerParams};
+use rekindle::session::{Batch, Context, GenerateParams, LoadParams, LogLevel, Model, Prompt};
 use support::{decode_at, exact_kv, fixture, relative, root, row, same_bits};
 
 const SHIFTED: f32 = 1e-4;
@@ -298,6 +299,19 @@ fn windows_forget_and_say_so() {
     model.seq_remove(0, 60, -1).unwrap();
     let e = model.decode(&Batch { tokens: &t[60..61], ..Batch::default() }).unwrap_err();
     assert!(e.status == Status::InvalidArgument && e.message.contains("window") && e.message.contains("position 60"), "{e}");
+    // Neither does a generation take what is left.
+    let params = GenerateParams {
+        prompt: Prompt::Tokens(&t[60..61]),
+        seq_id: 0,
+        max_tokens: 1,
+        no_special: false,
+        parse_special: false,
+        ignore_eog: false,
+    };
+    let mut sampler = Sampler::new(SamplerParams::default()).unwrap();
+    let e = model.generate(&mut sampler, &params, &mut |_, _| true).unwrap_err();
+    assert!(e.status == Status::InvalidArgument && e.message.contains("position 60"), "{e}");
+    assert_eq!(model.seq_length(0).unwrap(), 60);
     // A batch that fails, far behind the end, takes nothing from the window.
     model.seq_remove(0, 0, -1).unwrap();
     for (i, part) in t.chunks(32).take(2).enumerate() {
@@ -309,6 +323,40 @@ fn windows_forget_and_say_so() {
     model.decode(&batch).unwrap();
     model.seq_remove(0, 10000, -1).unwrap();
     check_same("after the far ones", &path, &decode_at(&model, 0, 64, &t[64..]), &whole[64..]);
+    let more = tokens(1, 21);
+    let next = decode_at(&model, 0, 96, &more);
+    model.seq_remove(0, 0, -1).unwrap();
+    for (i, part) in t.chunks(32).enumerate() {
+        decode_at(&model, 0, 32 * i as i32, part);
+    }
+    // A copy can be shifted: what the window has moved past takes no room that it needs. Both go on.
+    model.seq_copy(0, 1, -1, -1).unwrap();
+    model.seq_remove(1, 0, 30).unwrap();
+    model.seq_shift(1, 30, -1, -30).unwrap();
+    assert_eq!((model.seq_length(1).unwrap(), model.n_free()), (66, 256 - 96 - 66));
+    check_same("after the copy was shifted", &path, &decode_at(&model, 0, 96, &more), &next);
+    decode_at(&model, 1, 66, &more);
+}
+
+/// Positions may leave millions out: what is not there is not looked through.
+#[test]
+fn positions_far_apart() {
+    let far = i32::MAX - 9;
+    for path in models() {
+        let (model, t) = (load(&path), tokens(12, 17));
+        let positions: Vec<i32> = (0..4).chain(40_000..40_004).chain(far..far + 4).collect();
+        let outputs = vec![1; t.len()];
+        model.decode(&Batch { tokens: &t, positions: Some(&positions), seq_ids: None, outputs: Some(&outputs) }).unwrap();
+        let together: Vec<Vec<f32>> = (0..t.len() as u32).map(|r| row(&model, r)).collect();
+        assert!(together.iter().flatten().all(|x| x.is_finite()));
+        clear(&model);
+        let one_by_one: Vec<Vec<f32>> = positions.iter().zip(&t).flat_map(|(p, t)| decode_at(&model, 0, *p, &[*t])).collect();
+        check_same("far apart", &path, &together, &one_by_one);
+        check_same("near", &path, &one_by_one[..4], &{
+            clear(&model);
+            decode_at(&model, 0, 0, &t[..4])
+        });
+    }
 }
 
 /// Long contexts are cut into parts that threads share: results do not depend on how many threads there are, nor on whether tokens come

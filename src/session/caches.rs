@@ -40,6 +40,17 @@ impl Caches {
         self.lacking(seq, self.whole().last(seq).map_or(0, |p| p.saturating_add(1))).is_none()
     }
 
+    /// Forgets what windows have moved past, up to where sequences end now. None loses anything with which it goes on there.
+    pub fn forget_passed(&mut self) {
+        let ends: Vec<i32> =
+            (0..self.whole().n_seq_max()).map(|s| self.whole().last(s).map_or(0, |p| p.saturating_add(1))).collect();
+        for (window, windowed) in self.all.iter_mut().filter_map(|(w, c)| Some(((*w)?, c))) {
+            for (seq, end) in ends.iter().enumerate() {
+                windowed.remove(seq as u32, 0, end.saturating_sub(window as i32 - 1));
+            }
+        }
+    }
+
     /// Gives each token of a batch a cell in every cache. What windows have moved past is forgotten first.
     ///
     /// # Errors
@@ -59,13 +70,8 @@ impl Caches {
                     .subject("positions"));
                 }
             }
-            // Up to where sequences end now, not where the batch begins: it may fail.
-            let ends: Vec<i32> =
-                (0..self.whole().n_seq_max()).map(|s| self.whole().last(s).map_or(0, |p| p.saturating_add(1))).collect();
-            for (window, windowed) in self.all.iter_mut().filter_map(|(w, c)| Some(((*w)?, c))) {
-                for (seq, end) in ends.iter().enumerate() {
-                    windowed.remove(seq as u32, 0, end.saturating_sub(window as i32 - 1));
-                }
+            self.forget_passed();
+            for windowed in self.iter().skip(1) {
                 cells.push(windowed.find_free(positions.len())?);
             }
         }

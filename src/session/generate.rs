@@ -95,6 +95,10 @@ impl Model {
     fn decode_prompt(&self, prompt: &[i32], seq_id: i32) -> Result<()> {
         let before = self.seq_length(seq_id)?;
         let n_free = self.n_free();
+        let could_go_on = {
+            let caches = &self.state.read().caches;
+            caches.can_go_on(caches.whole().check_seq(seq_id)?)
+        };
         if prompt.len() > n_free {
             return Err(Error::new(
                 Status::ContextFull,
@@ -119,7 +123,7 @@ impl Model {
                 let seq = caches.whole().check_seq(seq_id)?;
                 caches.iter_mut().for_each(|c| c.remove(seq, before as i32, i32::MAX));
                 // Windows may have moved past what was there before; half a sequence is of no use.
-                if !caches.can_go_on(seq) {
+                if could_go_on && !caches.can_go_on(seq) {
                     caches.iter_mut().for_each(|c| c.remove(seq, 0, i32::MAX));
                 }
                 return Err(e);
@@ -127,6 +131,13 @@ impl Model {
             flags[n - 1] = 0;
         }
         Ok(())
+    }
+
+    fn not_cancelled(&self) -> Result<()> {
+        match self.cancelled.load(Ordering::Relaxed) {
+            true => Err(Error::new(Status::Cancelled, "generate was cancelled")),
+            false => Ok(()),
+        }
     }
 
     fn go_on(
@@ -139,12 +150,7 @@ impl Model {
         let mut stream = Stream::new(false);
         let mut n = 0;
         let mut stop = loop {
-            if params.max_tokens > 0 && n == params.max_tokens {
-                break StopReason::Limit;
-            }
-            if self.cancelled.load(Ordering::Relaxed) {
-                return Err(Error::new(Status::Cancelled, "generate was cancelled"));
-            }
+            self.not_cancelled()?;
             let token = self.sample(sampler, 0)?;
             if !params.ignore_eog && vocab.is_some_and(|v| v.is_eog(token)) {
                 break StopReason::Eog;
@@ -156,7 +162,9 @@ impl Model {
                 _ => String::new(),
             };
             n += 1;
-            if !on_piece(token, text.as_bytes()) {
+            let wanted = on_piece(token, text.as_bytes());
+            self.not_cancelled()?;
+            if !wanted {
                 break StopReason::Callback;
             }
             if params.max_tokens > 0 && n == params.max_tokens {

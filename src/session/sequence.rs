@@ -1,9 +1,10 @@
 //! Operations on cached sequences: remove, copy, keep, shift, length.
 
+use super::caches::Caches;
 use super::cells::Cells;
 use super::model::{Model, State};
 use crate::cpu::Move;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Status};
 
 /// `p1 < 0` stands for the end, `p0 < 0` for the start.
 fn range(p0: i32, p1: i32) -> (i32, i32) {
@@ -58,7 +59,7 @@ impl Model {
     ///
     /// # Errors
     /// `InvalidArgument` also if a position would leave 0..2^31 - 1 or meet another of the sequence; `ContextFull` if there are
-    /// no free cells for the copies. Nothing changes then.
+    /// no free cells for the copies. No position changes then.
     pub fn seq_shift(&self, seq: i32, p0: i32, p1: i32, delta: i32) -> Result<()> {
         let _write = self.write()?;
         let mut state = self.state.write();
@@ -69,7 +70,15 @@ impl Model {
             return Ok(());
         }
         check_shift(caches.whole(), seq, p0, p1, delta)?;
-        let shifts = caches.iter().map(|cells| Shift::plan(cells, seq, p0, p1)).collect::<Result<Vec<_>>>()?;
+        let plan = |caches: &Caches| caches.iter().map(|cells| Shift::plan(cells, seq, p0, p1)).collect::<Result<Vec<_>>>();
+        let shifts = match plan(caches) {
+            // Caches of windows may still hold what no token sees any more.
+            Err(e) if e.status == Status::ContextFull => {
+                caches.forget_passed();
+                plan(caches)?
+            }
+            other => other?,
+        };
         let moves: Vec<Vec<Move>> = shifts.iter().map(|s| s.moves(delta)).collect();
         machine.move_cells(&self.pool, &moves)?;
         for (cells, shift) in caches.iter_mut().zip(&shifts) {

@@ -310,6 +310,9 @@ static void ends_of_generations(void) {
   EXPECT(REKINDLE_CANCELLED, rekindle_generate(w.model, NULL, &gp, cancels, w.model, &result));
   OK(rekindle_seq_length(w.model, 0, &length));
   CHECK(length == 2 + 3 + 1);
+  /* Also from the last piece. */
+  gp.max_tokens = 1;
+  EXPECT(REKINDLE_CANCELLED, rekindle_generate(w.model, NULL, &gp, cancels, w.model, &result));
 
   OK(rekindle_seq_remove(w.model, -1, -1, -1));
   gp.max_tokens = 0;
