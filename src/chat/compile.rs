@@ -13,12 +13,15 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Value};
 use regex::Regex;
 
-/// Filters of `python::install` that make a list, a tuple, a map and a sum (minijinja joins lists lazily, sixty doublings too); no
-/// template can name them.
+use super::constants;
+
+/// Filters of `python::install` that make a list, a tuple, a map, a sum and a product (minijinja joins and repeats lists lazily, sixty
+/// doublings too); no template can name them.
 pub(super) const LIST: &str = "[]";
 pub(super) const TUPLE: &str = "()";
 pub(super) const MAP: &str = "{}";
 pub(super) const ADD: &str = "+";
+pub(super) const MULTIPLY: &str = "*";
 
 /// The filter of what is assigned to an attribute.
 pub(super) const ASSIGNED: &str = "rekindle_assigned";
@@ -28,6 +31,7 @@ const LOOKED_UP: u8 = u8::MAX;
 
 pub(super) fn compile<'s>(name: &'s str, text: &'s str, syntax: SyntaxConfig) -> Result<Instructions<'s>, Error> {
     let ast = parse(text, name, syntax)?;
+    constants::check(&ast)?;
     let mut generator = CodeGenerator::new(name, text);
     generator.compile_stmt(&ast);
     let (mut instructions, _) = generator.finish();
@@ -38,6 +42,7 @@ pub(super) fn compile<'s>(name: &'s str, text: &'s str, syntax: SyntaxConfig) ->
             Some(Instruction::BuildTuple(Some(n))) => Some((TUPLE, *n)),
             Some(Instruction::BuildMap(n)) => Some((MAP, *n * 2)),
             Some(Instruction::Add) => Some((ADD, 2)),
+            Some(Instruction::Mul) => Some((MULTIPLY, 2)),
             _ => None,
         };
         if let (Some((filter, items @ 1..)), Some(place)) = (made, instructions.get_mut(i)) {

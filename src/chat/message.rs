@@ -43,10 +43,8 @@ impl Message<'_> {
     /// The message as the template sees it; `index` is its place in the conversation.
     pub(super) fn value(&self, index: usize) -> Result<Value> {
         let mut map: Vec<(String, Value)> = Vec::new();
-        let mut set = |key: &str, value: Value| match map.iter_mut().find(|(k, _)| k == key) {
-            Some((_, v)) => *v = value,
-            None => map.push((key.to_owned(), value)),
-        };
+        // Of a key that comes again the last value counts.
+        let mut set = |key: &str, value: Value| map.push((key.to_owned(), value));
         set("role", self.role.into());
         set("content", self.content.map_or(Value::from(()), Value::from));
         for (key, text) in [

@@ -5,6 +5,7 @@
 //! `date`). A template is code from a stranger: the steps it may take, its recursion and what it writes are limited.
 
 mod compile;
+mod constants;
 mod date;
 mod json;
 mod message;

@@ -4,7 +4,7 @@ use minijinja::value::{Kwargs, Rest, Tuple, ValueKind, ValueOrKwargs, from_args}
 use minijinja::{Environment, Error, ErrorKind, State, Value, escape_formatter, filters, functions};
 use minijinja_contrib::pycompat;
 
-use super::compile::{ADD, ASSIGNED, LIST, MAP, TUPLE};
+use super::compile::{ADD, ASSIGNED, LIST, MAP, MULTIPLY, TUPLE};
 use super::json::{Style, number};
 
 /// Levels of a value that is written out.
@@ -58,9 +58,27 @@ fn install_constructors(env: &mut Environment<'static>) {
         bounded(state, Value::from_pairs(items.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone()))))
     });
     env.add_filter(ADD, add);
+    env.add_filter(MULTIPLY, multiply);
     env.add_filter(ASSIGNED, |state: &State, value: Value| match is_namespace(&value) {
         true => Err(Error::new(ErrorKind::InvalidOperation, "a namespace is assigned to an attribute of one")),
-        false => bounded(state, value),
+        // It makes nothing larger, so its bytes are not paid for again.
+        false => measure(state, &value, 0).map(|_| value),
+    });
+    env.add_filter("format", |state: &mut State, text: &Value, args: Rest<ValueOrKwargs>| {
+        let args = Rest(args.0);
+        if let Some(text) = text.as_str() {
+            let values = args.iter().cloned().collect::<Vec<_>>();
+            pay_for_format(state, text, &Rest(values).into_values())?;
+        }
+        filters::format(state, text, args)
+    });
+    env.add_filter("trim", |state: &State, text: &Value, chars: Option<&str>| -> Result<Value, Error> {
+        let text = text.to_string();
+        pay_for_strip(state, &text, chars)?;
+        Ok(match chars {
+            Some(chars) => text.trim_matches(&chars.chars().collect::<Vec<_>>()[..]).into(),
+            None => text.trim().into(),
+        })
     });
     env.add_filter("map", |state: &mut State, value: Value, args: Rest<ValueOrKwargs>| {
         let made = filters::map(state, value, args)?;
@@ -89,6 +107,9 @@ fn add(state: &mut State, a: Value, b: Value) -> Result<Value, Error> {
         return Ok([a, b].concat().into());
     }
     if list(&a) && list(&b) && a.is_tuple() == b.is_tuple() {
+        // The longer one may grow item by item: what is added to it is paid for.
+        let shorter = if a.len() < b.len() { &a } else { &b };
+        pay_for_bytes(state, measure(state, shorter, 0)?)?;
         let mut items = Vec::new();
         for item in a.try_iter()?.chain(b.try_iter()?) {
             // A quarter of a step each: a list may well grow item by item.
@@ -106,14 +127,57 @@ fn add(state: &mut State, a: Value, b: Value) -> Result<Value, Error> {
     Err(Error::new(ErrorKind::InvalidOperation, format!("cannot add {} and {}", a.kind(), b.kind())))
 }
 
+fn multiply(state: &mut State, a: Value, b: Value) -> Result<Value, Error> {
+    let whole = |v: &Value| match v.kind() {
+        ValueKind::Bool => Some(i128::from(v.is_true())),
+        _ if v.is_integer() => i128::try_from(v.clone()).ok(),
+        _ => None,
+    };
+    let number = |v: &Value| whole(v).map(|n| n as f64).or_else(|| f64::try_from(v.clone()).ok());
+    let error = || Error::new(ErrorKind::InvalidOperation, format!("cannot multiply {} and {}", a.kind(), b.kind()));
+    for (many, times) in [(&a, whole(&b)), (&b, whole(&a))] {
+        // As in Python, fewer than none are none.
+        let Some(times) = times.map(|n| usize::try_from(n.max(0)).unwrap_or(usize::MAX)) else { continue };
+        match many.kind() {
+            ValueKind::String => {
+                let text = many.as_str().unwrap_or_default();
+                pay_for_bytes(state, text.len().saturating_mul(times))?;
+                return Ok(text.repeat(times).into());
+            }
+            ValueKind::Seq | ValueKind::Iterable => {
+                let items: Vec<Value> = many.try_iter()?.collect();
+                pay_for_bytes(state, measure(state, many, 0)?.saturating_mul(times))?;
+                let all: Vec<Value> = items.iter().cycle().take(items.len() * times).cloned().collect();
+                return Ok(if many.is_tuple() { Tuple::from(all).into() } else { all.into() });
+            }
+            _ => {}
+        }
+    }
+    match (whole(&a), whole(&b)) {
+        (Some(x), Some(y)) => x.checked_mul(y).map(Value::from).ok_or_else(error),
+        _ => Ok((number(&a).ok_or_else(error)? * number(&b).ok_or_else(error)?).into()),
+    }
+}
+
 fn paid(state: &State, args: Rest<ValueOrKwargs>) -> Result<Vec<Value>, Error> {
     let args = args.into_values();
-    args.iter().try_for_each(|v| measure(state, v, 0).map(|_| ()))?;
+    args.iter().try_for_each(|v| pay_for_bytes(state, measure(state, v, 0)?))?;
     Ok(args)
 }
 
+/// What is made of other values: whatever is done with it later, its text was paid for.
 fn bounded(state: &State, value: Value) -> Result<Value, Error> {
-    measure(state, &value, 0).map(|_| value)
+    pay_for_bytes(state, measure(state, &value, 0)?)?;
+    Ok(value)
+}
+
+fn pay_for_bytes(state: &State, bytes: usize) -> Result<(), Error> {
+    state.consume_fuel(bytes as u64 / 64)
+}
+
+/// Each byte may be held against each of the characters.
+fn pay_for_strip(state: &State, text: &str, chars: Option<&str>) -> Result<(), Error> {
+    pay_for_bytes(state, text.len().saturating_mul(chars.map_or(1, str::len)))
 }
 
 /// Namespaces alone can change, so only they could come to hold themselves.
@@ -154,8 +218,7 @@ fn plain(state: &State, value: &Value) -> Result<bool, Error> {
     if value.kind() == ValueKind::String {
         return Ok(true);
     }
-    let bytes = measure(state, value, 0)?;
-    state.consume_fuel(bytes as u64 / 64)?;
+    pay_for_bytes(state, measure(state, value, 0)?)?;
     Ok(!has_exponent(value))
 }
 
@@ -206,6 +269,9 @@ fn tojson(state: &State, value: &Value, args: Rest<Value>, named: Kwargs) -> Res
             (between_items, after_key) = (a.to_string(), b.to_string());
         }
     }
+    if [Some(&between_items), Some(&after_key), indent.as_ref()].into_iter().flatten().any(|s| s.len() > 64) {
+        return Err(Error::new(ErrorKind::InvalidOperation, "tojson's indent and separators have 64 bytes at most"));
+    }
     let ensure_ascii = argument(0)?.is_some_and(|v| v.is_true());
     let sort_keys = argument(3)?.is_some_and(|v| v.is_true());
     named.assert_all_used()?;
@@ -219,7 +285,11 @@ fn method(state: &mut State, value: &Value, name: &str, args: &[Value]) -> Resul
             return Ok(result);
         }
         if name == "join" {
-            args.iter().try_for_each(|a| measure(state, a, 0).map(|_| ()))?;
+            let between = |a: &Value| a.len().unwrap_or(0).saturating_mul(text.len());
+            args.iter().try_for_each(|a| pay_for_bytes(state, measure(state, a, 0)?.saturating_add(between(a))))?;
+        }
+        if matches!(name, "strip" | "lstrip" | "rstrip") {
+            pay_for_strip(state, text, args.first().and_then(Value::as_str))?;
         }
         if name == "format" {
             pay_for_format(state, text, args)?;
@@ -236,7 +306,7 @@ fn pay_for_format(state: &State, text: &str, args: &[Value]) -> Result<(), Error
     for argument in args {
         bytes += measure(state, argument, 0)?;
     }
-    let named = text.matches('{').count().saturating_mul(bytes) as u64;
+    let named = text.matches(['{', '%']).count().saturating_mul(bytes) as u64;
     state.consume_fuel((text.len() as u64).saturating_add(widths).saturating_add(named) / 64)
 }
 

@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::gguf::{Gguf, Value};
 
 const KEY: &str = "tokenizer.chat_template";
+const DEFAULT: &str = "default";
 /// Bytes of a template; real ones have up to 20,000.
 const LONGEST: usize = 128 << 10;
 
@@ -29,13 +30,16 @@ impl Templates {
         let mut all = Vec::new();
         for key in gguf.keys() {
             let name = match key.name.strip_prefix(KEY) {
-                Some("") => "default",
+                Some("") => DEFAULT,
                 Some(rest) if rest.len() > 1 && rest.starts_with('.') => &rest[1..],
                 _ => continue,
             };
             if let Some(Value::Str(text)) = gguf.value(key) {
                 all.push(Template { name: name.to_owned(), key: key.name.clone(), text: text.to_vec() });
             }
+        }
+        if all.iter().any(|t| t.key == KEY) {
+            all.retain(|t| t.key == KEY || t.name != DEFAULT);
         }
         Templates { all, special }
     }
@@ -57,7 +61,7 @@ impl Templates {
     fn choose(&self, name: Option<&str>, tools: bool) -> Result<(&str, &str)> {
         let found = match name {
             Some(name) => self.find(name),
-            None => Some("tool_use").filter(|_| tools).and_then(|n| self.find(n)).or_else(|| self.find("default")),
+            None => Some("tool_use").filter(|_| tools).and_then(|n| self.find(n)).or_else(|| self.find(DEFAULT)),
         };
         let Some(t) = found else {
             let names: Vec<&str> = self.names().collect();
