@@ -1992,7 +1992,8 @@ rekindle_status rekindle_vocab_get_token(const rekindle_vocab *vocab,
  The tokens of a text (UTF-8, text_len bytes). `flags`: REKINDLE_TEXT_… added up. `*needed` gets their number, also if the
  buffer is too small; NULL with capacity 0 only asks.
 
- REKINDLE_INVALID_ARGUMENT: the text is no UTF-8. REKINDLE_BUFFER_TOO_SMALL.
+ REKINDLE_INVALID_ARGUMENT: the text is no UTF-8, or longer than 1 GiB. REKINDLE_OUT_OF_MEMORY: there are not some 100 bytes for each
+ of the text. REKINDLE_BUFFER_TOO_SMALL.
  */
 REKINDLE_MUST_USE
 rekindle_status rekindle_tokenize(const rekindle_vocab *vocab,

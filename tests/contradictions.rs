@@ -3,9 +3,10 @@
 #[path = "support/headers/mod.rs"]
 mod headers;
 
-use headers::{Header, Value, of_row, row};
+use headers::{Header, Tensor, Value, of_row, row};
 use rekindle::error::{Error, Status};
 use rekindle::gguf::Gguf;
+use rekindle::quant::Type;
 
 fn refusal(name: &str, tag: &str, change: impl Fn(&mut Header)) -> Error {
     let mut header = of_row(row(tag));
@@ -55,6 +56,17 @@ fn each_is_named() {
         assert!(matches!(e.status, Status::BadFile | Status::Unsupported), "{name}: {e}");
         assert_eq!(e.detail.subject, subject, "{name}: {e}");
         assert!(e.message.contains(subject), "{name}: {e}");
+    }
+}
+
+/// One of the two tensors of longrope alone would be read, and not used.
+#[test]
+fn factors_of_a_rope_come_in_twos() {
+    for (there, missing) in [("long", "short"), ("short", "long")] {
+        let name = format!("rope_factors_{there}.weight");
+        let e = refusal(&format!("rope-{there}"), "phi3:3.8b", |h| h.tensors.push(Tensor::new(&name, Type::F32, &[48])));
+        let subject = format!("rope_factors_{missing}.weight");
+        assert_eq!((e.status, e.detail.subject), (Status::BadFile, subject));
     }
 }
 

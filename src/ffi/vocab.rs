@@ -193,7 +193,8 @@ pub unsafe extern "C" fn rekindle_vocab_get_token(
 /// The tokens of a text (UTF-8, text_len bytes). `flags`: REKINDLE_TEXT_… added up. `*needed` gets their number, also if the
 /// buffer is too small; NULL with capacity 0 only asks.
 ///
-/// REKINDLE_INVALID_ARGUMENT: the text is no UTF-8. REKINDLE_BUFFER_TOO_SMALL.
+/// REKINDLE_INVALID_ARGUMENT: the text is no UTF-8, or longer than 1 GiB. REKINDLE_OUT_OF_MEMORY: there are not some 100 bytes for each
+/// of the text. REKINDLE_BUFFER_TOO_SMALL.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rekindle_tokenize(

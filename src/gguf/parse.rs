@@ -13,6 +13,8 @@ pub type TypeId = Type;
 
 const MAGIC: u32 = u32::from_le_bytes(*b"GGUF");
 const MAX_DIMS: u32 = 4;
+/// Keys, and tensors, of a file; real ones have some thousand.
+const MOST: u64 = 1 << 16;
 const DEFAULT_ALIGNMENT: u64 = 32;
 
 /// A metadata key; its value stays in the file.
@@ -89,6 +91,9 @@ pub(super) fn header(file: &[u8], split: usize) -> Result<Header> {
     let n_keys = c.u64("key count")?;
     // A key takes at least 13 bytes and a tensor 25: false counts are refused before memory is asked for.
     for (n, least, what) in [(n_keys, 13, "keys"), (n_tensors, 25, "tensors")] {
+        if n > MOST {
+            return Err(Error::bad_file(format!("{n} {what}, expected at most {MOST}")).amounts(n, MOST));
+        }
         if n > file.len() as u64 / least {
             return Err(
                 Error::bad_file(format!("{n} {what} cannot lie in {} bytes", file.len())).amounts(n, file.len() as u64 / least)

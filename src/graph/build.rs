@@ -286,11 +286,14 @@ impl<'a> Builder<'a> {
         if let Some(w) = self.floats("rope_freqs.weight", &ne)? {
             return Ok(Factors::Always(w));
         }
-        let short = self.floats("rope_factors_short.weight", &ne)?;
-        Ok(match (short, self.floats("rope_factors_long.weight", &ne)?) {
-            (Some(short), Some(long)) => Factors::ByContext { short, long, n_ctx_orig },
-            _ => Factors::None,
-        })
+        let (short, long) = ("rope_factors_short.weight", "rope_factors_long.weight");
+        let missing = |name: &str| Error::bad_file(format!("tensor '{name}' is missing, expected shape {ne:?}")).subject(name);
+        match (self.floats(short, &ne)?, self.floats(long, &ne)?) {
+            (Some(short), Some(long)) => Ok(Factors::ByContext { short, long, n_ctx_orig }),
+            (None, None) => Ok(Factors::None),
+            (None, Some(_)) => Err(missing(short)),
+            (Some(_), None) => Err(missing(long)),
+        }
     }
 
     fn rope(

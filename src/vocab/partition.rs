@@ -19,9 +19,12 @@ pub(super) struct Partition {
     user: Texts,
     /// These, control tokens and the unknown one: looked for where the caller asks for special tokens.
     all: Texts,
-    /// Tokens that swallow the white space behind them.
+    /// Tokens that swallow the white space behind them, in order.
     strip_right: Vec<u32>,
 }
+
+/// Bytes of the longest special token that is looked for: looking takes so long at every byte of a text.
+const LONGEST: usize = 256;
 
 /// Token ids in the order of their texts, so that all prefixes of a text lie in ever smaller ranges.
 struct Texts {
@@ -34,7 +37,7 @@ impl Texts {
         // Only UTF-8: other bytes could stand inside a character and cut it.
         let usable = |id: &u32| {
             let text = tokens.text(*id);
-            tokens.find(text) == Some(*id) && std::str::from_utf8(text).is_ok()
+            text.len() <= LONGEST && tokens.find(text) == Some(*id) && std::str::from_utf8(text).is_ok()
         };
         let mut sorted: Vec<u32> = (0..tokens.len() as u32).filter(|id| wanted(tokens.ty(*id))).filter(usable).collect();
         sorted.sort_unstable_by(|a, b| tokens.text(*a).cmp(tokens.text(*b)));
@@ -61,8 +64,9 @@ impl Texts {
 }
 
 impl Partition {
-    pub(super) fn new(tokens: &Tokens, strip_right: Vec<u32>) -> Partition {
+    pub(super) fn new(tokens: &Tokens, mut strip_right: Vec<u32>) -> Partition {
         use TokenType::*;
+        strip_right.sort_unstable();
         Partition {
             user: Texts::new(tokens, |t| t == UserDefined),
             all: Texts::new(tokens, |t| matches!(t, UserDefined | Control | Unknown)),
@@ -77,12 +81,16 @@ impl Partition {
         let mut fragments = Vec::new();
         let mut at = 0;
         for (start, id) in found {
+            // White space that was swallowed.
+            if start < at {
+                continue;
+            }
             if start > at {
                 fragments.push(Fragment::Text(at..start));
             }
             fragments.push(Fragment::Token(id));
             at = start + tokens.text(id).len();
-            if self.strip_right.contains(&id) {
+            if self.strip_right.binary_search(&id).is_ok() {
                 at += text.as_bytes()[at..].iter().take_while(|b| matches!(b, 9..=13 | b' ')).count();
             }
         }

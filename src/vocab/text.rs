@@ -8,6 +8,9 @@ use super::tokens::TokenType;
 use super::{Algorithm, Vocab, bytelevel, spm};
 use crate::error::{Error, Result};
 
+/// Bytes of memory that each byte of a text may take: two copies, a symbol, two entries of a heap and a token, in vectors that double.
+const WORK: usize = 96;
+
 impl Vocab {
     /// The tokens of a text.
     ///
@@ -16,7 +19,7 @@ impl Vocab {
     ///
     /// # Errors
     /// `InvalidArgument` if the text is no UTF-8 (the message names the byte), is longer than 1 GiB, or holds a byte for
-    /// which the vocabulary has no token.
+    /// which the vocabulary has no token. `OutOfMemory` where there are not some 100 bytes of memory for each of the text.
     pub fn tokenize(&self, text: &[u8], add_special: bool, parse_special: bool) -> Result<Vec<i32>> {
         let text = std::str::from_utf8(text)
             .map_err(|e| Error::invalid(format!("the text is no valid UTF-8 at byte {}", e.valid_up_to())).subject("text"))?;
@@ -25,6 +28,9 @@ impl Vocab {
                 Error::invalid(format!("a text of {} bytes is too long, expected at most 2^30", text.len())).subject("text")
             );
         }
+        // Nothing below could say that memory is short.
+        let needed = text.len() * WORK;
+        Vec::<u8>::new().try_reserve_exact(needed).map_err(|_| Error::out_of_memory("tokenising", needed as u64))?;
         let mut out = Vec::new();
         if add_special && self.add_bos {
             out.extend(self.special.bos);
