@@ -65,11 +65,7 @@ fn install_constructors(env: &mut Environment<'static>) {
         false => measure(state, &value, 0).map(|_| value),
     });
     env.add_filter("format", |state: &mut State, text: &Value, args: Rest<ValueOrKwargs>| {
-        let args = Rest(args.0);
-        if let Some(text) = text.as_str() {
-            let values = args.iter().cloned().collect::<Vec<_>>();
-            pay_for_format(state, text, &Rest(values).into_values())?;
-        }
+        pay_for_format(state, text.as_str().unwrap_or_default(), &Rest(args.0.clone()).into_values())?;
         filters::format(state, text, args)
     });
     env.add_filter("trim", |state: &State, text: &Value, chars: Option<&str>| -> Result<Value, Error> {

@@ -336,7 +336,7 @@ int main() {
     each(random, "gate_gelu", [](double x, double b) {
         return 0.5 * x * (1 + std::tanh(0.7978845608 * (x + 0.044715 * x * x * x))) * b; }, 0, 0);
     each(random, "gate_silu_clamped", [](double x, double b) {
-        x = std::fmin(x, 7);
+        x = x > 7 ? 7 : x;
         return x / (1 + std::exp(-(double)1.702f * x)) * (std::fmin(std::fmax(b, -7), 7) + 1); }, 1.702f, 7);
     each(random, "soft_cap", [](double x, double) { return 30 * std::tanh(x / 30); }, 0, 30);
     select(random);
