@@ -1,12 +1,12 @@
 //! Refuses a constant list that is repeated: `['x'] * 100000000 ~ ''` would be computed while it is compiled, which nothing limits.
 
-use minijinja::machinery::ast::{BinOpKind, CallArg, Expr, Stmt};
+use minijinja::machinery::ast::{BinOpKind, Call, CallArg, Expr, Stmt};
 use minijinja::{Error, ErrorKind};
 
 pub(super) fn check(stmt: &Stmt) -> Result<(), Error> {
     match stmt {
         Stmt::Template(s) => all(&s.children),
-        Stmt::EmitExpr(s) => expr(&s.expr),
+        Stmt::EmitExpr(s) => expr(&s.expr).map(|_| ()),
         Stmt::EmitRaw(_) | Stmt::Continue(_) | Stmt::Break(_) => Ok(()),
         Stmt::ForLoop(s) => {
             exprs([&s.target, &s.iter].into_iter().chain(&s.filter_expr))?;
@@ -22,7 +22,7 @@ pub(super) fn check(stmt: &Stmt) -> Result<(), Error> {
             exprs(s.assignments.iter().flat_map(|(target, value)| [target, value]))?;
             all(&s.body)
         }
-        Stmt::Set(s) => exprs([&s.target, &s.expr]),
+        Stmt::Set(s) => exprs([&s.target, &s.expr]).map(|_| ()),
         Stmt::SetBlock(s) => {
             exprs([&s.target].into_iter().chain(&s.filter))?;
             all(&s.body)
@@ -40,15 +40,11 @@ pub(super) fn check(stmt: &Stmt) -> Result<(), Error> {
             all(&s.body)
         }
         Stmt::CallBlock(s) => {
-            expr(&s.call.expr)?;
-            args(&s.call.args)?;
+            call(&s.call)?;
             exprs(s.macro_decl.args.iter().chain(&s.macro_decl.defaults))?;
             all(&s.macro_decl.body)
         }
-        Stmt::Do(s) => {
-            expr(&s.call.expr)?;
-            args(&s.call.args)
-        }
+        Stmt::Do(s) => call(&s.call).map(|_| ()),
     }
 }
 
@@ -56,33 +52,57 @@ fn all(stmts: &[Stmt]) -> Result<(), Error> {
     stmts.iter().try_for_each(check)
 }
 
-fn exprs<'a, 's: 'a>(of: impl IntoIterator<Item = &'a Expr<'s>>) -> Result<(), Error> {
-    of.into_iter().try_for_each(expr)
+/// What minijinja knows of an expression while it compiles.
+#[derive(Clone, Copy, PartialEq)]
+enum Known {
+    Nothing,
+    Value,
+    /// Or something made of one.
+    List,
 }
 
-fn args(of: &[CallArg]) -> Result<(), Error> {
-    of.iter().try_for_each(|arg| match arg {
-        CallArg::Pos(e) | CallArg::Kwarg(_, e) | CallArg::PosSplat(e) | CallArg::KwargSplat(e) => expr(e),
-    })
+fn exprs<'a, 's: 'a>(of: impl IntoIterator<Item = &'a Expr<'s>>) -> Result<Known, Error> {
+    of.into_iter().try_for_each(|e| expr(e).map(|_| ()))?;
+    Ok(Known::Nothing)
 }
 
-fn expr(e: &Expr) -> Result<(), Error> {
+fn args(of: &[CallArg]) -> Result<Known, Error> {
+    exprs(of.iter().map(|arg| match arg {
+        CallArg::Pos(e) | CallArg::Kwarg(_, e) | CallArg::PosSplat(e) | CallArg::KwargSplat(e) => e,
+    }))
+}
+
+fn list(items: &[Expr]) -> Result<Known, Error> {
+    exprs(items)?;
+    Ok(if items.iter().all(|e| matches!(e, Expr::Const(_))) { Known::List } else { Known::Nothing })
+}
+
+fn both(a: Known, b: Known) -> Known {
+    match (a, b) {
+        (Known::Nothing, _) | (_, Known::Nothing) => Known::Nothing,
+        (Known::Value, Known::Value) => Known::Value,
+        _ => Known::List,
+    }
+}
+
+fn expr(e: &Expr) -> Result<Known, Error> {
     match e {
-        Expr::Var(_) | Expr::Const(_) => Ok(()),
-        Expr::Slice(e) => exprs([&e.expr].into_iter().chain(&e.start).chain(&e.stop).chain(&e.step)),
+        Expr::Var(_) => Ok(Known::Nothing),
+        Expr::Const(_) => Ok(Known::Value),
         Expr::UnaryOp(e) => expr(&e.expr),
         Expr::BinOp(e) => {
-            let both = [&e.left, &e.right];
-            if matches!(e.op, BinOpKind::Mul) && both.iter().all(|x| is_constant(x)) && both.iter().any(|x| has_list(x)) {
+            let made = both(expr(&e.left)?, expr(&e.right)?);
+            if matches!(e.op, BinOpKind::Mul) && made == Known::List {
                 let text = format!("a constant list is multiplied in line {}", e.span().start_line);
                 return Err(Error::new(ErrorKind::InvalidOperation, text));
             }
-            exprs(both)
+            Ok(made)
         }
-        Expr::Compare(e) => {
-            expr(&e.expr)?;
-            exprs(e.ops.iter().map(|op| &op.expr))
-        }
+        Expr::Compare(e) => e.ops.iter().try_fold(expr(&e.expr)?, |made, op| Ok(both(made, expr(&op.expr)?))),
+        Expr::List(e) => list(&e.items),
+        Expr::Tuple(e) => list(&e.items),
+        Expr::Map(e) => exprs(e.keys.iter().chain(&e.values)),
+        Expr::Slice(e) => exprs([&e.expr].into_iter().chain(&e.start).chain(&e.stop).chain(&e.step)),
         Expr::IfExpr(e) => exprs([&e.test_expr, &e.true_expr].into_iter().chain(&e.false_expr)),
         Expr::Filter(e) => {
             exprs(&e.expr)?;
@@ -92,36 +112,13 @@ fn expr(e: &Expr) -> Result<(), Error> {
             expr(&e.expr)?;
             args(&e.args)
         }
-        Expr::GetAttr(e) => expr(&e.expr),
+        Expr::Call(e) => call(e),
+        Expr::GetAttr(e) => exprs([&e.expr]),
         Expr::GetItem(e) => exprs([&e.expr, &e.subscript_expr]),
-        Expr::Call(e) => {
-            expr(&e.expr)?;
-            args(&e.args)
-        }
-        Expr::List(e) => exprs(&e.items),
-        Expr::Tuple(e) => exprs(&e.items),
-        Expr::Map(e) => exprs(e.keys.iter().chain(&e.values)),
     }
 }
 
-/// Whether minijinja computes it while it compiles.
-fn is_constant(e: &Expr) -> bool {
-    match e {
-        Expr::Const(_) => true,
-        Expr::UnaryOp(e) => is_constant(&e.expr),
-        Expr::BinOp(e) => is_constant(&e.left) && is_constant(&e.right),
-        Expr::Compare(e) => is_constant(&e.expr) && e.ops.iter().all(|op| is_constant(&op.expr)),
-        Expr::List(e) => e.items.iter().all(|x| matches!(x, Expr::Const(_))),
-        Expr::Tuple(e) => e.items.iter().all(|x| matches!(x, Expr::Const(_))),
-        _ => false,
-    }
-}
-
-/// Whether it may be a list.
-fn has_list(e: &Expr) -> bool {
-    match e {
-        Expr::List(_) | Expr::Tuple(_) => true,
-        Expr::BinOp(e) => has_list(&e.left) || has_list(&e.right),
-        _ => false,
-    }
+fn call(e: &Call) -> Result<Known, Error> {
+    expr(&e.expr)?;
+    args(&e.args)
 }

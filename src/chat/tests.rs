@@ -151,6 +151,7 @@ fn hostile_templates_get_an_error_soon() {
         deep("not ", ""),
         deep("x.", ""),
         deep("1 + ", ""),
+        deep("1 * ", ""),
         deep("1 if x else ", ""),
         deep("", "[0]"),
         deep("", " | string"),
