@@ -44,7 +44,8 @@ fn time(mut call: impl FnMut()) -> f64 {
 }
 
 fn print(what: &str, measured: f64, unit: &str, most: Option<f64>) {
-    let required = most.map_or(String::new(), |m| format!("{m:>8} {unit:3}  {}", if measured < m { "met" } else { "MISSED" }));
+    let required =
+        most.map_or(String::new(), |m| format!("{m:>8} {unit:3}  {}", if measured < m { "met" } else { "MISSED" }));
     println!("{what:62} {measured:>9.2} {unit:3} {required}");
 }
 
@@ -107,7 +108,8 @@ fn two_dies() {
     print("open alone", time(|| drop(open(&path))), "ms", None);
     let (context, file) = (context(TWO_DIES), open(&path));
     print("repeated: plan again with the file open", time(|| drop(plan(&context, &file, &p))), "ms", Some(5.0));
-    for (name, n_ctx) in [("repeated, 32768 tokens, two dies used", 32768), ("repeated, longest context that fits", 0)] {
+    for (name, n_ctx) in [("repeated, 32768 tokens, two dies used", 32768), ("repeated, longest context that fits", 0)]
+    {
         print(name, time(|| drop(plan(&context, &file, &params(n_ctx)))), "ms", Some(5.0));
     }
     print("repeated, with text and remedies", time(|| drop(plan(&context, &file, &p).text())), "ms", None);
@@ -139,7 +141,12 @@ fn experts() {
     let row = headers::row("qwen3:30b-a3b");
     let path = header(row.tag);
     println!("\n{}, {} layers, at 4096 on {TWO_DIES}", row.tag, row.layers);
-    print("cold: devices, open, plan", time(|| drop(plan(&context(TWO_DIES), &open(&path), &params(4096)))), "ms", None);
+    print(
+        "cold: devices, open, plan",
+        time(|| drop(plan(&context(TWO_DIES), &open(&path), &params(4096)))),
+        "ms",
+        None,
+    );
     let (two, file) = (context(TWO_DIES), open(&path));
     print("repeated: plan again with the file open", time(|| drop(plan(&two, &file, &params(4096)))), "ms", None);
 

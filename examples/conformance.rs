@@ -77,7 +77,9 @@ fn check(path: &Path, reference: Option<Reference>, tolerance: Option<f64>) -> O
     let loaded = Model::load(&context, &plan, LoadParams::default());
     if plan.estimator == "family" {
         return match loaded {
-            Err(e) if e.status == Status::Unsupported && e.message.contains(&architecture) => Ok(("refused", f64::NAN, text(e))),
+            Err(e) if e.status == Status::Unsupported && e.message.contains(&architecture) => {
+                Ok(("refused", f64::NAN, text(e)))
+            }
             Err(e) => Err(format!("refused, but not for its architecture: {e}")),
             Ok(_) => Err(format!("'{architecture}' was estimated by the family and loaded")),
         };
@@ -124,7 +126,8 @@ fn jobs(argument: &Path, into: &mut Vec<Job>) -> Outcome<()> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         for m in read_json(argument)?.as_array().into_iter().flatten() {
             let (name, path) = (m["model"].as_str().unwrap_or_default(), m["path"].as_str().unwrap_or_default());
-            let model = path.strip_prefix("shared:").map_or_else(|| root.join(path), |p| root.join("../shared").join(p));
+            let model =
+                path.strip_prefix("shared:").map_or_else(|| root.join(path), |p| root.join("../shared").join(p));
             into.push(Job { model, about: Some(argument.to_owned()), name: name.into() });
         }
         return Ok(());

@@ -97,7 +97,8 @@ impl std::error::Error for Error {}
 /// A vector of `len` copies of `fill`, or an error instead of an abort when memory is short.
 pub fn try_vec<T: Clone>(what: &str, len: usize, fill: T) -> Result<Vec<T>> {
     let mut v = Vec::new();
-    v.try_reserve_exact(len).map_err(|_| Error::out_of_memory(what, (len as u64).saturating_mul(size_of::<T>() as u64)))?;
+    v.try_reserve_exact(len)
+        .map_err(|_| Error::out_of_memory(what, (len as u64).saturating_mul(size_of::<T>() as u64)))?;
     v.resize(len, fill);
     Ok(v)
 }

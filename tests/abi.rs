@@ -75,7 +75,8 @@ fn run(mut command: Command) -> String {
 /// With AddressSanitizer (and its search for leaks). It sees what the library does to the host's memory where the host's
 /// allocator or libc's copies are in play.
 fn under_asan(source: &Path, name: &str) -> String {
-    let program = build(source, &format!("{name}-asan"), &["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]);
+    let program =
+        build(source, &format!("{name}-asan"), &["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]);
     let mut command = Command::new(program);
     command.env("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=0").env("LSAN_OPTIONS", "report_objects=1");
     run(command)
@@ -157,7 +158,8 @@ fn table_only_grows_at_its_end() {
         "a new function belongs at the end of the table and of table.txt"
     );
     let mut in_table: Vec<String> = header.table.iter().map(|n| format!("rekindle_{n}")).collect();
-    let mut declared: Vec<String> = header.functions.iter().map(|f| f.name.clone()).filter(|n| n != "rekindle_api").collect();
+    let mut declared: Vec<String> =
+        header.functions.iter().map(|f| f.name.clone()).filter(|n| n != "rekindle_api").collect();
     in_table.sort_unstable();
     declared.sort_unstable();
     assert_eq!(in_table, declared, "the table has every function of the header");

@@ -22,7 +22,10 @@ fn json(path: &str) -> Value {
 
 /// What makes the reference fail and not us: its error, and why.
 const LENIENT: [(&str, &str); 2] = [
-    ("TypeError: 'NoneType' object is not iterable", "a loop over none, mostly over tools that are not there, runs not at all"),
+    (
+        "TypeError: 'NoneType' object is not iterable",
+        "a loop over none, mostly over tools that are not there, runs not at all",
+    ),
     ("TypeError: Object of type generator is not JSON serializable", "tojson takes what `map` gives"),
 ];
 
@@ -82,7 +85,9 @@ fn complaint(got: &rekindle::Result<String>, want: &Value) -> Option<String> {
         (Ok(got), Some(want), _, _) if got == want => None,
         (Ok(got), Some(want), _, _) => {
             let at = got.bytes().zip(want.bytes()).take_while(|(a, b)| a == b).count();
-            let near = |s: &str| String::from_utf8_lossy(&s.as_bytes()[at.saturating_sub(40)..s.len().min(at + 60)]).into_owned();
+            let near = |s: &str| {
+                String::from_utf8_lossy(&s.as_bytes()[at.saturating_sub(40)..s.len().min(at + 60)]).into_owned()
+            };
             Some(format!("differs at byte {at}:\n    have {:?}\n    want {:?}", near(got), near(want)))
         }
         (Err(e), _, Some(why), _) if e.status == Status::InvalidArgument && e.message.contains(why) => None,
@@ -97,7 +102,8 @@ fn prompts_are_those_of_transformers() {
     let all = json("cases.json");
     let (mut templates, mut equal, mut refused, mut lenient, mut different) = (0, 0, 0, 0, 0);
     let mut wrong = Vec::new();
-    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder().join("templates")).unwrap().map(|e| e.unwrap().path()).collect();
+    let mut paths: Vec<PathBuf> =
+        std::fs::read_dir(folder().join("templates")).unwrap().map(|e| e.unwrap().path()).collect();
     paths.sort();
     for path in paths {
         let name = path.file_stem().unwrap().to_str().unwrap();

@@ -143,7 +143,8 @@ fn one_by_one_is_as_in_a_batch() {
         let model = load(&case.file, &exact_kv());
         let one = |(i, token)| decode_at(&model, 0, i as i32, &[token]).remove(0);
         check("one by one", &case.tokens.iter().copied().enumerate().map(one).collect::<Vec<_>>());
-        let model = load(&case.file, &rekindle::plan::Params { n_batch: 16, n_ubatch: 7, n_outputs_max: 16, ..exact_kv() });
+        let model =
+            load(&case.file, &rekindle::plan::Params { n_batch: 16, n_ubatch: 7, n_outputs_max: 16, ..exact_kv() });
         let part = |(i, part): (usize, &[i32])| decode_at(&model, 0, i as i32 * 16, part);
         check("in small batches", &case.tokens.chunks(16).enumerate().flat_map(part).collect::<Vec<_>>());
     }

@@ -39,17 +39,42 @@ fn each_is_named() {
         ("no-router", "qwen3:30b-a3b", |h| lose(h, "blk.0.ffn_gate_inp.weight"), "blk.0.ffn_gate_inp.weight"),
         ("dense", "qwen3:30b-a3b", |h| set(h, "qwen3moe.expert_count", 0u32), "blk.0.ffn_up.weight"),
         ("no-sinks", "gpt-oss:20b", |h| lose(h, "blk.1.attn_sinks.weight"), "blk.1.attn_sinks.weight"),
-        ("no-window", "gpt-oss:20b", |h| set(h, "gpt-oss.attention.sliding_window", 0u32), "gpt-oss.attention.sliding_window"),
+        (
+            "no-window",
+            "gpt-oss:20b",
+            |h| set(h, "gpt-oss.attention.sliding_window", 0u32),
+            "gpt-oss.attention.sliding_window",
+        ),
         (
             "short-pattern",
             "gemma3:4b",
             |h| set(h, "gemma3.attention.sliding_window_pattern", Value::Bools(vec![true; 3])),
             "gemma3.attention.sliding_window_pattern",
         ),
-        ("head-length", "llama3.1:8b", |h| set(h, "llama.attention.head_count_kv", 7u32), "llama.attention.head_count_kv"),
-        ("rope", "deepseek-v2-lite", |h| set(h, "deepseek2.rope.dimension_count", 192u32), "deepseek2.rope.dimension_count"),
-        ("groups", "deepseek-v2-lite", |h| set(h, "deepseek2.expert_group_count", 7u32), "deepseek2.expert_group_count"),
-        ("gating", "deepseek-v2-lite", |h| set(h, "deepseek2.expert_gating_func", 9u32), "deepseek2.expert_gating_func"),
+        (
+            "head-length",
+            "llama3.1:8b",
+            |h| set(h, "llama.attention.head_count_kv", 7u32),
+            "llama.attention.head_count_kv",
+        ),
+        (
+            "rope",
+            "deepseek-v2-lite",
+            |h| set(h, "deepseek2.rope.dimension_count", 192u32),
+            "deepseek2.rope.dimension_count",
+        ),
+        (
+            "groups",
+            "deepseek-v2-lite",
+            |h| set(h, "deepseek2.expert_group_count", 7u32),
+            "deepseek2.expert_group_count",
+        ),
+        (
+            "gating",
+            "deepseek-v2-lite",
+            |h| set(h, "deepseek2.expert_gating_func", 9u32),
+            "deepseek2.expert_gating_func",
+        ),
     ];
     for (name, tag, change, subject) in cases {
         let e = refusal(name, tag, change);
@@ -64,7 +89,8 @@ fn each_is_named() {
 fn factors_of_a_rope_come_in_twos() {
     for (there, missing) in [("long", "short"), ("short", "long")] {
         let name = format!("rope_factors_{there}.weight");
-        let e = refusal(&format!("rope-{there}"), "phi3:3.8b", |h| h.tensors.push(Tensor::new(&name, Type::F32, &[48])));
+        let e =
+            refusal(&format!("rope-{there}"), "phi3:3.8b", |h| h.tensors.push(Tensor::new(&name, Type::F32, &[48])));
         let subject = format!("rope_factors_{missing}.weight");
         assert_eq!((e.status, e.detail.subject), (Status::BadFile, subject));
     }

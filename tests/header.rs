@@ -18,7 +18,10 @@ fn header_is_generated_from_the_sources() {
         std::fs::write(&path, &text).unwrap();
     }
     let checked_in = std::fs::read(&path).unwrap();
-    assert!(checked_in == text, "include/rekindle.h is out of date; REKINDLE_BLESS=1 cargo test --test header writes it");
+    assert!(
+        checked_in == text,
+        "include/rekindle.h is out of date; REKINDLE_BLESS=1 cargo test --test header writes it"
+    );
 }
 
 fn has(compiler: &str) -> bool {
@@ -27,7 +30,18 @@ fn has(compiler: &str) -> bool {
 
 fn compile(compiler: &str, standard: &str, language: &str, source: &Path) {
     let out = Command::new(compiler)
-        .args([standard, "-x", language, "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror", "-fsyntax-only", "-I"])
+        .args([
+            standard,
+            "-x",
+            language,
+            "-Wall",
+            "-Wextra",
+            "-Wpedantic",
+            "-Wconversion",
+            "-Werror",
+            "-fsyntax-only",
+            "-I",
+        ])
         .arg(root().join("include"))
         .arg(source)
         .output()
@@ -49,7 +63,9 @@ fn header_compiles_in_every_language() {
             seen.push(c);
         }
         if has(cpp) {
-            ["-std=c++11", "-std=c++14", "-std=c++17", "-std=c++20"].iter().for_each(|s| compile(cpp, s, "c++", &source));
+            ["-std=c++11", "-std=c++14", "-std=c++17", "-std=c++20"]
+                .iter()
+                .for_each(|s| compile(cpp, s, "c++", &source));
             seen.push(cpp);
         }
     }

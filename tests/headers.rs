@@ -138,7 +138,8 @@ fn made_vocabularies_load() {
 #[test]
 fn deepseek_r1_14b_has_its_known_size() {
     let h = headers::of_row(headers::row("deepseek-r1:14b"));
-    let bytes = |f: &dyn Fn(&str) -> bool| h.tensors.iter().filter(|t| f(&t.name)).map(Tensor::bytes).sum::<u64>() as f64 / GIB;
+    let bytes =
+        |f: &dyn Fn(&str) -> bool| h.tensors.iter().filter(|t| f(&t.name)).map(Tensor::bytes).sum::<u64>() as f64 / GIB;
     assert_eq!(format!("{:.2}", bytes(&|n| n != "token_embd.weight")), "7.96");
     assert_eq!(format!("{:.2}", bytes(&|n| n == "output.weight")), "0.59");
 }
@@ -165,8 +166,15 @@ fn rows_give_the_tensors_of_real_files() {
         yarn: None,
         ..*headers::row("deepseek-r1:8b-2025-05")
     };
-    let gemma3_1b =
-        ModelRow { layers: 26, d: 1152, heads: 4, heads_kv: 1, ff: 6912, window: Some(512), ..*headers::row("gemma3:4b") };
+    let gemma3_1b = ModelRow {
+        layers: 26,
+        d: 1152,
+        heads: 4,
+        heads_kv: 1,
+        ff: 6912,
+        window: Some(512),
+        ..*headers::row("gemma3:4b")
+    };
     let cogito_3b = ModelRow { layers: 28, d: 3072, heads: 24, ff: 8192, ..*headers::row("llama3.1:8b") };
     for (file, row) in [
         ("deepseek-r1-1.5b_Q4_K_M", *headers::row("deepseek-r1:1.5b")),
@@ -199,7 +207,9 @@ fn rows_give_the_bytes_of_real_files() {
 /// A row says of its architecture what the real file says.
 #[test]
 fn rows_give_the_keys_of_real_files() {
-    for (file, tag) in [("deepseek-r1-1.5b_Q4_K_M", "deepseek-r1:1.5b"), ("deepseek-r1-8b_Q4_K_M", "deepseek-r1:8b-2025-05")] {
+    for (file, tag) in
+        [("deepseek-r1-1.5b_Q4_K_M", "deepseek-r1:1.5b"), ("deepseek-r1-8b_Q4_K_M", "deepseek-r1:8b-2025-05")]
+    {
         let Some(real) = real(file) else { continue };
         let row = headers::of_row(headers::row(tag));
         let own = |h: &Header| {

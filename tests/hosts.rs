@@ -103,7 +103,8 @@ fn cpp() {
     let header = header(&dir);
     for compiler in compilers {
         for standard in ["-std=c++17", "-std=c++20"] {
-            for (source, expected) in [("tests/hosts/test.cpp", "checks passed"), ("bindings/cpp/minimal.cpp", "n_ctx")] {
+            for (source, expected) in [("tests/hosts/test.cpp", "checks passed"), ("bindings/cpp/minimal.cpp", "n_ctx")]
+            {
                 let exe = build(compiler, standard, source, &dir, "host");
                 let text = succeed(Command::new(&exe).arg(model()).arg(&header).env("LD_LIBRARY_PATH", &dir));
                 assert!(text.contains(expected), "{text}");
@@ -224,7 +225,12 @@ fn plans_are_the_same_everywhere() {
             let verdict = if form == "json" { format!("\"fits\": {fits}") } else { "\nfits".to_owned() };
             assert_eq!(first.contains(&verdict), form == "json" || fits, "{what}: {first}");
             for host in &hosts[1..] {
-                assert!(printed(host) == first, "{what}, {form}: {} differs from C:\n{}\n{first}", host.0, printed(host));
+                assert!(
+                    printed(host) == first,
+                    "{what}, {form}: {} differs from C:\n{}\n{first}",
+                    host.0,
+                    printed(host)
+                );
             }
         }
         println!("{what}: the same from {}", hosts.iter().map(|h| h.0).collect::<Vec<_>>().join(", "));

@@ -56,7 +56,8 @@ fn images_are_of_these_sources() {
         }
     }
     assert_eq!(known, names(&images, &[".z"]), "images without a source, or the reverse");
-    let files: BTreeSet<String> = names(&kernels, &[".cu"]).iter().map(|n| n.trim_end_matches(".cu").to_owned()).collect();
+    let files: BTreeSet<String> =
+        names(&kernels, &[".cu"]).iter().map(|n| n.trim_end_matches(".cu").to_owned()).collect();
     assert_eq!(keys(&index["files"]), files, "files without images, or the reverse");
 }
 

@@ -30,20 +30,32 @@ fn the_process_grows_by_the_plan() {
                 for kv in [Type::F32, Type::F16] {
                     let context = Context::new("cpu", 2, None, LogLevel::Error).unwrap();
                     let file = Arc::new(Gguf::open(&path).unwrap());
-                    let params =
-                        Params { n_ctx, n_batch, n_seq_max, weights, type_k: Some(kv), type_v: Some(kv), ..Params::default() };
+                    let params = Params {
+                        n_ctx,
+                        n_batch,
+                        n_seq_max,
+                        weights,
+                        type_k: Some(kv),
+                        type_v: Some(kv),
+                        ..Params::default()
+                    };
                     let plan = Arc::new(Plan::new(&context, &file, &params).unwrap());
                     let before = anonymous();
                     let model = Model::load(&context, &plan, LoadParams::default()).unwrap();
                     let memory = model.memory(0).unwrap();
                     assert_eq!(memory, plan.devices[0].memory, "{}", path.display());
                     for _ in 0..3 {
-                        let tokens: Vec<i32> = (3..3 + model.info().n_batch.min(n_ctx / 4) as i32).map(|t| t % 50).collect();
+                        let tokens: Vec<i32> =
+                            (3..3 + model.info().n_batch.min(n_ctx / 4) as i32).map(|t| t % 50).collect();
                         model.decode(&Batch { tokens: &tokens, ..Batch::default() }).unwrap();
                     }
                     let (grown, planned) = (anonymous() - before, memory.asked());
                     let slack = grown as f64 - planned as f64;
-                    assert!(slack.abs() <= 0.02 * planned as f64 + 2097152.0, "{}: {grown} instead of {planned}", path.display());
+                    assert!(
+                        slack.abs() <= 0.02 * planned as f64 + 2097152.0,
+                        "{}: {grown} instead of {planned}",
+                        path.display()
+                    );
                     worst = worst.max(slack.abs());
                     n += 1;
                 }

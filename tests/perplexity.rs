@@ -32,7 +32,8 @@ fn held_out(file: &Gguf) -> HeldOut {
     let first = ids(&about["first_tokens"]);
     assert_eq!(tokens[..first.len()], first, "other tokens than those the F32 figure is for");
     assert_eq!(tokens.len() as u64, about["n_tokens"].as_u64().unwrap());
-    let windows: Vec<_> = tokens.chunks_exact(about["window"].as_u64().unwrap() as usize).map(<[i32]>::to_vec).collect();
+    let windows: Vec<_> =
+        tokens.chunks_exact(about["window"].as_u64().unwrap() as usize).map(<[i32]>::to_vec).collect();
     assert_eq!(windows.len() as u64, about["n_windows"].as_u64().unwrap());
     HeldOut { windows, bos: vocab.bos().unwrap(), f32_perplexity: about["perplexity"].as_f64().unwrap() }
 }

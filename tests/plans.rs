@@ -17,8 +17,11 @@ use support::{fixture, root};
 const MIB: u64 = 1 << 20;
 
 fn file(tag: &str) -> Arc<Gguf> {
-    let path =
-        PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("plans-{}-{}", std::process::id(), headers::file_name(tag)));
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!(
+        "plans-{}-{}",
+        std::process::id(),
+        headers::file_name(tag)
+    ));
     if !path.exists() {
         // Tests run side by side: written aside, then put in place.
         let aside = path.with_extension(format!("{:?}", std::thread::current().id()));
@@ -61,7 +64,10 @@ fn a_14b_is_on_one_die_where_the_fork_takes_two() {
     let die = measured.devices[0].memory;
     // By hand: 7.96 GiB of weights, 48 layers of 4096 x 2 x 1024 halves, and what a micro-batch's kernels look up: of 512 tokens
     // positions, cells and runs, one row of logits, 4096 spans, each table padded.
-    assert_eq!(die.kv, 48 * 4096 * 2 * 1024 * 2 + (512 * (4 + 4 + 16) + 4 + 4096 * 12u64 + 5 * 16).next_multiple_of(64));
+    assert_eq!(
+        die.kv,
+        48 * 4096 * 2 * 1024 * 2 + (512 * (4 + 4 + 16) + 4 + 4096 * 12u64 + 5 * 16).next_multiple_of(64)
+    );
     assert_eq!(format!("{:.2}", die.weights as f64 / 1073741824.0), "7.96");
     assert!(measured.compare(&family).contains("16.22 GiB"));
 }
@@ -103,7 +109,8 @@ fn a_context_that_is_left_open_is_the_largest_that_fits() {
     let larger = plan("deepseek-r1:14b", "k80:1", &with_kv(p.type_k, p.n_ctx + 1));
     assert!(!larger.fits, "{} tokens more fit", larger.n_ctx);
     assert!(p.reasons.iter().any(|r| r.contains("largest that fits")));
-    let ask = Plan::ask(&context("k80:1"), &file("deepseek-r1:14b"), &with_kv(p.type_k, 0), Question::LargestContext).unwrap();
+    let ask = Plan::ask(&context("k80:1"), &file("deepseek-r1:14b"), &with_kv(p.type_k, 0), Question::LargestContext)
+        .unwrap();
     assert_eq!(ask, Some(Answer::Tokens(p.n_ctx)));
     // The CPU is not taken for the sake of context.
     let mixed = plan("deepseek-r1:14b", "k80:1,cpu", &Params::default());
@@ -120,7 +127,9 @@ fn kv_is_q8_0_where_f16_does_not_fit() {
     let q8 = plan("deepseek-r1:32b", "k80:2", &at(16384));
     assert_eq!((q8.type_k, q8.fits), (Type::Q8_0, true), "{}", q8.text());
     assert!(q8.reasons.iter().any(|r| r.contains("Q8_0")));
-    let best = |devices: &str| Plan::ask(&context(devices), &file("deepseek-r1:32b"), &at(16384), Question::BestKvType).unwrap();
+    let best = |devices: &str| {
+        Plan::ask(&context(devices), &file("deepseek-r1:32b"), &at(16384), Question::BestKvType).unwrap()
+    };
     assert_eq!(best("k80:3"), Some(Answer::KvType(Type::F16)));
     assert_eq!(best("k80:2"), Some(Answer::KvType(Type::Q8_0)));
     assert_eq!(best("k80:1"), None);
@@ -149,7 +158,8 @@ fn a_model_that_does_not_fit_says_what_would() {
     assert!(plan("deepseek-r1:32b", "k80:3", &with_kv(Type::F16, 16384)).fits);
 
     let p = plan("deepseek-r1:14b", "k80:1", &with_kv(Type::F16, 131072));
-    let largest = p.remedies().iter().find_map(|r| r.strip_prefix("largest context on these dies: ")).unwrap().replace(' ', "");
+    let largest =
+        p.remedies().iter().find_map(|r| r.strip_prefix("largest context on these dies: ")).unwrap().replace(' ', "");
     assert!(plan("deepseek-r1:14b", "k80:1", &with_kv(Type::F16, largest.parse().unwrap())).fits);
     let error = Model::load(&context("k80:1"), &Arc::new(p), LoadParams::default()).err().unwrap();
     assert_eq!(error.status, Status::InvalidArgument, "another context");
@@ -231,9 +241,11 @@ fn experts_go_to_the_cpu_where_the_die_is_too_small() {
         let left = p.devices[0].free_bytes - die.needed();
         assert!(left < moved / u64::from(n) * 3 / 2, "{left} left, {moved} moved");
 
-        let (text, reason) = (p.text(), p.reasons.iter().find(|r| r.starts_with("experts of layer")).expect("a reason"));
+        let (text, reason) =
+            (p.text(), p.reasons.iter().find(|r| r.starts_with("experts of layer")).expect("a reason"));
         assert!(text.contains(", experts of layer") && text.contains("experts on device 1"), "{text}");
-        let whole = reason.split("with whole layers there ").nth(1).and_then(|r| r.split(' ').next()).expect("a figure");
+        let whole =
+            reason.split("with whole layers there ").nth(1).and_then(|r| r.split(' ').next()).expect("a figure");
         let (decode, whole) = (p.prediction.unwrap().decode, whole.parse::<f64>().unwrap());
         assert!(decode > whole, "{text}");
         println!("{tag} at {n_ctx}: {decode:.1} tokens/s, {whole:.1} with whole layers on the CPU; {reason}");

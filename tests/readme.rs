@@ -37,7 +37,10 @@ fn portable(plan: &str) -> Vec<String> {
     let machine = ["device 0:", "[", "free after", "predicted", "- no GPU is used"];
     let lines = plan.lines().filter(|l| !machine.iter().any(|m| l.trim_start().starts_with(m)));
     // The compute arena has a workspace per thread.
-    lines.filter(|l| !l.trim_start().starts_with("compute ")).map(|l| l.split(", threads").next().unwrap().to_owned()).collect()
+    lines
+        .filter(|l| !l.trim_start().starts_with("compute "))
+        .map(|l| l.split(", threads").next().unwrap().to_owned())
+        .collect()
 }
 
 #[test]

@@ -56,7 +56,8 @@ fn plan(rig: &Rig, spec: &str, file: &Path, params: &Params, spread: bool, on_cp
         // No die may take all, so that all take some.
         let parts = if on_cpu { n_dies + 1 } else { n_dies };
         let each = graph.n_layer.div_ceil(parts).max(1);
-        params.limits = (0..parts).map(|device| DeviceLimit { device, reserve_bytes: 0, max_layers: Some(each) }).collect();
+        params.limits =
+            (0..parts).map(|device| DeviceLimit { device, reserve_bytes: 0, max_layers: Some(each) }).collect();
     }
     let plan = Plan::new(&context, &gguf, &params).unwrap();
     assert!(plan.fits, "{}", plan.text());
@@ -65,7 +66,8 @@ fn plan(rig: &Rig, spec: &str, file: &Path, params: &Params, spread: bool, on_cp
 
 /// Loads, and holds every die's bytes against the plan's.
 fn load_on(rig: &Rig, context: &Arc<Context>, plan: &Arc<Plan>, what: &str) -> Arc<Model> {
-    let model = Model::load(context, plan, LoadParams::default()).unwrap_or_else(|e| panic!("{what}: {e}\n{}", rig.report()));
+    let model =
+        Model::load(context, plan, LoadParams::default()).unwrap_or_else(|e| panic!("{what}: {e}\n{}", rig.report()));
     let mut asked_of = [0; 24];
     for (i, d) in context.devices().iter().enumerate().filter(|(_, d)| d.kind == Kind::Cuda) {
         let planned = plan.devices[i].memory;
@@ -138,8 +140,11 @@ fn logits_do_not_depend_on_the_dies() {
             let (head, tail) = case.tokens[..n].split_at(n - 2);
             let run = |spec: &str, spread: bool, on_cpu: bool| {
                 let (context, plan) = plan(rig, spec, &case.file, &exact_kv(), spread, on_cpu);
-                let n_used =
-                    context.devices().iter().enumerate().filter(|(i, d)| d.kind == Kind::Cuda && plan.devices[*i].n_layers > 0);
+                let n_used = context
+                    .devices()
+                    .iter()
+                    .enumerate()
+                    .filter(|(i, d)| d.kind == Kind::Cuda && plan.devices[*i].n_layers > 0);
                 let n_used = n_used.count();
                 let model = load_on(rig, &context, &plan, &case.name);
                 let mut all = decode_at(&model, 0, 0, head);
@@ -213,7 +218,12 @@ fn caches_of_every_type_are_the_cpus() {
                 let error = nmse(&decode_at(&model, 0, 0, &case.tokens).concat(), &expected);
                 // Where float32 falls to the other side of a rounding, the difference is a part of what the rounding itself costs.
                 let rounding = nmse(&expected, &decode_at(&load(&case.file, &exact_kv()), 0, 0, &case.tokens).concat());
-                println!("{:26} {:5} {:5} {error:10.2e}, of the rounding {rounding:10.2e}", case.name, k.name(), v.name());
+                println!(
+                    "{:26} {:5} {:5} {error:10.2e}, of the rounding {rounding:10.2e}",
+                    case.name,
+                    k.name(),
+                    v.name()
+                );
                 assert!(error <= 1e-6f64.max(rounding / 10.0), "{} {} {}: {error:e}", case.name, k.name(), v.name());
                 n += 1;
             }
@@ -241,8 +251,12 @@ fn batches_of_every_size_are_the_cpus() {
                     let mut outputs = vec![0u8; n];
                     outputs[n - 1] = 1;
                     let tokens = &tokens[at..at + n];
-                    let batch =
-                        rekindle::session::Batch { tokens, positions: Some(&positions), seq_ids: None, outputs: Some(&outputs) };
+                    let batch = rekindle::session::Batch {
+                        tokens,
+                        positions: Some(&positions),
+                        seq_ids: None,
+                        outputs: Some(&outputs),
+                    };
                     model.decode(&batch).unwrap_or_else(|e| panic!("{} at {at}: {e}\n{}", case.name, rig.report()));
                     rows.push(row(model, 0));
                     at += n;
@@ -270,8 +284,12 @@ fn sequences_are_the_cpus() {
             let t = &case.tokens;
             let together = |model: &Model, tokens: &[i32], at: &[i32], seqs: &[i32]| {
                 let outputs = vec![1u8; tokens.len()];
-                let batch =
-                    rekindle::session::Batch { tokens, positions: Some(at), seq_ids: Some(seqs), outputs: Some(&outputs) };
+                let batch = rekindle::session::Batch {
+                    tokens,
+                    positions: Some(at),
+                    seq_ids: Some(seqs),
+                    outputs: Some(&outputs),
+                };
                 model.decode(&batch).unwrap_or_else(|e| panic!("{}: {e}\n{}", case.name, rig.report()));
                 (0..tokens.len() as u32).flat_map(|i| row(model, i)).collect::<Vec<f32>>()
             };
@@ -295,7 +313,9 @@ fn sequences_are_the_cpus() {
             };
             let expected = run(&load(&case.file, &params));
             let (context, plan) = plan(rig, "cuda:2", &case.file, &params, true, false);
-            for (i, (own, expected)) in run(&load_on(rig, &context, &plan, &case.name)).iter().zip(&expected).enumerate() {
+            for (i, (own, expected)) in
+                run(&load_on(rig, &context, &plan, &case.name)).iter().zip(&expected).enumerate()
+            {
                 let error = nmse(own, expected);
                 assert!(error <= 1e-6, "{} step {i}: {error:e}", case.name);
             }
@@ -466,7 +486,12 @@ fn peers_are_proved() {
             rig.config(&format!("dies = 2; memory = 64MiB; overhead = 1MiB; peer = {peer}"));
             let (context, plan) = plan(rig, "cuda:2", &file, &exact_kv(), true, false);
             assert_eq!(context.inventory().link(0, 1).is_some(), proved, "{peer}");
-            assert_eq!(plan.reasons.iter().any(|r| r.contains("does not arrive")), peer == "lies", "{:?}", plan.reasons);
+            assert_eq!(
+                plan.reasons.iter().any(|r| r.contains("does not arrive")),
+                peer == "lies",
+                "{:?}",
+                plan.reasons
+            );
             all.push(decode_at(&load_on(rig, &context, &plan, peer), 0, 0, &[1, 2, 3, 4, 5]));
             drop((context, plan));
             rig.check_empty(peer);
@@ -514,7 +539,11 @@ fn a_card_that_is_too_old_is_left_out() {
     with_rig("a_card_that_is_too_old_is_left_out", "dies = 2; die.0.cc = 2.0; memory = 64MiB; overhead = 1MiB", |_| {
         let context = Context::new("auto", 1, None, LogLevel::Error).unwrap();
         assert_eq!(context.devices().len(), 2, "{:?}", context.inventory().notes);
-        assert!(context.inventory().notes.iter().any(|n| n.contains("2.0 is too old")), "{:?}", context.inventory().notes);
+        assert!(
+            context.inventory().notes.iter().any(|n| n.contains("2.0 is too old")),
+            "{:?}",
+            context.inventory().notes
+        );
     });
 }
 

@@ -103,7 +103,12 @@ fn plans_are_what_the_schema_says() {
         ("k80:4,cpu", &qwen2, default(), true),
         (&mix, &qwen2, default(), true),
         (&apart, &mixture, Params { n_ctx: 4096, ..default() }, true),
-        (&mix, &llama, Params { n_ctx: 4096, n_seq_max: 4, n_outputs_max: 8, n_ubatch: 64, n_batch: 256, ..default() }, true),
+        (
+            &mix,
+            &llama,
+            Params { n_ctx: 4096, n_seq_max: 4, n_outputs_max: 8, n_ubatch: 64, n_batch: 256, ..default() },
+            true,
+        ),
         ("k80:2", &llama, objective(Objective::Throughput), true),
         ("k80:4,cpu", &llama, objective(Objective::Headroom), true),
         ("k80:1", &qwen2, Params { n_ctx: 131072, ..default() }, false),

@@ -89,7 +89,9 @@ fn four_interleaved() {
         let positions: Vec<i32> = order.iter().map(|&(i, _)| i as i32).collect();
         let seqs: Vec<i32> = order.iter().map(|&(_, s)| s as i32).collect();
         let all = vec![1; ids.len()];
-        model.decode(&Batch { tokens: &ids, positions: Some(&positions), seq_ids: Some(&seqs), outputs: Some(&all) }).unwrap();
+        model
+            .decode(&Batch { tokens: &ids, positions: Some(&positions), seq_ids: Some(&seqs), outputs: Some(&all) })
+            .unwrap();
         let mut together = vec![Vec::new(); 4];
         for (r, &(_, s)) in order.iter().enumerate() {
             together[s].push(row(&model, r as u32));
@@ -277,7 +279,8 @@ fn overflow_loses_nothing() {
         decode_at(&model, 1, 0, &tokens(30, 15));
         let more = tokens(30, 16);
         let seqs = vec![2; more.len()];
-        let error = model.decode(&Batch { tokens: &more, positions: None, seq_ids: Some(&seqs), outputs: None }).unwrap_err();
+        let error =
+            model.decode(&Batch { tokens: &more, positions: None, seq_ids: Some(&seqs), outputs: None }).unwrap_err();
         assert_eq!(error.status, Status::ContextFull, "{error}");
         let lengths: Vec<u32> = (0..4).map(|s| model.seq_length(s).unwrap()).collect();
         assert_eq!(lengths, [12, 30, 0, 0]);
@@ -292,13 +295,17 @@ fn windows_forget_and_say_so() {
     let params = Params { n_ctx: 256, n_seq_max: 2, n_outputs_max: 32, n_batch: 32, n_ubatch: 8, ..exact_kv() };
     let model = support::load(&path, &params);
     let t = tokens(96, 20);
-    let whole: Vec<Vec<f32>> = t.chunks(32).enumerate().flat_map(|(i, part)| decode_at(&model, 0, 32 * i as i32, part)).collect();
+    let whole: Vec<Vec<f32>> =
+        t.chunks(32).enumerate().flat_map(|(i, part)| decode_at(&model, 0, 32 * i as i32, part)).collect();
     // The last token again is what speculation and chats need.
     model.seq_remove(0, 95, -1).unwrap();
     check_same("the last again", &path, &decode_at(&model, 0, 95, &t[95..]), &whole[95..]);
     model.seq_remove(0, 60, -1).unwrap();
     let e = model.decode(&Batch { tokens: &t[60..61], ..Batch::default() }).unwrap_err();
-    assert!(e.status == Status::InvalidArgument && e.message.contains("window") && e.message.contains("position 60"), "{e}");
+    assert!(
+        e.status == Status::InvalidArgument && e.message.contains("window") && e.message.contains("position 60"),
+        "{e}"
+    );
     // Neither does a generation take what is left.
     let params = GenerateParams {
         prompt: Prompt::Tokens(&t[60..61]),
@@ -346,11 +353,14 @@ fn positions_far_apart() {
         let (model, t) = (load(&path), tokens(12, 17));
         let positions: Vec<i32> = (0..4).chain(40_000..40_004).chain(far..far + 4).collect();
         let outputs = vec![1; t.len()];
-        model.decode(&Batch { tokens: &t, positions: Some(&positions), seq_ids: None, outputs: Some(&outputs) }).unwrap();
+        model
+            .decode(&Batch { tokens: &t, positions: Some(&positions), seq_ids: None, outputs: Some(&outputs) })
+            .unwrap();
         let together: Vec<Vec<f32>> = (0..t.len() as u32).map(|r| row(&model, r)).collect();
         assert!(together.iter().flatten().all(|x| x.is_finite()));
         clear(&model);
-        let one_by_one: Vec<Vec<f32>> = positions.iter().zip(&t).flat_map(|(p, t)| decode_at(&model, 0, *p, &[*t])).collect();
+        let one_by_one: Vec<Vec<f32>> =
+            positions.iter().zip(&t).flat_map(|(p, t)| decode_at(&model, 0, *p, &[*t])).collect();
         check_same("far apart", &path, &together, &one_by_one);
         check_same("near", &path, &one_by_one[..4], &{
             clear(&model);
@@ -377,7 +387,10 @@ fn long_contexts_do_not_depend_on_threads() {
             let positions: Vec<i32> = (first as i32..(first + tokens.len()) as i32).collect();
             model.decode(&Batch { tokens, positions: Some(&positions), ..Batch::default() }).unwrap();
         }
-        (head..all.len()).step_by(tail).flat_map(|i| decode_at(&model, 0, i as i32, &all[i..i + tail])).collect::<Vec<_>>()
+        (head..all.len())
+            .step_by(tail)
+            .flat_map(|i| decode_at(&model, 0, i as i32, &all[i..i + tail]))
+            .collect::<Vec<_>>()
     };
     let one = run(1, 1);
     for (threads, tail) in [(1, 4), (2, 1), (3, 1), (5, 4)] {

@@ -15,8 +15,8 @@ pub fn batch_defaults(architecture: &str) -> Option<BatchDefaults> {
     let (n_batch, n_ubatch) = match architecture {
         "deepseek2" => (2048, 256),
         "phi2" => (256, 256),
-        "llama" | "llama4" | "mllama" | "gemma" | "gemma2" | "gemma3" | "gemma3n" | "qwen2" | "qwen25vl" | "mistral3"
-        | "command-r" | "stablelm" | "chatglm" | "gptoss" | "gpt-oss" => (512, 512),
+        "llama" | "llama4" | "mllama" | "gemma" | "gemma2" | "gemma3" | "gemma3n" | "qwen2" | "qwen25vl"
+        | "mistral3" | "command-r" | "stablelm" | "chatglm" | "gptoss" | "gpt-oss" => (512, 512),
         _ => return None,
     };
     Some(BatchDefaults { n_batch, n_ubatch })
@@ -31,7 +31,9 @@ mod tests {
         let sizes = |name| batch_defaults(name).map(|b| (b.n_batch, b.n_ubatch));
         assert_eq!(sizes("deepseek2"), Some((2048, 256)));
         assert_eq!(sizes("phi2"), Some((256, 256)));
-        for name in ["llama", "llama4", "mllama", "gemma", "gemma2", "gemma3", "gemma3n", "qwen2", "qwen25vl", "mistral3"] {
+        for name in
+            ["llama", "llama4", "mllama", "gemma", "gemma2", "gemma3", "gemma3n", "qwen2", "qwen25vl", "mistral3"]
+        {
             assert_eq!(sizes(name), Some((512, 512)), "{name}");
         }
         for name in ["command-r", "stablelm", "chatglm", "gptoss", "gpt-oss"] {

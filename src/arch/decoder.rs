@@ -33,7 +33,15 @@ pub(super) struct Mixture {
 
 impl Default for Mixture {
     fn default() -> Mixture {
-        Mixture { gating: Gating::Softmax, normalise: true, scale: 1.0, n_group: 1, n_group_used: 1, n_dense: 0, n_ff_shared: 0 }
+        Mixture {
+            gating: Gating::Softmax,
+            normalise: true,
+            scale: 1.0,
+            n_group: 1,
+            n_group_used: 1,
+            n_dense: 0,
+            n_ff_shared: 0,
+        }
     }
 }
 

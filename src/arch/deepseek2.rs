@@ -38,7 +38,9 @@ pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
         k.u32("expert_group_used_count")?.unwrap_or(0).max(1) as usize,
     );
     if let Some(e) = h.experts
-        && (e.n_expert % n_group != 0 || n_group_used > n_group || e.n_expert_used > e.n_expert / n_group * n_group_used)
+        && (e.n_expert % n_group != 0
+            || n_group_used > n_group
+            || e.n_expert_used > e.n_expert / n_group * n_group_used)
     {
         let expected = format!("a divisor of {} experts whose groups hold those used", e.n_expert);
         return Err(k.bad("expert_group_count", n_group, &expected));

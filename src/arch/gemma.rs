@@ -19,7 +19,12 @@ fn scale(h: &Hparams, layers_of_27b: u32) -> f32 {
 }
 
 fn common(h: &Hparams) -> Decoder {
-    Decoder { embed_scale: (h.n_embd as f32).sqrt(), post_norms: true, gate: Gate::Gelu, ..Decoder::new(h, RopeKind::Neox) }
+    Decoder {
+        embed_scale: (h.n_embd as f32).sqrt(),
+        post_norms: true,
+        gate: Gate::Gelu,
+        ..Decoder::new(h, RopeKind::Neox)
+    }
 }
 
 pub(super) fn gemma2(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {

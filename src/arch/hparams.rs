@@ -44,7 +44,8 @@ impl Hparams {
     pub fn read(k: &Keys<'_>) -> Result<Hparams> {
         let n_layer = k.size("block_count", MAX_LAYERS)?;
         let n_embd = k.size("embedding_length", MAX_WIDTH)?;
-        let n_head = k.uniform_size("attention.head_count", MAX_WIDTH)?.ok_or_else(|| k.missing("attention.head_count"))?;
+        let n_head =
+            k.uniform_size("attention.head_count", MAX_WIDTH)?.ok_or_else(|| k.missing("attention.head_count"))?;
         let n_head_kv = k.uniform_size("attention.head_count_kv", MAX_WIDTH)?.unwrap_or(n_head);
         let n_ctx_train = k.size("context_length", 1 << 30)?;
         if n_head % n_head_kv != 0 {
@@ -53,7 +54,13 @@ impl Hparams {
         let head_dim = match k.u32("attention.key_length")? {
             Some(n) => k.in_range("attention.key_length", n, 65536)?,
             None if n_embd % n_head == 0 => n_embd / n_head,
-            None => return Err(k.bad("attention.head_count", n_head, &format!("a divisor of the embedding length {n_embd}"))),
+            None => {
+                return Err(k.bad(
+                    "attention.head_count",
+                    n_head,
+                    &format!("a divisor of the embedding length {n_embd}"),
+                ));
+            }
         };
         for (key, heads) in [("attention.head_count", n_head), ("attention.head_count_kv", n_head_kv)] {
             if heads.checked_mul(head_dim).is_none_or(|n| n > MAX_WIDTH) {
@@ -142,7 +149,8 @@ fn n_vocab(file: &Gguf) -> Result<usize> {
     let name = "token_embd.weight";
     let t = file.tensor(name).ok_or_else(|| Error::bad_file(format!("tensor '{name}' is missing")).subject(name))?;
     if t.ne[1] > i32::MAX as u64 {
-        return Err(Error::bad_file(format!("tensor '{name}' has {} rows, expected at most {}", t.ne[1], i32::MAX)).subject(name));
+        return Err(Error::bad_file(format!("tensor '{name}' has {} rows, expected at most {}", t.ne[1], i32::MAX))
+            .subject(name));
     }
     Ok(t.ne[1] as usize)
 }
@@ -182,9 +190,10 @@ fn rope(k: &Keys, head_dim: u32, n_ctx_train: u32) -> Result<Rope> {
         other => {
             let key = k.name("rope.scaling.type");
             let other: String = other.chars().take(40).collect();
-            return Err(
-                Error::unsupported(format!("key '{key}' is '{other}', expected none, linear, longrope or yarn")).subject(key)
-            );
+            return Err(Error::unsupported(format!(
+                "key '{key}' is '{other}', expected none, linear, longrope or yarn"
+            ))
+            .subject(key));
         }
     };
     let attn_factor = k.f32("rope.scaling.attn_factor")?.filter(|f| *f > 0.0).unwrap_or(1.0);

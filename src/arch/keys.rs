@@ -56,8 +56,11 @@ impl Keys<'_> {
             return self.u32(key)?.map(|n| self.in_range(key, n, max)).transpose();
         };
         let all = a.u64s().map_err(|e| e.at(&self.name(key)))?;
-        let first =
-            all.first().copied().and_then(|n| u32::try_from(n).ok()).ok_or_else(|| self.bad(key, "out of range", "sizes"))?;
+        let first = all
+            .first()
+            .copied()
+            .and_then(|n| u32::try_from(n).ok())
+            .ok_or_else(|| self.bad(key, "out of range", "sizes"))?;
         if all.iter().any(|n| *n != u64::from(first)) {
             let key = self.name(key);
             return Err(Error::unsupported(format!(

@@ -59,8 +59,11 @@ pub fn build(file: &Gguf) -> Result<(Hparams, Graph)> {
     let name = architecture(file)?;
     let family = FAMILIES.iter().find(|f| f.name == name).ok_or_else(|| {
         let known: Vec<_> = supported().collect();
-        Error::unsupported(format!("{place}: architecture '{name}' is not supported, expected one of: {}", known.join(", ")))
-            .subject("general.architecture")
+        Error::unsupported(format!(
+            "{place}: architecture '{name}' is not supported, expected one of: {}",
+            known.join(", ")
+        ))
+        .subject("general.architecture")
     })?;
     let keys = Keys { file, arch: name };
     let h = Hparams::read(&keys).map_err(|e| e.at(place))?;
@@ -78,8 +81,9 @@ const BESIDE: [&str; 4] = ["v.", "a.", "mm.", "cls."];
 /// A tensor that nobody reads would be a model that decodes wrongly.
 fn all_read(file: &Gguf, graph: &Graph) -> Result<()> {
     let read: HashSet<&str> = graph.weights.iter().map(|w| w.name.as_str()).collect();
-    let left_out =
-        |name: &str| LEFT_OUT.iter().any(|part| if part.ends_with('.') { name.contains(part) } else { name.ends_with(part) });
+    let left_out = |name: &str| {
+        LEFT_OUT.iter().any(|part| if part.ends_with('.') { name.contains(part) } else { name.ends_with(part) })
+    };
     let unread = file
         .tensors()
         .iter()
@@ -87,7 +91,9 @@ fn all_read(file: &Gguf, graph: &Graph) -> Result<()> {
         .find(|n| !read.contains(n) && !left_out(n) && !BESIDE.iter().any(|b| n.starts_with(b)));
     match unread {
         None => Ok(()),
-        Some(name) => Err(Error::unsupported(format!("tensor '{name}' has no place in this architecture's graph")).subject(name)),
+        Some(name) => {
+            Err(Error::unsupported(format!("tensor '{name}' has no place in this architecture's graph")).subject(name))
+        }
     }
 }
 

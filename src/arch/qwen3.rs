@@ -20,6 +20,11 @@ pub(super) fn moe(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
         // Older files give what all experts in use have together.
         e.n_ff = h.n_ff / e.n_expert_used;
     }
-    Decoder { qk_norm: true, scales: ALL_SCALES, scale: 1.0 / (h.head_dim as f32).sqrt(), ..Decoder::new(&h, RopeKind::Neox) }
-        .build(k, &h)
+    Decoder {
+        qk_norm: true,
+        scales: ALL_SCALES,
+        scale: 1.0 / (h.head_dim as f32).sqrt(),
+        ..Decoder::new(&h, RopeKind::Neox)
+    }
+    .build(k, &h)
 }

@@ -46,7 +46,8 @@ pub(super) fn compile<'s>(name: &'s str, text: &'s str, syntax: SyntaxConfig) ->
             _ => None,
         };
         if let (Some((filter, items @ 1..)), Some(place)) = (made, instructions.get_mut(i)) {
-            let items = u16::try_from(items).map_err(|_| Error::new(ErrorKind::InvalidOperation, "a list is too long"))?;
+            let items =
+                u16::try_from(items).map_err(|_| Error::new(ErrorKind::InvalidOperation, "a list is too long"))?;
             *place = Instruction::ApplyFilter(filter, Some(items), LOOKED_UP);
         }
     }
@@ -89,8 +90,9 @@ fn end_of_block(text: &str, from: usize) -> Option<usize> {
 /// Every assignment to an attribute must have its filter.
 fn check_assignments(instructions: &Instructions, n: u32) -> Result<(), Error> {
     for i in (0..n).filter(|i| matches!(instructions.get(*i), Some(Instruction::SetAttr(_)))) {
-        let target =
-            (0..i).rev().find(|j| !matches!(instructions.get(*j), Some(Instruction::GetAttr(_) | Instruction::Lookup(_))));
+        let target = (0..i)
+            .rev()
+            .find(|j| !matches!(instructions.get(*j), Some(Instruction::GetAttr(_) | Instruction::Lookup(_))));
         if !matches!(target.and_then(|j| instructions.get(j)), Some(Instruction::ApplyFilter(ASSIGNED, ..))) {
             let line = instructions.get_line(i).unwrap_or(0);
             let text = format!("the assignment in line {line} is not of the form 'set namespace.attribute = value'");
@@ -100,7 +102,11 @@ fn check_assignments(instructions: &Instructions, n: u32) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) fn run<'e>(env: &'e Environment<'e>, instructions: &Instructions<'e>, context: Value) -> Result<String, Error> {
+pub(super) fn run<'e>(
+    env: &'e Environment<'e>,
+    instructions: &Instructions<'e>,
+    context: Value,
+) -> Result<String, Error> {
     let mut out = String::new();
     let blocks = BTreeMap::new();
     eval(env, instructions, context, &blocks, &mut make_string_output(&mut out), AutoEscape::None)?;

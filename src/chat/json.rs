@@ -16,7 +16,8 @@ pub(super) enum Kind {
 
 /// Reads the parameter `name`, which must be an array or an object.
 pub(super) fn parse(text: &str, name: &str, kind: Kind) -> Result<Json> {
-    let parsed: Json = serde_json::from_str(text).map_err(|e| Error::invalid(format!("{name} is no JSON: {e}")).subject(name))?;
+    let parsed: Json =
+        serde_json::from_str(text).map_err(|e| Error::invalid(format!("{name} is no JSON: {e}")).subject(name))?;
     let (fits, want) = match kind {
         Kind::Array => (parsed.is_array(), "an array"),
         Kind::Object => (parsed.is_object(), "an object"),
@@ -92,7 +93,10 @@ impl Style {
                 })?;
             }
             kind => {
-                return Err(Wrong::new(ErrorKind::InvalidOperation, format!("tojson: a value that is {kind} has no JSON")));
+                return Err(Wrong::new(
+                    ErrorKind::InvalidOperation,
+                    format!("tojson: a value that is {kind} has no JSON"),
+                ));
             }
         }
         Ok(())

@@ -224,7 +224,9 @@ fn has_exponent(value: &Value) -> bool {
             f64::try_from(value.clone()).is_ok_and(|x| x.is_finite() && x != 0.0 && !(1e-4..1e16).contains(&x.abs()))
         }
         ValueKind::Seq => value.try_iter().is_ok_and(|mut items| items.any(|v| has_exponent(&v))),
-        ValueKind::Map => value.try_iter().is_ok_and(|mut keys| keys.any(|k| value.get_item(&k).is_ok_and(|v| has_exponent(&v)))),
+        ValueKind::Map => {
+            value.try_iter().is_ok_and(|mut keys| keys.any(|k| value.get_item(&k).is_ok_and(|v| has_exponent(&v))))
+        }
         _ => false,
     }
 }
@@ -236,7 +238,8 @@ fn repr(value: &Value) -> String {
         ValueKind::Number if !value.is_integer() => number(value),
         ValueKind::Seq => format!("[{}]", list(value).iter().map(repr).collect::<Vec<_>>().join(", ")),
         ValueKind::Map => {
-            let pair = |k: &Value| format!("{}: {}", repr(k), value.get_item(k).map_or_else(|_| String::new(), |v| repr(&v)));
+            let pair =
+                |k: &Value| format!("{}: {}", repr(k), value.get_item(k).map_or_else(|_| String::new(), |v| repr(&v)));
             format!("{{{}}}", list(value).iter().map(pair).collect::<Vec<_>>().join(", "))
         }
         _ => format!("{value:?}"),
@@ -247,7 +250,10 @@ fn repr(value: &Value) -> String {
 fn tojson(state: &State, value: &Value, args: Rest<Value>, named: Kwargs) -> Result<String, Error> {
     const NAMES: [&str; 4] = ["ensure_ascii", "indent", "separators", "sort_keys"];
     if args.len() > NAMES.len() {
-        return Err(Error::new(ErrorKind::TooManyArguments, "tojson takes ensure_ascii, indent, separators, sort_keys"));
+        return Err(Error::new(
+            ErrorKind::TooManyArguments,
+            "tojson takes ensure_ascii, indent, separators, sort_keys",
+        ));
     }
     let argument = |i: usize| -> Result<Option<Value>, Error> {
         let given: Option<Value> = args.get(i).cloned().map_or_else(|| named.get(NAMES[i]), |v| Ok(Some(v)))?;

@@ -53,7 +53,13 @@ impl Source<'_> {
             next = error.source();
         }
         let unknown = |k: &ErrorKind| {
-            matches!(k, ErrorKind::UnknownFilter | ErrorKind::UnknownTest | ErrorKind::UnknownFunction | ErrorKind::UnknownMethod)
+            matches!(
+                k,
+                ErrorKind::UnknownFilter
+                    | ErrorKind::UnknownTest
+                    | ErrorKind::UnknownFunction
+                    | ErrorKind::UnknownMethod
+            )
         };
         if kinds.contains(&ErrorKind::OutOfFuel) {
             let more = format!("{STEPS_PER_MESSAGE} for each message and {STEPS_PER_BYTE} for each byte of input");

@@ -66,7 +66,9 @@ impl Templates {
         let Some(t) = found else {
             let names: Vec<&str> = self.names().collect();
             let text = match (names.as_slice(), name) {
-                ([], _) => format!("the file has no chat template (key '{KEY}'); give one as text, or use the model without"),
+                ([], _) => {
+                    format!("the file has no chat template (key '{KEY}'); give one as text, or use the model without")
+                }
                 (_, Some(name)) => format!("the file has no chat template '{name}'; it has {}", names.join(", ")),
                 (_, None) => format!("the file has no default chat template; name one of {}", names.join(", ")),
             };

@@ -34,7 +34,10 @@ fn dates_are_those_of_python() {
     assert_eq!(strftime(951_782_400, "%d %b %Y %j"), "29 Feb 2000 060");
     assert_eq!(strftime(-1, "%F %T"), "1969-12-31 23:59:59");
     let _ = (strftime(i64::MAX, "%c"), strftime(i64::MIN, "%c"));
-    assert_eq!(render("{{ strftime_now('%F') }}", Options { now: Some(86400), ..Options::default() }).unwrap(), "1970-01-02");
+    assert_eq!(
+        render("{{ strftime_now('%F') }}", Options { now: Some(86400), ..Options::default() }).unwrap(),
+        "1970-01-02"
+    );
 }
 
 #[test]
@@ -42,7 +45,10 @@ fn values_are_written_as_python_writes_them() {
     for (template, want) in [
         ("{{ [1, 2.5, 'a\\'b', none, true, {'k': 1e21}] }}", "[1, 2.5, \"a'b\", None, True, {'k': 1e+21}]"),
         ("{{ {'b': [1, 'ü<&>\"'], 'a': {}, 'c': []} | tojson }}", r#"{"b": [1, "ü<&>\""], "a": {}, "c": []}"#),
-        ("{{ {'b': 1, 'a': [1, {}]} | tojson(indent=2, sort_keys=true) }}", "{\n  \"a\": [\n    1,\n    {}\n  ],\n  \"b\": 1\n}"),
+        (
+            "{{ {'b': 1, 'a': [1, {}]} | tojson(indent=2, sort_keys=true) }}",
+            "{\n  \"a\": [\n    1,\n    {}\n  ],\n  \"b\": 1\n}",
+        ),
         ("{{ ['ü🦀', 1e16, 1e-5, 0.1] | tojson(true) }}", r#"["\u00fc\ud83e\udd80", 1e+16, 1e-05, 0.1]"#),
         ("{{ [1, {'a': 2}] | tojson(separators=(',', ':')) }}", r#"[1,{"a":2}]"#),
         (
@@ -62,7 +68,10 @@ fn values_are_written_as_python_writes_them() {
         ),
         ("{{ '  a b ' | trim }}|{{ 'xxaxx' | trim('x') }}|{{ '%s-%(x)d' | format('a', x=1) if false }}", "a b|a|"),
         ("{{ '%s-%05d' | format('a', 7) }}|{{ '%(x)s' | format(x=[1]) }}|{{ ', '.join([1, 2]) }}", "a-00007|[1]|1, 2"),
-        ("{{ 1 + 2 }}{{ 1 + 2.5 }}{{ true + 1 }}{{ [1] + [2] }}{{ 'a' + 'b' }}{{ (1,) + (2,) }}", "33.52[1, 2]ab(1, 2)"),
+        (
+            "{{ 1 + 2 }}{{ 1 + 2.5 }}{{ true + 1 }}{{ [1] + [2] }}{{ 'a' + 'b' }}{{ (1,) + (2,) }}",
+            "33.52[1, 2]ab(1, 2)",
+        ),
         ("  {% set ns = namespace(n=1) %}\n{% set ns.n = ns.n + 1 %}\n{{ ns.n }}\n", "2"),
     ] {
         assert_eq!(plain(template), want, "{template}");
@@ -74,7 +83,11 @@ fn hostile_templates_get_an_error_soon() {
     let mut wrong = Vec::new();
     for (template, status, says) in [
         ("{% for i in range(10**9) %}x{% endfor %}", Status::InvalidArgument, "range has too many"),
-        ("{% for i in range(99999) %}{% for i in range(99999) %}{% endfor %}{% endfor %}", Status::InvalidArgument, "steps"),
+        (
+            "{% for i in range(99999) %}{% for i in range(99999) %}{% endfor %}{% endfor %}",
+            Status::InvalidArgument,
+            "steps",
+        ),
         ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", Status::InvalidArgument, "recursion"),
         (
             "{% macro m(x) %}{% for i in x recursive %}{{ loop(x) }}{% endfor %}{% endmacro %}{{ m([1]) }}",
@@ -185,7 +198,8 @@ fn shared_values_are_paid_for() {
     ] {
         let start = if double == "x + x" { "[1]" } else { "1" };
         let chain = format!("{{% set x = {double} %}}").repeat(60);
-        for walk in ["{{ x ~ '' }}", "{{ x | upper }}", "{{ [x] | join }}", "{{ x }}", "{{ x == [x] }}", "{{ {x: 1} }}"] {
+        for walk in ["{{ x ~ '' }}", "{{ x | upper }}", "{{ [x] | join }}", "{{ x }}", "{{ x == [x] }}", "{{ {x: 1} }}"]
+        {
             let _ = error(&format!("{{% set x = {start} %}}{chain}{walk}"));
         }
         let times = "{% for i in range(60) %}";
@@ -194,13 +208,21 @@ fn shared_values_are_paid_for() {
             "{{% set ns = namespace(x={start}) %}}{times}{{% set ns.x = {inside} %}}{{% endfor %}}{{{{ ns.x ~ '' }}}}"
         ));
     }
-    for itself in
-        ["ns.x = ns", "ns.x = [ns]", "ns.x = (ns if true)", "ns.x = dict(a=ns)", "ns.x = '%}' and ns", "ns.x, b = ns, 1"]
-    {
+    for itself in [
+        "ns.x = ns",
+        "ns.x = [ns]",
+        "ns.x = (ns if true)",
+        "ns.x = dict(a=ns)",
+        "ns.x = '%}' and ns",
+        "ns.x, b = ns, 1",
+    ] {
         let _ = error(&format!("{{% set ns = namespace(x=1) %}}{{% set {itself} %}}{{{{ ns.x ~ '' }}}}"));
     }
     assert_eq!(plain("{% set ns = namespace(x=1) %}{%- set ns.x = '-%}' ~ \"'\" -%} {{ ns.x }}"), "-%}'");
-    assert_eq!(plain("{% macro m(s) %}{% set s.x = 2 %}{% endmacro %}{% set ns = namespace() %}{{ m(ns) }}{{ ns.x }}"), "2");
+    assert_eq!(
+        plain("{% macro m(s) %}{% set s.x = 2 %}{% endmacro %}{% set ns = namespace() %}{{ m(ns) }}{{ ns.x }}"),
+        "2"
+    );
 }
 
 /// A host's thread may have little stack.

@@ -77,7 +77,10 @@ impl Arena {
     /// `Internal` if it does not lie within the arena.
     pub fn write(&self, offset: usize, data: &[u8]) -> Result<()> {
         if offset.checked_add(data.len()).is_none_or(|end| end > self.bytes) {
-            return Err(Error::new(Status::Internal, format!("{} bytes at {offset} are outside the arena", data.len())));
+            return Err(Error::new(
+                Status::Internal,
+                format!("{} bytes at {offset} are outside the arena", data.len()),
+            ));
         }
         // SAFETY: within the arena, which nobody reads before it is filled.
         unsafe { std::ptr::copy_nonoverlapping(data.as_ptr(), self.base.as_ptr().add(offset), data.len()) };

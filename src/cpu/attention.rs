@@ -40,7 +40,8 @@ impl Sizes {
         let group = n_head / shape.n_head_kv;
         let slices = group.div_ceil(ROWS);
         let heads = group.div_ceil(slices);
-        let (dim_k, dim_v) = (shape.head_dim_k.checked_next_multiple_of(16)?, shape.head_dim_v.checked_next_multiple_of(16)?);
+        let (dim_k, dim_v) =
+            (shape.head_dim_k.checked_next_multiple_of(16)?, shape.head_dim_v.checked_next_multiple_of(16)?);
         Some(Sizes { heads, slices, tokens: ROWS / heads, dim_k, dim_v })
     }
 
@@ -284,14 +285,17 @@ impl Work<'_> {
         let k = Side::new(s.x.type_k, base.wrapping_add(places.k_offset), places.k_row, tile.head, shape.head_dim_k);
         let v = match shape.v_in_k {
             true => Side { dim: shape.head_dim_v, ..k },
-            false => Side::new(s.x.type_v, base.wrapping_add(places.v_offset), places.v_row, tile.head, shape.head_dim_v),
+            false => {
+                Side::new(s.x.type_v, base.wrapping_add(places.v_offset), places.v_row, tile.head, shape.head_dim_v)
+            }
         };
         let (keys, rest) = scratch.split_at_mut(sizes.dim_k * BLOCK);
         let (values, scores) = rest.split_at_mut(sizes.dim_v * BLOCK);
         let group = self.a.n_head / shape.n_head_kv;
         let mut queries = [std::ptr::null(); ROWS];
         for (row, query) in queries[..tile.rows()].iter_mut().enumerate() {
-            let (token, head) = (tile.first + row / tile.n_heads, tile.head * group + tile.first_head + row % tile.n_heads);
+            let (token, head) =
+                (tile.first + row / tile.n_heads, tile.head * group + tile.first_head + row % tile.n_heads);
             *query = s.at(self.queries).wrapping_add((token * self.a.n_head + head) * shape.head_dim_k).cast_const();
         }
         let positions = &s.micro.positions[tile.first..tile.first + tile.n_tokens];
@@ -392,7 +396,8 @@ pub(super) fn attention(s: &Step, node: &Node, layer: usize, a: &Heads) -> Resul
     if most <= 1 {
         return s.worker.share(n_tiles, 1, |tiles| {
             for tile in tiles.filter_map(|index| work.tile(index)) {
-                let (mut one, mut all) = (Sums::new(one, tile.rows(), sizes.dim_v), Sums::new(all, tile.rows(), sizes.dim_v));
+                let (mut one, mut all) =
+                    (Sums::new(one, tile.rows(), sizes.dim_v), Sums::new(all, tile.rows(), sizes.dim_v));
                 work.begin(&tile, &mut all);
                 for part in tile.parts_with_keys() {
                     work.part(&tile, part, block, &mut one);

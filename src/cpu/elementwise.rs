@@ -8,7 +8,13 @@ use crate::graph::{Gate, Node, WeightId};
 const CHUNK: usize = 4096;
 
 /// x times a scale, plus a bias; those of each expert where there is a route.
-pub(super) fn scale(s: &Step, node: &Node, scale: WeightId, bias: Option<WeightId>, n_used: usize) -> Result<(), Poisoned> {
+pub(super) fn scale(
+    s: &Step,
+    node: &Node,
+    scale: WeightId,
+    bias: Option<WeightId>,
+    n_used: usize,
+) -> Result<(), Poisoned> {
     let Some(output) = node.output else { return s.worker.meet() };
     let (scales, biases) = (s.x.weight_floats(scale), bias.map(|b| s.x.weight_floats(b)));
     let parts = n_used.max(1);
@@ -16,8 +22,10 @@ pub(super) fn scale(s: &Step, node: &Node, scale: WeightId, bias: Option<WeightI
     s.worker.share(s.n_rows(output) * parts, 1, |items| {
         for i in items {
             // SAFETY: a row of a route begins with the numbers of its experts.
-            let expert =
-                node.inputs.get(1).map_or(0, |r| unsafe { s.floats(*r, i / parts * 2 * n_used, n_used)[i % parts] } as usize);
+            let expert = node
+                .inputs
+                .get(1)
+                .map_or(0, |r| unsafe { s.floats(*r, i / parts * 2 * n_used, n_used)[i % parts] } as usize);
             let bias = biases.as_ref().map(|b| &b[expert * cols..(expert + 1) * cols]);
             let (x, y) = (s.at(node.inputs[0]).wrapping_add(i * cols), s.at(output).wrapping_add(i * cols));
             for c in 0..cols {

@@ -88,13 +88,24 @@ pub(super) fn matmul(
         places.push((e, at));
         at += act_bytes(format, of(e).len(), n_in).unwrap_or(0);
     }
-    let scratch = base.wrapping_add(at.next_multiple_of(64) + w.index * scratch_bytes(ty, sizes.n_pairs, n_in).unwrap_or(0));
+    let scratch =
+        base.wrapping_add(at.next_multiple_of(64) + w.index * scratch_bytes(ty, sizes.n_pairs, n_in).unwrap_or(0));
     for (e, at) in &places {
         let of = of(*e);
         // SAFETY: the input has the rows that the list names; the workspace was measured for this.
         unsafe {
             let list = rows[of.clone()].as_ptr();
-            s.x.kernels.prepare_acts(format, s.at(input), n_in, list, of.len(), n_in, w.index, w.n_threads, base.add(*at));
+            s.x.kernels.prepare_acts(
+                format,
+                s.at(input),
+                n_in,
+                list,
+                of.len(),
+                n_in,
+                w.index,
+                w.n_threads,
+                base.add(*at),
+            );
         }
     }
     w.meet()?;
@@ -106,7 +117,8 @@ pub(super) fn matmul(
             let (e, at) = places[item / n_chunks];
             let first = item % n_chunks * chunk;
             let list = &pairs[of(e)];
-            let bias = bias.map_or(std::ptr::null(), |b| s.x.weight(b).cast::<f32>().wrapping_add(e * n_all + first_row));
+            let bias =
+                bias.map_or(std::ptr::null(), |b| s.x.weight(b).cast::<f32>().wrapping_add(e * n_all + first_row));
             // SAFETY: the builder checked the tensor's shape, `sort` the expert; each piece has other rows and columns of y.
             unsafe {
                 s.x.kernels.matmul(

@@ -37,12 +37,16 @@ use matmul::{ActFormat, Kernels};
 pub fn workspace_bytes(graph: &Graph, node: &Node, limits: Limits, n_threads: usize) -> Option<usize> {
     match &node.op {
         Op::MatMul { weight, .. } => product::workspace_bytes(graph, node, *weight, limits, n_threads),
-        Op::MatMulHeads { weight, n_head } => product::heads_workspace_bytes(graph, node, *weight, *n_head, limits, n_threads),
+        Op::MatMulHeads { weight, n_head } => {
+            product::heads_workspace_bytes(graph, node, *weight, *n_head, limits, n_threads)
+        }
         Op::MatMulExperts { weight, n_expert_used, .. } => {
             experts::workspace_bytes(graph, node, *weight, *n_expert_used, limits, n_threads)
         }
         Op::Route(r) => route::workspace_bytes(r, n_threads),
-        Op::Attention { layer, n_head, .. } => attention::workspace_bytes(&graph.kv[*layer as usize], *n_head, n_threads),
+        Op::Attention { layer, n_head, .. } => {
+            attention::workspace_bytes(&graph.kv[*layer as usize], *n_head, n_threads)
+        }
         _ => Some(0),
     }
 }
@@ -137,14 +141,28 @@ impl Executor {
     /// Each of `parts.weights` that a node of this device reads must be the whole tensor of the graph's weight of that index, for as
     /// long as the executor lives.
     pub unsafe fn new(parts: Parts) -> Executor {
-        let Parts { graph, layout, kernels, weights, places, here, kv, compute, type_k, type_v, n_ctx, n_outputs_max } = parts;
+        let Parts { graph, layout, kernels, weights, places, here, kv, compute, type_k, type_v, n_ctx, n_outputs_max } =
+            parts;
         let rotation = |r: &crate::graph::Rope| {
             // SAFETY: the builder took the factors as floats; the caller vouches for the tensor.
             let factors = r.factors.at(n_ctx).map(|w| unsafe { floats_of(&graph, &weights, w) });
             rope::Rotation { frequencies: r.frequencies(factors.as_deref()), magnitude: r.magnitude() }
         };
         let rotations = graph.ropes.iter().map(rotation).collect();
-        Executor { graph, layout, kernels, weights, compute, kv, places, here, type_k, type_v, rotations, n_outputs_max }
+        Executor {
+            graph,
+            layout,
+            kernels,
+            weights,
+            compute,
+            kv,
+            places,
+            here,
+            type_k,
+            type_v,
+            rotations,
+            n_outputs_max,
+        }
     }
 
     /// Bytes of the KV cache and compute arenas as they are.

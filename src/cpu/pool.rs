@@ -143,7 +143,12 @@ impl Worker<'_> {
 
     /// Splits `0..n` into pieces of `chunk`, and waits until all are done. Each thread does its part front to back, so that what is
     /// read ahead is its own, and then helps some others with theirs.
-    pub fn share(&self, n: usize, chunk: usize, mut f: impl FnMut(std::ops::Range<usize>)) -> std::result::Result<(), Poisoned> {
+    pub fn share(
+        &self,
+        n: usize,
+        chunk: usize,
+        mut f: impl FnMut(std::ops::Range<usize>),
+    ) -> std::result::Result<(), Poisoned> {
         let chunk = chunk.max(1);
         for ahead in 0..self.n_threads.min(1 + HELPED) {
             let owner = (self.index + ahead) % self.n_threads;
@@ -221,9 +226,13 @@ impl Pool {
         let mut pool = Pool { shared: shared.clone(), workers: Vec::new(), running: Mutex::new(()) };
         for index in 1..shared.n_threads {
             let shared = shared.clone();
-            let thread = std::thread::Builder::new().name(format!("rekindle-{index}")).spawn(move || work(&shared, index));
-            pool.workers
-                .push(thread.map_err(|e| Error::new(Status::OutOfMemory, format!("thread {index} could not be started: {e}")))?);
+            let thread =
+                std::thread::Builder::new().name(format!("rekindle-{index}")).spawn(move || work(&shared, index));
+            pool.workers.push(
+                thread.map_err(|e| {
+                    Error::new(Status::OutOfMemory, format!("thread {index} could not be started: {e}"))
+                })?,
+            );
         }
         Ok(pool)
     }

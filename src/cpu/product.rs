@@ -20,18 +20,27 @@ pub(super) fn chunk(n_out: usize, n_threads: usize) -> usize {
 
 /// Tells the thread what it will read of the next product's weights among `nodes`.
 pub(super) fn expect(s: &Step, nodes: &[Node]) {
-    let next = nodes
-        .iter()
-        .find_map(|n| if let Op::MatMul { weight, first, .. } = n.op { Some((weight, first, n.output?)) } else { None });
+    let next = nodes.iter().find_map(|n| {
+        if let Op::MatMul { weight, first, .. } = n.op { Some((weight, first, n.output?)) } else { None }
+    });
     let Some((weight, first, output)) = next else { return s.worker.expect(std::ptr::null(), 0) };
     let (w, n_out) = (s.x.graph.weight(weight), s.x.graph.value(output).cols);
     let row_bytes = w.ne[0] as usize / w.ty.block_len() * w.ty.block_bytes();
     let part = s.worker.part(n_out, chunk(n_out, s.worker.n_threads));
-    s.worker.expect(s.x.weight(weight).wrapping_add((first + part.start) * row_bytes), (part.len() * row_bytes).min(EXPECTED));
+    s.worker.expect(
+        s.x.weight(weight).wrapping_add((first + part.start) * row_bytes),
+        (part.len() * row_bytes).min(EXPECTED),
+    );
 }
 
 /// The prepared activations, then scratch of each thread.
-pub(super) fn workspace_bytes(graph: &Graph, node: &Node, weight: WeightId, limits: Limits, n_threads: usize) -> Option<usize> {
+pub(super) fn workspace_bytes(
+    graph: &Graph,
+    node: &Node,
+    weight: WeightId,
+    limits: Limits,
+    n_threads: usize,
+) -> Option<usize> {
     let (input, ty) = (graph.value(node.inputs[0]), graph.weight(weight).ty);
     let n_rows = limits.rows(input.rows);
     let scratch = scratch_bytes(ty, n_rows, input.cols)?.checked_mul(n_threads)?;
@@ -55,7 +64,9 @@ pub(super) fn matmul(
     let (x, y, workspace) = (s.at(input), s.at(output), s.x.compute.base());
     if s.prepared.get() != Some((input, format)) {
         // SAFETY: the input has these rows; the workspace was measured for this product and starts the arena, page-aligned.
-        unsafe { s.x.kernels.prepare_acts(format, x, n_in, std::ptr::null(), n_rows, n_in, w.index, w.n_threads, workspace) };
+        unsafe {
+            s.x.kernels.prepare_acts(format, x, n_in, std::ptr::null(), n_rows, n_in, w.index, w.n_threads, workspace)
+        };
         s.prepared.set(Some((input, format)));
         w.meet()?;
     }
@@ -69,7 +80,9 @@ pub(super) fn matmul(
     expect(s, rest);
     w.share(n_out, chunk(n_out, w.n_threads), |rows| {
         // SAFETY: the builder checked the tensor's shape; each thread writes other columns of y and its own scratch.
-        unsafe { s.x.kernels.matmul(ty, matrix, n_in, rows, workspace, n_rows, scratch, y, n_out, std::ptr::null(), bias) };
+        unsafe {
+            s.x.kernels.matmul(ty, matrix, n_in, rows, workspace, n_rows, scratch, y, n_out, std::ptr::null(), bias)
+        };
     })
 }
 

@@ -47,7 +47,14 @@ fn keep_groups(scores: &mut [f32], worths: &mut [f32], n_used: usize) {
 }
 
 /// Chooses the experts of one row: their numbers into `ids`, their weights into `weights`.
-fn choose(r: &Routing, logits: &[f32], bias: Option<&[f32]>, scratch: &mut [f32], ids: &mut [f32], weights: &mut [f32]) {
+fn choose(
+    r: &Routing,
+    logits: &[f32],
+    bias: Option<&[f32]>,
+    scratch: &mut [f32],
+    ids: &mut [f32],
+    weights: &mut [f32],
+) {
     let (probs, rest) = scratch.split_at_mut(r.n_expert);
     let (scores, worths) = rest.split_at_mut(r.n_expert);
     probs.copy_from_slice(logits);
@@ -95,8 +102,9 @@ pub(super) fn route(s: &Step, node: &Node, r: &Routing) -> Result<(), Poisoned> 
     let bias = bias.as_deref();
     s.worker.share(s.n_rows(output), 1, |rows| {
         // SAFETY: the workspace was measured for this many floats per thread.
-        let scratch =
-            unsafe { std::slice::from_raw_parts_mut(s.x.compute.base().cast::<f32>().add(floats * s.worker.index), floats) };
+        let scratch = unsafe {
+            std::slice::from_raw_parts_mut(s.x.compute.base().cast::<f32>().add(floats * s.worker.index), floats)
+        };
         for row in rows {
             // SAFETY: whole rows; one writer per row.
             let (logits, out) = unsafe {

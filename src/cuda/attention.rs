@@ -137,9 +137,9 @@ fn tiled_form(dv: usize) -> Result<(&'static str, usize)> {
         ..=128 => Ok(("attention_prefill_128", 64)),
         ..=256 => Ok(("attention_prefill_256", 64)),
         ..=512 => Ok(("attention_prefill_512", 32)),
-        _ => {
-            Err(Error::unsupported(format!("CUDA devices compute attention with values of up to 512 elements a head, not {dv}")))
-        }
+        _ => Err(Error::unsupported(format!(
+            "CUDA devices compute attention with values of up to 512 elements a head, not {dv}"
+        ))),
     }
 }
 
@@ -189,8 +189,8 @@ pub(super) fn attention(s: &Step, node: &Node, layer: usize, a: &Heads) -> Resul
     }
     let n_parts = match split_form(&shape, group, [(s.type_k(), places.k_row), (type_v, v_row)]) {
         Some(form) => {
-            let parts =
-                (WARPS / (n_tokens * form.pieces * n_head_kv)).clamp(PARTS_OF_BLOCK, PARTS) / PARTS_OF_BLOCK * PARTS_OF_BLOCK;
+            let parts = (WARPS / (n_tokens * form.pieces * n_head_kv)).clamp(PARTS_OF_BLOCK, PARTS) / PARTS_OF_BLOCK
+                * PARTS_OF_BLOCK;
             let args = split(&tiled, &form, parts)?;
             let kernel = format!("attention_{}_{}_{}", s.type_k().name(), type_v.name(), form.heads);
             let grid = [blocks(n_tokens * form.pieces, 1)?, blocks(parts, PARTS_OF_BLOCK)?, blocks(n_head_kv, 1)?];

@@ -174,7 +174,12 @@ impl Drop for Bench {
     }
 }
 
-fn best(x: &mut Executor, [start, end]: [Event; 2], round: f64, one: &dyn Fn(&mut Executor) -> Result<()>) -> Result<f64> {
+fn best(
+    x: &mut Executor,
+    [start, end]: [Event; 2],
+    round: f64,
+    one: &dyn Fn(&mut Executor) -> Result<()>,
+) -> Result<f64> {
     let (mut best, mut times) = (f64::INFINITY, 1);
     for _ in 0..4 {
         x.die.record(start)?;
@@ -248,14 +253,27 @@ impl Building {
                 let x = self.node(given, Vec::new(), n_head * head_dim, INPUT);
                 let first = self.nodes.len();
                 let rope = KeyRope { rope: 0, first: 0, kind: RopeKind::Neox };
-                let shape = KvShape { n_head_kv, head_dim_k: head_dim, head_dim_v: head_dim, v_in_k: false, window: None, rope };
+                let shape = KvShape {
+                    n_head_kv,
+                    head_dim_k: head_dim,
+                    head_dim_v: head_dim,
+                    v_in_k: false,
+                    window: None,
+                    rope,
+                };
                 let row = n_head_kv * head_dim / ty.block_len() * ty.block_bytes();
                 let side = (n_ctx * row).next_multiple_of(crate::graph::ALIGN);
                 let scale = 1.0 / (head_dim as f32).sqrt();
                 for _ in 0..copies {
                     let (layer, k_offset) = (self.kv.len() as u32, self.kv_bytes);
                     self.kv.push(shape);
-                    self.places.push(KvPlaces { cache: 0, k_offset, v_offset: k_offset + side, k_row: row, v_row: row });
+                    self.places.push(KvPlaces {
+                        cache: 0,
+                        k_offset,
+                        v_offset: k_offset + side,
+                        k_row: row,
+                        v_row: row,
+                    });
                     self.kv_bytes += 2 * side;
                     self.node(
                         Op::Attention { layer, n_head, scale, softcap: None, sinks: None },

@@ -333,7 +333,20 @@ impl Die {
         let [x, y, z] = grid;
         // SAFETY: the driver copies the arguments before it returns; it does not write them.
         unsafe {
-            self.driver.cuLaunchKernel(self.index, function, x, y, z, threads, 1, 1, 0, self.stream, at, std::ptr::null_mut())
+            self.driver.cuLaunchKernel(
+                self.index,
+                function,
+                x,
+                y,
+                z,
+                threads,
+                1,
+                1,
+                0,
+                self.stream,
+                at,
+                std::ptr::null_mut(),
+            )
         }
         .map_err(|e| e.at(kernel))
     }

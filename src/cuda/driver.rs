@@ -122,7 +122,11 @@ impl Driver {
         unsafe { driver.cuDriverGetVersion(NOWHERE, &mut version) }?;
         if version < OLDEST {
             let shown = |v: c_int| format!("{}.{}", v / 1000, v % 1000 / 10);
-            return Err(none(format!("the NVIDIA driver serves CUDA {}, expected {} or newer", shown(version), shown(OLDEST))));
+            return Err(none(format!(
+                "the NVIDIA driver serves CUDA {}, expected {} or newer",
+                shown(version),
+                shown(OLDEST)
+            )));
         }
         // SAFETY: no conditions.
         match unsafe { (driver.cuInit)(0) } {
@@ -137,7 +141,9 @@ impl Driver {
         let text = |f: unsafe extern "C" fn(c_int, *mut *const c_char) -> c_int| {
             let mut at: *const c_char = std::ptr::null();
             // SAFETY: a place for the pointer; the driver's texts live as long as it does.
-            unsafe { (f(code, &mut at) == 0 && !at.is_null()).then(|| CStr::from_ptr(at).to_string_lossy().into_owned()) }
+            unsafe {
+                (f(code, &mut at) == 0 && !at.is_null()).then(|| CStr::from_ptr(at).to_string_lossy().into_owned())
+            }
         };
         match (text(self.cuGetErrorName), text(self.cuGetErrorString)) {
             (Some(name), Some(what)) => format!("{name} ({what})"),

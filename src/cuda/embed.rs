@@ -21,6 +21,7 @@ struct SelectOutputs {
 pub(super) fn select_outputs(s: &Step, node: &Node) -> Result<()> {
     let Some(output) = node.output else { return Ok(()) };
     let cols = s.graph().value(output).cols;
-    let args = SelectOutputs { x: s.at(node.inputs[0]), outputs: s.outputs(), y: s.at(output), cols: int(cols)?, unused: 0 };
+    let args =
+        SelectOutputs { x: s.at(node.inputs[0]), outputs: s.outputs(), y: s.at(output), cols: int(cols)?, unused: 0 };
     s.launch("select_outputs", [blocks(s.n_rows(output), 1)?, blocks(cols, THREADS as usize)?, 1], THREADS, &args)
 }

@@ -50,14 +50,28 @@ fn most_tiles(n_pairs: usize, n_expert: usize) -> usize {
 }
 
 /// The lists: the number of tiles, where each expert's pairs begin, the pairs, and two numbers of each tile.
-pub(super) fn workspace_bytes(graph: &Graph, node: &Node, weight: WeightId, n_used: usize, limits: Limits) -> Option<usize> {
+pub(super) fn workspace_bytes(
+    graph: &Graph,
+    node: &Node,
+    weight: WeightId,
+    n_used: usize,
+    limits: Limits,
+) -> Option<usize> {
     let n_pairs = limits.rows(graph.value(node.inputs[0]).rows).checked_mul(n_used)?;
     let n_expert = graph.weight(weight).ne[2] as usize;
-    let ints = n_expert.checked_add(2)?.checked_add(n_pairs)?.checked_add(most_tiles(n_pairs, n_expert).checked_mul(2)?)?;
+    let ints =
+        n_expert.checked_add(2)?.checked_add(n_pairs)?.checked_add(most_tiles(n_pairs, n_expert).checked_mul(2)?)?;
     ints.checked_mul(size_of::<i32>())
 }
 
-pub(super) fn matmul(s: &Step, node: &Node, weight: WeightId, bias: Option<WeightId>, n_used: usize, first: usize) -> Result<()> {
+pub(super) fn matmul(
+    s: &Step,
+    node: &Node,
+    weight: WeightId,
+    bias: Option<WeightId>,
+    n_used: usize,
+    first: usize,
+) -> Result<()> {
     let Some(output) = node.output else { return Ok(()) };
     let (n_rows, graph) = (s.n_rows(output), s.graph());
     let info = graph.weight(weight);

@@ -89,7 +89,15 @@ impl Ring {
     ///
     /// # Safety
     /// Both addresses hold `bytes` bytes.
-    pub unsafe fn hand(&mut self, die: &Die, from: Ptr, other: &Die, others: &Ring, to: Ptr, bytes: usize) -> Result<()> {
+    pub unsafe fn hand(
+        &mut self,
+        die: &Die,
+        from: Ptr,
+        other: &Die,
+        others: &Ring,
+        to: Ptr,
+        bytes: usize,
+    ) -> Result<()> {
         for first in (0..bytes).step_by(PIECE) {
             let n = PIECE.min(bytes - first);
             let (piece, i, free) = self.take();

@@ -32,7 +32,8 @@ struct Gemm {
 
 /// A size as kernels take it.
 pub(super) fn int(n: usize) -> Result<i32> {
-    i32::try_from(n).map_err(|_| Error::new(Status::Unsupported, format!("a size of {n} is too large for a CUDA device")))
+    i32::try_from(n)
+        .map_err(|_| Error::new(Status::Unsupported, format!("a size of {n} is too large for a CUDA device")))
 }
 
 /// Blocks that take `each` of `n`.

@@ -32,8 +32,8 @@ impl Image {
             Image::Cubin(cubin) => (cubin.packed, b""),
             Image::Ptx(packed) => (*packed, b"\0"),
         };
-        let mut bytes =
-            miniz_oxide::inflate::decompress_to_vec_zlib(packed).map_err(|e| format!("a kernel image is damaged: {e}"))?;
+        let mut bytes = miniz_oxide::inflate::decompress_to_vec_zlib(packed)
+            .map_err(|e| format!("a kernel image is damaged: {e}"))?;
         bytes.extend(end);
         Ok(bytes)
     }
@@ -92,7 +92,8 @@ impl Shelf {
         let at = match self.known.iter().position(|(cc, _)| *cc == (major, minor)) {
             Some(at) => at,
             None => {
-                let images = pick(major, minor)?.files.iter().map(|(_, image)| image.bytes()).collect::<Result<_, _>>()?;
+                let images =
+                    pick(major, minor)?.files.iter().map(|(_, image)| image.bytes()).collect::<Result<_, _>>()?;
                 self.known.push(((major, minor), images));
                 self.known.len() - 1
             }
@@ -158,7 +159,10 @@ mod tests {
             assert_eq!(choice.files.len(), FILES.len());
             let text = choice.describe();
             let cubin = format!("sm_{major}{} cubin", if major == 3 { 7 } else { 0 });
-            assert!(FILES.is_empty() || text == if major < 10 { cubin } else { "PTX compute_37, compiled by the driver".into() });
+            assert!(
+                FILES.is_empty()
+                    || text == if major < 10 { cubin } else { "PTX compute_37, compiled by the driver".into() }
+            );
             for (name, image) in choice.files {
                 let bytes = image.bytes().unwrap();
                 match image {

@@ -75,7 +75,9 @@ pub unsafe fn move_cells(
     turns: &dyn Fn(usize, i32) -> Vec<f32>,
     host: *mut u8,
 ) -> Result<()> {
-    for (cache, moves) in moves.iter().enumerate().flat_map(|(cache, all)| portions(all).map(move |moves| (cache, moves))) {
+    for (cache, moves) in
+        moves.iter().enumerate().flat_map(|(cache, all)| portions(all).map(move |moves| (cache, moves)))
+    {
         for rope in 0..x.graph.ropes.len() {
             let turned = |l: &usize| x.here[*l] && x.places[*l].cache == cache && x.graph.kv[*l].rope.rope == rope;
             let layers: Vec<usize> = (0..x.places.len()).filter(turned).collect();
@@ -157,7 +159,10 @@ impl Lists {
             return Ok(());
         }
         if x.type_k == Type::Q8_0 && shape.head_dim_k > HEAD {
-            return Err(Error::unsupported(format!("CUDA devices turn keys of up to {HEAD} elements, not {}", shape.head_dim_k)));
+            return Err(Error::unsupported(format!(
+                "CUDA devices turn keys of up to {HEAD} elements, not {}",
+                shape.head_dim_k
+            )));
         }
         let args = Turn {
             side: keys,

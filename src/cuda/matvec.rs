@@ -195,10 +195,17 @@ mod tests {
     #[test]
     fn warps_share_rows_where_blocks_are_few() {
         let one = Shape::of(Type::Q4_K, 1);
-        assert_eq!((one.variant, one.split(14336, 1), one.split(4096, 1), one.split(1024, 1), one.split(64, 1)), (1, 1, 2, 4, 4));
+        assert_eq!(
+            (one.variant, one.split(14336, 1), one.split(4096, 1), one.split(1024, 1), one.split(64, 1)),
+            (1, 1, 2, 4, 4)
+        );
         assert_eq!(one.split(768, 8), 2);
         assert_eq!(
-            (Shape::of(Type::Q4_K, 3).variant, Shape::of(Type::Q4_K, 2).split(64, 1), Shape::of(Type::Q4_K, 5).split(64, 1)),
+            (
+                Shape::of(Type::Q4_K, 3).variant,
+                Shape::of(Type::Q4_K, 2).split(64, 1),
+                Shape::of(Type::Q4_K, 5).split(64, 1)
+            ),
             (4, 2, 1)
         );
         assert_eq!((Shape::of(Type::F32, 8).split(64, 1), Shape::of(Type::F32, 1).split(4096, 1)), (4, 1));

@@ -52,7 +52,9 @@ const PIECE: usize = 32;
 /// way to registers or shared memory and need none.
 pub fn workspace_bytes(graph: &Graph, node: &Node, limits: Limits) -> Option<usize> {
     match &node.op {
-        Op::MatMulExperts { weight, n_expert_used, .. } => experts::workspace_bytes(graph, node, *weight, *n_expert_used, limits),
+        Op::MatMulExperts { weight, n_expert_used, .. } => {
+            experts::workspace_bytes(graph, node, *weight, *n_expert_used, limits)
+        }
         Op::Attention { layer, n_head, .. } => attention::workspace_bytes(&graph.kv[*layer as usize], *n_head, limits),
         _ => Some(0),
     }
@@ -243,7 +245,9 @@ impl Step<'_> {
         }
         match &node.op {
             // Both belong to the input, which is the host's.
-            Op::Embed { .. } | Op::RopeTable { .. } => Err(Error::new(Status::Internal, "the input was given to a die")),
+            Op::Embed { .. } | Op::RopeTable { .. } => {
+                Err(Error::new(Status::Internal, "the input was given to a die"))
+            }
             Op::SelectOutputs => embed::select_outputs(self, node),
             Op::RmsNorm { weight, eps, group } => norm::rms_norm(self, node, *weight, *eps, *group),
             Op::MatMul { weight, bias, first } => matvec::matmul(self, node, *weight, *bias, *first),

@@ -85,11 +85,13 @@ mod tests {
 
     #[test]
     fn tables_lie_apart_and_within_their_bytes() {
-        let runs = [Run { first: 0, n: 2, first_span: 0, n_spans: 1 }, Run { first: 2, n: 1, first_span: 1, n_spans: 2 }];
+        let runs =
+            [Run { first: 0, n: 2, first_span: 0, n_spans: 1 }, Run { first: 2, n: 1, first_span: 1, n_spans: 2 }];
         let span = |cell| Span { cell, pos: 5, len: 1 };
         let spans = [span(0), span(3), span(6)];
         let view = CacheView { cells: &[1, 2, 3], runs: &runs, spans: &spans };
-        let micro = Micro { tokens: &[7, 8, 9], positions: &[4, 5, 6], caches: &[view, view], outputs: &[2], first_output: 0 };
+        let micro =
+            Micro { tokens: &[7, 8, 9], positions: &[4, 5, 6], caches: &[view, view], outputs: &[2], first_output: 0 };
         let caches = [Cache { window: None, n_cells: 3 }, Cache { window: Some(2), n_cells: 3 }];
         let most = tables_bytes(Limits { n_tokens: 3, n_outputs: 1 }, &caches).unwrap();
         let mut bytes = vec![0u64; most / 8];

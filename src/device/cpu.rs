@@ -46,13 +46,17 @@ fn cgroup_limit() -> Option<(u64, u64)> {
     // Pages of files that were read count as used, and are given back when memory is short.
     let stat = fs::read_to_string("/sys/fs/cgroup/memory.stat").unwrap_or_default();
     let lines = stat.lines().filter_map(|l| l.split_once(' '));
-    let files = lines.filter(|(k, _)| matches!(*k, "inactive_file" | "active_file")).filter_map(|(_, n)| n.parse::<u64>().ok());
+    let files =
+        lines.filter(|(k, _)| matches!(*k, "inactive_file" | "active_file")).filter_map(|(_, n)| n.parse::<u64>().ok());
     Some((read("memory.max")?, read("memory.current")?.saturating_sub(files.sum())))
 }
 
 fn cpu_name() -> String {
     let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let name =
-        text.lines().find(|l| l.starts_with("model name")).and_then(|l| l.split_once(':')).map(|(_, n)| n.trim().to_owned());
+    let name = text
+        .lines()
+        .find(|l| l.starts_with("model name"))
+        .and_then(|l| l.split_once(':'))
+        .map(|(_, n)| n.trim().to_owned());
     name.unwrap_or_else(|| format!("CPU ({})", std::env::consts::ARCH))
 }

@@ -19,7 +19,10 @@ pub(super) fn parse(text: &str) -> Result<Inventory> {
             };
             let lists = (list("devices")?, list("links")?);
             if let Some(key) = o.keys().next() {
-                return Err(Error::invalid(format!("device spec: '{}' is not known, expected devices or links", shown(key))));
+                return Err(Error::invalid(format!(
+                    "device spec: '{}' is not known, expected devices or links",
+                    shown(key)
+                )));
             }
             lists
         }
@@ -74,7 +77,9 @@ impl Fields {
         self.take(field, "a number above zero, per second", |v| v.as_f64().filter(|f| *f > 0.0 && f.is_finite()))
     }
     fn small(&mut self, field: &str, most: usize) -> Result<Option<u32>> {
-        self.take(field, &format!("a whole number up to {most}"), |v| v.as_u64().filter(|n| *n <= most as u64).map(|n| n as u32))
+        self.take(field, &format!("a whole number up to {most}"), |v| {
+            v.as_u64().filter(|n| *n <= most as u64).map(|n| n as u32)
+        })
     }
     fn finish(&self) -> Result<()> {
         match self.map.keys().next() {

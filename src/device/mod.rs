@@ -87,18 +87,21 @@ impl Inventory {
     /// `InvalidArgument` for a spec that does not parse, with the place; `Device` where CUDA devices are named and not there or fail.
     pub fn from_spec(spec: &str) -> Result<Inventory> {
         let text = spec.trim();
-        let mut inventory =
-            if text.starts_with(['[', '{']) { json::parse(text) } else { spec::parse(text) }.map_err(|e| e.subject("devices"))?;
+        let mut inventory = if text.starts_with(['[', '{']) { json::parse(text) } else { spec::parse(text) }
+            .map_err(|e| e.subject("devices"))?;
         match inventory.devices.iter().filter(|d| d.kind == Kind::Cpu).count() {
             0 => inventory.devices.push(Device { takes_layers: false, ..cpu::find() }),
             1 => inventory.cpu_last(),
-            n => return Err(Error::invalid(format!("the device spec names {n} CPUs, expected at most one")).subject("devices")),
+            n => {
+                return Err(
+                    Error::invalid(format!("the device spec names {n} CPUs, expected at most one")).subject("devices")
+                );
+            }
         }
         let n = inventory.devices.len();
         if n > MAX_DEVICES {
-            return Err(
-                Error::invalid(format!("the device spec names {n} devices, expected at most {MAX_DEVICES}")).subject("devices")
-            );
+            return Err(Error::invalid(format!("the device spec names {n} devices, expected at most {MAX_DEVICES}"))
+                .subject("devices"));
         }
         Ok(inventory)
     }
@@ -118,7 +121,11 @@ impl Inventory {
         }
         let first = self.devices.len() as u32;
         self.devices.extend(found.devices);
-        self.links.extend(found.links.into_iter().map(|(a, b, bandwidth)| Link { a: first + a, b: first + b, bandwidth }));
+        self.links.extend(found.links.into_iter().map(|(a, b, bandwidth)| Link {
+            a: first + a,
+            b: first + b,
+            bandwidth,
+        }));
         self.notes.extend(found.notes);
         Ok(())
     }
@@ -203,7 +210,10 @@ mod tests {
             ("[{\"profile\":\"k80\",\"free_bytes\":99999999999}]", "devices[0].free_bytes"),
             ("[{\"profile\":\"k80\",\"read_bandwidth\":0}]", "devices[0].read_bandwidth"),
             ("[{\"profile\":\"k80\",\"compute_capability\":\"x\"}]", "devices[0].compute_capability"),
-            ("{\"devices\":[{\"profile\":\"k80\"}],\"links\":[{\"between\":[0,7],\"bandwidth\":1}]}", "links[0].between"),
+            (
+                "{\"devices\":[{\"profile\":\"k80\"}],\"links\":[{\"between\":[0,7],\"bandwidth\":1}]}",
+                "links[0].between",
+            ),
             ("{\"devices\":3}", "devices"),
             ("[]", "no device"),
         ] {

@@ -33,7 +33,10 @@ pub(super) fn parse(spec: &str) -> Result<Inventory> {
             "" => return Err(fail("a name is missing".to_owned())),
             _ => {
                 let known = profile::NAMES.join(":N, ");
-                return Err(fail(format!("'{}' is not known, expected auto, cpu, cuda, cuda:N, {known}:N or JSON", shown(name))));
+                return Err(fail(format!(
+                    "'{}' is not known, expected auto, cpu, cuda, cuda:N, {known}:N or JSON",
+                    shown(name)
+                )));
             }
         }
         too_many(&inventory)?;

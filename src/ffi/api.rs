@@ -26,8 +26,11 @@ pub struct rekindle_api_table {
     pub context_destroy: unsafe extern "C" fn(context: *mut rekindle_context) -> rekindle_status,
     pub context_get_info:
         unsafe extern "C" fn(context: *const rekindle_context, info: *mut rekindle_context_info) -> rekindle_status,
-    pub context_get_device:
-        unsafe extern "C" fn(context: *const rekindle_context, index: u32, info: *mut rekindle_device_info) -> rekindle_status,
+    pub context_get_device: unsafe extern "C" fn(
+        context: *const rekindle_context,
+        index: u32,
+        info: *mut rekindle_device_info,
+    ) -> rekindle_status,
     pub file_open: unsafe extern "C" fn(
         context: *const rekindle_context,
         path: *const c_char,
@@ -35,7 +38,8 @@ pub struct rekindle_api_table {
         file: *mut *mut rekindle_file,
     ) -> rekindle_status,
     pub file_close: unsafe extern "C" fn(file: *mut rekindle_file) -> rekindle_status,
-    pub file_get_info: unsafe extern "C" fn(file: *const rekindle_file, info: *mut rekindle_file_info) -> rekindle_status,
+    pub file_get_info:
+        unsafe extern "C" fn(file: *const rekindle_file, info: *mut rekindle_file_info) -> rekindle_status,
     pub file_find_key: unsafe extern "C" fn(
         file: *const rekindle_file,
         name: *const c_char,
@@ -52,10 +56,15 @@ pub struct rekindle_api_table {
         capacity: usize,
         needed: *mut usize,
     ) -> rekindle_status,
-    pub file_key_integer: unsafe extern "C" fn(file: *const rekindle_file, index: u32, value: *mut i64) -> rekindle_status,
-    pub file_key_number: unsafe extern "C" fn(file: *const rekindle_file, index: u32, value: *mut f64) -> rekindle_status,
-    pub file_get_tensor:
-        unsafe extern "C" fn(file: *const rekindle_file, index: u32, info: *mut rekindle_tensor_info) -> rekindle_status,
+    pub file_key_integer:
+        unsafe extern "C" fn(file: *const rekindle_file, index: u32, value: *mut i64) -> rekindle_status,
+    pub file_key_number:
+        unsafe extern "C" fn(file: *const rekindle_file, index: u32, value: *mut f64) -> rekindle_status,
+    pub file_get_tensor: unsafe extern "C" fn(
+        file: *const rekindle_file,
+        index: u32,
+        info: *mut rekindle_tensor_info,
+    ) -> rekindle_status,
     pub plan: unsafe extern "C" fn(
         context: *const rekindle_context,
         file: *const rekindle_file,
@@ -65,10 +74,16 @@ pub struct rekindle_api_table {
     pub plan_destroy: unsafe extern "C" fn(plan: *mut rekindle_plan_t) -> rekindle_status,
     pub plan_get_summary:
         unsafe extern "C" fn(plan: *const rekindle_plan_t, summary: *mut rekindle_plan_summary) -> rekindle_status,
-    pub plan_get_device:
-        unsafe extern "C" fn(plan: *const rekindle_plan_t, index: u32, device: *mut rekindle_plan_device) -> rekindle_status,
-    pub plan_get_layer:
-        unsafe extern "C" fn(plan: *const rekindle_plan_t, index: u32, layer: *mut rekindle_plan_layer) -> rekindle_status,
+    pub plan_get_device: unsafe extern "C" fn(
+        plan: *const rekindle_plan_t,
+        index: u32,
+        device: *mut rekindle_plan_device,
+    ) -> rekindle_status,
+    pub plan_get_layer: unsafe extern "C" fn(
+        plan: *const rekindle_plan_t,
+        index: u32,
+        layer: *mut rekindle_plan_layer,
+    ) -> rekindle_status,
     pub plan_reason: unsafe extern "C" fn(
         plan: *const rekindle_plan_t,
         index: u32,
@@ -102,18 +117,28 @@ pub struct rekindle_api_table {
         model: *mut *mut rekindle_model,
     ) -> rekindle_status,
     pub model_destroy: unsafe extern "C" fn(model: *mut rekindle_model) -> rekindle_status,
-    pub model_get_info: unsafe extern "C" fn(model: *const rekindle_model, info: *mut rekindle_model_info) -> rekindle_status,
-    pub model_memory:
-        unsafe extern "C" fn(model: *const rekindle_model, device: u32, memory: *mut rekindle_memory) -> rekindle_status,
+    pub model_get_info:
+        unsafe extern "C" fn(model: *const rekindle_model, info: *mut rekindle_model_info) -> rekindle_status,
+    pub model_memory: unsafe extern "C" fn(
+        model: *const rekindle_model,
+        device: u32,
+        memory: *mut rekindle_memory,
+    ) -> rekindle_status,
     pub model_get_perf: unsafe extern "C" fn(model: *const rekindle_model, perf: *mut rekindle_perf) -> rekindle_status,
     pub model_reset_perf: unsafe extern "C" fn(model: *mut rekindle_model) -> rekindle_status,
     pub cancel: unsafe extern "C" fn(model: *const rekindle_model) -> rekindle_status,
-    pub vocab_create: unsafe extern "C" fn(file: *const rekindle_file, vocab: *mut *mut rekindle_vocab) -> rekindle_status,
-    pub model_vocab: unsafe extern "C" fn(model: *const rekindle_model, vocab: *mut *mut rekindle_vocab) -> rekindle_status,
+    pub vocab_create:
+        unsafe extern "C" fn(file: *const rekindle_file, vocab: *mut *mut rekindle_vocab) -> rekindle_status,
+    pub model_vocab:
+        unsafe extern "C" fn(model: *const rekindle_model, vocab: *mut *mut rekindle_vocab) -> rekindle_status,
     pub vocab_destroy: unsafe extern "C" fn(vocab: *mut rekindle_vocab) -> rekindle_status,
-    pub vocab_get_info: unsafe extern "C" fn(vocab: *const rekindle_vocab, info: *mut rekindle_vocab_info) -> rekindle_status,
-    pub vocab_get_token:
-        unsafe extern "C" fn(vocab: *const rekindle_vocab, token: i32, info: *mut rekindle_token_info) -> rekindle_status,
+    pub vocab_get_info:
+        unsafe extern "C" fn(vocab: *const rekindle_vocab, info: *mut rekindle_vocab_info) -> rekindle_status,
+    pub vocab_get_token: unsafe extern "C" fn(
+        vocab: *const rekindle_vocab,
+        token: i32,
+        info: *mut rekindle_token_info,
+    ) -> rekindle_status,
     pub tokenize: unsafe extern "C" fn(
         vocab: *const rekindle_vocab,
         text: *const c_char,
@@ -140,8 +165,11 @@ pub struct rekindle_api_table {
         capacity: usize,
         needed: *mut usize,
     ) -> rekindle_status,
-    pub stream_create:
-        unsafe extern "C" fn(vocab: *const rekindle_vocab, flags: u32, stream: *mut *mut rekindle_stream) -> rekindle_status,
+    pub stream_create: unsafe extern "C" fn(
+        vocab: *const rekindle_vocab,
+        flags: u32,
+        stream: *mut *mut rekindle_stream,
+    ) -> rekindle_status,
     pub stream_destroy: unsafe extern "C" fn(stream: *mut rekindle_stream) -> rekindle_status,
     pub stream_push: unsafe extern "C" fn(
         stream: *mut rekindle_stream,
@@ -158,18 +186,31 @@ pub struct rekindle_api_table {
     ) -> rekindle_status,
     pub decode: unsafe extern "C" fn(model: *mut rekindle_model, batch: *const rekindle_batch) -> rekindle_status,
     pub n_outputs: unsafe extern "C" fn(model: *const rekindle_model, n_outputs: *mut u32) -> rekindle_status,
-    pub logits:
-        unsafe extern "C" fn(model: *const rekindle_model, row: u32, logits: *mut *const f32, n: *mut u32) -> rekindle_status,
-    pub embeddings:
-        unsafe extern "C" fn(model: *const rekindle_model, row: u32, embeddings: *mut *const f32, n: *mut u32) -> rekindle_status,
+    pub logits: unsafe extern "C" fn(
+        model: *const rekindle_model,
+        row: u32,
+        logits: *mut *const f32,
+        n: *mut u32,
+    ) -> rekindle_status,
+    pub embeddings: unsafe extern "C" fn(
+        model: *const rekindle_model,
+        row: u32,
+        embeddings: *mut *const f32,
+        n: *mut u32,
+    ) -> rekindle_status,
     pub seq_remove: unsafe extern "C" fn(model: *mut rekindle_model, seq_id: i32, p0: i32, p1: i32) -> rekindle_status,
-    pub seq_copy: unsafe extern "C" fn(model: *mut rekindle_model, src: i32, dst: i32, p0: i32, p1: i32) -> rekindle_status,
+    pub seq_copy:
+        unsafe extern "C" fn(model: *mut rekindle_model, src: i32, dst: i32, p0: i32, p1: i32) -> rekindle_status,
     pub seq_keep: unsafe extern "C" fn(model: *mut rekindle_model, seq_id: i32) -> rekindle_status,
-    pub seq_shift: unsafe extern "C" fn(model: *mut rekindle_model, seq_id: i32, p0: i32, p1: i32, delta: i32) -> rekindle_status,
-    pub seq_length: unsafe extern "C" fn(model: *const rekindle_model, seq_id: i32, length: *mut u32) -> rekindle_status,
+    pub seq_shift:
+        unsafe extern "C" fn(model: *mut rekindle_model, seq_id: i32, p0: i32, p1: i32, delta: i32) -> rekindle_status,
+    pub seq_length:
+        unsafe extern "C" fn(model: *const rekindle_model, seq_id: i32, length: *mut u32) -> rekindle_status,
     pub n_free: unsafe extern "C" fn(model: *const rekindle_model, n_free: *mut u32) -> rekindle_status,
-    pub sampler_create:
-        unsafe extern "C" fn(params: *const rekindle_sampler_params, sampler: *mut *mut rekindle_sampler) -> rekindle_status,
+    pub sampler_create: unsafe extern "C" fn(
+        params: *const rekindle_sampler_params,
+        sampler: *mut *mut rekindle_sampler,
+    ) -> rekindle_status,
     pub sampler_destroy: unsafe extern "C" fn(sampler: *mut rekindle_sampler) -> rekindle_status,
     pub sampler_sample: unsafe extern "C" fn(
         sampler: *mut rekindle_sampler,
@@ -177,8 +218,12 @@ pub struct rekindle_api_table {
         row: u32,
         token: *mut i32,
     ) -> rekindle_status,
-    pub sampler_sample_logits:
-        unsafe extern "C" fn(sampler: *mut rekindle_sampler, logits: *const f32, n: usize, token: *mut i32) -> rekindle_status,
+    pub sampler_sample_logits: unsafe extern "C" fn(
+        sampler: *mut rekindle_sampler,
+        logits: *const f32,
+        n: usize,
+        token: *mut i32,
+    ) -> rekindle_status,
     pub sampler_accept: unsafe extern "C" fn(sampler: *mut rekindle_sampler, token: i32) -> rekindle_status,
     pub sampler_reset: unsafe extern "C" fn(sampler: *mut rekindle_sampler) -> rekindle_status,
     pub generate: unsafe extern "C" fn(
@@ -227,7 +272,8 @@ pub struct rekindle_api_table {
         capacity: usize,
         needed: *mut usize,
     ) -> rekindle_status,
-    pub model_plan: unsafe extern "C" fn(model: *const rekindle_model, plan: *mut *mut rekindle_plan_t) -> rekindle_status,
+    pub model_plan:
+        unsafe extern "C" fn(model: *const rekindle_model, plan: *mut *mut rekindle_plan_t) -> rekindle_status,
 }
 
 static TABLE: rekindle_api_table = rekindle_api_table {

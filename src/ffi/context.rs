@@ -221,7 +221,8 @@ pub unsafe extern "C" fn rekindle_context_get_device(
     guard("rekindle_context_get_device", || {
         let c = get::<Context, _>(context)?;
         let d = c.devices().get(index as usize).ok_or_else(|| {
-            Error::not_found(format!("device {index} is out of range, the context has {}", c.devices().len())).subject("index")
+            Error::not_found(format!("device {index} is out of range, the context has {}", c.devices().len()))
+                .subject("index")
         })?;
         let value = rekindle_device_info {
             struct_size: 0,

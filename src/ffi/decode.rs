@@ -140,7 +140,12 @@ unsafe fn row_out(row: Result<(*const f32, u32)>, to: *mut *const f32, n: *mut u
 /// REKINDLE_INVALID_ARGUMENT: a sequence id out of range, here and below. REKINDLE_BUSY, here and below.
 #[unsafe(no_mangle)]
 #[must_use]
-pub unsafe extern "C" fn rekindle_seq_remove(model: *mut rekindle_model, seq_id: i32, p0: i32, p1: i32) -> rekindle_status {
+pub unsafe extern "C" fn rekindle_seq_remove(
+    model: *mut rekindle_model,
+    seq_id: i32,
+    p0: i32,
+    p1: i32,
+) -> rekindle_status {
     guard("rekindle_seq_remove", || get::<Model, _>(model)?.seq_remove(seq_id, p0, p1))
 }
 
@@ -148,7 +153,13 @@ pub unsafe extern "C" fn rekindle_seq_remove(model: *mut rekindle_model, seq_id:
 /// had before is forgotten. The same for both changes nothing.
 #[unsafe(no_mangle)]
 #[must_use]
-pub unsafe extern "C" fn rekindle_seq_copy(model: *mut rekindle_model, src: i32, dst: i32, p0: i32, p1: i32) -> rekindle_status {
+pub unsafe extern "C" fn rekindle_seq_copy(
+    model: *mut rekindle_model,
+    src: i32,
+    dst: i32,
+    p0: i32,
+    p1: i32,
+) -> rekindle_status {
     guard("rekindle_seq_copy", || get::<Model, _>(model)?.seq_copy(src, dst, p0, p1))
 }
 
@@ -180,7 +191,11 @@ pub unsafe extern "C" fn rekindle_seq_shift(
 /// The last position of a sequence plus one; 0 if it is empty.
 #[unsafe(no_mangle)]
 #[must_use]
-pub unsafe extern "C" fn rekindle_seq_length(model: *const rekindle_model, seq_id: i32, length: *mut u32) -> rekindle_status {
+pub unsafe extern "C" fn rekindle_seq_length(
+    model: *const rekindle_model,
+    seq_id: i32,
+    length: *mut u32,
+) -> rekindle_status {
     guard("rekindle_seq_length", || {
         let m = get::<Model, _>(model)?;
         let out = place(length, "length")?;

@@ -159,7 +159,8 @@ pub unsafe extern "C" fn rekindle_environment(
     guard("rekindle_environment", || {
         let found = ENVIRONMENT.get(index as usize);
         let (name, text) = found.ok_or_else(|| {
-            Error::new(Status::NotFound, format!("environment variable {index} of {}", ENVIRONMENT.len())).subject("index")
+            Error::new(Status::NotFound, format!("environment variable {index} of {}", ENVIRONMENT.len()))
+                .subject("index")
         })?;
         // SAFETY: the caller's buffer.
         unsafe { output::text(format!("{name}: {text}").as_bytes(), buffer, capacity, needed) }

@@ -92,7 +92,10 @@ pub unsafe extern "C" fn rekindle_file_close(file: *mut rekindle_file) -> rekind
 /// What a file is. May run at the same time as other calls on it, as all that take a const file.
 #[unsafe(no_mangle)]
 #[must_use]
-pub unsafe extern "C" fn rekindle_file_get_info(file: *const rekindle_file, info: *mut rekindle_file_info) -> rekindle_status {
+pub unsafe extern "C" fn rekindle_file_get_info(
+    file: *const rekindle_file,
+    info: *mut rekindle_file_info,
+) -> rekindle_status {
     guard("rekindle_file_get_info", || {
         let f = get::<Gguf, _>(file)?;
         let word = |key: &str| f.get_str(key).ok().flatten().unwrap_or_default();

@@ -29,7 +29,10 @@ pub(super) fn guard(name: &'static str, body: impl FnOnce() -> Result<()>) -> re
         Ok(Ok(())) => return Status::Ok as i32,
         Ok(Err(e)) => e,
         Err(panic) => {
-            let what = panic.downcast_ref::<&str>().map(|s| (*s).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned());
+            let what = panic
+                .downcast_ref::<&str>()
+                .map(|s| (*s).to_owned())
+                .or_else(|| panic.downcast_ref::<String>().cloned());
             let what = what.unwrap_or_default();
             // Dropping what was thrown may panic once more.
             std::mem::forget(panic);
@@ -63,7 +66,8 @@ pub(super) fn last_message() -> *const c_char {
 }
 
 pub(super) fn last_detail() -> (i32, Detail) {
-    LAST.try_with(|last| last.try_borrow().map(|l| (l.status, l.detail.clone())).unwrap_or_default()).unwrap_or_default()
+    LAST.try_with(|last| last.try_borrow().map(|l| (l.status, l.detail.clone())).unwrap_or_default())
+        .unwrap_or_default()
 }
 
 /// Test builds only: provokes a panic inside an entry point.

@@ -120,5 +120,7 @@ pub(super) fn destroy<T: Object, H>(handle: *mut H) -> Result<()> {
 
 /// The right to use an object that one call at a time may use.
 pub(super) fn only_user<'a, T>(mutex: &'a Mutex<T>, name: &str) -> Result<parking_lot::MutexGuard<'a, T>> {
-    mutex.try_lock().ok_or_else(|| Error::new(Status::Busy, format!("the {name} is in use by another call")).subject(name))
+    mutex
+        .try_lock()
+        .ok_or_else(|| Error::new(Status::Busy, format!("the {name} is in use by another call")).subject(name))
 }

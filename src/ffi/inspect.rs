@@ -76,7 +76,8 @@ unsafe impl Struct for rekindle_tensor_info {
 }
 
 fn key(f: &Gguf, index: u32) -> Result<(&Key, Value<'_>)> {
-    let none = || Error::not_found(format!("key {index} is out of range, the file has {}", f.keys().len())).subject("index");
+    let none =
+        || Error::not_found(format!("key {index} is out of range, the file has {}", f.keys().len())).subject("index");
     let key = f.keys().get(index as usize).ok_or_else(none)?;
     Ok((key, f.value(key).ok_or_else(none)?))
 }
@@ -98,7 +99,8 @@ pub unsafe extern "C" fn rekindle_file_find_key(
         // SAFETY: the caller's text.
         let name = unsafe { text(name, name_len, "name") }?;
         let found = f.keys().iter().position(|k| k.name == name);
-        let i = found.ok_or_else(|| Error::not_found(format!("{}: there is no key '{name}'", f.path())).subject(name))?;
+        let i =
+            found.ok_or_else(|| Error::not_found(format!("{}: there is no key '{name}'", f.path())).subject(name))?;
         // SAFETY: not null, so the caller's place for the result.
         unsafe { out.write(i as u32) };
         Ok(())
@@ -194,7 +196,11 @@ fn show(value: &Value<'_>, max_elements: usize, out: &mut String) {
 /// REKINDLE_INVALID_ARGUMENT: it is no integer, or does not fit.
 #[unsafe(no_mangle)]
 #[must_use]
-pub unsafe extern "C" fn rekindle_file_key_integer(file: *const rekindle_file, index: u32, value: *mut i64) -> rekindle_status {
+pub unsafe extern "C" fn rekindle_file_key_integer(
+    file: *const rekindle_file,
+    index: u32,
+    value: *mut i64,
+) -> rekindle_status {
     guard("rekindle_file_key_integer", || {
         let f = get::<Gguf, _>(file)?;
         let out = place(value, "value")?;
@@ -203,7 +209,8 @@ pub unsafe extern "C" fn rekindle_file_key_integer(file: *const rekindle_file, i
             Value::Bool(b) => Some(i64::from(b)),
             other => other.as_int().and_then(|n| i64::try_from(n).ok()),
         };
-        let n = n.ok_or_else(|| Error::invalid(format!("key '{}' is no integer of 64 bits", key.name)).subject(&key.name))?;
+        let n =
+            n.ok_or_else(|| Error::invalid(format!("key '{}' is no integer of 64 bits", key.name)).subject(&key.name))?;
         // SAFETY: not null, so the caller's place for the result.
         unsafe { out.write(n) };
         Ok(())
@@ -215,7 +222,11 @@ pub unsafe extern "C" fn rekindle_file_key_integer(file: *const rekindle_file, i
 /// REKINDLE_INVALID_ARGUMENT: it is none.
 #[unsafe(no_mangle)]
 #[must_use]
-pub unsafe extern "C" fn rekindle_file_key_number(file: *const rekindle_file, index: u32, value: *mut f64) -> rekindle_status {
+pub unsafe extern "C" fn rekindle_file_key_number(
+    file: *const rekindle_file,
+    index: u32,
+    value: *mut f64,
+) -> rekindle_status {
     guard("rekindle_file_key_number", || {
         let f = get::<Gguf, _>(file)?;
         let out = place(value, "value")?;
@@ -239,7 +250,8 @@ pub unsafe extern "C" fn rekindle_file_get_tensor(
     guard("rekindle_file_get_tensor", || {
         let f = get::<Gguf, _>(file)?;
         let t = f.tensors().get(index as usize).ok_or_else(|| {
-            Error::not_found(format!("tensor {index} is out of range, the file has {}", f.tensors().len())).subject("index")
+            Error::not_found(format!("tensor {index} is out of range, the file has {}", f.tensors().len()))
+                .subject("index")
         })?;
         let value = rekindle_tensor_info {
             struct_size: 0,

@@ -213,7 +213,10 @@ pub unsafe extern "C" fn rekindle_model_get_info(
 /// its own, to be given to rekindle_plan_destroy.
 #[unsafe(no_mangle)]
 #[must_use]
-pub unsafe extern "C" fn rekindle_model_plan(model: *const rekindle_model, plan: *mut *mut rekindle_plan_t) -> rekindle_status {
+pub unsafe extern "C" fn rekindle_model_plan(
+    model: *const rekindle_model,
+    plan: *mut *mut rekindle_plan_t,
+) -> rekindle_status {
     guard("rekindle_model_plan", || {
         let m = get::<Model, _>(model)?;
         let out = place(plan, "plan")?;
@@ -253,7 +256,10 @@ pub unsafe extern "C" fn rekindle_model_memory(
 /// A model's counters.
 #[unsafe(no_mangle)]
 #[must_use]
-pub unsafe extern "C" fn rekindle_model_get_perf(model: *const rekindle_model, perf: *mut rekindle_perf) -> rekindle_status {
+pub unsafe extern "C" fn rekindle_model_get_perf(
+    model: *const rekindle_model,
+    perf: *mut rekindle_perf,
+) -> rekindle_status {
     guard("rekindle_model_get_perf", || {
         let p = get::<Model, _>(model)?.perf();
         let value = rekindle_perf {

@@ -36,7 +36,9 @@ unsafe fn give<T: Copy>(items: &[T], n: usize, buffer: *mut T, capacity: usize, 
     if buffer.is_null() {
         return match (capacity, needed.is_null()) {
             (0, false) => Ok(false),
-            _ => Err(Error::invalid("buffer is NULL; to ask for the size, pass capacity 0 and needed").subject("buffer")),
+            _ => {
+                Err(Error::invalid("buffer is NULL; to ask for the size, pass capacity 0 and needed").subject("buffer"))
+            }
         };
     }
     if capacity < n {

@@ -268,23 +268,36 @@ unsafe fn read_params(params: *const rekindle_plan_params) -> Result<Params> {
         REKINDLE_WEIGHTS_AUTO => Weights::Auto,
         REKINDLE_WEIGHTS_MAPPED => Weights::Mapped,
         REKINDLE_WEIGHTS_COPIED => Weights::Copied,
-        n => return Err(Error::invalid(format!("weights is {n}, expected a REKINDLE_WEIGHTS_… number")).subject("weights")),
+        n => {
+            return Err(
+                Error::invalid(format!("weights is {n}, expected a REKINDLE_WEIGHTS_… number")).subject("weights")
+            );
+        }
     };
     let objective = match p.objective {
         REKINDLE_OBJECTIVE_LATENCY => Objective::Latency,
         REKINDLE_OBJECTIVE_THROUGHPUT => Objective::Throughput,
         REKINDLE_OBJECTIVE_HEADROOM => Objective::Headroom,
-        n => return Err(Error::invalid(format!("objective is {n}, expected a REKINDLE_OBJECTIVE_… number")).subject("objective")),
+        n => {
+            return Err(Error::invalid(format!("objective is {n}, expected a REKINDLE_OBJECTIVE_… number"))
+                .subject("objective"));
+        }
     };
     let estimator = match p.estimator {
         REKINDLE_ESTIMATOR_AUTO => EstimatorKind::Auto,
         REKINDLE_ESTIMATOR_MEASURED => EstimatorKind::Measured,
         REKINDLE_ESTIMATOR_FAMILY => EstimatorKind::Family,
-        n => return Err(Error::invalid(format!("estimator is {n}, expected a REKINDLE_ESTIMATOR_… number")).subject("estimator")),
+        n => {
+            return Err(Error::invalid(format!("estimator is {n}, expected a REKINDLE_ESTIMATOR_… number"))
+                .subject("estimator"));
+        }
     };
     // SAFETY: the caller's array.
-    let limits =
-        unsafe { slice(p.limits, p.n_limits as usize, "limits") }?.iter().enumerate().map(limit).collect::<Result<_>>()?;
+    let limits = unsafe { slice(p.limits, p.n_limits as usize, "limits") }?
+        .iter()
+        .enumerate()
+        .map(limit)
+        .collect::<Result<_>>()?;
     Ok(Params {
         n_ctx: p.n_ctx,
         n_seq_max: p.n_seq_max,
@@ -412,8 +425,9 @@ pub unsafe extern "C" fn rekindle_plan_get_summary(
 }
 
 fn entry<'a, T>(list: &'a [T], index: u32, what: &str) -> Result<&'a T> {
-    list.get(index as usize)
-        .ok_or_else(|| Error::not_found(format!("{what} {index} is out of range, the plan has {}", list.len())).subject("index"))
+    list.get(index as usize).ok_or_else(|| {
+        Error::not_found(format!("{what} {index} is out of range, the plan has {}", list.len())).subject("index")
+    })
 }
 
 /// Device `index` of a plan.
@@ -586,10 +600,16 @@ pub unsafe extern "C" fn rekindle_plan_ask(
             REKINDLE_ASK_LARGEST_BATCH => Question::LargestBatch,
             REKINDLE_ASK_FEWEST_DEVICES => Question::FewestDevices,
             REKINDLE_ASK_BEST_KV_TYPE => Question::BestKvType,
-            n => return Err(Error::invalid(format!("question is {n}, expected a REKINDLE_ASK_… number")).subject("question")),
+            n => {
+                return Err(
+                    Error::invalid(format!("question is {n}, expected a REKINDLE_ASK_… number")).subject("question")
+                );
+            }
         };
         let value = match Plan::ask(&c, &f, &params, question)? {
-            None => return Err(Error::new(Status::NotFit, "the model does not fit on these devices, whatever the answer")),
+            None => {
+                return Err(Error::new(Status::NotFit, "the model does not fit on these devices, whatever the answer"));
+            }
             Some(Answer::Tokens(n) | Answer::Devices(n)) => n,
             Some(Answer::KvType(ty)) => kv_number(ty) as u32,
         };

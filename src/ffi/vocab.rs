@@ -104,7 +104,10 @@ fn flags(n: u32) -> crate::error::Result<(bool, bool)> {
 /// REKINDLE_UNSUPPORTED: the tokeniser's kind is not known. REKINDLE_BAD_FILE.
 #[unsafe(no_mangle)]
 #[must_use]
-pub unsafe extern "C" fn rekindle_vocab_create(file: *const rekindle_file, vocab: *mut *mut rekindle_vocab) -> rekindle_status {
+pub unsafe extern "C" fn rekindle_vocab_create(
+    file: *const rekindle_file,
+    vocab: *mut *mut rekindle_vocab,
+) -> rekindle_status {
     guard("rekindle_vocab_create", || {
         let f = get::<Gguf, _>(file)?;
         let out = place(vocab, "vocab")?;
@@ -118,7 +121,10 @@ pub unsafe extern "C" fn rekindle_vocab_create(file: *const rekindle_file, vocab
 /// The vocabulary of a model, as rekindle_vocab_create; outlives the model.
 #[unsafe(no_mangle)]
 #[must_use]
-pub unsafe extern "C" fn rekindle_model_vocab(model: *const rekindle_model, vocab: *mut *mut rekindle_vocab) -> rekindle_status {
+pub unsafe extern "C" fn rekindle_model_vocab(
+    model: *const rekindle_model,
+    vocab: *mut *mut rekindle_vocab,
+) -> rekindle_status {
     guard("rekindle_model_vocab", || {
         let m = get::<Model, _>(model)?;
         let out = place(vocab, "vocab")?;

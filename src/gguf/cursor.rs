@@ -50,7 +50,8 @@ impl<'a> Cursor<'a> {
     }
     pub fn value_type(&mut self, what: &str) -> Result<ValueType> {
         let n = self.u32(what)?;
-        ValueType::from_number(n).ok_or_else(|| Error::bad_file(format!("{what}: unknown metadata type {n} (0 to 12 are known)")))
+        ValueType::from_number(n)
+            .ok_or_else(|| Error::bad_file(format!("{what}: unknown metadata type {n} (0 to 12 are known)")))
     }
 
     pub fn value(&mut self, ty: ValueType, depth: u32) -> Result<Value<'a>> {
@@ -94,8 +95,11 @@ impl<'a> Cursor<'a> {
                 // Each element takes at least 8 bytes, so a false count ends here and not after 2^64 steps.
                 let left = (self.bytes.len() - self.pos) as u64;
                 if n > left / 8 {
-                    return Err(Error::bad_file(format!("array of {n} {} cannot lie in the {left} bytes left", elem.name()))
-                        .amounts(n, left / 8));
+                    return Err(Error::bad_file(format!(
+                        "array of {n} {} cannot lie in the {left} bytes left",
+                        elem.name()
+                    ))
+                    .amounts(n, left / 8));
                 }
                 for _ in 0..n {
                     self.value(elem, depth + 1)?;

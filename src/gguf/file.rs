@@ -92,21 +92,30 @@ impl Gguf {
             .subject("split.no"));
         }
         if count > MAX_SPLITS {
-            return Err(Error::bad_file(format!("split.count is {count}, expected at most {MAX_SPLITS}")).subject("split.count"));
+            return Err(Error::bad_file(format!("split.count is {count}, expected at most {MAX_SPLITS}"))
+                .subject("split.count"));
         }
         let tail = format!("-00001-of-{count:05}.gguf");
         let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
         let stem = name.strip_suffix(&tail).ok_or_else(|| {
-            Error::bad_file(format!("the first of {count} splits must be named '…{tail}', so that the others can be found"))
-                .subject("split.count")
+            Error::bad_file(format!(
+                "the first of {count} splits must be named '…{tail}', so that the others can be found"
+            ))
+            .subject("split.count")
         })?;
         for i in 1..count {
             let next: PathBuf = path.with_file_name(format!("{stem}-{:05}-of-{count:05}.gguf", i + 1));
             let bytes = map(&next)?;
             let h = parse::header(bytes.get(), i as usize).map_err(|e| e.at(&next.display().to_string()))?;
-            let no = h.keys.iter().find(|k| k.name == "split.no").and_then(|k| k.value(bytes.get())).and_then(|v| v.as_int());
+            let no = h
+                .keys
+                .iter()
+                .find(|k| k.name == "split.no")
+                .and_then(|k| k.value(bytes.get()))
+                .and_then(|v| v.as_int());
             if no != Some(i.into()) {
-                return Err(Error::bad_file(format!("{}: split.no is {no:?}, expected {i}", next.display())).subject("split.no"));
+                return Err(Error::bad_file(format!("{}: split.no is {no:?}, expected {i}", next.display()))
+                    .subject("split.no"));
             }
             self.tensors.extend(h.tensors);
             self.files.push(bytes);
@@ -114,8 +123,11 @@ impl Gguf {
         if let Some(n) = self.get_u64("split.tensors.count")?
             && n != self.tensors.len() as u64
         {
-            return Err(Error::bad_file(format!("split.tensors.count is {n}, the splits hold {} tensors", self.tensors.len()))
-                .subject("split.tensors.count"));
+            return Err(Error::bad_file(format!(
+                "split.tensors.count is {n}, the splits hold {} tensors",
+                self.tensors.len()
+            ))
+            .subject("split.tensors.count"));
         }
         Ok(())
     }
@@ -194,7 +206,9 @@ impl Gguf {
             Ok(()) => {}
             Err(e) if matches!(e.raw_os_error(), Some(libc::EFAULT | libc::EHWPOISON | libc::ENOMEM)) => {
                 let path = path.display();
-                let what = format!("{path}: {n} bytes at {at} cannot be read: the file became shorter or its disk fails ({e})");
+                let what = format!(
+                    "{path}: {n} bytes at {at} cannot be read: the file became shorter or its disk fails ({e})"
+                );
                 return Err(Error::new(Status::Io, what).subject(&t.name));
             }
             // Kernels before 5.14 do not know that advice.
@@ -243,7 +257,8 @@ impl Gguf {
     fn typed<'a, T>(&'a self, key: &str, want: &str, f: impl Fn(Value<'a>) -> Option<T>) -> Result<Option<T>> {
         let Some(v) = self.get(key) else { return Ok(None) };
         f(v).map(Some).ok_or_else(|| {
-            Error::bad_file(format!("key '{key}' holds {} ({v:?}), expected {want}", v.value_type().name())).subject(key)
+            Error::bad_file(format!("key '{key}' holds {} ({v:?}), expected {want}", v.value_type().name()))
+                .subject(key)
         })
     }
     pub fn get_u32(&self, key: &str) -> Result<Option<u32>> {

@@ -95,9 +95,8 @@ pub(super) fn header(file: &[u8], split: usize) -> Result<Header> {
             return Err(Error::bad_file(format!("{n} {what}, expected at most {MOST}")).amounts(n, MOST));
         }
         if n > file.len() as u64 / least {
-            return Err(
-                Error::bad_file(format!("{n} {what} cannot lie in {} bytes", file.len())).amounts(n, file.len() as u64 / least)
-            );
+            return Err(Error::bad_file(format!("{n} {what} cannot lie in {} bytes", file.len()))
+                .amounts(n, file.len() as u64 / least));
         }
     }
 
@@ -111,7 +110,8 @@ pub(super) fn header(file: &[u8], split: usize) -> Result<Header> {
             c.value(ty, 0)?;
             Ok((ty, start..c.pos()))
         };
-        let (ty, bytes) = read(&mut c).map_err(|e| e.at(&format!("key '{}'", printable(key.as_bytes()))).subject(&key))?;
+        let (ty, bytes) =
+            read(&mut c).map_err(|e| e.at(&format!("key '{}'", printable(key.as_bytes()))).subject(&key))?;
         if seen.insert(key.clone(), ()).is_some() {
             return Err(Error::bad_file(format!("key '{}' occurs twice", printable(key.as_bytes()))).subject(key));
         }
@@ -123,8 +123,10 @@ pub(super) fn header(file: &[u8], split: usize) -> Result<Header> {
         Some(v) => match v.as_int() {
             Some(a) if a > 0 && a <= 1 << 30 && a % 8 == 0 => a as u64,
             _ => {
-                return Err(Error::bad_file(format!("general.alignment is {v:?}, expected a multiple of 8 up to 2^30"))
-                    .subject("general.alignment"));
+                return Err(Error::bad_file(format!(
+                    "general.alignment is {v:?}, expected a multiple of 8 up to 2^30"
+                ))
+                .subject("general.alignment"));
             }
         },
     };
@@ -196,8 +198,11 @@ fn refuse_overlap(tensors: &[TensorInfo]) -> Result<()> {
     order.sort_by_key(|t| t.offset);
     for pair in order.windows(2) {
         if pair[0].offset + pair[0].n_bytes > pair[1].offset {
-            return Err(Error::bad_file(format!("tensors '{}' and '{}' overlap in the file", pair[0].name, pair[1].name))
-                .subject(&pair[1].name));
+            return Err(Error::bad_file(format!(
+                "tensors '{}' and '{}' overlap in the file",
+                pair[0].name, pair[1].name
+            ))
+            .subject(&pair[1].name));
         }
     }
     Ok(())

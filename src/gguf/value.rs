@@ -157,7 +157,10 @@ impl<'a> Array<'a> {
     /// The strings of a string array, as bytes.
     pub fn strs(&self) -> Result<impl Iterator<Item = &'a [u8]> + use<'a>> {
         if self.elem != ValueType::Str {
-            return Err(Error::bad_file(format!("array of {} where an array of string was expected", self.elem.name())));
+            return Err(Error::bad_file(format!(
+                "array of {} where an array of string was expected",
+                self.elem.name()
+            )));
         }
         Ok(self.iter().filter_map(|v| if let Value::Str(s) = v { Some(s) } else { None }))
     }

@@ -4,7 +4,8 @@
 //! that names it, so a description needs no checks of its own.
 
 use super::{
-    Factors, Gate, Graph, INPUT, KeyRope, KvShape, Node, Op, Rope, RopeKind, Routing, Rows, Temperature, Value, ValueId, WeightId,
+    Factors, Gate, Graph, INPUT, KeyRope, KvShape, Node, Op, Rope, RopeKind, Routing, Rows, Temperature, Value,
+    ValueId, WeightId,
 };
 use crate::error::{Error, Result};
 use crate::gguf::{Gguf, TensorInfo};
@@ -129,7 +130,9 @@ impl<'a> Builder<'a> {
             *w = *n as u64;
         }
         if info.ne != want {
-            return Err(Error::bad_file(format!("tensor '{name}' has shape {}, expected {ne:?}", info.shape())).subject(name));
+            return Err(
+                Error::bad_file(format!("tensor '{name}' has shape {}, expected {ne:?}", info.shape())).subject(name)
+            );
         }
         Ok(Some(self.add_weight(info)))
     }
@@ -154,7 +157,9 @@ impl<'a> Builder<'a> {
         if let Some(id) = id {
             let ty = self.weights[id.0 as usize].ty;
             if ty != Type::F32 {
-                return Err(Error::unsupported(format!("tensor '{name}' is of type {}, expected F32", ty.name())).subject(name));
+                return Err(
+                    Error::unsupported(format!("tensor '{name}' is of type {}, expected F32", ty.name())).subject(name)
+                );
             }
         }
         Ok(id)
@@ -168,7 +173,13 @@ impl<'a> Builder<'a> {
     fn node(&mut self, op: Op, inputs: &[ValueId], name: &'static str, rows: Rows, cols: usize) -> ValueId {
         let output = ValueId(self.values.len() as u32);
         self.values.push(Value { name, rows, cols });
-        self.nodes.push(Node { op, inputs: inputs.to_vec(), output: Some(output), layer: self.layer, experts: self.in_experts });
+        self.nodes.push(Node {
+            op,
+            inputs: inputs.to_vec(),
+            output: Some(output),
+            layer: self.layer,
+            experts: self.in_experts,
+        });
         output
     }
 
@@ -237,9 +248,8 @@ impl<'a> Builder<'a> {
     fn no_part_of(&self, bias: Option<WeightId>, role: &str) -> Result<Option<WeightId>> {
         let name = self.name(role, "bias");
         if bias.is_some() {
-            return Err(
-                Error::unsupported(format!("tensor '{name}' beside a scale of a fused weight is not known")).subject(name)
-            );
+            return Err(Error::unsupported(format!("tensor '{name}' beside a scale of a fused weight is not known"))
+                .subject(name));
         }
         Ok(None)
     }
@@ -287,7 +297,8 @@ impl<'a> Builder<'a> {
             return Ok(Factors::Always(w));
         }
         let (short, long) = ("rope_factors_short.weight", "rope_factors_long.weight");
-        let missing = |name: &str| Error::bad_file(format!("tensor '{name}' is missing, expected shape {ne:?}")).subject(name);
+        let missing =
+            |name: &str| Error::bad_file(format!("tensor '{name}' is missing, expected shape {ne:?}")).subject(name);
         match (self.floats(short, &ne)?, self.floats(long, &ne)?) {
             (Some(short), Some(long)) => Ok(Factors::ByContext { short, long, n_ctx_orig }),
             (None, None) => Ok(Factors::None),
@@ -321,7 +332,13 @@ impl<'a> Builder<'a> {
 
     fn store_kv(&mut self, inputs: Vec<ValueId>, shape: KvShape) {
         self.kv.push(shape);
-        self.nodes.push(Node { op: Op::StoreKv { layer: self.layer }, inputs, output: None, layer: self.layer, experts: false });
+        self.nodes.push(Node {
+            op: Op::StoreKv { layer: self.layer },
+            inputs,
+            output: None,
+            layer: self.layer,
+            experts: false,
+        });
     }
 
     /// Grouped-query attention over the KV cache: attn_q, attn_k, attn_v (or attn_qkv), norms of heads, rotation, attention,
@@ -348,9 +365,11 @@ impl<'a> Builder<'a> {
         let k = self.rope(k, a.table, a.n_head_kv, 0, None, "k_rope");
         let rope = KeyRope { rope: a.table.rope, first: 0, kind: a.table.kind };
         let (n_head_kv, head_dim) = (a.n_head_kv, a.head_dim);
-        let shape = KvShape { n_head_kv, head_dim_k: head_dim, head_dim_v: head_dim, v_in_k: false, window: a.window, rope };
+        let shape =
+            KvShape { n_head_kv, head_dim_k: head_dim, head_dim_v: head_dim, v_in_k: false, window: a.window, rope };
         self.store_kv(vec![k, v], shape);
-        let sinks = if a.sinks { Some(self.required_floats(&self.name("attn_sinks", "weight"), &[a.n_head])?) } else { None };
+        let sinks =
+            if a.sinks { Some(self.required_floats(&self.name("attn_sinks", "weight"), &[a.n_head])?) } else { None };
         let op = Op::Attention { layer, n_head: a.n_head, scale: a.scale, softcap: a.softcap, sinks };
         let out = self.node(op, &[q], "attn", Rows::Tokens, n_q);
         self.linear(out, "attn_output", n_embd)
@@ -385,7 +404,8 @@ impl<'a> Builder<'a> {
         let q = self.concat(q_nope, q_pe, n_head, latent, "q_latent");
         let q = self.rope(q, a.table, n_head, a.kv_lora_rank, a.temperature, "q_rope");
         let rope = KeyRope { rope: a.table.rope, first: a.kv_lora_rank, kind: a.table.kind };
-        let shape = KvShape { n_head_kv: 1, head_dim_k: latent, head_dim_v: a.kv_lora_rank, v_in_k: true, window: None, rope };
+        let shape =
+            KvShape { n_head_kv: 1, head_dim_k: latent, head_dim_v: a.kv_lora_rank, v_in_k: true, window: None, rope };
         self.store_kv(vec![k], shape);
         let op = Op::Attention { layer, n_head, scale: a.scale, softcap: None, sinks: None };
         let out = self.node(op, &[q], "attn", Rows::Tokens, n_head * a.kv_lora_rank);
@@ -410,7 +430,14 @@ impl<'a> Builder<'a> {
         let k = self.rope(k, a.table, n_head, a.nope, None, "k_rope");
         let q = self.rope(q, a.table, n_head, a.nope, a.temperature, "q_rope");
         let rope = KeyRope { rope: a.table.rope, first: a.nope, kind: a.table.kind };
-        let shape = KvShape { n_head_kv: n_head, head_dim_k: head, head_dim_v: a.head_dim_v, v_in_k: false, window: None, rope };
+        let shape = KvShape {
+            n_head_kv: n_head,
+            head_dim_k: head,
+            head_dim_v: a.head_dim_v,
+            v_in_k: false,
+            window: None,
+            rope,
+        };
         self.store_kv(vec![k, v], shape);
         let op = Op::Attention { layer, n_head, scale: a.scale, softcap: None, sinks: None };
         let out = self.node(op, &[q], "attn", Rows::Tokens, n_head * a.head_dim_v);

@@ -116,7 +116,9 @@ impl Layout {
         for (i, node) in graph.nodes.iter().enumerate() {
             if !here[i] {
                 // What is made elsewhere and read here arrives now.
-                if let Some(v) = node.output.filter(|v| last_use[v.0 as usize].is_some() && offsets[v.0 as usize].is_none()) {
+                if let Some(v) =
+                    node.output.filter(|v| last_use[v.0 as usize].is_some() && offsets[v.0 as usize].is_none())
+                {
                     offsets[v.0 as usize] = Some(arena.take(size(v).ok_or_else(overflow)?).ok_or_else(overflow)?);
                 }
                 continue;
@@ -131,7 +133,10 @@ impl Layout {
                         offsets[out.0 as usize] = offsets[v.0 as usize];
                         reused = Some(*v);
                     }
-                    _ => offsets[out.0 as usize] = Some(arena.take(size(out).ok_or_else(overflow)?).ok_or_else(overflow)?),
+                    _ => {
+                        offsets[out.0 as usize] =
+                            Some(arena.take(size(out).ok_or_else(overflow)?).ok_or_else(overflow)?)
+                    }
                 }
             }
             let mut dead: Vec<ValueId> = node.inputs.iter().chain(&node.output).copied().collect();
@@ -218,7 +223,14 @@ mod tests {
             n_layer: 1,
             n_vocab: 1,
             n_embd: 16,
-            values: vec![value("a", 16), value("b", 64), value("c", 64), value("d", 64), value("e", 16), value("f", 32)],
+            values: vec![
+                value("a", 16),
+                value("b", 64),
+                value("c", 64),
+                value("d", 64),
+                value("e", 16),
+                value("f", 32),
+            ],
             weights: vec![],
             nodes: vec![node(&[], 0), node(&[0], 1), node(&[0], 2), node(&[1, 2], 3), node(&[3], 4), node(&[4, 0], 5)],
             kv: vec![],
@@ -262,7 +274,8 @@ mod tests {
                 let layers: Vec<u32> = (0..n).map(|l| u32::from(l >= cut)).collect();
                 let cpu = vec![2; n - 1];
                 let mixed: Vec<u32> = (0..n - 1).map(|l| if l < n / 2 { 2 } else { layers[l] }).collect();
-                let (before, after) = ((0..n).map(|l| if l < cut { 2 } else { 0 }), (0..n).map(|l| if l < cut { 0 } else { 2 }));
+                let (before, after) =
+                    ((0..n).map(|l| if l < cut { 2 } else { 0 }), (0..n).map(|l| if l < cut { 0 } else { 2 }));
                 for placement in [
                     Placement { input: 2, layers: layers.clone(), experts: cpu },
                     Placement { input: 2, layers: layers.clone(), experts: mixed },
@@ -278,7 +291,8 @@ mod tests {
     }
 
     fn run(graph: &Graph, limits: Limits, placement: &Placement, what: &str) {
-        let layouts: Vec<Layout> = (0..3).map(|d| Layout::new(graph, limits, d, placement, &|_| Some(64)).unwrap()).collect();
+        let layouts: Vec<Layout> =
+            (0..3).map(|d| Layout::new(graph, limits, d, placement, &|_| Some(64)).unwrap()).collect();
         // Per device: what lies where, (start, end, value).
         let mut held: Vec<Vec<(usize, usize, ValueId)>> = vec![Vec::new(); 3];
         let put = |held: &mut Vec<(usize, usize, ValueId)>, d: usize, v: ValueId| {
@@ -300,8 +314,10 @@ mod tests {
                 // A result in place of its input aside, what is read stays while the node runs.
                 let in_place = node.inputs.first().filter(|_| node.op.in_place());
                 assert!(node.inputs.iter().all(|w| Some(w) == in_place || has(&held[d], *w)), "{what}: node {i}");
-                let reads = |other: &usize| graph.nodes.iter().zip(&devices).any(|(n, d)| d == other && n.inputs.contains(&v));
-                let result = |other: &usize| *other == placement.input as usize && [graph.logits, graph.embeddings].contains(&v);
+                let reads =
+                    |other: &usize| graph.nodes.iter().zip(&devices).any(|(n, d)| d == other && n.inputs.contains(&v));
+                let result =
+                    |other: &usize| *other == placement.input as usize && [graph.logits, graph.embeddings].contains(&v);
                 for other in (0..3).filter(|o| *o != d).filter(|o| reads(o) || result(o)) {
                     put(&mut held[other], other, v);
                 }

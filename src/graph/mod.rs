@@ -125,10 +125,12 @@ impl Op {
     /// The tensors that it reads.
     pub fn weights(&self) -> impl Iterator<Item = WeightId> {
         let (first, second) = match self {
-            Op::Embed { table: w, .. } | Op::RmsNorm { weight: w, .. } | Op::MatMulHeads { weight: w, .. } => (Some(*w), None),
-            Op::Scale { scale: weight, bias, .. } | Op::MatMul { weight, bias, .. } | Op::MatMulExperts { weight, bias, .. } => {
-                (Some(*weight), *bias)
+            Op::Embed { table: w, .. } | Op::RmsNorm { weight: w, .. } | Op::MatMulHeads { weight: w, .. } => {
+                (Some(*w), None)
             }
+            Op::Scale { scale: weight, bias, .. }
+            | Op::MatMul { weight, bias, .. }
+            | Op::MatMulExperts { weight, bias, .. } => (Some(*weight), *bias),
             Op::Route(r) => (r.bias, None),
             Op::Attention { sinks, .. } => (*sinks, None),
             Op::SumExperts { .. }
@@ -147,7 +149,10 @@ impl Op {
 
     /// Whether the result may take the place of the first input once nobody else reads that.
     fn in_place(&self) -> bool {
-        matches!(self, Op::Rope { .. } | Op::Scale { .. } | Op::Add | Op::Gate(_) | Op::RmsNorm { .. } | Op::SoftCap { .. })
+        matches!(
+            self,
+            Op::Rope { .. } | Op::Scale { .. } | Op::Add | Op::Gate(_) | Op::RmsNorm { .. } | Op::SoftCap { .. }
+        )
     }
 }
 

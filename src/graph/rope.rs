@@ -48,7 +48,9 @@ impl Factors {
         match self {
             Factors::None => None,
             Factors::Always(w) => Some(w),
-            Factors::ByContext { short, long, n_ctx_orig } => Some(if n_ctx > n_ctx_orig as usize { long } else { short }),
+            Factors::ByContext { short, long, n_ctx_orig } => {
+                Some(if n_ctx > n_ctx_orig as usize { long } else { short })
+            }
         }
     }
 }

@@ -41,18 +41,26 @@ impl Plan {
     ///
     /// # Errors
     /// As for [`Plan::new`]; `Unsupported` for an architecture that cannot be measured.
-    pub fn ask(context: &Arc<Context>, file: &Arc<Gguf>, params: &Params, question: Question) -> Result<Option<Answer>> {
+    pub fn ask(
+        context: &Arc<Context>,
+        file: &Arc<Gguf>,
+        params: &Params,
+        question: Question,
+    ) -> Result<Option<Answer>> {
         let open = Params { type_k: None, type_v: None, ..params.clone() };
         let r = Request::new(context, file, if question == Question::BestKvType { &open } else { params })?;
         let m = Measuring::new(&r)?;
         let types = m.kv_types(&r)?[0];
         let mask = dies_or_cpu(&r);
         Ok(match question {
-            Question::LargestContext => m.largest_context(&r, &Units::new(&r, m.graph()), types, mask, 0)?.map(Answer::Tokens),
+            Question::LargestContext => {
+                m.largest_context(&r, &Units::new(&r, m.graph()), types, mask, 0)?.map(Answer::Tokens)
+            }
             Question::FewestDevices => {
                 let units = Units::new(&r, m.graph());
                 let chain = Ranges::new(&units, types, r.n_ctx, r.batch.n_ubatch)?;
-                place::fewest(&chain, params.objective, mask & chain.allowed).map(|p| Answer::Devices(p.segments.len() as u32))
+                place::fewest(&chain, params.objective, mask & chain.allowed)
+                    .map(|p| Answer::Devices(p.segments.len() as u32))
             }
             Question::BestKvType => {
                 let units = Units::new(&r, m.graph());
@@ -76,7 +84,8 @@ impl Plan {
 /// The dies that may compute layers, or the CPU where there is none.
 pub(super) fn dies_or_cpu(r: &Request<'_>) -> u32 {
     let cpu = r.context.inventory().cpu();
-    let dies = r.sites[..cpu].iter().enumerate().filter(|(_, s)| s.takes_layers()).fold(0, |mask, (i, _)| mask | 1 << i);
+    let dies =
+        r.sites[..cpu].iter().enumerate().filter(|(_, s)| s.takes_layers()).fold(0, |mask, (i, _)| mask | 1 << i);
     if dies == 0 { 1 << cpu } else { dies }
 }
 

@@ -31,7 +31,8 @@ mod tests {
     #[test]
     fn caller_before_family_before_global() {
         let with = |n_batch, n_ubatch| Params { n_batch, n_ubatch, ..Params::default() };
-        let sizes = |p: &Params, arch, n_ctx| choose(arch, p, n_ctx).map(|(s, from)| (s.n_batch, s.n_ubatch, from)).unwrap();
+        let sizes =
+            |p: &Params, arch, n_ctx| choose(arch, p, n_ctx).map(|(s, from)| (s.n_batch, s.n_ubatch, from)).unwrap();
         assert_eq!(sizes(&with(0, 0), "llama", 4096), (512, 512, Source::Family));
         assert_eq!(sizes(&with(0, 0), "unheard-of", 4096), (512, 512, Source::Global));
         assert_eq!(sizes(&with(64, 0), "llama", 4096), (64, 64, Source::Caller));

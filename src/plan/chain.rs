@@ -52,7 +52,8 @@ impl<'u, 'a> Ranges<'u, 'a> {
         };
         let mut known: Vec<(usize, Sums)> = Vec::new();
         let devices = &units.inventory.devices;
-        let classes: Vec<usize> = (0..devices.len()).map(|d| (0..d).find(|e| like_devices(units, *e, d)).unwrap_or(d)).collect();
+        let classes: Vec<usize> =
+            (0..devices.len()).map(|d| (0..d).find(|e| like_devices(units, *e, d)).unwrap_or(d)).collect();
         let cpu = units.inventory.cpu();
         let of = |d: usize| cost::units(graph, &units.rates[d], types, n_ubatch, n_ctx);
         let on_cpu = of(cpu);
@@ -65,7 +66,9 @@ impl<'u, 'a> Ranges<'u, 'a> {
                 let own = of(*c);
                 let whole = sums(own.iter().map(|u| u.rest + u.experts));
                 let apart = own.iter().zip(&on_cpu).zip(&units.crossing);
-                let apart = sums(apart.map(|((u, host), crossing)| u.rest + host.experts + ways(units, *c, *crossing, n_ubatch)));
+                let apart = sums(
+                    apart.map(|((u, host), crossing)| u.rest + host.experts + ways(units, *c, *crossing, n_ubatch)),
+                );
                 known.push((*c, Sums { whole, apart }));
                 known[known.len() - 1].1.clone()
             })
@@ -79,7 +82,20 @@ impl<'u, 'a> Ranges<'u, 'a> {
         let dies = (0..devices.len()).filter(|d| allowed >> d & 1 == 1 && devices[*d].kind == Kind::Cuda).count();
         let staging = cuda::staging_bytes(dies, tables) as u64;
         let (kv, tables) = (per(n_ctx)?, tables as u64);
-        Ok(Ranges { units, n_ctx, extra: 0, kv, kv_per_token, tables, staging, split: 0, seconds, experts, classes, allowed })
+        Ok(Ranges {
+            units,
+            n_ctx,
+            extra: 0,
+            kv,
+            kv_per_token,
+            tables,
+            staging,
+            split: 0,
+            seconds,
+            experts,
+            classes,
+            allowed,
+        })
     }
 
     /// Bytes on a device, the KV cache and what is looked up in it apart.
@@ -144,7 +160,11 @@ fn sums(of: impl Iterator<Item = Seconds>) -> Vec<Seconds> {
 fn ways(units: &Units, d: usize, (there, back): (usize, usize), n_ubatch: u32) -> Seconds {
     let cpu = units.inventory.cpu();
     let hop = |from, to, cols: usize, rows: f64| {
-        if cols == 0 { 0.0 } else { cost::hop(units.inventory, &units.rates, Some(from), Some(to), rows * cols as f64 * 4.0) }
+        if cols == 0 {
+            0.0
+        } else {
+            cost::hop(units.inventory, &units.rates, Some(from), Some(to), rows * cols as f64 * 4.0)
+        }
     };
     let both = |rows: f64| hop(d, cpu, there, rows) + hop(cpu, d, back, rows);
     let batch = f64::from(n_ubatch.max(1));
@@ -155,7 +175,8 @@ fn ways(units: &Units, d: usize, (there, back): (usize, usize), n_ubatch: u32) -
 fn like_devices(units: &Units, a: usize, b: usize) -> bool {
     let (x, y) = (units.device(a), units.device(b));
     units.sites[a] == units.sites[b]
-        && (x.kind, x.read_bandwidth, x.flops, x.host_bandwidth) == (y.kind, y.read_bandwidth, y.flops, y.host_bandwidth)
+        && (x.kind, x.read_bandwidth, x.flops, x.host_bandwidth)
+            == (y.kind, y.read_bandwidth, y.flops, y.host_bandwidth)
 }
 
 impl Chain for Ranges<'_, '_> {
@@ -248,8 +269,9 @@ mod tests {
                     check(0, 2, 0, first, end);
                 }
                 let last = units.has_experts.iter().rposition(|has| *has).map_or(0, |last| last + 1);
-                for split in
-                    [1, 2, last / 2, last.saturating_sub(1), last].into_iter().filter(|s| last > 0 && (1..=last).contains(s))
+                for split in [1, 2, last / 2, last.saturating_sub(1), last]
+                    .into_iter()
+                    .filter(|s| last > 0 && (1..=last).contains(s))
                 {
                     all.clone().for_each(|(first, end)| check(split, 0, 1, first, end));
                     // The CPU's part is the same wherever the layers are.

@@ -23,12 +23,24 @@ struct Figures {
 
 /// K80: 85 to 111 prompt tokens per second of a 9 B model are 0.4 of the die's float32 rate; a KQ product that shares key rows
 /// read 16.8 MB in 165 us, 0.68 of a plain read; a launch takes 5 us. (Public measurements on four K80 dies.)
-const CUDA: Figures =
-    Figures { read_bandwidth: 150e9, flops: 4e12, host_bandwidth: 8e9, prompt_share: 0.4, start: 5e-6, attention_share: 0.65 };
+const CUDA: Figures = Figures {
+    read_bandwidth: 150e9,
+    flops: 4e12,
+    host_bandwidth: 8e9,
+    prompt_share: 0.4,
+    start: 5e-6,
+    attention_share: 0.65,
+};
 /// Two channels of DDR4; AVX2 at 3 GHz with 8 multiplications and additions a cycle in practice; a meeting of all threads takes
 /// 2 us.
-const CPU: Figures =
-    Figures { read_bandwidth: 25e9, flops: 48e9, host_bandwidth: 25e9, prompt_share: 0.6, start: 2e-6, attention_share: 0.5 };
+const CPU: Figures = Figures {
+    read_bandwidth: 25e9,
+    flops: 48e9,
+    host_bandwidth: 25e9,
+    prompt_share: 0.6,
+    start: 2e-6,
+    attention_share: 0.5,
+};
 
 /// Seconds before the first byte of a copy: one that a link carries, and one by way of the host, which is two copies and a wait.
 const LINK_START: f64 = 10e-6;

@@ -137,7 +137,8 @@ pub(super) fn measure(
     let mut memory = vec![Memory::default(); devices.len()];
     let mut layouts = Vec::with_capacity(devices.len());
     for (d, device) in devices.iter().enumerate() {
-        let layout = Layout::new(graph, limits, d as u32, placement, &workspace(device.kind, graph, limits, c.n_threads))?;
+        let layout =
+            Layout::new(graph, limits, d as u32, placement, &workspace(device.kind, graph, limits, c.n_threads))?;
         memory[d].compute = layout.bytes as u64;
         if placement.devices().any(|used| used == d as u32) {
             memory[d].driver = device.driver_bytes;

@@ -274,7 +274,10 @@ impl Estimator for Measuring {
         let mut units = Units::new(r, &self.graph);
         let (found, mut reasons) = self.best(r, &mut units)?;
         if found.source == Source::Limited {
-            reasons.push(format!("n_ctx {}: the largest that fits; the model was trained for {}", found.n_ctx, r.n_ctx_train));
+            reasons.push(format!(
+                "n_ctx {}: the largest that fits; the model was trained for {}",
+                found.n_ctx, r.n_ctx_train
+            ));
         }
         reasons.extend(self.why_these(r, &units, &found)?);
         reasons.extend(uncomputable(&self.graph).map(|e| format!("cannot be loaded: {e}")));
@@ -285,7 +288,8 @@ impl Estimator for Measuring {
             .enumerate()
             .map(|(i, d)| {
                 let memory = found.measured.memory[i];
-                let n_layers = found.placement.layers[..self.graph.n_layer as usize].iter().filter(|l| **l == i as u32).count();
+                let n_layers =
+                    found.placement.layers[..self.graph.n_layer as usize].iter().filter(|l| **l == i as u32).count();
                 let first = found.choice.segments.iter().find(|s| s.stage == i).map_or(0, |s| s.first);
                 DevicePlan {
                     device: i as u32,
@@ -307,7 +311,11 @@ impl Estimator for Measuring {
             .map(|layer| LayerPlan {
                 layer,
                 device: found.placement.layers[layer as usize],
-                experts_device: *found.placement.experts.get(layer as usize).unwrap_or(&found.placement.layers[layer as usize]),
+                experts_device: *found
+                    .placement
+                    .experts
+                    .get(layer as usize)
+                    .unwrap_or(&found.placement.layers[layer as usize]),
                 weights: found.measured.layer_weights[layer as usize],
                 kv: found.measured.layer_kv.get(layer as usize).copied().unwrap_or(0),
                 reason: why::reason_of(r, &found, layer as usize),

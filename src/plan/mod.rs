@@ -245,14 +245,25 @@ impl Plan {
         let e = estimator.estimate(&r)?;
         let name = match file.get_str("general.name") {
             Ok(Some(name)) if !name.is_empty() => name.to_owned(),
-            _ => std::path::Path::new(file.path()).file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(),
+            _ => std::path::Path::new(file.path())
+                .file_name()
+                .map(|n| n.to_string_lossy().into_owned())
+                .unwrap_or_default(),
         };
         let mut reasons = context.inventory().notes.clone();
         reasons.extend(e.reasons);
         if e.n_ctx > r.n_ctx_train {
-            reasons.push(format!("n_ctx {} is more than the {} tokens that the model was trained for", e.n_ctx, r.n_ctx_train));
+            reasons.push(format!(
+                "n_ctx {} is more than the {} tokens that the model was trained for",
+                e.n_ctx, r.n_ctx_train
+            ));
         }
-        reasons.push(format!("n_batch {} and n_ubatch {}: {}", r.batch.n_batch, r.batch.n_ubatch, r.batch_source.name()));
+        reasons.push(format!(
+            "n_batch {} and n_ubatch {}: {}",
+            r.batch.n_batch,
+            r.batch.n_ubatch,
+            r.batch_source.name()
+        ));
         Ok(Plan {
             architecture: r.architecture.clone(),
             name,

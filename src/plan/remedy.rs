@@ -88,7 +88,9 @@ fn batch(plan: &Plan) -> Result<Option<String>> {
 /// The same with more dies like the last one.
 fn more_dies(plan: &Plan) -> Result<Option<String>> {
     let unlimited = plan.fits && !plan.uses_cpu() && plan.n_ctx == plan.n_ctx_train;
-    let Some(die) = plan.context.devices().iter().rfind(|d| d.kind == Kind::Cuda && d.takes_layers).filter(|_| !unlimited) else {
+    let Some(die) =
+        plan.context.devices().iter().rfind(|d| d.kind == Kind::Cuda && d.takes_layers).filter(|_| !unlimited)
+    else {
         return Ok(None);
     };
     let cpu = plan.context.inventory().cpu();
@@ -112,7 +114,9 @@ fn more_dies(plan: &Plan) -> Result<Option<String>> {
         if plan.fits && !plan.uses_cpu() {
             let answer = Plan::ask(&context, &plan.file, &params, Question::LargestContext)?;
             return Ok(match answer {
-                Some(Answer::Tokens(tokens)) if tokens > plan.n_ctx => Some(format!("{n}: a context of {}", thousands(tokens))),
+                Some(Answer::Tokens(tokens)) if tokens > plan.n_ctx => {
+                    Some(format!("{n}: a context of {}", thousands(tokens)))
+                }
                 _ => None,
             });
         }

@@ -126,16 +126,21 @@ fn sites(devices: &[Device], params: &Params) -> Result<Vec<Site>> {
         .collect();
     for (i, l) in params.limits.iter().enumerate() {
         let Some(site) = sites.get_mut(l.device as usize) else {
-            let text = format!("limits[{i}].device is {}, the context has devices 0 to {}", l.device, devices.len() - 1);
+            let text =
+                format!("limits[{i}].device is {}, the context has devices 0 to {}", l.device, devices.len() - 1);
             return Err(Error::invalid(text).subject("limits"));
         };
         if params.limits[..i].iter().any(|other| other.device == l.device) {
-            return Err(Error::invalid(format!("limits[{i}]: device {} was limited before", l.device)).subject("limits"));
+            return Err(
+                Error::invalid(format!("limits[{i}]: device {} was limited before", l.device)).subject("limits")
+            );
         }
         let total = devices[l.device as usize].total_bytes;
         if l.reserve_bytes > total {
-            let text =
-                format!("limits[{i}].reserve_bytes is {}, more than the {total} bytes of device {}", l.reserve_bytes, l.device);
+            let text = format!(
+                "limits[{i}].reserve_bytes is {}, more than the {total} bytes of device {}",
+                l.reserve_bytes, l.device
+            );
             return Err(Error::invalid(text).subject("limits"));
         }
         site.kept = site.kept.saturating_add(l.reserve_bytes);

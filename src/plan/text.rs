@@ -35,8 +35,12 @@ pub(super) fn thousands(n: u32) -> String {
 fn bar(d: &DevicePlan) -> String {
     let total = d.total_bytes.max(1) as f64;
     let used = d.total_bytes.saturating_sub(d.free_bytes);
-    let parts =
-        [(used, '·'), (d.memory.mapped + d.memory.weights, 'W'), (d.memory.kv, 'K'), (d.memory.compute + d.memory.driver, 'C')];
+    let parts = [
+        (used, '·'),
+        (d.memory.mapped + d.memory.weights, 'W'),
+        (d.memory.kv, 'K'),
+        (d.memory.compute + d.memory.driver, 'C'),
+    ];
     let mut out = String::new();
     let (mut sum, mut cells) = (0.0, 0);
     for (bytes, mark) in parts {
@@ -96,7 +100,13 @@ impl Plan {
             };
             let output = if d.has_output { " + output" } else { "" };
             let described = if device.described { ", described" } else { "" };
-            writeln!(out, "\ndevice {}: {} ({}{described}), {range}{output}", d.device, device.name, device.kind.name())?;
+            writeln!(
+                out,
+                "\ndevice {}: {} ({}{described}), {range}{output}",
+                d.device,
+                device.name,
+                device.kind.name()
+            )?;
             writeln!(out, "  [{}] {} total, {} free", bar(d), human(d.total_bytes), human(d.free_bytes))?;
             let m = &d.memory;
             let left = d.free_bytes.saturating_sub(m.needed());
@@ -142,14 +152,16 @@ impl Plan {
     /// Which devices lack how much.
     pub(crate) fn shortfalls(&self) -> String {
         let short = self.devices.iter().filter(|d| d.shortfall > 0);
-        let short: Vec<String> =
-            short.map(|d| format!("device {} is short by {} ({} bytes)", d.device, human(d.shortfall), d.shortfall)).collect();
+        let short: Vec<String> = short
+            .map(|d| format!("device {} is short by {} ({} bytes)", d.device, human(d.shortfall), d.shortfall))
+            .collect();
         if short.is_empty() { "the limits leave layers without a place".to_owned() } else { short.join(", ") }
     }
 
     /// Whether it fits, and where it is tightest.
     fn verdict(&self) -> String {
-        let estimate = if self.exact.is_none() { " by the family's formulas: an estimate, it cannot be loaded" } else { "" };
+        let estimate =
+            if self.exact.is_none() { " by the family's formulas: an estimate, it cannot be loaded" } else { "" };
         if !self.fits {
             return format!("DOES NOT FIT{estimate}: {}", self.shortfalls());
         }
@@ -169,15 +181,17 @@ impl Plan {
 
     /// `experts of layers 0-11`: those on this device.
     fn experts_of(&self, device: u32) -> String {
-        let mut apart = self.layers.iter().filter(|l| l.experts_device == device && l.device != device).map(|l| l.layer);
+        let mut apart =
+            self.layers.iter().filter(|l| l.experts_device == device && l.device != device).map(|l| l.layer);
         let first = apart.next().unwrap_or(0);
         apart.last().map_or(format!("experts of layer {first}"), |last| format!("experts of layers {first}-{last}"))
     }
 
     /// Layers that follow each other on one device for one reason, in a line.
     fn ranges_with_reasons(&self) -> Vec<String> {
-        let runs =
-            self.layers.chunk_by(|a, b| (a.device, a.experts_device, &a.reason) == (b.device, b.experts_device, &b.reason));
+        let runs = self
+            .layers
+            .chunk_by(|a, b| (a.device, a.experts_device, &a.reason) == (b.device, b.experts_device, &b.reason));
         runs.filter_map(|run| {
             let (first, last) = (run.first()?, run.last()?);
             let layers = match (first.layer == self.n_layer, last.layer == self.n_layer) {
@@ -208,7 +222,8 @@ impl Plan {
         let both = [self, other];
         writeln!(out, "{} ({}, {} layers)", self.name, self.architecture, self.n_layer)?;
         writeln!(out, "{:<26}{:>20}{:>20}", "", self.estimator, other.estimator)?;
-        let mut row = |name: &str, f: &dyn Fn(&Plan) -> String| writeln!(out, "{name:<26}{:>20}{:>20}", f(both[0]), f(both[1]));
+        let mut row =
+            |name: &str, f: &dyn Fn(&Plan) -> String| writeln!(out, "{name:<26}{:>20}{:>20}", f(both[0]), f(both[1]));
         row("n_ctx", &|p| thousands(p.n_ctx))?;
         row("n_ubatch", &|p| p.n_ubatch.to_string())?;
         row("KV", &|p| format!("{}/{}", p.type_k.name(), p.type_v.name()))?;

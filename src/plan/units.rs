@@ -145,7 +145,8 @@ impl<'a> Units<'a> {
     fn weights(&self, d: usize, first: usize, end: usize, split: usize) -> u64 {
         let cpu = self.device(d).kind == Kind::Cpu;
         let mapped = cpu && self.cpu_maps;
-        let (all, rest) = if mapped { (&self.all.mapped, &self.rest.mapped) } else { (&self.all.copied, &self.rest.copied) };
+        let (all, rest) =
+            if mapped { (&self.all.mapped, &self.rest.mapped) } else { (&self.all.copied, &self.rest.copied) };
         let cut = split.clamp(first, end);
         let own = (rest[cut] - rest[first]).saturating_add(all[end] - all[cut]);
         let experts = if cpu { all[split] - rest[split] } else { 0 };
@@ -155,7 +156,9 @@ impl<'a> Units<'a> {
             u => (first..end).contains(&u),
         };
         let shared = self.shared.iter().filter(|(units, ..)| units.iter().any(here));
-        shared.fold(own.saturating_add(experts), |sum, (_, copied, raw)| sum.saturating_add(if mapped { *raw } else { *copied }))
+        shared.fold(own.saturating_add(experts), |sum, (_, copied, raw)| {
+            sum.saturating_add(if mapped { *raw } else { *copied })
+        })
     }
 
     /// What the compute arena of units `first..end` depends on: which units follow each other, long runs cut short.

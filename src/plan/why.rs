@@ -40,7 +40,11 @@ impl Measuring {
         let Some(first) = units.has_experts[..split].iter().position(|has| *has) else { return Ok(None) };
         let cpu = r.context.inventory().cpu();
         let n_dies = (0..cpu).filter(|d| r.sites[*d].takes_layers()).count();
-        let lack = self.least_lack(&mut Ranges::new(units, found.types, found.n_ctx, r.batch.n_ubatch)?, !(1 << cpu), usize::MAX);
+        let lack = self.least_lack(
+            &mut Ranges::new(units, found.types, found.n_ctx, r.batch.n_ubatch)?,
+            !(1 << cpu),
+            usize::MAX,
+        );
         let mut text = match split - first {
             1 => format!("experts of layer {first} on the CPU"),
             _ => format!("experts of layers {first}-{} on the CPU", split - 1),
@@ -52,7 +56,8 @@ impl Measuring {
         if let Some(whole) = &found.choice.instead {
             let p = self.predict(r, units, found, whole, 0)?;
             let (decode, full) = (p.decode, p.decode_full);
-            text += &format!("; with whole layers there {decode:.1} tokens/s are predicted, {full:.1} at a full context");
+            text +=
+                &format!("; with whole layers there {decode:.1} tokens/s are predicted, {full:.1} at a full context");
         }
         Ok(Some(text))
     }
@@ -66,7 +71,9 @@ pub(super) fn dies(n: usize, one: &str, many: &str) -> String {
 /// Why a layer is where it is.
 pub(super) fn reason_of(r: &Request<'_>, found: &Found, layer: usize) -> String {
     let devices = r.context.devices();
-    let Some(at) = found.choice.segments.iter().position(|s| (s.first..s.end).contains(&layer)) else { return String::new() };
+    let Some(at) = found.choice.segments.iter().position(|s| (s.first..s.end).contains(&layer)) else {
+        return String::new();
+    };
     let s = found.choice.segments[at];
     let device = &devices[s.stage];
     if r.sites.iter().filter(|s| s.takes_layers()).count() == 1 {

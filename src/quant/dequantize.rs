@@ -30,7 +30,14 @@ pub(super) fn half_power(e: u8) -> f32 {
 /// # Panics
 /// If `ty` is not supported or the lengths do not belong together; callers check both when a tensor is loaded.
 pub fn dequantize(ty: Type, src: &[u8], dst: &mut [f32]) {
-    assert_eq!(ty.row_bytes(dst.len()), Some(src.len()), "{} bytes of {} are not {} elements", src.len(), ty.name(), dst.len());
+    assert_eq!(
+        ty.row_bytes(dst.len()),
+        Some(src.len()),
+        "{} bytes of {} are not {} elements",
+        src.len(),
+        ty.name(),
+        dst.len()
+    );
     for (block, out) in src.chunks_exact(ty.block_bytes()).zip(dst.chunks_exact_mut(ty.block_len())) {
         match ty {
             Type::F32 => out[0] = f32::from_le_bytes([block[0], block[1], block[2], block[3]]),

@@ -24,7 +24,14 @@ fn level(x: f32, low: i32, high: i32) -> i32 {
 /// # Panics
 /// If `ty` is not supported or the lengths do not belong together.
 pub fn quantize(ty: Type, src: &[f32], dst: &mut [u8]) {
-    assert_eq!(ty.row_bytes(src.len()), Some(dst.len()), "{} bytes of {} are not {} elements", dst.len(), ty.name(), src.len());
+    assert_eq!(
+        ty.row_bytes(src.len()),
+        Some(dst.len()),
+        "{} bytes of {} are not {} elements",
+        dst.len(),
+        ty.name(),
+        src.len()
+    );
     for (block, x) in dst.chunks_exact_mut(ty.block_bytes()).zip(src.chunks_exact(ty.block_len())) {
         match ty {
             Type::F32 => block.copy_from_slice(&x[0].to_le_bytes()),

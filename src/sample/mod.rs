@@ -66,12 +66,15 @@ impl Sampler {
         check("presence_penalty", p.presence_penalty, -1e6, 1e6)?;
         if p.penalty_last_n > MAX_LAST_N {
             let name = "penalty_last_n";
-            return Err(Error::invalid(format!("{name} is {}, expected at most {MAX_LAST_N}", p.penalty_last_n)).subject(name));
+            return Err(
+                Error::invalid(format!("{name} is {}, expected at most {MAX_LAST_N}", p.penalty_last_n)).subject(name)
+            );
         }
         if let Some((token, bias)) =
             p.logit_bias.iter().find(|(token, bias)| *token < 0 || bias.is_nan() || *bias == f32::INFINITY)
         {
-            let text = format!("logit_bias of token {token} is {bias}, expected a token id and a number below infinity");
+            let text =
+                format!("logit_bias of token {token} is {bias}, expected a token id and a number below infinity");
             return Err(Error::invalid(text).subject("logit_bias"));
         }
         let rng = Rng::new(params.seed);

@@ -36,8 +36,11 @@ impl Batch<'_> {
     pub(super) fn check(&self, cells: &Cells, bounds: &Bounds) -> Result<Checked> {
         let n = self.tokens.len();
         if n == 0 || n > bounds.n_batch as usize {
-            return Err(Error::invalid(format!("the batch has {n} tokens, expected 1 to n_batch = {}", bounds.n_batch))
-                .subject("n_tokens"));
+            return Err(Error::invalid(format!(
+                "the batch has {n} tokens, expected 1 to n_batch = {}",
+                bounds.n_batch
+            ))
+            .subject("n_tokens"));
         }
         let lengths = [
             ("positions", self.positions.map(<[i32]>::len)),
@@ -49,10 +52,15 @@ impl Batch<'_> {
                 return Err(Error::invalid(format!("{field} has {len} entries for {n} tokens")).subject(field));
             }
         }
-        if let Some((i, id)) =
-            self.tokens.iter().enumerate().find(|(_, id)| u32::try_from(**id).is_ok_and(|t| t < bounds.n_vocab).eq(&false))
+        if let Some((i, id)) = self
+            .tokens
+            .iter()
+            .enumerate()
+            .find(|(_, id)| u32::try_from(**id).is_ok_and(|t| t < bounds.n_vocab).eq(&false))
         {
-            return Err(Error::invalid(format!("tokens[{i}] is {id}, expected 0 to {}", bounds.n_vocab - 1)).subject("tokens"));
+            return Err(
+                Error::invalid(format!("tokens[{i}] is {id}, expected 0 to {}", bounds.n_vocab - 1)).subject("tokens")
+            );
         }
         let seqs = match self.seq_ids {
             None => vec![0; n],

@@ -11,7 +11,8 @@ pub(super) struct Caches {
 
 impl Caches {
     pub fn new(caches: &[Cache], n_seq_max: u32) -> Result<Caches> {
-        let all = caches.iter().map(|c| Ok((c.window, Cells::new(c.n_cells, n_seq_max)?))).collect::<Result<Vec<_>>>()?;
+        let all =
+            caches.iter().map(|c| Ok((c.window, Cells::new(c.n_cells, n_seq_max)?))).collect::<Result<Vec<_>>>()?;
         Ok(Caches { all })
     }
 

@@ -45,7 +45,8 @@ impl Cells {
     /// `InvalidArgument` for a sequence id out of range.
     pub fn check_seq(&self, seq: i32) -> Result<u32> {
         u32::try_from(seq).ok().filter(|s| *s < self.n_seq_max).ok_or_else(|| {
-            Error::invalid(format!("sequence id {seq} is out of range, expected 0 to {}", self.n_seq_max - 1)).subject("seq_id")
+            Error::invalid(format!("sequence id {seq} is out of range, expected 0 to {}", self.n_seq_max - 1))
+                .subject("seq_id")
         })
     }
 
@@ -156,7 +157,9 @@ impl Cells {
         for c in self.of(seq, 0, i32::MAX) {
             let pos = self.pos[c];
             match into[first..].last_mut() {
-                Some(s) if s.cell + s.len == c as u32 && i64::from(s.pos) + i64::from(s.len) == i64::from(pos) => s.len += 1,
+                Some(s) if s.cell + s.len == c as u32 && i64::from(s.pos) + i64::from(s.len) == i64::from(pos) => {
+                    s.len += 1
+                }
                 _ => into.push(Span { cell: c as u32, pos, len: 1 }),
             }
         }

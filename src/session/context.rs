@@ -41,7 +41,8 @@ impl Context {
     /// `InvalidArgument` for a spec or a number of threads that cannot be, and for an unknown value of `REKINDLE_CPU`.
     pub fn new(spec: &str, n_threads: u32, log: Option<LogFn>, level: LogLevel) -> Result<Arc<Context>> {
         if n_threads > MAX_THREADS {
-            return Err(Error::invalid(format!("n_threads is {n_threads}, expected at most {MAX_THREADS}")).subject("n_threads"));
+            return Err(Error::invalid(format!("n_threads is {n_threads}, expected at most {MAX_THREADS}"))
+                .subject("n_threads"));
         }
         let cores = || std::thread::available_parallelism().map_or(1, |n| n.get().min(MAX_THREADS as usize) as u32);
         let context = Context {

@@ -121,7 +121,8 @@ impl State {
         if row < self.n_outputs {
             return Ok(());
         }
-        Err(Error::invalid(format!("output row {row} is out of range, the last decode left {}", self.n_outputs)).subject("row"))
+        Err(Error::invalid(format!("output row {row} is out of range, the last decode left {}", self.n_outputs))
+            .subject("row"))
     }
 }
 

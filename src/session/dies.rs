@@ -102,7 +102,9 @@ pub(super) fn fill(
         let device = die.index;
         let joined = |other: &u32| context.inventory().link(device as usize, *other as usize).is_some();
         let peers = all.iter().copied().filter(|d| *d != device && joined(d)).collect();
-        let own = |places: &Vec<(u32, Option<usize>)>| places.iter().find(|(d, _)| *d == device).and_then(|(_, offset)| *offset);
+        let own = |places: &Vec<(u32, Option<usize>)>| {
+            places.iter().find(|(d, _)| *d == device).and_then(|(_, offset)| *offset)
+        };
         let executor = cuda::Executor::new(cuda::Parts {
             die,
             graph: Arc::clone(&exact.graph),
@@ -190,7 +192,9 @@ fn bring(
     done: &dyn Fn(usize),
 ) -> Result<()> {
     for (info, places) in exact.graph.weights.iter().zip(&exact.measured.weights) {
-        let Some(offset) = places.iter().find(|(d, _)| *d == die.index).and_then(|(_, offset)| *offset) else { continue };
+        let Some(offset) = places.iter().find(|(d, _)| *d == die.index).and_then(|(_, offset)| *offset) else {
+            continue;
+        };
         let bytes = info.n_bytes as usize;
         let read = |first: usize, to: &mut [u8]| plan.file.read_tensor(info, first as u64, to);
         let padding = bytes.next_multiple_of(crate::graph::ALIGN) - bytes;

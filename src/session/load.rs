@@ -66,7 +66,8 @@ pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut L
     let (read, kv, compute) = std::thread::scope(|scope| {
         let start = |what: &'static str, bytes: u64| {
             let no_arena = &no_arena;
-            let make = move || Arena::new(what, bytes as usize).inspect_err(|_| no_arena.store(true, Ordering::Relaxed));
+            let make =
+                move || Arena::new(what, bytes as usize).inspect_err(|_| no_arena.store(true, Ordering::Relaxed));
             std::thread::Builder::new()
                 .spawn_scoped(scope, make)
                 .map_err(|e| Error::new(Status::OutOfMemory, format!("a thread for {what} could not be started: {e}")))
@@ -74,7 +75,9 @@ pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut L
         let (kv, compute) = (start("the KV cache", planned.kv), start("the compute arena", planned.compute));
         let read = wait_for(&reading, token_seconds, &no_arena, &mut progress);
         let end = |thread: Result<ScopedJoinHandle<'_, Result<Arena>>>| {
-            thread?.join().unwrap_or_else(|_| Err(Error::new(Status::Internal, "a thread that zeroes an arena panicked")))
+            thread?
+                .join()
+                .unwrap_or_else(|_| Err(Error::new(Status::Internal, "a thread that zeroes an arena panicked")))
         };
         (read, end(kv), end(compute))
     });
@@ -149,7 +152,12 @@ pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut L
 
 /// Waits until the file is in memory, but for what is read while the first token, of so many seconds, is computed; or until
 /// it is in vain.
-fn wait_for(reading: &Reading, token_seconds: Option<f64>, in_vain: &AtomicBool, progress: &mut Progress<'_, '_>) -> Result<()> {
+fn wait_for(
+    reading: &Reading,
+    token_seconds: Option<f64>,
+    in_vain: &AtomicBool,
+    progress: &mut Progress<'_, '_>,
+) -> Result<()> {
     let mut left: usize = reading.pieces().filter(|p| p.0 != Need::Row).map(|p| p.2.len()).sum();
     let mut done = 0;
     for (need, _, piece) in reading.pieces() {

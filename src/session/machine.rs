@@ -142,7 +142,8 @@ impl Machine {
             let _ = self.settle();
             let lost = match self.dies.iter().find(|d| !d.executor.die().is_alive()) {
                 Some(dead) => {
-                    let mut lost = e.clone().at(&format!("device {} is lost until the model is loaded again", dead.device));
+                    let mut lost =
+                        e.clone().at(&format!("device {} is lost until the model is loaded again", dead.device));
                     lost.status = Status::Device;
                     Some(lost)
                 }
@@ -331,8 +332,10 @@ mod tests {
         let all = stretches(&graph, &placement);
         let covered: Vec<usize> = all.iter().flat_map(|s| s.nodes.clone()).collect();
         assert_eq!(covered, (0..graph.nodes.len()).collect::<Vec<_>>());
-        let hands: Vec<(&str, u32, Vec<u32>)> =
-            all.iter().filter_map(|s| s.hand.as_ref().map(|(v, to)| (graph.value(*v).name, s.device, to.clone()))).collect();
+        let hands: Vec<(&str, u32, Vec<u32>)> = all
+            .iter()
+            .filter_map(|s| s.hand.as_ref().map(|(v, to)| (graph.value(*v).name, s.device, to.clone())))
+            .collect();
         let expected: Vec<(&str, u32, Vec<u32>)> = vec![
             ("embd", 2, vec![0]),
             ("rope", 2, vec![0, 1]),

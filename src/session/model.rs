@@ -144,7 +144,8 @@ impl Model {
     /// `InvalidArgument` if the context has no such device.
     pub fn memory(&self, device: u32) -> Result<Memory> {
         self.memory.get(device as usize).copied().ok_or_else(|| {
-            Error::invalid(format!("device {device} is out of range, the context has {}", self.memory.len())).subject("device")
+            Error::invalid(format!("device {device} is out of range, the context has {}", self.memory.len()))
+                .subject("device")
         })
     }
 
@@ -173,8 +174,9 @@ impl Model {
     /// # Errors
     /// `Busy` while another call has it, also one that this thread's callback is called from.
     pub(super) fn write(&self) -> Result<MutexGuard<'_, ()>> {
-        let busy =
-            || Error::new(Status::Busy, "the model is in use by another call, or by the one that this callback belongs to");
+        let busy = || {
+            Error::new(Status::Busy, "the model is in use by another call, or by the one that this callback belongs to")
+        };
         self.writer.try_lock().ok_or_else(busy)
     }
 

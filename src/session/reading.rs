@@ -129,8 +129,15 @@ impl Reading {
         for (i, (_, w)) in order.iter().enumerate() {
             turn[w.0 as usize] = i + 1;
         }
-        let shared =
-            Shared { source, graph: Arc::clone(graph), order, turn, n_threads, state: Mutex::default(), changed: Condvar::new() };
+        let shared = Shared {
+            source,
+            graph: Arc::clone(graph),
+            order,
+            turn,
+            n_threads,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        };
         let shared = Arc::new(shared);
         let for_thread = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
@@ -175,7 +182,8 @@ impl Reading {
 
     /// Whether all is in memory and its threads are gone.
     pub fn is_over(&self) -> bool {
-        self.thread.as_ref().is_none_or(JoinHandle::is_finished) && self.shared.state.lock().tensors == self.shared.order.len()
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+            && self.shared.state.lock().tensors == self.shared.order.len()
     }
 
     /// How far nodes can be computed at this moment, the first at least; waits for what that one reads.
@@ -202,7 +210,9 @@ impl Reading {
                 return Err(Error::new(Status::Cancelled, "decode was cancelled"));
             }
             match node.op {
-                Op::Embed { table, .. } if micro.tokens.len() * ROW_COST < shared.graph.weight(table).n_bytes as usize => {
+                Op::Embed { table, .. }
+                    if micro.tokens.len() * ROW_COST < shared.graph.weight(table).n_bytes as usize =>
+                {
                     let tensors = state.tensors;
                     drop(state);
                     return shared.bring_rows(shared.graph.weight(table), micro.tokens).map(|()| tensors);
@@ -250,7 +260,8 @@ impl Shared {
             let mut outcome = catch_unwind(AssertUnwindSafe(|| {
                 self.read_all(|info, piece| {
                     if touching.is_empty() {
-                        let start = || std::thread::Builder::new().name("rekindle-touch".to_owned()).spawn_scoped(scope, touch);
+                        let start =
+                            || std::thread::Builder::new().name("rekindle-touch".to_owned()).spawn_scoped(scope, touch);
                         // Without them those who compute are the first to touch.
                         touching.extend((0..self.n_threads.min(TOUCHING)).filter_map(|_| start().ok()));
                     }
@@ -318,7 +329,9 @@ impl Shared {
     /// Reads rows of a table; the session checked the ids.
     fn bring_rows(&self, table: &TensorInfo, rows: &[i32]) -> Result<()> {
         let row_bytes = (table.n_bytes / table.ne[1]) as usize;
-        rows.iter().map(|row| *row as usize * row_bytes).try_for_each(|at| self.source.bring_row(table, at..at + row_bytes))
+        rows.iter()
+            .map(|row| *row as usize * row_bytes)
+            .try_for_each(|at| self.source.bring_row(table, at..at + row_bytes))
     }
 }
 
@@ -485,7 +498,8 @@ mod tests {
     fn a_model_computes_while_its_file_comes_in() {
         let context = Context::new("cpu", 2, None, LogLevel::Warn).unwrap();
         let plan =
-            Plan::new(&context, &Arc::new(Gguf::open(&path()).unwrap()), &Params { n_ctx: 64, ..Params::default() }).unwrap();
+            Plan::new(&context, &Arc::new(Gguf::open(&path()).unwrap()), &Params { n_ctx: 64, ..Params::default() })
+                .unwrap();
         let model = Model::load(&context, &Arc::new(plan), LoadParams::default()).unwrap();
         let graph = Arc::clone(&model.plan().exact.as_ref().unwrap().graph);
         let logits = |bad: Option<Option<&'static str>>| {

@@ -70,7 +70,8 @@ impl Model {
             return Ok(());
         }
         check_shift(caches.whole(), seq, p0, p1, delta)?;
-        let plan = |caches: &Caches| caches.iter().map(|cells| Shift::plan(cells, seq, p0, p1)).collect::<Result<Vec<_>>>();
+        let plan =
+            |caches: &Caches| caches.iter().map(|cells| Shift::plan(cells, seq, p0, p1)).collect::<Result<Vec<_>>>();
         let shifts = match plan(caches) {
             // Caches of windows may still hold what no token sees any more.
             Err(e) if e.status == Status::ContextFull => {
@@ -98,7 +99,8 @@ impl Model {
 /// # Errors
 /// `InvalidArgument` if a position would leave its range or meet another of the sequence.
 fn check_shift(cells: &Cells, seq: u32, p0: i32, p1: i32, delta: i32) -> Result<()> {
-    let mut taken: Vec<i32> = cells.of(seq, 0, i32::MAX).map(|c| cells.pos(c)).filter(|p| !(p0..p1).contains(p)).collect();
+    let mut taken: Vec<i32> =
+        cells.of(seq, 0, i32::MAX).map(|c| cells.pos(c)).filter(|p| !(p0..p1).contains(p)).collect();
     taken.sort_unstable();
     for pos in cells.of(seq, p0, p1).map(|c| cells.pos(c)) {
         let to = pos.checked_add(delta).filter(|p| *p >= 0 && *p < i32::MAX).ok_or_else(|| {
@@ -106,8 +108,10 @@ fn check_shift(cells: &Cells, seq: u32, p0: i32, p1: i32, delta: i32) -> Result<
                 .subject("delta")
         })?;
         if taken.binary_search(&to).is_ok() {
-            return Err(Error::invalid(format!("position {pos} shifted by {delta} meets position {to} of the same sequence"))
-                .subject("delta"));
+            return Err(Error::invalid(format!(
+                "position {pos} shifted by {delta} meets position {to} of the same sequence"
+            ))
+            .subject("delta"));
         }
     }
     Ok(())

@@ -57,7 +57,8 @@ impl Merges {
         let (by_rank, hasher) = (&self.by_rank, &self.hasher);
         let hash_of = |rank: &u32| by_rank.get(*rank as usize).map_or(0, |m| hasher.hash_one((m.left, m.right)));
         self.by_pair.try_reserve(1, hash_of).map_err(|_| Error::out_of_memory(MERGES, 16 * by_rank.len() as u64))?;
-        let same = |rank: &u32| by_rank.get(*rank as usize).is_some_and(|m| (m.left, m.right) == (merge.left, merge.right));
+        let same =
+            |rank: &u32| by_rank.get(*rank as usize).is_some_and(|m| (m.left, m.right) == (merge.left, merge.right));
         let rank = by_rank.len() as u32;
         // Of equal pairs the first one counts.
         if let hashbrown::hash_table::Entry::Vacant(v) =

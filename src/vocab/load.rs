@@ -27,9 +27,10 @@ impl Vocab {
 
 fn load(gguf: &Gguf) -> Result<Vocab> {
     let Some(model) = gguf.get_str(MODEL)? else {
-        return Err(
-            Error::unsupported(format!("no tokeniser: key '{MODEL}' is missing; only token ids can be decoded")).subject(MODEL)
-        );
+        return Err(Error::unsupported(format!(
+            "no tokeniser: key '{MODEL}' is missing; only token ids can be decoded"
+        ))
+        .subject(MODEL));
     };
     let pre = gguf.get_str(PRE)?.filter(|p| !p.is_empty()).unwrap_or("default");
     match model {
@@ -117,7 +118,8 @@ fn finish(
 fn phi3_strips(tokens: &Tokens) -> Vec<u32> {
     let keeps = |id: &u32| [&b"<unk>"[..], b"<s>", b"<|endoftext|>"].contains(&tokens.text(*id));
     let special = |id: &u32| {
-        matches!(tokens.ty(*id), TokenType::Control | TokenType::UserDefined | TokenType::Unknown) || tokens.text(*id) == b"</s>"
+        matches!(tokens.ty(*id), TokenType::Control | TokenType::UserDefined | TokenType::Unknown)
+            || tokens.text(*id) == b"</s>"
     };
     (0..tokens.len() as u32).filter(special).filter(|id| !keeps(id)).collect()
 }

@@ -39,7 +39,8 @@ impl Texts {
             let text = tokens.text(*id);
             text.len() <= LONGEST && tokens.find(text) == Some(*id) && std::str::from_utf8(text).is_ok()
         };
-        let mut sorted: Vec<u32> = (0..tokens.len() as u32).filter(|id| wanted(tokens.ty(*id))).filter(usable).collect();
+        let mut sorted: Vec<u32> =
+            (0..tokens.len() as u32).filter(|id| wanted(tokens.ty(*id))).filter(usable).collect();
         sorted.sort_unstable_by(|a, b| tokens.text(*a).cmp(tokens.text(*b)));
         let mut first = [false; 256];
         sorted.iter().filter_map(|id| tokens.text(*id).first()).for_each(|b| first[*b as usize] = true);

@@ -59,7 +59,8 @@ macro_rules! contractions {
 const GPT2: Rule = give_back(r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+");
 const LLAMA3: Rule =
     breaks(concat!(contractions!(), r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+"));
-const QWEN2: Rule = breaks(concat!(contractions!(), r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+"));
+const QWEN2: Rule =
+    breaks(concat!(contractions!(), r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+"));
 // Words of upper, then lower case letters; letters without case and marks belong to both.
 macro_rules! cased_words {
     ($end:expr, $rest:expr) => {
@@ -141,7 +142,10 @@ static PRES: &[Pre] = &[
     },
     pre(&["dbrx", "smaug-bpe", "chatglm-bpe"], &[LLAMA3]),
     Pre { ignore_merges: true, ..pre(&["glm4", "glm5"], &[LLAMA3]) },
-    pre(&["qwen2", "deepseek-r1-qwen", "kormo", "f2llmv2", "megrez", "stablelm2", "hunyuan", "solar-open", "grok-2"], &[QWEN2]),
+    pre(
+        &["qwen2", "deepseek-r1-qwen", "kormo", "f2llmv2", "megrez", "stablelm2", "hunyuan", "solar-open", "grok-2"],
+        &[QWEN2],
+    ),
     pre(
         &["qwen35"],
         &[breaks(concat!(
@@ -149,7 +153,10 @@ static PRES: &[Pre] = &[
             r"|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+"
         ))],
     ),
-    pre(&["starcoder", "refact", "command-r", "smollm", "codeshell", "exaone", "minerva-7b", "mellum2"], &[DIGIT, GPT2]),
+    pre(
+        &["starcoder", "refact", "command-r", "smollm", "codeshell", "exaone", "minerva-7b", "mellum2"],
+        &[DIGIT, GPT2],
+    ),
     pre(&["falcon"], &[keep(r"[\p{P}\$\+<=>\^\~\|`]+"), GPT2, keep(r"[0-9][0-9][0-9]")]),
     pre(
         &["deepseek-llm"],
@@ -167,7 +174,10 @@ static PRES: &[Pre] = &[
     pre(&["deepseek-v3", "hunyuan-dense", "joyai-llm", "hy_v4"], &[DIGITS_3, KANA_HAN, DEEPSEEK_V3]),
     pre(
         &["gpt-4o", "llama4", "kanana2", "talkie", "minimax-m2"],
-        &[breaks(cased_words!(concat!(contractions!(), "?"), r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+"))],
+        &[breaks(cased_words!(
+            concat!(contractions!(), "?"),
+            r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+"
+        ))],
     ),
     Pre {
         ignore_merges: true,

@@ -119,7 +119,12 @@ impl Spm {
 }
 
 /// One token for each byte of `piece`, `unk` where a byte has none.
-pub(super) fn bytes_to_tokens(bytes: &[Option<u32>; 256], unk: Option<u32>, piece: &[u8], out: &mut Vec<i32>) -> Result<()> {
+pub(super) fn bytes_to_tokens(
+    bytes: &[Option<u32>; 256],
+    unk: Option<u32>,
+    piece: &[u8],
+    out: &mut Vec<i32>,
+) -> Result<()> {
     for b in piece {
         let id = bytes[*b as usize].or(unk).ok_or_else(|| {
             Error::invalid(format!("the vocabulary has no token for byte 0x{b:02X} of the text, and no unknown token"))

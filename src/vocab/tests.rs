@@ -48,8 +48,11 @@ impl File {
         use TokenType::*;
         let bytes: Vec<String> = (0..256).map(|b| format!("<0x{b:02X}>")).collect();
         let first = [("<unk>", 0.0, Unknown), ("<s>", 0.0, Control), ("</s>", 0.0, Control)];
-        let all: Vec<(&str, f32, TokenType)> =
-            first.into_iter().chain(bytes.iter().map(|b| (b.as_str(), 0.0, Byte))).chain(more.iter().copied()).collect();
+        let all: Vec<(&str, f32, TokenType)> = first
+            .into_iter()
+            .chain(bytes.iter().map(|b| (b.as_str(), 0.0, Byte)))
+            .chain(more.iter().copied())
+            .collect();
         File::default()
             .str("model", "llama")
             .strs("tokens", &all.iter().map(|t| t.0.as_bytes()).collect::<Vec<_>>())
@@ -161,7 +164,8 @@ fn control_tokens_are_parsed_on_demand_and_user_defined_ones_always() {
 
 #[test]
 fn longer_special_tokens_win_wherever_they_stand() {
-    let more = [("ab", UserDefined), ("bcd", UserDefined), ("abab", UserDefined), ("cd", UserDefined), ("éé", UserDefined)];
+    let more =
+        [("ab", UserDefined), ("bcd", UserDefined), ("abab", UserDefined), ("cd", UserDefined), ("éé", UserDefined)];
     let v = File::gpt2("gpt-2", &more, &[]).vocab();
     assert_eq!(ids(&v, "abcd"), [97, 257]);
     assert_eq!(ids(&v, "abababcd"), [258, 97, 257]);
@@ -239,7 +243,8 @@ fn a_stream_never_cuts_a_character() {
 
 #[test]
 fn ends_of_generation_come_from_keys_and_names() {
-    let more = [("<|im_end|>", Normal), ("<|end|>", Control), ("<|return|>", Control), ("<fim_pad>", Control), ("x", Normal)];
+    let more =
+        [("<|im_end|>", Normal), ("<|end|>", Control), ("<|return|>", Control), ("<fim_pad>", Control), ("x", Normal)];
     let file = File::gpt2("gpt-4o", &more, &[]).int("eos_token_id", 260);
     let v = file.vocab();
     assert_eq!(v.special().eog, [256, 257, 258, 259, 260]);
@@ -273,7 +278,8 @@ fn known_ends_of_turns_end_a_generation() {
     }
     // The keys of the file, for pieces that nobody knows, and its list.
     let more = [("a1", Control), ("a2", Control), ("a3", Control), ("a4", Control), ("a5", Control)];
-    let file = File::gpt2("gpt-4o", &more, &[]).int("eos_token_id", 256).int("eot_token_id", 257).int("eom_token_id", 258);
+    let file =
+        File::gpt2("gpt-4o", &more, &[]).int("eos_token_id", 256).int("eot_token_id", 257).int("eom_token_id", 258);
     let ids = [259, 999, -1].map(|i: i32| i.to_le_bytes().to_vec()).to_vec();
     assert_eq!(file.array("eos_token_ids", 5, ids).vocab().special().eog, [256, 257, 258, 259]);
 }
@@ -343,9 +349,14 @@ fn contradicting_keys_are_bad_files() {
 fn odd_tokens_are_well_defined() {
     let texts: [&[u8]; 6] = [b"", b"a", b"a", b"", b"\xFF\xFE", b"<0xZZ>"];
     let types = [Control, Normal, UserDefined, UserDefined, Normal, TokenType::Byte];
-    let file = File::default().str("model", "llama").strs("tokens", &texts).types(&types).bool("add_space_prefix", false);
+    let file =
+        File::default().str("model", "llama").strs("tokens", &texts).types(&types).bool("add_space_prefix", false);
     let v = file.scores(&[0.0; 9]).vocab();
-    assert_eq!(v.tokenize(b"aa", false, true).unwrap(), [1, 1], "the lowest id stands for a text, an empty one for none");
+    assert_eq!(
+        v.tokenize(b"aa", false, true).unwrap(),
+        [1, 1],
+        "the lowest id stands for a text, an empty one for none"
+    );
     assert_eq!(v.detokenize(&[0, 1, 2, 3, 4, 5], false, true).unwrap(), b"aa\xFF\xFE<0xZZ>");
     assert_eq!((v.find(b"a"), v.find(b"")), (Some(1), None));
 }

@@ -21,12 +21,12 @@ impl Vocab {
     /// `InvalidArgument` if the text is no UTF-8 (the message names the byte), is longer than 1 GiB, or holds a byte for
     /// which the vocabulary has no token. `OutOfMemory` where there are not some 100 bytes of memory for each of the text.
     pub fn tokenize(&self, text: &[u8], add_special: bool, parse_special: bool) -> Result<Vec<i32>> {
-        let text = std::str::from_utf8(text)
-            .map_err(|e| Error::invalid(format!("the text is no valid UTF-8 at byte {}", e.valid_up_to())).subject("text"))?;
+        let text = std::str::from_utf8(text).map_err(|e| {
+            Error::invalid(format!("the text is no valid UTF-8 at byte {}", e.valid_up_to())).subject("text")
+        })?;
         if text.len() > 1 << 30 {
-            return Err(
-                Error::invalid(format!("a text of {} bytes is too long, expected at most 2^30", text.len())).subject("text")
-            );
+            return Err(Error::invalid(format!("a text of {} bytes is too long, expected at most 2^30", text.len()))
+                .subject("text"));
         }
         // Nothing below could say that memory is short.
         let needed = text.len() * WORK;
@@ -60,7 +60,8 @@ impl Vocab {
         let unk = self.special.unk.map(|id| id as u32);
         match &self.algorithm {
             Algorithm::Spm(spm) => {
-                let mut escaped = if self.add_space_prefix && behind_special { spm::SPACE.to_owned() } else { String::new() };
+                let mut escaped =
+                    if self.add_space_prefix && behind_special { spm::SPACE.to_owned() } else { String::new() };
                 escaped.push_str(&text.replace(' ', spm::SPACE));
                 spm.tokenize(&self.tokens, unk, &escaped, out)
             }

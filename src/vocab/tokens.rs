@@ -51,17 +51,21 @@ impl Tokens {
     /// Reads the three arrays. Scores and types longer than the tokens are cut, shorter ones are an error.
     /// Of tokens with the same text the lowest id is the one that the text stands for; an empty text stands for none.
     pub(super) fn from_gguf(gguf: &Gguf) -> Result<Tokens> {
-        let texts =
-            gguf.get_array(TOKENS)?.ok_or_else(|| Error::bad_file(format!("key '{TOKENS}' is missing")).subject(TOKENS))?;
+        let texts = gguf
+            .get_array(TOKENS)?
+            .ok_or_else(|| Error::bad_file(format!("key '{TOKENS}' is missing")).subject(TOKENS))?;
         let n = texts.len();
         if n == 0 || n > i32::MAX as usize {
-            return Err(Error::bad_file(format!("key '{TOKENS}' holds {n} tokens, expected 1 to 2^31-1")).subject(TOKENS));
+            return Err(
+                Error::bad_file(format!("key '{TOKENS}' holds {n} tokens, expected 1 to 2^31-1")).subject(TOKENS)
+            );
         }
         let longer = |key: &str, len: usize| {
             if len >= n {
                 return Ok(());
             }
-            Err(Error::bad_file(format!("key '{key}' holds {len} elements, expected one for each of {n} tokens")).subject(key))
+            Err(Error::bad_file(format!("key '{key}' holds {len} elements, expected one for each of {n} tokens"))
+                .subject(key))
         };
         let scores = match gguf.get_array(SCORES)? {
             Some(a) => {
@@ -86,9 +90,10 @@ impl Tokens {
         let strs = || texts.strs().map_err(|e| e.at(TOKENS).subject(TOKENS));
         let total: usize = strs()?.map(<[u8]>::len).sum();
         if u32::try_from(total).is_err() {
-            return Err(
-                Error::bad_file(format!("key '{TOKENS}' holds {total} bytes of text, expected less than 2^32")).subject(TOKENS)
-            );
+            return Err(Error::bad_file(format!(
+                "key '{TOKENS}' holds {total} bytes of text, expected less than 2^32"
+            ))
+            .subject(TOKENS));
         }
         let no_memory = |bytes: usize| Error::out_of_memory("vocabulary", bytes as u64);
         let (mut bytes, mut ends, mut by_text) = (Vec::new(), Vec::new(), HashTable::new());

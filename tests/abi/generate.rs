@@ -73,7 +73,9 @@ fn valid(h: &Header, f: &Function, a: &Argument) -> (String, String) {
     }
     let array = |ty: &str, n: usize| {
         (
-            format!("  {ty} *{name} = ({ty} *)allocate({n} * sizeof({ty}));\n  memset((void *){name}, 0, {n} * sizeof({ty}));\n"),
+            format!(
+                "  {ty} *{name} = ({ty} *)allocate({n} * sizeof({ty}));\n  memset((void *){name}, 0, {n} * sizeof({ty}));\n"
+            ),
             name.clone(),
         )
     };
@@ -108,7 +110,9 @@ fn valid(h: &Header, f: &Function, a: &Argument) -> (String, String) {
         ("int32_t", "p1") => (String::new(), "-1".into()),
         ("rekindle_piece_fn", _) => (String::new(), "on_piece_stop".into()),
         ("void*", "user_data") => (String::new(), "NULL".into()),
-        (ty, _) => panic!("{}: the tests do not know how to make '{ty} {name}'; add it to tests/abi/generate.rs", f.name),
+        (ty, _) => {
+            panic!("{}: the tests do not know how to make '{ty} {name}'; add it to tests/abi/generate.rs", f.name)
+        }
     }
 }
 
@@ -170,7 +174,8 @@ impl Case<'_> {
         let (h, f) = (self.h, self.f);
         for (i, a) in f.arguments.iter().enumerate().filter(|(_, a)| a.is_pointer() && a.name != "user_data") {
             let null = if a.ty.ends_with("_fn") { "NULL".to_owned() } else { format!("({})NULL", a.ty) };
-            let nullable = NULLABLE.contains(&(f.name.as_str(), a.name.as_str())) || a.name == "needed" && f.buffer().is_some();
+            let nullable =
+                NULLABLE.contains(&(f.name.as_str(), a.name.as_str())) || a.name == "needed" && f.buffer().is_some();
             match is_handle(h, a) {
                 _ if nullable => self.works(Some((i, &null))),
                 true if ends_a_handle(f) => self.line(format!("OK({});", call(f, &self.values, Some((i, &null))))),
@@ -187,7 +192,8 @@ impl Case<'_> {
             let other = if mine == "context" { "file" } else { "context" };
             let mut wrong = vec![format!("w.{other}"), format!("gone.{mine}")];
             wrong.extend(
-                ["1", "15", "0x1001", "UINTPTR_MAX", "UINTPTR_MAX / 2 + 1", "(uintptr_t)&w"].map(|n| format!("(uintptr_t)({n})")),
+                ["1", "15", "0x1001", "UINTPTR_MAX", "UINTPTR_MAX / 2 + 1", "(uintptr_t)&w"]
+                    .map(|n| format!("(uintptr_t)({n})")),
             );
             wrong.push(format!("((uintptr_t)w.{mine} + 1)"));
             wrong.push(format!("((uintptr_t)w.{mine} + ((uintptr_t)1 << 40))"));
@@ -209,7 +215,9 @@ impl Case<'_> {
             let cast = format!("({ty} *)other");
             let input = a.ty.starts_with("const ");
             // A newer host, its tail zero.
-            self.line(format!("{{ uint32_t size = sizeof({ty}) + 24; unsigned char *other = (unsigned char *)zeroed(size);"));
+            self.line(format!(
+                "{{ uint32_t size = sizeof({ty}) + 24; unsigned char *other = (unsigned char *)zeroed(size);"
+            ));
             self.line(format!("memcpy(other + 4, (unsigned char *){name} + 4, sizeof({ty}) - 4);"));
             if !input {
                 self.line("memset(other + 4, 0xAA, size - 4);");
@@ -231,7 +239,9 @@ impl Case<'_> {
             if input {
                 self.make_room();
                 self.line(format!("rekindle_status s = {};", call(f, &self.values, Some((i, &cast)))));
-                self.line(format!("CHECK(s == REKINDLE_OK || (s == REKINDLE_INVALID_ARGUMENT && size < sizeof({ty})));"));
+                self.line(format!(
+                    "CHECK(s == REKINDLE_OK || (s == REKINDLE_INVALID_ARGUMENT && size < sizeof({ty})));"
+                ));
                 for made in f.arguments.iter().filter(|a| makes_a_handle(h, a)) {
                     self.line(format!("if (s == REKINDLE_OK) OK({}(*{}));", destroyer(made.pointee()), made.name));
                 }
@@ -256,9 +266,13 @@ impl Case<'_> {
         let (ask, small, fits) = (with("NULL", "0"), with("small", "n - 1"), with("fits", "n"));
         self.line("{ size_t n = 0;");
         self.line(format!("OK({ask}); CHECK(n > 0); size_t asked = n;"));
-        self.line(format!("{ty} *small = ({ty} *)allocate((n - 1) * sizeof({ty})), *fits = ({ty} *)allocate(n * sizeof({ty}));"));
+        self.line(format!(
+            "{ty} *small = ({ty} *)allocate((n - 1) * sizeof({ty})), *fits = ({ty} *)allocate(n * sizeof({ty}));"
+        ));
         self.line(format!("EXPECT(REKINDLE_BUFFER_TOO_SMALL, {small}); CHECK(n == asked);"));
-        self.line(format!("for (size_t i = 0; i < (n - 1) * sizeof({ty}); i++) CHECK(((unsigned char *)small)[i] == 0xAA);"));
+        self.line(format!(
+            "for (size_t i = 0; i < (n - 1) * sizeof({ty}); i++) CHECK(((unsigned char *)small)[i] == 0xAA);"
+        ));
         self.line(format!("OK({fits}); CHECK(n == asked);"));
         if ty == "char" {
             self.line("CHECK(fits[n - 1] == 0);");

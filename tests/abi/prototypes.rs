@@ -62,7 +62,8 @@ impl Header {
         structs.retain(|s| s != "rekindle_api_table");
         let body = Regex::new(r"(?s)\{([^{}]*)\}\s*rekindle_api_table\s*;").unwrap();
         let body = body.captures(&text).map(|c| c[1].to_owned()).unwrap_or_default();
-        let table = Regex::new(r"\(\s*\*\s*(\w+)\s*\)\s*\(").unwrap().captures_iter(&body).map(|c| c[1].to_owned()).collect();
+        let table =
+            Regex::new(r"\(\s*\*\s*(\w+)\s*\)\s*\(").unwrap().captures_iter(&body).map(|c| c[1].to_owned()).collect();
         Header { functions, structs, handles, table }
     }
 }
@@ -88,11 +89,19 @@ fn every_declaration_is_found() {
     let text = std::fs::read_to_string(path).unwrap();
     let header = Header::parse(&text);
     let text = Regex::new(r"(?s)/\*.*?\*/").unwrap().replace_all(&text, " ");
-    let called: std::collections::BTreeSet<&str> =
-        Regex::new(r"\b(rekindle_\w+)\s*\(").unwrap().captures_iter(&text).map(|c| c.get(1).unwrap().as_str()).collect();
+    let called: std::collections::BTreeSet<&str> = Regex::new(r"\b(rekindle_\w+)\s*\(")
+        .unwrap()
+        .captures_iter(&text)
+        .map(|c| c.get(1).unwrap().as_str())
+        .collect();
     let called: Vec<&str> = called.into_iter().filter(|n| *n != "rekindle_status").collect();
     let mut found: Vec<&str> = header.functions.iter().map(|f| f.name.as_str()).collect();
     found.sort_unstable();
     assert_eq!(found, called);
-    assert!(header.functions.len() > 50 && header.structs.len() > 15 && header.handles.len() == 7 && !header.table.is_empty());
+    assert!(
+        header.functions.len() > 50
+            && header.structs.len() > 15
+            && header.handles.len() == 7
+            && !header.table.is_empty()
+    );
 }

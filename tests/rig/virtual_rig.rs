@@ -88,7 +88,9 @@ fn in_child(name: &str, library_path: &str, variables: &[(&str, &str)]) {
     let text = String::from_utf8_lossy(&out.stdout);
     print!(
         "{}",
-        text.lines().filter(|l| !l.starts_with("test ") && !l.starts_with("running")).fold(String::new(), |s, l| s + l + "\n")
+        text.lines()
+            .filter(|l| !l.starts_with("test ") && !l.starts_with("running"))
+            .fold(String::new(), |s, l| s + l + "\n")
     );
     assert!(out.status.success(), "{name}: {}\n{}", out.status, String::from_utf8_lossy(&out.stderr));
     assert!(text.contains("1 passed"), "{name} did not run:\n{text}");

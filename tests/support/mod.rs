@@ -98,7 +98,8 @@ pub fn relative(x: &[f32], y: &[f32]) -> f32 {
 }
 
 pub fn same_bits(x: &[Vec<f32>], y: &[Vec<f32>]) -> bool {
-    let bits = |rows: &[Vec<f32>]| rows.iter().map(|row| row.iter().map(|v| v.to_bits()).collect()).collect::<Vec<Vec<u32>>>();
+    let bits =
+        |rows: &[Vec<f32>]| rows.iter().map(|row| row.iter().map(|v| v.to_bits()).collect()).collect::<Vec<Vec<u32>>>();
     bits(x) == bits(y)
 }
 

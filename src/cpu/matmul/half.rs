@@ -95,7 +95,11 @@ unsafe fn scaled<V: Simd>(dots: V::I, acts: *const u8, scale: V::F, acc: V::F) -
 
 /// The single tokens `first..first + T`: a step of each of N rows at a time, so that the tokens' stays in the first-level cache.
 #[inline(always)]
-pub(super) unsafe fn few<V: Simd, W: HalfWeight, const T: usize, const N: usize>(p: &Product, layout: &Layout, first: usize) {
+pub(super) unsafe fn few<V: Simd, W: HalfWeight, const T: usize, const N: usize>(
+    p: &Product,
+    layout: &Layout,
+    first: usize,
+) {
     // Of a tile the next one.
     let ahead = if N == 1 { prefetch_distance(p.row_bytes) } else { N * p.row_bytes };
     let mut tails = [Tail::new(), Tail::new()];

@@ -47,7 +47,10 @@ pub(super) fn scratch_bytes<K: Panel>(n_tokens: usize) -> usize {
 
 /// All tokens, R rows and T tokens at a time, R1 rows where fewer tokens are left; R and R1 divide TILE.
 #[inline(always)]
-pub(super) unsafe fn product<V: Simd, K: Panel, const R: usize, const T: usize, const R1: usize>(p: &Product, layout: &Layout) {
+pub(super) unsafe fn product<V: Simd, K: Panel, const R: usize, const T: usize, const R1: usize>(
+    p: &Product,
+    layout: &Layout,
+) {
     let weights = p.scratch;
     let sums = weights.add(K::BYTES).cast::<f32>();
     let mut panel = 0;

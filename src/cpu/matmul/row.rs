@@ -149,7 +149,13 @@ unsafe fn step<V: Simd, W: Weight, const T: usize, const HALVES: usize, const MA
 
 /// Puts the sums of some rows, in lanes, and of the single tokens `first..first + T` into y.
 #[inline(always)]
-pub(super) unsafe fn write<V: Simd, const T: usize>(p: &Product, layout: &Layout, first: usize, row: usize, sums: &[[V::F; T]]) {
+pub(super) unsafe fn write<V: Simd, const T: usize>(
+    p: &Product,
+    layout: &Layout,
+    first: usize,
+    row: usize,
+    sums: &[[V::F; T]],
+) {
     for (i, sums) in sums.iter().enumerate() {
         let bias = if p.bias.is_null() { 0.0 } else { *p.bias.add(row + i) };
         for t in 0..T {

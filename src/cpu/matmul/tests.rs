@@ -140,11 +140,33 @@ impl Case {
         // SAFETY: the vectors above are as long as the shapes say.
         unsafe {
             for part in 0..3 {
-                kernels.prepare_acts(fmt, x.as_ptr(), x_stride, std::ptr::null(), n_tokens, self.n_cols, part, 3, start);
+                kernels.prepare_acts(
+                    fmt,
+                    x.as_ptr(),
+                    x_stride,
+                    std::ptr::null(),
+                    n_tokens,
+                    self.n_cols,
+                    part,
+                    3,
+                    start,
+                );
             }
             let (w, bias) = (self.weights[1..].as_ptr(), self.bias.as_ptr());
             let (scratch, y) = (scratch.start(), y.as_mut_ptr());
-            kernels.matmul(self.ty, w, self.n_cols, rows, start, n_tokens, scratch, y, y_stride, std::ptr::null(), bias);
+            kernels.matmul(
+                self.ty,
+                w,
+                self.n_cols,
+                rows,
+                start,
+                n_tokens,
+                scratch,
+                y,
+                y_stride,
+                std::ptr::null(),
+                bias,
+            );
         }
         assert!(ws.guard_is_whole(), "{} {n_tokens} tokens: written past the workspace", self.ty.name());
         assert!(scratch.guard_is_whole(), "{} {n_tokens} tokens: written past the scratch", self.ty.name());
@@ -166,7 +188,8 @@ impl Case {
                     assert!(ours.is_nan(), "{} row {r} of token {t} was written", self.ty.name());
                     continue;
                 }
-                let terms = || self.values[r * self.n_cols..].iter().zip(&x).map(|(w, x)| f64::from(*w) * f64::from(*x));
+                let terms =
+                    || self.values[r * self.n_cols..].iter().zip(&x).map(|(w, x)| f64::from(*w) * f64::from(*x));
                 let exact = terms().sum::<f64>() + f64::from(self.bias[r]);
                 // Single precision: each sum passes through some dozens of roundings of the magnitudes that it adds up; with
                 // mins, those of the levels before the min is taken away, here up to twice as large.
@@ -242,7 +265,12 @@ fn products_do_not_depend_on_the_batch() {
                         for (t, (y, alone)) in y.chunks(21).zip(alone.chunks(21)).enumerate() {
                             let bits = |y: &[f32]| y[rows.clone()].iter().map(|v| v.to_bits()).collect::<Vec<_>>();
                             let name = ty.name();
-                            assert_eq!(bits(y), bits(alone), "{name}, {n_cols} columns, {}, token {t} of {n_tokens}", isa.name());
+                            assert_eq!(
+                                bits(y),
+                                bits(alone),
+                                "{name}, {n_cols} columns, {}, token {t} of {n_tokens}",
+                                isa.name()
+                            );
                         }
                     }
                 }
@@ -296,12 +324,29 @@ fn extreme_blocks_do_not_overflow() {
                         kernels.prepare_acts(fmt, x.as_ptr(), 256, std::ptr::null(), n_tokens, 256, 0, 1, ws.start());
                         let w = case.weights[1..].as_ptr();
                         let (acts, scratch, y) = (ws.start(), scratch.start(), y.as_mut_ptr());
-                        kernels.matmul(ty, w, 256, 0..2, acts, n_tokens, scratch, y, 2, std::ptr::null(), std::ptr::null());
+                        kernels.matmul(
+                            ty,
+                            w,
+                            256,
+                            0..2,
+                            acts,
+                            n_tokens,
+                            scratch,
+                            y,
+                            2,
+                            std::ptr::null(),
+                            std::ptr::null(),
+                        );
                     }
                     let exact: f64 = case.values[..256].iter().map(|w| -f64::from(*w)).sum();
                     let size: f64 = case.values[..256].iter().map(|w| f64::from(w.abs())).sum();
                     // As above; the min and the levels may nearly cancel.
-                    assert!((f64::from(y[0]) - exact).abs() <= 1e-4 * (size + 1.0), "{} {fill}: {} {exact}", ty.name(), y[0]);
+                    assert!(
+                        (f64::from(y[0]) - exact).abs() <= 1e-4 * (size + 1.0),
+                        "{} {fill}: {} {exact}",
+                        ty.name(),
+                        y[0]
+                    );
                 }
             }
         }
@@ -311,7 +356,9 @@ fn extreme_blocks_do_not_overflow() {
 /// The greatest halves: 32 products of a lane fit in 32 bits.
 #[test]
 fn extreme_halves_do_not_overflow() {
-    for (ty, bits) in [(Type::F16, 0x7bffu16), (Type::F16, 0xfbff), (Type::BF16, 0x7a7f), (Type::BF16, 0x0200), (Type::F16, 1)] {
+    for (ty, bits) in
+        [(Type::F16, 0x7bffu16), (Type::F16, 0xfbff), (Type::BF16, 0x7a7f), (Type::BF16, 0x0200), (Type::F16, 1)]
+    {
         let mut case = Case::new(ty, 3, 600);
         case.weights[1..].chunks_exact_mut(2).for_each(|w| w.copy_from_slice(&bits.to_le_bytes()));
         let mut weight = [0f32];
@@ -399,7 +446,12 @@ fn weights_that_are_no_numbers() {
                 for n_tokens in [1, 8, 32] {
                     let y = case.product(&Kernels::new(isa), &x[..n_tokens * 256], 256, 3, n_tokens, 0..3);
                     let as_asked = |row: &[f32]| !row[0].is_finite() && row[1].is_finite() && row[2].is_finite();
-                    assert!(y.chunks(3).all(as_asked), "{} on {}: {bits:x} in column {column} gave {y:?}", ty.name(), isa.name());
+                    assert!(
+                        y.chunks(3).all(as_asked),
+                        "{} on {}: {bits:x} in column {column} gave {y:?}",
+                        ty.name(),
+                        isa.name()
+                    );
                 }
             }
         }
@@ -410,10 +462,9 @@ fn weights_that_are_no_numbers() {
 #[test]
 fn the_next_row_does_not_matter() {
     // The row ends in the first half of a step, and in the second.
-    for (n_cols, ty) in [608, 864]
-        .into_iter()
-        .flat_map(|n| [Type::Q8_0, Type::Q4_0, Type::Q4_1, Type::Q5_0, Type::Q5_1, Type::IQ4_NL, Type::MXFP4].map(|ty| (n, ty)))
-    {
+    for (n_cols, ty) in [608, 864].into_iter().flat_map(|n| {
+        [Type::Q8_0, Type::Q4_0, Type::Q4_1, Type::Q5_0, Type::Q5_1, Type::IQ4_NL, Type::MXFP4].map(|ty| (n, ty))
+    }) {
         let mut case = Case::new(ty, 21, n_cols);
         // Not-a-number as a half; the greatest power of two in MXFP4.
         for row in case.weights[1..].chunks_exact_mut(ty.row_bytes(n_cols).unwrap()).skip(1) {
@@ -427,7 +478,12 @@ fn the_next_row_does_not_matter() {
                 let (alone, followed) = (of(0..1), of(0..21));
                 for t in 0..n_tokens {
                     let (a, b) = (alone[21 * t], followed[21 * t]);
-                    assert!(a.is_finite() && a.to_bits() == b.to_bits(), "{} on {}, token {t}: {a} {b}", ty.name(), isa.name());
+                    assert!(
+                        a.is_finite() && a.to_bits() == b.to_bits(),
+                        "{} on {}, token {t}: {a} {b}",
+                        ty.name(),
+                        isa.name()
+                    );
                 }
             }
         }
@@ -471,7 +527,11 @@ fn vector_helpers() {
             for i in 0..n {
                 let g = f64::from(gate[i]);
                 let exact = g / (1.0 + (-g).exp()) * f64::from(b[i]);
-                assert!((f64::from(out[i]) - exact).abs() <= 1e-6 * exact.abs() + 1e-30, "silu({g}) {} {exact}", out[i]);
+                assert!(
+                    (f64::from(out[i]) - exact).abs() <= 1e-6 * exact.abs() + 1e-30,
+                    "silu({g}) {} {exact}",
+                    out[i]
+                );
             }
         }
     }
@@ -557,16 +617,22 @@ fn attention_over_a_block() {
                     for row in 0..ROWS {
                         let score = |i: usize| {
                             let key = &keys[order[i] as usize * dim_k..][..dim_k];
-                            let dot: f64 = x[row * dim_k..].iter().zip(key).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+                            let dot: f64 =
+                                x[row * dim_k..].iter().zip(key).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
                             softcap.map_or(0.3 * dot, |cap| f64::from(cap) * (0.3 * dot / f64::from(cap)).tanh())
                         };
                         let weight = |i: usize| (score(i) - f64::from(max[row])).exp();
                         let before = (-2.0 - f64::from(max[row])).exp();
-                        let near = |x: f32, y: f64| assert!((f64::from(x) - y).abs() < 1e-4 * (1.0 + y.abs()), "{what}: {x} {y}");
+                        let near = |x: f32, y: f64| {
+                            assert!((f64::from(x) - y).abs() < 1e-4 * (1.0 + y.abs()), "{what}: {x} {y}")
+                        };
                         near(total[row], (from..to).map(weight).sum::<f64>() + 3.0 * before);
                         for d in 0..dim_v {
                             let value = |i: usize| f64::from(values[order[i] as usize * dim_v + d]);
-                            near(sums[row * dim_vp + d], (from..to).map(|i| weight(i) * value(i)).sum::<f64>() + 0.5 * before);
+                            near(
+                                sums[row * dim_vp + d],
+                                (from..to).map(|i| weight(i) * value(i)).sum::<f64>() + 0.5 * before,
+                            );
                         }
                         let alone = attend(&queries[row..=row], from, to);
                         assert_eq!(alone.0, sums[row * dim_vp..(row + 1) * dim_vp], "{what}");

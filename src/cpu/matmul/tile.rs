@@ -72,7 +72,10 @@ impl Scratch {
 
 /// All groups of tokens, R rows and T groups at a time, R1 rows where one group is left; R and R1 divide TILE.
 #[inline(always)]
-pub(super) unsafe fn product<V: Simd, W: Weight, const R: usize, const T: usize, const R1: usize>(p: &Product, layout: &Layout) {
+pub(super) unsafe fn product<V: Simd, W: Weight, const R: usize, const T: usize, const R1: usize>(
+    p: &Product,
+    layout: &Layout,
+) {
     let scratch = Scratch::new::<W>(p.scratch, layout);
     let mut panel = 0;
     while panel < layout.groups {
@@ -224,7 +227,8 @@ unsafe fn block<V: Simd, W: Weight, const R: usize, const T: usize>(
             let mut dots = [[V::zero_i(); T]; R];
             if offset != 0 {
                 for t in 0..T {
-                    let start = V::scale_i(V::load_i(acts[t].add(at + GROUP_INT_SUMS + odd * LANES * 4).cast()), -offset);
+                    let start =
+                        V::scale_i(V::load_i(acts[t].add(at + GROUP_INT_SUMS + odd * LANES * 4).cast()), -offset);
                     for r in 0..R {
                         dots[r][t] = start;
                     }
@@ -250,8 +254,11 @@ unsafe fn block<V: Simd, W: Weight, const R: usize, const T: usize>(
                     for r in 0..R {
                         let level = V::splat_dword(levels.add(32 * r + 4 * k));
                         for t in 0..T {
-                            dots[r][t] =
-                                if W::WIDE { V::dot_q8(dots[r][t], level, a[t]) } else { V::dot(dots[r][t], level, a[t]) };
+                            dots[r][t] = if W::WIDE {
+                                V::dot_q8(dots[r][t], level, a[t])
+                            } else {
+                                V::dot(dots[r][t], level, a[t])
+                            };
                         }
                     }
                 }
@@ -291,7 +298,8 @@ unsafe fn block<V: Simd, W: Weight, const R: usize, const T: usize>(
             for odd in 0..2 {
                 for t in 0..T {
                     let sums = V::load_i(acts[t].add(at + GROUP_INT_SUMS + odd * LANES * 4).cast());
-                    let sums = V::mul(V::to_f(sums), V::load_f(acts[t].add(at + GROUP_SCALES + odd * LANES * 4).cast()));
+                    let sums =
+                        V::mul(V::to_f(sums), V::load_f(acts[t].add(at + GROUP_SCALES + odd * LANES * 4).cast()));
                     for (r, acc) in acc.iter_mut().enumerate() {
                         acc[t] = V::fnma(sums, V::splat(*heads.add((2 + odd) * TILE + r)), acc[t]);
                     }

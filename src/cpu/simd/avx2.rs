@@ -135,7 +135,10 @@ impl Simd for Avx2 {
     #[inline(always)]
     unsafe fn load_quarters(p: [*const u8; 4]) -> Self::B {
         let [a, b, c, d] = p.map(|p| _mm_loadu_si128(p.cast()));
-        [_mm256_inserti128_si256::<1>(_mm256_castsi128_si256(a), b), _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(c), d)]
+        [
+            _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(a), b),
+            _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(c), d),
+        ]
     }
     #[inline(always)]
     unsafe fn store_halves(p: *mut u8, q: *mut u8, x: Self::B) {
@@ -384,17 +387,22 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     unsafe fn load_bf16(p: *const u8) -> Self::F {
-        let x = [_mm256_cvtepu16_epi32(_mm_loadu_si128(p.cast())), _mm256_cvtepu16_epi32(_mm_loadu_si128(p.add(16).cast()))];
+        let x = [
+            _mm256_cvtepu16_epi32(_mm_loadu_si128(p.cast())),
+            _mm256_cvtepu16_epi32(_mm_loadu_si128(p.add(16).cast())),
+        ];
         [_mm256_castsi256_ps(_mm256_slli_epi32::<16>(x[0])), _mm256_castsi256_ps(_mm256_slli_epi32::<16>(x[1]))]
     }
     #[inline(always)]
     unsafe fn load_u8(p: *const u8) -> Self::F {
-        let x = [_mm256_cvtepu8_epi32(_mm_loadl_epi64(p.cast())), _mm256_cvtepu8_epi32(_mm_loadl_epi64(p.add(8).cast()))];
+        let x =
+            [_mm256_cvtepu8_epi32(_mm_loadl_epi64(p.cast())), _mm256_cvtepu8_epi32(_mm_loadl_epi64(p.add(8).cast()))];
         Self::to_f(x)
     }
     #[inline(always)]
     unsafe fn load_i8(p: *const u8) -> Self::F {
-        let x = [_mm256_cvtepi8_epi32(_mm_loadl_epi64(p.cast())), _mm256_cvtepi8_epi32(_mm_loadl_epi64(p.add(8).cast()))];
+        let x =
+            [_mm256_cvtepi8_epi32(_mm_loadl_epi64(p.cast())), _mm256_cvtepi8_epi32(_mm_loadl_epi64(p.add(8).cast()))];
         Self::to_f(x)
     }
     #[inline(always)]

@@ -258,7 +258,12 @@ impl Simd for Avx512 {
             let (a, b) = (_mm512_unpacklo_ps(x[i], x[i + 1]), _mm512_unpackhi_ps(x[i], x[i + 1]));
             let (c, d) = (_mm512_unpacklo_ps(x[i + 2], x[i + 3]), _mm512_unpackhi_ps(x[i + 2], x[i + 3]));
             let [a, b, c, d] = [a, b, c, d].map(|x| _mm512_castps_pd(x));
-            let four = [_mm512_unpacklo_pd(a, c), _mm512_unpackhi_pd(a, c), _mm512_unpacklo_pd(b, d), _mm512_unpackhi_pd(b, d)];
+            let four = [
+                _mm512_unpacklo_pd(a, c),
+                _mm512_unpackhi_pd(a, c),
+                _mm512_unpacklo_pd(b, d),
+                _mm512_unpackhi_pd(b, d),
+            ];
             for k in 0..4 {
                 u[i + k] = _mm512_castpd_ps(four[k]);
             }
@@ -304,8 +309,10 @@ impl Simd for Avx512 {
     }
     #[inline(always)]
     unsafe fn two_halves(p: *const u8, q: *const u8) -> __m512 {
-        let halves =
-            _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(_mm_set1_epi16(half_bits(p))), _mm_set1_epi16(half_bits(q)));
+        let halves = _mm256_inserti128_si256::<1>(
+            _mm256_castsi128_si256(_mm_set1_epi16(half_bits(p))),
+            _mm_set1_epi16(half_bits(q)),
+        );
         _mm512_cvtph_ps(halves)
     }
     #[inline(always)]

@@ -173,8 +173,12 @@ pub(crate) trait Simd: Copy {
             let word = p.add(4).cast::<u32>();
             let (a, b, c) = (word.read_unaligned(), word.add(1).read_unaligned(), word.add(2).read_unaligned());
             // Four sub-blocks to a word: the first four in a and b, the last in c with their top bits in a and b.
-            let packed =
-                [a & LOW_SIX, c & LOW_FOUR | (a >> 6 & TOP_TWO) << 4, b & LOW_SIX, c >> 4 & LOW_FOUR | (b >> 6 & TOP_TWO) << 4];
+            let packed = [
+                a & LOW_SIX,
+                c & LOW_FOUR | (a >> 6 & TOP_TWO) << 4,
+                b & LOW_SIX,
+                c >> 4 & LOW_FOUR | (b >> 6 & TOP_TWO) << 4,
+            ];
             Self::mul(Self::load_u8(packed.as_ptr().cast()), Self::two_halves(p, p.add(2)))
         }
     }

@@ -182,7 +182,8 @@ impl Simd for Neon {
     unsafe fn pairs(low: Self::F, high: Self::F, factor: Self::F) -> Self::B {
         // At 1.5 * 2^23 the last bit of a float is 1: an integer in two's complement is in the low bits of the sum.
         let integers = |x, factor| vreinterpretq_u32_f32(vfmaq_f32(vdupq_n_f32(12_582_912.0), x, factor));
-        [0, 1, 2, 3].map(|i| vreinterpretq_u8_u32(vsliq_n_u32::<16>(integers(low[i], factor[i]), integers(high[i], factor[i]))))
+        [0, 1, 2, 3]
+            .map(|i| vreinterpretq_u8_u32(vsliq_n_u32::<16>(integers(low[i], factor[i]), integers(high[i], factor[i]))))
     }
     #[inline(always)]
     unsafe fn dot_pairs(acc: Self::I, a: Self::B, b: Self::B) -> Self::I {
@@ -323,7 +324,8 @@ impl Simd for Neon {
 
     #[inline(always)]
     unsafe fn load_half(p: *const u8) -> Self::F {
-        let (a, b) = (eight_halves(vreinterpretq_u16_u8(vld1q_u8(p))), eight_halves(vreinterpretq_u16_u8(vld1q_u8(p.add(16)))));
+        let (a, b) =
+            (eight_halves(vreinterpretq_u16_u8(vld1q_u8(p))), eight_halves(vreinterpretq_u16_u8(vld1q_u8(p.add(16)))));
         [a[0], a[1], b[0], b[1]]
     }
     #[inline(always)]

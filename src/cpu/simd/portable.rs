@@ -205,7 +205,8 @@ impl Simd for Portable {
     #[inline(always)]
     unsafe fn pairs(low: [f32; 16], high: [f32; 16], factor: [f32; 16]) -> [u8; 64] {
         // At 1.5 * 2^52 the last bit of a double is 1: an integer in two's complement is in the low bits of the sum.
-        let integer = |x: f32, factor: f32| (f64::from(x) * f64::from(factor) + 6_755_399_441_055_744.0).to_bits() as u32;
+        let integer =
+            |x: f32, factor: f32| (f64::from(x) * f64::from(factor) + 6_755_399_441_055_744.0).to_bits() as u32;
         std::mem::transmute(each!(16, 0, i => integer(low[i], factor[i]) & 0xffff | integer(high[i], factor[i]) << 16))
     }
     #[inline(always)]

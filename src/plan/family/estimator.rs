@@ -24,12 +24,16 @@ impl Estimator for Family {
         let shape = Shape::read(r.file)?;
         let devices = r.context.devices();
         let cpu = r.context.inventory().cpu();
-        let dies: Vec<usize> = (0..cpu).filter(|d| r.sites[*d].takes_layers() && devices[*d].kind == Kind::Cuda).collect();
+        let dies: Vec<usize> =
+            (0..cpu).filter(|d| r.sites[*d].takes_layers() && devices[*d].kind == Kind::Cuda).collect();
         let gpus: Vec<Gpu> = dies
             .iter()
             .map(|d| Gpu {
                 free: devices[*d].free_bytes,
-                overhead: devices[*d].free_bytes.saturating_sub(devices[*d].driver_bytes).saturating_sub(r.sites[*d].room),
+                overhead: devices[*d]
+                    .free_bytes
+                    .saturating_sub(devices[*d].driver_bytes)
+                    .saturating_sub(r.sites[*d].room),
             })
             .collect();
         let (type_k, type_v) = (r.params.type_k.unwrap_or(Type::F16), r.params.type_v.unwrap_or(Type::F16));
@@ -60,7 +64,13 @@ impl Estimator for Family {
             let none = Share { gpu: 0, layers: 0..0, weights: 0, kv: 0, graph: 0, reserved: 0 };
             let share = if d == cpu { &on_cpu } else { share_of(d).unwrap_or(&none) };
             let has_output = if d == cpu { !output_on_die } else { share.layers.contains(&n_layer) };
-            let memory = Memory { weights: share.weights, mapped: 0, kv: share.kv, compute: share.graph, driver: share.reserved };
+            let memory = Memory {
+                weights: share.weights,
+                mapped: 0,
+                kv: share.kv,
+                compute: share.graph,
+                driver: share.reserved,
+            };
             let room = if d == cpu && !r.sites[cpu].takes_layers() { 0 } else { devices[d].free_bytes };
             DevicePlan {
                 device: d as u32,

@@ -17,8 +17,8 @@ pub(super) fn graph(s: &Shape, batch: u64, tokens: u64, kv: u64) -> (u64, u64) {
     let (full, partial) = match s.architecture.as_str() {
         "llama" | "llama4" => {
             let full = (4 * b * (1 + 4 * d + scores)).max(logits);
-            let partial =
-                4 * b * d + (4 * b * (1 + d + c.max(d)) + 9 * d * d / 16 + 4 * c * (b * h + hd * hk)).max(logits + output);
+            let partial = 4 * b * d
+                + (4 * b * (1 + d + c.max(d)) + 9 * d * d / 16 + 4 * c * (b * h + hd * hk)).max(logits + output);
             match (s.expert_gate_bytes.map(u128::from), s.expert_gate_rows.map(u128::from)) {
                 // Experts in one tensor, Mixtral 8x22b.
                 (Some(w), _) => {

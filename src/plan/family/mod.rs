@@ -130,7 +130,8 @@ pub(crate) fn estimate_on(shape: &Shape, query: &Query, gpus: &[usize]) -> Estim
 
 /// KV cache of one layer with `tokens` tokens, in bytes.
 fn kv_bytes(shape: &Shape, query: &Query, tokens: u64) -> u64 {
-    let row = shape.head_dim_k as f64 * element_bytes(query.type_k) + shape.head_dim_v as f64 * element_bytes(query.type_v);
+    let row =
+        shape.head_dim_k as f64 * element_bytes(query.type_k) + shape.head_dim_v as f64 * element_bytes(query.type_v);
     // Float to integer saturates.
     (tokens as f64 * shape.n_head_kv as f64 * row) as u64
 }

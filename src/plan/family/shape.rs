@@ -81,11 +81,13 @@ impl Shape {
         for t in tensors {
             let mut parts = t.name.split('.');
             let bytes = match parts.next().unwrap_or_default() {
-                "blk" => match parts.next().and_then(|n| n.parse().ok()).and_then(|n: usize| self.layer_weights.get_mut(n)) {
-                    Some(bytes) => bytes,
-                    // A block past the last layer, of a draft head say.
-                    None => continue,
-                },
+                "blk" => {
+                    match parts.next().and_then(|n| n.parse().ok()).and_then(|n: usize| self.layer_weights.get_mut(n)) {
+                        Some(bytes) => bytes,
+                        // A block past the last layer, of a draft head say.
+                        None => continue,
+                    }
+                }
                 "output_norm" => &mut norm,
                 "output" => output.get_or_insert(0),
                 "token_embd" => &mut embedding,
@@ -148,13 +150,16 @@ impl Keys<'_> {
         let name = format!("{}.{key}", self.arch);
         let one = |v: Value| {
             v.as_int().and_then(|n| u64::try_from(n).ok()).filter(|n| *n <= MAX_WIDTH).ok_or_else(|| {
-                Error::bad_file(format!("key '{name}' holds {v:?}, expected an integer from 0 to {MAX_WIDTH}")).subject(&name)
+                Error::bad_file(format!("key '{name}' holds {v:?}, expected an integer from 0 to {MAX_WIDTH}"))
+                    .subject(&name)
             })
         };
         let mut sizes: Option<Sizes> = None;
         let mut add = |v: Value| {
             let n = one(v)?;
-            sizes = Some(sizes.map_or(Sizes { least: n, most: n }, |s| Sizes { least: s.least.min(n), most: s.most.max(n) }));
+            sizes = Some(
+                sizes.map_or(Sizes { least: n, most: n }, |s| Sizes { least: s.least.min(n), most: s.most.max(n) }),
+            );
             Ok::<(), Error>(())
         };
         match self.file.get(&name) {

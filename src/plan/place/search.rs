@@ -160,9 +160,11 @@ pub(super) fn tail_at(tables: &Tables, set: usize, class: usize) -> usize {
 /// Finds the sets and their values.
 pub(super) fn grow(tables: &Tables, pass: &Pass, limits: Limits) -> (Lattice, Values) {
     let k = tables.classes.len();
-    let steps =
-        pass.groups.iter().map(Vec::len).sum::<usize>() as f64 / k as f64 * (tables.n_units * tables.n_units) as f64 / 2.0;
-    let levels = tables.classes.iter().map(|c| c.members.len()).sum::<usize>().min(limits.max_segments).min(tables.n_units);
+    let steps = pass.groups.iter().map(Vec::len).sum::<usize>() as f64 / k as f64
+        * (tables.n_units * tables.n_units) as f64
+        / 2.0;
+    let levels =
+        tables.classes.iter().map(|c| c.members.len()).sum::<usize>().min(limits.max_segments).min(tables.n_units);
 
     let empty = || Lattice { sets: vec![Set { stages: 0, devices: 0, size: 0 }], without: vec![NONE; k], exact: true };
     let mut all = empty();
@@ -215,7 +217,8 @@ fn keep_best(tables: &Tables, lattice: &mut Lattice, values: &mut Values, start:
         ranked.clear();
         for i in 0..count {
             let value = |c: usize| values.tails[tail_at(tables, start + i, c) + first];
-            let best = if first == n { values.totals[start + i] } else { (0..k).map(value).fold(f64::INFINITY, f64::min) };
+            let best =
+                if first == n { values.totals[start + i] } else { (0..k).map(value).fold(f64::INFINITY, f64::min) };
             if best < f64::INFINITY {
                 ranked.push((best, i));
             }

@@ -28,10 +28,12 @@ impl Tables {
         if n_units == 0 || stages.is_empty() {
             return None;
         }
-        let mut tables = Tables { n_units, classes: Vec::new(), seconds: Vec::new(), lack: Vec::new(), hop: Vec::new() };
+        let mut tables =
+            Tables { n_units, classes: Vec::new(), seconds: Vec::new(), lack: Vec::new(), hop: Vec::new() };
         for stage in &stages {
             let alike = |c: &&mut Class| {
-                chain.class(c.members[0]) == chain.class(*stage) && interchangeable(chain, &stages, c.members[0], *stage)
+                chain.class(c.members[0]) == chain.class(*stage)
+                    && interchangeable(chain, &stages, c.members[0], *stage)
             };
             match tables.classes.iter_mut().find(alike) {
                 Some(class) => {

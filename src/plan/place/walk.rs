@@ -34,7 +34,8 @@ pub(super) fn walk(tables: &Tables, pass: &Pass, lattice: &Lattice, values: &Val
                 let tail = &values.tails[tail_at(tables, *rest, c)..];
                 (1..=n).any(|end| head[end] + tail[end] <= limit)
             };
-            let mut rests: Vec<usize> = sets.iter().filter_map(|set| lattice.without(tables, *set, c)).filter(leads).collect();
+            let mut rests: Vec<usize> =
+                sets.iter().filter_map(|set| lattice.without(tables, *set, c)).filter(leads).collect();
             rests.sort_unstable();
             rests.dedup();
             (!rests.is_empty()).then_some((stage, c, head, rests))

@@ -30,7 +30,10 @@ pub fn of_directory(json: &Json) -> io::Result<Header> {
     let mut h = Header::default();
     for t in json["tensors"].as_array().ok_or_else(|| bad("no tensors"))? {
         let name = t[0].as_str().ok_or_else(|| bad("a tensor without a name"))?;
-        let ty = t[1].as_str().and_then(Type::from_name).ok_or_else(|| bad(&format!("{name}: type {} is not known", t[1])))?;
+        let ty = t[1]
+            .as_str()
+            .and_then(Type::from_name)
+            .ok_or_else(|| bad(&format!("{name}: type {} is not known", t[1])))?;
         let shape: Option<Vec<u64>> = t[2].as_array().and_then(|s| s.iter().map(Json::as_u64).collect());
         h.tensors.push(Tensor::new(name, ty, &shape.ok_or_else(|| bad(&format!("{name}: no shape")))?));
     }

@@ -119,7 +119,13 @@ pub const ROWS: &[ModelRow] = &[
     },
     ModelRow { tag: "deepseek-r1:7b", layers: 28, d: 3584, heads: 28, heads_kv: 4, ff: 18944, rope_base: 1e4, ..QWEN2 },
     ModelRow { tag: "deepseek-r1:8b-2025-01", ..LLAMA },
-    ModelRow { tag: "deepseek-r1:8b-2025-05", layers: 36, ff: 12288, yarn: Some(Yarn { factor: 4.0, original: 32768 }), ..QWEN3 },
+    ModelRow {
+        tag: "deepseek-r1:8b-2025-05",
+        layers: 36,
+        ff: 12288,
+        yarn: Some(Yarn { factor: 4.0, original: 32768 }),
+        ..QWEN3
+    },
     ModelRow { tag: "deepseek-r1:14b", layers: 48, d: 5120, heads: 40, ff: 13824, rms_eps: 1e-5, ..QWEN2 },
     ModelRow { tag: "deepseek-r1:32b", layers: 64, d: 5120, heads: 40, ff: 27648, rms_eps: 1e-5, ..QWEN2 },
     ModelRow { tag: "deepseek-r1:70b", layers: 80, d: 8192, heads: 64, ff: 28672, ..LLAMA },

@@ -179,7 +179,9 @@ fn attention(r: &ModelRow, i: u32, plain: Type) -> Vec<Tensor> {
             t.extend(["post_attention_norm", "post_ffw_norm"].map(|n| vector(n, r.d)));
         }
         // Its norm before the feed-forward has this name.
-        "gpt-oss" => t.extend([bias("attn_output", &[d]), vector("attn_sinks", r.heads), vector("post_attention_norm", r.d)]),
+        "gpt-oss" => {
+            t.extend([bias("attn_output", &[d]), vector("attn_sinks", r.heads), vector("post_attention_norm", r.d)])
+        }
         _ => {}
     }
     t

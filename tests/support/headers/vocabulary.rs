@@ -18,8 +18,12 @@ pub struct Vocabulary {
 /// `model` is tokenizer.ggml.model; `special` are the ids that keys name, `unknown` one of them.
 pub fn vocabulary(model: &str, n: usize, special: &[u32], unknown: Option<u32>) -> Vocabulary {
     let spm = model == "llama";
-    let mut v =
-        Vocabulary { tokens: Vec::with_capacity(n), types: Vec::with_capacity(n), scores: Vec::new(), merges: Vec::new() };
+    let mut v = Vocabulary {
+        tokens: Vec::with_capacity(n),
+        types: Vec::with_capacity(n),
+        scores: Vec::new(),
+        merges: Vec::new(),
+    };
     let base = if spm { pieces() } else { byte_letters() };
     let mut grown: Vec<String> = Vec::new();
     let mut bytes = if spm { 0..256u32 } else { 0..0 };

@@ -14,7 +14,8 @@ pub fn highlight(out: &mut String, model: &Model) -> Result {
     let one = cells::plan(1, &model.file, &family(4096, Type::F16));
     writeln!(out, "\n## {} at 4096 on two dies\n", model.name)?;
     writeln!(out, "| | family, margin 3.5 | measured |\n|---|---|---|")?;
-    let mut row = |name: &str, f: &dyn Fn(&Plan) -> String| writeln!(out, "| {name} | {} | {} |", f(&formulas), f(&exact));
+    let mut row =
+        |name: &str, f: &dyn Fn(&Plan) -> String| writeln!(out, "| {name} | {} | {} |", f(&formulas), f(&exact));
     row("dies used", &|p| cells::used(p).count().to_string())?;
     row("layers per die", &cells::split)?;
     row("GiB per die", &cells::gib_per_die)?;

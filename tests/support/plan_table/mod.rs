@@ -55,8 +55,11 @@ to the CPU.
     let _ = tables(&mut out, &rows.measured);
     let mut others: Vec<String> = directories.estimate_only;
     others.extend(rows.estimate_only);
-    let _ =
-        write!(out, "\nEstimate only, by the family's formulas, since their graphs do not exist yet: {}.\n", others.join(", "));
+    let _ = write!(
+        out,
+        "\nEstimate only, by the family's formulas, since their graphs do not exist yet: {}.\n",
+        others.join(", ")
+    );
     Ok(out)
 }
 

@@ -25,14 +25,16 @@ impl Models {
     pub fn of_directories(shared: &Path, folder: &Path) -> io::Result<Models> {
         let mut models = Models::default();
         for path in headers::directories(shared)? {
-            let json: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&path)?).map_err(io::Error::other)?;
+            let json: serde_json::Value =
+                serde_json::from_str(&std::fs::read_to_string(&path)?).map_err(io::Error::other)?;
             let text = |v: &serde_json::Value| v.as_str().unwrap_or_default().to_owned();
             // The quantisation is what the file's name ends with.
             let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             let name = format!("{} {}", text(&json["name"]), stem.split_once('_').map_or("", |(_, q)| q));
             let out = folder.join(format!("{stem}.gguf"));
-            models
-                .add(name, &text(&json["model_info"]["general.architecture"]), out, |out| headers::from_directory(&path, out))?;
+            models.add(name, &text(&json["model_info"]["general.architecture"]), out, |out| {
+                headers::from_directory(&path, out)
+            })?;
         }
         Ok(models)
     }
@@ -51,7 +53,13 @@ impl Models {
         self.measured.iter().find(|m| m.name == name).expect("a model of the table")
     }
 
-    fn add<W>(&mut self, name: String, arch: &str, out: PathBuf, write: impl Fn(&Path) -> io::Result<W>) -> io::Result<()> {
+    fn add<W>(
+        &mut self,
+        name: String,
+        arch: &str,
+        out: PathBuf,
+        write: impl Fn(&Path) -> io::Result<W>,
+    ) -> io::Result<()> {
         if !rekindle::arch::supported().any(|a| a == arch) {
             self.estimate_only.push(format!("{name} ({arch})"));
             return Ok(());

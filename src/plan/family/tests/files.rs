@@ -105,7 +105,10 @@ fn with_keys(keys: Vec<(&str, Val)>) -> Result<Shape, Error> {
 #[test]
 fn missing_keys_have_defaults() {
     let s = with_keys(vec![]).unwrap();
-    assert_eq!((s.n_layer(), s.n_head, s.n_head_kv, s.head_dim_k, s.n_vocab, s.n_ff, s.window), (3, 1, 1, 64, 11, 0, None));
+    assert_eq!(
+        (s.n_layer(), s.n_head, s.n_head_kv, s.head_dim_k, s.n_vocab, s.n_ff, s.window),
+        (3, 1, 1, 64, 11, 0, None)
+    );
     assert_eq!(s.layer_weights, [96 * 4, 0, 1024 * 4]);
     // Tied: the embedding stands for the output.
     assert_eq!(s.output_weights, (11 + 1) * 64 * 4);

@@ -106,7 +106,9 @@ fn gemma3_keeps_a_window_in_five_of_six_layers() {
 #[test]
 fn the_largest_numbers_saturate() {
     let most = u64::from(u32::MAX);
-    for name in ["llama", "mllama", "qwen2", "gemma3n", "command-r", "phi2", "stablelm", "deepseek2", "chatglm", "gptoss", "x"] {
+    for name in
+        ["llama", "mllama", "qwen2", "gemma3n", "command-r", "phi2", "stablelm", "deepseek2", "chatglm", "gptoss", "x"]
+    {
         for heads in [0, 1 << 24] {
             let s = Shape {
                 architecture: name.to_owned(),
