@@ -1519,8 +1519,8 @@ rekindle_status rekindle_decode(rekindle_model *model,
 REKINDLE_MUST_USE rekindle_status rekindle_n_outputs(const rekindle_model *model, uint32_t *n_outputs);
 
 /*
- Row `row` of the logits, in the order of the batch: `*logits` points to `*n` floats, [n_vocab]. They belong to the model and
- are valid until the next call that writes it. `n` may be NULL.
+ Row `row` of the logits, in the order of the batch: `*logits` points to `*n` floats, `n_vocab` of them. They belong to the
+ model and are valid until the next call that writes it. `n` may be NULL.
 
  REKINDLE_INVALID_ARGUMENT: the last decode left no such row.
  */
@@ -1531,8 +1531,8 @@ rekindle_status rekindle_logits(const rekindle_model *model,
                                 uint32_t *n);
 
 /*
- The hidden state behind row `row` of the logits, after the output norm: `*embeddings` points to `*n` floats, [n_embd]. Otherwise
- as rekindle_logits.
+ The hidden state behind row `row` of the logits, after the output norm: `*embeddings` points to `*n` floats, `n_embd` of
+ them. Otherwise as rekindle_logits.
  */
 REKINDLE_MUST_USE
 rekindle_status rekindle_embeddings(const rekindle_model *model,

@@ -99,12 +99,15 @@ impl From<i32> for Gives {
     }
 }
 
+/// A call of one function.
+type Call = Box<dyn Fn(&World) -> Gives>;
+
 /// One call of each function, by its name.
-fn calls() -> Vec<(&'static str, Box<dyn Fn(&World) -> Gives>)> {
+fn calls() -> Vec<(&'static str, Call)> {
     macro_rules! list {
         ($($name:ident |$w:ident| ($($argument:expr),*);)*) => {
             // SAFETY: handles that live, NULL or valid places otherwise; the panic comes before any is used.
-            vec![$((stringify!($name), Box::new(|$w: &World| { let _ = $w; Gives::from(unsafe { $name($($argument),*) }) }) as Box<dyn Fn(&World) -> Gives>),)*]
+            vec![$((stringify!($name), Box::new(|$w: &World| { let _ = $w; Gives::from(unsafe { $name($($argument),*) }) }) as Call),)*]
         };
     }
     let mut all = list! {

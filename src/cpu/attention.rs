@@ -390,7 +390,7 @@ pub(super) fn attention(s: &Step, node: &Node, layer: usize, a: &Heads) -> Resul
     let (block, results) = scratch.split_at_mut(scratch_floats - 2 * result_floats);
     let (one, all) = results.split_at_mut(result_floats);
     let n_tiles = work.n_tiles();
-    let few = n_tiles <= FEW_TILES * n_threads && n_tiles % n_threads != 0;
+    let few = n_tiles <= FEW_TILES * n_threads && !n_tiles.is_multiple_of(n_threads);
     let tiles = || (0..n_tiles).filter_map(|index| work.tile(index));
     let most = if few && tiles().all(|t| t.is_dense()) { tiles().map(|t| t.n_parts()).max().unwrap_or(0) } else { 0 };
     if most <= 1 {

@@ -135,8 +135,8 @@ fn split_form(shape: &KvShape, group: usize, sides: [(Type, usize); 2]) -> Optio
 fn tiled_form(dv: usize) -> Result<(&'static str, usize)> {
     match dv {
         ..=128 => Ok(("attention_prefill_128", 64)),
-        ..=256 => Ok(("attention_prefill_256", 64)),
-        ..=512 => Ok(("attention_prefill_512", 32)),
+        129..=256 => Ok(("attention_prefill_256", 64)),
+        257..=512 => Ok(("attention_prefill_512", 32)),
         _ => Err(Error::unsupported(format!(
             "CUDA devices compute attention with values of up to 512 elements a head, not {dv}"
         ))),

@@ -16,6 +16,7 @@ pub struct Ptr(pub u64);
 
 impl Ptr {
     pub const NULL: Ptr = Ptr(0);
+    #[expect(clippy::should_implement_trait, reason = "it is named like the method of Rust's own pointers")]
     pub fn add(self, bytes: usize) -> Ptr {
         Ptr(self.0 + bytes as u64)
     }

@@ -80,10 +80,13 @@ fn pick_from(files: &'static [File], major: u32, minor: u32) -> Result<Choice, S
     Ok(Choice { files: files.iter().map(image).collect::<Result<_, _>>()? })
 }
 
+/// A compute capability (major, minor), and its images.
+type Kind = ((u32, u32), Vec<Vec<u8>>);
+
 /// Images made ready for the driver, once for all dies of a kind.
 #[derive(Default)]
 pub struct Shelf {
-    known: Vec<((u32, u32), Vec<Vec<u8>>)>,
+    known: Vec<Kind>,
 }
 
 impl Shelf {

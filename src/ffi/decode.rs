@@ -82,8 +82,8 @@ pub unsafe extern "C" fn rekindle_n_outputs(model: *const rekindle_model, n_outp
     })
 }
 
-/// Row `row` of the logits, in the order of the batch: `*logits` points to `*n` floats, [n_vocab]. They belong to the model and
-/// are valid until the next call that writes it. `n` may be NULL.
+/// Row `row` of the logits, in the order of the batch: `*logits` points to `*n` floats, `n_vocab` of them. They belong to the
+/// model and are valid until the next call that writes it. `n` may be NULL.
 ///
 /// REKINDLE_INVALID_ARGUMENT: the last decode left no such row.
 #[unsafe(no_mangle)]
@@ -101,8 +101,8 @@ pub unsafe extern "C" fn rekindle_logits(
     })
 }
 
-/// The hidden state behind row `row` of the logits, after the output norm: `*embeddings` points to `*n` floats, [n_embd]. Otherwise
-/// as rekindle_logits.
+/// The hidden state behind row `row` of the logits, after the output norm: `*embeddings` points to `*n` floats, `n_embd` of
+/// them. Otherwise as rekindle_logits.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rekindle_embeddings(

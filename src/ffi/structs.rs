@@ -24,7 +24,7 @@ fn size_of_host<T: Struct>(p: *const T) -> Result<usize> {
     // SAFETY: the host passes a pointer to a struct that begins with its size.
     let size = unsafe { p.cast::<u32>().read_unaligned() } as usize;
     // A size that ends inside a field would be half a pointer; sizeof never does.
-    if !(MIN_SIZE..=MAX_SIZE).contains(&size) || size % align_of::<T>() != 0 {
+    if !(MIN_SIZE..=MAX_SIZE).contains(&size) || !size.is_multiple_of(align_of::<T>()) {
         let text = format!("{}.struct_size is {size}, expected {} (sizeof the struct)", T::NAME, size_of::<T>());
         return Err(Error::invalid(text).subject("struct_size"));
     }

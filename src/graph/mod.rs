@@ -63,7 +63,7 @@ pub struct Routing {
     /// Groups of experts, and from how many of them experts are chosen: those with the best two together. 1, 1: no groups.
     pub n_group: usize,
     pub n_group_used: usize,
-    /// Added to the probabilities for choosing only, [n_expert].
+    /// Added to the probabilities for choosing only: `[n_expert]`.
     pub bias: Option<WeightId>,
 }
 
@@ -83,7 +83,7 @@ pub enum Op {
     Embed { table: WeightId, scale: f32 },
     /// [rows, cols] -> the same, each row (or each group of `group` columns) divided by its root mean square, times the weight
     RmsNorm { weight: WeightId, eps: f32, group: usize },
-    /// [rows, in] x weight [in, out] (+ bias [out]) -> [rows, out]; of a fused weight, its rows from `first` on
+    /// [rows, in] x weight [in, out] (+ bias `[out]`) -> [rows, out]; of a fused weight, its rows from `first` on
     MatMul { weight: WeightId, bias: Option<WeightId>, first: usize },
     /// [rows, n_head * in] x weight [in, out, n_head] -> [rows, n_head * out]: each head by its own matrix
     MatMulHeads { weight: WeightId, n_head: usize },
@@ -108,8 +108,8 @@ pub enum Op {
     StoreKv { layer: u32 },
     /// queries [n_tokens, n_head * head_dim] and the layer's KV cache -> [n_tokens, n_head * head_dim_v]
     Attention { layer: u32, n_head: usize, scale: f32, softcap: Option<f32>, sinks: Option<WeightId> },
-    /// x [rows, cols] times scale [1] (+ bias [cols]); with a route, [rows, n_expert_used * cols] by each expert's of [n_expert] and
-    /// [cols, n_expert]
+    /// x [rows, cols] times scale `[1]` (+ bias `[cols]`); with a route, [rows, n_expert_used * cols] by each expert's of
+    /// `[n_expert]` and [cols, n_expert]
     Scale { scale: WeightId, bias: Option<WeightId>, n_expert_used: usize },
     /// a + b
     Add,

@@ -206,7 +206,7 @@ impl Chain for Ranges<'_, '_> {
         Some(Cost {
             // At a context that is half full.
             seconds: s.decode + s.decode_per_cached * f64::from(self.n_ctx) / 2.0,
-            room: if per_token == 0 { f64::INFINITY } else { (left / per_token) as f64 },
+            room: left.checked_div(per_token).map_or(f64::INFINITY, |tokens| tokens as f64),
         })
     }
     fn hop(&self, from: Option<usize>, to: Option<usize>) -> f64 {

@@ -184,7 +184,9 @@ impl Plan {
         let mut apart =
             self.layers.iter().filter(|l| l.experts_device == device && l.device != device).map(|l| l.layer);
         let first = apart.next().unwrap_or(0);
-        apart.last().map_or(format!("experts of layer {first}"), |last| format!("experts of layers {first}-{last}"))
+        apart
+            .next_back()
+            .map_or(format!("experts of layer {first}"), |last| format!("experts of layers {first}-{last}"))
     }
 
     /// Layers that follow each other on one device for one reason, in a line.

@@ -33,8 +33,7 @@ pub(super) struct Units<'a> {
     all: Sums,
     /// The same without routed experts.
     rest: Sums,
-    /// Weights that several units read: which units (and whether as routed experts), and the bytes as copied and as mapped.
-    shared: Vec<(Vec<(u32, bool)>, u64, u64)>,
+    shared: Vec<Shared>,
     cpu_maps: bool,
     /// Whether a unit has routed experts.
     pub has_experts: Vec<bool>,
@@ -49,6 +48,9 @@ pub(super) struct Units<'a> {
     /// Whether every range is laid out as it is.
     every_range: bool,
 }
+
+/// A weight that several units read: which units (and whether as routed experts), and the bytes as copied and as mapped.
+type Shared = (Vec<(u32, bool)>, u64, u64);
 
 /// Prefix sums of weights: as copied into an arena, and as mapped.
 struct Sums {

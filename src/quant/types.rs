@@ -74,7 +74,7 @@ impl Type {
 
     /// Bytes of a row of `n` elements; `None` if `n` is no multiple of the block length or the product overflows.
     pub fn row_bytes(self, n: usize) -> Option<usize> {
-        if n % self.block_len() != 0 {
+        if !n.is_multiple_of(self.block_len()) {
             return None;
         }
         (n / self.block_len()).checked_mul(self.block_bytes())

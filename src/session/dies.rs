@@ -92,7 +92,10 @@ pub(super) fn fill(
     }
     let outcome = upload(plan, exact, &dies, &mut rings, advance);
     // Nothing may be on its way to or from the host's memory when that goes.
-    let settled = dies.iter().fold(Ok(()), |all, (die, _)| all.and(die.finish()));
+    let mut settled = Ok(());
+    for (die, _) in &dies {
+        settled = settled.and(die.finish());
+    }
     outcome.and(settled)?;
 
     let tables = staging.wrapping_add(dies.len() * cuda::RING_BYTES);

@@ -106,16 +106,15 @@ pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut L
         };
     }
     let mut lock = params.mlock;
-    if lock {
-        if let Err(e) = reading
+    if lock
+        && let Err(e) = reading
             .pieces()
             .map(|(_, w, piece)| lock_pages(&file.tensor_data(w)[piece]))
             .chain([arena.lock("the weights arena")])
             .collect::<Result<()>>()
-        {
-            context.log(LogLevel::Warn, &format!("memory is not locked: {e}"));
-            lock = false;
-        }
+    {
+        context.log(LogLevel::Warn, &format!("memory is not locked: {e}"));
+        lock = false;
     }
     let layout = measured.layouts[cpu].clone();
     let parts = Parts {

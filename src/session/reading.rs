@@ -441,7 +441,7 @@ mod tests {
         reading.wait_for_bytes(reading.pieces().map(|p| p.2.len()).sum()).unwrap();
         let table = graph.weights.iter().find(|w| w.name == TABLE).unwrap();
         let row_bytes = (table.n_bytes / table.ne[1]) as usize;
-        assert_eq!(rows.try_iter().collect::<Vec<_>>(), [7 * row_bytes..8 * row_bytes]);
+        assert_eq!(rows.try_iter().collect::<Vec<_>>(), vec![7 * row_bytes..8 * row_bytes]);
     }
 
     #[test]

@@ -77,7 +77,7 @@ fn function(before: &str, name: &str, arguments: &str) -> Function {
     let list = words(arguments);
     let arguments = list.split(',').map(str::trim).filter(|a| !a.is_empty() && *a != "void").map(|a| {
         let start = a.rfind(|c: char| !c.is_alphanumeric() && c != '_').map_or(0, |i| i + 1);
-        Argument { ty: a[..start].replace(' ', " ").trim().to_owned(), name: a[start..].to_owned() }
+        Argument { ty: a[..start].trim().to_owned(), name: a[start..].to_owned() }
     });
     Function { name: name.to_owned(), returns, arguments: arguments.collect() }
 }

@@ -26,8 +26,8 @@ pub(super) const ROW_SCALES: usize = STEP;
 pub(super) const ROW_INT_SUMS: usize = ROW_SCALES + BLOCKS * 4;
 pub(super) const ROW_SUMS: usize = ROW_INT_SUMS + BLOCKS * 4;
 
-/// A pair of a group's step: [8][16 tokens][4] int8, [2 blocks][16 tokens] scales, [2][16] sums of the int8 (as int32), 16 sums
-/// of the pair's values. A group is [16 pairs][steps] of these.
+/// A pair of a group's step: `[8][16 tokens][4]` int8, `[2 blocks][16 tokens]` scales, `[2][16]` sums of the int8 (as int32), 16
+/// sums of the pair's values. A group is `[16 pairs][steps]` of these.
 pub(super) const GROUP_PAIR: usize = GROUP_SUMS + LANES * 4;
 pub(super) const GROUP_SCALES: usize = 32 * LANES;
 pub(super) const GROUP_INT_SUMS: usize = GROUP_SCALES + 2 * LANES * 4;

@@ -188,7 +188,7 @@ unsafe fn row_step<V: Simd, W: HalfWeight, const T: usize>(
     (acc, Factors::new::<W>(most))
 }
 
-/// Integers of a tile of rows, [TILE][STEP], then their scales, [TILE][16].
+/// Integers of a tile of rows, `[TILE][STEP]`, then their scales, `[TILE][16]`.
 pub(super) struct Halves<W>(PhantomData<W>);
 
 impl<W: HalfWeight> Panel for Halves<W> {

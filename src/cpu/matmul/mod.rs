@@ -122,8 +122,8 @@ impl Kernels {
         unsafe { dispatch::prepare(self.isa, &source) }
     }
 
-    /// y[t, r] = sum over k of w[r, k] x[t, k] (+ bias[r] unless null) for the rows given; rows of y are `y_stride` floats apart, and
-    /// `y_rows` is null, or tells which row each token is.
+    /// `y[t, r]` = sum over k of `w[r, k] x[t, k]` (+ `bias[r]` unless null) for the rows given; rows of y are `y_stride` floats
+    /// apart, and `y_rows` is null, or tells which row each token is.
     /// A token's results are the same bits whatever `n_tokens` and `rows` are.
     /// Allocates nothing. Threads may call it at the same time with disjoint rows and their own scratch.
     ///

@@ -40,7 +40,7 @@ pub(super) fn is_for(n_tokens: usize) -> bool {
     n_tokens >= LEAST
 }
 
-/// Bytes of scratch per thread: the weights, then sums in lanes [tokens of a panel][TILE][16].
+/// Bytes of scratch per thread: the weights, then sums in lanes `[tokens of a panel][TILE][16]`.
 pub(super) fn scratch_bytes<K: Panel>(n_tokens: usize) -> usize {
     if is_for(n_tokens) { K::BYTES + TILE * 16 * PANEL.min(n_tokens) * size_of::<f32>() } else { 0 }
 }

@@ -34,7 +34,7 @@ const fn tile_pair(ty: Type) -> usize {
     TILE_HEADS + if matches!(ty, Type::Q2_K) { 4 } else { 2 } * TILE * 4
 }
 
-/// A thread's scratch: sums [DEPTH][groups of a panel][TILE][16 tokens], weights [16 pairs][steps] of `pair_bytes`.
+/// A thread's scratch: sums `[DEPTH][groups of a panel][TILE][16 tokens]`, weights `[16 pairs][steps]` of `pair_bytes`.
 struct Scratch {
     sums: *mut f32,
     weights: *mut u8,

@@ -120,7 +120,7 @@ impl Operation for Exp<'_> {
         let sub = V::splat(self.sub);
         let mut sum = V::zero();
         let mut chunks = self.x.chunks_exact_mut(16);
-        while let Some(x) = chunks.next() {
+        for x in chunks.by_ref() {
             let e = exp::<V>(V::sub(V::load_f(x.as_ptr()), sub));
             V::store_f(x.as_mut_ptr(), e);
             sum = V::add(sum, e);
@@ -174,7 +174,7 @@ impl Kernels {
         unsafe { dispatch::vector(self.isa, operation) }
     }
 
-    /// Sum of a[i] b[i].
+    /// Sum of `a[i] b[i]`.
     pub fn dot_f32(&self, a: &[f32], b: &[f32]) -> f32 {
         self.vector(Dot::<Single> { a, b })
     }

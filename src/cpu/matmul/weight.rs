@@ -202,7 +202,7 @@ impl Weight for Q6K {
     #[inline(always)]
     unsafe fn levels<V: Simd>(p: *const u8, c: usize) -> V::B {
         let nibbles = V::load(p.add(64 * (c / 2)));
-        let low = V::and(if c % 2 == 0 { nibbles } else { V::high_nibbles(nibbles) }, V::splat_byte(15));
+        let low = V::and(if c.is_multiple_of(2) { nibbles } else { V::high_nibbles(nibbles) }, V::splat_byte(15));
         // Bit pair 2 (c % 2), then the next, to bits 4 and 5.
         let bit = 4 * (c % 2) as i32 - 4;
         V::or(low, V::and(V::twice_shifted(p.add(128 + 32 * (c / 2)), bit, bit + 2), V::splat_byte(48)))

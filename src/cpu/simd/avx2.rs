@@ -26,7 +26,7 @@ unsafe fn shifted(x: __m256i, by: i32) -> __m256i {
     if by >= 0 { _mm256_srl_epi16(x, _mm_cvtsi32_si128(by)) } else { _mm256_sll_epi16(x, _mm_cvtsi32_si128(-by)) }
 }
 
-/// acc[i] + sum of u[4i+j] s[4i+j]; pairs of products must fit in 16 bits.
+/// `acc[i]` + sum of `u[4i+j] s[4i+j]`; pairs of products must fit in 16 bits.
 #[inline(always)]
 unsafe fn dot(acc: __m256i, u: __m256i, s: __m256i) -> __m256i {
     _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(u, s), _mm256_set1_epi16(1)))

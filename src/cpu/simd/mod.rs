@@ -64,11 +64,11 @@ pub(crate) trait Simd: Copy {
     /// Signed bytes plus `Q8_BIAS`.
     unsafe fn bias_q8(x: Self::B) -> Self::B;
 
-    /// acc[i] + sum of u[4i+j] s[4i+j]; `u` in 0..=63, `s` in -127..=127.
+    /// `acc[i]` + sum of `u[4i+j] s[4i+j]`; `u` in 0..=63, `s` in -127..=127.
     unsafe fn dot(acc: Self::I, u: Self::B, s: Self::B) -> Self::I;
     /// Whether `dot_four` does less than four times `dot`, which leaves more room to share what is loaded.
     const FOUR: bool = false;
-    /// acc[i] + sum of u[k][4i+j] s[k][4i+j]; `u` in 0..=`most`, `s` in -127..=127.
+    /// `acc[i]` + sum of `u[k][4i+j] s[k][4i+j]`; `u` in 0..=`most`, `s` in -127..=127.
     #[inline(always)]
     unsafe fn dot_four(acc: Self::I, u: [Self::B; 4], s: [Self::B; 4], _most: i32) -> Self::I {
         let mut acc = acc;
@@ -80,20 +80,20 @@ pub(crate) trait Simd: Copy {
     }
     /// `dot` for `q` from `bias_q8`.
     unsafe fn dot_q8(acc: Self::I, q: Self::B, s: Self::B) -> Self::I;
-    /// 32 int16: of lane i low[i] factor, then high[i] factor; nearest, ties to even, of magnitudes below 2^15. What is no finite
-    /// number becomes anything.
+    /// 32 int16: of lane i `low[i] factor`, then `high[i] factor`; nearest, ties to even, of magnitudes below 2^15. What is no
+    /// finite number becomes anything.
     unsafe fn pairs(low: Self::F, high: Self::F, factor: Self::F) -> Self::B;
-    /// acc[i] + a[2i] b[2i] + a[2i+1] b[2i+1] of int16.
+    /// `acc[i] + a[2i] b[2i] + a[2i+1] b[2i+1]` of int16.
     unsafe fn dot_pairs(acc: Self::I, a: Self::B, b: Self::B) -> Self::I;
     /// Of 32 words without their top bit: the greater of each.
     unsafe fn max_magnitudes(a: Self::B, b: Self::B) -> Self::B;
-    /// acc[i] + sum of s[4i+j].
+    /// `acc[i]` + sum of `s[4i+j]`.
     unsafe fn sum_quads(s: Self::B) -> Self::I;
     unsafe fn zero_i() -> Self::I;
     unsafe fn splat_i(x: i32) -> Self::I;
     unsafe fn load_i(p: *const i32) -> Self::I;
     unsafe fn add_i(a: Self::I, b: Self::I) -> Self::I;
-    /// x[i] y
+    /// `x[i] y`
     unsafe fn scale_i(x: Self::I, y: i32) -> Self::I;
     unsafe fn to_f(x: Self::I) -> Self::F;
 
@@ -136,11 +136,12 @@ pub(crate) trait Simd: Copy {
     unsafe fn transpose(x: [Self::F; 16]) -> [Self::F; 16] {
         let (mut rows, mut out) = ([[0f32; 16]; 16], x);
         for (row, x) in rows.iter_mut().zip(x) {
-            // SAFETY: as above, here and below.
+            // SAFETY: as above, of a row of the result.
             unsafe { Self::store_f(row.as_mut_ptr(), x) };
         }
         for (i, out) in out.iter_mut().enumerate() {
             let column: [f32; 16] = std::array::from_fn(|j| rows[j][i]);
+            // SAFETY: the column is an array of 16.
             *out = unsafe { Self::load_f(column.as_ptr()) };
         }
         out

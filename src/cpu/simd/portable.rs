@@ -176,8 +176,8 @@ impl Simd for Portable {
         let mut out = [0u64; 8];
         for (i, out) in out.iter_mut().enumerate() {
             // Bit j of byte j; then the top bit of each byte that is not 0, moved to bit 4.
-            let bit = (bits >> (8 * i) & 0xff) * ONES & 0x8040201008040201;
-            *out = (((bit & 0x7f * ONES) + 0x7f * ONES | bit) & 0x80 * ONES) >> 3;
+            let bit = ((bits >> (8 * i) & 0xff) * ONES) & 0x8040201008040201;
+            *out = ((((bit & (0x7f * ONES)) + 0x7f * ONES) | bit) & (0x80 * ONES)) >> 3;
         }
         std::mem::transmute(out)
     }
@@ -215,7 +215,7 @@ impl Simd for Portable {
     }
     #[inline(always)]
     unsafe fn max_magnitudes(a: [u8; 64], b: [u8; 64]) -> [u8; 64] {
-        let (a, b): ([i16; 32], [i16; 32]) = (std::mem::transmute(a), std::mem::transmute(b));
+        let (a, b) = (std::mem::transmute::<[u8; 64], [i16; 32]>(a), std::mem::transmute::<[u8; 64], [i16; 32]>(b));
         std::mem::transmute(each!(32, 0, i => a[i].max(b[i] & 0x7fff)))
     }
     #[inline(always)]
