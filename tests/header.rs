@@ -1,5 +1,8 @@
 //! The checked-in header is what cbindgen makes of the sources, and compiles everywhere without a warning.
 
+#[path = "support/tools.rs"]
+mod tools;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -10,14 +13,12 @@ fn root() -> PathBuf {
 /// `REKINDLE_BLESS=1` writes the header instead of comparing it.
 #[test]
 fn header_is_generated_from_the_sources() {
-    let config = cbindgen::Config::from_file(root().join("cbindgen.toml")).unwrap();
-    let mut text = Vec::new();
-    cbindgen::Builder::new().with_crate(root()).with_config(config).generate().unwrap().write(&mut text);
+    let text = tools::tool("header", &[&root()], "");
     let path = root().join("include/rekindle.h");
     if std::env::var_os("REKINDLE_BLESS").is_some() {
         std::fs::write(&path, &text).unwrap();
     }
-    let checked_in = std::fs::read(&path).unwrap();
+    let checked_in = std::fs::read_to_string(&path).unwrap();
     assert!(
         checked_in == text,
         "include/rekindle.h is out of date; REKINDLE_BLESS=1 cargo test --test header writes it"
