@@ -36,13 +36,13 @@ fn argument(name: &str, or: usize) -> usize {
 }
 
 fn main() -> ExitCode {
-    let found = rekindle::cuda::find(24, false);
+    let found = rekindle::device::Finder::all(&rekindle::cuda::Search, 24, false);
     if let Err(e) = &found {
         println!("no CUDA device: {}", e.message);
         return ExitCode::SUCCESS;
     }
     let spec = format!(r#"[{{"kind":"cuda","ordinal":{}}}]"#, argument("device", 0));
-    let outcome = Inventory::from_spec(&spec).and_then(|i| table(&i.devices[0]));
+    let outcome = Inventory::from_spec(&spec, &rekindle::cuda::Search).and_then(|i| table(&i.devices[0]));
     if let Err(e) = &outcome {
         eprintln!("{e}");
     }

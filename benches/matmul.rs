@@ -3,7 +3,7 @@
 //! `cargo bench --bench matmul -- [type ...] [rows=N] [cols=N] [tokens=N] [threads=N]`
 
 use rekindle::cpu::isa::Isa;
-use rekindle::cpu::matmul::{Kernels, act_bytes, act_format, scratch_bytes};
+use rekindle::cpu::matmul::{Kernels, Product, Source, act_bytes, act_format, scratch_bytes};
 use rekindle::quant::{Type, quantize};
 use std::time::{Duration, Instant};
 
@@ -86,7 +86,19 @@ fn main() {
             let w = Shared(weights.as_ptr());
             prepare = best(|| {
                 // SAFETY: x and ws are as long as the shapes say.
-                unsafe { kernels.prepare_acts(fmt, x.as_ptr(), n_cols, std::ptr::null(), n_tokens, n_cols, 0, 1, ws.0) }
+                unsafe {
+                    kernels.prepare_acts(&Source {
+                        fmt,
+                        x: x.as_ptr(),
+                        x_stride: n_cols,
+                        x_rows: std::ptr::null(),
+                        n_tokens,
+                        n_cols,
+                        part: 0,
+                        n_parts: 1,
+                        ws: ws.0,
+                    })
+                }
             }) / n_tokens as f64;
             *seconds = best(|| {
                 std::thread::scope(|scope| {
@@ -96,19 +108,20 @@ fn main() {
                         let scratch = scratch.0.wrapping_add(i * scratch_bytes);
                         // SAFETY: the vectors are as long as the shapes say; threads have disjoint rows.
                         unsafe {
-                            kernels.matmul(
+                            kernels.matmul(&Product {
                                 ty,
-                                w.0,
+                                w: w.0,
+                                row_bytes: ty.row_bytes(n_cols).expect("whole blocks"),
                                 n_cols,
                                 rows,
-                                ws.0,
+                                acts: ws.0,
                                 n_tokens,
                                 scratch,
-                                y.0,
-                                n_rows,
-                                std::ptr::null(),
-                                std::ptr::null(),
-                            )
+                                y: y.0,
+                                y_stride: n_rows,
+                                y_rows: std::ptr::null(),
+                                bias: std::ptr::null(),
+                            })
                         }
                     };
                     for i in 1..threads {

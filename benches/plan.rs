@@ -10,9 +10,9 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rekindle::context::{Context, LogLevel};
 use rekindle::gguf::Gguf;
 use rekindle::plan::{Objective, Params, Plan};
-use rekindle::session::{Context, LogLevel};
 
 const TWO_DIES: &str = "k80:2";
 /// No two alike; 70b at 16384 tokens takes at least six of them.

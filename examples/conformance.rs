@@ -10,11 +10,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
 
+use rekindle::context::{Context, LogLevel};
 use rekindle::error::Status;
 use rekindle::gguf::Gguf;
 use rekindle::plan::{Params, Plan};
 use rekindle::quant::Type;
-use rekindle::session::{Batch, Context, LoadParams, LogLevel, Model};
+use rekindle::session::{Batch, LoadParams, Model};
 use serde_json::{Value, json};
 
 /// F32 against F32; what quantises activations is compared with what does so otherwise.

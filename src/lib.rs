@@ -6,6 +6,7 @@
 
 pub mod arch;
 pub mod chat;
+pub mod context;
 pub mod cpu;
 pub mod cuda;
 pub mod device;

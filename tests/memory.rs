@@ -5,10 +5,11 @@ mod support;
 
 use std::sync::Arc;
 
+use rekindle::context::{Context, LogLevel};
 use rekindle::gguf::Gguf;
 use rekindle::plan::{Params, Plan, Weights};
 use rekindle::quant::Type;
-use rekindle::session::{Batch, Context, LoadParams, LogLevel, Model};
+use rekindle::session::{Batch, LoadParams, Model};
 use support::{fixture, root};
 
 /// Bytes of memory that belong to this process alone and to no file.

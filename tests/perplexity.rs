@@ -7,10 +7,11 @@ mod support;
 
 use std::sync::Arc;
 
+use rekindle::context::{Context, LogLevel};
 use rekindle::gguf::{Gguf, Value};
 use rekindle::plan::{Params, Plan};
 use rekindle::quant::{Type, dequantize, quantize};
-use rekindle::session::{Context, LoadParams, LogLevel, Model};
+use rekindle::session::{LoadParams, Model};
 use rekindle::vocab::Vocab;
 use support::{decode_at, fixture, ids, json, root};
 

@@ -8,10 +8,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rekindle::Status;
+use rekindle::context::{Context, LogLevel};
 use rekindle::gguf::Gguf;
 use rekindle::plan::{Answer, DeviceLimit, EstimatorKind, Objective, Params, Plan, Question, Source, Weights};
 use rekindle::quant::Type;
-use rekindle::session::{Batch, Context, LoadParams, LogLevel, Model};
+use rekindle::session::{Batch, LoadParams, Model};
 use support::{fixture, root};
 
 const MIB: u64 = 1 << 20;

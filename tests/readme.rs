@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
+use rekindle::context::{Context, LogLevel};
 use rekindle::gguf::Gguf;
 use rekindle::plan::{Params, Plan};
-use rekindle::session::{Context, LogLevel};
 
 fn read(name: &str) -> String {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(name);

@@ -12,11 +12,12 @@ mod headers;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rekindle::context::{Context, LogLevel};
 use rekindle::device::Kind;
 use rekindle::gguf::Gguf;
 use rekindle::plan::{DeviceLimit, Params, Plan};
 use rekindle::quant::Type;
-use rekindle::session::{Context, LoadParams, LogLevel, Model};
+use rekindle::session::{LoadParams, Model};
 use support::*;
 use virtual_rig::*;
 
@@ -505,7 +506,7 @@ fn peers_are_proved() {
 fn no_driver_means_the_cpu() {
     with_library_path("no_driver_means_the_cpu", "/nonexistent", || {
         // A machine with a driver finds it all the same.
-        if rekindle::cuda::find(1, true).is_ok() {
+        if rekindle::device::Finder::all(&rekindle::cuda::Search, 1, true).is_ok() {
             println!("SKIPPED: this machine has CUDA devices");
             return;
         }

@@ -9,11 +9,11 @@ mod tools;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rekindle::context::{Context, LogLevel};
 use rekindle::device::Kind;
 use rekindle::gguf::Gguf;
 use rekindle::plan::{EstimatorKind, Objective, Params, Plan, Source};
 use rekindle::quant::Type;
-use rekindle::session::{Context, LogLevel};
 use serde_json::{Value, json};
 
 const GIB: u64 = 1 << 30;

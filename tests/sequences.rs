@@ -10,11 +10,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rekindle::Status;
+use rekindle::context::{Context, LogLevel};
 use rekindle::gguf::Gguf;
 use rekindle::plan::{Params, Plan};
 use rekindle::quant::Type;
 use rekindle::sample::{Sampler, SamplerParams};
-use rekindle::session::{Batch, Context, GenerateParams, LoadParams, LogLevel, Model, Prompt};
+use rekindle::session::{Batch, GenerateParams, LoadParams, Model, Prompt};
 use support::{decode_at, exact_kv, fixture, relative, root, row, same_bits};
 
 const SHIFTED: f32 = 1e-4;

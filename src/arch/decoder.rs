@@ -5,7 +5,7 @@
 
 use super::{Hparams, Keys};
 use crate::error::Result;
-use crate::graph::{Attention, Builder, Gate, Gating, Graph, Latent, Rope, RopeKind, Routing, Scales, Temperature};
+use crate::graph::{Attention, Builder, Gate, Gating, Graph, Latent, Rope, RopeKind, Route, Scales, Temperature};
 
 /// Which layers see a window only.
 #[derive(Debug, Clone)]
@@ -175,7 +175,7 @@ impl Decoder {
                 None => g.ffn(n, h.n_ff, self.gate)?,
                 Some(e) => {
                     let m = self.mixture;
-                    let routing = Routing {
+                    let routing = Route {
                         n_expert: e.n_expert,
                         n_expert_used: e.n_expert_used,
                         gating: m.gating,

@@ -8,10 +8,10 @@
 //! a query row has its own sums: results do not depend on threads, nor on what else is computed or cached.
 
 use super::matmul::Kernels;
-use super::matmul::attend::{Attend, BLOCK, Cells};
+use super::matmul::attend::{BLOCK, BlockOfKeys, Cells};
 use super::pool::Poisoned;
-use super::{Executor, Span, Step};
-use crate::graph::{KvShape, Node, ValueId, WeightId};
+use super::step::Step;
+use crate::graph::{self, Attend, KvShape, Node, Span, StatePlace, ValueId};
 use crate::quant::Type;
 
 /// Query rows of a tile at most.
@@ -78,8 +78,10 @@ struct Side {
 }
 
 impl Side {
-    fn new(ty: Type, base: *const u8, row_bytes: usize, head: usize, dim: usize) -> Side {
-        Side { ty, base: base.wrapping_add(Executor::head_offset(ty, head, dim)), row_bytes, dim }
+    /// Head `head` of a side of the KV arena. The plan checked that a head is a whole number of blocks.
+    fn new(ty: Type, arena: *const u8, side: graph::Side, head: usize, dim: usize) -> Side {
+        let offset = side.offset + ty.row_bytes(head * dim).unwrap_or(0);
+        Side { ty, base: arena.wrapping_add(offset), row_bytes: side.row, dim }
     }
 
     fn cells<'a>(&self, cells: &'a [u32]) -> Cells<'a> {
@@ -127,14 +129,6 @@ impl Block {
         let first = positions.partition_point(|p| i64::from(*p) <= behind);
         (first, positions.partition_point(|p| *p <= pos).max(first))
     }
-}
-
-/// What an attention node says besides its layer.
-pub(super) struct Heads {
-    pub n_head: usize,
-    pub scale: f32,
-    pub softcap: Option<f32>,
-    pub sinks: Option<WeightId>,
 }
 
 /// Some tokens of a run, and query heads of one KV head.
@@ -227,8 +221,8 @@ struct Work<'a> {
     s: &'a Step<'a>,
     queries: ValueId,
     output: ValueId,
-    a: &'a Heads,
-    layer: usize,
+    a: &'a Attend,
+    place: StatePlace,
     shape: &'a KvShape,
     sizes: Sizes,
     sinks: Option<&'a [f32]>,
@@ -242,13 +236,13 @@ impl Work<'_> {
     }
 
     fn n_tiles(&self) -> usize {
-        let runs = self.s.micro.caches[self.s.x.places[self.layer].cache].runs;
+        let runs = self.s.micro.caches[self.place.cache].runs;
         let n: usize = runs.iter().map(|r| (r.n as usize).div_ceil(self.sizes.tokens)).sum();
         n * self.shape.n_head_kv * self.sizes.slices
     }
 
     fn tile(&self, index: usize) -> Option<Tile<'_>> {
-        let cache = &self.s.micro.caches[self.s.x.places[self.layer].cache];
+        let cache = &self.s.micro.caches[self.place.cache];
         let group = self.a.n_head / self.shape.n_head_kv;
         let (head, rest) = (index % self.shape.n_head_kv, index / self.shape.n_head_kv);
         let (slice, mut index) = (rest % self.sizes.slices, rest / self.sizes.slices);
@@ -280,14 +274,12 @@ impl Work<'_> {
     fn part(&self, tile: &Tile, part: i64, scratch: &mut [f32], out: &mut Sums) {
         out.clear();
         let (s, sizes) = (self.s, &self.sizes);
-        let (places, shape) = (s.x.places[self.layer], self.shape);
+        let (place, shape) = (&self.place, self.shape);
         let base = s.x.kv.base().cast_const();
-        let k = Side::new(s.x.type_k, base.wrapping_add(places.k_offset), places.k_row, tile.head, shape.head_dim_k);
+        let k = Side::new(s.x.type_k, base, place.keys, tile.head, shape.head_dim_k);
         let v = match shape.v_in_k {
             true => Side { dim: shape.head_dim_v, ..k },
-            false => {
-                Side::new(s.x.type_v, base.wrapping_add(places.v_offset), places.v_row, tile.head, shape.head_dim_v)
-            }
+            false => Side::new(s.x.type_v, base, place.values, tile.head, shape.head_dim_v),
         };
         let (keys, rest) = scratch.split_at_mut(sizes.dim_k * BLOCK);
         let (values, scores) = rest.split_at_mut(sizes.dim_v * BLOCK);
@@ -328,7 +320,7 @@ impl Work<'_> {
                 }
                 // SAFETY: the queries' rows and the scratch are as long as the sizes say; the sums are this thread's.
                 unsafe {
-                    self.kernels.attend(Attend {
+                    self.kernels.attend(BlockOfKeys {
                         keys: keys.as_ptr(),
                         values: values.as_ptr(),
                         from,
@@ -374,17 +366,17 @@ impl Work<'_> {
     }
 }
 
-pub(super) fn attention(s: &Step, node: &Node, layer: usize, a: &Heads) -> Result<(), Poisoned> {
-    let shape = s.x.graph.kv[layer];
-    let (Some(output), Some(sizes)) = (node.output, Sizes::new(&shape, a.n_head)) else { return s.worker.meet() };
+pub(super) fn attention(s: &Step, node: &Node, a: &Attend) -> Result<(), Poisoned> {
+    let (shape, place) = (s.graph().kv(a.state), s.x.states[a.state.0 as usize]);
+    let (Some(output), Some(sizes)) = (node.output, Sizes::new(shape, a.n_head)) else { return s.worker.meet() };
     // The scratch below takes the place of prepared activations.
     s.prepared.set(None);
-    let sinks = a.sinks.map(|w| s.x.weight_floats(w));
+    let sinks = a.sinks.map(|w| s.weight_floats(w));
     let (queries, sinks, kernels) = (node.inputs[0], sinks.as_deref(), &s.x.kernels);
-    let work = Work { s, queries, output, a, layer, shape: &shape, sizes, sinks, kernels };
+    let work = Work { s, queries, output, a, place, shape, sizes, sinks, kernels };
     // Measured for the largest batch, so they do not overflow here.
     let (scratch_floats, result_floats) = (sizes.scratch().unwrap_or(0), sizes.result().unwrap_or(0));
-    let (n_threads, base) = (s.worker.n_threads, s.x.compute.base().cast::<f32>());
+    let (n_threads, base) = (s.worker.n_threads, s.workspace().cast::<f32>());
     // SAFETY: the workspace was measured for this many floats per thread.
     let scratch = unsafe { std::slice::from_raw_parts_mut(base.add(scratch_floats * s.worker.index), scratch_floats) };
     let (block, results) = scratch.split_at_mut(scratch_floats - 2 * result_floats);

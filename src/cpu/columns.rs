@@ -1,12 +1,12 @@
 //! Columns and Concat: parts of heads apart and together.
 
-use super::Step;
 use super::pool::Poisoned;
-use crate::graph::Node;
+use super::step::Step;
+use crate::graph::{Columns, Concat, Node};
 
-pub(super) fn columns(s: &Step, node: &Node, n_head: usize, first: usize) -> Result<(), Poisoned> {
+pub(super) fn columns(s: &Step, node: &Node, o: &Columns) -> Result<(), Poisoned> {
     let Some(output) = node.output else { return s.worker.meet() };
-    let input = node.inputs[0];
+    let (input, n_head, first) = (node.inputs[0], o.n_head, o.first);
     let (head, n) = (s.x.graph.value(input).cols / n_head, s.x.graph.value(output).cols / n_head);
     s.worker.share(s.n_rows(output), 1, |rows| {
         for h in rows.start * n_head..rows.end * n_head {
@@ -16,9 +16,9 @@ pub(super) fn columns(s: &Step, node: &Node, n_head: usize, first: usize) -> Res
     })
 }
 
-pub(super) fn concat(s: &Step, node: &Node, n_head: usize) -> Result<(), Poisoned> {
+pub(super) fn concat(s: &Step, node: &Node, o: &Concat) -> Result<(), Poisoned> {
     let Some(output) = node.output else { return s.worker.meet() };
-    let (a, b) = (node.inputs[0], node.inputs[1]);
+    let (a, b, n_head) = (node.inputs[0], node.inputs[1], o.n_head);
     let cols = |v| s.x.graph.value(v).cols;
     let (n_a, n) = (cols(a) / n_head, cols(output) / n_head);
     let n_b = n - n_a;

@@ -1,23 +1,17 @@
 //! Scale, Add, Gate and SoftCap: element by element.
 
-use super::Step;
 use super::pool::Poisoned;
-use crate::graph::{Gate, Node, WeightId};
+use super::step::Step;
+use crate::graph::{Gate, Node, Scale, SoftCap};
 
 /// Elements in a piece of work: some microseconds.
 const CHUNK: usize = 4096;
 
 /// x times a scale, plus a bias; those of each expert where there is a route.
-pub(super) fn scale(
-    s: &Step,
-    node: &Node,
-    scale: WeightId,
-    bias: Option<WeightId>,
-    n_used: usize,
-) -> Result<(), Poisoned> {
+pub(super) fn scale(s: &Step, node: &Node, o: &Scale) -> Result<(), Poisoned> {
     let Some(output) = node.output else { return s.worker.meet() };
-    let (scales, biases) = (s.x.weight_floats(scale), bias.map(|b| s.x.weight_floats(b)));
-    let parts = n_used.max(1);
+    let (scales, biases) = (s.weight_floats(o.scale), o.bias.map(|b| s.weight_floats(b)));
+    let (n_used, parts) = (o.n_expert_used, o.n_expert_used.max(1));
     let cols = s.x.graph.value(output).cols / parts;
     s.worker.share(s.n_rows(output) * parts, 1, |items| {
         for i in items {
@@ -88,14 +82,14 @@ fn gelu(x: f32) -> f32 {
 }
 
 /// cap tanh(x / cap)
-pub(super) fn soft_cap(s: &Step, node: &Node, cap: f32) -> Result<(), Poisoned> {
+pub(super) fn soft_cap(s: &Step, node: &Node, o: &SoftCap) -> Result<(), Poisoned> {
     let Some(output) = node.output else { return s.worker.meet() };
     let n = s.n_rows(output) * s.x.graph.value(output).cols;
     let (x, y) = (s.at(node.inputs[0]), s.at(output));
     s.worker.share(n.div_ceil(CHUNK), 1, |chunks| {
         for i in chunks.start * CHUNK..n.min(chunks.end * CHUNK) {
             // SAFETY: both have n elements; the output is the input's place or a place of its own, by whole elements.
-            unsafe { *y.add(i) = cap * (*x.add(i) / cap).tanh() };
+            unsafe { *y.add(i) = o.cap * (*x.add(i) / o.cap).tanh() };
         }
     })
 }

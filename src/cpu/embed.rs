@@ -1,13 +1,13 @@
 //! Embed: a row of the token embedding per token; SelectOutputs: the rows whose logits are asked for.
 
-use super::Step;
 use super::pool::Poisoned;
-use crate::graph::{Node, WeightId};
+use super::step::Step;
+use crate::graph::{Embed, Node};
 use crate::quant::dequantize;
 
-pub(super) fn embed(s: &Step, node: &Node, table: WeightId, scale: f32) -> Result<(), Poisoned> {
+pub(super) fn embed(s: &Step, node: &Node, o: &Embed) -> Result<(), Poisoned> {
     let Some(output) = node.output else { return s.worker.meet() };
-    let info = s.x.graph.weight(table);
+    let info = s.x.graph.weight(o.table);
     let cols = s.x.graph.value(output).cols;
     // The reader checked the tensor's bytes, so a row's are a whole number.
     let row_bytes = info.ty.row_bytes(cols).unwrap_or(0);
@@ -15,10 +15,10 @@ pub(super) fn embed(s: &Step, node: &Node, table: WeightId, scale: f32) -> Resul
         for t in tokens {
             // SAFETY: the session checked that the id is below the table's rows; each row of the output has one writer.
             unsafe {
-                let at = s.x.weight(table).add(s.micro.tokens[t] as usize * row_bytes);
+                let at = s.x.weight(o.table).add(s.micro.tokens[t] as usize * row_bytes);
                 let row = s.floats_mut(output, t * cols, cols);
                 dequantize(info.ty, std::slice::from_raw_parts(at, row_bytes), row);
-                row.iter_mut().for_each(|x| *x *= scale);
+                row.iter_mut().for_each(|x| *x *= o.scale);
             }
         }
     })

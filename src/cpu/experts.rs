@@ -1,10 +1,10 @@
 //! MatMulExperts: each row by the matrices of its experts. Rows of one expert are taken together, so that its weights are read once.
 
-use super::Step;
-use super::matmul::{act_bytes, act_format, scratch_bytes};
+use super::matmul::{Product, Source, act_bytes, act_format, scratch_bytes};
 use super::pool::Poisoned;
 use super::product::chunk;
-use crate::graph::{Graph, Limits, Node, WeightId};
+use super::step::Step;
+use crate::graph::{Graph, MatMulExperts, Node};
 
 /// A row and one of its experts are a pair; of `n_rows` rows there are `n_rows * n_used`.
 struct Sizes {
@@ -20,20 +20,13 @@ impl Sizes {
 }
 
 /// The lists, the prepared activations, then scratch of each thread.
-pub(super) fn workspace_bytes(
-    graph: &Graph,
-    node: &Node,
-    weight: WeightId,
-    n_used: usize,
-    limits: Limits,
-    n_threads: usize,
-) -> Option<usize> {
-    let w = graph.weight(weight);
-    let n_pairs = limits.rows(graph.value(node.inputs[0]).rows).checked_mul(n_used)?;
+pub(super) fn workspace_bytes(graph: &Graph, o: &MatMulExperts, n_rows: usize, n_threads: usize) -> Option<usize> {
+    let (w, n_in) = (graph.weight(o.matrices.weight), o.matrices.n_cols);
+    let n_pairs = n_rows.checked_mul(o.n_expert_used)?;
     let sizes = Sizes { n_pairs, n_expert: w.ne[2] as usize };
     let lists = sizes.words()?.checked_mul(size_of::<u32>())?;
-    let scratch = scratch_bytes(w.ty, n_pairs, w.ne[0] as usize)?.checked_mul(n_threads)?;
-    lists.checked_add(acts_bound(w.ty, n_pairs, w.ne[0] as usize)?)?.checked_add(scratch)
+    let scratch = scratch_bytes(w.ty, n_pairs, n_in)?.checked_mul(n_threads)?;
+    lists.checked_add(acts_bound(w.ty, n_pairs, n_in)?)?.checked_add(scratch)
 }
 
 /// Prepared activations of all experts together, however the pairs fall: the more rows an expert has, the more are padded at most.
@@ -44,27 +37,20 @@ fn acts_bound(ty: crate::quant::Type, n_pairs: usize, n_cols: usize) -> Option<u
     each.checked_next_multiple_of(64)?.checked_mul(n_pairs)
 }
 
-pub(super) fn matmul(
-    s: &Step,
-    node: &Node,
-    weight: WeightId,
-    bias: Option<WeightId>,
-    n_used: usize,
-    first_row: usize,
-) -> Result<(), Poisoned> {
-    let (graph, w) = (&s.x.graph, s.worker);
-    let info = graph.weight(weight);
-    let (ty, n_in, n_all, n_expert) = (info.ty, info.ne[0] as usize, info.ne[1] as usize, info.ne[2] as usize);
-    let (format, Some(output)) = (act_format(ty), node.output) else { return w.meet() };
-    let (input, route) = (node.inputs[0], node.inputs[1]);
-    let n_out = graph.value(output).cols / n_used;
+pub(super) fn matmul(s: &Step, node: &Node, o: &MatMulExperts) -> Result<(), Poisoned> {
+    let (w, Some(output)) = (s.worker, node.output) else { return s.worker.meet() };
+    let (m, matrices) = s.matrices(o.matrices);
+    let (ty, n_in, n_out, n_expert, n_used) = (m.ty, m.n_in, m.n_out, m.n_matrices, o.n_expert_used);
+    let (format, input, route) = (act_format(ty), node.inputs[0], node.inputs[1]);
     let n_rows = s.n_rows(output);
     let sizes = Sizes { n_pairs: n_rows * n_used, n_expert };
     // One row of the input for all of a row's experts, or one for each.
-    let per_expert = graph.value(input).cols != n_in;
+    let per_expert = s.graph().value(input).cols != n_in;
+    // A bias has an element for each row of the whole matrix.
+    let (bias_stride, first_row) = (s.graph().weight(o.matrices.weight).ne[1] as usize, o.matrices.first_row);
     // The workspace takes the place of prepared activations.
     s.prepared.set(None);
-    let base = s.x.compute.base();
+    let base = s.workspace();
     let words = sizes.words().unwrap_or(0);
     let lists = base.cast::<u32>();
     if w.index == 0 {
@@ -92,49 +78,45 @@ pub(super) fn matmul(
         base.wrapping_add(at.next_multiple_of(64) + w.index * scratch_bytes(ty, sizes.n_pairs, n_in).unwrap_or(0));
     for (e, at) in &places {
         let of = of(*e);
+        let source = Source {
+            fmt: format,
+            x: s.at(input),
+            x_stride: n_in,
+            x_rows: rows[of.clone()].as_ptr(),
+            n_tokens: of.len(),
+            n_cols: n_in,
+            part: w.index,
+            n_parts: w.n_threads,
+            ws: base.wrapping_add(*at),
+        };
         // SAFETY: the input has the rows that the list names; the workspace was measured for this.
-        unsafe {
-            let list = rows[of.clone()].as_ptr();
-            s.x.kernels.prepare_acts(
-                format,
-                s.at(input),
-                n_in,
-                list,
-                of.len(),
-                n_in,
-                w.index,
-                w.n_threads,
-                base.add(*at),
-            );
-        }
+        unsafe { s.x.kernels.prepare_acts(&source) };
     }
     w.meet()?;
     let chunk = chunk(n_out, w.n_threads);
     let n_chunks = n_out.div_ceil(chunk);
-    let row_bytes = n_in / ty.block_len() * ty.block_bytes();
     w.share(places.len() * n_chunks, 1, |items| {
         for item in items {
             let (e, at) = places[item / n_chunks];
             let first = item % n_chunks * chunk;
             let list = &pairs[of(e)];
-            let bias =
-                bias.map_or(std::ptr::null(), |b| s.x.weight(b).cast::<f32>().wrapping_add(e * n_all + first_row));
+            let bias = |b| s.x.weight(b).cast::<f32>().wrapping_add(e * bias_stride + first_row);
+            let product = Product {
+                ty,
+                w: matrices.wrapping_add(e * m.matrix_bytes),
+                row_bytes: m.row_bytes,
+                n_cols: n_in,
+                rows: first..n_out.min(first + chunk),
+                acts: base.wrapping_add(at),
+                n_tokens: list.len(),
+                scratch,
+                y: s.at(output),
+                y_stride: n_out,
+                y_rows: list.as_ptr(),
+                bias: o.bias.map_or(std::ptr::null(), bias),
+            };
             // SAFETY: the builder checked the tensor's shape, `sort` the expert; each piece has other rows and columns of y.
-            unsafe {
-                s.x.kernels.matmul(
-                    ty,
-                    s.x.weight(weight).add((e * n_all + first_row) * row_bytes),
-                    n_in,
-                    first..n_out.min(first + chunk),
-                    base.add(at),
-                    list.len(),
-                    scratch,
-                    s.at(output),
-                    n_out,
-                    list.as_ptr(),
-                    bias,
-                );
-            }
+            unsafe { s.x.kernels.matmul(&product) };
         }
     })
 }

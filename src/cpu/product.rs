@@ -1,9 +1,9 @@
 //! MatMul: activations times a weight matrix, rows of the matrix shared among the threads. MatMulHeads: each head by its own.
 
-use super::Step;
-use super::matmul::{act_bytes, act_format, scratch_bytes};
+use super::matmul::{Product, Source, act_bytes, act_format, scratch_bytes};
 use super::pool::Poisoned;
-use crate::graph::{Graph, Limits, Node, Op, WeightId};
+use super::step::Step;
+use crate::graph::{Graph, MatMul, MatMulHeads, Node, Op};
 
 /// Rows of weights are handed out in multiples of this, which suits the kernels' tiles.
 const ROWS: usize = 32;
@@ -20,119 +20,123 @@ pub(super) fn chunk(n_out: usize, n_threads: usize) -> usize {
 
 /// Tells the thread what it will read of the next product's weights among `nodes`.
 pub(super) fn expect(s: &Step, nodes: &[Node]) {
-    let next = nodes.iter().find_map(|n| {
-        if let Op::MatMul { weight, first, .. } = n.op { Some((weight, first, n.output?)) } else { None }
-    });
-    let Some((weight, first, output)) = next else { return s.worker.expect(std::ptr::null(), 0) };
-    let (w, n_out) = (s.x.graph.weight(weight), s.x.graph.value(output).cols);
-    let row_bytes = w.ne[0] as usize / w.ty.block_len() * w.ty.block_bytes();
-    let part = s.worker.part(n_out, chunk(n_out, s.worker.n_threads));
-    s.worker.expect(
-        s.x.weight(weight).wrapping_add((first + part.start) * row_bytes),
-        (part.len() * row_bytes).min(EXPECTED),
-    );
+    let next = nodes.iter().find_map(|n| if let Op::MatMul(o) = n.op { Some(o) } else { None });
+    let Some(o) = next else { return s.worker.expect(std::ptr::null(), 0) };
+    let (m, at) = s.matrices(o.matrix);
+    let part = s.worker.part(m.n_out, chunk(m.n_out, s.worker.n_threads));
+    s.worker.expect(at.wrapping_add(part.start * m.row_bytes), (part.len() * m.row_bytes).min(EXPECTED));
 }
 
 /// The prepared activations, then scratch of each thread.
-pub(super) fn workspace_bytes(
-    graph: &Graph,
-    node: &Node,
-    weight: WeightId,
-    limits: Limits,
-    n_threads: usize,
-) -> Option<usize> {
-    let (input, ty) = (graph.value(node.inputs[0]), graph.weight(weight).ty);
-    let n_rows = limits.rows(input.rows);
-    let scratch = scratch_bytes(ty, n_rows, input.cols)?.checked_mul(n_threads)?;
-    act_bytes(act_format(ty), n_rows, input.cols)?.checked_add(scratch)
+pub(super) fn workspace_bytes(graph: &Graph, o: &MatMul, n_rows: usize, n_threads: usize) -> Option<usize> {
+    let (ty, n_in) = (graph.weight(o.matrix.weight).ty, o.matrix.n_cols);
+    let scratch = scratch_bytes(ty, n_rows, n_in)?.checked_mul(n_threads)?;
+    act_bytes(act_format(ty), n_rows, n_in)?.checked_add(scratch)
 }
 
 /// `rest` are the nodes after it.
-pub(super) fn matmul(
-    s: &Step,
-    node: &Node,
-    weight: WeightId,
-    bias: Option<WeightId>,
-    first: usize,
-    rest: &[Node],
-) -> Result<(), Poisoned> {
-    let (graph, w) = (&s.x.graph, s.worker);
-    let ty = graph.weight(weight).ty;
-    let (format, Some(output)) = (act_format(ty), node.output) else { return w.meet() };
-    let input = node.inputs[0];
-    let (n_rows, n_in, n_out) = (s.n_rows(input), graph.value(input).cols, graph.value(output).cols);
-    let (x, y, workspace) = (s.at(input), s.at(output), s.x.compute.base());
+pub(super) fn matmul(s: &Step, node: &Node, o: &MatMul, rest: &[Node]) -> Result<(), Poisoned> {
+    let (w, Some(output)) = (s.worker, node.output) else { return s.worker.meet() };
+    let (m, matrix) = s.matrices(o.matrix);
+    let (format, input, n_rows) = (act_format(m.ty), node.inputs[0], s.n_rows(node.inputs[0]));
+    let (x, y, workspace) = (s.at(input), s.at(output), s.workspace());
     if s.prepared.get() != Some((input, format)) {
-        // SAFETY: the input has these rows; the workspace was measured for this product and starts the arena, page-aligned.
-        unsafe {
-            s.x.kernels.prepare_acts(format, x, n_in, std::ptr::null(), n_rows, n_in, w.index, w.n_threads, workspace)
+        let source = Source {
+            fmt: format,
+            x,
+            x_stride: m.n_in,
+            x_rows: std::ptr::null(),
+            n_tokens: n_rows,
+            n_cols: m.n_in,
+            part: w.index,
+            n_parts: w.n_threads,
+            ws: workspace,
         };
+        // SAFETY: the input has these rows; the workspace was measured for this product and starts the arena, page-aligned.
+        unsafe { s.x.kernels.prepare_acts(&source) };
         s.prepared.set(Some((input, format)));
         w.meet()?;
     }
     // Measured for the largest batch, so they do not overflow here.
-    let acts = act_bytes(format, n_rows, n_in).unwrap_or(0);
-    let scratch = workspace.wrapping_add(acts + w.index * scratch_bytes(ty, n_rows, n_in).unwrap_or(0));
-    let bias = bias.map_or(std::ptr::null(), |b| s.x.weight(b).cast::<f32>().wrapping_add(first));
-    // The rows of a fused weight that this product takes.
-    let matrix = s.x.weight(weight).wrapping_add(first * (n_in / ty.block_len() * ty.block_bytes()));
+    let acts = act_bytes(format, n_rows, m.n_in).unwrap_or(0);
+    let scratch = workspace.wrapping_add(acts + w.index * scratch_bytes(m.ty, n_rows, m.n_in).unwrap_or(0));
+    let bias = o.bias.map_or(std::ptr::null(), |b| s.x.weight(b).cast::<f32>().wrapping_add(o.matrix.first_row));
     // Not before: until here threads waited for this product.
     expect(s, rest);
-    w.share(n_out, chunk(n_out, w.n_threads), |rows| {
-        // SAFETY: the builder checked the tensor's shape; each thread writes other columns of y and its own scratch.
-        unsafe {
-            s.x.kernels.matmul(ty, matrix, n_in, rows, workspace, n_rows, scratch, y, n_out, std::ptr::null(), bias)
+    w.share(m.n_out, chunk(m.n_out, w.n_threads), |rows| {
+        let product = Product {
+            ty: m.ty,
+            w: matrix,
+            row_bytes: m.row_bytes,
+            n_cols: m.n_in,
+            rows,
+            acts: workspace,
+            n_tokens: n_rows,
+            scratch,
+            y,
+            y_stride: m.n_out,
+            y_rows: std::ptr::null(),
+            bias,
         };
+        // SAFETY: the builder checked the tensor's shape; each thread writes other columns of y and its own scratch.
+        unsafe { s.x.kernels.matmul(&product) };
     })
 }
 
 /// The prepared activations of all heads, then scratch of each thread.
-pub(super) fn heads_workspace_bytes(
-    graph: &Graph,
-    node: &Node,
-    weight: WeightId,
-    n_head: usize,
-    limits: Limits,
-    n_threads: usize,
-) -> Option<usize> {
-    let w = graph.weight(weight);
-    let (n_rows, n_in) = (limits.rows(graph.value(node.inputs[0]).rows), w.ne[0] as usize);
-    let scratch = scratch_bytes(w.ty, n_rows, n_in)?.checked_mul(n_threads)?;
-    act_bytes(act_format(w.ty), n_rows, n_in)?.checked_mul(n_head)?.checked_add(scratch)
+pub(super) fn heads_workspace_bytes(graph: &Graph, o: &MatMulHeads, n_rows: usize, n_threads: usize) -> Option<usize> {
+    let (ty, n_in) = (graph.weight(o.matrices.weight).ty, o.matrices.n_cols);
+    let scratch = scratch_bytes(ty, n_rows, n_in)?.checked_mul(n_threads)?;
+    act_bytes(act_format(ty), n_rows, n_in)?.checked_mul(o.n_head)?.checked_add(scratch)
 }
 
-pub(super) fn matmul_heads(s: &Step, node: &Node, weight: WeightId, n_head: usize) -> Result<(), Poisoned> {
-    let (graph, w) = (&s.x.graph, s.worker);
-    let info = graph.weight(weight);
-    let (ty, n_in, n_out) = (info.ty, info.ne[0] as usize, info.ne[1] as usize);
-    let (format, Some(output)) = (act_format(ty), node.output) else { return w.meet() };
-    let n_rows = s.n_rows(output);
-    let (x, y, workspace) = (s.at(node.inputs[0]), s.at(output), s.x.compute.base());
+pub(super) fn matmul_heads(s: &Step, node: &Node, o: &MatMulHeads) -> Result<(), Poisoned> {
+    let (w, Some(output)) = (s.worker, node.output) else { return s.worker.meet() };
+    let (m, matrices) = s.matrices(o.matrices);
+    let (format, n_head, n_rows) = (act_format(m.ty), o.n_head, s.n_rows(output));
+    let (x, y, workspace) = (s.at(node.inputs[0]), s.at(output), s.workspace());
     s.prepared.set(None);
     // Measured for the largest batch, so they do not overflow here.
-    let acts = act_bytes(format, n_rows, n_in).unwrap_or(0);
-    let null = std::ptr::null();
+    let acts = act_bytes(format, n_rows, m.n_in).unwrap_or(0);
     w.share(n_head, 1, |heads| {
         for h in heads {
+            let source = Source {
+                fmt: format,
+                x: x.wrapping_add(h * m.n_in),
+                x_stride: n_head * m.n_in,
+                x_rows: std::ptr::null(),
+                n_tokens: n_rows,
+                n_cols: m.n_in,
+                part: 0,
+                n_parts: 1,
+                ws: workspace.wrapping_add(h * acts),
+            };
             // SAFETY: head h of every row of the input; its own part of the workspace.
-            let (x, acts) = (x.wrapping_add(h * n_in), workspace.wrapping_add(h * acts));
-            // SAFETY: as above.
-            unsafe { s.x.kernels.prepare_acts(format, x, n_head * n_in, null, n_rows, n_in, 0, 1, acts) };
+            unsafe { s.x.kernels.prepare_acts(&source) };
         }
     })?;
-    let scratch = workspace.wrapping_add(n_head * acts + w.index * scratch_bytes(ty, n_rows, n_in).unwrap_or(0));
-    let matrix = n_out * (n_in / ty.block_len() * ty.block_bytes());
-    let chunk = chunk(n_head * n_out, w.n_threads).min(n_out);
-    let n_chunks = n_out.div_ceil(chunk);
+    let scratch = workspace.wrapping_add(n_head * acts + w.index * scratch_bytes(m.ty, n_rows, m.n_in).unwrap_or(0));
+    let chunk = chunk(n_head * m.n_out, w.n_threads).min(m.n_out);
+    let n_chunks = m.n_out.div_ceil(chunk);
     w.share(n_head * n_chunks, 1, |items| {
         for item in items {
             let (h, first) = (item / n_chunks, item % n_chunks * chunk);
-            let rows = first..n_out.min(first + chunk);
+            let product = Product {
+                ty: m.ty,
+                w: matrices.wrapping_add(h * m.matrix_bytes),
+                row_bytes: m.row_bytes,
+                n_cols: m.n_in,
+                rows: first..m.n_out.min(first + chunk),
+                acts: workspace.wrapping_add(h * acts),
+                n_tokens: n_rows,
+                scratch,
+                y: y.wrapping_add(h * m.n_out),
+                y_stride: n_head * m.n_out,
+                y_rows: std::ptr::null(),
+                bias: std::ptr::null(),
+            };
             // SAFETY: the builder checked the tensor's shape; each piece has other columns of y.
-            unsafe {
-                let (m, acts, y) = (s.x.weight(weight).add(h * matrix), workspace.add(h * acts), y.add(h * n_out));
-                s.x.kernels.matmul(ty, m, n_in, rows, acts, n_rows, scratch, y, n_head * n_out, null, std::ptr::null());
-            }
+            unsafe { s.x.kernels.matmul(&product) };
         }
     })
 }

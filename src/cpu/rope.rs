@@ -1,8 +1,8 @@
 //! RopeTable and Rope: rotary position embedding (Su et al. 2021, arXiv:2104.09864).
 
-use super::Step;
 use super::pool::Poisoned;
-use crate::graph::{Node, RopeKind, Temperature};
+use super::step::Step;
+use crate::graph::{Node, RopeKind, RopeTable, Rotate};
 
 /// The two elements of a head that make pair `i`.
 #[inline]
@@ -23,28 +23,10 @@ pub(super) fn turn(head: &mut [f32], table: &[f32], kind: RopeKind) {
     }
 }
 
-/// One rotation of the graph, for a KV cache of a given size.
-pub(super) struct Rotation {
-    /// Radians per position for each pair.
-    pub frequencies: Vec<f64>,
-    /// What cosine and sine are multiplied by.
-    pub magnitude: f64,
-}
-
-impl Rotation {
-    /// Cosine and sine of each pair for keys that move by `delta` positions. Rotations add up, and the magnitude is in the keys already.
-    pub fn turns(&self, delta: i32) -> impl Iterator<Item = [f32; 2]> + '_ {
-        self.frequencies.iter().map(move |f| {
-            let (sin, cos) = (f64::from(delta) * f).sin_cos();
-            [cos as f32, sin as f32]
-        })
-    }
-}
-
-pub(super) fn table(s: &Step, node: &Node, rope: usize) -> Result<(), Poisoned> {
+pub(super) fn table(s: &Step, node: &Node, o: &RopeTable) -> Result<(), Poisoned> {
     let Some(output) = node.output else { return s.worker.meet() };
     let cols = s.x.graph.value(output).cols;
-    let r = &s.x.rotations[rope];
+    let r = &s.x.rotations[o.rope];
     s.worker.share(s.micro.tokens.len(), 1, |tokens| {
         for t in tokens {
             // SAFETY: one writer per row.
@@ -58,16 +40,7 @@ pub(super) fn table(s: &Step, node: &Node, rope: usize) -> Result<(), Poisoned> 
     })
 }
 
-/// Which part of a head turns, and how.
-pub(super) struct Turned {
-    pub n_head: usize,
-    pub head_dim: usize,
-    pub first: usize,
-    pub kind: RopeKind,
-    pub temperature: Option<Temperature>,
-}
-
-pub(super) fn rotate(s: &Step, node: &Node, r: &Turned) -> Result<(), Poisoned> {
+pub(super) fn rotate(s: &Step, node: &Node, r: &Rotate) -> Result<(), Poisoned> {
     let Some(output) = node.output else { return s.worker.meet() };
     let (input, table) = (node.inputs[0], node.inputs[1]);
     let (n_rot, head_dim) = (s.x.graph.value(table).cols, r.head_dim);

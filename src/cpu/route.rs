@@ -1,14 +1,14 @@
 //! Route: which experts a row goes to, and with which weights. SumExperts: what they gave, weighted.
 
-use super::Step;
 use super::pool::Poisoned;
-use crate::graph::{Gating, Node, Routing};
+use super::step::Step;
+use crate::graph::{Gating, Node, Route, SumExperts};
 
 /// A sum of weights below this is taken as this: the least normal half.
 const LEAST_SUM: f32 = 6.103_515_6e-5;
 
 /// Bytes of workspace: of each thread, the probabilities, what experts are chosen by, and what groups are worth.
-pub(super) fn workspace_bytes(r: &Routing, n_threads: usize) -> Option<usize> {
+pub(super) fn workspace_bytes(r: &Route, n_threads: usize) -> Option<usize> {
     r.n_expert.checked_mul(3 * size_of::<f32>())?.checked_next_multiple_of(64)?.checked_mul(n_threads)
 }
 
@@ -47,14 +47,7 @@ fn keep_groups(scores: &mut [f32], worths: &mut [f32], n_used: usize) {
 }
 
 /// Chooses the experts of one row: their numbers into `ids`, their weights into `weights`.
-fn choose(
-    r: &Routing,
-    logits: &[f32],
-    bias: Option<&[f32]>,
-    scratch: &mut [f32],
-    ids: &mut [f32],
-    weights: &mut [f32],
-) {
+fn choose(r: &Route, logits: &[f32], bias: Option<&[f32]>, scratch: &mut [f32], ids: &mut [f32], weights: &mut [f32]) {
     let (probs, rest) = scratch.split_at_mut(r.n_expert);
     let (scores, worths) = rest.split_at_mut(r.n_expert);
     probs.copy_from_slice(logits);
@@ -93,18 +86,17 @@ fn choose(
     weights.iter_mut().for_each(|w| *w *= r.scale);
 }
 
-pub(super) fn route(s: &Step, node: &Node, r: &Routing) -> Result<(), Poisoned> {
+pub(super) fn route(s: &Step, node: &Node, r: &Route) -> Result<(), Poisoned> {
     let Some(output) = node.output else { return s.worker.meet() };
     // The scratch below takes the place of prepared activations.
     s.prepared.set(None);
     let floats = workspace_bytes(r, 1).unwrap_or(0) / size_of::<f32>();
-    let bias = r.bias.map(|b| s.x.weight_floats(b));
+    let bias = r.bias.map(|b| s.weight_floats(b));
     let bias = bias.as_deref();
     s.worker.share(s.n_rows(output), 1, |rows| {
         // SAFETY: the workspace was measured for this many floats per thread.
-        let scratch = unsafe {
-            std::slice::from_raw_parts_mut(s.x.compute.base().cast::<f32>().add(floats * s.worker.index), floats)
-        };
+        let scratch =
+            unsafe { std::slice::from_raw_parts_mut(s.workspace().cast::<f32>().add(floats * s.worker.index), floats) };
         for row in rows {
             // SAFETY: whole rows; one writer per row.
             let (logits, out) = unsafe {
@@ -119,9 +111,9 @@ pub(super) fn route(s: &Step, node: &Node, r: &Routing) -> Result<(), Poisoned> 
     })
 }
 
-pub(super) fn sum_experts(s: &Step, node: &Node, n_used: usize) -> Result<(), Poisoned> {
+pub(super) fn sum_experts(s: &Step, node: &Node, o: &SumExperts) -> Result<(), Poisoned> {
     let Some(output) = node.output else { return s.worker.meet() };
-    let (parts, route) = (node.inputs[0], node.inputs[1]);
+    let (parts, route, n_used) = (node.inputs[0], node.inputs[1], o.n_expert_used);
     let cols = s.x.graph.value(output).cols;
     s.worker.share(s.n_rows(output), 1, |rows| {
         for row in rows {
@@ -142,13 +134,13 @@ pub(super) fn sum_experts(s: &Step, node: &Node, n_used: usize) -> Result<(), Po
 mod tests {
     use super::*;
 
-    fn chosen(r: Routing, logits: &[f32], bias: Option<&[f32]>) -> (Vec<f32>, Vec<f32>) {
+    fn chosen(r: Route, logits: &[f32], bias: Option<&[f32]>) -> (Vec<f32>, Vec<f32>) {
         let (mut ids, mut weights) = (vec![0.0; r.n_expert_used], vec![0.0; r.n_expert_used]);
         choose(&r, logits, bias, &mut vec![0.0; 3 * r.n_expert], &mut ids, &mut weights);
         (ids, weights)
     }
 
-    const PLAIN: Routing = Routing {
+    const PLAIN: Route = Route {
         n_expert: 4,
         n_expert_used: 2,
         gating: Gating::Softmax,
@@ -167,12 +159,12 @@ mod tests {
         let (ids, w) = chosen(PLAIN, &logits, None);
         assert_eq!(ids, [2.0, 0.0]);
         assert!(close(&w, &[0.6439, 0.2369]), "{w:?}");
-        let (_, w) = chosen(Routing { normalise: true, scale: 2.0, ..PLAIN }, &logits, None);
+        let (_, w) = chosen(Route { normalise: true, scale: 2.0, ..PLAIN }, &logits, None);
         assert!(close(&w, &[1.4621, 0.5379]), "{w:?}");
-        let (_, w) = chosen(Routing { gating: Gating::SoftmaxOfChosen, ..PLAIN }, &logits, None);
+        let (_, w) = chosen(Route { gating: Gating::SoftmaxOfChosen, ..PLAIN }, &logits, None);
         assert!(close(&w, &[0.7311, 0.2689]), "{w:?}");
         // A bias chooses and does not weigh; groups {0, 1} and {2, 3}: 0.88 + 0.5 + 0.6 beats 0.95 + 0.73.
-        let groups = Routing { gating: Gating::Sigmoid, n_group: 2, n_group_used: 1, ..PLAIN };
+        let groups = Route { gating: Gating::Sigmoid, n_group: 2, n_group_used: 1, ..PLAIN };
         let (ids, w) = chosen(groups, &logits, Some(&[0.0, 0.6, 0.0, 0.0]));
         assert_eq!(ids, [1.0, 0.0]);
         assert!(close(&w, &[0.5, 0.8808]), "{w:?}");

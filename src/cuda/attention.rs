@@ -4,10 +4,11 @@
 //! What is launched for few tokens depends on their number, the number of runs and the model alone, so that it can be replayed: each
 //! block finds its keys in the tables.
 
-use super::gemm::{blocks, int};
-use super::{FEW_TOKENS, Ptr, Step};
+use super::die::Ptr;
+use super::executor::FEW_TOKENS;
+use super::step::{Step, blocks, int};
 use crate::error::{Error, Result};
-use crate::graph::{KvShape, Limits, Node, WeightId};
+use crate::graph::{Attend, KvShape, Limits, Node};
 use crate::quant::Type;
 
 const THREADS: u32 = 128;
@@ -103,14 +104,6 @@ struct Tiled {
     softcap: f32,
 }
 
-/// What an attention node says besides its layer.
-pub(super) struct Heads {
-    pub n_head: usize,
-    pub scale: f32,
-    pub softcap: Option<f32>,
-    pub sinks: Option<WeightId>,
-}
-
 /// The split form of a model: query heads of its kernel, pieces of a group, and lanes that hold a key.
 struct SplitForm {
     heads: usize,
@@ -143,17 +136,17 @@ fn tiled_form(dv: usize) -> Result<(&'static str, usize)> {
     }
 }
 
-pub(super) fn attention(s: &Step, node: &Node, layer: usize, a: &Heads) -> Result<()> {
+pub(super) fn attention(s: &Step, node: &Node, a: &Attend) -> Result<()> {
     let Some(output) = node.output else { return Ok(()) };
-    let (shape, places) = (s.graph().kv[layer], s.places(layer));
+    let (shape, place) = (s.graph().kv(a.state), s.place(a.state));
     let (dk, dv, n_head_kv) = (shape.head_dim_k, shape.head_dim_v, shape.n_head_kv);
     let (n_tokens, group) = (s.n_rows(output), a.n_head / n_head_kv);
-    let runs = s.micro().caches[places.cache].runs;
-    let keys = s.kv_base().add(places.k_offset);
+    let runs = s.micro().caches[place.cache].runs;
+    let keys = s.kv_base().add(place.keys.offset);
     // Values that are part of the keys are the first elements of each head.
     let (values, type_v, v_row, v_head) = match shape.v_in_k {
-        true => (keys, s.type_k(), places.k_row, dk),
-        false => (s.kv_base().add(places.v_offset), s.type_v(), places.v_row, dv),
+        true => (keys, s.type_k(), place.keys.row, dk),
+        false => (s.kv_base().add(place.values.offset), s.type_v(), place.values.row, dv),
     };
     let tiled = Tiled {
         q: s.at(node.inputs[0]),
@@ -163,9 +156,9 @@ pub(super) fn attention(s: &Step, node: &Node, layer: usize, a: &Heads) -> Resul
         partial: s.workspace(),
         sinks: a.sinks.map_or(Ptr::NULL, |w| s.weight(w)),
         positions: s.positions(),
-        runs: s.runs(places.cache),
+        runs: s.runs(place.cache),
         spans: s.spans(),
-        k_row: int(places.k_row)?,
+        k_row: int(place.keys.row)?,
         v_row: int(v_row)?,
         k_head: int(dk)?,
         v_head: int(v_head)?,
@@ -187,7 +180,7 @@ pub(super) fn attention(s: &Step, node: &Node, layer: usize, a: &Heads) -> Resul
         let n_tiles: usize = runs.iter().map(|r| (r.n as usize * group).div_ceil(rows)).sum();
         return s.launch(kernel, [blocks(n_tiles, 1)?, 1, blocks(n_head_kv, 1)?], THREADS, &tiled);
     }
-    let n_parts = match split_form(&shape, group, [(s.type_k(), places.k_row), (type_v, v_row)]) {
+    let n_parts = match split_form(shape, group, [(s.type_k(), place.keys.row), (type_v, v_row)]) {
         Some(form) => {
             let parts = (WARPS / (n_tokens * form.pieces * n_head_kv)).clamp(PARTS_OF_BLOCK, PARTS) / PARTS_OF_BLOCK
                 * PARTS_OF_BLOCK;

@@ -5,15 +5,20 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::{Arenas, Event, Executor, Parts, Pinned, Shelf, Tables, open, tables_bytes, workspace_bytes};
-use crate::cpu::{Arena, CacheView, Micro, Run, Span};
-use crate::device::Device;
+use super::die::{Event, Pinned, Ptr};
+use super::discover::open;
+use super::executor::{Arenas, Executor, Held, Parts, Staging};
+use super::image::Shelf;
+use super::run::workspace_bytes;
+use super::tables::{Tables, tables_bytes};
+use crate::device::{Arena, Device};
 use crate::error::{Error, Result};
 use crate::gguf::TensorInfo;
 use crate::graph::{
-    Graph, INPUT, KeyRope, KvShape, Layout, Limits, Node, Op, Placement, RopeKind, Rows, Value, ValueId, WeightId,
+    Attend, Cache, CacheView, Embed, Executor as _, Graph, INPUT, KeyRope, KvShape, Layout, Limits, MatMul, Micro,
+    Node, Op, Outcome, Part, Placement, RopeKind, Rows, Run, Side, Span, State, StateId, StatePlace, StateShape, Value,
+    ValueId, WeightId, WeightSlice,
 };
-use crate::plan::{Cache, KvPlaces};
 use crate::quant::Type;
 
 /// What is timed.
@@ -65,25 +70,25 @@ impl Bench {
             return Err(Error::invalid("one cache type for each benchmark of attention"));
         }
         let graph = Graph {
-            n_layer: b.kv.len() as u32,
+            n_layer: b.states.len() as u32,
             n_vocab: 1,
             n_embd: 1,
             values: b.values,
             weights: b.weights,
             nodes: b.nodes,
-            kv: b.kv,
+            inputs: Vec::new(),
+            results: vec![(Outcome::Logits, ValueId(0))],
+            states: b.states,
             ropes: Vec::new(),
-            logits: ValueId(0),
-            embeddings: ValueId(0),
         };
         let limits = Limits { n_tokens: n_rows, n_outputs: 1 };
-        let placement = Placement::whole(1, vec![0; graph.kv.len() + 1]);
+        let placement = Placement::whole(1, vec![0; graph.states.len() + 1]);
         let layout = Layout::new(&graph, limits, 0, &placement, &|node| workspace_bytes(&graph, node, limits))?;
         let overflow = || Error::invalid("sizes overflow");
         let tables = tables_bytes(limits, &[Cache { window: None, n_cells: b.n_ctx }]).ok_or_else(overflow)?;
         for place in &mut b.places {
-            place.k_offset += tables;
-            place.v_offset += tables;
+            place.keys.offset += tables;
+            place.values.offset += tables;
         }
         let mut die = open(device, 0, &mut Shelf::default())?;
         let arenas = Arenas {
@@ -96,7 +101,7 @@ impl Bench {
         let pinned = Some(unsafe { Pinned::new(&die, host.base(), host.bytes()) }?);
         // SAFETY: the arena's own bytes, which nobody else knows yet.
         fill_pattern(unsafe { std::slice::from_raw_parts_mut(host.base(), PATTERN) });
-        let repeat = |to: super::Ptr, n: usize| {
+        let repeat = |to: Ptr, n: usize| {
             (0..n).step_by(PATTERN).try_for_each(|at| {
                 // SAFETY: page-locked and not written before `finish`; within the allocation.
                 unsafe { die.copy_in(to.add(at), host.base(), PATTERN.min(n - at)) }
@@ -108,20 +113,25 @@ impl Bench {
             .and(die.finish())?;
         let marks = [die.timed_event()?, die.timed_event()?];
         let pieces = [die.event()?, die.event()?];
-        let executor = Executor::new(Parts {
+        // All read the same bytes.
+        let held = |w: usize| Some(Held { part: graph.whole(WeightId(w as u32)), offset: 0 });
+        let parts = Parts {
             die,
             layout,
-            // All read the same bytes.
-            weights: vec![Some(0); graph.weights.len()],
+            weights: (0..graph.weights.len()).map(held).collect(),
             arenas,
-            places: b.places,
-            here: vec![true; graph.kv.len()],
+            states: b.places,
+            here: vec![true; graph.states.len()],
             graph: Arc::new(graph),
             type_k: cache,
             type_v: cache,
+            rotations: Arc::new([]),
             replay: true,
             pieces,
-        });
+            staging: Staging { at: host.base(), bytes: host.bytes() },
+        };
+        // SAFETY: page-locked above, and kept beside the executor, whose calls take it mutably.
+        let executor = unsafe { Executor::new(parts) };
         Ok(Bench { pinned, executor, host, marks, works: works.iter().copied().zip(ranges).collect(), bytes })
     }
 
@@ -206,8 +216,8 @@ struct Building {
     values: Vec<Value>,
     weights: Vec<TensorInfo>,
     nodes: Vec<Node>,
-    kv: Vec<KvShape>,
-    places: Vec<KvPlaces>,
+    states: Vec<State>,
+    places: Vec<StatePlace>,
     cache: Option<Type>,
     weight_bytes: usize,
     kv_bytes: usize,
@@ -223,7 +233,7 @@ impl Building {
         }
         let output = ValueId(self.values.len() as u32);
         self.values.push(Value { name, rows: Rows::Tokens, cols });
-        self.nodes.push(Node { op, inputs, output: Some(output), layer, experts: false });
+        self.nodes.push(Node { op, inputs, output: Some(output), layer, part: Part::Body });
         output
     }
 
@@ -231,7 +241,7 @@ impl Building {
     fn add(&mut self, work: Work, bytes: usize) -> Range<usize> {
         let copies = (bytes / work.bytes().max(1)).max(1);
         // What comes from the host, so that it has a place.
-        let given = Op::Embed { table: WeightId(0), scale: 1.0 };
+        let given = Op::Embed(Embed { table: WeightId(0), scale: 1.0 });
         match work {
             Work::Product { ty, n_in, n_out } => {
                 let x = self.node(given, Vec::new(), n_in, INPUT);
@@ -243,7 +253,9 @@ impl Building {
                 let name = format!("{}.weight", ty.name());
                 self.weights.push(TensorInfo { name, ty, ne, n_dims: 2, offset: 0, n_bytes: n_bytes as u64, split: 0 });
                 for copy in 0..copies {
-                    self.node(Op::MatMul { weight, bias: None, first: copy * n_out }, vec![x], n_out, 0);
+                    let (first_row, n_rows) = (copy * n_out, n_out);
+                    let matrix = WeightSlice { weight, first_row, n_rows, first_col: 0, n_cols: n_in };
+                    self.node(Op::MatMul(MatMul { matrix, bias: None }), vec![x], n_out, 0);
                 }
                 first..self.nodes.len()
             }
@@ -265,22 +277,13 @@ impl Building {
                 let side = (n_ctx * row).next_multiple_of(crate::graph::ALIGN);
                 let scale = 1.0 / (head_dim as f32).sqrt();
                 for _ in 0..copies {
-                    let (layer, k_offset) = (self.kv.len() as u32, self.kv_bytes);
-                    self.kv.push(shape);
-                    self.places.push(KvPlaces {
-                        cache: 0,
-                        k_offset,
-                        v_offset: k_offset + side,
-                        k_row: row,
-                        v_row: row,
-                    });
+                    let (layer, offset) = (self.states.len() as u32, self.kv_bytes);
+                    self.states.push(State { layer, shape: StateShape::Kv(shape) });
+                    let (keys, values) = (Side { offset, row }, Side { offset: offset + side, row });
+                    self.places.push(StatePlace { cache: 0, keys, values });
                     self.kv_bytes += 2 * side;
-                    self.node(
-                        Op::Attention { layer, n_head, scale, softcap: None, sinks: None },
-                        vec![x],
-                        n_head * head_dim,
-                        layer,
-                    );
+                    let attend = Attend { state: StateId(layer), n_head, scale, softcap: None, sinks: None };
+                    self.node(Op::Attention(attend), vec![x], n_head * head_dim, layer);
                 }
                 first..self.nodes.len()
             }

@@ -1,9 +1,9 @@
 //! Columns and Concat: parts of heads apart and together.
 
-use super::gemm::{blocks, int};
-use super::{Ptr, Step};
+use super::die::Ptr;
+use super::step::{Step, blocks, int};
 use crate::error::Result;
-use crate::graph::Node;
+use crate::graph::{self, Node};
 
 const THREADS: u32 = 128;
 
@@ -32,17 +32,17 @@ struct Concat {
     parts: i32,
 }
 
-pub(super) fn columns(s: &Step, node: &Node, n_head: usize, first: usize) -> Result<()> {
+pub(super) fn columns(s: &Step, node: &Node, o: &graph::Columns) -> Result<()> {
     let Some(output) = node.output else { return Ok(()) };
-    let input = node.inputs[0];
+    let (input, n_head, first) = (node.inputs[0], o.n_head, o.first);
     let (head, n) = (s.graph().value(input).cols / n_head, s.graph().value(output).cols / n_head);
     let args = Columns { x: s.at(input), y: s.at(output), head: int(head)?, first: int(first)?, n: int(n)?, unused: 0 };
     s.launch("columns", [blocks(s.n_rows(output) * n_head, 1)?, blocks(n, THREADS as usize)?, 1], THREADS, &args)
 }
 
-pub(super) fn concat(s: &Step, node: &Node, n_head: usize) -> Result<()> {
+pub(super) fn concat(s: &Step, node: &Node, o: &graph::Concat) -> Result<()> {
     let Some(output) = node.output else { return Ok(()) };
-    let (a, b) = (node.inputs[0], node.inputs[1]);
+    let (a, b, n_head) = (node.inputs[0], node.inputs[1], o.n_head);
     let cols = |v| s.graph().value(v).cols;
     let (n_x, n) = (cols(a) / n_head, cols(output) / n_head);
     let n_b = n - n_x;

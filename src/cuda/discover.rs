@@ -5,8 +5,7 @@ use std::ffi::{CStr, c_int};
 use super::die::{Die, Pinned, Visit};
 use super::driver::{Driver, NOWHERE, none};
 use super::image::{self, Shelf};
-use crate::cpu::Arena;
-use crate::device::{Device, Kind};
+use crate::device::{Arena, Device, Finder, Found, Kind};
 use crate::error::{Error, Result};
 
 // The driver's numbers of what it can be asked about a device.
@@ -19,15 +18,6 @@ const PCI_DOMAIN: c_int = 50;
 const MAJOR: c_int = 75;
 const MINOR: c_int = 76;
 
-/// The dies of this machine.
-pub struct Found {
-    pub devices: Vec<Device>,
-    /// Pairs of them that copy to each other without the host, both ways proved, and bytes per second.
-    pub links: Vec<(u32, u32, f64)>,
-    /// What the caller of the library should know.
-    pub notes: Vec<String>,
-}
-
 /// What a context with the kernels takes where it cannot be measured (K80: 93 to 102 MiB).
 const CONTEXT_BYTES: u64 = 102 << 20;
 /// What the driver takes besides, later: it rounds three arenas up to 2 MiB, and needs a little for recorded steps, for tables of other
@@ -37,11 +27,23 @@ const LATER_BYTES: u64 = 16 << 20;
 /// What a pattern is copied with to prove that dies reach each other, and its speed is taken from.
 const PATTERN_BYTES: usize = 1 << 20;
 
+/// Looks for dies through the driver.
+pub struct Search;
+
+impl Finder for Search {
+    fn all(&self, most: usize, strict: bool) -> Result<Found> {
+        find(most, strict)
+    }
+    fn one(&self, ordinal: u32) -> Result<Device> {
+        find_one(ordinal)
+    }
+}
+
 /// Finds the dies, at most `most` of them. One that fails is an error if `strict`, else it is left out and noted.
 ///
 /// # Errors
 /// `Device` where there is no driver that serves or no device; those of the driver's calls, naming die and call.
-pub fn find(most: usize, strict: bool) -> Result<Found> {
+fn find(most: usize, strict: bool) -> Result<Found> {
     let driver = Driver::open()?;
     let _visit = Visit::new(driver)?;
     let mut count = 0;
@@ -89,7 +91,7 @@ pub fn find(most: usize, strict: bool) -> Result<Found> {
 ///
 /// # Errors
 /// As for `find`.
-pub fn find_one(ordinal: u32) -> Result<Device> {
+fn find_one(ordinal: u32) -> Result<Device> {
     let driver = Driver::open()?;
     let _visit = Visit::new(driver)?;
     let mut count = 0;

@@ -1,9 +1,9 @@
 //! Scale, Add, Gate and SoftCap: element by element.
 
-use super::gemm::{blocks, int};
-use super::{Ptr, Step};
+use super::die::Ptr;
+use super::step::{Step, blocks, int};
 use crate::error::Result;
-use crate::graph::{Gate, Node, WeightId};
+use crate::graph::{self, Gate, Node, SoftCap};
 
 const THREADS: u32 = 256;
 /// Blocks at most; with more elements, a thread has several.
@@ -35,14 +35,14 @@ struct Each {
 }
 
 /// x times a scale, plus a bias; those of each expert where there is a route.
-pub(super) fn scale(s: &Step, node: &Node, scale: WeightId, bias: Option<WeightId>, n_used: usize) -> Result<()> {
+pub(super) fn scale(s: &Step, node: &Node, o: &graph::Scale) -> Result<()> {
     let Some(output) = node.output else { return Ok(()) };
-    let parts = n_used.max(1);
+    let (n_used, parts) = (o.n_expert_used, o.n_expert_used.max(1));
     let cols = s.graph().value(output).cols / parts;
     let args = Scale {
         x: s.at(node.inputs[0]),
-        scale: s.weight(scale),
-        bias: bias.map_or(Ptr::NULL, |b| s.weight(b)),
+        scale: s.weight(o.scale),
+        bias: o.bias.map_or(Ptr::NULL, |b| s.weight(b)),
         route: node.inputs.get(1).map_or(Ptr::NULL, |r| s.at(*r)),
         y: s.at(output),
         cols: int(cols)?,
@@ -64,8 +64,8 @@ pub(super) fn gate(s: &Step, node: &Node, gate: Gate) -> Result<()> {
 }
 
 /// cap tanh(x / cap)
-pub(super) fn soft_cap(s: &Step, node: &Node, cap: f32) -> Result<()> {
-    each(s, node, "soft_cap", 0.0, cap)
+pub(super) fn soft_cap(s: &Step, node: &Node, o: &SoftCap) -> Result<()> {
+    each(s, node, "soft_cap", 0.0, o.cap)
 }
 
 fn each(s: &Step, node: &Node, kernel: &str, alpha: f32, limit: f32) -> Result<()> {

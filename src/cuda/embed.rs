@@ -1,7 +1,7 @@
 //! SelectOutputs: the rows whose logits are asked for. (The embedding is the host's.)
 
-use super::gemm::{blocks, int};
-use super::{Ptr, Step};
+use super::die::Ptr;
+use super::step::{Step, blocks, int};
 use crate::error::Result;
 use crate::graph::Node;
 

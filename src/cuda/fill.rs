@@ -29,14 +29,12 @@ unsafe impl Send for Ring {}
 // SAFETY: as above; every use takes it mutably.
 unsafe impl Sync for Ring {}
 
-/// One tensor's way into the arena.
+/// The way of neighbouring bytes of a tensor into the arena.
 pub struct Source<'a> {
-    /// Reads so many bytes from so far into the tensor.
+    /// Reads so many bytes from so far into them.
     pub read: &'a dyn Fn(usize, &mut [u8]) -> Result<()>,
     pub bytes: usize,
     pub to: Ptr,
-    /// Bytes behind it that are set to zero, up to the next tensor.
-    pub padding: usize,
 }
 
 impl Ring {
@@ -77,10 +75,6 @@ impl Ring {
             die.record(self.passed[i])?;
             self.free[i] = Some(self.passed[i]);
             done(n);
-        }
-        if s.padding > 0 {
-            // SAFETY: the plan rounded the tensor's bytes up.
-            unsafe { die.fill(s.to.add(s.bytes), 0, s.padding) }?;
         }
         Ok(())
     }

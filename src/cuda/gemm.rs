@@ -1,8 +1,9 @@
 //! MatMul and MatMulHeads of many rows: tiles, weights decoded on the way to shared memory. Few rows are matvec.rs's.
 
-use super::{Ptr, Step};
-use crate::error::{Error, Result, Status};
-use crate::graph::{Node, WeightId};
+use super::die::Ptr;
+use super::step::{Step, blocks, int};
+use crate::error::Result;
+use crate::graph::{MatMul, MatMulHeads, Node};
 
 pub(super) const THREADS: u32 = 128;
 /// Rows and outputs of a tile, of a small one too.
@@ -30,65 +31,48 @@ struct Gemm {
     y_stride: i32,
 }
 
-/// A size as kernels take it.
-pub(super) fn int(n: usize) -> Result<i32> {
-    i32::try_from(n)
-        .map_err(|_| Error::new(Status::Unsupported, format!("a size of {n} is too large for a CUDA device")))
-}
-
-/// Blocks that take `each` of `n`.
-pub(super) fn blocks(n: usize, each: usize) -> Result<u32> {
-    Ok(int(n.div_ceil(each))?.cast_unsigned())
-}
-
 /// Small tiles do about a fifth more for each result, but waste fewer rows, and there are four times as many.
 fn is_small(n_rows: usize, n_out: usize, n_head: usize) -> bool {
     let tiles = n_rows.div_ceil(ROWS) * n_out.div_ceil(OUTPUTS) * n_head;
     tiles < FEW_TILES || n_rows.next_multiple_of(SMALL_ROWS) * 6 < n_rows.next_multiple_of(ROWS) * 5
 }
 
-pub(super) fn matmul(s: &Step, node: &Node, weight: WeightId, bias: Option<WeightId>, first: usize) -> Result<()> {
+pub(super) fn matmul(s: &Step, node: &Node, o: &MatMul) -> Result<()> {
     let Some(output) = node.output else { return Ok(()) };
-    let (graph, input) = (s.graph(), node.inputs[0]);
-    let ty = graph.weight(weight).ty;
-    let (n_in, n_out) = (graph.value(input).cols, graph.value(output).cols);
-    let row_bytes = n_in / ty.block_len() * ty.block_bytes();
+    let (m, w) = s.matrices(o.matrix);
     let args = Gemm {
-        // The rows of a fused weight that this product takes.
-        w: s.weight(weight).add(first * row_bytes),
-        x: s.at(input),
-        bias: bias.map_or(Ptr::NULL, |b| s.weight(b).add(first * size_of::<f32>())),
+        w,
+        x: s.at(node.inputs[0]),
+        bias: s.bias(o.bias, o.matrix),
         y: s.at(output),
         head_bytes: 0,
-        row_bytes: int(row_bytes)?,
-        n_in: int(n_in)?,
-        n_out: int(n_out)?,
+        row_bytes: int(m.row_bytes)?,
+        n_in: int(m.n_in)?,
+        n_out: int(m.n_out)?,
         n_rows: int(s.n_rows(output))?,
-        x_stride: int(n_in)?,
-        y_stride: int(n_out)?,
+        x_stride: int(m.n_in)?,
+        y_stride: int(m.n_out)?,
     };
-    launch(s, ty.name(), &args, s.n_rows(output), n_out, 1)
+    launch(s, m.ty.name(), &args, s.n_rows(output), m.n_out, 1)
 }
 
-pub(super) fn matmul_heads(s: &Step, node: &Node, weight: WeightId, n_head: usize) -> Result<()> {
+pub(super) fn matmul_heads(s: &Step, node: &Node, o: &MatMulHeads) -> Result<()> {
     let Some(output) = node.output else { return Ok(()) };
-    let info = s.graph().weight(weight);
-    let (n_in, n_out) = (info.ne[0] as usize, info.ne[1] as usize);
-    let row_bytes = n_in / info.ty.block_len() * info.ty.block_bytes();
+    let (m, w) = s.matrices(o.matrices);
     let args = Gemm {
-        w: s.weight(weight),
+        w,
         x: s.at(node.inputs[0]),
         bias: Ptr::NULL,
         y: s.at(output),
-        head_bytes: (n_out * row_bytes) as i64,
-        row_bytes: int(row_bytes)?,
-        n_in: int(n_in)?,
-        n_out: int(n_out)?,
+        head_bytes: m.matrix_bytes as i64,
+        row_bytes: int(m.row_bytes)?,
+        n_in: int(m.n_in)?,
+        n_out: int(m.n_out)?,
         n_rows: int(s.n_rows(output))?,
-        x_stride: int(n_head * n_in)?,
-        y_stride: int(n_head * n_out)?,
+        x_stride: int(o.n_head * m.n_in)?,
+        y_stride: int(o.n_head * m.n_out)?,
     };
-    launch(s, info.ty.name(), &args, s.n_rows(output), n_out, n_head)
+    launch(s, m.ty.name(), &args, s.n_rows(output), m.n_out, o.n_head)
 }
 
 fn launch(s: &Step, ty: &str, args: &Gemm, n_rows: usize, n_out: usize, n_head: usize) -> Result<()> {

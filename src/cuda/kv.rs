@@ -1,10 +1,10 @@
 //! The KV cache: StoreKv, copies of cells, and the rotation of cached keys to other positions (kernels/kv.cu).
 
-use super::gemm::{blocks, int};
-use super::{Executor, Ptr, Step};
-use crate::cpu::Move;
+use super::die::Ptr;
+use super::executor::Executor;
+use super::step::{Step, blocks, int};
 use crate::error::{Error, Result};
-use crate::graph::{Node, RopeKind};
+use crate::graph::{Move, Node, RopeKind, StateId, StatePlace, StoreKv};
 use crate::quant::Type;
 
 const THREADS: u32 = 128;
@@ -41,14 +41,14 @@ struct Turn {
     neox: i32,
 }
 
-pub(super) fn store(s: &Step, node: &Node, layer: usize) -> Result<()> {
-    let places = s.places(layer);
-    let keys = (s.type_k(), places.k_offset, places.k_row);
+pub(super) fn store(s: &Step, node: &Node, o: &StoreKv) -> Result<()> {
+    let place = s.place(o.state);
+    let keys = (s.type_k(), place.keys);
     // Values that are part of the keys are not kept once more.
-    for (v, (ty, offset, row)) in node.inputs.iter().zip([keys, (s.type_v(), places.v_offset, places.v_row)]) {
+    for (v, (ty, side)) in node.inputs.iter().zip([keys, (s.type_v(), place.values)]) {
         let cols = s.graph().value(*v).cols;
-        let (side, cells) = (s.kv_base().add(offset), s.cells(places.cache));
-        let args = Store { x: s.at(*v), side, cells, row: int(row)?, cols: int(cols)? };
+        let (at, cells) = (s.kv_base().add(side.offset), s.cells(place.cache));
+        let args = Store { x: s.at(*v), side: at, cells, row: int(side.row)?, cols: int(cols)? };
         let grid = [blocks(s.n_rows(*v), 1)?, blocks(cols, THREADS as usize)?, 1];
         s.launch(&format!("store_{}", ty.name()), grid, THREADS, &args)?;
     }
@@ -61,40 +61,31 @@ const TURNED: usize = 1024;
 /// Elements of a head at most, as in kv.cu.
 const HEAD: usize = 2048;
 
-/// In the layers of each cache that are here: copies each of its moves' keys and values to the new cell (which may be the old one) and
-/// turns the keys by the delta. `turns` are cosine and sine of each pair, of a rope and a delta. Returns when all is done.
-///
-/// # Safety
-/// The session checked the cells. The die is at rest; `host` is page-locked, as large as the tables, and nobody else uses it.
-///
-/// # Errors
-/// `Device`.
-pub unsafe fn move_cells(
-    x: &mut Executor,
-    moves: &[Vec<Move>],
-    turns: &dyn Fn(usize, i32) -> Vec<f32>,
-    host: *mut u8,
-) -> Result<()> {
+/// Moves cells as `graph::Executor` says; returns when all is done.
+pub(super) fn move_cells(x: &mut Executor, moves: &[Vec<Move>]) -> Result<()> {
     for (cache, moves) in
         moves.iter().enumerate().flat_map(|(cache, all)| portions(all).map(move |moves| (cache, moves)))
     {
-        for rope in 0..x.graph.ropes.len() {
-            let turned = |l: &usize| x.here[*l] && x.places[*l].cache == cache && x.graph.kv[*l].rope.rope == rope;
-            let layers: Vec<usize> = (0..x.places.len()).filter(turned).collect();
-            if layers.is_empty() {
+        for (rope, rotation) in x.rotations.iter().enumerate() {
+            let turned = |s: &StateId| {
+                let i = s.0 as usize;
+                x.here[i] && x.states[i].cache == cache && x.graph.kv(*s).rope.rope == rope
+            };
+            let states: Vec<StateId> = (0..x.states.len() as u32).map(StateId).filter(turned).collect();
+            if states.is_empty() {
                 continue;
             }
             let delta = moves[0].delta;
-            let angles = if delta == 0 { Vec::new() } else { turns(rope, delta) };
+            let angles: Vec<f32> = if delta == 0 { Vec::new() } else { rotation.turns(delta).flatten().collect() };
             if angles.len() > TURNED {
                 return Err(Error::unsupported(format!(
                     "CUDA devices turn up to {TURNED} elements of a key, not {}",
                     angles.len()
                 )));
             }
-            // SAFETY: as the caller says.
-            let lists = unsafe { Lists::new(x, moves, &angles, host) }?;
-            layers.into_iter().try_for_each(|l| lists.launch(x, l))?;
+            // SAFETY: the staging is as large as the tables and nobody else's, and the die is at rest.
+            let lists = unsafe { Lists::new(x, moves, &angles, x.staging.at) }?;
+            states.into_iter().try_for_each(|s| lists.launch(x, s))?;
             // The next lists take the place of these.
             x.die.finish()?;
         }
@@ -119,7 +110,8 @@ struct Lists {
 
 impl Lists {
     /// # Safety
-    /// As for `move_cells`; at most `MOVES` moves and `TURNED` angles.
+    /// The session checked the cells; at most `MOVES` moves and `TURNED` angles. The die is at rest; `host` is page-locked, as large as
+    /// the tables, and nobody else uses it.
     unsafe fn new(x: &Executor, moves: &[Move], angles: &[f32], host: *mut u8) -> Result<Lists> {
         let pairs: Vec<u32> = moves.iter().filter(|m| m.from != m.to).flat_map(|m| [m.from, m.to]).collect();
         let cells: Vec<u32> = moves.iter().filter(|m| m.delta != 0).map(|m| m.to).collect();
@@ -144,13 +136,13 @@ impl Lists {
         })
     }
 
-    fn launch(&self, x: &Executor, layer: usize) -> Result<()> {
-        let (places, shape) = (x.places[layer], x.graph.kv[layer]);
-        let keys = x.arenas.kv.add(places.k_offset);
-        for (side, row) in [(keys, places.k_row), (x.arenas.kv.add(places.v_offset), places.v_row)] {
-            if self.n_pairs == 0 || row == 0 {
+    fn launch(&self, x: &Executor, state: StateId) -> Result<()> {
+        let (place, shape) = (x.states[state.0 as usize], x.graph.kv(state));
+        for part in place.sides() {
+            if self.n_pairs == 0 || part.row == 0 {
                 continue;
             }
+            let (side, row) = (x.arenas.kv.add(part.offset), part.row);
             let grid = [blocks(row, 16 * THREADS as usize)?, blocks(self.n_pairs, 1)?, 1];
             // SAFETY: the lists' cells lie within the side.
             unsafe { x.die.launch("copy_cells", grid, THREADS, &Copies { side, pairs: self.pairs, row: row as i64 }) }?;
@@ -165,10 +157,10 @@ impl Lists {
             )));
         }
         let args = Turn {
-            side: keys,
+            side: x.arenas.kv.add(place.keys.offset),
             cells: self.cells,
             angles: self.angles,
-            row: places.k_row as i64,
+            row: place.keys.row as i64,
             head_dim: int(shape.head_dim_k)?,
             first: int(shape.rope.first)?,
             n_rot: int(self.n_rot)?,
@@ -178,4 +170,44 @@ impl Lists {
         // SAFETY: as above; the angles are of this layer's rope.
         unsafe { x.die.launch(&format!("turn_{}", x.type_k.name()), grid, THREADS, &args) }
     }
+}
+
+impl Executor {
+    /// The states of a cache that are here.
+    pub(super) fn states_of(&self, cache: usize) -> impl Iterator<Item = &StatePlace> {
+        self.states.iter().zip(&self.here).filter(move |(p, here)| **here && p.cache == cache).map(|(p, _)| p)
+    }
+}
+
+/// The rows of cells, in the order of `graph::Executor::read_cells`: (where, bytes).
+///
+/// # Errors
+/// `InvalidArgument` for a buffer of another length.
+fn rows_of(x: &Executor, cache: usize, cells: &[u32], n_bytes: usize) -> Result<Vec<(Ptr, usize)>> {
+    let bytes: usize = x.states_of(cache).map(StatePlace::cell_bytes).sum();
+    if bytes.checked_mul(cells.len()) != Some(n_bytes) {
+        return Err(Error::invalid(format!("{} cells do not take {n_bytes} bytes of this cache", cells.len())));
+    }
+    let rows = cells
+        .iter()
+        .flat_map(|c| x.states_of(cache).flat_map(|p| p.sides()).map(|side| (x.arenas.kv.add(side.at(*c)), side.row)));
+    Ok(rows.filter(|(_, n)| *n > 0).collect())
+}
+
+pub(super) fn read_cells(x: &mut Executor, cache: usize, cells: &[u32], mut to: &mut [u8]) -> Result<()> {
+    for (at, n) in rows_of(x, cache, cells, to.len())? {
+        let (row, rest) = std::mem::take(&mut to).split_at_mut(n);
+        x.take_out(at, row)?;
+        to = rest;
+    }
+    Ok(())
+}
+
+pub(super) fn write_cells(x: &mut Executor, cache: usize, cells: &[u32], mut from: &[u8]) -> Result<()> {
+    for (at, n) in rows_of(x, cache, cells, from.len())? {
+        let (row, rest) = from.split_at(n);
+        x.put_in(at, row)?;
+        from = rest;
+    }
+    Ok(())
 }

@@ -1,9 +1,10 @@
 //! MatMul and MatMulHeads of few rows, and MatMulExperts of few pairs: each weight is read and decoded once.
 
-use super::gemm::{self, blocks, int};
-use super::{Ptr, Step};
+use super::die::Ptr;
+use super::gemm;
+use super::step::{Step, blocks, int};
 use crate::error::Result;
-use crate::graph::{Node, WeightId};
+use crate::graph::{MatMul, MatMulExperts, MatMulHeads, Node};
 use crate::quant::Type;
 
 /// More rows are tiles' business.
@@ -83,109 +84,95 @@ impl Shape {
     }
 }
 
-pub(super) fn matmul(s: &Step, node: &Node, weight: WeightId, bias: Option<WeightId>, first: usize) -> Result<()> {
+pub(super) fn matmul(s: &Step, node: &Node, o: &MatMul) -> Result<()> {
     let Some(output) = node.output else { return Ok(()) };
-    let (graph, input, n_rows) = (s.graph(), node.inputs[0], s.n_rows(output));
+    let n_rows = s.n_rows(output);
     if n_rows > MOST_ROWS {
-        return gemm::matmul(s, node, weight, bias, first);
+        return gemm::matmul(s, node, o);
     }
-    let ty = graph.weight(weight).ty;
-    let (n_in, n_out) = (graph.value(input).cols, graph.value(output).cols);
-    let row_bytes = n_in / ty.block_len() * ty.block_bytes();
-    let shape = Shape::of(ty, n_rows);
-    let split = shape.split(n_out, 1);
+    let (m, w) = s.matrices(o.matrix);
+    let shape = Shape::of(m.ty, n_rows);
+    let split = shape.split(m.n_out, 1);
     let args = Matvec {
-        // The rows of a fused weight that this product takes.
-        w: s.weight(weight).add(first * row_bytes),
-        x: s.at(input),
+        w,
+        x: s.at(node.inputs[0]),
         y: s.at(output),
-        bias: bias.map_or(Ptr::NULL, |b| s.weight(b).add(first * size_of::<f32>())),
-        row_bytes: row_bytes as i64,
+        bias: s.bias(o.bias, o.matrix),
+        row_bytes: m.row_bytes as i64,
         head_bytes: 0,
-        n_in: int(n_in)?,
-        n_out: int(n_out)?,
+        n_in: int(m.n_in)?,
+        n_out: int(m.n_out)?,
         n_rows: int(n_rows)?,
-        x_stride: int(n_in)?,
-        y_stride: int(n_out)?,
+        x_stride: int(m.n_in)?,
+        y_stride: int(m.n_out)?,
         x_head: 0,
         y_head: 0,
         split: int(split)?,
     };
-    let kernel = format!("matvec_{}_{}", ty.name(), shape.variant);
-    s.launch(&kernel, [blocks(n_out, shape.rows / split)?, 1, 1], THREADS, &args)
+    let kernel = format!("matvec_{}_{}", m.ty.name(), shape.variant);
+    s.launch(&kernel, [blocks(m.n_out, shape.rows / split)?, 1, 1], THREADS, &args)
 }
 
-pub(super) fn matmul_heads(s: &Step, node: &Node, weight: WeightId, n_head: usize) -> Result<()> {
+pub(super) fn matmul_heads(s: &Step, node: &Node, o: &MatMulHeads) -> Result<()> {
     let Some(output) = node.output else { return Ok(()) };
     let n_rows = s.n_rows(output);
     if n_rows > MOST_ROWS {
-        return gemm::matmul_heads(s, node, weight, n_head);
+        return gemm::matmul_heads(s, node, o);
     }
-    let info = s.graph().weight(weight);
-    let (n_in, n_out) = (info.ne[0] as usize, info.ne[1] as usize);
-    let row_bytes = n_in / info.ty.block_len() * info.ty.block_bytes();
-    let shape = Shape::of(info.ty, n_rows);
-    let split = shape.split(n_out, n_head);
+    let (m, w) = s.matrices(o.matrices);
+    let shape = Shape::of(m.ty, n_rows);
+    let split = shape.split(m.n_out, o.n_head);
     let args = Matvec {
-        w: s.weight(weight),
+        w,
         x: s.at(node.inputs[0]),
         y: s.at(output),
         bias: Ptr::NULL,
-        row_bytes: row_bytes as i64,
-        head_bytes: (n_out * row_bytes) as i64,
-        n_in: int(n_in)?,
-        n_out: int(n_out)?,
+        row_bytes: m.row_bytes as i64,
+        head_bytes: m.matrix_bytes as i64,
+        n_in: int(m.n_in)?,
+        n_out: int(m.n_out)?,
         n_rows: int(n_rows)?,
-        x_stride: int(n_head * n_in)?,
-        y_stride: int(n_head * n_out)?,
-        x_head: int(n_in)?,
-        y_head: int(n_out)?,
+        x_stride: int(o.n_head * m.n_in)?,
+        y_stride: int(o.n_head * m.n_out)?,
+        x_head: int(m.n_in)?,
+        y_head: int(m.n_out)?,
         split: int(split)?,
     };
-    let kernel = format!("matvec_{}_{}", info.ty.name(), shape.variant);
-    s.launch(&kernel, [blocks(n_out, shape.rows / split)?, blocks(n_head, 1)?, 1], THREADS, &args)
+    let kernel = format!("matvec_{}_{}", m.ty.name(), shape.variant);
+    s.launch(&kernel, [blocks(m.n_out, shape.rows / split)?, blocks(o.n_head, 1)?, 1], THREADS, &args)
 }
 
 /// Each pair of a row and one of its experts for itself.
-pub(super) fn experts(
-    s: &Step,
-    node: &Node,
-    weight: WeightId,
-    bias: Option<WeightId>,
-    n_used: usize,
-    first: usize,
-) -> Result<()> {
+pub(super) fn experts(s: &Step, node: &Node, o: &MatMulExperts) -> Result<()> {
     let Some(output) = node.output else { return Ok(()) };
-    let (graph, n_rows, input) = (s.graph(), s.n_rows(output), node.inputs[0]);
-    let info = graph.weight(weight);
-    let (n_in, n_all, n_expert) = (info.ne[0] as usize, info.ne[1] as usize, info.ne[2] as usize);
-    let (n_x, n_y) = (graph.value(input).cols, graph.value(output).cols);
-    let n_out = n_y / n_used;
-    let row_bytes = n_in / info.ty.block_len() * info.ty.block_bytes();
-    let shape = Shape::of(info.ty, 1);
-    let split = shape.split(n_out, n_rows * n_used);
+    let (n_rows, n_used, input) = (s.n_rows(output), o.n_expert_used, node.inputs[0]);
+    let (m, w) = s.matrices(o.matrices);
+    let n_x = s.graph().value(input).cols;
+    let shape = Shape::of(m.ty, 1);
+    let split = shape.split(m.n_out, n_rows * n_used);
     let args = MatvecExperts {
-        w: s.weight(weight).add(first * row_bytes),
+        w,
         x: s.at(input),
         y: s.at(output),
-        bias: bias.map_or(Ptr::NULL, |b| s.weight(b).add(first * size_of::<f32>())),
+        bias: s.bias(o.bias, o.matrices),
         route: s.at(node.inputs[1]),
-        row_bytes: row_bytes as i64,
-        expert_bytes: (n_all * row_bytes) as i64,
-        n_in: int(n_in)?,
-        n_out: int(n_out)?,
-        n_expert: int(n_expert)?,
+        row_bytes: m.row_bytes as i64,
+        expert_bytes: m.matrix_bytes as i64,
+        n_in: int(m.n_in)?,
+        n_out: int(m.n_out)?,
+        n_expert: int(m.n_matrices)?,
         n_used: int(n_used)?,
-        bias_expert: int(n_all)?,
+        // A bias has an element for each row of the whole matrix.
+        bias_expert: int(s.graph().weight(o.matrices.weight).ne[1] as usize)?,
         x_row: int(n_x)?,
         // One row of the input for all of a row's experts, or one for each.
-        x_part: if n_x == n_in { 0 } else { int(n_in)? },
-        y_stride: int(n_y)?,
+        x_part: if n_x == m.n_in { 0 } else { int(m.n_in)? },
+        y_stride: int(n_used * m.n_out)?,
         split: int(split)?,
         zero: 0,
     };
-    let kernel = format!("matvec_experts_{}", info.ty.name());
-    s.launch(&kernel, [blocks(n_out, shape.rows / split)?, blocks(n_rows * n_used, 1)?, 1], THREADS, &args)
+    let kernel = format!("matvec_experts_{}", m.ty.name());
+    s.launch(&kernel, [blocks(m.n_out, shape.rows / split)?, blocks(n_rows * n_used, 1)?, 1], THREADS, &args)
 }
 
 #[cfg(test)]

@@ -3,10 +3,9 @@
 
 use std::ops::Range;
 
-use super::Executor;
-use super::die::Recorded;
-use crate::cpu::Micro;
+use super::die::{Die, Recorded};
 use crate::error::{Result, Status};
+use crate::graph::Micro;
 
 /// What a recorded row of launches depends on: the nodes, the numbers of rows, and where the tables lie. All else is looked up on the
 /// die.
@@ -29,9 +28,16 @@ pub(super) struct Replays {
 }
 
 impl Replays {
-    pub fn run(&mut self, x: &Executor, nodes: Range<usize>, micro: &Micro<'_>) -> Result<()> {
+    /// Gives what `launch` launches to the stream: nodes of a micro-batch.
+    pub fn run(
+        &mut self,
+        die: &Die,
+        nodes: Range<usize>,
+        micro: &Micro<'_>,
+        launch: &dyn Fn() -> Result<()>,
+    ) -> Result<()> {
         let key = Key {
-            nodes: nodes.clone(),
+            nodes,
             n_tokens: micro.tokens.len(),
             n_outputs: micro.outputs.len(),
             first_output: micro.first_output,
@@ -41,26 +47,26 @@ impl Replays {
         if self.seen.len() >= MOST
             && let (_, Some(oldest)) = self.seen.remove(0)
         {
-            x.die.forget(oldest)?;
+            die.forget(oldest)?;
         }
         let recorded = match known {
             // The first time finds the kernels, which cannot be done while recording.
             None => {
-                x.launch(nodes, micro)?;
+                launch()?;
                 None
             }
             Some(Some(recorded)) => {
-                x.die.replay(&recorded)?;
+                die.replay(&recorded)?;
                 Some(recorded)
             }
-            Some(None) => match x.die.record_launches(|| x.launch(nodes.clone(), micro)) {
+            Some(None) => match die.record_launches(launch) {
                 Ok(recorded) => {
-                    x.die.replay(&recorded)?;
+                    die.replay(&recorded)?;
                     Some(recorded)
                 }
                 // Recordings take a little of the die's memory beside the arenas; without it, it goes on as before.
                 Err(e) if e.status == Status::OutOfMemory && e.detail.subject == "cuGraphInstantiateWithFlags" => {
-                    x.launch(nodes, micro)?;
+                    launch()?;
                     None
                 }
                 Err(e) => return Err(e),

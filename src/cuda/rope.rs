@@ -1,9 +1,9 @@
 //! Rope: rotary position embedding. The table comes from the host, as part of the input.
 
-use super::gemm::{blocks, int};
-use super::{Ptr, Step};
+use super::die::Ptr;
+use super::step::{Step, blocks, int};
 use crate::error::Result;
-use crate::graph::{Node, RopeKind, Temperature};
+use crate::graph::{Node, RopeKind, Rotate};
 
 const THREADS: u32 = 128;
 
@@ -25,16 +25,7 @@ struct Rope {
     copies: i32,
 }
 
-/// Which part of a head turns, and how.
-pub(super) struct Turned {
-    pub n_head: usize,
-    pub head_dim: usize,
-    pub first: usize,
-    pub kind: RopeKind,
-    pub temperature: Option<Temperature>,
-}
-
-pub(super) fn rotate(s: &Step, node: &Node, r: &Turned) -> Result<()> {
+pub(super) fn rotate(s: &Step, node: &Node, r: &Rotate) -> Result<()> {
     let Some(output) = node.output else { return Ok(()) };
     let n_rot = s.graph().value(node.inputs[1]).cols;
     let (x, y) = (s.at(node.inputs[0]), s.at(output));

@@ -1,9 +1,9 @@
 //! Route: which experts a row goes to, and with which weights. SumExperts: what they gave, weighted.
 
-use super::gemm::{blocks, int};
-use super::{Ptr, Step};
+use super::die::Ptr;
+use super::step::{Step, blocks, int};
 use crate::error::{Error, Result};
-use crate::graph::{Gating, Node, Routing};
+use crate::graph::{self, Gating, Node};
 
 const THREADS: u32 = 32;
 const SUM_THREADS: u32 = 256;
@@ -39,7 +39,7 @@ struct SumExperts {
     n_used: i32,
 }
 
-pub(super) fn route(s: &Step, node: &Node, r: &Routing) -> Result<()> {
+pub(super) fn route(s: &Step, node: &Node, r: &graph::Route) -> Result<()> {
     let Some(output) = node.output else { return Ok(()) };
     if r.n_expert > MAX_EXPERTS {
         return Err(Error::unsupported(format!("{} experts; a CUDA device takes at most {MAX_EXPERTS}", r.n_expert)));
@@ -65,7 +65,7 @@ pub(super) fn route(s: &Step, node: &Node, r: &Routing) -> Result<()> {
     s.launch(kernel, [blocks(s.n_rows(output), 1)?, 1, 1], THREADS, &args)
 }
 
-pub(super) fn sum_experts(s: &Step, node: &Node, n_used: usize) -> Result<()> {
+pub(super) fn sum_experts(s: &Step, node: &Node, o: &graph::SumExperts) -> Result<()> {
     let Some(output) = node.output else { return Ok(()) };
     let cols = s.graph().value(output).cols;
     let args = SumExperts {
@@ -73,7 +73,7 @@ pub(super) fn sum_experts(s: &Step, node: &Node, n_used: usize) -> Result<()> {
         route: s.at(node.inputs[1]),
         y: s.at(output),
         cols: int(cols)?,
-        n_used: int(n_used)?,
+        n_used: int(o.n_expert_used)?,
     };
     s.launch("sum_experts", [blocks(s.n_rows(output), 1)?, blocks(cols, SUM_THREADS as usize)?, 1], SUM_THREADS, &args)
 }

@@ -3,9 +3,7 @@
 //!
 //! Where they lie depends only on the numbers of tokens, logits and runs, so that a recorded decode step finds them again.
 
-use crate::cpu::{Micro, Run, Span};
-use crate::graph::Limits;
-use crate::plan::Cache;
+use crate::graph::{Cache, Limits, Micro, Run, Span};
 
 /// Every table begins at a multiple of this.
 const ALIGN: usize = 16;
@@ -81,7 +79,7 @@ impl Tables {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cpu::CacheView;
+    use crate::graph::CacheView;
 
     #[test]
     fn tables_lie_apart_and_within_their_bytes() {

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{Device, Kind};
+use super::device::{Device, Kind};
 
 pub(super) fn find() -> Device {
     let total = memory_line("MemTotal:").unwrap_or_else(physical_bytes);

@@ -2,12 +2,14 @@
 
 use serde_json::{Map, Value};
 
+use super::device::{Device, Kind, Link, MAX_DEVICES};
+use super::finder::Finder;
+use super::inventory::Inventory;
 use super::spec::{shown, too_many};
-use super::{Device, Inventory, Kind, Link, MAX_DEVICES, cpu, profile};
-use crate::cuda;
+use super::{cpu, profile};
 use crate::error::{Error, Result};
 
-pub(super) fn parse(text: &str) -> Result<Inventory> {
+pub(super) fn parse(text: &str, finder: &dyn Finder) -> Result<Inventory> {
     let value: Value = serde_json::from_str(text).map_err(|e| Error::invalid(format!("device spec: {e}")))?;
     let (devices, links) = match value {
         Value::Array(devices) => (devices, Vec::new()),
@@ -33,7 +35,7 @@ pub(super) fn parse(text: &str) -> Result<Inventory> {
     }
     let mut inventory = Inventory::default();
     for (i, v) in devices.into_iter().enumerate() {
-        Fields::new(v, format!("devices[{i}]"))?.devices(&mut inventory)?;
+        Fields::new(v, format!("devices[{i}]"))?.devices(finder, &mut inventory)?;
         too_many(&inventory)?;
     }
     for (i, v) in links.into_iter().enumerate() {
@@ -89,7 +91,7 @@ impl Fields {
     }
 
     /// One device, or `count` like ones.
-    fn devices(mut self, into: &mut Inventory) -> Result<()> {
+    fn devices(mut self, finder: &dyn Finder, into: &mut Inventory) -> Result<()> {
         let next_board = into.devices.iter().filter(|d| d.kind == Kind::Cuda).map(|d| d.board + 1).max().unwrap_or(0);
         let profile = self.text("profile")?;
         let kind = self.text("kind")?;
@@ -102,7 +104,7 @@ impl Fields {
             if profile.is_some() || kind.as_deref() != Some("cuda") || count != 1 {
                 return Err(self.bad("ordinal", "kind cuda, no profile and no count beside it"));
             }
-            let mut device = cuda::find_one(n).map_err(|e| e.at(&format!("device spec: {}", self.place)))?;
+            let mut device = finder.one(n).map_err(|e| e.at(&format!("device spec: {}", self.place)))?;
             // Less than there is may be used of it: two devices of a list may be one card.
             if let Some(free) = self.bytes("free_bytes")? {
                 device.free_bytes = device.free_bytes.min(free);

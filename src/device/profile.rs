@@ -1,6 +1,6 @@
 //! Built-in descriptions of cards, by what was measured on them.
 
-use super::{Device, Kind};
+use super::device::{Device, Kind};
 
 const MIB: u64 = 1 << 20;
 

@@ -1,12 +1,15 @@
 //! Device specs of names: `auto`, `cpu`, `k80:4,cpu`.
 
-use super::{Inventory, MAX_DEVICES, cpu, profile};
+use super::device::MAX_DEVICES;
+use super::finder::Finder;
+use super::inventory::Inventory;
+use super::{cpu, profile};
 use crate::error::{Error, Result};
 
-pub(super) fn parse(spec: &str) -> Result<Inventory> {
+pub(super) fn parse(spec: &str, finder: &dyn Finder) -> Result<Inventory> {
     let mut inventory = Inventory::default();
     if matches!(spec, "" | "auto") {
-        inventory.add_found(0, MAX_DEVICES - 1)?;
+        inventory.add_found(finder, 0, MAX_DEVICES - 1)?;
         inventory.devices.push(cpu::find());
         return Ok(inventory);
     }
@@ -20,10 +23,10 @@ pub(super) fn parse(spec: &str) -> Result<Inventory> {
                 return Err(fail("cuda is named twice".to_owned()));
             }
             "cpu" if name == "cpu" => inventory.devices.push(cpu::find()),
-            "cuda" if name == "cuda" => inventory.add_found(1, MAX_DEVICES - 1)?,
+            "cuda" if name == "cuda" => inventory.add_found(finder, 1, MAX_DEVICES - 1)?,
             "cuda" => {
                 let n = number(count).ok_or_else(|| fail(no_number(count)))?;
-                inventory.add_found(n as usize, n as usize)?;
+                inventory.add_found(finder, n as usize, n as usize)?;
             }
             _ if profile::NAMES.contains(&kind) => {
                 let n = number(count).ok_or_else(|| fail(no_number(count)))?;

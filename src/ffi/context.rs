@@ -6,9 +6,9 @@ use super::error::{REKINDLE_ABI_VERSION, UserData, rekindle_status};
 use super::guard::guard;
 use super::handle::{create, destroy, get};
 use super::structs::{Struct, chars, place, read_or_default, text, write};
+use crate::context::{Context, LogFn, LogLevel};
 use crate::device::Kind;
 use crate::error::{Error, Status};
-use crate::session::{Context, LogFn, LogLevel};
 
 /// The devices that models may use, the threads, and a log. Several may live side by side; they share nothing.
 pub struct rekindle_context {

@@ -9,9 +9,9 @@ use super::error::rekindle_status;
 use super::guard::guard;
 use super::handle::{create, destroy, get};
 use super::structs::{Struct, chars, place, text, write};
+use crate::context::{Context, LogLevel};
 use crate::error::Error;
 use crate::gguf::Gguf;
-use crate::session::{Context, LogLevel};
 
 /// A GGUF file (or all files of a split one), its header checked, its data mapped.
 pub struct rekindle_file {

@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
+use crate::context::Context;
 use crate::error::{Error, Result, Status};
 use crate::gguf::Gguf;
 use crate::plan::Plan;
 use crate::sample::Sampler;
-use crate::session::{Context, Model};
+use crate::session::Model;
 use crate::vocab::{Stream, Vocab};
 
 /// A stream and the vocabulary whose tokens it reads.

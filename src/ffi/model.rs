@@ -8,9 +8,10 @@ use super::guard::guard;
 use super::handle::{create, destroy, get};
 use super::plan::rekindle_plan_t;
 use super::structs::{Struct, chars, place, read_or_default, write};
+use crate::context::Context;
 use crate::error::Error;
 use crate::plan::Plan;
-use crate::session::{Context, LoadParams, Model};
+use crate::session::{LoadParams, Model};
 
 /// A loaded model with its KV cache. Calls with a const model may run at the same time, from several threads; of the others one
 /// runs and a second gets REKINDLE_BUSY.

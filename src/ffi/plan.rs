@@ -10,11 +10,11 @@ use super::guard::guard;
 use super::handle::{create, destroy, get};
 use super::output;
 use super::structs::{Struct, chars, place, read_or_default, slice, write};
+use crate::context::Context;
 use crate::error::{Error, Result, Status};
 use crate::gguf::Gguf;
 use crate::plan::{Answer, DeviceLimit, EstimatorKind, Objective, Params, Plan, Question, Source, Weights};
 use crate::quant::Type;
-use crate::session::Context;
 
 /// A plan. (The type has a suffix because rekindle_plan is the function.)
 pub struct rekindle_plan_t {

@@ -4,7 +4,8 @@
 //! again. A value that nodes on another device read is copied there as soon as it is made, and has a place there from then on. The
 //! results of the graph are copied to the input's device, the host, where the caller reads them.
 
-use super::{Graph, INPUT, Node, Rows, ValueId};
+use super::graph::{Graph, INPUT, Node, Part};
+use super::value::{Rows, ValueId};
 use crate::error::{Error, Result};
 
 /// Every place begins at a multiple of this: a cache line, and the widest vector.
@@ -48,7 +49,10 @@ impl Placement {
 
     /// The device of a node.
     pub fn device(&self, node: &Node) -> Option<u32> {
-        let of = if node.experts { &self.experts } else { &self.layers };
+        let of = match node.part {
+            Part::Body => &self.layers,
+            Part::Experts => &self.experts,
+        };
         if node.layer == INPUT { Some(self.input) } else { of.get(node.layer as usize).copied() }
     }
 
@@ -107,9 +111,16 @@ impl Layout {
         let mut arena = Arena { free: Vec::new(), end: workspace_bytes };
         let mut offsets: Vec<Option<usize>> = vec![None; graph.values.len()];
         // Results of earlier micro-batches stay while later ones run, so theirs are places of their own.
-        for v in [graph.logits, graph.embeddings] {
+        for (_, v) in &graph.results {
             if last_use[v.0 as usize].is_some() || device == placement.input {
                 last_use[v.0 as usize] = Some(graph.nodes.len());
+                offsets[v.0 as usize] = Some(arena.take(size(*v).ok_or_else(overflow)?).ok_or_else(overflow)?);
+            }
+        }
+        // The host has what it is given from the start, and so has every device that reads it.
+        for v in graph.given() {
+            if last_use[v.0 as usize].is_some() || device == placement.input {
+                last_use[v.0 as usize].get_or_insert(graph.nodes.len());
                 offsets[v.0 as usize] = Some(arena.take(size(v).ok_or_else(overflow)?).ok_or_else(overflow)?);
             }
         }
@@ -126,7 +137,9 @@ impl Layout {
             let mut reused = None;
             if let Some(out) = node.output.filter(|v| offsets[v.0 as usize].is_none()) {
                 let first = node.inputs.first().filter(|v| {
-                    node.op.in_place() && last_use[v.0 as usize] == Some(i) && node.inputs[1..].iter().all(|w| w != *v)
+                    node.op.facts().in_place
+                        && last_use[v.0 as usize] == Some(i)
+                        && node.inputs[1..].iter().all(|w| w != *v)
                 });
                 match first {
                     Some(v) if size(*v) == size(out) => {
@@ -206,7 +219,7 @@ impl Arena {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::{Gate, Op, Value};
+    use crate::graph::{Gate, Op, Outcome, Value};
 
     /// A chain of adds and norms with a long-lived residual: no two values that live at once may share bytes.
     #[test]
@@ -217,7 +230,7 @@ mod tests {
             inputs: inputs.iter().map(|v| ValueId(*v)).collect(),
             output: Some(ValueId(output)),
             layer: 0,
-            experts: false,
+            part: Part::Body,
         };
         let graph = Graph {
             n_layer: 1,
@@ -233,10 +246,10 @@ mod tests {
             ],
             weights: vec![],
             nodes: vec![node(&[], 0), node(&[0], 1), node(&[0], 2), node(&[1, 2], 3), node(&[3], 4), node(&[4, 0], 5)],
-            kv: vec![],
+            inputs: vec![],
+            results: vec![(Outcome::Logits, ValueId(5)), (Outcome::Embeddings, ValueId(4))],
+            states: vec![],
             ropes: vec![],
-            logits: ValueId(5),
-            embeddings: ValueId(4),
         };
         let limits = Limits { n_tokens: 8, n_outputs: 1 };
         let placement = Placement::whole(0, vec![0, 0]);
@@ -268,7 +281,7 @@ mod tests {
         for path in std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()) {
             let file = std::sync::Arc::new(crate::gguf::Gguf::open(&path).unwrap());
             let (_, graph) = crate::arch::build(&file).unwrap();
-            n_mixtures += usize::from(graph.nodes.iter().any(|n| n.experts));
+            n_mixtures += usize::from(graph.nodes.iter().any(|n| n.part == Part::Experts));
             let n = graph.n_layer as usize + 1;
             for cut in 0..=n {
                 let layers: Vec<u32> = (0..n).map(|l| u32::from(l >= cut)).collect();
@@ -312,18 +325,17 @@ mod tests {
             if let Some(v) = node.output {
                 put(&mut held[d], d, v);
                 // A result in place of its input aside, what is read stays while the node runs.
-                let in_place = node.inputs.first().filter(|_| node.op.in_place());
+                let in_place = node.inputs.first().filter(|_| node.op.facts().in_place);
                 assert!(node.inputs.iter().all(|w| Some(w) == in_place || has(&held[d], *w)), "{what}: node {i}");
                 let reads =
                     |other: &usize| graph.nodes.iter().zip(&devices).any(|(n, d)| d == other && n.inputs.contains(&v));
-                let result =
-                    |other: &usize| *other == placement.input as usize && [graph.logits, graph.embeddings].contains(&v);
+                let result = |other: &usize| *other == placement.input as usize && graph.is_result(v);
                 for other in (0..3).filter(|o| *o != d).filter(|o| reads(o) || result(o)) {
                     put(&mut held[other], other, v);
                 }
             }
         }
         let host = &held[placement.input as usize];
-        assert!([graph.logits, graph.embeddings].iter().all(|v| has(host, *v)), "{what}");
+        assert!(graph.results.iter().all(|(_, v)| has(host, *v)), "{what}");
     }
 }

@@ -2,10 +2,10 @@
 
 use std::f64::consts::PI;
 
-use super::WeightId;
+use super::value::WeightId;
 
 /// Which elements of a head make a pair.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RopeKind {
     /// Neighbours: (0, 1), (2, 3), …
     Norm,
@@ -117,6 +117,31 @@ impl Rope {
                 / (2.0 * f64::from(self.freq_base).ln())
         };
         (pair(y.beta_fast).floor().max(0.0), pair(y.beta_slow).ceil().min(self.n_rot as f64 - 1.0))
+    }
+}
+
+/// One rotation of the graph, for a KV cache of a given size.
+#[derive(Debug, Clone)]
+pub struct Rotation {
+    /// Radians per position for each pair.
+    pub frequencies: Vec<f64>,
+    /// What cosine and sine are multiplied by.
+    pub magnitude: f64,
+}
+
+impl Rotation {
+    /// `factors` are the divisors of the frequencies, where the file has them.
+    pub fn new(rope: &Rope, factors: Option<&[f32]>) -> Rotation {
+        Rotation { frequencies: rope.frequencies(factors), magnitude: rope.magnitude() }
+    }
+
+    /// Cosine and sine of each pair for keys that move by `delta` positions. Rotations add up, and the magnitude is in the keys
+    /// already.
+    pub fn turns(&self, delta: i32) -> impl Iterator<Item = [f32; 2]> + '_ {
+        self.frequencies.iter().map(move |f| {
+            let (sin, cos) = (f64::from(delta) * f).sin_cos();
+            [cos as f32, sin as f32]
+        })
     }
 }
 

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use super::chain::Ranges;
-use super::measured::Measuring;
+use super::params::Params;
 use super::place;
+use super::report::Plan;
 use super::request::Request;
+use super::search::Model;
 use super::units::Units;
-use super::{Params, Plan};
+use crate::context::Context;
 use crate::error::Result;
 use crate::gguf::Gguf;
 use crate::quant::Type;
-use crate::session::Context;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Question {
@@ -49,9 +50,9 @@ impl Plan {
     ) -> Result<Option<Answer>> {
         let open = Params { type_k: None, type_v: None, ..params.clone() };
         let r = Request::new(context, file, if question == Question::BestKvType { &open } else { params })?;
-        let m = Measuring::new(&r)?;
+        let m = Model::new(&r)?;
         let types = m.kv_types(&r)?[0];
-        let mask = dies_or_cpu(&r);
+        let mask = r.dies_or_cpu();
         Ok(match question {
             Question::LargestContext => {
                 m.largest_context(&r, &Units::new(&r, m.graph()), types, mask, 0)?.map(Answer::Tokens)
@@ -81,19 +82,11 @@ impl Plan {
     }
 }
 
-/// The dies that may compute layers, or the CPU where there is none.
-pub(super) fn dies_or_cpu(r: &Request<'_>) -> u32 {
-    let cpu = r.context.inventory().cpu();
-    let dies =
-        r.sites[..cpu].iter().enumerate().filter(|(_, s)| s.takes_layers()).fold(0, |mask, (i, _)| mask | 1 << i);
-    if dies == 0 { 1 << cpu } else { dies }
-}
-
 fn largest_batch(
     context: &Arc<Context>,
     file: &Arc<Gguf>,
     params: &Params,
-    m: &Measuring,
+    m: &Model,
     types: (Type, Type),
 ) -> Result<Option<u32>> {
     let fits = |n: u32| -> Result<bool> {
@@ -101,7 +94,7 @@ fn largest_batch(
         let r = Request::new(context, file, &params)?;
         let units = Units::new(&r, m.graph());
         let chain = Ranges::new(&units, types, r.n_ctx, n)?;
-        Ok(place::place_with(&chain, params.objective, dies_or_cpu(&r) & chain.allowed, usize::MAX).is_some())
+        Ok(place::place_with(&chain, params.objective, r.dies_or_cpu() & chain.allowed, usize::MAX).is_some())
     };
     let n_ctx = Request::new(context, file, params)?.n_ctx;
     let least = params.n_seq_max.max(1);

@@ -1,6 +1,6 @@
 //! Batch sizes: the caller's, else the family's, else the global default.
 
-use super::{Params, Source};
+use super::params::{Params, Source};
 use crate::arch::{BatchDefaults, GLOBAL_BATCH, batch_defaults};
 use crate::error::{Error, Result};
 

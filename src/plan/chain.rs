@@ -1,7 +1,7 @@
 //! The model as a chain of units (layers, the output last) for the placement search: what any range of them takes on any device.
 
+use super::arenas::{self, Sizing};
 use super::cost::{self, Seconds};
-use super::measure::{self, Copies};
 use super::place::{Chain, Cost};
 use super::units::{Units, prefix_sums};
 use crate::cuda;
@@ -44,11 +44,9 @@ struct Sums {
 impl<'u, 'a> Ranges<'u, 'a> {
     pub fn new(units: &'u Units<'a>, types: (Type, Type), n_ctx: u32, n_ubatch: u32) -> Result<Ranges<'u, 'a>> {
         let graph = units.graph;
-        let copies = Copies { type_k: types.0, type_v: types.1, ..units.copies };
+        let sizing = Sizing { type_k: types.0, type_v: types.1, ..units.sizing };
         let per = |n_ctx: u32| -> Result<Vec<u64>> {
-            let bytes: Result<Vec<u64>> = graph.kv.iter().map(|s| measure::kv_bytes(s, n_ctx, copies)).collect();
-            // The output keeps nothing.
-            Ok(prefix_sums(bytes?.into_iter().chain([0])))
+            Ok(prefix_sums(arenas::layer_states(graph, n_ctx, sizing)?.into_iter()))
         };
         let mut known: Vec<(usize, Sums)> = Vec::new();
         let devices = &units.inventory.devices;
@@ -78,7 +76,7 @@ impl<'u, 'a> Ranges<'u, 'a> {
         // The difference over many tokens is what one takes, padding aside.
         let (small, large) = (per(1 << 12)?, per(2 << 12)?);
         let kv_per_token = small.iter().zip(&large).map(|(s, l)| (l - s).div_ceil(1 << 12)).collect();
-        let tables = measure::tables_bytes(&measure::caches(graph, n_ctx, copies), units.limits)?;
+        let tables = arenas::tables_bytes(&arenas::caches(graph, n_ctx, sizing), units.limits)?;
         let dies = (0..devices.len()).filter(|d| allowed >> d & 1 == 1 && devices[*d].kind == Kind::Cuda).count();
         let staging = cuda::staging_bytes(dies, tables) as u64;
         let (kv, tables) = (per(n_ctx)?, tables as u64);
@@ -220,10 +218,10 @@ impl Chain for Ranges<'_, '_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::context::{Context, LogLevel};
     use crate::gguf::Gguf;
+    use crate::plan::params::{Params, Weights};
     use crate::plan::request::Request;
-    use crate::plan::{Params, Weights};
-    use crate::session::{Context, LogLevel};
     use std::sync::Arc;
 
     /// What the search thinks that a range takes is what is measured for it, for every range on a die and on the CPU.
@@ -252,8 +250,8 @@ mod tests {
                     let mut layers = vec![other; n_units];
                     layers[first..end].fill(d as u32);
                     let placement = units.placement(layers, split);
-                    let copies = r.copies(types);
-                    let m = measure::measure(context.devices(), &graph, &placement, r.limits(), 100, copies).unwrap();
+                    let sizing = r.sizing(types);
+                    let m = arenas::measure(context.devices(), &graph, &placement, r.limits(), 100, sizing).unwrap();
                     ranges.split = split;
                     let (fixed, kv) = ranges.bytes(d, first, end);
                     let what = format!("{} {first}..{end} on {d}, experts of {split} layers on the CPU", file.path());
@@ -280,13 +278,13 @@ mod tests {
                         layers[cut..].fill(1);
                         let dies = 1 + usize::from(cut > 0 && cut < n_units);
                         let staging = cuda::staging_bytes(dies, tables) as u64;
-                        let m = measure::measure(
+                        let m = arenas::measure(
                             context.devices(),
                             &graph,
                             &units.placement(layers, split),
                             r.limits(),
                             100,
-                            r.copies(types),
+                            r.sizing(types),
                         );
                         let cpu = m.unwrap().memory[2].needed();
                         assert_eq!(units.bytes(2, 0, 0, split) + staging, cpu, "{} {split}", file.path());

@@ -2,7 +2,7 @@
 //! measurement; it only has to rank placements rightly.
 
 use crate::device::{Device, Inventory, Kind};
-use crate::graph::{Graph, INPUT, Op};
+use crate::graph::{Graph, INPUT, Op, Part};
 use crate::quant::Type;
 
 /// What a kind of device reaches of its own figures, and what stands in for figures that are not known.
@@ -140,40 +140,35 @@ pub(super) fn units(graph: &Graph, r: &Rates, kv: (Type, Type), n_ubatch: u32, n
     let batch = f64::from(n_ubatch.max(1));
     for node in graph.nodes.iter().filter(|n| n.layer != INPUT) {
         let unit = &mut out[node.layer as usize];
-        let s = if node.experts { &mut unit.experts } else { &mut unit.rest };
+        let s = if node.part == Part::Experts { &mut unit.experts } else { &mut unit.rest };
         s.decode += r.figures.start;
         s.prompt += r.figures.start / batch;
-        match &node.op {
-            Op::MatMul { weight, .. } | Op::MatMulHeads { weight, .. } | Op::MatMulExperts { weight, .. } => {
-                let w = graph.weight(*weight);
-                // Rows of a fused weight that this product takes, or the experts of a token.
-                let share = match node.op {
-                    Op::MatMulHeads { .. } => 1.0,
-                    // Columns of the result are rows of the weights, of all its matrices.
-                    _ => node.output.map_or(1.0, |y| graph.value(y).cols as f64 / (w.ne[1] * w.ne[2]) as f64),
-                };
-                let read = w.n_bytes as f64 / (r.read * read_share(r.kind, w.ty));
-                s.decode += read * share;
-                // The output is computed for few rows of a prompt only.
-                if node.layer < graph.n_layer {
-                    let elements: f64 = w.ne.iter().map(|n| *n as f64).product();
-                    s.prompt += (2.0 * elements * share / (r.flops * r.figures.prompt_share)).max(read / batch);
-                } else {
-                    s.prompt += read / batch;
-                }
+        let facts = node.op.facts();
+        if let Some(p) = facts.product {
+            let w = graph.weight(p.part.weight);
+            // Rows and columns that this product takes of the weight; of a stack of matrices, a token's experts.
+            let n_matrices = p.n_used.map_or(w.ne[2], |n| n as u64);
+            let elements = (n_matrices * (p.part.n_rows * p.part.n_cols) as u64) as f64;
+            let share = elements / (w.ne[0] * w.ne[1] * w.ne[2]) as f64;
+            let read = w.n_bytes as f64 / (r.read * read_share(r.kind, w.ty));
+            s.decode += read * share;
+            // The output is computed for few rows of a prompt only.
+            if node.layer < graph.n_layer {
+                s.prompt += (2.0 * elements / (r.flops * r.figures.prompt_share)).max(read / batch);
+            } else {
+                s.prompt += read / batch;
             }
-            Op::Attention { layer, .. } => {
-                let shape = graph.kv[*layer as usize];
-                let bytes = |ty: Type, n: usize| ty.row_bytes(shape.n_head_kv * n).unwrap_or(0) as f64;
-                let values = if shape.v_in_k { 0.0 } else { bytes(kv.1, shape.head_dim_v) };
-                let cached = (bytes(kv.0, shape.head_dim_k) + values) / (r.read * r.figures.attention_share);
-                match shape.window {
-                    // A window is soon full.
-                    Some(n) => s.decode += cached * f64::from(n.min(n_ctx)),
-                    None => s.decode_per_cached += cached,
-                }
+        }
+        if let (Some(state), Op::Attention(_)) = (facts.reads, &node.op) {
+            let shape = graph.kv(state);
+            let bytes = |ty: Type, n: usize| ty.row_bytes(shape.n_head_kv * n).unwrap_or(0) as f64;
+            let values = if shape.v_in_k { 0.0 } else { bytes(kv.1, shape.head_dim_v) };
+            let cached = (bytes(kv.0, shape.head_dim_k) + values) / (r.read * r.figures.attention_share);
+            match shape.window {
+                // A window is soon full.
+                Some(n) => s.decode += cached * f64::from(n.min(n_ctx)),
+                None => s.decode_per_cached += cached,
             }
-            _ => {}
         }
     }
     out

@@ -1,7 +1,8 @@
 //! What an estimator is: bytes and places for a request.
 
+use super::params::Source;
+use super::report::{DevicePlan, Exact, LayerPlan, Prediction};
 use super::request::Request;
-use super::{DevicePlan, Exact, LayerPlan, Prediction, Source};
 use crate::error::Result;
 use crate::quant::Type;
 

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{Objective, Plan};
+use super::place::Objective;
+use super::report::Plan;
 
 fn objective(o: Objective) -> &'static str {
     match o {

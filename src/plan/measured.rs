@@ -1,271 +1,15 @@
 //! The measured estimator: the graph that will run, placed by search, every byte from its own layout.
 
-use std::sync::Arc;
-
-use super::ask::dies_or_cpu;
-use super::chain::Ranges;
 use super::estimator::{Estimate, Estimator};
-use super::experts::{self, Choice};
-use super::measure::{self, Measured};
-use super::place::{self, Objective, Segment};
+use super::params::Source;
+use super::report::{DevicePlan, Exact, LayerPlan, uncomputable};
 use super::request::Request;
+use super::search::Model;
 use super::units::Units;
 use super::why;
-use super::{DevicePlan, Exact, LayerPlan, Prediction, Source};
-use crate::arch::{self, Hparams};
-use crate::error::{Error, Result};
-use crate::graph::{Graph, KvShape, Placement};
-use crate::quant::Type;
+use crate::error::Result;
 
-/// Types that the KV cache can be kept in.
-const KV_TYPES: [Type; 3] = [Type::F32, Type::F16, Type::Q8_0];
-/// A context shorter than this is not worth keeping a model on the dies for.
-const SHORT_CONTEXT: u32 = 4096;
-
-/// A file's graph, ready to be measured.
-pub(super) struct Measuring {
-    hparams: Hparams,
-    graph: Arc<Graph>,
-}
-
-/// A placement that was measured as it is.
-pub(super) struct Found {
-    pub choice: Choice,
-    pub placement: Placement,
-    pub measured: Measured,
-    pub n_ctx: u32,
-    pub source: Source,
-    pub types: (Type, Type),
-    pub fits: bool,
-}
-
-impl Measuring {
-    /// # Errors
-    /// `Unsupported` for an architecture without a graph, `BadFile`.
-    pub fn new(r: &Request<'_>) -> Result<Measuring> {
-        let (hparams, graph) = arch::build(r.file)?;
-        Ok(Measuring { hparams, graph: Arc::new(graph) })
-    }
-
-    /// The pairs of KV types to try, the preferred first.
-    pub fn kv_types(&self, r: &Request<'_>) -> Result<Vec<(Type, Type)>> {
-        let check = |field: &str, ty: Type, len: fn(&KvShape) -> usize| kv_type(field, ty, &self.graph, len);
-        let pair = |k: Type, v: Type| Ok((check("type_k", k, key_part)?, check("type_v", v, |s| s.head_dim_v)?));
-        let (k, v) = (r.params.type_k, r.params.type_v);
-        let first = pair(k.unwrap_or(Type::F16), v.unwrap_or(Type::F16))?;
-        let second = pair(k.unwrap_or(Type::Q8_0), v.unwrap_or(Type::Q8_0));
-        Ok(std::iter::once(first).chain(second.ok().filter(|p| *p != first)).collect())
-    }
-
-    /// The best placement for one pair of KV types; the one that lacks least where none fits.
-    fn find(&self, r: &Request<'_>, units: &mut Units<'_>, types: (Type, Type)) -> Result<Found> {
-        let (found, promised) = self.search(r, units, types)?;
-        if found.fits == promised {
-            return Ok(found);
-        }
-        // A range's arena was not what runs of like layers promised.
-        units.doubt_runs();
-        self.search(r, units, types).map(|(found, _)| found)
-    }
-
-    /// The placement, measured, and whether the search found that it fits.
-    fn search(&self, r: &Request<'_>, units: &Units<'_>, types: (Type, Type)) -> Result<(Found, bool)> {
-        let ranges = |n_ctx: u32| Ranges::new(units, types, n_ctx, r.batch.n_ubatch);
-        let objective = r.params.objective;
-        let mut wanted = ranges(r.n_ctx)?;
-        // Only for speed is a CPU taken beside dies that hold everything: for balance or for room it is never worth it.
-        let dies = !(1u32 << r.context.inventory().cpu());
-        let first = if objective == Objective::Latency { u32::MAX } else { dies };
-        let whole = |ranges: &Ranges<'_, '_>, mask: u32| {
-            let on = |mask: u32| place::place_with(ranges, objective, mask & ranges.allowed, usize::MAX);
-            on(mask & first).or_else(|| on(mask))
-        };
-        let placed = |ranges: &mut Ranges<'_, '_>, mask: u32| {
-            let whole = whole(ranges, mask);
-            experts::choose(ranges, objective, mask, whole)
-        };
-        let finish = |ranges: &Ranges<'_, '_>, choice: Choice, source: Source| {
-            self.measured(r, units, types, ranges.n_ctx, choice, source).map(|found| (found, true))
-        };
-        if r.params.n_ctx > 0 {
-            if let Some(choice) = placed(&mut wanted, u32::MAX) {
-                return finish(&wanted, choice, Source::Caller);
-            }
-        } else {
-            // First on the dies alone: a longer context is not worth layers on the CPU, unless the dies hold next to none.
-            let least = r.batch.n_ubatch.min(r.n_ctx);
-            for (mask, least) in [(dies, SHORT_CONTEXT.min(r.n_ctx)), (u32::MAX, least)] {
-                if let Some(choice) = placed(&mut wanted, mask) {
-                    return finish(&wanted, choice, Source::File);
-                }
-                let mut longest = self.largest_context(r, units, types, mask, 0)?;
-                if mask != dies && wanted.last_experts() > 0 {
-                    longest = longest.max(self.largest_context(r, units, types, dies, wanted.last_experts())?);
-                }
-                if let Some(n_ctx) = longest.filter(|n| *n >= least) {
-                    let mut shorter = ranges(n_ctx)?;
-                    if let Some(choice) = placed(&mut shorter, mask) {
-                        return finish(&shorter, choice, Source::Limited);
-                    }
-                }
-            }
-        }
-        // Nothing fits: the placement that lacks least, at the length that was asked for or the least useful one.
-        let source = if r.params.n_ctx > 0 { Source::Caller } else { Source::File };
-        let mut chain = wanted;
-        let extra = self.least_lack(&mut chain, u32::MAX, usize::MAX);
-        chain.extra = extra;
-        let segments = whole(&chain, u32::MAX).map(|p| p.segments).unwrap_or_else(|| {
-            // Layers are limited by number: all that cannot go anywhere is shown on the last device that takes any.
-            let last = units.sites.iter().rposition(|s| s.takes_layers()).unwrap_or(0);
-            vec![Segment { stage: last, first: 0, end: self.graph.n_layer as usize + 1 }]
-        });
-        let (mut found, _) = finish(&chain, Choice::whole(segments), source)?;
-        // Layers limited by number may be left without a place though bytes suffice.
-        found.fits = false;
-        Ok((found, false))
-    }
-
-    /// Bytes that every device would have to have more for a placement on the devices of `mask`, at most `max_segments` of them;
-    /// `u64::MAX` if no amount helps.
-    pub fn least_lack(&self, chain: &mut Ranges<'_, '_>, mask: u32, max_segments: usize) -> u64 {
-        let mut fits = |extra: u64| {
-            chain.extra = extra;
-            let fits = place::place_with(chain, Objective::Latency, mask & chain.allowed, max_segments).is_some();
-            chain.extra = 0;
-            fits
-        };
-        let mut high = 64u64 << 20;
-        while !fits(high) {
-            if high > 1 << 50 {
-                return u64::MAX;
-            }
-            high *= 4;
-        }
-        let mut low = 0;
-        // To 64 KiB: the exact shortfalls are measured afterwards.
-        while high - low > 1 << 16 {
-            let mid = low + (high - low) / 2;
-            if fits(mid) { high = mid } else { low = mid }
-        }
-        high
-    }
-
-    /// The longest context that some placement on the devices of `mask` holds, at most what the model was trained for, with the experts
-    /// of the first `split` layers on the CPU.
-    pub fn largest_context(
-        &self,
-        r: &Request<'_>,
-        units: &Units<'_>,
-        types: (Type, Type),
-        mask: u32,
-        split: usize,
-    ) -> Result<Option<u32>> {
-        let most = self.hparams.n_ctx_train.max(1);
-        let ranges = |n_ctx: u32| -> Result<Ranges<'_, '_>> {
-            let mut chain = Ranges::new(units, types, n_ctx, r.batch.n_ubatch)?;
-            chain.split = split;
-            Ok(chain)
-        };
-        let fits = |n_ctx: u32| -> Result<bool> {
-            let chain = ranges(n_ctx)?;
-            Ok(place::place_with(&chain, Objective::Headroom, mask & chain.allowed, usize::MAX).is_some())
-        };
-        let shortest = ranges(1)?;
-        if split > 0 && !shortest.cpu_holds_experts() {
-            return Ok(None);
-        }
-        let Some(p) = place::place_with(&shortest, Objective::Headroom, mask & shortest.allowed, usize::MAX) else {
-            return Ok(None);
-        };
-        let guess = p.room.min(f64::from(most)) as u32;
-        if guess >= 1 && fits(guess)? && (guess == most || !fits(guess + 1)?) {
-            return Ok(Some(guess));
-        }
-        // Padding of the cache is not part of the guess.
-        let (mut low, mut high) = (1, most.saturating_add(1));
-        while high - low > 1 {
-            let mid = low + (high - low) / 2;
-            if fits(mid)? { low = mid } else { high = mid }
-        }
-        Ok(Some(low))
-    }
-
-    fn measured(
-        &self,
-        r: &Request<'_>,
-        units: &Units<'_>,
-        types: (Type, Type),
-        n_ctx: u32,
-        choice: Choice,
-        source: Source,
-    ) -> Result<Found> {
-        let inventory = r.context.inventory();
-        let mut layers = vec![0u32; self.graph.n_layer as usize + 1];
-        for s in &choice.segments {
-            layers[s.first..s.end].fill(s.stage as u32);
-        }
-        let placement = units.placement(layers, choice.split);
-        let copies = r.copies(types);
-        let measured = measure::measure(&inventory.devices, &self.graph, &placement, r.limits(), n_ctx, copies)?;
-        let mut found = Found { choice, placement, measured, n_ctx, source, types, fits: false };
-        found.fits = found.within(units);
-        Ok(found)
-    }
-
-    /// F16 where it fits, else what fits.
-    fn best(&self, r: &Request<'_>, units: &mut Units<'_>) -> Result<(Found, Vec<String>)> {
-        let types = self.kv_types(r)?;
-        let cpu = r.context.inventory().cpu() as u32;
-        let on_cpu = |f: &Found| f.whole_on(cpu) + f.experts_on(cpu);
-        // Layers and experts of layers do not compare by number.
-        let fewer = |f: &Found, than: &Found| {
-            on_cpu(f) == 0 || ((f.choice.split > 0) == (than.choice.split > 0) && on_cpu(f) < on_cpu(than))
-        };
-        let mut best = self.find(r, units, types[0])?;
-        let mut reasons = Vec::new();
-        let wants_more = !best.fits || (dies_or_cpu(r) != 1 << cpu && on_cpu(&best) > 0);
-        if let (true, Some(second)) = (wants_more, types.get(1)) {
-            let other = self.find(r, units, *second)?;
-            if other.fits && (!best.fits || fewer(&other, &best)) {
-                reasons.push(if best.fits {
-                    let what = if best.choice.split > 0 { "the experts of " } else { "" };
-                    let n = on_cpu(&best) - on_cpu(&other);
-                    let layers = if n == 1 { "layer" } else { "layers" };
-                    format!("KV Q8_0: with F16, {what}{n} {layers} more would be on the CPU")
-                } else {
-                    "KV Q8_0: with F16 it does not fit".to_owned()
-                });
-                best = other;
-            }
-        }
-        Ok((best, reasons))
-    }
-
-    pub fn graph(&self) -> &Arc<Graph> {
-        &self.graph
-    }
-}
-
-impl Found {
-    /// Whether every device has the bytes.
-    fn within(&self, units: &Units<'_>) -> bool {
-        self.measured.memory.iter().zip(&units.sites).all(|(m, s)| m.needed() - m.driver <= s.room)
-    }
-
-    /// Layers on a device, the output counted as one.
-    fn whole_on(&self, device: u32) -> usize {
-        self.placement.layers.iter().filter(|d| **d == device).count()
-    }
-
-    /// Layers of other devices whose experts are on this one.
-    fn experts_on(&self, device: u32) -> usize {
-        let apart = self.placement.layers.iter().zip(&self.placement.experts);
-        apart.filter(|(layer, experts)| **experts == device && **layer != device).count()
-    }
-}
-
-impl Estimator for Measuring {
+impl Estimator for Model {
     fn name(&self) -> &'static str {
         "measured"
     }
@@ -279,7 +23,7 @@ impl Estimator for Measuring {
                 found.n_ctx, r.n_ctx_train
             ));
         }
-        reasons.extend(self.why_these(r, &units, &found)?);
+        reasons.extend(why::why_these(self, r, &units, &found)?);
         reasons.extend(uncomputable(&self.graph).map(|e| format!("cannot be loaded: {e}")));
         let devices: Vec<DevicePlan> = r
             .context
@@ -287,7 +31,7 @@ impl Estimator for Measuring {
             .iter()
             .enumerate()
             .map(|(i, d)| {
-                let memory = found.measured.memory[i];
+                let memory = found.arenas.memory[i];
                 let n_layers =
                     found.placement.layers[..self.graph.n_layer as usize].iter().filter(|l| **l == i as u32).count();
                 let first = found.choice.segments.iter().find(|s| s.stage == i).map_or(0, |s| s.first);
@@ -316,8 +60,8 @@ impl Estimator for Measuring {
                     .experts
                     .get(layer as usize)
                     .unwrap_or(&found.placement.layers[layer as usize]),
-                weights: found.measured.layer_weights[layer as usize],
-                kv: found.measured.layer_kv.get(layer as usize).copied().unwrap_or(0),
+                weights: found.arenas.layer_weights[layer as usize],
+                kv: found.arenas.layer_states[layer as usize],
                 reason: why::reason_of(r, &found, layer as usize),
             })
             .collect();
@@ -335,70 +79,9 @@ impl Estimator for Measuring {
             exact: Some(Exact {
                 hparams: self.hparams.clone(),
                 graph: self.graph.clone(),
-                measured: found.measured,
+                arenas: found.arenas,
                 placement: found.placement,
             }),
         })
     }
-}
-
-impl Measuring {
-    pub fn predict(
-        &self,
-        r: &Request<'_>,
-        units: &Units<'_>,
-        found: &Found,
-        segments: &[Segment],
-        split: usize,
-    ) -> Result<Prediction> {
-        let mut chain = Ranges::new(units, found.types, found.n_ctx, r.batch.n_ubatch)?;
-        chain.split = split;
-        let batch = f64::from(r.batch.n_ubatch);
-        let (mut decode, mut cached, mut prompt, mut slowest) = (0.0, 0.0, 0.0, chain.experts_seconds());
-        let mut from = None;
-        for s in segments {
-            let t = chain.seconds(s.stage, s.first, s.end);
-            let hop = chain.hop_seconds(from, Some(s.stage), 1.0);
-            decode += t.decode + hop;
-            cached += t.decode_per_cached;
-            prompt += t.prompt + chain.hop_seconds(from, Some(s.stage), batch) / batch;
-            slowest = slowest.max(t.decode + hop);
-            from = Some(s.stage);
-        }
-        decode += chain.hop_seconds(from, None, 1.0);
-        Ok(Prediction {
-            decode: 1.0 / decode,
-            decode_full: 1.0 / (decode + cached * f64::from(found.n_ctx)),
-            prompt: 1.0 / prompt,
-            pipelined: 1.0 / slowest,
-        })
-    }
-}
-
-/// Names the first tensor of a type that there are no kernels for: its bytes can be planned, not computed with.
-pub(crate) fn uncomputable(graph: &Graph) -> Option<Error> {
-    let w = graph.weights.iter().find(|w| !w.ty.is_supported())?;
-    let text = format!("tensor '{}' is of type {}, which cannot be computed with", w.name, w.ty.name());
-    Some(Error::unsupported(text).subject(&w.name))
-}
-
-/// What must be a whole number of blocks: a key, and the value in it, where it is part of the key.
-fn key_part(s: &KvShape) -> usize {
-    let block = Type::Q8_0.block_len();
-    if s.v_in_k && !s.head_dim_v.is_multiple_of(block) { s.head_dim_v } else { s.head_dim_k }
-}
-
-fn kv_type(field: &str, ty: Type, graph: &Graph, len: fn(&KvShape) -> usize) -> Result<Type> {
-    if !KV_TYPES.contains(&ty) {
-        return Err(Error::unsupported(format!("{field} is {}, expected F32, F16 or Q8_0", ty.name())).subject(field));
-    }
-    if let Some(n) = graph.kv.iter().map(len).find(|n| n % ty.block_len() != 0) {
-        return Err(Error::unsupported(format!(
-            "{field} is {}, which needs heads of a multiple of {}; this model's have length {n}",
-            ty.name(),
-            ty.block_len()
-        ))
-        .subject(field));
-    }
-    Ok(ty)
 }

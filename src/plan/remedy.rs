@@ -2,19 +2,28 @@
 
 use std::sync::Arc;
 
-use super::ask::dies_or_cpu;
+use super::ask::{Answer, Question};
+use super::params::{Params, Source};
+use super::report::Plan;
+use super::request::Request;
 use super::text::{human, thousands};
 use super::why::dies;
-use super::{Answer, Params, Plan, Question, Source};
+use crate::context::Context;
 use crate::device::Kind;
 use crate::error::Result;
 use crate::quant::Type;
-use crate::session::Context;
 
 /// Dies more than these are not suggested.
 const MOST_MORE_DIES: usize = 4;
 
-pub(super) fn remedies(plan: &Plan) -> Vec<String> {
+impl Plan {
+    /// What else would fit, each planned before it is said; worked out at the first call.
+    pub fn remedies(&self) -> &[String] {
+        self.remedies.get_or_init(|| remedies(self))
+    }
+}
+
+fn remedies(plan: &Plan) -> Vec<String> {
     if plan.exact.is_none() {
         return Vec::new();
     }
@@ -38,8 +47,8 @@ fn decided(plan: &Plan) -> Params {
 }
 
 fn uses_dies(plan: &Plan) -> bool {
-    let request = super::Request::new(&plan.context, &plan.file, &plan.params);
-    request.is_ok_and(|r| dies_or_cpu(&r) != 1 << plan.context.inventory().cpu())
+    let request = Request::new(&plan.context, &plan.file, &plan.params);
+    request.is_ok_and(|r| r.dies_or_cpu() != 1 << plan.context.inventory().cpu())
 }
 
 fn context(plan: &Plan) -> Result<Option<String>> {

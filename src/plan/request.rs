@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use super::estimator::Estimator;
-use super::measure::Copies;
-use super::{EstimatorKind, MAX_SEQUENCES, Params, Source, batch, family, measured};
+use super::arenas::Sizing;
+use super::batch;
+use super::params::{MAX_SEQUENCES, Params, Source};
 use crate::arch::{self, BatchDefaults};
+use crate::context::Context;
 use crate::device::Device;
-use crate::error::{Error, Result, Status};
+use crate::error::{Error, Result};
 use crate::gguf::Gguf;
 use crate::graph::Limits;
 use crate::quant::Type;
-use crate::session::Context;
 
 /// What may be used of a device.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -94,24 +94,17 @@ impl<'a> Request<'a> {
     }
 
     /// What decides sizes besides the graph, with these types of the KV cache.
-    pub fn copies(&self, (type_k, type_v): (Type, Type)) -> Copies {
+    pub fn sizing(&self, (type_k, type_v): (Type, Type)) -> Sizing {
         let (weights, n_threads) = (self.params.weights, self.context.n_threads());
-        Copies { weights, type_k, type_v, n_threads, n_seq_max: self.n_seq_max, n_batch: self.batch.n_batch }
+        Sizing { weights, type_k, type_v, n_threads, n_seq_max: self.n_seq_max, n_batch: self.batch.n_batch }
     }
 
-    /// # Errors
-    /// `Unsupported` where measuring is asked for and the architecture has no graph; what is wrong with the file otherwise.
-    pub fn estimator(&self) -> Result<Box<dyn Estimator>> {
-        if self.params.estimator == EstimatorKind::Family {
-            return Ok(Box::new(family::Family { unmeasured: None }));
-        }
-        match measured::Measuring::new(self) {
-            Ok(m) => Ok(Box::new(m)),
-            Err(e) if e.status == Status::Unsupported && self.params.estimator == EstimatorKind::Auto => {
-                Ok(Box::new(family::Family { unmeasured: Some(e.message) }))
-            }
-            Err(e) => Err(e),
-        }
+    /// The dies that may compute layers, or the CPU where there is none; a bit each.
+    pub fn dies_or_cpu(&self) -> u32 {
+        let cpu = self.context.inventory().cpu();
+        let takes = self.sites[..cpu].iter().enumerate().filter(|(_, s)| s.takes_layers());
+        let dies = takes.fold(0, |mask, (i, _)| mask | 1 << i);
+        if dies == 0 { 1 << cpu } else { dies }
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::fmt::{self, Write};
 
-use super::{DevicePlan, Objective, Plan};
+use super::place::Objective;
+use super::report::{DevicePlan, Plan};
 use crate::device::Kind;
 
 const BAR: usize = 40;

@@ -1,6 +1,6 @@
 //! What ranges of units (layers, the output last) take in bytes on a device, whatever the context.
 //!
-//! Bytes are those of `measure`, by prefix sums; the compute arena of a range is laid out once per kind of range, since layers that
+//! Bytes are those of `arenas`, by prefix sums; the compute arena of a range is laid out once per kind of range, since layers that
 //! look alike give the same arena however many of them follow each other. The first `split` layers may have their experts on the CPU:
 //! their dies are without those, and the CPU is no device of layers.
 
@@ -8,11 +8,12 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use super::arenas::{self, Sizing};
 use super::cost::Rates;
-use super::measure::{self, Copies};
+use super::params::Weights;
 use super::request::{Request, Site};
 use crate::device::{Device, Inventory, Kind};
-use crate::graph::{Graph, INPUT, Layout, Limits, Placement};
+use crate::graph::{Graph, INPUT, Layout, Limits, Part, Placement, Rows, WeightSlice};
 use crate::quant::Type;
 
 /// Runs of like layers, or of like patterns of layers, longer than this are laid out as if they were so long: the residual stream keeps
@@ -28,12 +29,13 @@ pub(super) struct Units<'a> {
     pub inventory: &'a Inventory,
     pub sites: Vec<Site>,
     pub limits: Limits,
-    pub copies: Copies,
+    pub sizing: Sizing,
     /// Prefix sums over the units, of weights that a single unit reads.
     all: Sums,
     /// The same without routed experts.
     rest: Sums,
-    shared: Vec<Shared>,
+    /// The readers of each weight that several units read.
+    shared: Vec<Vec<Reader>>,
     cpu_maps: bool,
     /// Whether a unit has routed experts.
     pub has_experts: Vec<bool>,
@@ -49,8 +51,13 @@ pub(super) struct Units<'a> {
     every_range: bool,
 }
 
-/// A weight that several units read: which units (and whether as routed experts), and the bytes as copied and as mapped.
-type Shared = (Vec<(u32, bool)>, u64, u64);
+/// A unit that reads a weight, as its body or as its routed experts, and all that it reads of it.
+#[derive(Clone, Copy)]
+struct Reader {
+    unit: u32,
+    part: Part,
+    slice: WeightSlice,
+}
 
 /// Prefix sums of weights: as copied into an arena, and as mapped.
 struct Sums {
@@ -81,33 +88,35 @@ pub(super) fn prefix_sums(of: impl Iterator<Item = u64>) -> Vec<u64> {
 impl<'a> Units<'a> {
     pub fn new(r: &'a Request<'_>, graph: &'a Graph) -> Units<'a> {
         let n = graph.n_layer as usize + 1;
-        let mut readers: Vec<Vec<(u32, bool)>> = vec![Vec::new(); graph.weights.len()];
+        // Of each weight: who reads which part of it.
+        let mut readers: Vec<Vec<Reader>> = vec![Vec::new(); graph.weights.len()];
         let mut has_experts = vec![false; n];
         for node in &graph.nodes {
-            if node.experts {
+            if node.part == Part::Experts {
                 has_experts[node.layer as usize] = true;
             }
-            for w in graph.weights_of(node) {
-                let reader = (node.layer, node.experts);
-                if readers[w.0 as usize].last() != Some(&reader) {
-                    readers[w.0 as usize].push(reader);
+            for part in graph.reads(node) {
+                let of = &mut readers[part.weight.0 as usize];
+                match of.iter_mut().find(|r| (r.unit, r.part) == (node.layer, node.part)) {
+                    Some(r) => r.slice = r.slice.union(&part),
+                    None => of.push(Reader { unit: node.layer, part: node.part, slice: part }),
                 }
             }
         }
         let none = || [vec![0u64; n], vec![0u64; n]];
         let ([mut all_copied, mut all_mapped], [mut copied, mut mapped], mut shared) = (none(), none(), Vec::new());
-        for (info, units) in graph.weights.iter().zip(readers) {
-            let aligned = measure::aligned(info.n_bytes);
-            match units[..] {
-                [(u, experts)] if u != INPUT => {
-                    all_copied[u as usize] += aligned;
-                    all_mapped[u as usize] += info.n_bytes;
-                    if !experts {
-                        copied[u as usize] += aligned;
-                        mapped[u as usize] += info.n_bytes;
+        for (info, of) in graph.weights.iter().zip(readers) {
+            match of[..] {
+                [r] if r.unit != INPUT => {
+                    let raw = r.slice.n_bytes(info);
+                    all_copied[r.unit as usize] += arenas::aligned(raw);
+                    all_mapped[r.unit as usize] += raw;
+                    if r.part != Part::Experts {
+                        copied[r.unit as usize] += arenas::aligned(raw);
+                        mapped[r.unit as usize] += raw;
                     }
                 }
-                _ => shared.push((units, aligned, info.n_bytes)),
+                _ => shared.push(of),
             }
         }
         let sums = |copied: Vec<u64>, mapped: Vec<u64>| Sums {
@@ -119,11 +128,11 @@ impl<'a> Units<'a> {
             inventory: r.context.inventory(),
             sites: r.sites.clone(),
             limits: r.limits(),
-            copies: r.copies((Type::F16, Type::F16)),
+            sizing: r.sizing((Type::F16, Type::F16)),
             all: sums(all_copied, all_mapped),
             rest: sums(copied, mapped),
             shared,
-            cpu_maps: r.params.weights != super::Weights::Copied,
+            cpu_maps: r.params.weights != Weights::Copied,
             has_experts,
             crossing: crossing(graph),
             like: like_units(graph),
@@ -152,15 +161,18 @@ impl<'a> Units<'a> {
         let cut = split.clamp(first, end);
         let own = (rest[cut] - rest[first]).saturating_add(all[end] - all[cut]);
         let experts = if cpu { all[split] - rest[split] } else { 0 };
-        let here = |(unit, experts): &(u32, bool)| match *unit as usize {
-            _ if *unit == INPUT => cpu,
-            u if *experts && u < split => cpu,
+        let here = |r: &&Reader| match r.unit as usize {
+            _ if r.unit == INPUT => cpu,
+            u if r.part == Part::Experts && u < split => cpu,
             u => (first..end).contains(&u),
         };
-        let shared = self.shared.iter().filter(|(units, ..)| units.iter().any(here));
-        shared.fold(own.saturating_add(experts), |sum, (_, copied, raw)| {
-            sum.saturating_add(if mapped { *raw } else { *copied })
-        })
+        let bytes = |slice: WeightSlice| {
+            let raw = slice.n_bytes(self.graph.weight(slice.weight));
+            if mapped { raw } else { arenas::aligned(raw) }
+        };
+        let shared =
+            self.shared.iter().filter_map(|of| of.iter().filter(here).map(|r| r.slice).reduce(|a, b| a.union(&b)));
+        shared.fold(own.saturating_add(experts), |sum, slice| sum.saturating_add(bytes(slice)))
     }
 
     /// What the compute arena of units `first..end` depends on: which units follow each other, long runs cut short.
@@ -214,7 +226,7 @@ impl<'a> Units<'a> {
         let mut layers = vec![elsewhere; self.like.len()];
         layers[first..end].fill(d as u32);
         let placement = self.placement(layers, split);
-        let workspace = measure::workspace(self.device(d).kind, self.graph, self.limits, self.copies.n_threads);
+        let workspace = arenas::workspace(self.device(d).kind, self.graph, self.limits, self.sizing.n_threads);
         let layout = Layout::new(self.graph, self.limits, d as u32, &placement, &workspace);
         layout.map_or(u64::MAX, |l| l.bytes as u64)
     }
@@ -247,18 +259,18 @@ fn input_reads(graph: &Graph) -> Vec<usize> {
 
 fn crossing(graph: &Graph) -> Vec<(usize, usize)> {
     let mut out = vec![(0, 0); graph.n_layer as usize + 1];
-    let mut of_experts = vec![false; graph.values.len()];
+    let mut made_by = vec![Part::Body; graph.values.len()];
     let mut counted = vec![false; graph.values.len()];
     for node in graph.nodes.iter().filter(|n| n.layer != INPUT) {
         let (there, back) = &mut out[node.layer as usize];
         for v in &node.inputs {
             let i = v.0 as usize;
-            if of_experts[i] != node.experts && !std::mem::replace(&mut counted[i], true) {
-                *(if node.experts { &mut *there } else { &mut *back }) += graph.value(*v).cols;
+            if made_by[i] != node.part && !std::mem::replace(&mut counted[i], true) {
+                *(if node.part == Part::Experts { &mut *there } else { &mut *back }) += graph.value(*v).cols;
             }
         }
         if let Some(v) = node.output {
-            of_experts[v.0 as usize] = node.experts;
+            made_by[v.0 as usize] = node.part;
         }
     }
     out
@@ -273,10 +285,10 @@ fn like_units(graph: &Graph) -> Vec<usize> {
     for node in graph.nodes.iter().filter(|n| n.layer != INPUT) {
         let unit = node.layer as usize;
         let h = &mut hashers[unit];
-        (std::mem::discriminant(&node.op), node.experts).hash(h);
+        (std::mem::discriminant(&node.op), node.part).hash(h);
         for (v, is_output) in node.inputs.iter().map(|v| (v, false)).chain(node.output.iter().map(|v| (v, true))) {
             let value = graph.value(*v);
-            (is_output, value.cols, value.rows == crate::graph::Rows::Outputs).hash(h);
+            (is_output, value.cols, value.rows == Rows::Outputs).hash(h);
             // Inside the unit by order; outside by where it comes from.
             if maker.get(&v.0) == Some(&node.layer) {
                 first_value[unit] = first_value[unit].min(v.0);
@@ -286,14 +298,16 @@ fn like_units(graph: &Graph) -> Vec<usize> {
                 (maker.get(&v.0) == Some(&INPUT)).then_some(v.0).hash(h);
             }
         }
-        for w in graph.weights_of(node) {
-            // What the kernels' working memory depends on.
-            let w = graph.weight(w);
-            (w.ne, crate::cpu::matmul::act_format(w.ty) as u8).hash(h);
+        // All else that kernels' working memory depends on.
+        let facts = node.op.facts();
+        facts.n_parts.hash(h);
+        if let Some(p) = facts.product {
+            let w = graph.weight(p.part.weight);
+            (p.part.n_cols, p.part.n_rows, w.ne[2], crate::cpu::matmul::act_format(w.ty) as u8).hash(h);
         }
-        if let crate::graph::Op::Attention { layer, n_head, .. } = &node.op {
-            let s = graph.kv[*layer as usize];
-            (n_head, s.n_head_kv, s.head_dim_k, s.head_dim_v).hash(h);
+        if let Some(state) = facts.reads.or(facts.writes) {
+            let s = graph.kv(state);
+            (s.n_head_kv, s.head_dim_k, s.head_dim_v).hash(h);
         }
     }
     let mut numbers: HashMap<u64, usize> = HashMap::new();

@@ -2,7 +2,7 @@
 
 use super::cells::Cells;
 use crate::error::{Error, Result};
-use crate::plan::Cache;
+use crate::graph::Cache;
 
 pub(super) struct Caches {
     /// As the plan lists them; the first is that of the whole context.

@@ -1,7 +1,7 @@
 //! Which cell of the KV cache holds which position of which sequences. Bookkeeping only; the keys and values lie elsewhere.
 
-use crate::cpu::Span;
 use crate::error::{Error, Result, Status, try_vec};
+use crate::graph::Span;
 
 const FREE: i32 = -1;
 

@@ -7,8 +7,8 @@ use super::batch::{Batch, Checked};
 use super::cells::Cells;
 use super::model::{Model, State};
 use super::perf::{Counters, since};
-use crate::cpu::{CacheView, Micro, Run, Span};
 use crate::error::{Error, Result};
+use crate::graph::{CacheView, Micro, Outcome, Run, Span};
 
 impl Model {
     /// Computes a batch: its keys and values go into the KV cache, the logits of the rows asked for can be read afterwards.
@@ -78,7 +78,7 @@ impl Model {
                 outputs: &outputs,
                 first_output,
             };
-            state.machine.run(&self.pool, &micro, &self.cancelled)?;
+            state.machine.run(&micro, &self.cancelled)?;
             first_output += outputs.len();
             first = range.end;
         }
@@ -102,7 +102,7 @@ impl Model {
     pub fn logits(&self, row: u32) -> Result<(*const f32, u32)> {
         let state = self.state.read();
         state.check_row(row)?;
-        Ok((state.machine.logits_row(row as usize).as_ptr(), self.info.n_vocab))
+        Ok((state.machine.result_row(Outcome::Logits, row as usize).as_ptr(), self.info.n_vocab))
     }
 
     /// The hidden state behind them, `[n_embd]`, after the output norm.
@@ -112,7 +112,7 @@ impl Model {
     pub fn embeddings(&self, row: u32) -> Result<(*const f32, u32)> {
         let state = self.state.read();
         state.check_row(row)?;
-        Ok((state.machine.embeddings_row(row as usize).as_ptr(), self.info.n_embd))
+        Ok((state.machine.result_row(Outcome::Embeddings, row as usize).as_ptr(), self.info.n_embd))
     }
 }
 

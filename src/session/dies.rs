@@ -3,13 +3,14 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 
-use super::Context;
 use super::machine::{self, Machine, Parts};
+use crate::context::Context;
 use crate::cpu;
-use crate::cuda::{self, Arenas, Die, Pinned, Ptr, Ring, Source};
+use crate::cuda::{self, Arenas, Die, Pinned, Ptr, Ring, Source, Staging};
 use crate::device::Kind;
 use crate::error::{Error, Result, Status};
-use crate::plan::{Exact, Plan};
+use crate::graph::Rotation;
+use crate::plan::{Exact, Holder, Plan};
 
 /// Opens the dies that a plan uses, and allocates their three arenas.
 ///
@@ -26,7 +27,7 @@ pub(super) fn open(context: &Context, exact: &Exact) -> Result<Vec<(Die, Arenas)
         if visit.is_none() {
             visit = Some(die.visit()?);
         }
-        let m = exact.measured.memory[i];
+        let m = exact.arenas.memory[i];
         let mut taken = 0;
         let mut take = |what: &str, bytes: u64| {
             let at = die.allocate(what, bytes as usize).map_err(|e| match e.status {
@@ -67,6 +68,7 @@ pub(super) fn fill(
     exact: &Exact,
     cpu: cpu::Executor,
     mut dies: Vec<(Die, Arenas)>,
+    rotations: Arc<[Rotation]>,
     replay: bool,
     advance: &mut dyn FnMut(usize) -> Result<()>,
 ) -> Result<Machine> {
@@ -105,22 +107,28 @@ pub(super) fn fill(
         let device = die.index;
         let joined = |other: &u32| context.inventory().link(device as usize, *other as usize).is_some();
         let peers = all.iter().copied().filter(|d| *d != device && joined(d)).collect();
-        let own = |places: &Vec<(u32, Option<usize>)>| {
-            places.iter().find(|(d, _)| *d == device).and_then(|(_, offset)| *offset)
+        let own = |holders: &Vec<Holder>| {
+            let holder = holders.iter().find(|h| h.device == device)?;
+            Some(cuda::Held { part: holder.part, offset: holder.offset? })
         };
-        let executor = cuda::Executor::new(cuda::Parts {
+        let parts_of_die = cuda::Parts {
             die,
             graph: Arc::clone(&exact.graph),
-            layout: exact.measured.layouts[device as usize].clone(),
-            weights: exact.measured.weights.iter().map(own).collect(),
+            layout: exact.arenas.layouts[device as usize].clone(),
+            weights: exact.arenas.weights.iter().map(own).collect(),
             arenas,
-            places: exact.measured.kv.clone(),
-            here: exact.placement.layers.iter().map(|d| *d == device).collect(),
+            states: exact.arenas.states.clone(),
+            here: exact.states_on(device),
             type_k: plan.type_k,
             type_v: plan.type_v,
+            rotations: Arc::clone(&rotations),
             replay,
             pieces,
-        });
+            staging: Staging { at: tables, bytes: exact.arenas.tables_bytes },
+        };
+        // SAFETY: the plan gave the tables this page-locked place in the CPU's arena, which the machine keeps; it takes itself mutably
+        // to use any executor.
+        let executor = unsafe { cuda::Executor::new(parts_of_die) };
         parts.push(machine::Die { device, executor, ring, made, taken, peers, at_work: false, reads_host: false });
     }
     Ok(Machine::new(Parts {
@@ -130,7 +138,7 @@ pub(super) fn fill(
         graph: Arc::clone(&exact.graph),
         placement: exact.placement.clone(),
         tables,
-        n_cells: exact.measured.caches.iter().map(|c| c.n_cells).collect(),
+        n_cells: exact.arenas.caches.iter().map(|c| c.n_cells).collect(),
     }))
 }
 
@@ -194,14 +202,23 @@ fn bring(
     stop: &AtomicBool,
     done: &dyn Fn(usize),
 ) -> Result<()> {
-    for (info, places) in exact.graph.weights.iter().zip(&exact.measured.weights) {
-        let Some(offset) = places.iter().find(|(d, _)| *d == die.index).and_then(|(_, offset)| *offset) else {
+    for (info, holders) in exact.graph.weights.iter().zip(&exact.arenas.weights) {
+        let Some((part, Some(offset))) = holders.iter().find(|h| h.device == die.index).map(|h| (h.part, h.offset))
+        else {
             continue;
         };
-        let bytes = info.n_bytes as usize;
-        let read = |first: usize, to: &mut [u8]| plan.file.read_tensor(info, first as u64, to);
-        let padding = bytes.next_multiple_of(crate::graph::ALIGN) - bytes;
-        ring.fill(die, &Source { read: &read, bytes, to: arena.add(offset), padding }, stop, done)?;
+        // Pieces of the tensor lie side by side in the arena.
+        let mut at = offset;
+        for (first, bytes) in part.pieces(info) {
+            let read = |done: usize, to: &mut [u8]| plan.file.read_tensor(info, (first + done) as u64, to);
+            ring.fill(die, &Source { read: &read, bytes, to: arena.add(at) }, stop, done)?;
+            at += bytes;
+        }
+        let padding = at.next_multiple_of(crate::graph::ALIGN) - at;
+        if padding > 0 {
+            // SAFETY: the plan rounded the weight's bytes up.
+            unsafe { die.fill(arena.add(at), 0, padding) }?;
+        }
     }
     die.finish()
 }

@@ -7,6 +7,7 @@ use super::batch::Batch;
 use super::model::Model;
 use super::perf::{Counters, since};
 use crate::error::{Error, Result, Status};
+use crate::graph::Outcome;
 use crate::sample::Sampler;
 use crate::vocab::{Stream, Vocab};
 
@@ -192,7 +193,7 @@ impl Model {
         let start = Instant::now();
         let state = self.state.read();
         state.check_row(row)?;
-        let token = sampler.sample(state.machine.logits_row(row as usize))?;
+        let token = sampler.sample(state.machine.result_row(Outcome::Logits, row as usize))?;
         Counters::add(&self.counters.sample_us, since(start));
         Ok(token)
     }

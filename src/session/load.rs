@@ -4,15 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::ScopedJoinHandle;
 
+use super::dies;
 use super::machine::Machine;
 use super::reading::{Need, Reading};
-use super::{Context, LogLevel, dies};
+use crate::context::{Context, LogLevel};
 use crate::cpu::matmul::Kernels;
-use crate::cpu::{Arena, Executor, Parts, lock_pages};
-use crate::device::Inventory;
+use crate::cpu::{Executor, Held, Parts};
+use crate::device::{self, Arena, lock_pages};
 use crate::error::{Error, Result, Status, try_vec};
-use crate::gguf::TensorInfo;
-use crate::plan::{Exact, Memory, Plan};
+use crate::gguf::{Gguf, TensorInfo};
+use crate::graph::{Graph, Rope, Rotation, WeightId};
+use crate::plan::{Exact, Holder, Memory, Plan};
 use crate::quant::dequantize;
 
 /// What the caller may want of a load.
@@ -41,24 +43,26 @@ pub(super) struct Loaded {
 const PIECE: usize = 32 << 20;
 
 pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut LoadParams<'_>) -> Result<Loaded> {
-    let (graph, file, measured) = (&exact.graph, &plan.file, &exact.measured);
+    let (graph, file, arenas) = (&exact.graph, &plan.file, &exact.arenas);
     let cpu = context.inventory().cpu();
-    let planned = measured.memory[cpu];
+    let planned = arenas.memory[cpu];
     // Others may have taken memory since the plan; a refusal here is better than the system's out-of-memory killer later.
-    let free = Inventory::from_spec("cpu")?.devices[0].free_bytes;
-    let offset_of = |w: usize| measured.weights[w].iter().find(|(d, _)| *d as usize == cpu).map(|(_, offset)| *offset);
+    let free = device::free_memory();
+    let holder = |w: usize| arenas.weights[w].iter().find(|h| h.device as usize == cpu);
     if planned.asked() > free {
         return Err(Error::out_of_memory("the arenas", planned.asked()).amounts(planned.asked(), free));
     }
     // The dies first: theirs is the memory that is short.
     let dies = dies::open(context, exact)?;
     let arena = Arena::new("the weights arena", planned.weights as usize)?;
-    let on_dies: u64 = measured.memory.iter().enumerate().filter(|(d, _)| *d != cpu).map(|(_, m)| m.weights).sum();
+    let on_dies: u64 = arenas.memory.iter().enumerate().filter(|(d, _)| *d != cpu).map(|(_, m)| m.weights).sum();
     let mut progress =
         Progress { report: params.progress.as_deref_mut(), done: 0, total: planned.weights + planned.mapped + on_dies };
     progress.advance(0)?;
     file.read_in_order();
-    let reading = Reading::start(file.clone(), graph, context.n_threads(), |w| offset_of(w.0 as usize) == Some(None))?;
+    let reading = Reading::start(file.clone(), graph, context.n_threads(), |w| {
+        holder(w.0 as usize).is_some_and(|h| h.offset.is_none())
+    })?;
     let whole = !dies.is_empty() || params.check_tensors || params.mlock;
     let token_seconds = if whole { None } else { plan.prediction.map(|p| 1.0 / p.decode) };
     // The system zeroes the other arenas meanwhile, which takes about as long as reading a file that is in memory.
@@ -84,27 +88,35 @@ pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut L
     let (kv, compute) = (kv?, compute?);
     read?;
     let mapped = reading.pieces().map(|p| p.2.len() as u64).sum();
-    let mut at = vec![std::ptr::null(); graph.weights.len()];
+    let mut held = Vec::with_capacity(graph.weights.len());
     for (i, info) in graph.weights.iter().enumerate() {
         if params.check_tensors {
             file.bring_in(info, 0, info.n_bytes as usize)?;
             check_finite(info, file.tensor_data(info)).map_err(|e| e.at(file.path()))?;
             progress.advance(0)?;
         }
-        let Some(place) = offset_of(i) else { continue };
+        // What no node here reads stays null.
+        let nowhere = Held { part: graph.whole(WeightId(i as u32)), at: std::ptr::null() };
         let data = file.tensor_data(info);
-        at[i] = match place {
-            None => data.as_ptr(),
-            Some(offset) => {
-                for (i, piece) in data.chunks(PIECE).enumerate() {
-                    file.bring_in(info, i * PIECE, piece.len())?;
-                    arena.write(offset + i * PIECE, piece)?;
-                    progress.advance(piece.len())?;
+        held.push(match holder(i) {
+            None => nowhere,
+            Some(Holder { offset: None, .. }) => Held { at: data.as_ptr(), ..nowhere },
+            Some(Holder { part, offset: Some(offset), .. }) => {
+                let mut to = *offset;
+                for (first, n) in part.pieces(info) {
+                    for first in (first..first + n).step_by(PIECE).zip(std::iter::repeat(first + n)) {
+                        let (first, n) = (first.0, PIECE.min(first.1 - first.0));
+                        file.bring_in(info, first, n)?;
+                        arena.write(to, &data[first..first + n])?;
+                        progress.advance(n)?;
+                        to += n;
+                    }
                 }
-                arena.base().wrapping_add(offset).cast_const()
+                Held { part: *part, at: arena.base().wrapping_add(*offset).cast_const() }
             }
-        };
+        });
     }
+    let rotations: Arc<[Rotation]> = graph.ropes.iter().map(|r| rotation(r, graph, file, plan.n_ctx)).collect();
     let mut lock = params.mlock;
     if lock
         && let Err(e) = reading
@@ -116,22 +128,23 @@ pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut L
         context.log(LogLevel::Warn, &format!("memory is not locked: {e}"));
         lock = false;
     }
-    let layout = measured.layouts[cpu].clone();
+    let layout = arenas.layouts[cpu].clone();
     let parts = Parts {
         graph: Arc::clone(graph),
         kernels: Kernels::new(context.isa()),
-        weights: at,
-        places: measured.kv.clone(),
-        here: exact.placement.layers.iter().map(|d| *d as usize == cpu).collect(),
+        pool: context.pool()?,
+        weights: held,
+        states: arenas.states.clone(),
+        here: exact.states_on(cpu as u32),
         kv,
         compute,
         layout,
         type_k: plan.type_k,
         type_v: plan.type_v,
-        n_ctx: plan.n_ctx as usize,
+        rotations: Arc::clone(&rotations),
         n_outputs_max: plan.n_outputs_max as usize,
     };
-    // SAFETY: each pointer is a whole tensor, in the file's map or in the arena, which the model keeps as long as the executor.
+    // SAFETY: each pointer leads to all that is read of a tensor, in the file's map or in the arena, which the model keeps as long as the executor.
     let executor = unsafe { Executor::new(parts) };
     if lock && let Err(e) = executor.lock() {
         context.log(LogLevel::Warn, &format!("memory is not locked: {e}"));
@@ -140,10 +153,12 @@ pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut L
     let mut memory = vec![Memory::default(); context.devices().len()];
     memory[cpu] = Memory { weights: arena.bytes() as u64, mapped, kv: kv as u64, compute: compute as u64, driver: 0 };
     for (die, _) in &dies {
-        memory[die.index as usize] = measured.memory[die.index as usize];
+        memory[die.index as usize] = arenas.memory[die.index as usize];
     }
     let mut machine =
-        dies::fill(context, plan, exact, executor, dies, !params.no_cuda_graphs, &mut |bytes| progress.advance(bytes))?;
+        dies::fill(context, plan, exact, executor, dies, rotations, !params.no_cuda_graphs, &mut |bytes| {
+            progress.advance(bytes)
+        })?;
     machine.reading = Some(reading);
     progress.finish()?;
     Ok(Loaded { machine, weights: arena, memory })
@@ -197,6 +212,15 @@ impl Progress<'_, '_> {
         }
         Ok(())
     }
+}
+
+/// A rotation by the factors that a KV cache of `n_ctx` tokens has; the builder took them as floats.
+fn rotation(rope: &Rope, graph: &Graph, file: &Gguf, n_ctx: u32) -> Rotation {
+    let floats = |w: WeightId| -> Vec<f32> {
+        let bytes = file.tensor_data(graph.weight(w)).chunks_exact(4);
+        bytes.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+    };
+    Rotation::new(rope, rope.factors.at(n_ctx as usize).map(floats).as_deref())
 }
 
 /// # Errors

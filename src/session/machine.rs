@@ -4,10 +4,10 @@ use std::ops::Range;
 use std::sync::atomic::AtomicBool;
 
 use super::reading::Reading;
-use crate::cpu::{self, Micro, Move, Pool};
+use crate::cpu;
 use crate::cuda::{self, Event, Pinned, Ring, Tables};
 use crate::error::{Error, Result, Status};
-use crate::graph::{Graph, Placement, Rows, ValueId};
+use crate::graph::{Executor, Graph, Micro, Move, Outcome, Placement, Rows, ValueId};
 
 /// Neighbouring nodes of one device.
 #[derive(Debug, PartialEq)]
@@ -28,16 +28,23 @@ fn stretches(graph: &Graph, placement: &Placement) -> Vec<Stretch> {
         }
     }
     // The caller reads the results on the host.
-    for v in [graph.logits, graph.embeddings] {
+    for (_, v) in &graph.results {
         readers[v.0 as usize].push(placement.input);
     }
-    let mut out: Vec<Stretch> = Vec::new();
-    for (i, node) in graph.nodes.iter().enumerate() {
-        let here = device(i);
-        let mut to: Vec<u32> = node.output.map(|v| readers[v.0 as usize].clone()).unwrap_or_default();
+    let elsewhere = |v: ValueId, here: u32| {
+        let mut to = readers[v.0 as usize].clone();
         to.retain(|d| *d != here);
         to.sort_unstable();
         to.dedup();
+        to
+    };
+    // The caller writes what it gives on the host.
+    let given = graph.given().map(|v| (v, elsewhere(v, placement.input))).filter(|(_, to)| !to.is_empty());
+    let mut out: Vec<Stretch> =
+        given.map(|hand| Stretch { device: placement.input, nodes: 0..0, hand: Some(hand) }).collect();
+    for (i, node) in graph.nodes.iter().enumerate() {
+        let here = device(i);
+        let to = node.output.map(|v| elsewhere(v, here)).unwrap_or_default();
         match out.last_mut() {
             Some(last) if last.device == here && last.hand.is_none() => last.nodes.end = i + 1,
             _ => out.push(Stretch { device: here, nodes: i..i + 1, hand: None }),
@@ -113,11 +120,9 @@ impl Machine {
         self.dies.is_empty() || n_spans.zip(&self.n_cells).all(|(n, most)| n <= *most)
     }
 
-    pub fn logits_row(&self, row: usize) -> &[f32] {
-        self.cpu.logits_row(row)
-    }
-    pub fn embeddings_row(&self, row: usize) -> &[f32] {
-        self.cpu.embeddings_row(row)
+    /// A row of a result; empty where the graph has no such result.
+    pub fn result_row(&self, outcome: Outcome, row: usize) -> &[f32] {
+        self.graph.result(outcome).map_or(&[], |v| self.cpu.result_row(v, row))
     }
 
     /// Computes a micro-batch: fills its cells of the KV cache and its rows of the logits.
@@ -125,10 +130,10 @@ impl Machine {
     /// # Errors
     /// `Cancelled`; `Device` or `OutOfMemory` naming die and call; `Io` naming a tensor that cannot be read; `Internal`. After an error
     /// that a die or the file does not survive, every further call fails with it.
-    pub fn run(&mut self, pool: &Pool, micro: &Micro<'_>, cancel: &AtomicBool) -> Result<()> {
+    pub fn run(&mut self, micro: &Micro<'_>, cancel: &AtomicBool) -> Result<()> {
         self.usable()?;
         let _visit = self.dies.first().map(|d| d.executor.die().visit()).transpose()?;
-        let outcome = self.steps(pool, micro, cancel).and_then(|()| self.settle());
+        let outcome = self.steps(micro, cancel).and_then(|()| self.settle());
         self.after(outcome)
     }
 
@@ -157,7 +162,7 @@ impl Machine {
         outcome
     }
 
-    fn steps(&mut self, pool: &Pool, micro: &Micro<'_>, cancel: &AtomicBool) -> Result<()> {
+    fn steps(&mut self, micro: &Micro<'_>, cancel: &AtomicBool) -> Result<()> {
         if !self.dies.is_empty() {
             // SAFETY: the plan gave them this place, and the dies came to rest after the last micro-batch.
             let tables = unsafe { Tables::write(micro, self.tables) };
@@ -177,7 +182,7 @@ impl Machine {
                 None => {
                     // What is on its way from or to the host's arena.
                     self.settle()?;
-                    self.on_cpu(pool, nodes, micro, cancel)?;
+                    self.on_cpu(nodes, micro, cancel)?;
                 }
             }
             let Stretch { hand: Some((v, to)), .. } = &self.stretches[i] else { continue };
@@ -190,7 +195,7 @@ impl Machine {
     }
 
     /// Computes nodes on the CPU, each as soon as what it reads is in memory.
-    fn on_cpu(&mut self, pool: &Pool, mut nodes: Range<usize>, micro: &Micro<'_>, cancel: &AtomicBool) -> Result<()> {
+    fn on_cpu(&mut self, mut nodes: Range<usize>, micro: &Micro<'_>, cancel: &AtomicBool) -> Result<()> {
         if self.reading.as_ref().is_some_and(Reading::is_over) {
             self.reading = None;
         }
@@ -199,7 +204,7 @@ impl Machine {
                 Some(reading) => reading.computable(nodes.clone(), micro, cancel)?,
                 None => nodes.end,
             };
-            self.cpu.run(pool, nodes.start..end, micro, cancel)?;
+            self.cpu.run(nodes.start..end, micro, cancel)?;
             nodes.start = end;
         }
         Ok(())
@@ -227,7 +232,7 @@ impl Machine {
         if bytes == 0 {
             return Ok(());
         }
-        let row = if v == self.graph.logits || v == self.graph.embeddings { micro.first_output } else { 0 };
+        let row = if self.graph.is_result(v) { micro.first_output } else { 0 };
         let on_host = self.cpu.at(v, row).cast::<u8>();
         let place = |d: u32| self.dies.iter().position(|die| die.device == d);
         match (place(from), place(to)) {
@@ -281,16 +286,14 @@ impl Machine {
     ///
     /// # Errors
     /// As for `run`; `OutOfMemory` for small buffers, before anything is changed.
-    pub fn move_cells(&mut self, pool: &Pool, moves: &[Vec<Move>]) -> Result<()> {
+    pub fn move_cells(&mut self, moves: &[Vec<Move>]) -> Result<()> {
         self.usable()?;
         let _visit = self.dies.first().map(|d| d.executor.die().visit()).transpose()?;
-        cpu::move_cells(&mut self.cpu, pool, moves)?;
+        self.cpu.move_cells(moves)?;
         let mut outcome = Ok(());
         for die in &mut self.dies {
             die.at_work = true;
-            let turns = |rope: usize, delta: i32| self.cpu.turns(rope, delta);
-            // SAFETY: page-locked, as large as the largest tables, and the dies are at rest.
-            outcome = outcome.and(unsafe { cuda::move_cells(&mut die.executor, moves, &turns, self.tables) });
+            outcome = outcome.and(die.executor.move_cells(moves));
             let done = die.executor.die().finish();
             die.at_work = done.is_err();
             outcome = outcome.and(done);

@@ -3,7 +3,6 @@
 mod batch;
 mod caches;
 mod cells;
-mod context;
 mod decode;
 mod dies;
 mod generate;
@@ -15,7 +14,6 @@ mod reading;
 mod sequence;
 
 pub use batch::Batch;
-pub use context::{Context, LogFn, LogLevel};
 pub use generate::{GenerateParams, GenerateResult, Prompt, StopReason};
 pub use load::LoadParams;
 pub use model::{Model, ModelInfo};

@@ -11,8 +11,8 @@ use super::caches::Caches;
 use super::load::{self, LoadParams};
 use super::machine::Machine;
 use super::perf::{Counters, Perf, since};
-use super::{Context, LogLevel};
-use crate::cpu::Pool;
+use crate::context::{Context, LogLevel};
+use crate::device::Arena;
 use crate::error::{Error, Result, Status};
 use crate::gguf::Gguf;
 use crate::plan::{Exact, Memory, Plan, uncomputable};
@@ -53,12 +53,11 @@ pub struct Model {
     /// Per device of the context.
     memory: Vec<Memory>,
     pub(super) n_ubatch: usize,
-    pub(super) pool: Arc<Pool>,
     pub(super) cancelled: AtomicBool,
     pub(super) counters: Counters,
     vocab: OnceLock<Result<Arc<Vocab>>>,
     writer: Mutex<()>,
-    _weights: crate::cpu::Arena,
+    _weights: Arena,
     file: Arc<Gguf>,
     /// Keeps the context as well.
     plan: Arc<Plan>,
@@ -77,11 +76,10 @@ impl Model {
         }
         let mut plan = Arc::clone(plan);
         let mut tries = if params.replan { 2 * context.devices().len() } else { 0 };
-        let (pool, loaded) = loop {
+        let loaded = loop {
             let exact = loadable(context, &plan)?;
-            let pool = context.pool()?;
             match load::fill(context, &plan, exact, &mut params) {
-                Ok(loaded) => break (pool, loaded),
+                Ok(loaded) => break loaded,
                 Err(e) if tries > 0 && e.status == Status::OutOfMemory => {
                     tries -= 1;
                     let Some(other) = plan.with_less(&e)? else { return Err(e) };
@@ -109,7 +107,7 @@ impl Model {
             n_outputs_max: plan.n_outputs_max,
             n_params: exact.graph.weights.iter().map(|w| w.ne.iter().product::<u64>()).sum(),
         };
-        let caches = Caches::new(&exact.measured.caches, plan.n_seq_max)?;
+        let caches = Caches::new(&exact.arenas.caches, plan.n_seq_max)?;
         let counters = Counters::default();
         Counters::add(&counters.load_us, since(start));
         context.log(LogLevel::Info, &format!("{}: loaded {} ({})", plan.file.path(), info.name, info.architecture));
@@ -118,7 +116,6 @@ impl Model {
             info,
             memory: loaded.memory,
             n_ubatch: plan.n_ubatch as usize,
-            pool,
             cancelled: AtomicBool::new(false),
             counters,
             vocab: OnceLock::new(),

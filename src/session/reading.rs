@@ -9,10 +9,9 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::cpu::Micro;
 use crate::error::{Error, Result, Status, try_vec};
 use crate::gguf::{Gguf, TensorInfo};
-use crate::graph::{Graph, Node, Op, WeightId};
+use crate::graph::{Embed, Graph, Micro, Node, Op, WeightId};
 
 /// Bytes that are asked of the disk at once.
 const PIECE: usize = 32 << 20;
@@ -116,8 +115,8 @@ impl Reading {
         wanted: impl Fn(WeightId) -> bool,
     ) -> Result<Reading> {
         let mut need = vec![Need::Row; graph.weights.len()];
-        for node in graph.nodes.iter().filter(|n| !matches!(n.op, Op::Embed { .. })) {
-            graph.weights_of(node).for_each(|w| need[w.0 as usize] = Need::Token);
+        for node in graph.nodes.iter().filter(|n| !matches!(n.op, Op::Embed(_))) {
+            graph.reads(node).for_each(|w| need[w.weight.0 as usize] = Need::Token);
         }
         for w in graph.ropes.iter().flat_map(|r| r.factors.weights()) {
             need[w.0 as usize] = Need::Load;
@@ -210,7 +209,7 @@ impl Reading {
                 return Err(Error::new(Status::Cancelled, "decode was cancelled"));
             }
             match node.op {
-                Op::Embed { table, .. }
+                Op::Embed(Embed { table, .. })
                     if micro.tokens.len() * ROW_COST < shared.graph.weight(table).n_bytes as usize =>
                 {
                     let tensors = state.tensors;
@@ -237,7 +236,7 @@ impl Drop for Reading {
 
 impl Shared {
     fn turn_of(&self, node: &Node) -> usize {
-        self.graph.weights_of(node).map(|w| self.turn[w.0 as usize]).max().unwrap_or(0)
+        self.graph.reads(node).map(|w| self.turn[w.weight.0 as usize]).max().unwrap_or(0)
     }
 
     /// What the thread does, with others that touch what it read. An error is a panic.
@@ -348,8 +347,9 @@ fn pieces(info: &TensorInfo) -> impl Iterator<Item = Range<usize>> + use<> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Batch, Context, LoadParams, LogLevel, Model};
+    use super::super::{Batch, LoadParams, Model};
     use super::*;
+    use crate::context::{Context, LogLevel};
     use crate::plan::{Params, Plan};
     use std::collections::HashSet;
     use std::path::{Path, PathBuf};
@@ -365,7 +365,7 @@ mod tests {
         let mut graph = crate::arch::build(&Gguf::open(&path()).unwrap()).unwrap().1;
         let own = WeightId(graph.weights.len() as u32);
         for node in &mut graph.nodes {
-            if let Op::Embed { table, .. } = &mut node.op {
+            if let Op::Embed(Embed { table, .. }) = &mut node.op {
                 let mut info = TensorInfo { name: TABLE.to_owned(), ..graph.weights[table.0 as usize].clone() };
                 info.ne[1] *= 32;
                 info.n_bytes *= 32;
@@ -424,7 +424,7 @@ mod tests {
         let mut coming = order.iter();
         let (mut at, mut stretches) = (0, 0);
         while at < graph.nodes.len() {
-            for w in graph.weights_of(&graph.nodes[at]) {
+            for w in graph.reads(&graph.nodes[at]).map(|r| r.weight) {
                 while !there.contains(name(w)) {
                     there.insert(name(coming.next().unwrap().1));
                     go.send(Ok(())).unwrap();
@@ -432,7 +432,7 @@ mod tests {
             }
             let end = reading.computable(at..graph.nodes.len(), &micro(&[7]), &never).unwrap();
             assert!(end > at);
-            let mut reads = graph.nodes[at..end].iter().flat_map(|n| graph.weights_of(n));
+            let mut reads = graph.nodes[at..end].iter().flat_map(|n| graph.reads(n).map(|r| r.weight));
             assert!(reads.all(|w| there.contains(name(w))), "nodes {at}..{end}");
             (at, stretches) = (end, stretches + 1);
         }

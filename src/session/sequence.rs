@@ -3,8 +3,8 @@
 use super::caches::Caches;
 use super::cells::Cells;
 use super::model::{Model, State};
-use crate::cpu::Move;
 use crate::error::{Error, Result, Status};
+use crate::graph::Move;
 
 /// `p1 < 0` stands for the end, `p0 < 0` for the start.
 fn range(p0: i32, p1: i32) -> (i32, i32) {
@@ -81,7 +81,7 @@ impl Model {
             other => other?,
         };
         let moves: Vec<Vec<Move>> = shifts.iter().map(|s| s.moves(delta)).collect();
-        machine.move_cells(&self.pool, &moves)?;
+        machine.move_cells(&moves)?;
         for (cells, shift) in caches.iter_mut().zip(&shifts) {
             shift.apply(cells, seq, delta);
         }

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use rekindle::session::{Context, LogLevel};
+use rekindle::context::{Context, LogLevel};
 
 const INSIDE: &str = "REKINDLE_INSIDE_RIG";
 
@@ -133,7 +133,8 @@ impl Rig {
     }
 
     fn cards() -> Rig {
-        let found = rekindle::cuda::find(24, true).unwrap_or_else(|e| panic!("REKINDLE_GPU is set, but: {e}"));
+        let found = rekindle::device::Finder::all(&rekindle::cuda::Search, 24, true)
+            .unwrap_or_else(|e| panic!("REKINDLE_GPU is set, but: {e}"));
         Rig { library: std::ptr::null_mut(), n_cards: found.devices.len(), contexts: RefCell::default() }
     }
 

@@ -5,10 +5,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rekindle::context::{Context, LogLevel};
 use rekindle::gguf::Gguf;
 use rekindle::plan::{Params, Plan};
 use rekindle::quant::Type;
-use rekindle::session::{Batch, Context, LoadParams, LogLevel, Model};
+use rekindle::session::{Batch, LoadParams, Model};
 
 /// The repository: of a test that was built elsewhere, `REKINDLE_ROOT`.
 pub fn root() -> PathBuf {

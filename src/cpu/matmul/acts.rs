@@ -7,8 +7,33 @@
 // SAFETY: of the whole module: `prepare` states what its callers vouch for; offsets stay within `bytes`.
 #![allow(unsafe_op_in_unsafe_fn)]
 
-use super::ActFormat;
 use crate::cpu::simd::Simd;
+use crate::quant::Type;
+
+/// How activations are prepared for a weight type.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ActFormat {
+    /// f32, as they are.
+    F32,
+    /// int8 in blocks of 16 with an f32 scale each.
+    Q8x16,
+    /// int16 of 13 bits and a sign in blocks of 32, every 16th column of 512, with an f32 scale each.
+    Q14x32,
+}
+
+/// The format that products with weights of `ty` need, or would need if there were kernels for it.
+pub fn act_format(ty: Type) -> ActFormat {
+    match ty {
+        Type::F32 => ActFormat::F32,
+        Type::F16 | Type::BF16 => ActFormat::Q14x32,
+        _ => ActFormat::Q8x16,
+    }
+}
+
+/// Bytes of workspace for the prepared activations `[n_tokens, n_cols]`, a multiple of 64; `None` if that overflows.
+pub fn act_bytes(fmt: ActFormat, n_tokens: usize, n_cols: usize) -> Option<usize> {
+    Layout::new(fmt, n_tokens, n_cols).bytes()
+}
 
 /// Columns of a step; every supported block length divides half of it.
 pub(super) const STEP: usize = 512;
@@ -98,7 +123,7 @@ impl Layout {
 }
 
 /// Activations to prepare: x `[n_tokens, n_cols]`, rows `x_stride` floats apart.
-pub(super) struct Source {
+pub struct Source {
     pub fmt: ActFormat,
     pub x: *const f32,
     pub x_stride: usize,
@@ -106,8 +131,10 @@ pub(super) struct Source {
     pub x_rows: *const u32,
     pub n_tokens: usize,
     pub n_cols: usize,
+    /// Part `part` of `n_parts` is done.
     pub part: usize,
     pub n_parts: usize,
+    /// Where they go.
     pub ws: *mut u8,
 }
 

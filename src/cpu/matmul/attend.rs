@@ -4,12 +4,12 @@
 //! Sums of values are made in the order of the keys. So neither depends on which other rows or keys are there.
 
 // SAFETY: of the whole module: `Operation::run` is inlined into a function that enables the instructions of `V`; pointers are
-// as `Keys`, `Values` and `Attend` say.
+// as `Keys`, `Values` and `BlockOfKeys` say.
 #![allow(unsafe_op_in_unsafe_fn)]
 
 use std::marker::PhantomData;
 
-use super::Kernels;
+use super::kernels::Kernels;
 use super::vector::{Elements, Exp, Half, Operation, Q8, Single, padded};
 use crate::cpu::simd::Simd;
 use crate::quant::Type;
@@ -107,7 +107,7 @@ impl<E: Elements> Operation for Values<'_, E> {
 }
 
 /// Some query rows go over the keys `from..to` of a block: scores, the running maximum and sum, the sums of values.
-pub(crate) struct Attend<'a> {
+pub(crate) struct BlockOfKeys<'a> {
     pub keys: *const f32,
     pub values: *const f32,
     pub from: usize,
@@ -127,7 +127,7 @@ pub(crate) struct Attend<'a> {
     pub total: &'a mut [f32],
 }
 
-impl Operation for Attend<'_> {
+impl Operation for BlockOfKeys<'_> {
     #[inline(always)]
     unsafe fn run<V: Simd>(&mut self) -> f32 {
         let rows = self.queries.len();
@@ -154,7 +154,7 @@ impl Operation for Attend<'_> {
     }
 }
 
-impl Attend<'_> {
+impl BlockOfKeys<'_> {
     /// R rows' scores of the keys in question, by as many keys at a time as registers allow.
     #[inline(always)]
     unsafe fn scores<V: Simd, const R: usize>(&self, row: usize) -> usize {
@@ -293,7 +293,7 @@ impl Kernels {
 
     /// # Safety
     /// The pointers of `a` are as it says, `from < to`, and nobody else uses the scores and sums.
-    pub(crate) unsafe fn attend(&self, a: Attend) {
+    pub(crate) unsafe fn attend(&self, a: BlockOfKeys) {
         self.vector(a);
     }
 }

@@ -3,9 +3,10 @@
 // SAFETY: of the whole module: callers pass only an `Isa` that this processor has, and pointers as `Product` and `Source` say.
 #![allow(unsafe_op_in_unsafe_fn)]
 
-use super::acts::{self, Layout, Source};
+use super::acts::{self, Layout, Source, act_format};
+use super::product::Product;
 use super::weight::{self, HalfWeight, Weight};
-use super::{Product, act_format, few, float, half, panel, row, tile, vector};
+use super::{few, float, half, panel, row, tile, vector};
 use crate::cpu::isa::Isa;
 #[cfg(target_arch = "aarch64")]
 use crate::cpu::simd::neon::Neon;
@@ -87,8 +88,8 @@ macro_rules! instruction_set {
                 );
             }
 
-            pub(super) unsafe fn product(ty: Type, p: &Product, layout: &Layout) {
-                match ty {
+            pub(super) unsafe fn product(p: &Product, layout: &Layout) {
+                match p.ty {
                     Type::F32 => float(p, layout),
                     Type::F16 => half::<weight::F16>(p, layout),
                     Type::BF16 => half::<weight::Bf16>(p, layout),
@@ -105,7 +106,7 @@ macro_rules! instruction_set {
                     Type::IQ4_XS => quantised::<weight::Iq4Xs>(p, layout),
                     Type::Q2_K => quantised::<weight::Q2K>(p, layout),
                     Type::Q3_K => quantised::<weight::Q3K>(p, layout),
-                    _ => debug_assert!(false, "no kernel for {}", ty.name()),
+                    _ => debug_assert!(false, "no kernel for {}", p.ty.name()),
                 }
             }
 
@@ -159,9 +160,9 @@ pub(super) unsafe fn prepare(isa: Isa, s: &Source) {
 
 /// # Safety
 /// This processor must have `isa`; the pointers must be as `Kernels::matmul` says.
-pub(super) unsafe fn product(isa: Isa, ty: Type, p: &Product) {
-    let layout = Layout::new(act_format(ty), p.n_tokens, p.n_cols);
-    choose!(isa, product(ty, p, &layout))
+pub(super) unsafe fn product(isa: Isa, p: &Product) {
+    let layout = Layout::new(act_format(p.ty), p.n_tokens, p.n_cols);
+    choose!(isa, product(p, &layout))
 }
 
 /// # Safety

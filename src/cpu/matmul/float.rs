@@ -5,9 +5,9 @@
 // SAFETY: of the whole module: see `Product`; every pointer stays within what it describes.
 #![allow(unsafe_op_in_unsafe_fn)]
 
-use super::Product;
 use super::acts::{Layout, STEP};
 use super::panel::{Panel, TILE};
+use super::product::Product;
 use super::row::{Tail, prefetch, prefetch_distance, write};
 use crate::cpu::simd::Simd;
 

@@ -9,9 +9,9 @@
 // SAFETY: of the whole module: see `Product`; every pointer stays within what it describes.
 #![allow(unsafe_op_in_unsafe_fn)]
 
-use super::Product;
 use super::acts::{HALF_SCALES, Layout, STEP};
 use super::panel::{Panel, TILE};
+use super::product::Product;
 use super::row::{NEAR, Tail, prefetch, prefetch_distance, write};
 use super::weight::HalfWeight;
 use crate::cpu::simd::Simd;

@@ -6,8 +6,8 @@
 // SAFETY: of the whole module: see `Product`; every pointer stays within what it describes.
 #![allow(unsafe_op_in_unsafe_fn)]
 
-use super::Product;
 use super::acts::Layout;
+use super::product::Product;
 use crate::cpu::simd::Simd;
 
 /// Rows whose weights are unpacked together.

@@ -3,8 +3,8 @@
 // SAFETY: of the whole module: see `Product`; every pointer stays within what it describes.
 #![allow(unsafe_op_in_unsafe_fn)]
 
-use super::Product;
 use super::acts::{LANES, Layout, PAIRS, ROW_INT_SUMS, ROW_SCALES, ROW_STEP, ROW_SUMS};
+use super::product::Product;
 use super::weight::Weight;
 use crate::cpu::simd::Simd;
 

@@ -1,6 +1,9 @@
-use super::attend::{Attend, Cells};
+use super::attend::{BlockOfKeys, Cells};
 use super::*;
+use crate::cpu::isa::Isa;
+use crate::quant::Type;
 use crate::quant::{dequantize, half_to_f32, quantize};
+use std::ops::Range;
 
 const TYPES: [Type; 16] = [
     Type::F32,
@@ -96,6 +99,12 @@ fn rounded(fmt: ActFormat, x: &[f32]) -> Vec<f32> {
     }
 }
 
+/// Activations `[n_tokens, 256]` to prepare in one go.
+fn one_part(fmt: ActFormat, x: &[f32], n_tokens: usize, ws: *mut u8) -> Source {
+    let x = x.as_ptr();
+    Source { fmt, x, x_stride: 256, x_rows: std::ptr::null(), n_tokens, n_cols: 256, part: 0, n_parts: 1, ws }
+}
+
 struct Case {
     ty: Type,
     n_cols: usize,
@@ -122,6 +131,24 @@ impl Case {
         Case { ty, n_cols, n_rows, weights, values, bias: noise.vector(n_rows) }
     }
 
+    /// A product with these weights, but for where things are.
+    fn shape(&self) -> Product {
+        Product {
+            ty: self.ty,
+            w: std::ptr::null(),
+            row_bytes: self.ty.row_bytes(self.n_cols).unwrap(),
+            n_cols: self.n_cols,
+            rows: 0..0,
+            acts: std::ptr::null(),
+            n_tokens: 0,
+            scratch: std::ptr::null_mut(),
+            y: std::ptr::null_mut(),
+            y_stride: 0,
+            y_rows: std::ptr::null(),
+            bias: std::ptr::null(),
+        }
+    }
+
     /// Rows that are not asked for stay not-a-number.
     fn product(
         &self,
@@ -140,33 +167,22 @@ impl Case {
         // SAFETY: the vectors above are as long as the shapes say.
         unsafe {
             for part in 0..3 {
-                kernels.prepare_acts(
+                kernels.prepare_acts(&Source {
                     fmt,
-                    x.as_ptr(),
+                    x: x.as_ptr(),
                     x_stride,
-                    std::ptr::null(),
+                    x_rows: std::ptr::null(),
                     n_tokens,
-                    self.n_cols,
+                    n_cols: self.n_cols,
                     part,
-                    3,
-                    start,
-                );
+                    n_parts: 3,
+                    ws: start,
+                });
             }
             let (w, bias) = (self.weights[1..].as_ptr(), self.bias.as_ptr());
             let (scratch, y) = (scratch.start(), y.as_mut_ptr());
-            kernels.matmul(
-                self.ty,
-                w,
-                self.n_cols,
-                rows,
-                start,
-                n_tokens,
-                scratch,
-                y,
-                y_stride,
-                std::ptr::null(),
-                bias,
-            );
+            let shape = self.shape();
+            kernels.matmul(&Product { w, rows, acts: start, n_tokens, scratch, y, y_stride, bias, ..shape });
         }
         assert!(ws.guard_is_whole(), "{} {n_tokens} tokens: written past the workspace", self.ty.name());
         assert!(scratch.guard_is_whole(), "{} {n_tokens} tokens: written past the scratch", self.ty.name());
@@ -321,22 +337,11 @@ fn extreme_blocks_do_not_overflow() {
                     let mut y = vec![0f32; 2 * n_tokens];
                     // SAFETY: the vectors above are as long as the shapes say.
                     unsafe {
-                        kernels.prepare_acts(fmt, x.as_ptr(), 256, std::ptr::null(), n_tokens, 256, 0, 1, ws.start());
+                        kernels.prepare_acts(&one_part(fmt, &x, n_tokens, ws.start()));
                         let w = case.weights[1..].as_ptr();
                         let (acts, scratch, y) = (ws.start(), scratch.start(), y.as_mut_ptr());
-                        kernels.matmul(
-                            ty,
-                            w,
-                            256,
-                            0..2,
-                            acts,
-                            n_tokens,
-                            scratch,
-                            y,
-                            2,
-                            std::ptr::null(),
-                            std::ptr::null(),
-                        );
+                        let (rows, y_stride) = (0..2, 2);
+                        kernels.matmul(&Product { w, rows, acts, n_tokens, scratch, y, y_stride, ..case.shape() });
                     }
                     let exact: f64 = case.values[..256].iter().map(|w| -f64::from(*w)).sum();
                     let size: f64 = case.values[..256].iter().map(|w| f64::from(w.abs())).sum();
@@ -422,10 +427,11 @@ fn zero_and_not_a_number_activations() {
                 // SAFETY: the vectors above are as long as the shapes say.
                 unsafe {
                     let k = Kernels::new(isa);
-                    k.prepare_acts(fmt, x.as_ptr(), 256, std::ptr::null(), n_tokens, 256, 0, 1, ws.start());
+                    k.prepare_acts(&one_part(fmt, &x, n_tokens, ws.start()));
                     let w = case.weights[1..].as_ptr();
                     let (acts, scratch, y) = (ws.start(), scratch.start(), y.as_mut_ptr());
-                    k.matmul(ty, w, 256, 0..3, acts, n_tokens, scratch, y, 3, std::ptr::null(), std::ptr::null());
+                    let (rows, y_stride) = (0..3, 3);
+                    k.matmul(&Product { w, rows, acts, n_tokens, scratch, y, y_stride, ..case.shape() });
                 }
                 let as_asked = |y: &f32| if value == 0.0 { *y == 0.0 } else { y.is_nan() };
                 assert!(y.iter().all(as_asked), "{} on {}: {value} gave {y:?}", ty.name(), isa.name());
@@ -594,7 +600,7 @@ fn attention_over_a_block() {
                     let (mut max, mut total) = (vec![-2.0; n_rows], vec![3.0; n_rows]);
                     // SAFETY: as above.
                     unsafe {
-                        k.attend(Attend {
+                        k.attend(BlockOfKeys {
                             keys: key_floats.as_ptr(),
                             values: value_floats.as_ptr(),
                             from,

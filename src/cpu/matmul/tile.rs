@@ -10,8 +10,8 @@
 
 use std::ops::Range;
 
-use super::Product;
 use super::acts::{GROUP_INT_SUMS, GROUP_PAIR, GROUP_SCALES, GROUP_SUMS, LANES, Layout, PAIRS, STEP, pair_of_lane};
+use super::product::Product;
 use super::row::{Tail, prefetch};
 use super::weight::Weight;
 use crate::cpu::simd::Simd;

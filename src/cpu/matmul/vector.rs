@@ -4,7 +4,6 @@
 // of slices that pointers are taken from are as long as what is read or written.
 #![allow(unsafe_op_in_unsafe_fn)]
 
-use super::{Kernels, dispatch};
 use crate::cpu::simd::Simd;
 
 /// Something to be compiled for each instruction set.
@@ -66,9 +65,9 @@ pub(super) fn padded<T: Copy + Default, const N: usize>(x: &[T]) -> [T; N] {
     out
 }
 
-struct Dot<'a, E: Elements> {
-    a: &'a [E::Raw],
-    b: &'a [f32],
+pub(super) struct Dot<'a, E: Elements> {
+    pub a: &'a [E::Raw],
+    pub b: &'a [f32],
 }
 
 impl<E: Elements> Operation for Dot<'_, E> {
@@ -120,7 +119,7 @@ impl Operation for Exp<'_> {
         let sub = V::splat(self.sub);
         let mut sum = V::zero();
         let mut chunks = self.x.chunks_exact_mut(16);
-        for x in chunks.by_ref() {
+        while let Some(x) = chunks.next() {
             let e = exp::<V>(V::sub(V::load_f(x.as_ptr()), sub));
             V::store_f(x.as_mut_ptr(), e);
             sum = V::add(sum, e);
@@ -138,10 +137,10 @@ impl Operation for Exp<'_> {
     }
 }
 
-struct SiluMul<'a> {
-    gate: &'a [f32],
-    up: &'a [f32],
-    out: &'a mut [f32],
+pub(super) struct SiluMul<'a> {
+    pub gate: &'a [f32],
+    pub up: &'a [f32],
+    pub out: &'a mut [f32],
 }
 
 #[inline(always)]
@@ -165,27 +164,5 @@ impl Operation for SiluMul<'_> {
         silu_mul::<V>(gate.as_ptr(), up.as_ptr(), out.as_mut_ptr());
         self.out[whole..n].copy_from_slice(&out[..n - whole]);
         0.0
-    }
-}
-
-impl Kernels {
-    pub(super) fn vector(&self, operation: impl Operation) -> f32 {
-        // SAFETY: `Kernels::new` made sure that this processor has the instructions.
-        unsafe { dispatch::vector(self.isa, operation) }
-    }
-
-    /// Sum of `a[i] b[i]`.
-    pub fn dot_f32(&self, a: &[f32], b: &[f32]) -> f32 {
-        self.vector(Dot::<Single> { a, b })
-    }
-
-    /// x = exp(x - sub), 0 where x is minus infinity; returns the sum.
-    pub fn exp_inplace(&self, x: &mut [f32], sub: f32) -> f32 {
-        self.vector(Exp { x, sub })
-    }
-
-    /// out = silu(gate) up, with silu(g) = g / (1 + exp(-g)).
-    pub fn silu_mul(&self, gate: &[f32], up: &[f32], out: &mut [f32]) {
-        self.vector(SiluMul { gate, up, out });
     }
 }

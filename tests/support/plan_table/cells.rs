@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use rekindle::context::{Context, LogLevel};
 use rekindle::gguf::Gguf;
 use rekindle::plan::{DevicePlan, EstimatorKind, Params, Plan};
 use rekindle::quant::Type;
-use rekindle::session::{Context, LogLevel};
 
 /// Plans for described K80 dies.
 pub fn plan(n_dies: usize, file: &Arc<Gguf>, params: &Params) -> Plan {

@@ -5,7 +5,7 @@ use std::ptr::NonNull;
 use crate::error::{Error, Result, Status};
 
 /// Private, zeroed memory, aligned to a page.
-pub(crate) struct Arena {
+pub struct Arena {
     base: NonNull<u8>,
     bytes: usize,
 }
@@ -107,7 +107,7 @@ impl Drop for Arena {
 const PAGE: usize = 4096;
 
 /// Keeps mapped data from being swapped out.
-pub(crate) fn lock_pages(data: &[u8]) -> Result<()> {
+pub fn lock_pages(data: &[u8]) -> Result<()> {
     lock_range(data.as_ptr().cast_mut(), data.len()).map_err(|e| e.at("the mapped weights"))
 }
 

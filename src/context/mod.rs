@@ -1,4 +1,4 @@
-//! A context: devices, threads and a log. Several may live in one process; they share nothing.
+//! A context: devices, threads and a log, what all models of one host share. Several may live in one process; they share nothing.
 
 use std::sync::{Arc, OnceLock};
 
@@ -6,6 +6,7 @@ use parking_lot::ReentrantMutex;
 
 use crate::cpu::Pool;
 use crate::cpu::isa::Isa;
+use crate::cuda;
 use crate::device::{Device, Inventory};
 use crate::error::{Error, Result};
 
@@ -46,7 +47,7 @@ impl Context {
         }
         let cores = || std::thread::available_parallelism().map_or(1, |n| n.get().min(MAX_THREADS as usize) as u32);
         let context = Context {
-            inventory: Inventory::from_spec(spec)?,
+            inventory: Inventory::from_spec(spec, &cuda::Search)?,
             n_threads: if n_threads > 0 { n_threads } else { cores() },
             isa: Isa::detect()?,
             pool: OnceLock::new(),

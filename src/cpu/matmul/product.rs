@@ -1,0 +1,40 @@
+//! What a product of rows of weights with activations is handed, whichever kernel takes it.
+
+use std::ops::Range;
+
+use crate::quant::Type;
+
+/// A product of rows of weights with prepared activations.
+///
+/// # Safety
+/// What `Kernels::matmul` asks for holds, whenever one is handed to a kernel.
+pub struct Product {
+    pub ty: Type,
+    pub w: *const u8,
+    /// From one row of weights to the next.
+    pub row_bytes: usize,
+    pub n_cols: usize,
+    pub rows: Range<usize>,
+    pub acts: *const u8,
+    pub n_tokens: usize,
+    pub scratch: *mut u8,
+    pub y: *mut f32,
+    /// Floats from one row of y to the next.
+    pub y_stride: usize,
+    /// Null, or which row of y each token is.
+    pub y_rows: *const u32,
+    pub bias: *const f32,
+}
+
+impl Product {
+    /// Where token `t`'s results go.
+    ///
+    /// # Safety
+    /// That of the whole; `t < n_tokens`.
+    #[inline(always)]
+    pub(super) unsafe fn row_of_y(&self, t: usize) -> *mut f32 {
+        // SAFETY: as the caller says.
+        let row = if self.y_rows.is_null() { t } else { unsafe { self.y_rows.add(t).read() as usize } };
+        self.y.wrapping_add(row * self.y_stride)
+    }
+}

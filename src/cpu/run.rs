@@ -1,0 +1,116 @@
+//! The walk through the graph: which file computes which op, and the working memory that it needs.
+
+use std::cell::Cell;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use super::executor::Executor;
+use super::matmul::Kernels;
+use super::pool::Poisoned;
+use super::step::Step;
+use super::{attention, columns, elementwise, embed, experts, kv, norm, product, rope, route};
+use crate::error::{Error, Result, Status};
+use crate::graph::{self, Graph, Limits, Micro, Move, Node, Op, ValueId};
+use crate::quant::Type;
+
+/// Bytes of workspace that a node's kernel needs at the largest batch; `None` if that overflows.
+pub fn workspace_bytes(graph: &Graph, node: &Node, limits: Limits, n_threads: usize) -> Option<usize> {
+    let rows = node.inputs.first().map_or(0, |v| limits.rows(graph.value(*v).rows));
+    match &node.op {
+        Op::MatMul(o) => product::workspace_bytes(graph, o, rows, n_threads),
+        Op::MatMulHeads(o) => product::heads_workspace_bytes(graph, o, rows, n_threads),
+        Op::MatMulExperts(o) => experts::workspace_bytes(graph, o, rows, n_threads),
+        Op::Route(o) => route::workspace_bytes(o, n_threads),
+        Op::Attention(o) => attention::workspace_bytes(graph.kv(o.state), o.n_head, n_threads),
+        _ => Some(0),
+    }
+}
+
+/// Computes a node; `rest` are the nodes after it.
+fn compute(s: &Step, node: &Node, rest: &[Node]) -> std::result::Result<(), Poisoned> {
+    if s.rows_of(node) == 0 {
+        return Ok(());
+    }
+    match &node.op {
+        Op::Embed(o) => embed::embed(s, node, o),
+        Op::SelectOutputs => embed::select_outputs(s, node),
+        Op::RmsNorm(o) => norm::rms_norm(s, node, o),
+        Op::MatMul(o) => product::matmul(s, node, o, rest),
+        Op::MatMulHeads(o) => product::matmul_heads(s, node, o),
+        Op::MatMulExperts(o) => experts::matmul(s, node, o),
+        Op::Route(o) => route::route(s, node, o),
+        Op::SumExperts(o) => route::sum_experts(s, node, o),
+        Op::RopeTable(o) => rope::table(s, node, o),
+        Op::Rope(o) => rope::rotate(s, node, o),
+        Op::Columns(o) => columns::columns(s, node, o),
+        Op::Concat(o) => columns::concat(s, node, o),
+        Op::StoreKv(o) => kv::store(s, node, o),
+        Op::Attention(o) => attention::attention(s, node, o),
+        Op::Scale(o) => elementwise::scale(s, node, o),
+        Op::Add => elementwise::add(s, node),
+        Op::Gate(o) => elementwise::gate(s, node, *o),
+        Op::SoftCap(o) => elementwise::soft_cap(s, node, o),
+    }
+}
+
+impl graph::Executor for Executor {
+    fn supports(op: &Op, ty: Type) -> bool {
+        op.facts().product.is_none() || Kernels::supports(ty)
+    }
+
+    fn run(&mut self, nodes: Range<usize>, micro: &Micro<'_>, cancel: &AtomicBool) -> Result<()> {
+        let stop_before = AtomicUsize::new(usize::MAX);
+        let this = &*self;
+        this.pool.run(&|worker| {
+            let step = Step { x: this, worker, micro, prepared: Cell::new(None) };
+            let nodes = &this.graph.nodes[nodes.clone()];
+            product::expect(&step, nodes);
+            for (i, node) in nodes.iter().enumerate() {
+                // Told one node ahead, so that all threads stop at the same one.
+                if worker.index == 0 && cancel.load(Ordering::Relaxed) {
+                    stop_before.fetch_min(i + 1, Ordering::Relaxed);
+                }
+                if stop_before.load(Ordering::Relaxed) <= i {
+                    return Ok(());
+                }
+                compute(&step, node, &nodes[i + 1..])?;
+            }
+            Ok(())
+        })?;
+        match stop_before.load(Ordering::Relaxed) {
+            usize::MAX => Ok(()),
+            _ => Err(Error::new(Status::Cancelled, "decode was cancelled")),
+        }
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn read(&mut self, v: ValueId, first: usize, to: &mut [f32]) -> Result<()> {
+        let at = self.rows_at(v, first, to.len())?;
+        // SAFETY: within the arena, which nobody writes meanwhile.
+        unsafe { std::ptr::copy_nonoverlapping(at, to.as_mut_ptr(), to.len()) };
+        Ok(())
+    }
+
+    fn write(&mut self, v: ValueId, first: usize, from: &[f32]) -> Result<()> {
+        let at = self.rows_at(v, first, from.len())?;
+        // SAFETY: as above.
+        unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), at, from.len()) };
+        Ok(())
+    }
+
+    fn move_cells(&mut self, moves: &[Vec<Move>]) -> Result<()> {
+        kv::move_cells(self, moves)
+    }
+    fn cell_bytes(&self, cache: usize) -> usize {
+        self.states_of(cache).map(|p| p.cell_bytes()).sum()
+    }
+    fn read_cells(&mut self, cache: usize, cells: &[u32], to: &mut [u8]) -> Result<()> {
+        kv::read_cells(self, cache, cells, to)
+    }
+    fn write_cells(&mut self, cache: usize, cells: &[u32], from: &[u8]) -> Result<()> {
+        kv::write_cells(self, cache, cells, from)
+    }
+}

@@ -1,0 +1,75 @@
+//! One thread's walk through one micro-batch: what every operation has at hand.
+
+use std::borrow::Cow;
+use std::cell::Cell;
+
+use super::executor::Executor;
+use super::matmul::ActFormat;
+use super::pool::Worker;
+use crate::graph::{Graph, Matrices, Micro, Node, Rows, ValueId, WeightId, WeightSlice};
+
+pub(super) struct Step<'a> {
+    pub x: &'a Executor,
+    pub worker: &'a Worker<'a>,
+    pub micro: &'a Micro<'a>,
+    /// The activations that the workspace holds, ready for products.
+    pub prepared: Cell<Option<(ValueId, ActFormat)>>,
+}
+
+impl Step<'_> {
+    pub fn graph(&self) -> &Graph {
+        &self.x.graph
+    }
+
+    pub fn n_rows(&self, v: ValueId) -> usize {
+        match self.x.graph.value(v).rows {
+            Rows::Tokens => self.micro.tokens.len(),
+            Rows::Outputs => self.micro.outputs.len(),
+        }
+    }
+
+    /// Rows of this micro-batch that a node computes.
+    pub fn rows_of(&self, node: &Node) -> usize {
+        node.output.map_or(self.micro.tokens.len(), |v| self.n_rows(v))
+    }
+
+    /// Row 0 of this micro-batch.
+    pub fn at(&self, v: ValueId) -> *mut f32 {
+        self.x.at(v, if self.x.graph.is_result(v) { self.micro.first_output } else { 0 })
+    }
+
+    /// The working memory, at the start of the compute arena.
+    pub fn workspace(&self) -> *mut u8 {
+        self.x.compute.base()
+    }
+
+    /// Matrices that a node multiplies by: how they lie, and where the first row is.
+    pub fn matrices(&self, part: WeightSlice) -> (Matrices, *const u8) {
+        let m = part.within(&self.x.weights[part.weight.0 as usize].part, self.x.graph.weight(part.weight));
+        (m, self.x.weight(part.weight).wrapping_add(m.offset))
+    }
+
+    /// A tensor that the builder took as floats; a file may put it at any address.
+    pub fn weight_floats(&self, id: WeightId) -> Cow<'_, [f32]> {
+        self.x.weight_floats(id)
+    }
+
+    /// `n` floats of a value from element `first` of this micro-batch's rows.
+    ///
+    /// # Safety
+    /// They lie within the value's rows of this micro-batch, and no thread writes them meanwhile.
+    pub unsafe fn floats(&self, v: ValueId, first: usize, n: usize) -> &[f32] {
+        // SAFETY: the layout gave the value room for its largest number of rows.
+        unsafe { std::slice::from_raw_parts(self.at(v).add(first), n) }
+    }
+
+    /// The same, to write.
+    ///
+    /// # Safety
+    /// As above, and this thread alone uses them.
+    #[allow(clippy::mut_from_ref)]
+    pub unsafe fn floats_mut(&self, v: ValueId, first: usize, n: usize) -> &mut [f32] {
+        // SAFETY: as above.
+        unsafe { std::slice::from_raw_parts_mut(self.at(v).add(first), n) }
+    }
+}

@@ -1,0 +1,176 @@
+//! A die's arenas and its part of the graph.
+
+use std::sync::Arc;
+
+use super::die::{Die, Event, Ptr};
+use super::fill::RING_BYTES;
+use super::replay::Replays;
+use super::tables::Tables;
+use crate::error::{Error, Result};
+use crate::graph::{Graph, Layout, Rotation, StatePlace, ValueId, WeightSlice};
+use crate::quant::Type;
+
+/// Up to so many tokens a step is short: it is recorded and replayed, and its attention is split over the context.
+pub(super) const FEW_TOKENS: usize = 8;
+
+/// Bytes behind the layout of the host's compute arena (all of it is page-locked then) for `n_dies` dies: one copy of the tables, and
+/// a ring for each die.
+pub fn staging_bytes(n_dies: usize, tables: usize) -> usize {
+    if n_dies == 0 { 0 } else { tables + n_dies * RING_BYTES }
+}
+
+/// A weight, or the part of one that a die reads: its offset in the weights arena.
+#[derive(Debug, Clone, Copy)]
+pub struct Held {
+    pub part: WeightSlice,
+    pub offset: usize,
+}
+
+/// Everything an executor is made of. The die has its kernels and arenas, and the weights are in theirs.
+pub struct Parts {
+    pub die: Die,
+    pub graph: Arc<Graph>,
+    pub layout: Layout,
+    /// Of each weight of the graph; `None` for those that this die does not read.
+    pub weights: Vec<Option<Held>>,
+    pub arenas: Arenas,
+    pub states: Vec<StatePlace>,
+    /// Whether a state is here.
+    pub here: Vec<bool>,
+    pub type_k: Type,
+    pub type_v: Type,
+    /// Of each rope of the graph.
+    pub rotations: Arc<[Rotation]>,
+    /// Whether short steps are recorded and replayed.
+    pub replay: bool,
+    pub pieces: [Event; 2],
+    /// Page-locked memory of the host, as large as the largest tables, that dies use in turn while all of them are at rest.
+    pub staging: Staging,
+}
+
+/// Page-locked memory of the host.
+#[derive(Debug, Clone, Copy)]
+pub struct Staging {
+    pub at: *mut u8,
+    pub bytes: usize,
+}
+
+/// Where a die's three arenas are.
+#[derive(Debug, Clone, Copy)]
+pub struct Arenas {
+    pub weights: Ptr,
+    pub kv: Ptr,
+    pub compute: Ptr,
+}
+
+/// A die's arenas and its part of the graph.
+pub struct Executor {
+    pub(super) die: Die,
+    pub(super) graph: Arc<Graph>,
+    pub(super) layout: Layout,
+    pub(super) weights: Vec<Option<Held>>,
+    pub(super) arenas: Arenas,
+    pub(super) states: Vec<StatePlace>,
+    pub(super) here: Vec<bool>,
+    pub(super) type_k: Type,
+    pub(super) type_v: Type,
+    pub(super) rotations: Arc<[Rotation]>,
+    pub(super) replays: Option<Replays>,
+    /// Reached when the piece before the last is done.
+    pub(super) pieces: [Event; 2],
+    pub(super) tables: Tables,
+    pub(super) staging: Staging,
+}
+
+// SAFETY: `staging` is an address of memory that only calls with `&mut self` use; all else can be sent.
+unsafe impl Send for Executor {}
+// SAFETY: as above.
+unsafe impl Sync for Executor {}
+
+impl Executor {
+    /// # Safety
+    /// `parts.staging` is page-locked and stays as long as the executor; nobody else uses it while a call of this one runs.
+    pub unsafe fn new(parts: Parts) -> Executor {
+        let Parts { die, graph, layout, weights, arenas, states, here, type_k, type_v, .. } = parts;
+        let Parts { rotations, replay, pieces, staging, .. } = parts;
+        let (replays, tables) = (replay.then(Replays::default), Tables::default());
+        Executor {
+            die,
+            graph,
+            layout,
+            weights,
+            arenas,
+            states,
+            here,
+            type_k,
+            type_v,
+            rotations,
+            replays,
+            pieces,
+            tables,
+            staging,
+        }
+    }
+
+    pub fn die(&self) -> &Die {
+        &self.die
+    }
+
+    /// The address of row `row` of a value that this die holds.
+    pub fn at(&self, v: ValueId, row: usize) -> Ptr {
+        let offset = self.layout.offset(v).unwrap_or(0) + row * self.graph.value(v).cols * size_of::<f32>();
+        self.arenas.compute.add(offset)
+    }
+
+    /// Gives the die a micro-batch's tables, which stand at `from`.
+    ///
+    /// # Safety
+    /// `from` is page-locked, holds the tables, and keeps them until the die has passed.
+    pub unsafe fn take_tables(&mut self, tables: &Tables, from: *const u8) -> Result<()> {
+        self.tables.clone_from(tables);
+        // SAFETY: the plan put room for the largest tables before the caches.
+        unsafe { self.die.copy_in(self.arenas.kv, from, tables.bytes) }
+    }
+
+    /// Where rows `first..` of a value are, if it has `n` floats from there here.
+    ///
+    /// # Errors
+    /// `InvalidArgument` if it has not.
+    pub(super) fn rows_at(&self, v: ValueId, first: usize, n: usize) -> Result<Ptr> {
+        let fits = |offset: usize| {
+            let start =
+                first.checked_mul(self.graph.value(v).cols)?.checked_mul(size_of::<f32>())?.checked_add(offset)?;
+            n.checked_mul(size_of::<f32>())?.checked_add(start).filter(|end| *end <= self.layout.bytes)
+        };
+        match self.layout.offset(v).and_then(fits) {
+            Some(_) => Ok(self.at(v, first)),
+            None => Err(Error::invalid(format!("value {} has no such rows on this device", v.0))),
+        }
+    }
+
+    /// Copies from the die to any memory of the host, when all given before is done.
+    pub(super) fn take_out(&mut self, at: Ptr, to: &mut [u8]) -> Result<()> {
+        let most = self.staging.bytes;
+        for (i, piece) in to.chunks_mut(most).enumerate() {
+            // SAFETY: the staging is page-locked and this call's; what the caller asks for is within an arena.
+            unsafe { self.die.copy_out(self.staging.at, at.add(i * most), piece.len()) }?;
+            self.die.finish()?;
+            // SAFETY: as above, and the die has done with it.
+            piece.copy_from_slice(unsafe { std::slice::from_raw_parts(self.staging.at, piece.len()) });
+        }
+        Ok(())
+    }
+
+    /// Copies from any memory of the host to the die.
+    pub(super) fn put_in(&mut self, at: Ptr, from: &[u8]) -> Result<()> {
+        let most = self.staging.bytes;
+        for (i, piece) in from.chunks(most).enumerate() {
+            // SAFETY: the staging is page-locked, this call's, and at least as long as the piece.
+            unsafe { std::slice::from_raw_parts_mut(self.staging.at, piece.len()) }.copy_from_slice(piece);
+            // SAFETY: as above; what the caller asks for is within an arena.
+            unsafe { self.die.copy_in(at.add(i * most), self.staging.at, piece.len()) }?;
+            self.die.finish()?;
+        }
+        Ok(())
+    }
+}

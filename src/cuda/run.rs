@@ -1,0 +1,120 @@
+//! The walk through the graph: which file gives which op to the stream, and the working memory that it needs.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::executor::{Executor, FEW_TOKENS};
+use super::step::Step;
+use super::{attention, columns, elementwise, embed, experts, kv, matvec, norm, rope, route};
+use crate::error::{Error, Result, Status};
+use crate::graph::{self, Graph, Limits, Micro, Move, Node, Op, ValueId};
+use crate::quant::Type;
+
+/// Nodes of longer steps between two looks at the cancel flag.
+const PIECE: usize = 32;
+
+/// Bytes of workspace that a node's kernel needs at the largest batch; `None` if that overflows. Products decode their weights on the
+/// way to registers or shared memory and need none.
+pub fn workspace_bytes(graph: &Graph, node: &Node, limits: Limits) -> Option<usize> {
+    let rows = node.inputs.first().map_or(0, |v| limits.rows(graph.value(*v).rows));
+    match &node.op {
+        Op::MatMulExperts(o) => experts::workspace_bytes(graph, o, rows),
+        Op::Attention(o) => attention::workspace_bytes(graph.kv(o.state), o.n_head, limits),
+        _ => Some(0),
+    }
+}
+
+/// Gives a node to the stream.
+fn give(s: &Step, node: &Node) -> Result<()> {
+    if s.rows_of(node) == 0 {
+        return Ok(());
+    }
+    match &node.op {
+        // Both belong to the input, which is the host's.
+        Op::Embed(_) | Op::RopeTable(_) => Err(Error::new(Status::Internal, "the input was given to a die")),
+        Op::SelectOutputs => embed::select_outputs(s, node),
+        Op::RmsNorm(o) => norm::rms_norm(s, node, o),
+        Op::MatMul(o) => matvec::matmul(s, node, o),
+        Op::MatMulHeads(o) => matvec::matmul_heads(s, node, o),
+        Op::MatMulExperts(o) => experts::matmul(s, node, o),
+        Op::Route(o) => route::route(s, node, o),
+        Op::SumExperts(o) => route::sum_experts(s, node, o),
+        Op::Rope(o) => rope::rotate(s, node, o),
+        Op::Columns(o) => columns::columns(s, node, o),
+        Op::Concat(o) => columns::concat(s, node, o),
+        Op::StoreKv(o) => kv::store(s, node, o),
+        Op::Attention(o) => attention::attention(s, node, o),
+        Op::Scale(o) => elementwise::scale(s, node, o),
+        Op::Add => elementwise::add(s, node),
+        Op::Gate(o) => elementwise::gate(s, node, *o),
+        Op::SoftCap(o) => elementwise::soft_cap(s, node, o),
+    }
+}
+
+impl Executor {
+    fn launch(&self, nodes: Range<usize>, micro: &Micro<'_>) -> Result<()> {
+        self.die.enter()?;
+        let step = Step { x: self, micro };
+        self.graph.nodes[nodes].iter().try_for_each(|node| give(&step, node))
+    }
+}
+
+impl graph::Executor for Executor {
+    fn supports(op: &Op, ty: Type) -> bool {
+        op.facts().product.is_none() || ty.is_supported()
+    }
+
+    /// Returns before the nodes are done. The tables are there.
+    fn run(&mut self, nodes: Range<usize>, micro: &Micro<'_>, cancel: &AtomicBool) -> Result<()> {
+        if micro.tokens.len() <= FEW_TOKENS
+            && let Some(mut replays) = self.replays.take()
+        {
+            let outcome = replays.run(&self.die, nodes.clone(), micro, &|| self.launch(nodes.clone(), micro));
+            self.replays = Some(replays);
+            return outcome;
+        }
+        for (i, piece) in nodes.clone().step_by(PIECE).enumerate() {
+            if cancel.load(Ordering::Relaxed) {
+                return Err(Error::new(Status::Cancelled, "decode was cancelled"));
+            }
+            // The stream is never more than two pieces ahead, so that a cancelled call ends soon.
+            if i >= 2 {
+                self.die.reach(self.pieces[i % 2])?;
+            }
+            self.launch(piece..nodes.end.min(piece + PIECE), micro)?;
+            self.die.record(self.pieces[i % 2])?;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        self.die.finish()
+    }
+
+    fn read(&mut self, v: ValueId, first: usize, to: &mut [f32]) -> Result<()> {
+        let at = self.rows_at(v, first, to.len())?;
+        // SAFETY: floats have no other demands than their bytes.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(to.as_mut_ptr().cast::<u8>(), size_of_val(to)) };
+        self.take_out(at, bytes)
+    }
+
+    fn write(&mut self, v: ValueId, first: usize, from: &[f32]) -> Result<()> {
+        let at = self.rows_at(v, first, from.len())?;
+        // SAFETY: the bytes of floats.
+        let bytes = unsafe { std::slice::from_raw_parts(from.as_ptr().cast::<u8>(), size_of_val(from)) };
+        self.put_in(at, bytes)
+    }
+
+    fn move_cells(&mut self, moves: &[Vec<Move>]) -> Result<()> {
+        kv::move_cells(self, moves)
+    }
+    fn cell_bytes(&self, cache: usize) -> usize {
+        self.states_of(cache).map(|p| p.cell_bytes()).sum()
+    }
+    fn read_cells(&mut self, cache: usize, cells: &[u32], to: &mut [u8]) -> Result<()> {
+        kv::read_cells(self, cache, cells, to)
+    }
+    fn write_cells(&mut self, cache: usize, cells: &[u32], from: &[u8]) -> Result<()> {
+        kv::write_cells(self, cache, cells, from)
+    }
+}

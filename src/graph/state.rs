@@ -1,0 +1,91 @@
+//! States: what layers keep from one micro-batch to the next, and where its rows lie in a device's KV arena.
+//!
+//! A state is described once, beside the graph. The planner gives it a place, the loader allocates that, executors write and
+//! read it, and a session moves its rows, whatever kind of state it is. A layer may have none, and may read an earlier one's.
+
+use super::rope::RopeKind;
+
+/// What one layer keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct State {
+    /// The layer that writes it; it lies on that layer's device.
+    pub layer: u32,
+    pub shape: StateShape,
+}
+
+/// The kinds of state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StateShape {
+    /// A row of keys and one of values for each cached token.
+    Kv(KvShape),
+}
+
+/// What a KV cache keeps per token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct KvShape {
+    /// KV heads.
+    pub n_head_kv: usize,
+    /// Elements of a key and of a value, per head.
+    pub head_dim_k: usize,
+    pub head_dim_v: usize,
+    /// Values are the first `head_dim_v` elements of the keys, and nothing of their own is kept.
+    pub v_in_k: bool,
+    /// Tokens that a token sees, itself among them; `None`: all before it.
+    pub window: Option<u32>,
+    /// How the cached keys are rotated.
+    pub rope: KeyRope,
+}
+
+/// The rotation of cached keys, to turn them to other positions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct KeyRope {
+    /// Which rope of the graph.
+    pub rope: usize,
+    /// The first rotated element of a head.
+    pub first: usize,
+    pub kind: RopeKind,
+}
+
+/// Cells that some states share the bookkeeping of: which cell holds which token of which sequences.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cache {
+    /// Positions further back than this are forgotten, token by token; `None`: nothing is.
+    pub window: Option<u32>,
+    pub n_cells: usize,
+}
+
+/// Where a state lies in its device's KV arena: a row of each side for each cell of its cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StatePlace {
+    /// Which of the caches.
+    pub cache: usize,
+    /// Keys and values. Where values are part of the keys their side has rows of no bytes.
+    pub keys: Side,
+    pub values: Side,
+}
+
+/// One side of a state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Side {
+    /// Bytes from the arena's start.
+    pub offset: usize,
+    /// Bytes of a row.
+    pub row: usize,
+}
+
+impl Side {
+    /// Where the row of a cell begins.
+    pub fn at(&self, cell: u32) -> usize {
+        self.offset + cell as usize * self.row
+    }
+}
+
+impl StatePlace {
+    pub fn sides(&self) -> [Side; 2] {
+        [self.keys, self.values]
+    }
+    /// Bytes that the state keeps of one cell.
+    pub fn cell_bytes(&self) -> usize {
+        self.keys.row + self.values.row
+    }
+}

@@ -1,0 +1,172 @@
+//! The names of things in a graph: activations, weights and parts of them, states.
+
+use crate::gguf::TensorInfo;
+use crate::quant::Type;
+
+/// An activation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ValueId(pub u32);
+
+/// A tensor of the file that the graph reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct WeightId(pub u32);
+
+/// What a layer keeps from one micro-batch to the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct StateId(pub u32);
+
+/// The named row dimensions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Rows {
+    /// The micro-batch: up to n_ubatch.
+    Tokens,
+    /// The rows whose logits were asked for: up to n_outputs_max.
+    Outputs,
+}
+
+/// An activation's shape, `[rows, cols]` of f32.
+#[derive(Debug, Clone)]
+pub struct Value {
+    pub name: &'static str,
+    pub rows: Rows,
+    pub cols: usize,
+}
+
+/// Rows and columns of a weight: what an op reads of a tensor, what a device holds of it, and what a load brings there.
+///
+/// A tensor `[n_cols, n_rows, n_matrices]` is a stack of matrices (one per expert or head; most have one); the same rows and
+/// columns are taken of each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct WeightSlice {
+    pub weight: WeightId,
+    pub first_row: usize,
+    pub n_rows: usize,
+    pub first_col: usize,
+    pub n_cols: usize,
+}
+
+/// Where the matrices of a slice lie within the bytes that hold it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Matrices {
+    pub ty: Type,
+    /// Columns: elements of a row of activations.
+    pub n_in: usize,
+    /// Rows: elements of a row of the result.
+    pub n_out: usize,
+    pub n_matrices: usize,
+    /// Bytes before the first row.
+    pub offset: usize,
+    /// Bytes from one row to the next, and from one matrix to the next.
+    pub row_bytes: usize,
+    pub matrix_bytes: usize,
+}
+
+impl WeightSlice {
+    /// All of a tensor.
+    pub fn whole(weight: WeightId, info: &TensorInfo) -> WeightSlice {
+        WeightSlice { weight, first_row: 0, n_rows: info.ne[1] as usize, first_col: 0, n_cols: info.ne[0] as usize }
+    }
+
+    /// Whether it is all of the tensor.
+    pub fn is_whole(&self, info: &TensorInfo) -> bool {
+        *self == WeightSlice::whole(self.weight, info)
+    }
+
+    /// The smallest slice that holds this one and another of the same tensor.
+    pub fn union(&self, other: &WeightSlice) -> WeightSlice {
+        let join = |a: (usize, usize), b: (usize, usize)| {
+            let first = a.0.min(b.0);
+            (first, (a.0 + a.1).max(b.0 + b.1) - first)
+        };
+        let (first_row, n_rows) = join((self.first_row, self.n_rows), (other.first_row, other.n_rows));
+        let (first_col, n_cols) = join((self.first_col, self.n_cols), (other.first_col, other.n_cols));
+        WeightSlice { weight: self.weight, first_row, n_rows, first_col, n_cols }
+    }
+
+    /// Its bytes. The reader checked the tensor's, and the builder that columns are whole blocks, so nothing overflows.
+    pub fn n_bytes(&self, info: &TensorInfo) -> u64 {
+        if self.is_whole(info) {
+            return info.n_bytes;
+        }
+        let row = info.ty.row_bytes(self.n_cols).unwrap_or(0) as u64;
+        row * self.n_rows as u64 * info.ne[2] * info.ne[3]
+    }
+
+    /// The pieces of the file's tensor that make it, in order: (first byte, bytes). They lie side by side where it is held.
+    pub fn pieces(&self, info: &TensorInfo) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let (part, n_bytes) = (*self, info.n_bytes as usize);
+        let bytes_of = |n: usize| info.ty.row_bytes(n).unwrap_or(0);
+        let (all, row, first) = (bytes_of(info.ne[0] as usize), bytes_of(part.n_cols), bytes_of(part.first_col));
+        let (whole, rows) = (self.is_whole(info), info.ne[1] as usize);
+        // Whole rows follow each other, so those of one matrix are one piece.
+        let lines = if row == all { 1 } else { part.n_rows };
+        let n = if whole { 1 } else { (info.ne[2] * info.ne[3]) as usize * lines };
+        (0..n).map(move |i| {
+            if whole {
+                return (0, n_bytes);
+            }
+            let (matrix, line) = (i / lines, i % lines);
+            (((matrix * rows + part.first_row + line) * all) + first, row * (part.n_rows / lines))
+        })
+    }
+
+    /// How the matrices of this slice lie in bytes that hold `held`, a slice of the same tensor that has all of this one.
+    pub fn within(&self, held: &WeightSlice, info: &TensorInfo) -> Matrices {
+        let bytes_of = |n: usize| info.ty.row_bytes(n).unwrap_or(0);
+        let row_bytes = bytes_of(held.n_cols);
+        Matrices {
+            ty: info.ty,
+            n_in: self.n_cols,
+            n_out: self.n_rows,
+            n_matrices: (info.ne[2] * info.ne[3]) as usize,
+            offset: (self.first_row - held.first_row) * row_bytes + bytes_of(self.first_col - held.first_col),
+            row_bytes,
+            matrix_bytes: held.n_rows * row_bytes,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn experts() -> TensorInfo {
+        let (name, ty) = (String::new(), Type::Q8_0);
+        TensorInfo { name, ty, ne: [64, 6, 3, 1], n_dims: 3, offset: 0, n_bytes: 3 * 6 * 68, split: 0 }
+    }
+
+    /// Two shards of a stack of matrices, by rows and by columns: together they have every byte once.
+    #[test]
+    fn shards_have_every_byte_once() {
+        let info = experts();
+        let whole = WeightSlice::whole(WeightId(0), &info);
+        assert_eq!(whole.pieces(&info).collect::<Vec<_>>(), [(0, info.n_bytes as usize)]);
+        let rows = [WeightSlice { n_rows: 2, ..whole }, WeightSlice { first_row: 2, n_rows: 4, ..whole }];
+        let cols = [WeightSlice { n_cols: 32, ..whole }, WeightSlice { first_col: 32, n_cols: 32, ..whole }];
+        for shards in [rows, cols] {
+            let mut hits = vec![0; info.n_bytes as usize];
+            for s in shards {
+                let pieces: Vec<_> = s.pieces(&info).collect();
+                assert_eq!(pieces.iter().map(|p| p.1 as u64).sum::<u64>(), s.n_bytes(&info));
+                pieces.iter().for_each(|(first, n)| hits[*first..first + n].iter_mut().for_each(|h| *h += 1));
+            }
+            assert!(hits.iter().all(|h| *h == 1));
+            assert_eq!(shards[0].union(&shards[1]), whole);
+        }
+        assert_eq!(rows[1].pieces(&info).nth(1), Some(((6 + 2) * 68, 4 * 68)));
+    }
+
+    #[test]
+    fn matrices_lie_where_their_holder_has_them() {
+        let info = experts();
+        let whole = WeightSlice::whole(WeightId(0), &info);
+        let part = WeightSlice { first_row: 3, n_rows: 2, ..whole };
+        let m = part.within(&whole, &info);
+        assert_eq!((m.n_in, m.n_out, m.n_matrices, m.offset, m.row_bytes, m.matrix_bytes), (64, 2, 3, 204, 68, 408));
+        // A device that holds rows 2..6 has the part one row in, and its matrices closer together.
+        let m = part.within(&WeightSlice { first_row: 2, n_rows: 4, ..whole }, &info);
+        assert_eq!((m.offset, m.row_bytes, m.matrix_bytes), (68, 68, 272));
+        let half = WeightSlice { first_col: 32, n_cols: 32, ..whole };
+        assert_eq!((half.within(&whole, &info).offset, half.within(&half, &info).row_bytes), (34, 34));
+    }
+}

@@ -1,0 +1,237 @@
+//! The arenas of a placement: how many bytes each has on each device, and where everything lies in them.
+//!
+//! Nothing here is estimated. Weights come from the file's directory, states from their shapes, activations from their lifetimes, and
+//! working memory from the kernels themselves. The loader allocates just these bytes.
+
+use super::{Memory, Weights};
+use crate::device::{Device, Kind};
+use crate::error::{Error, Result};
+use crate::graph::{
+    ALIGN, Cache, Graph, INPUT, KvShape, Layout, Limits, Node, Part, Placement, Side, StatePlace, StateShape,
+    WeightSlice,
+};
+use crate::quant::Type;
+use crate::{cpu, cuda};
+
+/// The choices that decide sizes besides the graph.
+#[derive(Debug, Clone, Copy)]
+pub struct Sizing {
+    pub weights: Weights,
+    pub type_k: Type,
+    pub type_v: Type,
+    pub n_threads: u32,
+    pub n_seq_max: u32,
+    pub n_batch: u32,
+}
+
+/// The arenas of all devices.
+#[derive(Debug, Clone)]
+pub struct Arenas {
+    /// The first is that of the whole context.
+    pub caches: Vec<Cache>,
+    pub memory: Vec<Memory>,
+    /// Per device.
+    pub layouts: Vec<Layout>,
+    /// Bytes of what a die looks up for a micro-batch, at the start of its KV arena and once on the host.
+    pub tables_bytes: usize,
+    /// Per state of the graph.
+    pub states: Vec<StatePlace>,
+    /// Per weight of the graph: who holds it.
+    pub weights: Vec<Vec<Holder>>,
+    /// Bytes per layer, the output last.
+    pub layer_weights: Vec<u64>,
+    /// Of those, the routed experts'.
+    pub layer_experts: Vec<u64>,
+    /// Bytes of what each layer keeps, the output last, which keeps nothing.
+    pub layer_states: Vec<u64>,
+}
+
+/// A device that reads a weight, and what of it is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holder {
+    pub device: u32,
+    /// All that the device's nodes read of the weight.
+    pub part: WeightSlice,
+    /// In the weights arena; `None` where it is read from the file's map.
+    pub offset: Option<usize>,
+}
+
+/// Bytes in an arena, where every tensor begins at a multiple of ALIGN.
+pub(super) fn aligned(bytes: u64) -> u64 {
+    bytes.saturating_add(ALIGN as u64 - 1) / ALIGN as u64 * ALIGN as u64
+}
+
+/// What a node's kernel needs besides inputs and output on a kind of device.
+pub(super) fn workspace<'a>(
+    kind: Kind,
+    graph: &'a Graph,
+    limits: Limits,
+    n_threads: u32,
+) -> impl Fn(&Node) -> Option<usize> + 'a {
+    move |node| match kind {
+        Kind::Cpu => cpu::workspace_bytes(graph, node, limits, n_threads as usize),
+        Kind::Cuda => cuda::workspace_bytes(graph, node, limits),
+    }
+}
+
+/// The cache that a layer needs for a context of `n_ctx` tokens. A layer that sees a window keeps that for each sequence, and a batch
+/// on top, so that a batch that fails takes nothing with it.
+fn cache(s: &KvShape, n_ctx: u32, c: Sizing) -> Cache {
+    let whole = Cache { window: None, n_cells: n_ctx as usize };
+    let Some(window) = s.window else { return whole };
+    let n = u64::from(window) * u64::from(c.n_seq_max) + u64::from(c.n_batch);
+    if n < u64::from(n_ctx) { Cache { window: Some(window), n_cells: n as usize } } else { whole }
+}
+
+/// The different caches of a graph's states, that of the whole context first.
+pub(super) fn caches(graph: &Graph, n_ctx: u32, c: Sizing) -> Vec<Cache> {
+    let mut caches = vec![Cache { window: None, n_cells: n_ctx as usize }];
+    for own in graph.kv_shapes().map(|shape| cache(shape, n_ctx, c)) {
+        if !caches.contains(&own) {
+            caches.push(own);
+        }
+    }
+    caches
+}
+
+/// Bytes of what a die looks up for a micro-batch, at the start of its KV arena.
+pub(super) fn tables_bytes(caches: &[Cache], limits: Limits) -> Result<usize> {
+    cuda::tables_bytes(limits, caches).ok_or_else(overflow)
+}
+
+/// (row, bytes) of each side of a state with `n_cells` cells.
+fn sides(s: &KvShape, n_cells: usize, c: Sizing) -> Result<[(usize, usize); 2]> {
+    let side = |ty: Type, head_dim: usize| {
+        let row = ty.row_bytes(s.n_head_kv.checked_mul(head_dim)?)?;
+        Some((row, row.checked_mul(n_cells)?.checked_next_multiple_of(ALIGN)?))
+    };
+    let values = if s.v_in_k { Some((0, 0)) } else { side(c.type_v, s.head_dim_v) };
+    Ok([side(c.type_k, s.head_dim_k).ok_or_else(overflow)?, values.ok_or_else(overflow)?])
+}
+
+/// Bytes of what each layer keeps for a context of `n_ctx` tokens, the output last.
+pub(super) fn layer_states(graph: &Graph, n_ctx: u32, c: Sizing) -> Result<Vec<u64>> {
+    let mut bytes = vec![0; graph.n_layer as usize + 1];
+    for state in &graph.states {
+        let StateShape::Kv(s) = &state.shape;
+        let [k, v] = sides(s, cache(s, n_ctx, c).n_cells, c)?;
+        bytes[state.layer as usize] += k.1 as u64 + v.1 as u64;
+    }
+    Ok(bytes)
+}
+
+fn overflow() -> Error {
+    Error::invalid("the planned bytes overflow; n_ctx is too large").subject("n_ctx")
+}
+
+/// Measures `graph` placed as `placement` says, with a context of `n_ctx` tokens.
+pub(super) fn measure(
+    devices: &[Device],
+    graph: &Graph,
+    placement: &Placement,
+    limits: Limits,
+    n_ctx: u32,
+    c: Sizing,
+) -> Result<Arenas> {
+    let mut memory = vec![Memory::default(); devices.len()];
+    let mut layouts = Vec::with_capacity(devices.len());
+    for (d, device) in devices.iter().enumerate() {
+        let layout =
+            Layout::new(graph, limits, d as u32, placement, &workspace(device.kind, graph, limits, c.n_threads))?;
+        memory[d].compute = layout.bytes as u64;
+        if placement.devices().any(|used| used == d as u32) {
+            memory[d].driver = device.driver_bytes;
+        }
+        layouts.push(layout);
+    }
+
+    let caches = caches(graph, n_ctx, c);
+    let tables = tables_bytes(&caches, limits)?;
+    let dies = |d: &u32| devices[*d as usize].kind == Kind::Cuda;
+    let mut kv_end = vec![0usize; devices.len()];
+    let mut n_dies = 0;
+    for d in (0..devices.len() as u32).filter(dies).filter(|d| placement.layers.contains(d)) {
+        kv_end[d as usize] = tables;
+        n_dies += 1;
+    }
+    memory[placement.input as usize].compute += cuda::staging_bytes(n_dies, tables) as u64;
+    let mut states = Vec::with_capacity(graph.states.len());
+    for state in &graph.states {
+        let StateShape::Kv(shape) = &state.shape;
+        let own = cache(shape, n_ctx, c);
+        let cache = caches.iter().position(|other| *other == own).unwrap_or(0);
+        let end = &mut kv_end[placement.layers[state.layer as usize] as usize];
+        let mut take = |(row, bytes): (usize, usize)| -> Result<Side> {
+            let offset = *end;
+            *end = end.checked_add(bytes).filter(|n| *n <= isize::MAX as usize).ok_or_else(overflow)?;
+            Ok(Side { offset, row })
+        };
+        let [k, v] = sides(shape, own.n_cells, c)?;
+        states.push(StatePlace { cache, keys: take(k)?, values: take(v)? });
+    }
+    for (m, end) in memory.iter_mut().zip(kv_end) {
+        m.kv = end as u64;
+    }
+
+    let (weights, layer_weights, layer_experts) = weights(devices, graph, placement, c.weights, &mut memory);
+    let layer_states = layer_states(graph, n_ctx, c)?;
+    Ok(Arenas {
+        caches,
+        memory,
+        layouts,
+        tables_bytes: tables,
+        states,
+        weights,
+        layer_weights,
+        layer_experts,
+        layer_states,
+    })
+}
+
+/// Who holds what of each weight, and the bytes of each layer and of its experts. What a device reads of a weight, by one node or
+/// several, it holds once.
+fn weights(
+    devices: &[Device],
+    graph: &Graph,
+    placement: &Placement,
+    mode: Weights,
+    memory: &mut [Memory],
+) -> (Vec<Vec<Holder>>, Vec<u64>, Vec<u64>) {
+    let mut holders: Vec<Vec<Holder>> = vec![Vec::new(); graph.weights.len()];
+    // In the order of the first node that reads them.
+    let mut order = Vec::with_capacity(graph.weights.len());
+    let mut layer_weights = vec![0u64; graph.n_layer as usize + 1];
+    let mut layer_experts = layer_weights.clone();
+    // Fused weights are read by several nodes of a layer, and are its once.
+    let mut counted = vec![INPUT; graph.weights.len()];
+    for node in &graph.nodes {
+        let Some(device) = placement.device(node) else { continue };
+        for part in graph.reads(node) {
+            let w = part.weight.0 as usize;
+            if std::mem::replace(&mut counted[w], node.layer) != node.layer {
+                let bytes = graph.weights[w].n_bytes;
+                layer_weights[node.layer as usize] += bytes;
+                layer_experts[node.layer as usize] += if node.part == Part::Experts { bytes } else { 0 };
+            }
+            match holders[w].iter_mut().find(|h| h.device == device) {
+                Some(holder) => holder.part = holder.part.union(&part),
+                None => {
+                    order.push((w, holders[w].len()));
+                    holders[w].push(Holder { device, part, offset: None });
+                }
+            }
+        }
+    }
+    for (w, i) in order {
+        let holder = &mut holders[w][i];
+        let m = &mut memory[holder.device as usize];
+        let bytes = holder.part.n_bytes(&graph.weights[w]);
+        if devices[holder.device as usize].kind == Kind::Cpu && mode != Weights::Copied {
+            m.mapped += bytes;
+        } else {
+            holder.offset = Some(m.weights as usize);
+            m.weights += aligned(bytes);
+        }
+    }
+    (holders, layer_weights, layer_experts)
+}

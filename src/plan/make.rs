@@ -1,0 +1,109 @@
+//! From a request to a plan.
+
+use std::sync::{Arc, OnceLock};
+
+use super::estimator::Estimator;
+use super::family::Family;
+use super::params::{DeviceLimit, EstimatorKind, Params};
+use super::report::Plan;
+use super::request::Request;
+use super::search::Model;
+use crate::context::Context;
+use crate::device::Kind;
+use crate::error::{Error, Result, Status};
+use crate::gguf::Gguf;
+
+impl Plan {
+    /// Plans `file` on the context's devices. A model that does not fit gives a plan with `fits` false and each device's shortfall.
+    ///
+    /// # Errors
+    /// `Unsupported` for a tensor type that cannot be computed with, `BadFile` for a file whose keys or tensors are wrong,
+    /// `InvalidArgument` for contradicting parameters.
+    pub fn new(context: &Arc<Context>, file: &Arc<Gguf>, params: &Params) -> Result<Plan> {
+        let r = Request::new(context, file, params)?;
+        let estimator = estimator(&r)?;
+        let e = estimator.estimate(&r)?;
+        let name = match file.get_str("general.name") {
+            Ok(Some(name)) if !name.is_empty() => name.to_owned(),
+            _ => std::path::Path::new(file.path())
+                .file_name()
+                .map(|n| n.to_string_lossy().into_owned())
+                .unwrap_or_default(),
+        };
+        let mut reasons = context.inventory().notes.clone();
+        reasons.extend(e.reasons);
+        if e.n_ctx > r.n_ctx_train {
+            reasons.push(format!(
+                "n_ctx {} is more than the {} tokens that the model was trained for",
+                e.n_ctx, r.n_ctx_train
+            ));
+        }
+        reasons.push(format!(
+            "n_batch {} and n_ubatch {}: {}",
+            r.batch.n_batch,
+            r.batch.n_ubatch,
+            r.batch_source.name()
+        ));
+        Ok(Plan {
+            architecture: r.architecture.clone(),
+            name,
+            n_layer: e.n_layer,
+            n_ctx: e.n_ctx,
+            n_ctx_source: e.n_ctx_source,
+            n_ctx_train: r.n_ctx_train,
+            n_batch: r.batch.n_batch,
+            n_ubatch: r.batch.n_ubatch,
+            batch_source: r.batch_source,
+            n_seq_max: r.n_seq_max,
+            n_outputs_max: r.n_outputs_max,
+            type_k: e.type_k,
+            type_v: e.type_v,
+            n_threads: context.n_threads(),
+            objective: params.objective,
+            estimator: estimator.name(),
+            fits: e.fits,
+            devices: e.devices,
+            layers: e.layers,
+            reasons,
+            prediction: e.prediction,
+            remedies: OnceLock::new(),
+            params: params.clone(),
+            context: context.clone(),
+            file: file.clone(),
+            exact: e.exact,
+        })
+    }
+
+    /// The plan for what there is after all, where a load ran out of a die's memory: `e` names the die and the bytes that its arenas
+    /// could have had together. `None` where it does not, or where nothing fits then.
+    pub(crate) fn with_less(&self, e: &Error) -> Result<Option<Plan>> {
+        let die = |d: &u32| self.context.devices()[*d as usize].kind == Kind::Cuda;
+        // Only the arenas' allocations say how much there was.
+        let Some(device) = e.detail.device.filter(die).filter(|_| e.detail.needed > 0) else { return Ok(None) };
+        let d = &self.context.devices()[device as usize];
+        let promised = d.free_bytes.saturating_sub(d.driver_bytes).saturating_sub(self.params.reserve_bytes);
+        let mut params = self.params.clone();
+        let reserve_bytes = promised.saturating_sub(e.detail.available).min(d.total_bytes);
+        match params.limits.iter_mut().find(|l| l.device == device) {
+            Some(limit) if limit.reserve_bytes >= reserve_bytes => return Ok(None),
+            Some(limit) => limit.reserve_bytes = reserve_bytes,
+            None => params.limits.push(DeviceLimit { device, reserve_bytes, max_layers: None }),
+        }
+        Plan::new(&self.context, &self.file, &params).map(|plan| Some(plan).filter(|p| p.fits))
+    }
+}
+
+/// # Errors
+/// `Unsupported` where measuring is asked for and the architecture has no graph; what is wrong with the file otherwise.
+fn estimator(r: &Request<'_>) -> Result<Box<dyn Estimator>> {
+    if r.params.estimator == EstimatorKind::Family {
+        return Ok(Box::new(Family { unmeasured: None }));
+    }
+    match Model::new(r) {
+        Ok(m) => Ok(Box::new(m)),
+        Err(e) if e.status == Status::Unsupported && r.params.estimator == EstimatorKind::Auto => {
+            Ok(Box::new(Family { unmeasured: Some(e.message) }))
+        }
+        Err(e) => Err(e),
+    }
+}

@@ -1,0 +1,175 @@
+//! A plan as it stands: what goes where, and how many bytes each device will be asked for.
+
+use std::sync::{Arc, OnceLock};
+
+use super::arenas::Arenas;
+use super::params::{Params, Source};
+use super::place::Objective;
+use crate::arch::Hparams;
+use crate::context::Context;
+use crate::device::Kind;
+use crate::error::Error;
+use crate::gguf::Gguf;
+use crate::graph::{Graph, Placement};
+use crate::quant::Type;
+
+/// Bytes on one device, by arena.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Memory {
+    /// The weights arena.
+    pub weights: u64,
+    /// Weights used straight from the file's memory map; page cache, not the process's own.
+    pub mapped: u64,
+    /// The KV cache arena.
+    pub kv: u64,
+    /// The compute arena.
+    pub compute: u64,
+    /// What the driver takes for itself.
+    pub driver: u64,
+}
+
+impl Memory {
+    /// What the device is asked for: the three arenas and the driver's share.
+    pub fn asked(&self) -> u64 {
+        [self.weights, self.kv, self.compute, self.driver].into_iter().fold(0, u64::saturating_add)
+    }
+    /// What must fit into free memory; mapped weights that do not would be read from the disk again and again.
+    pub fn needed(&self) -> u64 {
+        self.asked().saturating_add(self.mapped)
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct DevicePlan {
+    /// Index in the context's inventory.
+    pub device: u32,
+    pub memory: Memory,
+    /// Before anything is loaded.
+    pub free_bytes: u64,
+    pub total_bytes: u64,
+    pub first_layer: u32,
+    pub n_layers: u32,
+    /// Layers of other devices whose experts it computes.
+    pub n_expert_layers: u32,
+    pub has_output: bool,
+    /// Bytes that are missing; 0 where all fits.
+    pub shortfall: u64,
+}
+
+impl DevicePlan {
+    /// Whether it computes anything.
+    pub fn computes(&self) -> bool {
+        self.n_layers > 0 || self.n_expert_layers > 0 || self.has_output
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct LayerPlan {
+    /// `n_layer` stands for the output.
+    pub layer: u32,
+    pub device: u32,
+    /// The device of its routed experts; that of the layer where it has none.
+    pub experts_device: u32,
+    /// The experts' among them.
+    pub weights: u64,
+    pub kv: u64,
+    pub reason: String,
+}
+
+/// Speeds by the cost model: predicted, not measured.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Prediction {
+    /// Tokens per second of one sequence, at an empty and at a full context.
+    pub decode: f64,
+    pub decode_full: f64,
+    /// Tokens per second of a prompt, at an empty context.
+    pub prompt: f64,
+    /// Tokens per second of all sequences together when every device always has one to work on.
+    pub pipelined: f64,
+}
+
+/// What a loadable plan holds beyond what it says: the graph, and the place of everything in the arenas.
+pub(crate) struct Exact {
+    pub hparams: Hparams,
+    pub graph: Arc<Graph>,
+    pub arenas: Arenas,
+    pub placement: Placement,
+}
+
+impl Exact {
+    /// Which states of the graph are on a device: those of its layers.
+    pub fn states_on(&self, device: u32) -> Vec<bool> {
+        self.graph.states.iter().map(|s| self.placement.layers[s.layer as usize] == device).collect()
+    }
+}
+
+/// A plan. It never changes.
+pub struct Plan {
+    pub architecture: String,
+    /// general.name, or the file's name.
+    pub name: String,
+    pub n_layer: u32,
+    pub n_ctx: u32,
+    pub n_ctx_source: Source,
+    pub n_ctx_train: u32,
+    pub n_batch: u32,
+    pub n_ubatch: u32,
+    pub batch_source: Source,
+    pub n_seq_max: u32,
+    pub n_outputs_max: u32,
+    pub type_k: Type,
+    pub type_v: Type,
+    pub n_threads: u32,
+    pub objective: Objective,
+    /// "measured", or "family" for an estimate, which cannot be loaded.
+    pub estimator: &'static str,
+    pub fits: bool,
+    pub devices: Vec<DevicePlan>,
+    /// Per layer, the output last; empty where the estimator does not say.
+    pub layers: Vec<LayerPlan>,
+    pub reasons: Vec<String>,
+    pub prediction: Option<Prediction>,
+    pub(super) remedies: OnceLock<Vec<String>>,
+    pub(super) params: Params,
+    pub(crate) context: Arc<Context>,
+    pub(crate) file: Arc<Gguf>,
+    pub(crate) exact: Option<Exact>,
+}
+
+impl Plan {
+    /// Whether it can be loaded: it fits, is exact, every tensor can be computed with, and no layer is on a device that is only
+    /// described.
+    pub fn loadable(&self) -> bool {
+        let described = |d: u32| self.context.devices()[d as usize].described;
+        let possible = |e: &Exact| uncomputable(&e.graph).is_none() && !e.placement.devices().any(described);
+        self.fits && self.exact.as_ref().is_some_and(possible)
+    }
+
+    /// Dies that compute at least a layer.
+    pub fn n_dies(&self) -> usize {
+        let die = |d: &&DevicePlan| self.context.devices()[d.device as usize].kind == Kind::Cuda;
+        self.devices.iter().filter(die).filter(|d| d.n_layers > 0 || d.has_output).count()
+    }
+
+    /// Layers that the CPU computes as a whole.
+    pub fn n_cpu_layers(&self) -> u32 {
+        self.devices[self.context.inventory().cpu()].n_layers
+    }
+
+    /// Layers of dies whose experts the CPU computes.
+    pub fn n_cpu_experts(&self) -> u32 {
+        self.devices[self.context.inventory().cpu()].n_expert_layers
+    }
+
+    /// Whether the CPU computes layers or experts.
+    pub(super) fn uses_cpu(&self) -> bool {
+        self.n_cpu_layers() > 0 || self.n_cpu_experts() > 0
+    }
+}
+
+/// Names the first tensor of a type that there are no kernels for: its bytes can be planned, not computed with.
+pub(crate) fn uncomputable(graph: &Graph) -> Option<Error> {
+    let w = graph.weights.iter().find(|w| !w.ty.is_supported())?;
+    let text = format!("tensor '{}' is of type {}, which cannot be computed with", w.name, w.ty.name());
+    Some(Error::unsupported(text).subject(&w.name))
+}
