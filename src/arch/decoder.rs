@@ -1,204 +1,277 @@
-//! The decoder that all architectures here share, and the table of what differs between them.
+//! The decoder that all architectures here share, and how architectures differ from it.
 //!
-//! x += attention(norm(x)); x += ffn(norm(x)), layer after layer; then the output norm and matrix. An architecture is a `Decoder`:
-//! most fields stay as `Decoder::new` sets them, and its file says the others.
+//! x += mixer(norm(x)); x += feed_forward(norm(x)), layer after layer; then the output norm and matrix. A layer's mixer (what lets
+//! tokens see each other) and its feed-forward block are chosen layer by layer. An architecture is a [`Decoder`]: `Decoder::new`
+//! makes the plain one of llama, and the architecture's file says the rest.
 
-use super::{Hparams, Keys};
+use super::hparams::{Hparams, LayerSizes};
+use super::keys::Keys;
 use crate::error::Result;
-use crate::graph::{Attention, Builder, Gate, Gating, Graph, Latent, Rope, RopeKind, Route, Scales, Temperature};
+use crate::graph::{
+    Attention, Builder, Gate, Gating, Graph, Latent, Rope, RopeKind, Route, Scales, Table, Temperature, ValueId,
+};
 
-/// Which layers see a window only.
-#[derive(Debug, Clone)]
-pub(super) struct Window {
-    /// Tokens that a token of a local layer sees, itself among them.
-    pub n: u32,
-    pub local: Vec<bool>,
-    /// The rotation of local layers; `None`: as elsewhere.
-    pub rope: Option<Rope>,
-}
-
-/// How experts are weighted, and what stands beside them.
+/// A layer: how its tokens see each other, and what is done with each alone.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Mixture {
-    pub gating: Gating,
-    pub normalise: bool,
+pub(super) struct Layer {
+    pub mixer: Mixer,
+    pub ffn: FeedForward,
+}
+
+/// The kinds of mixer.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Mixer {
+    Attention(Heads),
+    Latent(LatentSizes),
+}
+
+/// Grouped-query attention.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Heads {
+    pub n_head: usize,
+    pub n_head_kv: usize,
+    pub head_dim: usize,
+    /// Which of the decoder's ropes.
+    pub rope: usize,
+    /// Scores are multiplied by it.
     pub scale: f32,
-    pub n_group: usize,
-    pub n_group_used: usize,
-    /// The first layers are dense.
-    pub n_dense: u32,
-    /// Width of the experts that every token uses; 0: none.
-    pub n_ff_shared: usize,
+    /// Norms of each head's query and key.
+    pub qk_norm: bool,
+    /// Tokens that a token sees, itself among them; `None`: all before it.
+    pub window: Option<u32>,
+    /// cap tanh(score / cap)
+    pub softcap: Option<f32>,
+    pub sinks: bool,
 }
 
-impl Default for Mixture {
-    fn default() -> Mixture {
-        Mixture {
-            gating: Gating::Softmax,
-            normalise: true,
-            scale: 1.0,
-            n_group: 1,
-            n_group_used: 1,
-            n_dense: 0,
-            n_ff_shared: 0,
-        }
-    }
-}
-
-/// The sizes of latent attention.
+/// Latent attention.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LatentSizes {
+    pub n_head: usize,
     pub kv_lora_rank: usize,
     pub q_lora_rank: Option<usize>,
     /// A head's key, rotated part included, and value.
     pub key: usize,
     pub value: usize,
+    pub scale: f32,
 }
 
-/// What differs between architectures.
+/// The kinds of feed-forward block.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum FeedForward {
+    Dense { n_ff: usize },
+    Mixture(Mixture),
+}
+
+/// How experts are weighted, and what stands beside them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Mixture {
+    pub n_expert: usize,
+    pub n_expert_used: usize,
+    pub n_ff: usize,
+    pub gating: Gating,
+    pub normalise: bool,
+    pub scale: f32,
+    pub n_group: usize,
+    pub n_group_used: usize,
+    /// Width of the experts that every token uses; 0: none.
+    pub n_ff_shared: usize,
+}
+
+/// An architecture.
 #[derive(Debug, Clone)]
 pub(super) struct Decoder {
-    pub rope: Rope,
+    pub layers: Vec<Layer>,
+    /// Rotations that layers choose from. The first takes the file's factors of frequencies.
+    pub ropes: Vec<Rope>,
     pub rope_kind: RopeKind,
-    /// Scores are multiplied by it.
-    pub scale: f32,
-    /// Norms of each head's query and key.
-    pub qk_norm: bool,
-    pub window: Option<Window>,
-    /// cap tanh(x / cap) of scores, and of logits.
-    pub attention_softcap: Option<f32>,
-    pub logit_softcap: Option<f32>,
-    pub sinks: bool,
+    /// Queries grow with their position.
     pub temperature: Option<Temperature>,
-    pub latent: Option<LatentSizes>,
     /// Token embeddings are multiplied by it.
     pub embed_scale: f32,
-    /// Norms behind attention and feed-forward, before they are added.
+    /// Norms behind mixer and feed-forward, before they are added.
     pub post_norms: bool,
-    /// What the norm before the feed-forward block is called.
+    /// The name of the norm before the feed-forward block.
     pub ffn_norm: &'static str,
     pub gate: Gate,
-    pub mixture: Mixture,
+    /// cap tanh(logit / cap)
+    pub logit_softcap: Option<f32>,
     pub scales: Scales,
 }
 
-/// What llama, qwen3, mistral3 and their mixtures scale by, where files have such tensors.
+/// The scales of llama, qwen3, mistral3 and their mixtures, where files have such tensors.
 pub(super) const ALL_SCALES: Scales = Scales { ffn: true, experts: true, output: true };
 
 impl Decoder {
     /// The plain decoder of llama with the rotation `kind`.
     pub fn new(h: &Hparams, rope_kind: RopeKind) -> Decoder {
+        let mixture = h.experts.map(|e| Mixture {
+            n_expert: e.n_expert,
+            n_expert_used: e.n_expert_used,
+            n_ff: e.n_ff,
+            gating: Gating::Softmax,
+            normalise: true,
+            scale: 1.0,
+            n_group: 1,
+            n_group_used: 1,
+            n_ff_shared: 0,
+        });
+        let layer = |sizes: &LayerSizes| Layer {
+            mixer: Mixer::Attention(Heads {
+                n_head: sizes.n_head,
+                n_head_kv: sizes.n_head_kv,
+                head_dim: sizes.head_dim,
+                rope: 0,
+                scale: h.attention_scale,
+                qk_norm: false,
+                window: None,
+                softcap: None,
+                sinks: false,
+            }),
+            ffn: mixture.map_or(FeedForward::Dense { n_ff: sizes.n_ff }, FeedForward::Mixture),
+        };
         Decoder {
-            rope: h.rope.clone(),
+            layers: h.layers.iter().map(layer).collect(),
+            ropes: vec![h.rope.clone()],
             rope_kind,
-            scale: h.attention_scale,
-            qk_norm: false,
-            window: None,
-            attention_softcap: None,
-            logit_softcap: None,
-            sinks: false,
             temperature: None,
-            latent: None,
             embed_scale: 1.0,
             post_norms: false,
             ffn_norm: "ffn_norm",
             gate: Gate::Silu,
-            mixture: Mixture::default(),
+            logit_softcap: None,
             scales: Scales { ffn: false, experts: false, output: true },
         }
     }
 
+    /// Changes the attention of every layer that has one.
+    pub fn heads(mut self, change: impl Fn(&mut Heads)) -> Decoder {
+        for layer in &mut self.layers {
+            if let Mixer::Attention(heads) = &mut layer.mixer {
+                change(heads);
+            }
+        }
+        self
+    }
+
+    /// Changes every mixture of experts.
+    pub fn mixtures(mut self, change: impl Fn(&mut Mixture)) -> Decoder {
+        for layer in &mut self.layers {
+            if let FeedForward::Mixture(mixture) = &mut layer.ffn {
+                change(mixture);
+            }
+        }
+        self
+    }
+
+    /// Lets the layers that are `local` see a window of `n` tokens, and rotate by `rope`, or as all others.
+    pub fn windows(mut self, n: u32, local: &[bool], rope: Option<Rope>) -> Decoder {
+        let own = rope.map_or(0, |rope| {
+            self.ropes.push(rope);
+            self.ropes.len() - 1
+        });
+        for (layer, _) in self.layers.iter_mut().zip(local).filter(|(_, local)| **local) {
+            if let Mixer::Attention(heads) = &mut layer.mixer {
+                (heads.window, heads.rope) = (Some(n), own);
+            }
+        }
+        self
+    }
+
     /// Whether YaRN is at work.
     pub fn yarn(&self) -> bool {
-        self.rope.yarn.is_some_and(|y| y.ext_factor != 0.0)
+        self.ropes[0].yarn.is_some_and(|y| y.ext_factor != 0.0)
     }
     /// The logarithm of the factor by which the context was stretched.
     pub fn log_factor(&self) -> f32 {
-        (1.0 / self.rope.freq_scale).ln()
+        (1.0 / self.ropes[0].freq_scale).ln()
     }
 
     /// The graph of a file. Biases are added where the file has them.
-    pub fn build(self, k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
+    pub fn build(mut self, k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
         let mut g = Builder::new(k.file, h.n_layer, self.scales);
         let mut x = g.embed(h.n_embd, h.n_vocab, self.embed_scale)?;
         let n_ctx_orig = k.u32("rope.scaling.original_context_length")?.unwrap_or(h.n_ctx_train);
-        let factors = g.rope_factors(self.rope.n_rot, n_ctx_orig)?;
-        let table = g.rope_table(Rope { factors, ..self.rope.clone() }, self.rope_kind);
-        let local_rope = self.window.as_ref().and_then(|w| w.rope.clone());
-        let local_table = local_rope.map_or(table, |r| g.rope_table(r, self.rope_kind));
-        for i in 0..h.n_layer {
-            g.layer(i);
+        self.ropes[0].factors = g.rope_factors(self.ropes[0].n_rot, n_ctx_orig)?;
+        let tables: Vec<Table> = self.ropes.iter().map(|r| g.rope_table(r.clone(), self.rope_kind)).collect();
+        for (i, layer) in self.layers.iter().enumerate() {
+            g.layer(i as u32);
             let n = g.rms_norm(x, "attn_norm", h.rms_eps)?;
-            let window = self.window.as_ref().filter(|w| w.local[i as usize]);
-            let mut a = match self.latent {
-                Some(l) => g.latent_attention(
-                    n,
-                    Latent {
-                        n_head: h.n_head,
-                        kv_lora_rank: l.kv_lora_rank,
-                        nope: l.key - self.rope.n_rot,
-                        rope: self.rope.n_rot,
-                        head_dim_v: l.value,
-                        q_lora_rank: l.q_lora_rank,
-                        eps: h.rms_eps,
-                        scale: self.scale,
-                        table,
-                        temperature: self.temperature,
-                    },
-                )?,
-                None => g.attention(
-                    n,
-                    Attention {
-                        n_head: h.n_head,
-                        n_head_kv: h.n_head_kv,
-                        head_dim: h.head_dim,
-                        scale: self.scale,
-                        table: if window.is_some() { local_table } else { table },
-                        window: window.map(|w| w.n),
-                        softcap: self.attention_softcap,
-                        qk_norm: self.qk_norm.then_some(h.rms_eps),
-                        sinks: self.sinks,
-                        temperature: self.temperature,
-                    },
-                )?,
-            };
+            let mut m = self.mixer(&mut g, n, layer.mixer, &tables, h.rms_eps)?;
             if self.post_norms {
-                a = g.rms_norm(a, "post_attention_norm", h.rms_eps)?;
+                m = g.rms_norm(m, "post_attention_norm", h.rms_eps)?;
             }
-            x = g.add(x, a, "attn_res");
-            if i + 1 == h.n_layer {
-                // Past the last attention, only rows whose logits were asked for matter.
+            x = g.add(x, m, "attn_res");
+            if i + 1 == self.layers.len() {
+                // Past the last mixer, only rows whose logits were asked for matter.
                 x = g.select_outputs(x);
             }
             let n = g.rms_norm(x, self.ffn_norm, h.rms_eps)?;
-            let mut f = match h.experts.filter(|_| i >= self.mixture.n_dense) {
-                None => g.ffn(n, h.n_ff, self.gate)?,
-                Some(e) => {
-                    let m = self.mixture;
-                    let routing = Route {
-                        n_expert: e.n_expert,
-                        n_expert_used: e.n_expert_used,
-                        gating: m.gating,
-                        normalise: m.normalise,
-                        scale: m.scale,
-                        n_group: m.n_group,
-                        n_group_used: m.n_group_used,
-                        bias: None,
-                    };
-                    let routed = g.experts(n, e.n_ff, self.gate, routing)?;
-                    if m.n_ff_shared == 0 {
-                        routed
-                    } else {
-                        let shared = g.shared_experts(n, m.n_ff_shared, self.gate)?;
-                        g.add(routed, shared, "ffn_sum")
-                    }
-                }
-            };
+            let mut f = self.feed_forward(&mut g, n, layer.ffn)?;
             if self.post_norms {
                 f = g.rms_norm(f, "post_ffw_norm", h.rms_eps)?;
             }
             x = g.add(x, f, "ffn_res");
         }
         g.finish(x, h.rms_eps, h.n_vocab, self.logit_softcap)
+    }
+
+    fn mixer(&self, g: &mut Builder<'_>, x: ValueId, mixer: Mixer, tables: &[Table], eps: f32) -> Result<ValueId> {
+        let temperature = self.temperature;
+        match mixer {
+            Mixer::Attention(a) => g.attention(
+                x,
+                Attention {
+                    n_head: a.n_head,
+                    n_head_kv: a.n_head_kv,
+                    head_dim: a.head_dim,
+                    scale: a.scale,
+                    table: tables[a.rope],
+                    window: a.window,
+                    softcap: a.softcap,
+                    qk_norm: a.qk_norm.then_some(eps),
+                    sinks: a.sinks,
+                    temperature,
+                },
+            ),
+            Mixer::Latent(l) => g.latent_attention(
+                x,
+                Latent {
+                    n_head: l.n_head,
+                    kv_lora_rank: l.kv_lora_rank,
+                    nope: l.key - self.ropes[0].n_rot,
+                    rope: self.ropes[0].n_rot,
+                    head_dim_v: l.value,
+                    q_lora_rank: l.q_lora_rank,
+                    eps,
+                    scale: l.scale,
+                    table: tables[0],
+                    temperature,
+                },
+            ),
+        }
+    }
+
+    fn feed_forward(&self, g: &mut Builder<'_>, x: ValueId, ffn: FeedForward) -> Result<ValueId> {
+        let m = match ffn {
+            FeedForward::Dense { n_ff } => return g.ffn(x, n_ff, self.gate),
+            FeedForward::Mixture(m) => m,
+        };
+        let route = Route {
+            n_expert: m.n_expert,
+            n_expert_used: m.n_expert_used,
+            gating: m.gating,
+            normalise: m.normalise,
+            scale: m.scale,
+            n_group: m.n_group,
+            n_group_used: m.n_group_used,
+            bias: None,
+        };
+        let routed = g.experts(x, m.n_ff, self.gate, route)?;
+        if m.n_ff_shared == 0 {
+            return Ok(routed);
+        }
+        let shared = g.shared_experts(x, m.n_ff_shared, self.gate)?;
+        Ok(g.add(routed, shared, "ffn_sum"))
     }
 }

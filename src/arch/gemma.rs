@@ -2,8 +2,9 @@
 //! logits and lets every second layer see all; gemma3 norms queries and keys, lets every sixth layer see all, and rotates the others
 //! by a base of their own, unscaled.
 
-use super::decoder::{Decoder, Window};
-use super::{Hparams, Keys};
+use super::decoder::Decoder;
+use super::hparams::Hparams;
+use super::keys::Keys;
 use crate::error::Result;
 use crate::graph::{Gate, Graph, Rope, RopeKind};
 
@@ -13,52 +14,41 @@ const GEMMA2_WINDOW: u32 = 4096;
 const GEMMA2_27B_LAYERS: u32 = 46;
 const GEMMA3_27B_LAYERS: u32 = 62;
 
-fn scale(h: &Hparams, layers_of_27b: u32) -> f32 {
-    let n = if h.n_layer == layers_of_27b { h.n_embd / h.n_head } else { h.head_dim };
-    1.0 / (n as f32).sqrt()
-}
-
-fn common(h: &Hparams) -> Decoder {
-    Decoder {
-        embed_scale: (h.n_embd as f32).sqrt(),
-        post_norms: true,
-        gate: Gate::Gelu,
-        ..Decoder::new(h, RopeKind::Neox)
-    }
+fn common(h: &Hparams, layers_of_27b: u32) -> Decoder {
+    let of_27b = h.n_layer == layers_of_27b;
+    let n_embd = h.n_embd;
+    let d = Decoder::new(h, RopeKind::Neox).heads(|a| {
+        let n = if of_27b { n_embd / a.n_head } else { a.head_dim };
+        a.scale = 1.0 / (n as f32).sqrt();
+    });
+    Decoder { embed_scale: (h.n_embd as f32).sqrt(), post_norms: true, gate: Gate::Gelu, ..d }
 }
 
 pub(super) fn gemma2(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     h.dense(k)?;
     let n = k.u32("attention.sliding_window")?.filter(|n| *n > 0).unwrap_or(GEMMA2_WINDOW);
     let rope = k.positive("rope.freq_base_swa")?.map(|freq_base| Rope { freq_base, ..h.rope.clone() });
-    Decoder {
-        scale: scale(h, GEMMA2_27B_LAYERS),
-        window: Some(Window { n, local: k.local_layers(h.n_layer, 2)?, rope }),
-        attention_softcap: Some(k.positive("attn_logit_softcapping")?.unwrap_or(50.0)),
-        logit_softcap: Some(k.positive("final_logit_softcapping")?.unwrap_or(30.0)),
-        ..common(h)
-    }
-    .build(k, h)
+    let cap = k.positive("attn_logit_softcapping")?.unwrap_or(50.0);
+    let d = common(h, GEMMA2_27B_LAYERS).windows(n, &k.local_layers(h.n_layer, 2)?, rope);
+    let mut d = d.heads(|a| a.softcap = Some(cap));
+    d.logit_softcap = Some(k.positive("final_logit_softcapping")?.unwrap_or(30.0));
+    d.build(k, h)
 }
 
 pub(super) fn gemma3(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     h.dense(k)?;
-    let mut d = Decoder {
-        qk_norm: true,
-        scale: scale(h, GEMMA3_27B_LAYERS),
-        logit_softcap: k.positive("final_logit_softcapping")?,
-        ..common(h)
-    };
+    let mut d = common(h, GEMMA3_27B_LAYERS).heads(|a| a.qk_norm = true);
+    d.logit_softcap = k.positive("final_logit_softcapping")?;
     // Ollama's files name both bases.
     if let Some(base) = k.positive("rope.global.freq_base")? {
-        d.rope.freq_base = base;
+        d.ropes[0].freq_base = base;
     } else if k.f32("rope.freq_base")?.is_none() {
-        d.rope.freq_base = 1e6;
+        d.ropes[0].freq_base = 1e6;
     }
     if let Some(n) = k.u32("attention.sliding_window")?.filter(|n| *n > 0) {
         let base = k.positive("rope.local.freq_base")?.or(k.positive("rope.freq_base_swa")?).unwrap_or(10000.0);
-        let rope = Rope { freq_base: base, freq_scale: 1.0, ..d.rope.clone() };
-        d.window = Some(Window { n, local: k.local_layers(h.n_layer, 6)?, rope: Some(rope) });
+        let rope = Rope { freq_base: base, freq_scale: 1.0, ..d.ropes[0].clone() };
+        d = d.windows(n, &k.local_layers(h.n_layer, 6)?, Some(rope));
     }
     d.build(k, h)
 }

@@ -1,8 +1,9 @@
 //! gpt-oss: a window on every second layer, attention sinks, YaRN; experts with biases, weighted by a softmax over those chosen, and a
 //! clamped gate.
 
-use super::decoder::{Decoder, Mixture, Window};
-use super::{Hparams, Keys};
+use super::decoder::Decoder;
+use super::hparams::Hparams;
+use super::keys::Keys;
 use crate::error::Result;
 use crate::graph::{Gate, Gating, Graph, Rope, RopeKind};
 
@@ -10,19 +11,12 @@ pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     h.equal_heads(k)?;
     let n = k.size("attention.sliding_window", i32::MAX as u32)?;
     let rope = k.positive("rope.freq_base_swa")?.map(|freq_base| Rope { freq_base, ..h.rope.clone() });
-    Decoder {
-        scale: 1.0 / (h.head_dim as f32).sqrt(),
-        window: Some(Window { n, local: k.local_layers(h.n_layer, 2)?, rope }),
-        sinks: true,
-        ffn_norm: "post_attention_norm",
-        gate: Gate::SiluClamped { alpha: 1.702, limit: 7.0 },
-        mixture: Mixture {
-            gating: Gating::SoftmaxOfChosen,
-            normalise: false,
-            scale: k.positive("expert_weights_scale")?.unwrap_or(1.0),
-            ..Mixture::default()
-        },
-        ..Decoder::new(h, RopeKind::Neox)
-    }
-    .build(k, h)
+    let weight_scale = k.positive("expert_weights_scale")?.unwrap_or(1.0);
+    let d = Decoder::new(h, RopeKind::Neox).windows(n, &k.local_layers(h.n_layer, 2)?, rope);
+    let d = d.heads(|a| {
+        a.scale = 1.0 / (a.head_dim as f32).sqrt();
+        a.sinks = true;
+    });
+    let d = d.mixtures(|m| (m.gating, m.normalise, m.scale) = (Gating::SoftmaxOfChosen, false, weight_scale));
+    Decoder { ffn_norm: "post_attention_norm", gate: Gate::SiluClamped { alpha: 1.702, limit: 7.0 }, ..d }.build(k, h)
 }

@@ -3,7 +3,7 @@
 use super::keys::Keys;
 use crate::error::{Error, Result};
 use crate::gguf::Gguf;
-use crate::graph::{Factors, Rope, Yarn};
+use crate::graph::{Factors, Rope, Temperature, Yarn};
 
 /// Bounds far beyond any model, so that products of these never overflow.
 const MAX_LAYERS: u32 = 512;
@@ -14,11 +14,8 @@ const MAX_EXPERTS: u32 = 4096;
 pub struct Hparams {
     pub n_layer: u32,
     pub n_embd: usize,
-    pub n_head: usize,
-    pub n_head_kv: usize,
-    pub head_dim: usize,
-    /// 0 where every layer is a mixture.
-    pub n_ff: usize,
+    /// Of each layer; files give them once or as arrays.
+    pub layers: Vec<LayerSizes>,
     pub n_vocab: usize,
     /// The context the model was trained for.
     pub n_ctx_train: u32,
@@ -28,6 +25,16 @@ pub struct Hparams {
     pub rope: Rope,
     /// Mixtures of experts.
     pub experts: Option<Experts>,
+}
+
+/// The sizes that may differ from layer to layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LayerSizes {
+    pub n_head: usize,
+    pub n_head_kv: usize,
+    pub head_dim: usize,
+    /// 0 where every layer is a mixture.
+    pub n_ff: usize,
 }
 
 /// The sizes of a mixture.
@@ -44,27 +51,27 @@ impl Hparams {
     pub fn read(k: &Keys<'_>) -> Result<Hparams> {
         let n_layer = k.size("block_count", MAX_LAYERS)?;
         let n_embd = k.size("embedding_length", MAX_WIDTH)?;
-        let n_head =
-            k.uniform_size("attention.head_count", MAX_WIDTH)?.ok_or_else(|| k.missing("attention.head_count"))?;
-        let n_head_kv = k.uniform_size("attention.head_count_kv", MAX_WIDTH)?.unwrap_or(n_head);
+        let n = n_layer as usize;
+        let n_head = k.sizes("attention.head_count", n, MAX_WIDTH)?.ok_or_else(|| k.missing("attention.head_count"))?;
+        let n_head_kv = k.sizes("attention.head_count_kv", n, MAX_WIDTH)?.unwrap_or_else(|| n_head.clone());
         let n_ctx_train = k.size("context_length", 1 << 30)?;
-        if n_head % n_head_kv != 0 {
-            return Err(k.bad("attention.head_count_kv", n_head_kv, &format!("a divisor of the {n_head} query heads")));
+        if let Some((heads, kv)) = n_head.iter().zip(&n_head_kv).find(|(heads, kv)| *heads % *kv != 0) {
+            return Err(k.bad("attention.head_count_kv", kv, &format!("a divisor of the {heads} query heads")));
         }
-        let head_dim = match k.u32("attention.key_length")? {
-            Some(n) => k.in_range("attention.key_length", n, 65536)?,
-            None if n_embd % n_head == 0 => n_embd / n_head,
+        let head_dim = match k.sizes("attention.key_length", n, 65536)? {
+            Some(lengths) => lengths,
+            None if n_embd % n_head[0] == 0 => vec![n_embd / n_head[0]; n],
             None => {
-                return Err(k.bad(
-                    "attention.head_count",
-                    n_head,
-                    &format!("a divisor of the embedding length {n_embd}"),
-                ));
+                let expected = format!("a divisor of the embedding length {n_embd}");
+                return Err(k.bad("attention.head_count", n_head[0], &expected));
             }
         };
-        for (key, heads) in [("attention.head_count", n_head), ("attention.head_count_kv", n_head_kv)] {
-            if heads.checked_mul(head_dim).is_none_or(|n| n > MAX_WIDTH) {
-                return Err(k.bad(key, heads, &format!("at most {} heads of length {head_dim}", MAX_WIDTH / head_dim)));
+        for (key, heads) in [("attention.head_count", &n_head), ("attention.head_count_kv", &n_head_kv)] {
+            for (heads, length) in heads.iter().zip(&head_dim) {
+                if heads.checked_mul(*length).is_none_or(|n| n > MAX_WIDTH) {
+                    let expected = format!("at most {} heads of length {length}", MAX_WIDTH / length);
+                    return Err(k.bad(key, heads, &expected));
+                }
             }
         }
         let rms_key = "attention.layer_norm_rms_epsilon";
@@ -74,29 +81,39 @@ impl Hparams {
         }
         let attention_scale = match k.f32("attention.scale")? {
             Some(s) if s != 0.0 => s,
-            _ => 1.0 / (head_dim as f32).sqrt(),
+            _ => 1.0 / (head_dim[0] as f32).sqrt(),
         };
-        let n_ff = k.uniform_size("feed_forward_length", MAX_WIDTH);
-        let experts = experts(k, n_ff.as_ref().ok().copied().flatten())?;
+        let n_ff = k.sizes("feed_forward_length", n, MAX_WIDTH);
+        let first = n_ff.as_ref().ok().and_then(|n| n.as_ref()).map(|n| n[0]);
+        let experts = experts(k, first)?;
         let n_ff = match (n_ff?, experts) {
-            (Some(n), _) => n,
-            (None, Some(_)) => 0,
+            (Some(n_ff), _) => n_ff,
+            (None, Some(_)) => vec![0; n],
             (None, None) => return Err(k.missing("feed_forward_length")),
         };
+        let layers = (0..n).map(|i| LayerSizes {
+            n_head: n_head[i] as usize,
+            n_head_kv: n_head_kv[i] as usize,
+            head_dim: head_dim[i] as usize,
+            n_ff: n_ff[i] as usize,
+        });
         Ok(Hparams {
             n_layer,
             n_embd: n_embd as usize,
-            n_head: n_head as usize,
-            n_head_kv: n_head_kv as usize,
-            head_dim: head_dim as usize,
-            n_ff: n_ff as usize,
+            layers: layers.collect(),
             n_vocab: n_vocab(k.file)?,
             n_ctx_train,
             rms_eps,
             attention_scale,
-            rope: rope(k, head_dim, n_ctx_train)?,
+            rope: rope(k, head_dim.iter().copied().min().unwrap_or(0), n_ctx_train)?,
             experts,
         })
+    }
+
+    /// The sizes of the first layer.
+    pub fn first(&self) -> LayerSizes {
+        // There is one layer at least.
+        self.layers[0]
     }
 
     /// Refuses what only some architectures have.
@@ -119,8 +136,8 @@ impl Hparams {
     /// `BadFile` for values of another length than keys.
     pub fn equal_heads(&self, k: &Keys<'_>) -> Result<()> {
         match k.u32("attention.value_length")? {
-            Some(n) if n as usize != self.head_dim => {
-                Err(k.bad("attention.value_length", n, &format!("{}, the length of keys", self.head_dim)))
+            Some(n) if self.layers.iter().any(|l| l.head_dim != n as usize) => {
+                Err(k.bad("attention.value_length", n, &format!("{}, the length of keys", self.first().head_dim)))
             }
             _ => Ok(()),
         }
@@ -198,4 +215,13 @@ fn rope(k: &Keys, head_dim: u32, n_ctx_train: u32) -> Result<Rope> {
     };
     let attn_factor = k.f32("rope.scaling.attn_factor")?.filter(|f| *f > 0.0).unwrap_or(1.0);
     Ok(Rope { n_rot: n_rot as usize, freq_base, freq_scale, attn_factor, yarn, factors: Factors::None })
+}
+
+/// How queries grow with their position, where `attention.temperature_scale` says that they do; by `length` tokens, or by the
+/// context of before YaRN.
+pub(super) fn temperature(k: &Keys<'_>, h: &Hparams, length: Option<u32>) -> Result<Option<Temperature>> {
+    let Some(scale) = k.positive("attention.temperature_scale")? else { return Ok(None) };
+    let orig = k.u32("rope.scaling.original_context_length")?;
+    let length = length.or(orig).filter(|n| *n > 0).unwrap_or(h.n_ctx_train);
+    Ok(Some(Temperature { scale, length }))
 }

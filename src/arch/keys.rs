@@ -71,6 +71,21 @@ impl Keys<'_> {
         self.in_range(key, first, max).map(Some)
     }
 
+    /// A size per layer, where the key is there: some files give it once, others as an array.
+    pub fn sizes(&self, key: &str, n_layer: usize, max: u32) -> Result<Option<Vec<u32>>> {
+        let Some(Value::Array(a)) = self.file.get(&self.name(key)) else {
+            let one = self.u32(key)?.map(|n| self.in_range(key, n, max)).transpose()?;
+            return Ok(one.map(|n| vec![n; n_layer]));
+        };
+        let all = a.u64s().map_err(|e| e.at(&self.name(key)))?;
+        if all.len() < n_layer {
+            let found = format!("an array of {}", all.len());
+            return Err(self.bad(key, found, &format!("a size for each of the {n_layer} layers")));
+        }
+        let size = |n: &u64| u32::try_from(*n).map_err(|_| self.bad(key, n, &format!("1 to {max}")));
+        all[..n_layer].iter().map(|n| self.in_range(key, size(n)?, max)).collect::<Result<Vec<u32>>>().map(Some)
+    }
+
     /// Which layers see a window only: `attention.sliding_window_pattern` as a bool per layer, or as a number n, by which every
     /// n-th layer sees all; `default` where it is missing.
     pub fn local_layers(&self, n_layer: u32, default: u32) -> Result<Vec<bool>> {

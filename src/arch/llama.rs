@@ -1,7 +1,8 @@
 //! llama, and what shares its graph: Llama 1 to 3, Mistral 7B, SmolLM, TinyLlama, Mixtral, deepseek-r1:8b and :70b, …
 
 use super::decoder::{ALL_SCALES, Decoder};
-use super::{Hparams, Keys};
+use super::hparams::Hparams;
+use super::keys::Keys;
 use crate::error::Result;
 use crate::graph::{Graph, RopeKind};
 

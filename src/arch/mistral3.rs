@@ -1,7 +1,8 @@
 //! mistral3 (text): llama with YaRN by the model's own multiplier, and queries that grow with their position where the file says so.
 
 use super::decoder::{ALL_SCALES, Decoder};
-use super::{Hparams, Keys, temperature};
+use super::hparams::{Hparams, temperature};
+use super::keys::Keys;
 use crate::error::Result;
 use crate::graph::{Graph, RopeKind};
 
@@ -12,7 +13,7 @@ pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     d.temperature = temperature(k, h, None)?;
     let multiplier = k.f32("rope.scaling.yarn_log_multiplier")?.unwrap_or(0.0);
     if d.yarn() && multiplier != 0.0 {
-        d.rope.attn_factor /= 1.0 + 0.1 * multiplier * d.log_factor();
+        d.ropes[0].attn_factor /= 1.0 + 0.1 * multiplier * d.log_factor();
     }
     d.build(k, h)
 }

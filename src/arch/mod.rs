@@ -24,7 +24,7 @@ use std::collections::HashSet;
 
 use crate::error::{Error, Result};
 use crate::gguf::Gguf;
-use crate::graph::{Graph, Temperature};
+use crate::graph::Graph;
 
 struct Family {
     name: &'static str,
@@ -112,13 +112,4 @@ const CTX_TRAIN: u32 = 4096;
 pub fn n_ctx_train(file: &Gguf) -> Result<u32> {
     let key = format!("{}.context_length", architecture(file)?);
     Ok(file.get_u32(&key).map_err(|e| e.at(file.path()))?.filter(|n| *n > 0).unwrap_or(CTX_TRAIN))
-}
-
-/// How queries grow with their position, where `attention.temperature_scale` says that they do; by `length` tokens, or by the
-/// context of before YaRN.
-fn temperature(k: &Keys<'_>, h: &Hparams, length: Option<u32>) -> Result<Option<Temperature>> {
-    let Some(scale) = k.positive("attention.temperature_scale")? else { return Ok(None) };
-    let orig = k.u32("rope.scaling.original_context_length")?;
-    let length = length.or(orig).filter(|n| *n > 0).unwrap_or(h.n_ctx_train);
-    Ok(Some(Temperature { scale, length }))
 }

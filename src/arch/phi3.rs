@@ -2,11 +2,13 @@
 //! KV cache is.
 
 use super::decoder::Decoder;
-use super::{Hparams, Keys};
+use super::hparams::Hparams;
+use super::keys::Keys;
 use crate::error::Result;
 use crate::graph::{Graph, RopeKind};
 
 pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     h.equal_heads(k)?;
-    Decoder { scale: 1.0 / (h.head_dim as f32).sqrt(), ..Decoder::new(h, RopeKind::Neox) }.build(k, h)
+    let d = Decoder::new(h, RopeKind::Neox).heads(|a| a.scale = 1.0 / (a.head_dim as f32).sqrt());
+    d.build(k, h)
 }

@@ -1,7 +1,8 @@
 //! qwen2: llama with biases on Q, K and V, and rotation by halves. deepseek-r1:1.5b, :7b, :14b, :32b.
 
 use super::decoder::Decoder;
-use super::{Hparams, Keys};
+use super::hparams::Hparams;
+use super::keys::Keys;
 use crate::error::Result;
 use crate::graph::{Graph, RopeKind};
 

@@ -2,7 +2,8 @@
 //! normalised over those chosen. deepseek-r1:8b (2025-05), qwen3:30b-a3b.
 
 use super::decoder::{ALL_SCALES, Decoder};
-use super::{Hparams, Keys};
+use super::hparams::Hparams;
+use super::keys::Keys;
 use crate::error::Result;
 use crate::graph::{Graph, RopeKind};
 
@@ -13,18 +14,15 @@ pub(super) fn dense(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
 
 pub(super) fn moe(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     h.equal_heads(k)?;
-    let mut h = h.clone();
-    if let Some(e) = h.experts.as_mut().filter(|_| h.n_ff > 0)
-        && k.u32("expert_feed_forward_length")?.is_none()
-    {
+    let mut d = Decoder::new(h, RopeKind::Neox).heads(|a| {
+        a.qk_norm = true;
+        a.scale = 1.0 / (a.head_dim as f32).sqrt();
+    });
+    d.scales = ALL_SCALES;
+    let all_experts = h.first().n_ff;
+    if all_experts > 0 && k.u32("expert_feed_forward_length")?.is_none() {
         // Older files give what all experts in use have together.
-        e.n_ff = h.n_ff / e.n_expert_used;
+        d = d.mixtures(|m| m.n_ff = all_experts / m.n_expert_used);
     }
-    Decoder {
-        qk_norm: true,
-        scales: ALL_SCALES,
-        scale: 1.0 / (h.head_dim as f32).sqrt(),
-        ..Decoder::new(&h, RopeKind::Neox)
-    }
-    .build(k, &h)
+    d.build(k, h)
 }

@@ -84,6 +84,11 @@ impl Executor {
         }
     }
 
+    /// The rotations of the graph's ropes, which all devices turn keys by.
+    pub fn rotations(&self) -> Arc<[Rotation]> {
+        Arc::clone(&self.rotations)
+    }
+
     /// Bytes of the KV cache and compute arenas as they are.
     pub fn arena_bytes(&self) -> (usize, usize) {
         (self.kv.bytes(), self.compute.bytes())

@@ -143,7 +143,7 @@ impl<'a> Builder<'a> {
         (v.rows, v.cols)
     }
 
-    /// token ids -> [n_tokens, n_embd], from token_embd.weight, times `scale`
+    /// token ids -> `[n_tokens, n_embd]`, from token_embd.weight, times `scale`
     pub fn embed(&mut self, n_embd: usize, n_vocab: usize, scale: f32) -> Result<ValueId> {
         let table = self.required("token_embd.weight", &[n_embd, n_vocab])?;
         Ok(self.node(Op::Embed(Embed { table, scale }), &[], "embd", Rows::Tokens, n_embd))
@@ -234,7 +234,7 @@ impl<'a> Builder<'a> {
         })
     }
 
-    /// Each head of x by its own matrix of `{role}.weight` [in, out, n_head].
+    /// Each head of x by its own matrix of `{role}.weight` `[in, out, n_head]`.
     pub(super) fn linear_heads(
         &mut self,
         x: ValueId,

@@ -45,9 +45,9 @@ pub enum Input {
 /// What a micro-batch leaves for the caller on the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// [n_outputs, n_vocab]
+    /// `[n_outputs, n_vocab]`
     Logits,
-    /// [n_outputs, n_embd], after the output norm.
+    /// `[n_outputs, n_embd]`, after the output norm.
     Embeddings,
 }
 

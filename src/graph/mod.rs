@@ -5,14 +5,13 @@
 //! at the largest, and a smaller batch uses the same offsets (rule 3 of the design).
 //!
 //! The room holds the words that graphs are written in: values and weights (`value`), operations (`op`), what stays (`state`),
-//! nodes and what enters and leaves (`graph`), the builder (`build`, `attention`, `feed_forward`), places by lifetime (`layout`), a step (`step`), and what a
-//! device must be able to do (`executor`).
+//! nodes and what enters and leaves (`graph`), the builder (`build`, `attention`, `feed_forward`), places by lifetime
+//! (`layout`), a step (`step`), and the face of a device (`executor`).
 
 mod attention;
 mod build;
 mod executor;
 mod feed_forward;
-#[allow(clippy::module_inception)]
 mod graph;
 mod layout;
 mod op;

@@ -28,18 +28,18 @@ pub enum Op {
     /// gate(a) * b
     Gate(Gate),
     SoftCap(SoftCap),
-    /// [n_tokens, cols] -> [n_outputs, cols]: the rows asked for
+    /// `[n_tokens, cols]` -> `[n_outputs, cols]`: the rows asked for
     SelectOutputs,
 }
 
-/// token ids -> [n_tokens, n_embd]: a row of the table each, times `scale`
+/// token ids -> `[n_tokens, n_embd]`: a row of the table each, times `scale`
 #[derive(Debug, Clone, Copy)]
 pub struct Embed {
     pub table: WeightId,
     pub scale: f32,
 }
 
-/// [rows, cols] -> the same, each row (or each group of `group` columns) divided by its root mean square, times the weight
+/// `[rows, cols]` -> the same, each row (or each group of `group` columns) divided by its root mean square, times the weight
 #[derive(Debug, Clone, Copy)]
 pub struct RmsNorm {
     pub weight: WeightId,
@@ -47,7 +47,7 @@ pub struct RmsNorm {
     pub group: usize,
 }
 
-/// [rows, in] x matrix [in, out] (+ bias [out]) -> [rows, out]. The bias is of the whole tensor: the matrix's first row has the
+/// `[rows, in]` x matrix `[in, out]` (+ bias `[out]`) -> `[rows, out]`. The bias is of the whole tensor: the matrix's first row has the
 /// element of that index.
 #[derive(Debug, Clone, Copy)]
 pub struct MatMul {
@@ -55,15 +55,15 @@ pub struct MatMul {
     pub bias: Option<WeightId>,
 }
 
-/// [rows, n_head * in] x matrices [in, out, n_head] -> [rows, n_head * out]: each head by its own matrix
+/// `[rows, n_head * in]` x matrices `[in, out, n_head]` -> `[rows, n_head * out]`: each head by its own matrix
 #[derive(Debug, Clone, Copy)]
 pub struct MatMulHeads {
     pub matrices: WeightSlice,
     pub n_head: usize,
 }
 
-/// [rows, in or n_expert_used * in] and a route x matrices [in, out, n_expert] (+ bias [all rows of a matrix, n_expert]) ->
-/// [rows, n_expert_used * out]: each row by the matrices of its experts
+/// `[rows, in or n_expert_used * in]` and a route x matrices `[in, out, n_expert]` (+ bias `[all rows of a matrix, n_expert]`) ->
+/// `[rows, n_expert_used * out]`: each row by the matrices of its experts
 #[derive(Debug, Clone, Copy)]
 pub struct MatMulExperts {
     pub matrices: WeightSlice,
@@ -71,7 +71,7 @@ pub struct MatMulExperts {
     pub n_expert_used: usize,
 }
 
-/// A router's logits [rows, n_expert] -> [rows, 2 * n_expert_used]: the chosen experts (as whole numbers), then their weights.
+/// A router's logits `[rows, n_expert]` -> `[rows, 2 * n_expert_used]`: the chosen experts (as whole numbers), then their weights.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Route {
     pub n_expert: usize,
@@ -84,7 +84,7 @@ pub struct Route {
     /// Groups of experts, and from how many of them experts are chosen: those with the best two together. 1, 1: no groups.
     pub n_group: usize,
     pub n_group_used: usize,
-    /// Added to the probabilities for choosing only, [n_expert].
+    /// Added to the probabilities for choosing only, `[n_expert]`.
     pub bias: Option<WeightId>,
 }
 
@@ -97,20 +97,20 @@ pub enum Gating {
     SoftmaxOfChosen,
 }
 
-/// [rows, n_expert_used * cols] and a route -> [rows, cols]: the sum, each expert's part times its weight
+/// `[rows, n_expert_used * cols]` and a route -> `[rows, cols]`: the sum, each expert's part times its weight
 #[derive(Debug, Clone, Copy)]
 pub struct SumExperts {
     pub n_expert_used: usize,
 }
 
-/// positions -> [n_tokens, n_rot]: cosine and sine of each rotated pair, side by side
+/// positions -> `[n_tokens, n_rot]`: cosine and sine of each rotated pair, side by side
 #[derive(Debug, Clone, Copy)]
 pub struct RopeTable {
     /// Which rope of the graph.
     pub rope: usize,
 }
 
-/// [n_tokens, n_head * head_dim] and a rope table [n_tokens, n_rot] -> the same, `n_rot` elements of each head from `first` on
+/// `[n_tokens, n_head * head_dim]` and a rope table `[n_tokens, n_rot]` -> the same, `n_rot` elements of each head from `first` on
 /// rotated; then times 1 + scale ln(floor(position / length) + 1), where a temperature is given
 #[derive(Debug, Clone, Copy)]
 pub struct Rotate {
@@ -121,27 +121,27 @@ pub struct Rotate {
     pub temperature: Option<Temperature>,
 }
 
-/// [rows, n_head * cols] -> [rows, n_head * n]: columns `first..first + n` of each head
+/// `[rows, n_head * cols]` -> `[rows, n_head * n]`: columns `first..first + n` of each head
 #[derive(Debug, Clone, Copy)]
 pub struct Columns {
     pub n_head: usize,
     pub first: usize,
 }
 
-/// [rows, n_head * a] and [rows, n_head * b] (or [rows, b], the same for each head) -> [rows, n_head * (a + b)]: side by side,
+/// `[rows, n_head * a]` and `[rows, n_head * b]` (or `[rows, b]`, the same for each head) -> `[rows, n_head * (a + b)]`: side by side,
 /// head by head
 #[derive(Debug, Clone, Copy)]
 pub struct Concat {
     pub n_head: usize,
 }
 
-/// Keys and values [n_tokens, n_embd_k], [n_tokens, n_embd_v] -> a KV cache; keys alone where values are part of them.
+/// Keys and values `[n_tokens, n_embd_k]`, `[n_tokens, n_embd_v]` -> a KV cache; keys alone where values are part of them.
 #[derive(Debug, Clone, Copy)]
 pub struct StoreKv {
     pub state: StateId,
 }
 
-/// Queries [n_tokens, n_head * head_dim] and a KV cache -> [n_tokens, n_head * head_dim_v]. The cache may be an earlier layer's.
+/// Queries `[n_tokens, n_head * head_dim]` and a KV cache -> `[n_tokens, n_head * head_dim_v]`. The cache may be an earlier layer's.
 #[derive(Debug, Clone, Copy)]
 pub struct Attend {
     pub state: StateId,
@@ -150,12 +150,12 @@ pub struct Attend {
     pub scale: f32,
     /// cap tanh(score / cap)
     pub softcap: Option<f32>,
-    /// A logit per head that takes its share of the softmax and gives nothing, [n_head].
+    /// A logit per head that takes its share of the softmax and gives nothing, `[n_head]`.
     pub sinks: Option<WeightId>,
 }
 
-/// x [rows, cols] times scale [1] (+ bias [cols]); with a route, [rows, n_expert_used * cols] by each expert's of [n_expert] and
-/// [cols, n_expert]
+/// x `[rows, cols]` times scale `[1]` (+ bias `[cols]`); with a route, `[rows, n_expert_used * cols]` by each expert's of `[n_expert]` and
+/// `[cols, n_expert]`
 #[derive(Debug, Clone, Copy)]
 pub struct Scale {
     pub scale: WeightId,

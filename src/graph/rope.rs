@@ -22,7 +22,7 @@ pub struct Yarn {
     pub beta_slow: f32,
 }
 
-/// Divisors of the frequencies, [n_rot / 2].
+/// Divisors of the frequencies, `[n_rot / 2]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Factors {
     #[default]
@@ -83,7 +83,7 @@ pub struct Rope {
 }
 
 impl Rope {
-    /// Radians per position for each pair, [n_rot / 2]; `factors` are the divisors, where the file has them.
+    /// Radians per position for each pair, `[n_rot / 2]`; `factors` are the divisors, where the file has them.
     pub fn frequencies(&self, factors: Option<&[f32]>) -> Vec<f64> {
         let (low, high) = self.ramp();
         (0..self.n_rot / 2)

@@ -9,7 +9,6 @@ use crate::cpu;
 use crate::cuda::{self, Arenas, Die, Pinned, Ptr, Ring, Source, Staging};
 use crate::device::Kind;
 use crate::error::{Error, Result, Status};
-use crate::graph::Rotation;
 use crate::plan::{Exact, Holder, Plan};
 
 /// Opens the dies that a plan uses, and allocates their three arenas.
@@ -68,11 +67,11 @@ pub(super) fn fill(
     exact: &Exact,
     cpu: cpu::Executor,
     mut dies: Vec<(Die, Arenas)>,
-    rotations: Arc<[Rotation]>,
     replay: bool,
     advance: &mut dyn FnMut(usize) -> Result<()>,
 ) -> Result<Machine> {
     let _visit = dies.first().map(|(die, _)| die.visit()).transpose()?;
+    let rotations = cpu.rotations();
     let staging = {
         let (arena, used) = cpu.compute();
         arena.base().wrapping_add(used)

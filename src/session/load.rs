@@ -141,7 +141,7 @@ pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut L
         layout,
         type_k: plan.type_k,
         type_v: plan.type_v,
-        rotations: Arc::clone(&rotations),
+        rotations,
         n_outputs_max: plan.n_outputs_max as usize,
     };
     // SAFETY: each pointer leads to all that is read of a tensor, in the file's map or in the arena, which the model keeps as long as the executor.
@@ -156,9 +156,7 @@ pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut L
         memory[die.index as usize] = arenas.memory[die.index as usize];
     }
     let mut machine =
-        dies::fill(context, plan, exact, executor, dies, rotations, !params.no_cuda_graphs, &mut |bytes| {
-            progress.advance(bytes)
-        })?;
+        dies::fill(context, plan, exact, executor, dies, !params.no_cuda_graphs, &mut |bytes| progress.advance(bytes))?;
     machine.reading = Some(reading);
     progress.finish()?;
     Ok(Loaded { machine, weights: arena, memory })

@@ -45,7 +45,7 @@ impl Kernels {
         unsafe { dispatch::prepare(self.isa, s) }
     }
 
-    /// y[t, r] = sum over k of w[r, k] x[t, k] (+ bias[r] unless null) for the rows given.
+    /// `y[t, r]` = sum over k of `w[r, k] x[t, k]` (+ `bias[r]` unless null) for the rows given.
     /// A token's results are the same bits whatever `n_tokens` and `rows` are.
     /// Allocates nothing. Threads may call it at the same time with disjoint rows and their own scratch.
     ///
@@ -68,7 +68,7 @@ impl Kernels {
         unsafe { dispatch::vector(self.isa, operation) }
     }
 
-    /// Sum of a[i] b[i].
+    /// Sum of `a[i] b[i]`.
     pub fn dot_f32(&self, a: &[f32], b: &[f32]) -> f32 {
         self.vector(Dot::<Single> { a, b })
     }

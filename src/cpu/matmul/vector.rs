@@ -119,7 +119,7 @@ impl Operation for Exp<'_> {
         let sub = V::splat(self.sub);
         let mut sum = V::zero();
         let mut chunks = self.x.chunks_exact_mut(16);
-        while let Some(x) = chunks.next() {
+        for x in chunks.by_ref() {
             let e = exp::<V>(V::sub(V::load_f(x.as_ptr()), sub));
             V::store_f(x.as_mut_ptr(), e);
             sum = V::add(sum, e);
