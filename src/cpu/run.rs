@@ -55,7 +55,8 @@ fn compute(s: &Step, node: &Node, rest: &[Node]) -> std::result::Result<(), Pois
 
 impl graph::Executor for Executor {
     fn supports(op: &Op, ty: Type) -> bool {
-        op.facts().product.is_none() || Kernels::supports(ty)
+        let facts = op.facts();
+        (facts.product.is_none() && facts.table.is_none()) || Kernels::supports(ty)
     }
 
     fn run(&mut self, nodes: Range<usize>, micro: &Micro<'_>, cancel: &AtomicBool) -> Result<()> {

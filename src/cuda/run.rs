@@ -61,7 +61,7 @@ impl Executor {
 
 impl graph::Executor for Executor {
     fn supports(op: &Op, ty: Type) -> bool {
-        op.facts().product.is_none() || ty.is_supported()
+        !matches!(op, Op::Embed(_) | Op::RopeTable(_)) && (op.facts().product.is_none() || ty.on_cuda())
     }
 
     /// Returns before the nodes are done. The tables are there.

@@ -3,11 +3,12 @@
 //! Nothing here is estimated. Weights come from the file's directory, states from their shapes, activations from their lifetimes, and
 //! working memory from the kernels themselves. The loader allocates just these bytes.
 
-use super::{Memory, Weights};
+use super::memory::Memory;
+use super::params::Weights;
 use crate::device::{Device, Kind};
 use crate::error::{Error, Result};
 use crate::graph::{
-    ALIGN, Cache, Graph, INPUT, KvShape, Layout, Limits, Node, Part, Placement, Side, StatePlace, StateShape,
+    ALIGN, Cache, Executor, Graph, INPUT, KvShape, Layout, Limits, Node, Part, Placement, Side, StatePlace, StateShape,
     WeightSlice,
 };
 use crate::quant::Type;
@@ -71,6 +72,17 @@ pub(super) fn workspace<'a>(
     move |node| match kind {
         Kind::Cpu => cpu::workspace_bytes(graph, node, limits, n_threads as usize),
         Kind::Cuda => cuda::workspace_bytes(graph, node, limits),
+    }
+}
+
+/// Whether a kind of device computes a node. Of weights that nobody computes with, the bytes can be planned on any.
+pub(super) fn computes(kind: Kind, graph: &Graph, node: &Node) -> bool {
+    let facts = node.op.facts();
+    let Some(weight) = facts.product.map(|p| p.part.weight).or(facts.table) else { return true };
+    let ty = graph.weight(weight).ty;
+    match kind {
+        Kind::Cpu => cpu::Executor::supports(&node.op, ty),
+        Kind::Cuda => cuda::Executor::supports(&node.op, ty),
     }
 }
 

@@ -46,15 +46,11 @@ const CPU: Figures = Figures {
 const LINK_START: f64 = 10e-6;
 const HOST_START: f64 = 25e-6;
 
-/// Share of a plain read that a product of one token reaches with weights of a type. K80: Q4_K decoded to float32 reached 79 to
-/// 109 GB/s, Q6_K 75 to 83, both of 150; types with less work per byte are nearer to the plain read.
+/// Share of a plain read that a product of one token reaches with weights of a type, or would if there were kernels for it.
 fn read_share(kind: Kind, ty: Type) -> f64 {
-    match (kind, ty) {
-        (_, Type::F32 | Type::F16 | Type::BF16) => 0.85,
-        (Kind::Cpu, _) => 0.75,
-        (Kind::Cuda, Type::Q8_0) => 0.75,
-        (Kind::Cuda, Type::Q6_K) => 0.52,
-        (Kind::Cuda, _) => 0.6,
+    match kind {
+        Kind::Cpu => ty.cpu_rate().unwrap_or(0.75),
+        Kind::Cuda => ty.cuda_rate().unwrap_or(0.6),
     }
 }
 

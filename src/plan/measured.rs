@@ -2,7 +2,7 @@
 
 use super::estimator::{Estimate, Estimator};
 use super::params::Source;
-use super::report::{DevicePlan, Exact, LayerPlan, uncomputable};
+use super::report::{DevicePlan, Exact, LayerPlan};
 use super::request::Request;
 use super::search::Model;
 use super::units::Units;
@@ -24,7 +24,6 @@ impl Estimator for Model {
             ));
         }
         reasons.extend(why::why_these(self, r, &units, &found)?);
-        reasons.extend(uncomputable(&self.graph).map(|e| format!("cannot be loaded: {e}")));
         let devices: Vec<DevicePlan> = r
             .context
             .devices()
@@ -65,6 +64,14 @@ impl Estimator for Model {
                 reason: why::reason_of(r, &found, layer as usize),
             })
             .collect();
+        let prediction = Some(self.predict(r, &units, &found, &found.choice.segments, found.choice.split)?);
+        let exact = Exact {
+            hparams: self.hparams.clone(),
+            graph: self.graph.clone(),
+            arenas: found.arenas,
+            placement: found.placement,
+        };
+        reasons.extend(exact.uncomputable(r.context.devices()).map(|e| format!("cannot be loaded: {e}")));
         Ok(Estimate {
             n_layer: self.graph.n_layer,
             n_ctx: found.n_ctx,
@@ -72,16 +79,11 @@ impl Estimator for Model {
             type_k: found.types.0,
             type_v: found.types.1,
             fits: found.fits,
-            prediction: Some(self.predict(r, &units, &found, &found.choice.segments, found.choice.split)?),
+            prediction,
             devices,
             layers,
             reasons,
-            exact: Some(Exact {
-                hparams: self.hparams.clone(),
-                graph: self.graph.clone(),
-                arenas: found.arenas,
-                placement: found.placement,
-            }),
+            exact: Some(exact),
         })
     }
 }

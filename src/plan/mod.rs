@@ -18,6 +18,7 @@ mod family;
 mod json;
 mod make;
 mod measured;
+mod memory;
 mod params;
 mod place;
 mod remedy;
@@ -30,7 +31,8 @@ mod why;
 
 pub use arenas::{Arenas, Holder, Sizing};
 pub use ask::{Answer, Question};
+pub use memory::Memory;
 pub use params::{DeviceLimit, EstimatorKind, MAX_SEQUENCES, Params, Source, Weights};
 pub use place::Objective;
-pub use report::{DevicePlan, LayerPlan, Memory, Plan, Prediction};
-pub(crate) use report::{Exact, uncomputable};
+pub(crate) use report::Exact;
+pub use report::{DevicePlan, LayerPlan, Plan, Prediction};

@@ -2,42 +2,17 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::arenas::Arenas;
+use super::arenas::{self, Arenas};
+use super::memory::Memory;
 use super::params::{Params, Source};
 use super::place::Objective;
 use crate::arch::Hparams;
 use crate::context::Context;
-use crate::device::Kind;
+use crate::device::{Device, Kind};
 use crate::error::Error;
 use crate::gguf::Gguf;
-use crate::graph::{Graph, Placement};
+use crate::graph::{Graph, Node, Placement};
 use crate::quant::Type;
-
-/// Bytes on one device, by arena.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Memory {
-    /// The weights arena.
-    pub weights: u64,
-    /// Weights used straight from the file's memory map; page cache, not the process's own.
-    pub mapped: u64,
-    /// The KV cache arena.
-    pub kv: u64,
-    /// The compute arena.
-    pub compute: u64,
-    /// What the driver takes for itself.
-    pub driver: u64,
-}
-
-impl Memory {
-    /// What the device is asked for: the three arenas and the driver's share.
-    pub fn asked(&self) -> u64 {
-        [self.weights, self.kv, self.compute, self.driver].into_iter().fold(0, u64::saturating_add)
-    }
-    /// What must fit into free memory; mapped weights that do not would be read from the disk again and again.
-    pub fn needed(&self) -> u64 {
-        self.asked().saturating_add(self.mapped)
-    }
-}
 
 #[derive(Debug, Clone)]
 pub struct DevicePlan {
@@ -97,6 +72,19 @@ pub(crate) struct Exact {
 }
 
 impl Exact {
+    /// Names the first tensor of a type that its device has no kernels for: its bytes can be planned, not computed with.
+    pub fn uncomputable(&self, devices: &[Device]) -> Option<Error> {
+        let graph = &self.graph;
+        let cannot = |n: &&Node| {
+            let device = self.placement.device(n).and_then(|d| devices.get(d as usize));
+            device.is_some_and(|d| !arenas::computes(d.kind, graph, n))
+        };
+        let facts = graph.nodes.iter().find(cannot)?.op.facts();
+        let w = graph.weight(facts.product.map(|p| p.part.weight).or(facts.table)?);
+        let text = format!("tensor '{}' is of type {}, which cannot be computed with", w.name, w.ty.name());
+        Some(Error::unsupported(text).subject(&w.name))
+    }
+
     /// Which states of the graph are on a device: those of its layers.
     pub fn states_on(&self, device: u32) -> Vec<bool> {
         self.graph.states.iter().map(|s| self.placement.layers[s.layer as usize] == device).collect()
@@ -141,7 +129,8 @@ impl Plan {
     /// described.
     pub fn loadable(&self) -> bool {
         let described = |d: u32| self.context.devices()[d as usize].described;
-        let possible = |e: &Exact| uncomputable(&e.graph).is_none() && !e.placement.devices().any(described);
+        let possible =
+            |e: &Exact| e.uncomputable(self.context.devices()).is_none() && !e.placement.devices().any(described);
         self.fits && self.exact.as_ref().is_some_and(possible)
     }
 
@@ -165,11 +154,4 @@ impl Plan {
     pub(super) fn uses_cpu(&self) -> bool {
         self.n_cpu_layers() > 0 || self.n_cpu_experts() > 0
     }
-}
-
-/// Names the first tensor of a type that there are no kernels for: its bytes can be planned, not computed with.
-pub(crate) fn uncomputable(graph: &Graph) -> Option<Error> {
-    let w = graph.weights.iter().find(|w| !w.ty.is_supported())?;
-    let text = format!("tensor '{}' is of type {}, which cannot be computed with", w.name, w.ty.name());
-    Some(Error::unsupported(text).subject(&w.name))
 }

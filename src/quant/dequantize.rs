@@ -25,7 +25,7 @@ pub(super) fn half_power(e: u8) -> f32 {
 
 /// Writes the values of `src`, whole blocks of `ty`, to `dst`.
 ///
-/// Formats: the GGML tensor types as GGUF stores them (little-endian). Only types with [`Type::is_supported`] have values.
+/// Formats: the GGML tensor types as GGUF stores them (little-endian). Only types with [`Type::on_cpu`] have values.
 ///
 /// # Panics
 /// If `ty` is not supported or the lengths do not belong together; callers check both when a tensor is loaded.

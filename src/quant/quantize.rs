@@ -19,7 +19,7 @@ fn level(x: f32, low: i32, high: i32) -> i32 {
     (x.round_ties_even() as i32).clamp(low, high)
 }
 
-/// Writes `src` as blocks of `ty` to `dst`; each type with [`Type::is_supported`].
+/// Writes `src` as blocks of `ty` to `dst`; each type with [`Type::on_cpu`].
 ///
 /// # Panics
 /// If `ty` is not supported or the lengths do not belong together.

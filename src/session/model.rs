@@ -15,7 +15,7 @@ use crate::context::{Context, LogLevel};
 use crate::device::Arena;
 use crate::error::{Error, Result, Status};
 use crate::gguf::Gguf;
-use crate::plan::{Exact, Memory, Plan, uncomputable};
+use crate::plan::{Exact, Memory, Plan};
 use crate::vocab::Vocab;
 
 /// What a model is and what it was loaded with.
@@ -203,7 +203,7 @@ fn loadable<'a>(context: &Context, plan: &'a Plan) -> Result<&'a Exact> {
         ))
         .subject("plan"));
     };
-    if let Some(e) = uncomputable(&exact.graph) {
+    if let Some(e) = exact.uncomputable(context.devices()) {
         return Err(e.at(plan.file.path()));
     }
     if let Some(device) = exact.placement.devices().find(|d| context.devices()[*d as usize].described) {

@@ -8,7 +8,7 @@
 #![allow(unsafe_op_in_unsafe_fn)]
 
 use crate::cpu::simd::Simd;
-use crate::quant::Type;
+use crate::quant::{Type, weight_types};
 
 /// How activations are prepared for a weight type.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,13 +21,20 @@ pub enum ActFormat {
     Q14x32,
 }
 
+macro_rules! format_of {
+    ($ty:ident; $($name:ident = $number:literal: $len:literal in $bytes:literal,
+         cpu [$kind:ident $($kernel:ident)? $($cpu:literal)?], cuda [$($cuda:literal)?];)*) => {
+        match $ty { $(Type::$name => format_of!(@$kind),)* }
+    };
+    (@float) => { ActFormat::F32 };
+    (@half) => { ActFormat::Q14x32 };
+    (@quantised) => { ActFormat::Q8x16 };
+    (@none) => { ActFormat::Q8x16 };
+}
+
 /// The format that products with weights of `ty` need, or would need if there were kernels for it.
 pub fn act_format(ty: Type) -> ActFormat {
-    match ty {
-        Type::F32 => ActFormat::F32,
-        Type::F16 | Type::BF16 => ActFormat::Q14x32,
-        _ => ActFormat::Q8x16,
-    }
+    weight_types!(format_of; ty)
 }
 
 /// Bytes of workspace for the prepared activations `[n_tokens, n_cols]`, a multiple of 64; `None` if that overflows.

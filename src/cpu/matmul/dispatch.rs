@@ -13,7 +13,7 @@ use crate::cpu::simd::neon::Neon;
 use crate::cpu::simd::portable::Portable;
 #[cfg(target_arch = "x86_64")]
 use crate::cpu::simd::{avx2::Avx2, avx512::Avx512};
-use crate::quant::Type;
+use crate::quant::{Type, weight_types};
 
 /// Rows of a tile of weights of 16 bits, for a few tokens.
 const TILE: usize = 8;
@@ -31,6 +31,19 @@ macro_rules! by_tokens {
             };
         }
     };
+}
+
+/// The kernel that the table of types names for a product's weights.
+macro_rules! product_of {
+    ($p:ident, $layout:ident; $($name:ident = $number:literal: $len:literal in $bytes:literal,
+         cpu [$kind:ident $($kernel:ident)? $($cpu:literal)?], cuda [$($cuda:literal)?];)*) => {
+        match $p.ty { $(Type::$name => product_of!(@$kind $($kernel)?, $p, $layout),)* }
+    };
+    (@float, $p:ident, $layout:ident) => { float($p, $layout) };
+    (@half $kernel:ident, $p:ident, $layout:ident) => { half::<weight::$kernel>($p, $layout) };
+    (@quantised $kernel:ident, $p:ident, $layout:ident) => { quantised::<weight::$kernel>($p, $layout) };
+    // Plans with such weights are not loaded: `Kernels::supports` reads the same table.
+    (@none, $p:ident, $layout:ident) => { unreachable!("no kernel for {}", $p.ty.name()) };
 }
 
 /// One instruction set: rows at once with 1, 2 and 4 tokens, of weights of 32 bits; rows and groups at once for many tokens with
@@ -89,25 +102,7 @@ macro_rules! instruction_set {
             }
 
             pub(super) unsafe fn product(p: &Product, layout: &Layout) {
-                match p.ty {
-                    Type::F32 => float(p, layout),
-                    Type::F16 => half::<weight::F16>(p, layout),
-                    Type::BF16 => half::<weight::Bf16>(p, layout),
-                    Type::Q4_0 => quantised::<weight::Q4_0>(p, layout),
-                    Type::Q4_1 => quantised::<weight::Q4_1>(p, layout),
-                    Type::Q5_0 => quantised::<weight::Q5_0>(p, layout),
-                    Type::Q5_1 => quantised::<weight::Q5_1>(p, layout),
-                    Type::Q8_0 => quantised::<weight::Q8_0>(p, layout),
-                    Type::Q4_K => quantised::<weight::Q4K>(p, layout),
-                    Type::Q5_K => quantised::<weight::Q5K>(p, layout),
-                    Type::Q6_K => quantised::<weight::Q6K>(p, layout),
-                    Type::MXFP4 => quantised::<weight::Mxfp4>(p, layout),
-                    Type::IQ4_NL => quantised::<weight::Iq4Nl>(p, layout),
-                    Type::IQ4_XS => quantised::<weight::Iq4Xs>(p, layout),
-                    Type::Q2_K => quantised::<weight::Q2K>(p, layout),
-                    Type::Q3_K => quantised::<weight::Q3K>(p, layout),
-                    _ => debug_assert!(false, "no kernel for {}", p.ty.name()),
-                }
+                weight_types!(product_of; p, layout)
             }
 
             $(#[$feature])?

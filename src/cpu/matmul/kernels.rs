@@ -32,7 +32,7 @@ impl Kernels {
 
     /// Whether there are kernels for products with weights of a type.
     pub fn supports(ty: Type) -> bool {
-        ty.is_supported()
+        ty.on_cpu()
     }
 
     /// Packs activations; all parts may run at the same time.

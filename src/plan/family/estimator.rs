@@ -4,8 +4,9 @@ use super::{DEFAULT_MARGIN, DEFAULT_MINIMUM, Gpu, Query, Shape, Share, estimate}
 use crate::device::Kind;
 use crate::error::Result;
 use crate::plan::estimator::{Estimate, Estimator};
+use crate::plan::memory::Memory;
 use crate::plan::params::Source;
-use crate::plan::report::{DevicePlan, LayerPlan, Memory};
+use crate::plan::report::{DevicePlan, LayerPlan};
 use crate::plan::request::Request;
 use crate::quant::Type;
 

@@ -1,0 +1,27 @@
+//! Bytes on a device.
+
+/// Bytes on one device, by arena.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Memory {
+    /// The weights arena.
+    pub weights: u64,
+    /// Weights used straight from the file's memory map; page cache, not the process's own.
+    pub mapped: u64,
+    /// The KV cache arena.
+    pub kv: u64,
+    /// The compute arena.
+    pub compute: u64,
+    /// What the driver takes for itself.
+    pub driver: u64,
+}
+
+impl Memory {
+    /// What the device is asked for: the three arenas and the driver's share.
+    pub fn asked(&self) -> u64 {
+        [self.weights, self.kv, self.compute, self.driver].into_iter().fold(0, u64::saturating_add)
+    }
+    /// What must fit into free memory; mapped weights that do not would be read from the disk again and again.
+    pub fn needed(&self) -> u64 {
+        self.asked().saturating_add(self.mapped)
+    }
+}
