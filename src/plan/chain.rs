@@ -192,6 +192,13 @@ impl Chain for Ranges<'_, '_> {
         if layers as u64 > u64::from(self.units.sites[stage].max_layers) {
             return None;
         }
+        if !self.units.computes(stage, first, end, self.split) {
+            return None;
+        }
+        if !self.units.may_cut(first) || !self.units.may_cut(end) {
+            // A longer range may do.
+            return Some(Cost { seconds: f64::INFINITY, room: 0.0 });
+        }
         let room = self.units.sites[stage].room.saturating_add(self.extra);
         let (fixed, kv) = self.bytes(stage, first, end);
         let staging = if self.units.device(stage).kind == Kind::Cpu { self.staging } else { 0 };
@@ -220,6 +227,7 @@ mod tests {
     use super::*;
     use crate::context::{Context, LogLevel};
     use crate::gguf::Gguf;
+    use crate::graph::{Graph, Op, StateId};
     use crate::plan::params::{Params, Weights};
     use crate::plan::request::Request;
     use std::sync::Arc;
@@ -295,5 +303,71 @@ mod tests {
         }
         assert!(mixtures > 20, "{mixtures} splits");
         assert!(n > 500, "{n} ranges");
+    }
+
+    /// The units of a small model whose graph was changed, on two dies and the CPU.
+    fn with_units(change: impl Fn(&mut Graph), check: impl Fn(&Graph, &Units<'_>, &Ranges<'_, '_>)) {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models/bible-5M-Q8_0.gguf");
+        let file = Arc::new(Gguf::open(&path).unwrap());
+        let (_, mut graph) = crate::arch::build(&file).unwrap();
+        change(&mut graph);
+        let context = Context::new("k80:2,cpu", 1, None, LogLevel::Error).unwrap();
+        let params = Params { n_ctx: 64, ..Params::default() };
+        let r = Request::new(&context, &file, &params).unwrap();
+        let units = Units::new(&r, &graph);
+        let ranges = Ranges::new(&units, (Type::F16, Type::F16), 64, 64).unwrap();
+        check(&graph, &units, &ranges);
+    }
+
+    /// A layer that reads an earlier one's cache has none of its own, and is on the same device.
+    #[test]
+    fn a_layer_that_reads_an_earlier_cache_is_where_that_is() {
+        let share = |graph: &mut Graph| {
+            // Layer 3 reads what layer 1 keeps.
+            graph.nodes.retain(|n| n.layer != 3 || !matches!(n.op, Op::StoreKv(_)));
+            let shared = StateId(graph.states.iter().position(|s| s.layer == 1).unwrap() as u32);
+            for node in &mut graph.nodes {
+                if let (3, Op::Attention(o)) = (node.layer, &mut node.op) {
+                    o.state = shared;
+                }
+            }
+            let own = graph.states.iter().position(|s| s.layer == 3).unwrap();
+            graph.states.remove(own);
+            for node in &mut graph.nodes {
+                match &mut node.op {
+                    Op::Attention(o) if o.state.0 as usize > own => o.state.0 -= 1,
+                    Op::StoreKv(o) if o.state.0 as usize > own => o.state.0 -= 1,
+                    _ => {}
+                }
+            }
+        };
+        with_units(share, |graph, units, ranges| {
+            let n = graph.n_layer as usize;
+            assert_eq!(
+                (0..=n).map(|u| units.may_cut(u)).collect::<Vec<_>>(),
+                [true, true, false, false, true, true, true]
+            );
+            let fits = |first, end| ranges.range(0, first, end).is_some_and(|c| c.seconds.is_finite());
+            assert!(fits(0, 1) && !fits(0, 2) && !fits(1, 3) && fits(1, 4) && !fits(3, 4) && fits(0, n + 1));
+            let kv = |first: usize, end: usize| ranges.kv[end] - ranges.kv[first];
+            assert!(kv(3, 4) == 0 && kv(1, 2) > 0 && kv(0, n) == (n as u64 - 1) * kv(1, 2));
+        });
+    }
+
+    /// Weights of a type that only the CPU computes with are never on a die; those that nobody does can be planned anywhere.
+    #[test]
+    fn what_only_the_cpu_computes_is_on_the_cpu() {
+        for (ty, on_dies) in [(Type::TQ2_0, false), (Type::IQ2_XXS, true), (Type::Q4_K, true)] {
+            let change = |graph: &mut Graph| {
+                let w = graph.weights.iter_mut().find(|w| w.name == "blk.2.ffn_down.weight").unwrap();
+                w.ty = ty;
+            };
+            with_units(change, |graph, _, ranges| {
+                let n = graph.n_layer as usize;
+                let fits = |d, first, end| ranges.range(d, first, end).is_some();
+                assert!(fits(0, 0, 2) && fits(1, 3, n + 1) && fits(2, 2, 3), "{}", ty.name());
+                assert_eq!((fits(0, 2, 3), fits(1, 0, n + 1)), (on_dies, on_dies), "{}", ty.name());
+            });
+        }
     }
 }

@@ -81,7 +81,8 @@ impl Exact {
         };
         let facts = graph.nodes.iter().find(cannot)?.op.facts();
         let w = graph.weight(facts.product.map(|p| p.part.weight).or(facts.table)?);
-        let text = format!("tensor '{}' is of type {}, which cannot be computed with", w.name, w.ty.name());
+        let by = if w.ty.on_cpu() { "computed with by the CPU alone" } else { "not computed with" };
+        let text = format!("tensor '{}' is of type {}, which is {by}", w.name, w.ty.name());
         Some(Error::unsupported(text).subject(&w.name))
     }
 

@@ -39,6 +39,10 @@ pub(super) struct Units<'a> {
     cpu_maps: bool,
     /// Whether a unit has routed experts.
     pub has_experts: Vec<bool>,
+    /// Prefix sums over the units: nodes that only the CPU computes, and those of them that belong to experts.
+    cpu_nodes: Vec<(u32, u32)>,
+    /// By unit: it cannot begin a range, since it or a later one reads what an earlier unit keeps.
+    joined: Vec<bool>,
     /// Columns of what a unit's experts read of the rest, and of what the rest reads of them.
     pub crossing: Vec<(usize, usize)>,
     /// Equal numbers for units that look alike.
@@ -134,6 +138,8 @@ impl<'a> Units<'a> {
             shared,
             cpu_maps: r.params.weights != Weights::Copied,
             has_experts,
+            cpu_nodes: cpu_nodes(graph),
+            joined: joined(graph),
             crossing: crossing(graph),
             like: like_units(graph),
             input_reads: input_reads(graph),
@@ -145,6 +151,19 @@ impl<'a> Units<'a> {
 
     pub fn device(&self, d: usize) -> &Device {
         &self.inventory.devices[d]
+    }
+
+    /// Whether a device computes units `first..end`, the experts of the first `split` layers aside.
+    pub fn computes(&self, d: usize, first: usize, end: usize, split: usize) -> bool {
+        let cut = split.clamp(first, end);
+        let (at, of) = (self.cpu_nodes[first], self.cpu_nodes[end]);
+        let apart = self.cpu_nodes[cut].1 - at.1;
+        self.device(d).kind == Kind::Cpu || of.0 - at.0 == apart
+    }
+
+    /// Whether ranges may be cut before a unit: what a layer keeps lies on its device, and so must be all that read it.
+    pub fn may_cut(&self, unit: usize) -> bool {
+        !self.joined.get(unit).copied().unwrap_or(false)
     }
 
     /// Bytes that units `first..end` take on a device, besides the KV cache; the CPU has the input's as well, and the experts of the
@@ -246,6 +265,32 @@ impl<'a> Units<'a> {
         self.every_range = true;
         self.compute = RefCell::default();
     }
+}
+
+fn cpu_nodes(graph: &Graph) -> Vec<(u32, u32)> {
+    let mut sums = vec![(0, 0); graph.n_layer as usize + 2];
+    for node in graph.nodes.iter().filter(|n| n.layer != INPUT) {
+        // What nobody computes can be planned anywhere.
+        if arenas::computes(Kind::Cpu, graph, node) && !arenas::computes(Kind::Cuda, graph, node) {
+            let sum = &mut sums[node.layer as usize + 1];
+            sum.0 += 1;
+            sum.1 += u32::from(node.part == Part::Experts);
+        }
+    }
+    for i in 1..sums.len() {
+        sums[i] = (sums[i].0 + sums[i - 1].0, sums[i].1 + sums[i - 1].1);
+    }
+    sums
+}
+
+fn joined(graph: &Graph) -> Vec<bool> {
+    let mut joined = vec![false; graph.n_layer as usize + 1];
+    for node in graph.nodes.iter().filter(|n| n.layer != INPUT) {
+        if let Some(state) = node.op.facts().reads {
+            joined[graph.state(state).layer as usize + 1..=node.layer as usize].fill(true);
+        }
+    }
+    joined
 }
 
 fn input_reads(graph: &Graph) -> Vec<usize> {

@@ -59,6 +59,7 @@ pub fn dequantize(ty: Type, src: &[u8], dst: &mut [f32]) {
             Type::IQ4_XS => iq4_xs(out, block),
             Type::Q2_K => q2_k(out, block),
             Type::Q3_K => q3_k(out, block),
+            Type::TQ2_0 => tq2_0(out, block),
             Type::MXFP4 => from_table(out, &block[1..], &MXFP4_LEVELS, half_power(block[0])),
             _ => panic!("no dequantisation of {}", ty.name()),
         }
@@ -133,7 +134,7 @@ fn iq4_xs(out: &mut [f32], block: &[u8]) {
     }
 }
 
-/// The bit pair of element i of Q2_K and Q3_K: per half of 128 elements 32 bytes, of four bit pairs each.
+/// The bit pair of element i of Q2_K, Q3_K and TQ2_0: per half of 128 elements 32 bytes, of four bit pairs each.
 fn bit_pair(pairs: &[u8], i: usize) -> u8 {
     pairs[i / 128 * 32 + i % 32] >> (i / 32 % 4 * 2) & 3
 }
@@ -144,6 +145,14 @@ fn q2_k(out: &mut [f32], block: &[u8]) {
     for (i, x) in out.iter_mut().enumerate() {
         let (scale, min) = (block[i / 16] & 15, block[i / 16] >> 4);
         *x = d * f32::from(scale) * f32::from(bit_pair(&block[16..80], i)) - dmin * f32::from(min);
+    }
+}
+
+/// TQ2_0: bit pairs of -1, 0 and 1; d.
+fn tq2_0(out: &mut [f32], block: &[u8]) {
+    let d = half_at(block, 64);
+    for (i, x) in out.iter_mut().enumerate() {
+        *x = (f32::from(bit_pair(&block[..64], i)) - 1.0) * d;
     }
 }
 

@@ -67,6 +67,7 @@ pub fn quantize(ty: Type, src: &[f32], dst: &mut [u8]) {
             Type::IQ4_XS => iq4_xs(block, x),
             Type::Q2_K => q2_k(block, x),
             Type::Q3_K => q3_k(block, x),
+            Type::TQ2_0 => tq2_0(block, x),
             Type::MXFP4 => {
                 let amax = x.iter().fold(0f32, |m, v| m.max(v.abs()));
                 // The largest level is 6 of these powers of two, or a little less than what is asked for.
@@ -174,6 +175,15 @@ fn iq4_xs(block: &mut [u8], x: &[f32]) {
         block[4 + j / 2] |= (bits & 15) << (4 * (j % 2));
         block[2 + j / 4] |= (bits >> 4) << (2 * (j % 4));
         indices(&mut block[8 + 16 * j..24 + 16 * j], sub, inverse(d * scale as f32), &IQ4_LEVELS);
+    }
+}
+
+fn tq2_0(block: &mut [u8], x: &[f32]) {
+    block.fill(0);
+    let d = put_half(block, 64, extreme(x).abs());
+    for (i, &v) in x.iter().enumerate() {
+        let q = level(v * inverse(d) + 1.0, 0, 2) as u8;
+        block[i / 128 * 32 + i % 32] |= q << (i / 32 % 4 * 2);
     }
 }
 

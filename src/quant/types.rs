@@ -41,7 +41,7 @@ macro_rules! weight_types {
             IQ1_M = 29: 256 in 56, cpu [none], cuda [];
             BF16 = 30: 1 in 2, cpu [half Bf16 0.85], cuda [0.85];
             TQ1_0 = 34: 256 in 54, cpu [none], cuda [];
-            TQ2_0 = 35: 256 in 66, cpu [none], cuda [];
+            TQ2_0 = 35: 256 in 66, cpu [quantised Tq2_0 0.75], cuda [];
             MXFP4 = 39: 32 in 17, cpu [quantised Mxfp4 0.75], cuda [0.6];
             NVFP4 = 40: 64 in 36, cpu [none], cuda [];
             Q1_0 = 41: 128 in 18, cpu [none], cuda [];

@@ -68,6 +68,7 @@ pub(super) struct Iq4Nl;
 pub(super) struct Iq4Xs;
 pub(super) struct Q2K;
 pub(super) struct Q3K;
+pub(super) struct Tq2_0;
 
 impl Weight for Q4_0 {
     const TYPE: Type = Type::Q4_0;
@@ -239,9 +240,24 @@ impl Weight for Q2K {
     }
 }
 
+impl Weight for Tq2_0 {
+    const TYPE: Type = Type::TQ2_0;
+    const MOST: i32 = 3;
+    const OFFSET: i32 = 1;
+
+    #[inline(always)]
+    unsafe fn head<V: Simd>(p: *const u8) -> V::F {
+        V::two_halves(p.add(64), p.add(64))
+    }
+    #[inline(always)]
+    unsafe fn levels<V: Simd>(p: *const u8, c: usize) -> V::B {
+        V::and(bit_pairs::<V>(p, c), V::splat_byte(3))
+    }
+}
+
 const LOW_NIBBLES: u128 = u128::MAX / 255 * 15;
 
-/// Bit pairs 64c..64c + 64 of Q2_K and Q3_K: four to a byte, 32 elements apart; the other bits are anything.
+/// Bit pairs 64c..64c + 64 of Q2_K, Q3_K and TQ2_0: four to a byte, 32 elements apart; the other bits are anything.
 #[inline(always)]
 unsafe fn bit_pairs<V: Simd>(p: *const u8, c: usize) -> V::B {
     let bit = 4 * (c % 2) as i32;
