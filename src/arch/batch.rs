@@ -1,4 +1,5 @@
-//! Batch sizes by family, used where the caller gives none. They do not need a graph: any file of the architecture can be estimated.
+//! Batch sizes by family, used where the caller gives none. They do not need a graph: any file of the architecture can
+//! be estimated.
 
 /// Tokens per batch and per micro-batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

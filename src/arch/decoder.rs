@@ -1,8 +1,8 @@
 //! The decoder that all architectures here share, and how architectures differ from it.
 //!
-//! x += mixer(norm(x)); x += feed_forward(norm(x)), layer after layer; then the output norm and matrix. A layer's mixer (what lets
-//! tokens see each other) and its feed-forward block are chosen layer by layer. An architecture is a [`Decoder`]: `Decoder::new`
-//! makes the plain one of llama, and the architecture's file says the rest.
+//! x += mixer(norm(x)); x += feed_forward(norm(x)), layer after layer; then the output norm and matrix. A layer's mixer
+//! (what lets tokens see each other) and its feed-forward block are chosen layer by layer. An architecture is a
+//! [`Decoder`]: `Decoder::new` makes the plain one of llama, and the architecture's file says the rest.
 
 use super::hparams::{Hparams, LayerSizes};
 use super::keys::Keys;

@@ -1,5 +1,5 @@
-//! deepseek2: latent attention with a rotated part apart from the compressed key, leading dense layers, shared experts, experts by
-//! groups, sigmoid or softmax gates. DeepSeek-V2, -V2-Lite, -V3, -R1.
+//! deepseek2: latent attention with a rotated part apart from the compressed key, leading dense layers, shared experts,
+//! experts by groups, sigmoid or softmax gates. DeepSeek-V2, -V2-Lite, -V3, -R1.
 
 use super::decoder::{Decoder, FeedForward, LatentSizes, Mixer};
 use super::hparams::{Hparams, MAX_WIDTH, temperature};
@@ -55,7 +55,8 @@ pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
         (m.n_group, m.n_group_used) = (n_group, n_group_used);
         m.n_ff_shared = m.n_ff.saturating_mul(n_shared).min(MAX_WIDTH as usize);
     });
-    // The file's multiplier holds the factor 0.1 already. With one, cosine and sine keep their size and the scores grow instead.
+    // The file's multiplier holds the factor 0.1 already. With one, cosine and sine keep their size and the scores grow
+    // instead.
     let (multiplier, log) = (k.f32("rope.scaling.yarn_log_multiplier")?.unwrap_or(0.0), d.log_factor());
     if d.yarn() && multiplier != 0.0 {
         d.ropes[0].attn_factor /= 1.0 + 0.1 * log;

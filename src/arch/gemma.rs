@@ -1,6 +1,6 @@
-//! gemma2 and gemma3: scaled embeddings, norms before and behind each block, GELU; a window on most layers. gemma2 caps scores and
-//! logits and lets every second layer see all; gemma3 norms queries and keys, lets every sixth layer see all, and rotates the others
-//! by a base of their own, unscaled.
+//! gemma2 and gemma3: scaled embeddings, norms before and behind each block, GELU; a window on most layers. gemma2 caps
+//! scores and logits and lets every second layer see all; gemma3 norms queries and keys, lets every sixth layer see
+//! all, and rotates the others by a base of their own, unscaled.
 
 use super::decoder::Decoder;
 use super::hparams::Hparams;

@@ -217,8 +217,8 @@ fn rope(k: &Keys, head_dim: u32, n_ctx_train: u32) -> Result<Rope> {
     Ok(Rope { n_rot: n_rot as usize, freq_base, freq_scale, attn_factor, yarn, factors: Factors::None })
 }
 
-/// How queries grow with their position, where `attention.temperature_scale` says that they do; by `length` tokens, or by the
-/// context of before YaRN.
+/// How queries grow with their position, where `attention.temperature_scale` says that they do; by `length` tokens, or
+/// by the context of before YaRN.
 pub(super) fn temperature(k: &Keys<'_>, h: &Hparams, length: Option<u32>) -> Result<Option<Temperature>> {
     let Some(scale) = k.positive("attention.temperature_scale")? else { return Ok(None) };
     let orig = k.u32("rope.scaling.original_context_length")?;

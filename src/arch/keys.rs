@@ -86,8 +86,8 @@ impl Keys<'_> {
         all[..n_layer].iter().map(|n| self.in_range(key, size(n)?, max)).collect::<Result<Vec<u32>>>().map(Some)
     }
 
-    /// Which layers see a window only: `attention.sliding_window_pattern` as a bool per layer, or as a number n, by which every
-    /// n-th layer sees all; `default` where it is missing.
+    /// Which layers see a window only: `attention.sliding_window_pattern` as a bool per layer, or as a number n, by
+    /// which every n-th layer sees all; `default` where it is missing.
     pub fn local_layers(&self, n_layer: u32, default: u32) -> Result<Vec<bool>> {
         let key = "attention.sliding_window_pattern";
         let n = match self.file.get(&self.name(key)) {

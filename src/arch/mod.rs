@@ -1,7 +1,7 @@
 //! One file per model family: how its graph is described.
 //!
-//! `general.architecture` picks the family. To add one: a file with a `build` function that says how it differs from the plain decoder
-//! (or, where it is none, describes it in the words of `graph::Builder`), and a line in `FAMILIES`.
+//! `general.architecture` picks the family. To add one: a file with a `build` function that says how it differs from
+//! the plain decoder (or, where it is none, describes it in the words of `graph::Builder`), and a line in `FAMILIES`.
 
 mod batch;
 mod decoder;
@@ -71,8 +71,9 @@ pub fn build(file: &Gguf) -> Result<(Hparams, Graph)> {
     Ok((h, graph))
 }
 
-/// What layers may have and graphs leave out: scales that an architecture does not apply, or that are 1 without quantised activations;
-/// layers that predict further tokens; tables that are computed; what the other form of latent attention reads.
+/// What layers may have and graphs leave out: scales that an architecture does not apply, or that are 1 without
+/// quantised activations; layers that predict further tokens; tables that are computed; what the other form of latent
+/// attention reads.
 const LEFT_OUT: [&str; 5] = [".scale", ".input_scale", ".nextn.", ".attn_rot_embd.", ".attn_kv_b."];
 
 /// Encoders of images and sound, and heads that classify, stand beside the model.

@@ -1,5 +1,5 @@
-//! phi3: fused Q, K, V and fused gate and up; for long contexts, divisors of the rotation's frequencies that depend on how long the
-//! KV cache is.
+//! phi3: fused Q, K, V and fused gate and up; for long contexts, divisors of the rotation's frequencies that depend on
+//! how long the KV cache is.
 
 use super::decoder::Decoder;
 use super::hparams::Hparams;

@@ -1,5 +1,5 @@
-//! qwen3 and qwen3moe: norms of each head's query and key; no biases; the mixtures weight their experts by a softmax over all,
-//! normalised over those chosen. deepseek-r1:8b (2025-05), qwen3:30b-a3b.
+//! qwen3 and qwen3moe: norms of each head's query and key; no biases; the mixtures weight their experts by a softmax
+//! over all, normalised over those chosen. deepseek-r1:8b (2025-05), qwen3:30b-a3b.
 
 use super::decoder::{ALL_SCALES, Decoder};
 use super::hparams::Hparams;

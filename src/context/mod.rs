@@ -1,4 +1,5 @@
-//! A context: devices, threads and a log, what all models of one host share. Several may live in one process; they share nothing.
+//! A context: devices, threads and a log, what all models of one host share. Several may live in one process; they
+//! share nothing.
 
 use std::sync::{Arc, OnceLock};
 
@@ -36,7 +37,8 @@ pub struct Context {
 }
 
 impl Context {
-    /// `spec` names the devices ([`Inventory::from_spec`]); `n_threads` 0 means one per core; `log` gets messages up to `level`.
+    /// `spec` names the devices ([`Inventory::from_spec`]); `n_threads` 0 means one per core; `log` gets messages up to
+    /// `level`.
     ///
     /// # Errors
     /// `InvalidArgument` for a spec or a number of threads that cannot be, and for an unknown value of `REKINDLE_CPU`.

@@ -1,11 +1,12 @@
-//! Attention: streams over the KV cache with a running maximum and sum (Milakov and Gimelshein 2018, arXiv:1805.02867), so
-//! its memory does not grow with the context.
+//! Attention: streams over the KV cache with a running maximum and sum (Milakov and Gimelshein 2018, arXiv:1805.02867),
+//! so its memory does not grow with the context.
 //!
-//! A tile is a KV head and a few tokens of one sequence: query rows that read the same keys. They pass over the cache together, a
-//! block of keys at a time, which is turned into floats once for all of them. Blocks are cut at multiples of their size in the
-//! sequence's positions, wherever cells are. So are parts, of many blocks, each of which starts afresh; its result is then added to
-//! those before it. That order is the same whether one thread takes a tile's parts one after another or several at the same time, and
-//! a query row has its own sums: results do not depend on threads, nor on what else is computed or cached.
+//! A tile is a KV head and a few tokens of one sequence: query rows that read the same keys. They pass over the cache
+//! together, a block of keys at a time, which is turned into floats once for all of them. Blocks are cut at multiples
+//! of their size in the sequence's positions, wherever cells are. So are parts, of many blocks, each of which starts
+//! afresh; its result is then added to those before it. That order is the same whether one thread takes a tile's parts
+//! one after another or several at the same time, and a query row has its own sums: results do not depend on threads,
+//! nor on what else is computed or cached.
 
 use super::matmul::Kernels;
 use super::matmul::attend::{BLOCK, BlockOfKeys, Cells};
@@ -18,7 +19,8 @@ use crate::quant::Type;
 const ROWS: usize = 64;
 /// Positions in a part, a multiple of BLOCK.
 const PART: i64 = 2048;
-/// Parts computed before they are added up, where parts are shared out, and tiles for which that is done at most; per thread.
+/// Parts computed before they are added up, where parts are shared out, and tiles for which that is done at most; per
+/// thread.
 const SLOTS: usize = 4;
 const FEW_TILES: usize = 2;
 
@@ -101,8 +103,8 @@ impl Block {
         Block { cells: [0; BLOCK], positions: [0; BLOCK], n: 0 }
     }
 
-    /// Takes keys from the front of `spans`, of whose first span `used` are gone already: those whose positions lie between the same
-    /// two multiples of `BLOCK`, so that blocks do not depend on where a window or a batch begins.
+    /// Takes keys from the front of `spans`, of whose first span `used` are gone already: those whose positions lie
+    /// between the same two multiples of `BLOCK`, so that blocks do not depend on where a window or a batch begins.
     fn fill(&mut self, spans: &mut &[Span], used: &mut u32) {
         self.n = 0;
         let at = |span: &Span, used: u32| i64::from(span.pos) + i64::from(used);
@@ -300,7 +302,8 @@ impl Work<'_> {
         while spans.first().is_some_and(|span| i64::from(span.pos) + i64::from(used) <= last) {
             block.fill(&mut spans, &mut used);
             let cells = &block.cells[..block.n];
-            // SAFETY: the spans' cells hold keys and values, which nobody writes in this step; the scratch has room for a block.
+            // SAFETY: the spans' cells hold keys and values, which nobody writes in this step; the scratch has room for
+            // a block.
             unsafe {
                 self.kernels.block_of_keys(k.ty, k.cells(cells), keys.as_mut_ptr());
                 self.kernels.block_of_values(v.ty, v.cells(cells), values.as_mut_ptr());

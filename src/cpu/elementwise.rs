@@ -36,7 +36,8 @@ pub(super) fn add(s: &Step, node: &Node) -> Result<(), Poisoned> {
     let (a, b, y) = (s.at(node.inputs[0]), s.at(node.inputs[1]), s.at(output));
     s.worker.share(n.div_ceil(CHUNK), 1, |chunks| {
         for i in chunks.start * CHUNK..n.min(chunks.end * CHUNK) {
-            // SAFETY: all three have n elements; the output is one input's place or a place of its own, by whole elements.
+            // SAFETY: all three have n elements; the output is one input's place or a place of its own, by whole
+            // elements.
             unsafe { *y.add(i) = *a.add(i) + *b.add(i) };
         }
     })
@@ -52,7 +53,8 @@ pub(super) fn gate(s: &Step, node: &Node, gate: Gate) -> Result<(), Poisoned> {
         let mut piece = [0f32; CHUNK / 8];
         for first in (first..last).step_by(piece.len()) {
             let piece = &mut piece[..(last - first).min(CHUNK / 8)];
-            // SAFETY: all three have n elements, one writer per piece; the output may be a's place, so it is written last.
+            // SAFETY: all three have n elements, one writer per piece; the output may be a's place, so it is written
+            // last.
             let (a, b) = unsafe { (s.floats(a, first, piece.len()), s.floats(b, first, piece.len())) };
             match gate {
                 Gate::Silu => s.x.kernels.silu_mul(a, b, piece),

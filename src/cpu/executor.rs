@@ -62,8 +62,8 @@ pub struct Parts {
 
 impl Executor {
     /// # Safety
-    /// Each of `parts.weights` that a node of this device reads must hold its part of the graph's weight of that index, all that
-    /// nodes here read of it, for as long as the executor lives.
+    /// Each of `parts.weights` that a node of this device reads must hold its part of the graph's weight of that index,
+    /// all that nodes here read of it, for as long as the executor lives.
     pub unsafe fn new(parts: Parts) -> Executor {
         let Parts { graph, layout, kernels, pool, weights, states, here, kv, compute, .. } = parts;
         let Parts { type_k, type_v, rotations, n_outputs_max, .. } = parts;
@@ -106,7 +106,8 @@ impl Executor {
     /// Row `row` of a result `[n_outputs_max, cols]`; of the batch that ran last, if it had so many.
     pub fn result_row(&self, v: ValueId, row: usize) -> &[f32] {
         assert!(self.graph.is_result(v) && row < self.n_outputs_max, "the session checks rows");
-        // SAFETY: the layout has room for n_outputs_max rows, and the arena was filled with zeros; `run` needs `&mut self`.
+        // SAFETY: the layout has room for n_outputs_max rows, and the arena was filled with zeros; `run` needs `&mut
+        // self`.
         unsafe { std::slice::from_raw_parts(self.at(v, row), self.graph.value(v).cols) }
     }
 

@@ -1,4 +1,5 @@
-//! MatMulExperts: each row by the matrices of its experts. Rows of one expert are taken together, so that its weights are read once.
+//! MatMulExperts: each row by the matrices of its experts. Rows of one expert are taken together, so that its weights
+//! are read once.
 
 use super::matmul::{Product, Source, act_bytes, act_format, scratch_bytes};
 use super::pool::Poisoned;
@@ -29,7 +30,8 @@ pub(super) fn workspace_bytes(graph: &Graph, o: &MatMulExperts, n_rows: usize, n
     lists.checked_add(acts_bound(w.ty, n_pairs, n_in)?)?.checked_add(scratch)
 }
 
-/// Prepared activations of all experts together, however the pairs fall: the more rows an expert has, the more are padded at most.
+/// Prepared activations of all experts together, however the pairs fall: the more rows an expert has, the more are
+/// padded at most.
 fn acts_bound(ty: crate::quant::Type, n_pairs: usize, n_cols: usize) -> Option<usize> {
     let format = act_format(ty);
     let each = (1..=32usize).map(|n| Some(act_bytes(format, n, n_cols)?.div_ceil(n)));
@@ -115,7 +117,8 @@ pub(super) fn matmul(s: &Step, node: &Node, o: &MatMulExperts) -> Result<(), Poi
                 y_rows: list.as_ptr(),
                 bias: o.bias.map_or(std::ptr::null(), bias),
             };
-            // SAFETY: the builder checked the tensor's shape, `sort` the expert; each piece has other rows and columns of y.
+            // SAFETY: the builder checked the tensor's shape, `sort` the expert; each piece has other rows and columns
+            // of y.
             unsafe { s.x.kernels.matmul(&product) };
         }
     })

@@ -1,4 +1,5 @@
-//! The KV cache: StoreKv, copies of cells, the rotation of cached keys to other positions, and reading and writing of cells.
+//! The KV cache: StoreKv, copies of cells, the rotation of cached keys to other positions, and reading and writing of
+//! cells.
 
 use super::executor::Executor;
 use super::pool::Poisoned;

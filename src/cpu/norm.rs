@@ -11,7 +11,8 @@ pub(super) fn rms_norm(s: &Step, node: &Node, o: &RmsNorm) -> Result<(), Poisone
     let weight = s.x.weight(o.weight).cast::<f32>();
     s.worker.share(groups, 1, |groups| {
         for g in groups {
-            // SAFETY: one writer per group; where the output took the input's place, only the raw pointers below touch it.
+            // SAFETY: one writer per group; where the output took the input's place, only the raw pointers below touch
+            // it.
             let (x, y) = unsafe { (s.at(input).add(g * group).cast_const(), s.at(output).add(g * group)) };
             // SAFETY: a whole group of the input, which nobody writes until the loop below.
             let row = unsafe { std::slice::from_raw_parts(x, group) };

@@ -141,8 +141,8 @@ impl Worker<'_> {
         n_pieces * owner / self.n_threads..n_pieces * (owner + 1) / self.n_threads
     }
 
-    /// Splits `0..n` into pieces of `chunk`, and waits until all are done. Each thread does its part front to back, so that what is
-    /// read ahead is its own, and then helps some others with theirs.
+    /// Splits `0..n` into pieces of `chunk`, and waits until all are done. Each thread does its part front to back, so
+    /// that what is read ahead is its own, and then helps some others with theirs.
     pub fn share(
         &self,
         n: usize,
@@ -166,7 +166,8 @@ impl Worker<'_> {
         self.meet()
     }
 
-    /// Tells what this thread will read next from memory, which it asks for while it waits. Nothing is read where nothing is.
+    /// Tells what this thread will read next from memory, which it asks for while it waits. Nothing is read where
+    /// nothing is.
     pub fn expect(&self, from: *const u8, bytes: usize) {
         self.coming.set(Coming { from, bytes });
     }
@@ -279,7 +280,8 @@ fn step(s: &Shared, index: usize, f: &(dyn Fn(&Worker<'_>) -> std::result::Resul
     let outcome = catch_unwind(AssertUnwindSafe(|| f(&worker)));
     if outcome.is_err() {
         s.poisoned.store(true, Ordering::Release);
-        // The others wait at a meeting that this thread will never reach, or have yet to leave the last one: wake all for good.
+        // The others wait at a meeting that this thread will never reach, or have yet to leave the last one: wake all
+        // for good.
         s.barrier.raise();
     }
     if s.finished.fetch_add(1, Ordering::AcqRel) + 1 == s.n_threads {

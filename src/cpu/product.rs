@@ -1,4 +1,5 @@
-//! MatMul: activations times a weight matrix, rows of the matrix shared among the threads. MatMulHeads: each head by its own.
+//! MatMul: activations times a weight matrix, rows of the matrix shared among the threads. MatMulHeads: each head by
+//! its own.
 
 use super::matmul::{Product, Source, act_bytes, act_format, scratch_bytes};
 use super::pool::Poisoned;
@@ -7,8 +8,8 @@ use crate::graph::{Graph, MatMul, MatMulHeads, Node, Op};
 
 /// Rows of weights are handed out in multiples of this, which suits the kernels' tiles.
 const ROWS: usize = 32;
-/// Pieces per thread: enough that a thread which lost its core for a while does not hold up the others, and that those who are done
-/// wait for little.
+/// Pieces per thread: enough that a thread which lost its core for a while does not hold up the others, and that those
+/// who are done wait for little.
 const PIECES: usize = 24;
 /// So many bytes of the next product's weights a waiting thread asks for: they should stay in the second-level cache.
 const EXPECTED: usize = 256 * 1024;
@@ -52,7 +53,8 @@ pub(super) fn matmul(s: &Step, node: &Node, o: &MatMul, rest: &[Node]) -> Result
             n_parts: w.n_threads,
             ws: workspace,
         };
-        // SAFETY: the input has these rows; the workspace was measured for this product and starts the arena, page-aligned.
+        // SAFETY: the input has these rows; the workspace was measured for this product and starts the arena,
+        // page-aligned.
         unsafe { s.x.kernels.prepare_acts(&source) };
         s.prepared.set(Some((input, format)));
         w.meet()?;

@@ -41,8 +41,8 @@ pub struct Device {
     pub board: u32,
     /// Described, not found: can be planned for, not loaded.
     pub described: bool,
-    /// Whether layers may be placed here. The CPU is in every inventory, since the host reads the token embedding, but computes
-    /// layers only where the spec names it.
+    /// Whether layers may be placed here. The CPU is in every inventory, since the host reads the token embedding, but
+    /// computes layers only where the spec names it.
     pub takes_layers: bool,
     /// The driver's number of a CUDA device that was found.
     pub ordinal: Option<u32>,

@@ -1,5 +1,5 @@
-//! What a device is: its memory, bandwidth and links, found on this machine or described by the caller. And blocks of this
-//! machine's memory.
+//! What a device is: its memory, bandwidth and links, found on this machine or described by the caller. And blocks of
+//! this machine's memory.
 
 mod arena;
 mod cpu;

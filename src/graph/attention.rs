@@ -35,7 +35,8 @@ pub struct Attention {
     pub temperature: Option<Temperature>,
 }
 
-/// Latent attention: queries and one compressed key for all heads, whose first part is the value too (DeepSeek-V2, arXiv:2405.04434).
+/// Latent attention: queries and one compressed key for all heads, whose first part is the value too (DeepSeek-V2,
+/// arXiv:2405.04434).
 #[derive(Debug, Clone, Copy)]
 pub struct Latent {
     pub n_head: usize,
@@ -61,8 +62,8 @@ impl Builder<'_> {
         Table { value, rope: index, kind }
     }
 
-    /// Divisors of the frequencies, where the file has them: `rope_freqs.weight`, or one for contexts up to `n_ctx_orig` and one for
-    /// longer ones.
+    /// Divisors of the frequencies, where the file has them: `rope_freqs.weight`, or one for contexts up to
+    /// `n_ctx_orig` and one for longer ones.
     pub fn rope_factors(&mut self, n_rot: usize, n_ctx_orig: u32) -> Result<Factors> {
         let ne = [n_rot / 2];
         if let Some(w) = self.floats("rope_freqs.weight", &ne)? {
@@ -108,8 +109,8 @@ impl Builder<'_> {
         state
     }
 
-    /// Grouped-query attention over the KV cache: attn_q, attn_k, attn_v (or attn_qkv), norms of heads, rotation, attention,
-    /// attn_output.
+    /// Grouped-query attention over the KV cache: attn_q, attn_k, attn_v (or attn_qkv), norms of heads, rotation,
+    /// attention, attn_output.
     pub fn attention(&mut self, x: ValueId, a: Attention) -> Result<ValueId> {
         let (_, n_embd) = self.shape(x);
         let (n_q, n_kv) = (a.n_head * a.head_dim, a.n_head_kv * a.head_dim);
@@ -179,7 +180,8 @@ impl Builder<'_> {
         self.linear(out, "attn_output", n_embd)
     }
 
-    /// The same for older files, whose attn_kv_b makes every head's key and value from the compressed one: the cache holds those.
+    /// The same for older files, whose attn_kv_b makes every head's key and value from the compressed one: the cache
+    /// holds those.
     fn expanded_attention(
         &mut self,
         a: Latent,

@@ -1,7 +1,7 @@
 //! The words that an architecture is described with.
 //!
-//! A word looks its tensors up by GGUF's names, checks their shapes, and adds nodes. A missing or misshapen tensor is an error
-//! that names it, so a description needs no checks of its own.
+//! A word looks its tensors up by GGUF's names, checks their shapes, and adds nodes. A missing or misshapen tensor is
+//! an error that names it, so a description needs no checks of its own.
 
 use super::graph::{Graph, INPUT, Input, Node, Outcome, Part};
 use super::op::{Embed, MatMul, MatMulHeads, Op, RmsNorm, Scale, SoftCap};
@@ -27,8 +27,8 @@ pub struct Builder<'a> {
     pub(super) scales: Scales,
 }
 
-/// Which `.scale` tensors beside matrices count; those of attention always do. Architectures leave the others out, though files may
-/// have them.
+/// Which `.scale` tensors beside matrices count; those of attention always do. Architectures leave the others out,
+/// though files may have them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scales {
     pub ffn: bool,

@@ -19,8 +19,8 @@ pub trait Executor {
     /// Computes a stretch of the graph's nodes for a micro-batch; may return before they are done.
     ///
     /// # Errors
-    /// `Cancelled` soon after `cancel` is set; `Device`, naming device and call; `Internal` if a kernel panicked. The rows and
-    /// cells that the nodes write then hold anything.
+    /// `Cancelled` soon after `cancel` is set; `Device`, naming device and call; `Internal` if a kernel panicked. The
+    /// rows and cells that the nodes write then hold anything.
     fn run(&mut self, nodes: Range<usize>, micro: &Micro<'_>, cancel: &AtomicBool) -> Result<()>;
 
     /// Waits until all that was given to it is done.
@@ -35,8 +35,8 @@ pub trait Executor {
     /// Writes rows `first..` of a value, as many as `from` has.
     fn write(&mut self, v: ValueId, first: usize, from: &[f32]) -> Result<()>;
 
-    /// In the states of each cache that are here: copies the rows of each of its moves to the new cell and turns the keys by the
-    /// delta. `moves` are of each cache.
+    /// In the states of each cache that are here: copies the rows of each of its moves to the new cell and turns the
+    /// keys by the delta. `moves` are of each cache.
     ///
     /// # Errors
     /// `OutOfMemory` for small buffers, before anything is changed.
@@ -45,7 +45,8 @@ pub trait Executor {
     /// Bytes that the states of a cache that are here keep of one cell.
     fn cell_bytes(&self, cache: usize) -> usize;
 
-    /// Reads what those states keep of some cells, cell by cell and state by state: `cells.len() * cell_bytes(cache)` bytes.
+    /// Reads what those states keep of some cells, cell by cell and state by state: `cells.len() * cell_bytes(cache)`
+    /// bytes.
     fn read_cells(&mut self, cache: usize, cells: &[u32], to: &mut [u8]) -> Result<()>;
 
     /// Writes what `read_cells` gave, to cells that may be others.

@@ -52,8 +52,9 @@ impl Builder<'_> {
         routing.bias = self.floats(&self.name("exp_probs_b", "bias"), &[n_expert])?;
         let logits = self.linear(x, "ffn_gate_inp", n_expert)?;
         let route = self.like(Op::Route(routing), &[logits], "ffn_route", 2 * used);
-        // Cut here, one row of x and the route go to the experts' device and one row comes back. The router among the experts would
-        // save the few numbers of the route, but its matrix would be read there, too; the sum outside would make it n_expert_used rows.
+        // Cut here, one row of x and the route go to the experts' device and one row comes back. The router among the
+        // experts would save the few numbers of the route, but its matrix would be read there, too; the sum outside
+        // would make it n_expert_used rows.
         self.part = Part::Experts;
         let each = |role, n_in, n_out, n_all, first| ExpertRole { role, n_in, n_out, n_all, first, n_expert, used };
         let (gates, ups) = if self.has("ffn_gate_up_exps") {

@@ -28,8 +28,8 @@ pub enum Part {
     Experts,
 }
 
-/// The "layer" of what turns token ids and positions into activations. It runs on the host, which has the ids, and reads the
-/// few rows of the token embedding that are needed where they lie.
+/// The "layer" of what turns token ids and positions into activations. It runs on the host, which has the ids, and
+/// reads the few rows of the token embedding that are needed where they lie.
 pub const INPUT: u32 = u32::MAX;
 
 /// What a micro-batch brings.
@@ -62,7 +62,8 @@ pub struct Graph {
     pub weights: Vec<TensorInfo>,
     pub nodes: Vec<Node>,
     pub inputs: Vec<Input>,
-    /// Each value once. A batch's rows of results stay until the next batch, those of all its micro-batches behind each other.
+    /// Each value once. A batch's rows of results stay until the next batch, those of all its micro-batches behind each
+    /// other.
     pub results: Vec<(Outcome, ValueId)>,
     pub states: Vec<State>,
     pub ropes: Vec<Rope>,
@@ -108,7 +109,8 @@ impl Graph {
     pub fn whole(&self, id: WeightId) -> WeightSlice {
         WeightSlice::whole(id, self.weight(id))
     }
-    /// What a node reads of the file: its matrices, the whole of its other tensors, and of a rope's table the rope's factors.
+    /// What a node reads of the file: its matrices, the whole of its other tensors, and of a rope's table the rope's
+    /// factors.
     pub fn reads(&self, node: &Node) -> impl Iterator<Item = WeightSlice> + '_ {
         let facts = node.op.facts();
         let rope = if let Op::RopeTable(t) = node.op { Some(&self.ropes[t.rope]) } else { None };

@@ -1,8 +1,9 @@
 //! Gives every activation its place in its device's compute arena, by lifetime.
 //!
-//! Nodes run in order, so a value lives from the node that makes it to the last that reads it; places of dead values are used
-//! again. A value that nodes on another device read is copied there as soon as it is made, and has a place there from then on. The
-//! results of the graph are copied to the input's device, the host, where the caller reads them.
+//! Nodes run in order, so a value lives from the node that makes it to the last that reads it; places of dead values
+//! are used again. A value that nodes on another device read is copied there as soon as it is made, and has a place
+//! there from then on. The results of the graph are copied to the input's device, the host, where the caller reads
+//! them.
 
 use super::graph::{Graph, INPUT, Node, Part};
 use super::value::{Rows, ValueId};
@@ -79,7 +80,8 @@ impl Layout {
         self.offsets.get(v.0 as usize).copied().flatten()
     }
 
-    /// Lays the graph out for `device`. `workspace` tells what a node's kernel needs besides its inputs and output, in bytes.
+    /// Lays the graph out for `device`. `workspace` tells what a node's kernel needs besides its inputs and output, in
+    /// bytes.
     ///
     /// # Errors
     /// `InvalidArgument` if a size overflows.
@@ -271,8 +273,8 @@ mod tests {
         assert!(Layout::new(&graph, limits, 0, &placement, &|_| Some(0)).is_err());
     }
 
-    /// Runs nodes with copies between devices as a plan for several of them does: every node finds what it reads where it reads it, for
-    /// layers and experts on devices of their own.
+    /// Runs nodes with copies between devices as a plan for several of them does: every node finds what it reads where
+    /// it reads it, for layers and experts on devices of their own.
     #[test]
     fn stretches_find_what_they_read() {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models");

@@ -1,12 +1,12 @@
 //! The graph of one micro-batch: what the planner measures, the loader allocates for, and decode runs.
 //!
-//! Every activation is a matrix of f32, `[rows, cols]`. Rows are a named dimension (the tokens of the micro-batch, or the rows
-//! whose logits were asked for); columns are fixed by the model. So one graph serves every batch size: it is laid out once
-//! at the largest, and a smaller batch uses the same offsets (rule 3 of the design).
+//! Every activation is a matrix of f32, `[rows, cols]`. Rows are a named dimension (the tokens of the micro-batch, or
+//! the rows whose logits were asked for); columns are fixed by the model. So one graph serves every batch size: it is
+//! laid out once at the largest, and a smaller batch uses the same offsets (rule 3 of the design).
 //!
-//! The room holds the words that graphs are written in: values and weights (`value`), operations (`op`), what stays (`state`),
-//! nodes and what enters and leaves (`graph`), the builder (`build`, `attention`, `feed_forward`), places by lifetime
-//! (`layout`), a step (`step`), and the face of a device (`executor`).
+//! The room holds the words that graphs are written in: values and weights (`value`), operations (`op`), what stays
+//! (`state`), nodes and what enters and leaves (`graph`), the builder (`build`, `attention`, `feed_forward`), places by
+//! lifetime (`layout`), a step (`step`), and the face of a device (`executor`).
 
 mod attention;
 mod build;

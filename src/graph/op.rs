@@ -1,7 +1,7 @@
 //! The operations: what each computes, and what planner and executors have to know of it besides.
 //!
-//! To add one: a struct and a variant here with its facts, a file of its name in `cpu/`, in `cuda/` and in `kernels/`, a row in
-//! the table of ops that drives tests and benchmarks (`tests/ops/`).
+//! To add one: a struct and a variant here with its facts, a file of its name in `cpu/`, in `cuda/` and in `kernels/`,
+//! a row in the table of ops that drives tests and benchmarks (`tests/ops/`).
 
 use super::rope::{RopeKind, Temperature};
 use super::value::{StateId, WeightId, WeightSlice};
@@ -39,7 +39,8 @@ pub struct Embed {
     pub scale: f32,
 }
 
-/// `[rows, cols]` -> the same, each row (or each group of `group` columns) divided by its root mean square, times the weight
+/// `[rows, cols]` -> the same, each row (or each group of `group` columns) divided by its root mean square, times the
+/// weight
 #[derive(Debug, Clone, Copy)]
 pub struct RmsNorm {
     pub weight: WeightId,
@@ -47,8 +48,8 @@ pub struct RmsNorm {
     pub group: usize,
 }
 
-/// `[rows, in]` x matrix `[in, out]` (+ bias `[out]`) -> `[rows, out]`. The bias is of the whole tensor: the matrix's first row has the
-/// element of that index.
+/// `[rows, in]` x matrix `[in, out]` (+ bias `[out]`) -> `[rows, out]`. The bias is of the whole tensor: the matrix's
+/// first row has the element of that index.
 #[derive(Debug, Clone, Copy)]
 pub struct MatMul {
     pub matrix: WeightSlice,
@@ -62,8 +63,8 @@ pub struct MatMulHeads {
     pub n_head: usize,
 }
 
-/// `[rows, in or n_expert_used * in]` and a route x matrices `[in, out, n_expert]` (+ bias `[all rows of a matrix, n_expert]`) ->
-/// `[rows, n_expert_used * out]`: each row by the matrices of its experts
+/// `[rows, in or n_expert_used * in]` and a route x matrices `[in, out, n_expert]` (+ bias `[all rows of a matrix,
+/// n_expert]`) -> `[rows, n_expert_used * out]`: each row by the matrices of its experts
 #[derive(Debug, Clone, Copy)]
 pub struct MatMulExperts {
     pub matrices: WeightSlice,
@@ -71,7 +72,8 @@ pub struct MatMulExperts {
     pub n_expert_used: usize,
 }
 
-/// A router's logits `[rows, n_expert]` -> `[rows, 2 * n_expert_used]`: the chosen experts (as whole numbers), then their weights.
+/// A router's logits `[rows, n_expert]` -> `[rows, 2 * n_expert_used]`: the chosen experts (as whole numbers), then
+/// their weights.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Route {
     pub n_expert: usize,
@@ -81,7 +83,8 @@ pub struct Route {
     pub normalise: bool,
     /// Then times this.
     pub scale: f32,
-    /// Groups of experts, and from how many of them experts are chosen: those with the best two together. 1, 1: no groups.
+    /// Groups of experts, and from how many of them experts are chosen: those with the best two together. 1, 1: no
+    /// groups.
     pub n_group: usize,
     pub n_group_used: usize,
     /// Added to the probabilities for choosing only, `[n_expert]`.
@@ -110,8 +113,8 @@ pub struct RopeTable {
     pub rope: usize,
 }
 
-/// `[n_tokens, n_head * head_dim]` and a rope table `[n_tokens, n_rot]` -> the same, `n_rot` elements of each head from `first` on
-/// rotated; then times 1 + scale ln(floor(position / length) + 1), where a temperature is given
+/// `[n_tokens, n_head * head_dim]` and a rope table `[n_tokens, n_rot]` -> the same, `n_rot` elements of each head from
+/// `first` on rotated; then times 1 + scale ln(floor(position / length) + 1), where a temperature is given
 #[derive(Debug, Clone, Copy)]
 pub struct Rotate {
     pub n_head: usize,
@@ -128,20 +131,22 @@ pub struct Columns {
     pub first: usize,
 }
 
-/// `[rows, n_head * a]` and `[rows, n_head * b]` (or `[rows, b]`, the same for each head) -> `[rows, n_head * (a + b)]`: side by side,
-/// head by head
+/// `[rows, n_head * a]` and `[rows, n_head * b]` (or `[rows, b]`, the same for each head) -> `[rows, n_head * (a +
+/// b)]`: side by side, head by head
 #[derive(Debug, Clone, Copy)]
 pub struct Concat {
     pub n_head: usize,
 }
 
-/// Keys and values `[n_tokens, n_embd_k]`, `[n_tokens, n_embd_v]` -> a KV cache; keys alone where values are part of them.
+/// Keys and values `[n_tokens, n_embd_k]`, `[n_tokens, n_embd_v]` -> a KV cache; keys alone where values are part of
+/// them.
 #[derive(Debug, Clone, Copy)]
 pub struct StoreKv {
     pub state: StateId,
 }
 
-/// Queries `[n_tokens, n_head * head_dim]` and a KV cache -> `[n_tokens, n_head * head_dim_v]`. The cache may be an earlier layer's.
+/// Queries `[n_tokens, n_head * head_dim]` and a KV cache -> `[n_tokens, n_head * head_dim_v]`. The cache may be an
+/// earlier layer's.
 #[derive(Debug, Clone, Copy)]
 pub struct Attend {
     pub state: StateId,
@@ -154,8 +159,8 @@ pub struct Attend {
     pub sinks: Option<WeightId>,
 }
 
-/// x `[rows, cols]` times scale `[1]` (+ bias `[cols]`); with a route, `[rows, n_expert_used * cols]` by each expert's of `[n_expert]` and
-/// `[cols, n_expert]`
+/// x `[rows, cols]` times scale `[1]` (+ bias `[cols]`); with a route, `[rows, n_expert_used * cols]` by each expert's
+/// of `[n_expert]` and `[cols, n_expert]`
 #[derive(Debug, Clone, Copy)]
 pub struct Scale {
     pub scale: WeightId,
@@ -181,8 +186,8 @@ pub struct SoftCap {
     pub cap: f32,
 }
 
-/// The facts about an op: what it reads and keeps, and what its cost and its kernels' working memory depend on, beside the
-/// shapes of the values that it reads and makes.
+/// The facts about an op: what it reads and keeps, and what its cost and its kernels' working memory depend on, beside
+/// the shapes of the values that it reads and makes.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Facts {
     /// Small tensors that it reads as a whole, float by float.

@@ -135,8 +135,8 @@ impl Rotation {
         Rotation { frequencies: rope.frequencies(factors), magnitude: rope.magnitude() }
     }
 
-    /// Cosine and sine of each pair for keys that move by `delta` positions. Rotations add up, and the magnitude is in the keys
-    /// already.
+    /// Cosine and sine of each pair for keys that move by `delta` positions. Rotations add up, and the magnitude is in
+    /// the keys already.
     pub fn turns(&self, delta: i32) -> impl Iterator<Item = [f32; 2]> + '_ {
         self.frequencies.iter().map(move |f| {
             let (sin, cos) = (f64::from(delta) * f).sin_cos();

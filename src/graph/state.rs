@@ -1,7 +1,8 @@
 //! States: what layers keep from one micro-batch to the next, and where its rows lie in a device's KV arena.
 //!
-//! A state is described once, beside the graph. The planner gives it a place, the loader allocates that, executors write and
-//! read it, and a session moves its rows, whatever kind of state it is. A layer may have none, and may read an earlier one's.
+//! A state is described once, beside the graph. The planner gives it a place, the loader allocates that, executors
+//! write and read it, and a session moves its rows, whatever kind of state it is. A layer may have none, and may read
+//! an earlier one's.
 
 use super::rope::RopeKind;
 

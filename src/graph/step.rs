@@ -9,7 +9,8 @@ pub struct Span {
     pub len: u32,
 }
 
-/// Neighbouring tokens of a micro-batch that belong to one sequence and see the same spans, each up to its own position.
+/// Neighbouring tokens of a micro-batch that belong to one sequence and see the same spans, each up to its own
+/// position.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub struct Run {

@@ -34,8 +34,8 @@ pub struct Value {
 
 /// Rows and columns of a weight: what an op reads of a tensor, what a device holds of it, and what a load brings there.
 ///
-/// A tensor `[n_cols, n_rows, n_matrices]` is a stack of matrices (one per expert or head; most have one); the same rows and
-/// columns are taken of each.
+/// A tensor `[n_cols, n_rows, n_matrices]` is a stack of matrices (one per expert or head; most have one); the same
+/// rows and columns are taken of each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct WeightSlice {
     pub weight: WeightId,
@@ -92,7 +92,8 @@ impl WeightSlice {
         row * self.n_rows as u64 * info.ne[2] * info.ne[3]
     }
 
-    /// The pieces of the file's tensor that make it, in order: (first byte, bytes). They lie side by side where it is held.
+    /// The pieces of the file's tensor that make it, in order: (first byte, bytes). They lie side by side where it is
+    /// held.
     pub fn pieces(&self, info: &TensorInfo) -> impl Iterator<Item = (usize, usize)> + use<> {
         let (part, n_bytes) = (*self, info.n_bytes as usize);
         let bytes_of = |n: usize| info.ty.row_bytes(n).unwrap_or(0);
@@ -110,7 +111,8 @@ impl WeightSlice {
         })
     }
 
-    /// How the matrices of this slice lie in bytes that hold `held`, a slice of the same tensor that has all of this one.
+    /// How the matrices of this slice lie in bytes that hold `held`, a slice of the same tensor that has all of this
+    /// one.
     pub fn within(&self, held: &WeightSlice, info: &TensorInfo) -> Matrices {
         let bytes_of = |n: usize| info.ty.row_bytes(n).unwrap_or(0);
         let row_bytes = bytes_of(held.n_cols);

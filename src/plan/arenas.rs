@@ -1,7 +1,7 @@
 //! The arenas of a placement: how many bytes each has on each device, and where everything lies in them.
 //!
-//! Nothing here is estimated. Weights come from the file's directory, states from their shapes, activations from their lifetimes, and
-//! working memory from the kernels themselves. The loader allocates just these bytes.
+//! Nothing here is estimated. Weights come from the file's directory, states from their shapes, activations from their
+//! lifetimes, and working memory from the kernels themselves. The loader allocates just these bytes.
 
 use super::memory::Memory;
 use super::params::Weights;
@@ -86,8 +86,8 @@ pub(super) fn computes(kind: Kind, graph: &Graph, node: &Node) -> bool {
     }
 }
 
-/// The cache that a layer needs for a context of `n_ctx` tokens. A layer that sees a window keeps that for each sequence, and a batch
-/// on top, so that a batch that fails takes nothing with it.
+/// The cache that a layer needs for a context of `n_ctx` tokens. A layer that sees a window keeps that for each
+/// sequence, and a batch on top, so that a batch that fails takes nothing with it.
 fn cache(s: &KvShape, n_ctx: u32, c: Sizing) -> Cache {
     let whole = Cache { window: None, n_cells: n_ctx as usize };
     let Some(window) = s.window else { return whole };
@@ -200,8 +200,8 @@ pub(super) fn measure(
     })
 }
 
-/// Who holds what of each weight, and the bytes of each layer and of its experts. What a device reads of a weight, by one node or
-/// several, it holds once.
+/// Who holds what of each weight, and the bytes of each layer and of its experts. What a device reads of a weight, by
+/// one node or several, it holds once.
 fn weights(
     devices: &[Device],
     graph: &Graph,

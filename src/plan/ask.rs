@@ -37,8 +37,8 @@ pub enum Answer {
 const LARGEST_BATCH: u32 = 16384;
 
 impl Plan {
-    /// Answers a question about `file` on the context's devices: on the dies alone where there are any that may compute layers,
-    /// else on the CPU. `None`: it does not fit in any way.
+    /// Answers a question about `file` on the context's devices: on the dies alone where there are any that may compute
+    /// layers, else on the CPU. `None`: it does not fit in any way.
     ///
     /// # Errors
     /// As for [`Plan::new`]; `Unsupported` for an architecture that cannot be measured.

@@ -1,4 +1,5 @@
-//! The model as a chain of units (layers, the output last) for the placement search: what any range of them takes on any device.
+//! The model as a chain of units (layers, the output last) for the placement search: what any range of them takes on
+//! any device.
 
 use super::arenas::{self, Sizing};
 use super::cost::{self, Seconds};
@@ -154,7 +155,8 @@ fn sums(of: impl Iterator<Item = Seconds>) -> Vec<Seconds> {
         .collect()
 }
 
-/// What a token's way to a layer's experts on the CPU takes from device `d` and back; both copies of a way start together.
+/// What a token's way to a layer's experts on the CPU takes from device `d` and back; both copies of a way start
+/// together.
 fn ways(units: &Units, d: usize, (there, back): (usize, usize), n_ubatch: u32) -> Seconds {
     let cpu = units.inventory.cpu();
     let hop = |from, to, cols: usize, rows: f64| {
@@ -354,7 +356,8 @@ mod tests {
         });
     }
 
-    /// Weights of a type that only the CPU computes with are never on a die; those that nobody does can be planned anywhere.
+    /// Weights of a type that only the CPU computes with are never on a die; those that nobody does can be planned
+    /// anywhere.
     #[test]
     fn what_only_the_cpu_computes_is_on_the_cpu() {
         for (ty, on_dies) in [(Type::TQ2_0, false), (Type::IQ2_XXS, true), (Type::Q4_K, true)] {

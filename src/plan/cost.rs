@@ -1,5 +1,5 @@
-//! The cost model: seconds per decoded token and per prompt token, from bytes read, operations and links. A prediction, not a
-//! measurement; it only has to rank placements rightly.
+//! The cost model: seconds per decoded token and per prompt token, from bytes read, operations and links. A prediction,
+//! not a measurement; it only has to rank placements rightly.
 
 use crate::device::{Device, Inventory, Kind};
 use crate::graph::{Graph, INPUT, Op, Part};
@@ -21,8 +21,8 @@ struct Figures {
     attention_share: f64,
 }
 
-/// K80: 85 to 111 prompt tokens per second of a 9 B model are 0.4 of the die's float32 rate; a KQ product that shares key rows
-/// read 16.8 MB in 165 us, 0.68 of a plain read; a launch takes 5 us. (Public measurements on four K80 dies.)
+/// K80: 85 to 111 prompt tokens per second of a 9 B model are 0.4 of the die's float32 rate; a KQ product that shares
+/// key rows read 16.8 MB in 165 us, 0.68 of a plain read; a launch takes 5 us. (Public measurements on four K80 dies.)
 const CUDA: Figures = Figures {
     read_bandwidth: 150e9,
     flops: 4e12,
@@ -31,8 +31,8 @@ const CUDA: Figures = Figures {
     start: 5e-6,
     attention_share: 0.65,
 };
-/// Two channels of DDR4; AVX2 at 3 GHz with 8 multiplications and additions a cycle in practice; a meeting of all threads takes
-/// 2 us.
+/// Two channels of DDR4; AVX2 at 3 GHz with 8 multiplications and additions a cycle in practice; a meeting of all
+/// threads takes 2 us.
 const CPU: Figures = Figures {
     read_bandwidth: 25e9,
     flops: 48e9,
@@ -42,11 +42,13 @@ const CPU: Figures = Figures {
     attention_share: 0.5,
 };
 
-/// Seconds before the first byte of a copy: one that a link carries, and one by way of the host, which is two copies and a wait.
+/// Seconds before the first byte of a copy: one that a link carries, and one by way of the host, which is two copies
+/// and a wait.
 const LINK_START: f64 = 10e-6;
 const HOST_START: f64 = 25e-6;
 
-/// Share of a plain read that a product of one token reaches with weights of a type, or would if there were kernels for it.
+/// Share of a plain read that a product of one token reaches with weights of a type, or would if there were kernels for
+/// it.
 fn read_share(kind: Kind, ty: Type) -> f64 {
     match kind {
         Kind::Cpu => ty.cpu_rate().unwrap_or(0.75),

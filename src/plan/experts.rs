@@ -1,8 +1,8 @@
 //! Routed experts on the CPU, where the dies are too small for whole layers.
 //!
-//! A mixture's experts are most of its bytes and a token reads few of them, so a layer whose experts alone are on the CPU costs little
-//! more than one on a die. They are those of the first layers: layers are alike, so which ones hardly matters, and so a plan is one
-//! number; as few as the dies need.
+//! A mixture's experts are most of its bytes and a token reads few of them, so a layer whose experts alone are on the
+//! CPU costs little more than one on a die. They are those of the first layers: layers are alike, so which ones hardly
+//! matters, and so a plan is one number; as few as the dies need.
 
 use super::chain::Ranges;
 use super::place::{self, Objective, Segment};
@@ -22,8 +22,8 @@ impl Choice {
     }
 }
 
-/// The better of `whole`, the best placement of whole layers on the devices of `mask`, and of experts on the CPU. `ranges` is left with
-/// no split.
+/// The better of `whole`, the best placement of whole layers on the devices of `mask`, and of experts on the CPU.
+/// `ranges` is left with no split.
 pub(super) fn choose(
     ranges: &mut Ranges<'_, '_>,
     objective: Objective,
@@ -48,8 +48,8 @@ pub(super) fn choose(
     }
 }
 
-/// The least split with which all layers fit on `dies`, where they go then, and the CPU's seconds for a token; `None` also where none is
-/// needed.
+/// The least split with which all layers fit on `dies`, where they go then, and the CPU's seconds for a token; `None`
+/// also where none is needed.
 fn apart(ranges: &mut Ranges<'_, '_>, objective: Objective, dies: u32) -> Option<(usize, place::Placement, f64)> {
     let on_dies = |ranges: &mut Ranges<'_, '_>, split: usize, objective| {
         ranges.split = split;

@@ -14,11 +14,12 @@ use crate::error::{Error, Result, Status};
 use crate::gguf::Gguf;
 
 impl Plan {
-    /// Plans `file` on the context's devices. A model that does not fit gives a plan with `fits` false and each device's shortfall.
+    /// Plans `file` on the context's devices. A model that does not fit gives a plan with `fits` false and each
+    /// device's shortfall.
     ///
     /// # Errors
-    /// `Unsupported` for a tensor type that cannot be computed with, `BadFile` for a file whose keys or tensors are wrong,
-    /// `InvalidArgument` for contradicting parameters.
+    /// `Unsupported` for a tensor type that cannot be computed with, `BadFile` for a file whose keys or tensors are
+    /// wrong, `InvalidArgument` for contradicting parameters.
     pub fn new(context: &Arc<Context>, file: &Arc<Gguf>, params: &Params) -> Result<Plan> {
         let r = Request::new(context, file, params)?;
         let estimator = estimator(&r)?;
@@ -74,8 +75,8 @@ impl Plan {
         })
     }
 
-    /// The plan for what there is after all, where a load ran out of a die's memory: `e` names the die and the bytes that its arenas
-    /// could have had together. `None` where it does not, or where nothing fits then.
+    /// The plan for what there is after all, where a load ran out of a die's memory: `e` names the die and the bytes
+    /// that its arenas could have had together. `None` where it does not, or where nothing fits then.
     pub(crate) fn with_less(&self, e: &Error) -> Result<Option<Plan>> {
         let die = |d: &u32| self.context.devices()[*d as usize].kind == Kind::Cuda;
         // Only the arenas' allocations say how much there was.

@@ -72,7 +72,8 @@ pub(crate) struct Exact {
 }
 
 impl Exact {
-    /// Names the first tensor of a type that its device has no kernels for: its bytes can be planned, not computed with.
+    /// Names the first tensor of a type that its device has no kernels for: its bytes can be planned, not computed
+    /// with.
     pub fn uncomputable(&self, devices: &[Device]) -> Option<Error> {
         let graph = &self.graph;
         let cannot = |n: &&Node| {
@@ -126,8 +127,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Whether it can be loaded: it fits, is exact, every tensor can be computed with, and no layer is on a device that is only
-    /// described.
+    /// Whether it can be loaded: it fits, is exact, every tensor can be computed with, and no layer is on a device that
+    /// is only described.
     pub fn loadable(&self) -> bool {
         let described = |d: u32| self.context.devices()[d as usize].described;
         let possible =

@@ -87,8 +87,8 @@ impl<'a> Request<'a> {
         })
     }
 
-    /// The largest sizes of the graph's dimensions. A micro-batch asks for at most n_ubatch rows, but a batch's rows stay until
-    /// the next call.
+    /// The largest sizes of the graph's dimensions. A micro-batch asks for at most n_ubatch rows, but a batch's rows
+    /// stay until the next call.
     pub fn limits(&self) -> Limits {
         Limits { n_tokens: self.batch.n_ubatch as usize, n_outputs: self.n_outputs_max as usize }
     }

@@ -1,5 +1,5 @@
-//! The search for the best plan of a model: which devices, which context, which types of the KV cache, and how a placement that was
-//! found measures up as it is.
+//! The search for the best plan of a model: which devices, which context, which types of the KV cache, and how a
+//! placement that was found measures up as it is.
 
 use std::sync::Arc;
 
@@ -91,7 +91,8 @@ impl Model {
                 return finish(&wanted, choice, Source::Caller);
             }
         } else {
-            // First on the dies alone: a longer context is not worth layers on the CPU, unless the dies hold next to none.
+            // First on the dies alone: a longer context is not worth layers on the CPU, unless the dies hold next to
+            // none.
             let least = r.batch.n_ubatch.min(r.n_ctx);
             for (mask, least) in [(dies, SHORT_CONTEXT.min(r.n_ctx)), (u32::MAX, least)] {
                 if let Some(choice) = placed(&mut wanted, mask) {
@@ -125,8 +126,8 @@ impl Model {
         Ok((found, false))
     }
 
-    /// Bytes that every device would have to have more for a placement on the devices of `mask`, at most `max_segments` of them;
-    /// `u64::MAX` if no amount helps.
+    /// Bytes that every device would have to have more for a placement on the devices of `mask`, at most `max_segments`
+    /// of them; `u64::MAX` if no amount helps.
     pub fn least_lack(&self, chain: &mut Ranges<'_, '_>, mask: u32, max_segments: usize) -> u64 {
         let mut fits = |extra: u64| {
             chain.extra = extra;
@@ -150,8 +151,8 @@ impl Model {
         high
     }
 
-    /// The longest context that some placement on the devices of `mask` holds, at most what the model was trained for, with the experts
-    /// of the first `split` layers on the CPU.
+    /// The longest context that some placement on the devices of `mask` holds, at most what the model was trained for,
+    /// with the experts of the first `split` layers on the CPU.
     pub fn largest_context(
         &self,
         r: &Request<'_>,

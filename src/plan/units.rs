@@ -1,8 +1,8 @@
 //! What ranges of units (layers, the output last) take in bytes on a device, whatever the context.
 //!
-//! Bytes are those of `arenas`, by prefix sums; the compute arena of a range is laid out once per kind of range, since layers that
-//! look alike give the same arena however many of them follow each other. The first `split` layers may have their experts on the CPU:
-//! their dies are without those, and the CPU is no device of layers.
+//! Bytes are those of `arenas`, by prefix sums; the compute arena of a range is laid out once per kind of range, since
+//! layers that look alike give the same arena however many of them follow each other. The first `split` layers may have
+//! their experts on the CPU: their dies are without those, and the CPU is no device of layers.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -16,8 +16,9 @@ use crate::device::{Device, Inventory, Kind};
 use crate::graph::{Graph, INPUT, Layout, Limits, Part, Placement, Rows, WeightSlice};
 use crate::quant::Type;
 
-/// Runs of like layers, or of like patterns of layers, longer than this are laid out as if they were so long: the residual stream keeps
-/// its place from layer to layer. The plan measures the placement that was found once more as it is.
+/// Runs of like layers, or of like patterns of layers, longer than this are laid out as if they were so long: the
+/// residual stream keeps its place from layer to layer. The plan measures the placement that was found once more as it
+/// is.
 const RUN: usize = 3;
 /// Layers of different kinds follow each other in patterns of at most so many that are seen as such.
 const PERIOD: usize = 8;
@@ -166,8 +167,8 @@ impl<'a> Units<'a> {
         !self.joined.get(unit).copied().unwrap_or(false)
     }
 
-    /// Bytes that units `first..end` take on a device, besides the KV cache; the CPU has the input's as well, and the experts of the
-    /// first `split` layers, which their dies are without.
+    /// Bytes that units `first..end` take on a device, besides the KV cache; the CPU has the input's as well, and the
+    /// experts of the first `split` layers, which their dies are without.
     pub fn bytes(&self, d: usize, first: usize, end: usize, split: usize) -> u64 {
         self.weights(d, first, end, split).saturating_add(self.compute(d, first, end, split))
     }

@@ -41,7 +41,8 @@ impl Caches {
         self.lacking(seq, self.whole().last(seq).map_or(0, |p| p.saturating_add(1))).is_none()
     }
 
-    /// Forgets what windows have moved past, up to where sequences end now. None loses anything with which it goes on there.
+    /// Forgets what windows have moved past, up to where sequences end now. None loses anything with which it goes on
+    /// there.
     pub fn forget_passed(&mut self) {
         let ends: Vec<i32> =
             (0..self.whole().n_seq_max()).map(|s| self.whole().last(s).map_or(0, |p| p.saturating_add(1))).collect();
@@ -55,8 +56,8 @@ impl Caches {
     /// Gives each token of a batch a cell in every cache. What windows have moved past is forgotten first.
     ///
     /// # Errors
-    /// `ContextFull`; `InvalidArgument` where a window lacks positions before a token. No sequence loses anything that it could still
-    /// use.
+    /// `ContextFull`; `InvalidArgument` where a window lacks positions before a token. No sequence loses anything that
+    /// it could still use.
     pub fn take(&mut self, positions: &[i32], seqs: &[u32]) -> Result<Vec<Vec<u32>>> {
         let mut cells = vec![self.whole().find_free(positions.len())?];
         if self.all.len() > 1 {

@@ -1,4 +1,5 @@
-//! Which cell of the KV cache holds which position of which sequences. Bookkeeping only; the keys and values lie elsewhere.
+//! Which cell of the KV cache holds which position of which sequences. Bookkeeping only; the keys and values lie
+//! elsewhere.
 
 use crate::error::{Error, Result, Status, try_vec};
 use crate::graph::Span;
@@ -137,8 +138,8 @@ impl Cells {
         }
     }
 
-    /// What a shift of p0..p1 by `delta` needs: cells that `seq` has alone, and cells that others see too and that must be
-    /// copied first.
+    /// What a shift of p0..p1 by `delta` needs: cells that `seq` has alone, and cells that others see too and that must
+    /// be copied first.
     pub fn plan_shift(&self, seq: u32, p0: i32, p1: i32) -> (Vec<usize>, Vec<usize>) {
         self.of(seq, p0, p1).partition(|c| !self.is_shared(*c, seq))
     }

@@ -11,12 +11,12 @@ use crate::error::{Error, Result};
 use crate::graph::{CacheView, Micro, Outcome, Run, Span};
 
 impl Model {
-    /// Computes a batch: its keys and values go into the KV cache, the logits of the rows asked for can be read afterwards.
-    /// An error leaves the cache as it was.
+    /// Computes a batch: its keys and values go into the KV cache, the logits of the rows asked for can be read
+    /// afterwards. An error leaves the cache as it was.
     ///
     /// # Errors
-    /// `InvalidArgument` for a number out of range, `ContextFull` if the cache has too few free cells, `Busy`, `Cancelled`,
-    /// `Io` if the last of the file cannot be read.
+    /// `InvalidArgument` for a number out of range, `ContextFull` if the cache has too few free cells, `Busy`,
+    /// `Cancelled`, `Io` if the last of the file cannot be read.
     pub fn decode(&self, batch: &Batch<'_>) -> Result<()> {
         let _write = self.write()?;
         self.cancelled.store(false, Ordering::Relaxed);

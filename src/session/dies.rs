@@ -57,7 +57,8 @@ pub(super) fn open(context: &Context, exact: &Exact) -> Result<Vec<(Die, Arenas)
     Ok(dies)
 }
 
-/// Fills the dies' weights arenas from the file, and puts the machine together. `advance` is told of bytes in this thread.
+/// Fills the dies' weights arenas from the file, and puts the machine together. `advance` is told of bytes in this
+/// thread.
 ///
 /// # Errors
 /// Those of `advance`; `Io`; `Device`, naming die and call.
@@ -125,8 +126,8 @@ pub(super) fn fill(
             pieces,
             staging: Staging { at: tables, bytes: exact.arenas.tables_bytes },
         };
-        // SAFETY: the plan gave the tables this page-locked place in the CPU's arena, which the machine keeps; it takes itself mutably
-        // to use any executor.
+        // SAFETY: the plan gave the tables this page-locked place in the CPU's arena, which the machine keeps; it takes
+        // itself mutably to use any executor.
         let executor = unsafe { cuda::Executor::new(parts_of_die) };
         parts.push(machine::Die { device, executor, ring, made, taken, peers, at_work: false, reads_host: false });
     }

@@ -56,8 +56,9 @@ pub struct GenerateResult {
 }
 
 impl Model {
-    /// Decodes the prompt, then samples and decodes token after token. Each goes to `on_piece` with the text that it completes
-    /// (whole characters, often none); false stops. The sequence holds the prompt and every token given but the last.
+    /// Decodes the prompt, then samples and decodes token after token. Each goes to `on_piece` with the text that it
+    /// completes (whole characters, often none); false stops. The sequence holds the prompt and every token given but
+    /// the last.
     ///
     /// # Errors
     /// Those of `tokenize`, `decode` and `sample`; a prompt that finds no room is `ContextFull`.
@@ -91,8 +92,8 @@ impl Model {
         Ok(GenerateResult { n_prompt, n_generated, stop })
     }
 
-    /// The prompt in batches. One that fails leaves the sequence as it was, or empty where layers with a window have moved past what
-    /// they would need.
+    /// The prompt in batches. One that fails leaves the sequence as it was, or empty where layers with a window have
+    /// moved past what they would need.
     fn decode_prompt(&self, prompt: &[i32], seq_id: i32) -> Result<()> {
         let before = self.seq_length(seq_id)?;
         let n_free = self.n_free();

@@ -46,7 +46,8 @@ pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut L
     let (graph, file, arenas) = (&exact.graph, &plan.file, &exact.arenas);
     let cpu = context.inventory().cpu();
     let planned = arenas.memory[cpu];
-    // Others may have taken memory since the plan; a refusal here is better than the system's out-of-memory killer later.
+    // Others may have taken memory since the plan; a refusal here is better than the system's out-of-memory killer
+    // later.
     let free = device::free_memory();
     let holder = |w: usize| arenas.weights[w].iter().find(|h| h.device as usize == cpu);
     if planned.asked() > free {
@@ -144,7 +145,8 @@ pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut L
         rotations,
         n_outputs_max: plan.n_outputs_max as usize,
     };
-    // SAFETY: each pointer leads to all that is read of a tensor, in the file's map or in the arena, which the model keeps as long as the executor.
+    // SAFETY: each pointer leads to all that is read of a tensor, in the file's map or in the arena, which the model
+    // keeps as long as the executor.
     let executor = unsafe { Executor::new(parts) };
     if lock && let Err(e) = executor.lock() {
         context.log(LogLevel::Warn, &format!("memory is not locked: {e}"));
@@ -162,8 +164,8 @@ pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut L
     Ok(Loaded { machine, weights: arena, memory })
 }
 
-/// Waits until the file is in memory, but for what is read while the first token, of so many seconds, is computed; or until
-/// it is in vain.
+/// Waits until the file is in memory, but for what is read while the first token, of so many seconds, is computed; or
+/// until it is in vain.
 fn wait_for(
     reading: &Reading,
     token_seconds: Option<f64>,
@@ -275,7 +277,8 @@ mod tests {
         fn touch(&self, _: &TensorInfo, _: Range<usize>) {}
     }
 
-    /// A load goes on to the first token when the disk has shown that the rest comes while that is computed, and not before.
+    /// A load goes on to the first token when the disk has shown that the rest comes while that is computed, and not
+    /// before.
     #[test]
     fn the_end_of_a_file_is_not_waited_for() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/bible-5M-Q8_0.gguf");

@@ -128,8 +128,8 @@ impl Machine {
     /// Computes a micro-batch: fills its cells of the KV cache and its rows of the logits.
     ///
     /// # Errors
-    /// `Cancelled`; `Device` or `OutOfMemory` naming die and call; `Io` naming a tensor that cannot be read; `Internal`. After an error
-    /// that a die or the file does not survive, every further call fails with it.
+    /// `Cancelled`; `Device` or `OutOfMemory` naming die and call; `Io` naming a tensor that cannot be read;
+    /// `Internal`. After an error that a die or the file does not survive, every further call fails with it.
     pub fn run(&mut self, micro: &Micro<'_>, cancel: &AtomicBool) -> Result<()> {
         self.usable()?;
         let _visit = self.dies.first().map(|d| d.executor.die().visit()).transpose()?;
@@ -240,7 +240,8 @@ impl Machine {
             (None, Some(b)) => {
                 let die = &mut self.dies[b];
                 (die.at_work, die.reads_host) = (true, true);
-                // SAFETY: both layouts have the value's rows; the place on the host is used again only when the die has them.
+                // SAFETY: both layouts have the value's rows; the place on the host is used again only when the die has
+                // them.
                 unsafe { die.executor.die().copy_in(die.executor.at(v, row), on_host, bytes) }?;
             }
             (Some(a), None) => {

@@ -64,11 +64,13 @@ pub struct Model {
 }
 
 impl Model {
-    /// Allocates just what `plan` says, and fills it. Without dies the last of the file is read while the first token is computed.
+    /// Allocates just what `plan` says, and fills it. Without dies the last of the file is read while the first token
+    /// is computed.
     ///
     /// # Errors
-    /// `NotFit` for a plan that does not fit, `OutOfMemory`, `Cancelled` by the progress callback, `BadFile` for tensors with
-    /// values that are not numbers (if they are checked), `Io` for a file that cannot be read. Nothing is left behind.
+    /// `NotFit` for a plan that does not fit, `OutOfMemory`, `Cancelled` by the progress callback, `BadFile` for
+    /// tensors with values that are not numbers (if they are checked), `Io` for a file that cannot be read. Nothing is
+    /// left behind.
     pub fn load(context: &Arc<Context>, plan: &Arc<Plan>, mut params: LoadParams<'_>) -> Result<Arc<Model>> {
         let start = Instant::now();
         if !Arc::ptr_eq(context, &plan.context) {

@@ -1,4 +1,5 @@
-//! The tensors that stay in a file's map, on their way into memory: a thread reads them while the load and the first tokens go on.
+//! The tensors that stay in a file's map, on their way into memory: a thread reads them while the load and the first
+//! tokens go on.
 
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,7 +25,8 @@ const FROM_MEMORY: f64 = 16e9;
 const AT_ONCE: f64 = 20e-6;
 /// Bytes behind a piece from the disk that the system may have read with it: twice the most that is usual.
 const READ_AHEAD: usize = 32 << 20;
-/// Bytes of a disk's time that a row of a table costs it: as long as a disk takes to find a place, it could read about so much.
+/// Bytes of a disk's time that a row of a table costs it: as long as a disk takes to find a place, it could read about
+/// so much.
 const ROW_COST: usize = 1 << 20;
 
 /// Bytes that the disk is asked for before any is waited for: the system itself reads few ahead of the first.
@@ -103,8 +105,8 @@ struct State {
 impl Reading {
     /// Starts to read those weights of a graph that are `wanted`, in the file's order: so a disk is fastest.
     ///
-    /// What came from the disk, but for tables of rows, is touched by up to `n_threads` threads: a virtual machine gets memory
-    /// that it has not used before only then, which may take longer than the disk.
+    /// What came from the disk, but for tables of rows, is touched by up to `n_threads` threads: a virtual machine gets
+    /// memory that it has not used before only then, which may take longer than the disk.
     ///
     /// # Errors
     /// `OutOfMemory` if no thread can be started.
@@ -269,7 +271,8 @@ impl Shared {
                     }
                 });
             }));
-            // They end with this end of the channel. The scope's own end would not wait until the system's threads are gone.
+            // They end with this end of the channel. The scope's own end would not wait until the system's threads are
+            // gone.
             drop(came);
             for thread in touching {
                 outcome = outcome.and(thread.join());
@@ -378,7 +381,8 @@ mod tests {
     }
     const TABLE: &str = "table";
 
-    /// A disk that brings a tensor each time it is told to, rows and the table at once, and says which rows it was asked for.
+    /// A disk that brings a tensor each time it is told to, rows and the table at once, and says which rows it was
+    /// asked for.
     struct Disk {
         may: Mutex<Receiver<Result<()>>>,
         rows: Mutex<Sender<Range<usize>>>,
@@ -408,7 +412,8 @@ mod tests {
         Micro { tokens, positions: tokens, caches: &[], outputs: &[], first_output: 0 }
     }
 
-    /// However little is there, no node is handed out before its tensors, none is left out, and a token waits only for its row.
+    /// However little is there, no node is handed out before its tensors, none is left out, and a token waits only for
+    /// its row.
     #[test]
     fn nodes_wait_for_their_tensors() {
         let graph = graph();
@@ -493,7 +498,8 @@ mod tests {
         }
     }
 
-    /// Logits are the same while the file comes in as afterwards; where it cannot be read, every call fails from then on.
+    /// Logits are the same while the file comes in as afterwards; where it cannot be read, every call fails from then
+    /// on.
     #[test]
     fn a_model_computes_while_its_file_comes_in() {
         let context = Context::new("cpu", 2, None, LogLevel::Warn).unwrap();

@@ -12,8 +12,8 @@ fn range(p0: i32, p1: i32) -> (i32, i32) {
 }
 
 impl Model {
-    /// Forgets positions p0..p1 of a sequence; `seq < 0` stands for every sequence. Layers with a window keep no more than that, so a
-    /// sequence cut further back than its window cannot go on there (`decode` says so).
+    /// Forgets positions p0..p1 of a sequence; `seq < 0` stands for every sequence. Layers with a window keep no more
+    /// than that, so a sequence cut further back than its window cannot go on there (`decode` says so).
     ///
     /// # Errors
     /// `InvalidArgument` for a sequence id out of range, here and below; `Busy`.
@@ -54,12 +54,12 @@ impl Model {
         Ok(())
     }
 
-    /// Moves positions p0..p1 of a sequence by `delta`, turning the cached keys to match. Cells that other sequences see too
-    /// are copied first, so those do not change.
+    /// Moves positions p0..p1 of a sequence by `delta`, turning the cached keys to match. Cells that other sequences
+    /// see too are copied first, so those do not change.
     ///
     /// # Errors
-    /// `InvalidArgument` also if a position would leave 0..2^31 - 1 or meet another of the sequence; `ContextFull` if there are
-    /// no free cells for the copies. No position changes then.
+    /// `InvalidArgument` also if a position would leave 0..2^31 - 1 or meet another of the sequence; `ContextFull` if
+    /// there are no free cells for the copies. No position changes then.
     pub fn seq_shift(&self, seq: i32, p0: i32, p1: i32, delta: i32) -> Result<()> {
         let _write = self.write()?;
         let mut state = self.state.write();

@@ -1,8 +1,8 @@
 //! Prepared activations: their layout in the workspace, and how they are made.
 //!
-//! Quantised tokens are laid out in two ways. Groups of 16 tokens have a token per lane, for products of many tokens; the few
-//! that are left over, and all tokens as floats, have columns in lanes. Both hold the same numbers, in steps of 512 columns,
-//! padded with zeros.
+//! Quantised tokens are laid out in two ways. Groups of 16 tokens have a token per lane, for products of many tokens;
+//! the few that are left over, and all tokens as floats, have columns in lanes. Both hold the same numbers, in steps of
+//! 512 columns, padded with zeros.
 
 // SAFETY: of the whole module: `prepare` states what its callers vouch for; offsets stay within `bytes`.
 #![allow(unsafe_op_in_unsafe_fn)]
@@ -51,15 +51,15 @@ const BLOCKS: usize = STEP / 16;
 /// Pairs of neighbouring blocks: 32 columns.
 pub(super) const PAIRS: usize = BLOCKS / 2;
 
-/// A step of one token: 512 int8, then in the order of `Simd::even_odd` scales of the even blocks and of the odd ones, sums of
-/// their int8 (as int32) likewise, and sums of the pairs' values.
+/// A step of one token: 512 int8, then in the order of `Simd::even_odd` scales of the even blocks and of the odd ones,
+/// sums of their int8 (as int32) likewise, and sums of the pairs' values.
 pub(super) const ROW_STEP: usize = ROW_SUMS + PAIRS * 4;
 pub(super) const ROW_SCALES: usize = STEP;
 pub(super) const ROW_INT_SUMS: usize = ROW_SCALES + BLOCKS * 4;
 pub(super) const ROW_SUMS: usize = ROW_INT_SUMS + BLOCKS * 4;
 
-/// A pair of a group's step: `[8][16 tokens][4]` int8, `[2 blocks][16 tokens]` scales, `[2][16]` sums of the int8 (as int32), 16
-/// sums of the pair's values. A group is `[16 pairs][steps]` of these.
+/// A pair of a group's step: `[8][16 tokens][4]` int8, `[2 blocks][16 tokens]` scales, `[2][16]` sums of the int8 (as
+/// int32), 16 sums of the pair's values. A group is `[16 pairs][steps]` of these.
 pub(super) const GROUP_PAIR: usize = GROUP_SUMS + LANES * 4;
 pub(super) const GROUP_SCALES: usize = 32 * LANES;
 pub(super) const GROUP_INT_SUMS: usize = GROUP_SCALES + 2 * LANES * 4;
@@ -71,8 +71,8 @@ pub(super) const fn pair_of_lane(lane: usize) -> usize {
     lane / 8 * 8 + 2 * (lane % 4) + lane / 4 % 2
 }
 
-/// A step of one token for weights of 16 bits: 16 vectors of 16 pairs of int16, columns i and 16 + i of the vector's 32, then 16 scales
-/// of the lanes.
+/// A step of one token for weights of 16 bits: 16 vectors of 16 pairs of int16, columns i and 16 + i of the vector's
+/// 32, then 16 scales of the lanes.
 pub(super) const HALF_SCALES: usize = STEP * 2;
 const HALF_STEP: usize = HALF_SCALES + LANES * 4;
 

@@ -1,10 +1,11 @@
 //! The inner part of attention: a block of keys and values as floats, and the query rows of a tile that go over them.
 //!
-//! Keys are turned round, so that a lane is a key: a score is made in the order of the key's elements, with no sums across lanes.
-//! Sums of values are made in the order of the keys. So neither depends on which other rows or keys are there.
+//! Keys are turned round, so that a lane is a key: a score is made in the order of the key's elements, with no sums
+//! across lanes. Sums of values are made in the order of the keys. So neither depends on which other rows or keys are
+//! there.
 
-// SAFETY: of the whole module: `Operation::run` is inlined into a function that enables the instructions of `V`; pointers are
-// as `Keys`, `Values` and `BlockOfKeys` say.
+// SAFETY: of the whole module: `Operation::run` is inlined into a function that enables the instructions of `V`;
+// pointers are as `Keys`, `Values` and `BlockOfKeys` say.
 #![allow(unsafe_op_in_unsafe_fn)]
 
 use std::marker::PhantomData;

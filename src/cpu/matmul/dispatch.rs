@@ -1,6 +1,7 @@
 //! The kernels compiled for each instruction set, and the choice among them at run time.
 
-// SAFETY: of the whole module: callers pass only an `Isa` that this processor has, and pointers as `Product` and `Source` say.
+// SAFETY: of the whole module: callers pass only an `Isa` that this processor has, and pointers as `Product` and
+// `Source` say.
 #![allow(unsafe_op_in_unsafe_fn)]
 
 use super::acts::{self, Layout, Source, act_format};
@@ -46,8 +47,8 @@ macro_rules! product_of {
     (@none, $p:ident, $layout:ident) => { unreachable!("no kernel for {}", $p.ty.name()) };
 }
 
-/// One instruction set: rows at once with 1, 2 and 4 tokens, of weights of 32 bits; rows and groups at once for many tokens with
-/// quantised weights; rows and tokens at once for many with weights of 16 or 32 bits.
+/// One instruction set: rows at once with 1, 2 and 4 tokens, of weights of 32 bits; rows and groups at once for many
+/// tokens with quantised weights; rows and tokens at once for many with weights of 16 or 32 bits.
 macro_rules! instruction_set {
     ($name:ident, $simd:ty, [$($feature:meta)?], rows $one:literal $two:literal $four:literal, tile $r:literal x $t:literal or $r1:literal x 1, panel $pr:literal x $pt:literal) => {
         mod $name {

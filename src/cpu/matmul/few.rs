@@ -1,5 +1,5 @@
-//! Products of few tokens with quantised weights: a row per lane. Weights of 16 rows are unpacked and turned round in registers,
-//! once for all tokens, so that nothing has to be added up across lanes.
+//! Products of few tokens with quantised weights: a row per lane. Weights of 16 rows are unpacked and turned round in
+//! registers, once for all tokens, so that nothing has to be added up across lanes.
 //!
 //! Every sum is made in the order of the kernel for a single token, whose lanes are here sums of their own in memory.
 
@@ -30,8 +30,8 @@ const LANE_OF_PAIR: [usize; PAIRS] = {
     out
 };
 
-/// 256 columns of 16 rows, turned round: 4 levels of each row to a vector; then the scales, mins and fine mins, in the order of
-/// `Weight::head`.
+/// 256 columns of 16 rows, turned round: 4 levels of each row to a vector; then the scales, mins and fine mins, in the
+/// order of `Weight::head`.
 struct Turned<V: Simd> {
     levels: [V::B; 64],
     head: [V::F; 16],

@@ -1,6 +1,7 @@
 //! Products with weights of 32 bits, as floats: columns in lanes.
 //!
-//! A lane adds its columns from first to last whatever the shape, so a token's result does not depend on how many come with it.
+//! A lane adds its columns from first to last whatever the shape, so a token's result does not depend on how many come
+//! with it.
 
 // SAFETY: of the whole module: see `Product`; every pointer stays within what it describes.
 #![allow(unsafe_op_in_unsafe_fn)]

@@ -1,10 +1,10 @@
-//! Products with weights of 16 bits, as pairs of 16-bit integers, which processors multiply at twice the rate of floats: columns in
-//! lanes.
+//! Products with weights of 16 bits, as pairs of 16-bit integers, which processors multiply at twice the rate of
+//! floats: columns in lanes.
 //!
-//! Of each step of 512 columns a lane has 32, 16 apart. Of a row, these share a scale, a power of two that leaves 13 bits for the
-//! greatest: what is at least a quarter of that stays as F16 holds it. Of a token, they share a scale that makes the greatest 8191.
-//! So 32 products fit in 32 bits, and a sum over a lane is exact; with activations rounded to F16 instead, errors were no smaller.
-//! Where all of a lane are below 2^-115, which only BF16 has, they count as 0.
+//! Of each step of 512 columns a lane has 32, 16 apart. Of a row, these share a scale, a power of two that leaves 13
+//! bits for the greatest: what is at least a quarter of that stays as F16 holds it. Of a token, they share a scale that
+//! makes the greatest 8191. So 32 products fit in 32 bits, and a sum over a lane is exact; with activations rounded to
+//! F16 instead, errors were no smaller. Where all of a lane are below 2^-115, which only BF16 has, they count as 0.
 
 // SAFETY: of the whole module: see `Product`; every pointer stays within what it describes.
 #![allow(unsafe_op_in_unsafe_fn)]
@@ -93,7 +93,8 @@ unsafe fn scaled<V: Simd>(dots: V::I, acts: *const u8, scale: V::F, acc: V::F) -
     V::fma(V::mul(V::to_f(dots), V::load_f(acts.add(HALF_SCALES).cast())), scale, acc)
 }
 
-/// The single tokens `first..first + T`: a step of each of N rows at a time, so that the tokens' stays in the first-level cache.
+/// The single tokens `first..first + T`: a step of each of N rows at a time, so that the tokens' stays in the
+/// first-level cache.
 #[inline(always)]
 pub(super) unsafe fn few<V: Simd, W: HalfWeight, const T: usize, const N: usize>(
     p: &Product,

@@ -7,8 +7,8 @@ use super::{dispatch, float, half, panel, tile, weight};
 use crate::cpu::isa::Isa;
 use crate::quant::Type;
 
-/// Bytes of scratch that each thread needs for products of weights of `ty` with these activations, a multiple of 64; `None` if
-/// that overflows.
+/// Bytes of scratch that each thread needs for products of weights of `ty` with these activations, a multiple of 64;
+/// `None` if that overflows.
 pub fn scratch_bytes(ty: Type, n_tokens: usize, n_cols: usize) -> Option<usize> {
     match act_format(ty) {
         ActFormat::F32 => Some(panel::scratch_bytes::<float::Floats>(n_tokens)),
@@ -38,8 +38,8 @@ impl Kernels {
     /// Packs activations; all parts may run at the same time.
     ///
     /// # Safety
-    /// `s.x` must be readable as the source describes, `s.ws` writable for [`act_bytes`](super::act_bytes) bytes and 64-aligned,
-    /// `s.part < s.n_parts`.
+    /// `s.x` must be readable as the source describes, `s.ws` writable for [`act_bytes`](super::act_bytes) bytes and
+    /// 64-aligned, `s.part < s.n_parts`.
     pub unsafe fn prepare_acts(&self, s: &Source) {
         // SAFETY: the caller vouches for the pointers, `new` for the instructions.
         unsafe { dispatch::prepare(self.isa, s) }
@@ -51,8 +51,8 @@ impl Kernels {
     ///
     /// # Safety
     /// `p.w` must be a matrix of `p.ty` with `n_cols` columns and at least `rows.end` rows (any alignment), `acts` what
-    /// `prepare_acts` made of `[n_tokens, n_cols]` in the type's [`act_format`], `scratch` writable for [`scratch_bytes`] bytes
-    /// and 64-aligned, `y` writable, `bias` null or `rows.end` floats.
+    /// `prepare_acts` made of `[n_tokens, n_cols]` in the type's [`act_format`], `scratch` writable for
+    /// [`scratch_bytes`] bytes and 64-aligned, `y` writable, `bias` null or `rows.end` floats.
     pub unsafe fn matmul(&self, p: &Product) {
         if p.rows.is_empty() {
             return;

@@ -1,7 +1,8 @@
-//! Products of many tokens with weights of 16 or 32 bits: columns in lanes as for few tokens, but weights of a tile of rows are
-//! unpacked once, a step at a time, and used for a panel of tokens.
+//! Products of many tokens with weights of 16 or 32 bits: columns in lanes as for few tokens, but weights of a tile of
+//! rows are unpacked once, a step at a time, and used for a panel of tokens.
 //!
-//! A lane adds its steps from first to last whatever the shape, so a token's result does not depend on how many come with it.
+//! A lane adds its steps from first to last whatever the shape, so a token's result does not depend on how many come
+//! with it.
 
 // SAFETY: of the whole module: see `Product`; every pointer stays within what it describes.
 #![allow(unsafe_op_in_unsafe_fn)]
@@ -23,8 +24,8 @@ pub(super) trait Panel {
     const BYTES: usize;
     /// Unpacks a step of `rows` rows; how many vectors of a row it has.
     unsafe fn unpack<V: Simd>(p: &Product, to: *mut u8, row: usize, rows: usize, step: usize) -> usize;
-    /// Adds it to the sums in lanes of R rows, from row `row` of the tile on, and T tokens, which are TILE sums apart; `fresh` ones
-    /// start at 0.
+    /// Adds it to the sums in lanes of R rows, from row `row` of the tile on, and T tokens, which are TILE sums apart;
+    /// `fresh` ones start at 0.
     unsafe fn block<V: Simd, const R: usize, const T: usize>(
         from: *const u8,
         row: usize,

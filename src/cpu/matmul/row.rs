@@ -165,7 +165,8 @@ pub(super) unsafe fn write<V: Simd, const T: usize>(
     }
 }
 
-/// How many bytes ahead of their use weights are asked for: past those in work, and enough for the latency of the memory.
+/// How many bytes ahead of their use weights are asked for: past those in work, and enough for the latency of the
+/// memory.
 #[inline(always)]
 pub(super) fn prefetch_distance(in_work: usize) -> usize {
     in_work + 8192

@@ -45,7 +45,8 @@ impl Workspace {
     }
 }
 
-/// A row with the columns of each lane, every 16th of 512, rounded to multiples of a unit made of their greatest magnitude.
+/// A row with the columns of each lane, every 16th of 512, rounded to multiples of a unit made of their greatest
+/// magnitude.
 fn rounded_in_lanes(x: &[f32], inverse_and_unit: impl Fn(f32) -> (f32, f32)) -> Vec<f32> {
     let mut out = x.to_vec();
     for step in out.chunks_mut(512) {
@@ -60,7 +61,8 @@ fn rounded_in_lanes(x: &[f32], inverse_and_unit: impl Fn(f32) -> (f32, f32)) -> 
     out
 }
 
-/// What products make of a row of weights: of those of 16 bits, multiples of 2^-12 of the greatest power of two in a lane.
+/// What products make of a row of weights: of those of 16 bits, multiples of 2^-12 of the greatest power of two in a
+/// lane.
 fn rounded_weights(ty: Type, row: &[f32]) -> Vec<f32> {
     if !matches!(ty, Type::F16 | Type::BF16) {
         return row.to_vec();
@@ -71,7 +73,8 @@ fn rounded_weights(ty: Type, row: &[f32]) -> Vec<f32> {
     })
 }
 
-/// What the format makes of activations: rounded to int8 in blocks of 16, to 8191ths of the greatest in a lane, or themselves.
+/// What the format makes of activations: rounded to int8 in blocks of 16, to 8191ths of the greatest in a lane, or
+/// themselves.
 fn rounded(fmt: ActFormat, x: &[f32]) -> Vec<f32> {
     let round = |block: &[f32]| {
         let max = block.iter().fold(0f32, |m, v| m.max(v.abs()));
@@ -193,8 +196,8 @@ impl Case {
                 let terms =
                     || self.values[r * self.n_cols..].iter().zip(&x).map(|(w, x)| f64::from(*w) * f64::from(*x));
                 let exact = terms().sum::<f64>() + f64::from(self.bias[r]);
-                // Single precision: each sum passes through some dozens of roundings of the magnitudes that it adds up; with
-                // mins, those of the levels before the min is taken away, here up to twice as large.
+                // Single precision: each sum passes through some dozens of roundings of the magnitudes that it adds up;
+                // with mins, those of the levels before the min is taken away, here up to twice as large.
                 let tolerance = 2e-6 * (terms().map(f64::abs).sum::<f64>() + 1.0);
                 assert!(
                     (f64::from(ours) - exact).abs() <= tolerance,

@@ -1,9 +1,9 @@
-//! Products of many tokens with quantised weights: a token per lane, weights of a tile of rows unpacked once and used for many
-//! groups of tokens.
+//! Products of many tokens with quantised weights: a token per lane, weights of a tile of rows unpacked once and used
+//! for many groups of tokens.
 //!
-//! Every sum is made in the order of the row kernel, so that a token's result does not depend on how many come with it: that one
-//! has a sum per pair of blocks of a step (its lane) over all steps, and adds the 16 of them up by halves in the end. Here these
-//! 16 sums are made one after another, the steps inside.
+//! Every sum is made in the order of the row kernel, so that a token's result does not depend on how many come with it:
+//! that one has a sum per pair of blocks of a step (its lane) over all steps, and adds the 16 of them up by halves in
+//! the end. Here these 16 sums are made one after another, the steps inside.
 
 // SAFETY: of the whole module: see `Product`; every pointer stays within what it describes.
 #![allow(unsafe_op_in_unsafe_fn)]
@@ -25,8 +25,8 @@ const PANEL: usize = 16;
 const CHUNK: usize = 12;
 /// Sums kept per row and token: of 8, 4, 2 and 1 lanes, and the one in work.
 const DEPTH: usize = 5;
-/// A pair of a step of a tile: 32 levels per row; then 2 floats per row: the scale and the min, or the blocks' scales; with fine
-/// mins these as well.
+/// A pair of a step of a tile: 32 levels per row; then 2 floats per row: the scale and the min, or the blocks' scales;
+/// with fine mins these as well.
 const TILE_HEADS: usize = TILE * 32;
 
 /// Bytes of that.

@@ -1,7 +1,7 @@
 //! Vector helpers of the executor: dot products, exp, SwiGLU.
 
-// SAFETY: of the whole module: `Operation::run` is inlined into a function that enables the instructions of `V`; the chunks
-// of slices that pointers are taken from are as long as what is read or written.
+// SAFETY: of the whole module: `Operation::run` is inlined into a function that enables the instructions of `V`; the
+// chunks of slices that pointers are taken from are as long as what is read or written.
 #![allow(unsafe_op_in_unsafe_fn)]
 
 use crate::cpu::simd::Simd;

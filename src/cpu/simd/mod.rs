@@ -1,4 +1,5 @@
-//! Vectors that the kernels are written over once: 64 bytes, 16 int32 or 16 float, whatever the registers of the machine.
+//! Vectors that the kernels are written over once: 64 bytes, 16 int32 or 16 float, whatever the registers of the
+//! machine.
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2;
@@ -11,9 +12,9 @@ pub(crate) mod portable;
 /// The operations of one instruction set.
 ///
 /// # Safety
-/// Each function may be called only where the processor has the instructions, and must be inlined into a function that enables
-/// them (`#[target_feature]`), else every vector goes through memory. Pointers need no alignment and must be readable (or
-/// writable) for the bytes named.
+/// Each function may be called only where the processor has the instructions, and must be inlined into a function that
+/// enables them (`#[target_feature]`), else every vector goes through memory. Pointers need no alignment and must be
+/// readable (or writable) for the bytes named.
 pub(crate) trait Simd: Copy {
     /// 64 bytes, signed or not.
     type B: Copy;
@@ -28,7 +29,8 @@ pub(crate) trait Simd: Copy {
     /// What `bias_q8` adds to signed bytes, because `dot_q8` wants them so.
     const Q8_BIAS: i32;
 
-    /// Brings the cache line at any address into the second-level cache: its queue of reads is longer than the first level's.
+    /// Brings the cache line at any address into the second-level cache: its queue of reads is longer than the first
+    /// level's.
     unsafe fn prefetch(_: *const u8) {}
     /// Brings the cache line at any address, which `prefetch` was called with before, on into the first-level cache.
     unsafe fn prefetch_near(_: *const u8) {}
@@ -80,8 +82,8 @@ pub(crate) trait Simd: Copy {
     }
     /// `dot` for `q` from `bias_q8`.
     unsafe fn dot_q8(acc: Self::I, q: Self::B, s: Self::B) -> Self::I;
-    /// 32 int16: of lane i `low[i] factor`, then `high[i] factor`; nearest, ties to even, of magnitudes below 2^15. What is no
-    /// finite number becomes anything.
+    /// 32 int16: of lane i `low[i] factor`, then `high[i] factor`; nearest, ties to even, of magnitudes below 2^15.
+    /// What is no finite number becomes anything.
     unsafe fn pairs(low: Self::F, high: Self::F, factor: Self::F) -> Self::B;
     /// `acc[i] + a[2i] b[2i] + a[2i+1] b[2i+1]` of int16.
     unsafe fn dot_pairs(acc: Self::I, a: Self::B, b: Self::B) -> Self::I;
@@ -115,11 +117,11 @@ pub(crate) trait Simd: Copy {
     unsafe fn round(x: Self::F) -> Self::F;
     /// 2^x for integers in -127..=127, where 2^-127 is taken as 0.
     unsafe fn exp2_int(x: Self::F) -> Self::F;
-    /// 2^e and 2^(1-e), of which 2^e is the greatest power of two that is not greater than |x|. Where x is 0 or below the normal
-    /// numbers, 0 and infinity; where it is no finite number, infinity and 0.
+    /// 2^e and 2^(1-e), of which 2^e is the greatest power of two that is not greater than |x|. Where x is 0 or below
+    /// the normal numbers, 0 and infinity; where it is no finite number, infinity and 0.
     unsafe fn powers(x: Self::F) -> [Self::F; 2];
-    /// The sum of all 16: lanes i and i + 8, of these sums i and i + 4, then i and i + 2, i and i + 1. Every instruction set
-    /// keeps to this order, since other code repeats it.
+    /// The sum of all 16: lanes i and i + 8, of these sums i and i + 4, then i and i + 2, i and i + 1. Every
+    /// instruction set keeps to this order, since other code repeats it.
     unsafe fn sum(x: Self::F) -> f32;
     /// The greater of each, where neither is not-a-number.
     unsafe fn max(a: Self::F, b: Self::F) -> Self::F;
@@ -161,7 +163,8 @@ pub(crate) trait Simd: Copy {
     unsafe fn load_i8(p: *const u8) -> Self::F;
     /// The half at `p` in lanes 0..8, the half at `q` in lanes 8..16.
     unsafe fn two_halves(p: *const u8, q: *const u8) -> Self::F;
-    /// Lane i: the half at p + i stride; lane 8 + i: the one after it (0 unless `both`). All 8 strides must be readable.
+    /// Lane i: the half at p + i stride; lane 8 + i: the one after it (0 unless `both`). All 8 strides must be
+    /// readable.
     unsafe fn strided_halves(p: *const u8, stride: usize, both: bool) -> Self::F;
     /// Of a block of Q4_K or Q5_K at `p`: 8 scales, then 8 mins.
     #[inline(always)]
@@ -185,8 +188,8 @@ pub(crate) trait Simd: Copy {
     }
     /// Sums of blocks of 16: of four vectors of sums of 4, lane 4j + c gets the sum of lanes 4j..4j + 4 of vector c.
     unsafe fn block_sums(x: [Self::I; 4]) -> Self::I;
-    /// Quarters (4 lanes each) 0 and 2 of `a` and of `b`, then quarters 1 and 3 of both: of the `block_sums` of two times 256
-    /// elements, the even and the odd blocks. Lane 4q + c is of pair 2c + q % 2, of `a` where q < 2.
+    /// Quarters (4 lanes each) 0 and 2 of `a` and of `b`, then quarters 1 and 3 of both: of the `block_sums` of two
+    /// times 256 elements, the even and the odd blocks. Lane 4q + c is of pair 2c + q % 2, of `a` where q < 2.
     unsafe fn even_odd(a: Self::I, b: Self::I) -> [Self::I; 2];
     /// In that order: what belongs to a pair, from lanes 0..8 of `a` and of `b`.
     unsafe fn spread_32(a: Self::F, b: Self::F) -> Self::F;

@@ -34,7 +34,8 @@ fn shifted(x: u8, right: i32) -> u8 {
     if right >= 0 { x >> right } else { x << -right }
 }
 
-/// Sums of four products each. The compiler does not find the instruction for pairs by itself, and x86-64 always has it.
+/// Sums of four products each. The compiler does not find the instruction for pairs by itself, and x86-64 always has
+/// it.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 unsafe fn dot<const SIGNED: bool>(mut acc: [i32; 16], a: &[u8; 64], s: &[u8; 64]) -> [i32; 16] {
