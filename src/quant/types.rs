@@ -1,12 +1,13 @@
 //! The weight types of GGUF, a row each: all that the library knows of a type by name.
 
-/// The table. `weight_types!(m; args)` expands to `m! { args; rows }`, so whoever needs something of every type (the enum below, the
-/// CPU's choice of kernels) takes it from here, and no two lists can disagree.
+/// The table. `weight_types!(m; args)` expands to `m! { args; rows }`, so whoever needs something of every type (the
+/// enum below, the CPU's choice of kernels) takes it from here, and no two lists can disagree.
 ///
-/// A row says: name = GGUF's number: elements in bytes of a block, who computes products with such weights (and how), and at which
-/// rate. A CPU has a kind of kernel (`float`, `half` or `quantised`) and the name of its format in `cpu::matmul::weight`, or `none`;
-/// CUDA devices have one way or none. The rate is the share of a plain read that a product of one token reaches. K80: Q4_K decoded to
-/// float32 reached 79 to 109 GB/s, Q6_K 75 to 83, both of 150; types with less work per byte are nearer to the plain read.
+/// A row says: name = GGUF's number: elements in bytes of a block, who computes products with such weights (and how),
+/// and at which rate. A CPU has a kind of kernel (`float`, `half` or `quantised`) and the name of its format in
+/// `cpu::matmul::weight`, or `none`; CUDA devices have one way or none. The rate is the share of a plain read that a
+/// product of one token reaches. K80: Q4_K decoded to float32 reached 79 to 109 GB/s, Q6_K 75 to 83, both of 150; types
+/// with less work per byte are nearer to the plain read.
 macro_rules! weight_types {
     ($then:ident; $($args:tt)*) => {
         $then! {
@@ -53,7 +54,8 @@ pub(crate) use weight_types;
 macro_rules! types {
     (; $($name:ident = $number:literal: $len:literal in $bytes:literal,
          cpu [$kind:ident $($kernel:ident)? $($cpu:literal)?], cuda [$($cuda:literal)?];)*) => {
-        /// A tensor type, by GGUF's name. All are known by size; [`Type::on_cpu`] and [`Type::on_cuda`] tell who computes with it.
+        /// A tensor type, by GGUF's name. All are known by size; [`Type::on_cpu`] and [`Type::on_cuda`] tell who
+        /// computes with it.
         #[allow(non_camel_case_types)]
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[repr(u32)]
