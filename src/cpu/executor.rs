@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::matmul::Kernels;
 use super::pool::Pool;
 use crate::device::Arena;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::graph::{Graph, Layout, Rotation, StatePlace, ValueId, WeightId, WeightSlice};
 use crate::quant::Type;
 
@@ -17,27 +17,10 @@ pub struct Held {
     pub at: *const u8,
 }
 
-/// A device's arenas and the graph that runs in them.
-pub struct Executor {
-    pub(super) graph: Arc<Graph>,
-    pub(super) layout: Layout,
-    pub(super) kernels: Kernels,
-    pub(super) pool: Arc<Pool>,
-    pub(super) weights: Vec<Held>,
-    pub(super) compute: Arena,
-    pub(super) kv: Arena,
-    pub(super) states: Vec<StatePlace>,
-    pub(super) here: Vec<bool>,
-    pub(super) type_k: Type,
-    pub(super) type_v: Type,
-    pub(super) rotations: Arc<[Rotation]>,
-    n_outputs_max: usize,
-}
-
-// SAFETY: the pointers lead into arenas that the executor owns and into read-only weights; `run` takes it mutably.
-unsafe impl Send for Executor {}
-// SAFETY: as above; shared access only reads results.
-unsafe impl Sync for Executor {}
+// SAFETY: the pointer leads to weights that nobody writes.
+unsafe impl Send for Held {}
+// SAFETY: as above.
+unsafe impl Sync for Held {}
 
 /// Everything an executor is made of.
 pub struct Parts {
@@ -60,82 +43,11 @@ pub struct Parts {
     pub n_outputs_max: usize,
 }
 
-impl Executor {
-    /// # Safety
-    /// Each of `parts.weights` that a node of this device reads must hold its part of the graph's weight of that index,
-    /// all that nodes here read of it, for as long as the executor lives.
-    pub unsafe fn new(parts: Parts) -> Executor {
-        let Parts { graph, layout, kernels, pool, weights, states, here, kv, compute, .. } = parts;
-        let Parts { type_k, type_v, rotations, n_outputs_max, .. } = parts;
-        Executor {
-            graph,
-            layout,
-            kernels,
-            pool,
-            weights,
-            compute,
-            kv,
-            states,
-            here,
-            type_k,
-            type_v,
-            rotations,
-            n_outputs_max,
-        }
-    }
-
-    /// The rotations of the graph's ropes, which all devices turn keys by.
-    pub fn rotations(&self) -> Arc<[Rotation]> {
-        Arc::clone(&self.rotations)
-    }
-
-    /// Bytes of the KV cache and compute arenas as they are.
-    pub fn arena_bytes(&self) -> (usize, usize) {
-        (self.kv.bytes(), self.compute.bytes())
-    }
-
-    /// Keeps both from being swapped out.
-    ///
-    /// # Errors
-    /// `OutOfMemory` if the system refuses.
-    pub fn lock(&self) -> Result<()> {
-        self.compute.lock("the compute arena")?;
-        self.kv.lock("the KV cache")
-    }
-
-    /// Row `row` of a result `[n_outputs_max, cols]`; of the batch that ran last, if it had so many.
-    pub fn result_row(&self, v: ValueId, row: usize) -> &[f32] {
-        assert!(self.graph.is_result(v) && row < self.n_outputs_max, "the session checks rows");
-        // SAFETY: the layout has room for n_outputs_max rows, and the arena was filled with zeros; `run` needs `&mut
-        // self`.
-        unsafe { std::slice::from_raw_parts(self.at(v, row), self.graph.value(v).cols) }
-    }
-
-    /// The compute arena, and how much of it the layout takes.
-    pub fn compute(&self) -> (&Arena, usize) {
-        (&self.compute, self.layout.bytes)
-    }
-
+impl Parts {
     /// Row `row` of a value that this device holds.
-    pub fn at(&self, v: ValueId, row: usize) -> *mut f32 {
+    pub(super) fn at(&self, v: ValueId, row: usize) -> *mut f32 {
         let offset = self.layout.offset(v).unwrap_or(0) + row * self.graph.value(v).cols * size_of::<f32>();
         self.compute.base().wrapping_add(offset).cast()
-    }
-
-    /// The floats of rows `first..` of a value, `n` of them, if it has so many here.
-    ///
-    /// # Errors
-    /// `InvalidArgument` if it has not.
-    pub(super) fn rows_at(&self, v: ValueId, first: usize, n: usize) -> Result<*mut f32> {
-        let fits = |offset: usize| {
-            let start =
-                first.checked_mul(self.graph.value(v).cols)?.checked_mul(size_of::<f32>())?.checked_add(offset)?;
-            n.checked_mul(size_of::<f32>())?.checked_add(start).filter(|end| *end <= self.layout.bytes)
-        };
-        match self.layout.offset(v).and_then(fits) {
-            Some(_) => Ok(self.at(v, first)),
-            None => Err(Error::invalid(format!("value {} has no such rows on this device", v.0))),
-        }
     }
 
     /// A tensor that the builder took as floats; a file may put it at any address.
@@ -152,5 +64,54 @@ impl Executor {
 
     pub(super) fn weight(&self, id: WeightId) -> *const u8 {
         self.weights[id.0 as usize].at
+    }
+}
+
+/// The CPU as a device: its arenas and the graph that runs in them.
+pub struct Executor(pub(super) Parts);
+
+impl Executor {
+    /// # Safety
+    /// Each of `parts.weights` that a node of this device reads must hold its part of the graph's weight of that index,
+    /// all that nodes here read of it, for as long as the executor lives.
+    pub unsafe fn new(parts: Parts) -> Executor {
+        Executor(parts)
+    }
+
+    /// Row `row` of a value that this device holds.
+    pub fn at(&self, v: ValueId, row: usize) -> *mut f32 {
+        self.0.at(v, row)
+    }
+
+    /// The rotations of the graph's ropes, which all devices turn keys by.
+    pub fn rotations(&self) -> Arc<[Rotation]> {
+        Arc::clone(&self.0.rotations)
+    }
+
+    /// Bytes of the KV cache and compute arenas as they are.
+    pub fn arena_bytes(&self) -> (usize, usize) {
+        (self.0.kv.bytes(), self.0.compute.bytes())
+    }
+
+    /// Keeps both from being swapped out.
+    ///
+    /// # Errors
+    /// `OutOfMemory` if the system refuses.
+    pub fn lock(&self) -> Result<()> {
+        self.0.compute.lock("the compute arena")?;
+        self.0.kv.lock("the KV cache")
+    }
+
+    /// Row `row` of a result `[n_outputs_max, cols]`; of the batch that ran last, if it had so many.
+    pub fn result_row(&self, v: ValueId, row: usize) -> &[f32] {
+        assert!(self.0.graph.is_result(v) && row < self.0.n_outputs_max, "the session checks rows");
+        // SAFETY: the layout has room for n_outputs_max rows, and the arena was filled with zeros; `run` needs `&mut
+        // self`.
+        unsafe { std::slice::from_raw_parts(self.0.at(v, row), self.0.graph.value(v).cols) }
+    }
+
+    /// The compute arena, and how much of it the layout takes.
+    pub fn compute(&self) -> (&Arena, usize) {
+        (&self.0.compute, self.0.layout.bytes)
     }
 }

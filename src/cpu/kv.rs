@@ -1,12 +1,12 @@
 //! The KV cache: StoreKv, copies of cells, the rotation of cached keys to other positions, and reading and writing of
 //! cells.
 
-use super::executor::Executor;
+use super::executor::Parts;
 use super::pool::Poisoned;
 use super::rope::turn;
 use super::step::Step;
 use crate::error::{Error, Result, try_vec};
-use crate::graph::{Move, Node, StateId, StatePlace, StoreKv};
+use crate::graph::{Move, Node, StateId, StoreKv, rows_of_cells};
 use crate::quant::{dequantize, quantize};
 
 pub(super) fn store(s: &Step, node: &Node, o: &StoreKv) -> std::result::Result<(), Poisoned> {
@@ -30,16 +30,15 @@ pub(super) fn store(s: &Step, node: &Node, o: &StoreKv) -> std::result::Result<(
 }
 
 /// Moves cells as `graph::Executor` says, the states shared among the threads.
-pub(super) fn move_cells(x: &mut Executor, moves: &[Vec<Move>]) -> Result<()> {
+pub(super) fn move_cells(x: &Parts, moves: &[Vec<Move>]) -> Result<()> {
     let row = x.graph.kv_shapes().map(|k| k.n_head_kv * k.head_dim_k).max().unwrap_or(0);
     let pool = x.pool.clone();
     let mut rows = try_vec("rows of keys", row * pool.n_threads(), 0f32)?;
     let n_rot = x.graph.ropes.iter().map(|r| r.n_rot).max().unwrap_or(0);
     let mut angles = try_vec("angles", n_rot * pool.n_threads(), 0f32)?;
     let (rows_at, angles_at) = (Shared(rows.as_mut_ptr()), Shared(angles.as_mut_ptr()));
-    let this = &*x;
     pool.run(&|worker| {
-        worker.share(this.states.len(), 1, |states| {
+        worker.share(x.states.len(), 1, |states| {
             // SAFETY: each thread has its own part of both buffers, which outlive the run.
             let (keys, angles) = unsafe {
                 (
@@ -47,10 +46,10 @@ pub(super) fn move_cells(x: &mut Executor, moves: &[Vec<Move>]) -> Result<()> {
                     std::slice::from_raw_parts_mut(angles_at.get().add(n_rot * worker.index), n_rot),
                 )
             };
-            for state in states.filter(|s| this.here[*s]) {
-                for m in &moves[this.states[state].cache] {
+            for state in states.filter(|s| x.here[*s]) {
+                for m in &moves[x.states[state].cache] {
                     // SAFETY: the session checked the cells; each state has one writer.
-                    unsafe { this.move_cell(StateId(state as u32), *m, keys, angles) };
+                    unsafe { x.move_cell(StateId(state as u32), *m, keys, angles) };
                 }
             }
         })
@@ -69,7 +68,7 @@ impl Shared {
     }
 }
 
-impl Executor {
+impl Parts {
     /// # Safety
     /// The cells exist and nobody else uses this state.
     unsafe fn move_cell(&self, state: StateId, m: Move, keys: &mut [f32], angles: &mut [f32]) {
@@ -101,49 +100,33 @@ impl Executor {
         }
         quantize(self.type_k, keys, cell);
     }
+}
 
-    /// The states of a cache that are here.
-    pub(super) fn states_of(&self, cache: usize) -> impl Iterator<Item = &StatePlace> {
-        self.states.iter().zip(&self.here).filter(move |(p, here)| **here && p.cache == cache).map(|(p, _)| p)
+/// The rows of cells, all within the arena.
+fn rows(x: &Parts, cache: usize, cells: &[u32], n_bytes: usize) -> Result<Vec<(usize, usize)>> {
+    let rows = rows_of_cells(&x.states, &x.here, cache, cells, n_bytes)?;
+    match rows.iter().all(|(at, n)| at + n <= x.kv.bytes()) {
+        true => Ok(rows),
+        false => Err(Error::invalid("a cell that the cache does not have")),
     }
 }
 
-/// The rows of cells, in the order of `graph::Executor::read_cells`: (where in the KV arena, bytes).
-fn rows_of<'a>(x: &'a Executor, cache: usize, cells: &'a [u32]) -> impl Iterator<Item = (usize, usize)> + 'a {
-    cells.iter().flat_map(move |c| x.states_of(cache).flat_map(|p| p.sides()).map(move |side| (side.at(*c), side.row)))
-}
-
-/// # Errors
-/// `InvalidArgument` for a buffer of another length or a cell outside the arena.
-fn check(x: &Executor, cache: usize, cells: &[u32], n_bytes: usize) -> Result<()> {
-    let bytes: usize = x.states_of(cache).map(StatePlace::cell_bytes).sum();
-    let inside = rows_of(x, cache, cells).all(|(at, n)| at + n <= x.kv.bytes());
-    match bytes.checked_mul(cells.len()) == Some(n_bytes) && inside {
-        true => Ok(()),
-        false => Err(Error::invalid(format!("{} cells do not take {n_bytes} bytes of this cache", cells.len()))),
-    }
-}
-
-pub(super) fn read_cells(x: &Executor, cache: usize, cells: &[u32], to: &mut [u8]) -> Result<()> {
-    check(x, cache, cells, to.len())?;
-    let mut done = 0;
-    for (at, n) in rows_of(x, cache, cells) {
+pub(super) fn read_cells(x: &Parts, cache: usize, cells: &[u32], mut to: &mut [u8]) -> Result<()> {
+    for (at, n) in rows(x, cache, cells, to.len())? {
+        let (row, rest) = std::mem::take(&mut to).split_at_mut(n);
         // SAFETY: within the arena, which nobody writes meanwhile.
-        let row = unsafe { std::slice::from_raw_parts(x.kv.base().add(at), n) };
-        to[done..done + n].copy_from_slice(row);
-        done += n;
+        row.copy_from_slice(unsafe { std::slice::from_raw_parts(x.kv.base().add(at), n) });
+        to = rest;
     }
     Ok(())
 }
 
-pub(super) fn write_cells(x: &mut Executor, cache: usize, cells: &[u32], from: &[u8]) -> Result<()> {
-    check(x, cache, cells, from.len())?;
-    let mut done = 0;
-    for (at, n) in rows_of(x, cache, cells) {
+pub(super) fn write_cells(x: &Parts, cache: usize, cells: &[u32], mut from: &[u8]) -> Result<()> {
+    for (at, n) in rows(x, cache, cells, from.len())? {
+        let (row, rest) = from.split_at(n);
         // SAFETY: within the arena, which this call alone uses.
-        let row = unsafe { std::slice::from_raw_parts_mut(x.kv.base().add(at), n) };
-        row.copy_from_slice(&from[done..done + n]);
-        done += n;
+        unsafe { std::slice::from_raw_parts_mut(x.kv.base().add(at), n) }.copy_from_slice(row);
+        from = rest;
     }
     Ok(())
 }

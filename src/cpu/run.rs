@@ -61,7 +61,7 @@ impl graph::Executor for Executor {
 
     fn run(&mut self, nodes: Range<usize>, micro: &Micro<'_>, cancel: &AtomicBool) -> Result<()> {
         let stop_before = AtomicUsize::new(usize::MAX);
-        let this = &*self;
+        let this = &self.0;
         this.pool.run(&|worker| {
             let step = Step { x: this, worker, micro, prepared: Cell::new(None) };
             let nodes = &this.graph.nodes[nodes.clone()];
@@ -89,29 +89,29 @@ impl graph::Executor for Executor {
     }
 
     fn read(&mut self, v: ValueId, first: usize, to: &mut [f32]) -> Result<()> {
-        let at = self.rows_at(v, first, to.len())?;
+        let at = self.0.layout.rows(&self.0.graph, v, first, to.len())?;
         // SAFETY: within the arena, which nobody writes meanwhile.
-        unsafe { std::ptr::copy_nonoverlapping(at, to.as_mut_ptr(), to.len()) };
+        unsafe { std::ptr::copy_nonoverlapping(self.0.compute.base().add(at).cast(), to.as_mut_ptr(), to.len()) };
         Ok(())
     }
 
     fn write(&mut self, v: ValueId, first: usize, from: &[f32]) -> Result<()> {
-        let at = self.rows_at(v, first, from.len())?;
+        let at = self.0.layout.rows(&self.0.graph, v, first, from.len())?;
         // SAFETY: as above.
-        unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), at, from.len()) };
+        unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), self.0.compute.base().add(at).cast(), from.len()) };
         Ok(())
     }
 
     fn move_cells(&mut self, moves: &[Vec<Move>]) -> Result<()> {
-        kv::move_cells(self, moves)
+        kv::move_cells(&self.0, moves)
     }
     fn cell_bytes(&self, cache: usize) -> usize {
-        self.states_of(cache).map(|p| p.cell_bytes()).sum()
+        graph::states_of(&self.0.states, &self.0.here, cache).map(|p| p.cell_bytes()).sum()
     }
     fn read_cells(&mut self, cache: usize, cells: &[u32], to: &mut [u8]) -> Result<()> {
-        kv::read_cells(self, cache, cells, to)
+        kv::read_cells(&self.0, cache, cells, to)
     }
     fn write_cells(&mut self, cache: usize, cells: &[u32], from: &[u8]) -> Result<()> {
-        kv::write_cells(self, cache, cells, from)
+        kv::write_cells(&self.0, cache, cells, from)
     }
 }

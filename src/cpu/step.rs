@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 use std::cell::Cell;
 
-use super::executor::Executor;
+use super::executor::Parts;
 use super::matmul::ActFormat;
 use super::pool::Worker;
-use crate::graph::{Graph, Matrices, Micro, Node, Rows, ValueId, WeightId, WeightSlice};
+use crate::graph::{Graph, Matrices, Micro, Node, ValueId, WeightId, WeightSlice};
 
 pub(super) struct Step<'a> {
-    pub x: &'a Executor,
+    pub x: &'a Parts,
     pub worker: &'a Worker<'a>,
     pub micro: &'a Micro<'a>,
     /// The activations that the workspace holds, ready for products.
@@ -22,10 +22,7 @@ impl Step<'_> {
     }
 
     pub fn n_rows(&self, v: ValueId) -> usize {
-        match self.x.graph.value(v).rows {
-            Rows::Tokens => self.micro.tokens.len(),
-            Rows::Outputs => self.micro.outputs.len(),
-        }
+        self.micro.n_rows(self.x.graph.value(v).rows)
     }
 
     /// Rows of this micro-batch that a node computes.

@@ -6,7 +6,7 @@ use super::die::{Die, Event, Ptr};
 use super::fill::RING_BYTES;
 use super::replay::Replays;
 use super::tables::Tables;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::graph::{Graph, Layout, Rotation, StatePlace, ValueId, WeightSlice};
 use crate::quant::Type;
 
@@ -130,22 +130,6 @@ impl Executor {
         self.tables.clone_from(tables);
         // SAFETY: the plan put room for the largest tables before the caches.
         unsafe { self.die.copy_in(self.arenas.kv, from, tables.bytes) }
-    }
-
-    /// Where rows `first..` of a value are, if it has `n` floats from there here.
-    ///
-    /// # Errors
-    /// `InvalidArgument` if it has not.
-    pub(super) fn rows_at(&self, v: ValueId, first: usize, n: usize) -> Result<Ptr> {
-        let fits = |offset: usize| {
-            let start =
-                first.checked_mul(self.graph.value(v).cols)?.checked_mul(size_of::<f32>())?.checked_add(offset)?;
-            n.checked_mul(size_of::<f32>())?.checked_add(start).filter(|end| *end <= self.layout.bytes)
-        };
-        match self.layout.offset(v).and_then(fits) {
-            Some(_) => Ok(self.at(v, first)),
-            None => Err(Error::invalid(format!("value {} has no such rows on this device", v.0))),
-        }
     }
 
     /// Copies from the die to any memory of the host, when all given before is done.

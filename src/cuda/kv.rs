@@ -4,7 +4,7 @@ use super::die::Ptr;
 use super::executor::Executor;
 use super::step::{Step, blocks, int};
 use crate::error::{Error, Result};
-use crate::graph::{Move, Node, RopeKind, StateId, StatePlace, StoreKv};
+use crate::graph::{Move, Node, RopeKind, StateId, StoreKv, rows_of_cells};
 use crate::quant::Type;
 
 const THREADS: u32 = 128;
@@ -172,30 +172,14 @@ impl Lists {
     }
 }
 
-impl Executor {
-    /// The states of a cache that are here.
-    pub(super) fn states_of(&self, cache: usize) -> impl Iterator<Item = &StatePlace> {
-        self.states.iter().zip(&self.here).filter(move |(p, here)| **here && p.cache == cache).map(|(p, _)| p)
-    }
-}
-
-/// The rows of cells, in the order of `graph::Executor::read_cells`: (where, bytes).
-///
-/// # Errors
-/// `InvalidArgument` for a buffer of another length.
-fn rows_of(x: &Executor, cache: usize, cells: &[u32], n_bytes: usize) -> Result<Vec<(Ptr, usize)>> {
-    let bytes: usize = x.states_of(cache).map(StatePlace::cell_bytes).sum();
-    if bytes.checked_mul(cells.len()) != Some(n_bytes) {
-        return Err(Error::invalid(format!("{} cells do not take {n_bytes} bytes of this cache", cells.len())));
-    }
-    let rows = cells
-        .iter()
-        .flat_map(|c| x.states_of(cache).flat_map(|p| p.sides()).map(|side| (x.arenas.kv.add(side.at(*c)), side.row)));
-    Ok(rows.filter(|(_, n)| *n > 0).collect())
+/// The rows of cells: (where, bytes).
+fn rows(x: &Executor, cache: usize, cells: &[u32], n_bytes: usize) -> Result<Vec<(Ptr, usize)>> {
+    let rows = rows_of_cells(&x.states, &x.here, cache, cells, n_bytes)?;
+    Ok(rows.into_iter().map(|(at, n)| (x.arenas.kv.add(at), n)).collect())
 }
 
 pub(super) fn read_cells(x: &mut Executor, cache: usize, cells: &[u32], mut to: &mut [u8]) -> Result<()> {
-    for (at, n) in rows_of(x, cache, cells, to.len())? {
+    for (at, n) in rows(x, cache, cells, to.len())? {
         let (row, rest) = std::mem::take(&mut to).split_at_mut(n);
         x.take_out(at, row)?;
         to = rest;
@@ -204,7 +188,7 @@ pub(super) fn read_cells(x: &mut Executor, cache: usize, cells: &[u32], mut to: 
 }
 
 pub(super) fn write_cells(x: &mut Executor, cache: usize, cells: &[u32], mut from: &[u8]) -> Result<()> {
-    for (at, n) in rows_of(x, cache, cells, from.len())? {
+    for (at, n) in rows(x, cache, cells, from.len())? {
         let (row, rest) = from.split_at(n);
         x.put_in(at, row)?;
         from = rest;

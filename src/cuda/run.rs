@@ -92,14 +92,14 @@ impl graph::Executor for Executor {
     }
 
     fn read(&mut self, v: ValueId, first: usize, to: &mut [f32]) -> Result<()> {
-        let at = self.rows_at(v, first, to.len())?;
+        let at = self.arenas.compute.add(self.layout.rows(&self.graph, v, first, to.len())?);
         // SAFETY: floats have no other demands than their bytes.
         let bytes = unsafe { std::slice::from_raw_parts_mut(to.as_mut_ptr().cast::<u8>(), size_of_val(to)) };
         self.take_out(at, bytes)
     }
 
     fn write(&mut self, v: ValueId, first: usize, from: &[f32]) -> Result<()> {
-        let at = self.rows_at(v, first, from.len())?;
+        let at = self.arenas.compute.add(self.layout.rows(&self.graph, v, first, from.len())?);
         // SAFETY: the bytes of floats.
         let bytes = unsafe { std::slice::from_raw_parts(from.as_ptr().cast::<u8>(), size_of_val(from)) };
         self.put_in(at, bytes)
@@ -109,7 +109,7 @@ impl graph::Executor for Executor {
         kv::move_cells(self, moves)
     }
     fn cell_bytes(&self, cache: usize) -> usize {
-        self.states_of(cache).map(|p| p.cell_bytes()).sum()
+        graph::states_of(&self.states, &self.here, cache).map(|p| p.cell_bytes()).sum()
     }
     fn read_cells(&mut self, cache: usize, cells: &[u32], to: &mut [u8]) -> Result<()> {
         kv::read_cells(self, cache, cells, to)

@@ -3,7 +3,7 @@
 use super::die::Ptr;
 use super::executor::Executor;
 use crate::error::{Error, Result, Status};
-use crate::graph::{Graph, Matrices, Micro, Node, Rows, StateId, StatePlace, ValueId, WeightId, WeightSlice};
+use crate::graph::{Graph, Matrices, Micro, Node, StateId, StatePlace, ValueId, WeightId, WeightSlice};
 use crate::quant::Type;
 
 pub(super) struct Step<'a> {
@@ -46,10 +46,7 @@ impl Step<'_> {
     }
 
     pub fn n_rows(&self, v: ValueId) -> usize {
-        match self.x.graph.value(v).rows {
-            Rows::Tokens => self.micro.tokens.len(),
-            Rows::Outputs => self.micro.outputs.len(),
-        }
+        self.micro.n_rows(self.x.graph.value(v).rows)
     }
     /// Rows of this micro-batch that a node computes.
     pub fn rows_of(&self, node: &Node) -> usize {

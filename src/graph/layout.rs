@@ -80,6 +80,17 @@ impl Layout {
         self.offsets.get(v.0 as usize).copied().flatten()
     }
 
+    /// The byte offset of `n` floats from row `first` of a value, if it has so many on this device.
+    ///
+    /// # Errors
+    /// `InvalidArgument` if it has not.
+    pub fn rows(&self, graph: &Graph, v: ValueId, first: usize, n: usize) -> Result<usize> {
+        let row = graph.value(v).cols * size_of::<f32>();
+        let at = self.offset(v).and_then(|offset| first.checked_mul(row)?.checked_add(offset));
+        let fits = |at: &usize| n.checked_mul(size_of::<f32>()).is_some_and(|n| n <= self.bytes.saturating_sub(*at));
+        at.filter(fits).ok_or_else(|| Error::invalid(format!("value {} has no such rows on this device", v.0)))
+    }
+
     /// Lays the graph out for `device`. `workspace` tells what a node's kernel needs besides its inputs and output, in
     /// bytes.
     ///

@@ -5,6 +5,7 @@
 //! an earlier one's.
 
 use super::rope::RopeKind;
+use crate::error::{Error, Result};
 
 /// What one layer keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,5 +89,30 @@ impl StatePlace {
     /// Bytes that the state keeps of one cell.
     pub fn cell_bytes(&self) -> usize {
         self.keys.row + self.values.row
+    }
+}
+
+/// The states of a cache that are on a device; `here` says which are.
+pub fn states_of<'a>(places: &'a [StatePlace], here: &'a [bool], cache: usize) -> impl Iterator<Item = &'a StatePlace> {
+    places.iter().zip(here).filter(move |(p, here)| **here && p.cache == cache).map(|(p, _)| p)
+}
+
+/// Rows that those states keep of some cells, cell by cell and state by state: (offset in the KV arena, bytes).
+///
+/// # Errors
+/// `InvalidArgument` if they do not have `n_bytes` bytes together.
+pub fn rows_of_cells(
+    places: &[StatePlace],
+    here: &[bool],
+    cache: usize,
+    cells: &[u32],
+    n_bytes: usize,
+) -> Result<Vec<(usize, usize)>> {
+    let of =
+        |cell: &u32| states_of(places, here, cache).flat_map(|p| p.sides()).map(|s| (s.at(*cell), s.row)).collect();
+    let rows: Vec<(usize, usize)> = cells.iter().flat_map(|c| -> Vec<_> { of(c) }).filter(|(_, n)| *n > 0).collect();
+    match rows.iter().map(|(_, n)| n).sum::<usize>() == n_bytes {
+        true => Ok(rows),
+        false => Err(Error::invalid(format!("{} cells do not take {n_bytes} bytes of this cache", cells.len()))),
     }
 }

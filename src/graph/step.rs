@@ -1,5 +1,7 @@
 //! What a step is: one micro-batch as an executor gets it, and moves of cached cells.
 
+use super::value::Rows;
+
 /// Neighbouring cells of a cache that hold neighbouring positions of one sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
@@ -39,6 +41,16 @@ pub struct Micro<'a> {
     /// Tokens whose results are asked for, and the row of the first among the whole batch's.
     pub outputs: &'a [u32],
     pub first_output: usize,
+}
+
+impl Micro<'_> {
+    /// Rows of this micro-batch that a value has.
+    pub fn n_rows(&self, rows: Rows) -> usize {
+        match rows {
+            Rows::Tokens => self.tokens.len(),
+            Rows::Outputs => self.outputs.len(),
+        }
+    }
 }
 
 /// What happens to a cached cell when sequences are copied apart or shifted.

@@ -7,7 +7,7 @@ use super::reading::Reading;
 use crate::cpu;
 use crate::cuda::{self, Event, Pinned, Ring, Tables};
 use crate::error::{Error, Result, Status};
-use crate::graph::{Executor, Graph, Micro, Move, Outcome, Placement, Rows, ValueId};
+use crate::graph::{Executor, Graph, Micro, Move, Outcome, Placement, ValueId};
 
 /// Neighbouring nodes of one device.
 #[derive(Debug, PartialEq)]
@@ -224,11 +224,7 @@ impl Machine {
     /// Copies this micro-batch's rows of a value from one device to another.
     fn hand(&mut self, v: ValueId, from: u32, to: u32, micro: &Micro<'_>) -> Result<()> {
         let value = self.graph.value(v);
-        let n = match value.rows {
-            Rows::Tokens => micro.tokens.len(),
-            Rows::Outputs => micro.outputs.len(),
-        };
-        let bytes = n * value.cols * size_of::<f32>();
+        let bytes = micro.n_rows(value.rows) * value.cols * size_of::<f32>();
         if bytes == 0 {
             return Ok(());
         }
