@@ -1,26 +1,12 @@
 use super::*;
 
-const SUPPORTED: [Type; 16] = [
-    Type::F32,
-    Type::F16,
-    Type::BF16,
-    Type::Q8_0,
-    Type::Q4_0,
-    Type::Q4_1,
-    Type::Q5_0,
-    Type::Q5_1,
-    Type::Q4_K,
-    Type::Q5_K,
-    Type::Q6_K,
-    Type::MXFP4,
-    Type::IQ4_NL,
-    Type::IQ4_XS,
-    Type::Q2_K,
-    Type::Q3_K,
-];
+/// The types whose values are known.
+fn known() -> impl Iterator<Item = Type> {
+    Type::ALL.iter().copied().filter(|ty| ty.on_cpu())
+}
 
 /// Blocks and values made by tests/fixtures/quant/make.py with the gguf package.
-const FIXTURES: [(Type, &[u8]); 15] = [
+const FIXTURES: [(Type, &[u8]); 16] = [
     (Type::F16, include_bytes!("../../tests/fixtures/quant/F16.bin")),
     (Type::BF16, include_bytes!("../../tests/fixtures/quant/BF16.bin")),
     (Type::Q8_0, include_bytes!("../../tests/fixtures/quant/Q8_0.bin")),
@@ -36,10 +22,13 @@ const FIXTURES: [(Type, &[u8]); 15] = [
     (Type::IQ4_XS, include_bytes!("../../tests/fixtures/quant/IQ4_XS.bin")),
     (Type::Q2_K, include_bytes!("../../tests/fixtures/quant/Q2_K.bin")),
     (Type::Q3_K, include_bytes!("../../tests/fixtures/quant/Q3_K.bin")),
+    (Type::TQ2_0, include_bytes!("../../tests/fixtures/quant/TQ2_0.bin")),
 ];
 
 #[test]
 fn values_are_those_of_the_gguf_package() {
+    let missing = |ty: &Type| *ty != Type::F32 && !FIXTURES.iter().any(|(have, _)| have == ty);
+    assert_eq!(known().find(missing), None);
     for (ty, file) in FIXTURES {
         let n_blocks = file.len() / (ty.block_bytes() + 4 * ty.block_len());
         let (blocks, values) = file.split_at(n_blocks * ty.block_bytes());
@@ -62,7 +51,7 @@ fn quantised_values_are_near() {
             (state >> 8) as f32 / (1 << 23) as f32 - 1.0
         })
         .collect();
-    for ty in SUPPORTED {
+    for ty in known() {
         let mut bytes = vec![0; ty.row_bytes(x.len()).unwrap()];
         quantize(ty, &x, &mut bytes);
         let mut back = vec![0f32; x.len()];
@@ -79,6 +68,7 @@ fn quantised_values_are_near() {
             Type::MXFP4 => 8.0,
             Type::Q3_K => 7.0,
             Type::Q2_K => 3.0,
+            Type::TQ2_0 => 2.0,
             _ => 15.0,
         };
         for (a, b) in x.iter().zip(&back) {
@@ -102,7 +92,7 @@ fn what_is_no_number_stays_so_in_q8_0() {
 
 #[test]
 fn zeros_stay_zeros() {
-    for ty in SUPPORTED {
+    for ty in known() {
         let mut bytes = vec![1; ty.row_bytes(512).unwrap()];
         quantize(ty, &[0.0; 512], &mut bytes);
         let mut back = [1f32; 512];
