@@ -7,7 +7,7 @@ use super::state::{KeyRope, KvShape};
 use super::value::{Rows, StateId, ValueId};
 use crate::error::{Error, Result};
 
-/// Cosines and sines of this batch's positions, and what they rotate.
+/// A value with the cosines and sines of this batch's positions, and how it is applied.
 #[derive(Debug, Clone, Copy)]
 pub struct Table {
     value: ValueId,
@@ -15,28 +15,29 @@ pub struct Table {
     kind: RopeKind,
 }
 
-/// What an attention block needs to know.
+/// The shape of an attention block.
 #[derive(Debug, Clone, Copy)]
 pub struct Attention {
     pub n_head: usize,
     pub n_head_kv: usize,
     pub head_dim: usize,
-    /// What scores are multiplied by.
+    /// Scores are multiplied by it.
     pub scale: f32,
     pub table: Table,
     /// Tokens that a token sees, itself among them; `None`: all before it.
     pub window: Option<u32>,
-    /// cap tanh(score / cap)
+    /// Limits scores: cap tanh(score / cap).
     pub softcap: Option<f32>,
-    /// A root-mean-square norm of each head's query and key (attn_q_norm, attn_k_norm), with this epsilon.
+    /// The epsilon of a root-mean-square norm of each head's query and key (attn_q_norm, attn_k_norm); `None`: no norm.
     pub qk_norm: Option<f32>,
-    /// A logit per head that takes its share of the softmax and gives nothing (attn_sinks).
+    /// True if each head has a logit of its own (attn_sinks) that takes a share of the softmax and adds nothing to the
+    /// result.
     pub sinks: bool,
     pub temperature: Option<Temperature>,
 }
 
-/// Latent attention: queries and one compressed key for all heads, whose first part is the value too (DeepSeek-V2,
-/// arXiv:2405.04434).
+/// The shape of latent attention (DeepSeek-V2, arXiv:2405.04434): all heads of queries share one compressed key, whose
+/// first part is the value too.
 #[derive(Debug, Clone, Copy)]
 pub struct Latent {
     pub n_head: usize,
@@ -45,7 +46,7 @@ pub struct Latent {
     pub nope: usize,
     pub rope: usize,
     pub head_dim_v: usize,
-    /// Queries are compressed as well, to so many elements.
+    /// Elements that queries are compressed to; `None`: they are not.
     pub q_lora_rank: Option<usize>,
     pub eps: f32,
     pub scale: f32,
@@ -54,7 +55,8 @@ pub struct Latent {
 }
 
 impl Builder<'_> {
-    /// Cosines and sines of the positions of this batch; computed once, read by every layer that rotates by it.
+    /// A table of cosines and sines of this batch's positions. It is computed once, and read by every layer that
+    /// rotates by it.
     pub fn rope_table(&mut self, rope: Rope, kind: RopeKind) -> Table {
         let (n_rot, index) = (rope.n_rot, self.ropes.len());
         self.ropes.push(rope);
@@ -62,8 +64,8 @@ impl Builder<'_> {
         Table { value, rope: index, kind }
     }
 
-    /// Divisors of the frequencies, where the file has them: `rope_freqs.weight`, or one for contexts up to
-    /// `n_ctx_orig` and one for longer ones.
+    /// Divisors of the frequencies, if the file has them: `rope_freqs.weight`, or one tensor for contexts up to
+    /// `n_ctx_orig` and another for longer ones.
     pub fn rope_factors(&mut self, n_rot: usize, n_ctx_orig: u32) -> Result<Factors> {
         let ne = [n_rot / 2];
         if let Some(w) = self.floats("rope_freqs.weight", &ne)? {
@@ -142,7 +144,9 @@ impl Builder<'_> {
         self.linear(out, "attn_output", n_embd)
     }
 
-    /// Latent attention, with the matrices of keys and values absorbed: the cache holds the compressed key alone.
+    /// Latent attention. A head's key, but for its rotated part, is a product of the compressed key with a matrix
+    /// (attn_k_b), and so is its value (attn_v_b). Both matrices move to the other side: queries are multiplied by the
+    /// first, results by the second. Then no key of a head is ever made, and the cache holds the compressed key alone.
     pub fn latent_attention(&mut self, x: ValueId, a: Latent) -> Result<ValueId> {
         let (_, n_embd) = self.shape(x);
         let n_head = a.n_head;
@@ -180,8 +184,8 @@ impl Builder<'_> {
         self.linear(out, "attn_output", n_embd)
     }
 
-    /// The same for older files, whose attn_kv_b makes every head's key and value from the compressed one: the cache
-    /// holds those.
+    /// The same for older files. Their attn_kv_b makes every head's key and value from the compressed key, and the
+    /// cache holds those.
     fn expanded_attention(
         &mut self,
         a: Latent,

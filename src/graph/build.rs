@@ -27,8 +27,9 @@ pub struct Builder<'a> {
     pub(super) scales: Scales,
 }
 
-/// Which `.scale` tensors beside matrices count; those of attention always do. Architectures leave the others out,
-/// though files may have them.
+/// Tells which `.scale` tensors of the file are applied. A scale stands beside a matrix, and multiplies its product.
+/// Those of attention always count. For each of the others there are architectures that leave it out, though files may
+/// have it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scales {
     pub ffn: bool,
@@ -53,7 +54,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// What follows belongs to layer `i`; `n_layer` is the output. What comes before the first call is the input.
+    /// From here on nodes belong to layer `i`; `n_layer` is the output. Nodes before the first call are the input.
     pub fn layer(&mut self, i: u32) {
         self.layer = i;
     }
@@ -62,7 +63,7 @@ impl<'a> Builder<'a> {
         if self.layer < self.n_layer { format!("blk.{}.{role}.{kind}", self.layer) } else { format!("{role}.{kind}") }
     }
 
-    /// Whether the file has `{role}.weight` in this layer.
+    /// True if the file has `{role}.weight` in this layer.
     pub fn has(&self, role: &str) -> bool {
         self.file.tensor(&self.name(role, "weight")).is_some()
     }
@@ -82,7 +83,7 @@ impl<'a> Builder<'a> {
         Ok(Some(self.add_weight(info)))
     }
 
-    /// The same tensor may be asked for again (tied output, shared factors): it is one weight.
+    /// Adds a tensor to the weights, once: it may be asked for again (tied output, shared factors).
     fn add_weight(&mut self, info: &TensorInfo) -> WeightId {
         if let Some(i) = self.weights.iter().position(|w| w.name == info.name) {
             return WeightId(i as u32);
@@ -143,7 +144,7 @@ impl<'a> Builder<'a> {
         (v.rows, v.cols)
     }
 
-    /// token ids -> `[n_tokens, n_embd]`, from token_embd.weight, times `scale`
+    /// Token ids -> `[n_tokens, n_embd]`: rows of token_embd.weight, times `scale`.
     pub fn embed(&mut self, n_embd: usize, n_vocab: usize, scale: f32) -> Result<ValueId> {
         let table = self.required("token_embd.weight", &[n_embd, n_vocab])?;
         Ok(self.node(Op::Embed(Embed { table, scale }), &[], "embd", Rows::Tokens, n_embd))
@@ -155,19 +156,19 @@ impl<'a> Builder<'a> {
         self.group_norm(x, role, eps, cols)
     }
 
-    /// The same over each `group` columns of a row, all by one weight.
+    /// The same norm over each `group` columns of a row. All groups share one weight.
     pub(super) fn group_norm(&mut self, x: ValueId, role: &'static str, eps: f32, group: usize) -> Result<ValueId> {
         let (_, cols) = self.shape(x);
         let weight = self.required_floats(&self.name(role, "weight"), &[group])?;
         Ok(self.like(Op::RmsNorm(RmsNorm { weight, eps, group }), &[x], role, cols))
     }
 
-    /// x times `{role}.weight`, times `{role}.scale` and plus `{role}.bias` where the file has them.
+    /// x times `{role}.weight`, then times `{role}.scale` and plus `{role}.bias` if the file has them.
     pub fn linear(&mut self, x: ValueId, role: &'static str, n_out: usize) -> Result<ValueId> {
         self.linear_part(x, role, role, 0, n_out, n_out)
     }
 
-    /// The same with the rows from `first` on of a weight that holds `n_all` of them.
+    /// The same with `n_out` rows of a weight that has `n_all`, from row `first` on.
     pub(super) fn linear_part(
         &mut self,
         x: ValueId,
@@ -194,7 +195,7 @@ impl<'a> Builder<'a> {
         Ok(self.like(Op::Scale(Scale { scale, bias, n_expert_used: 0 }), &[x], name, n_out))
     }
 
-    /// `{role}.weight`, as a matrix that x is multiplied by.
+    /// All of `{role}.weight`, as a matrix that x is multiplied by.
     fn matrix(&mut self, x: ValueId, role: &str, n_out: usize) -> Result<WeightSlice> {
         let (_, n_in) = self.shape(x);
         self.slice(&self.name(role, "weight"), &[n_in, n_out])
@@ -206,7 +207,8 @@ impl<'a> Builder<'a> {
         Ok(WeightSlice::whole(weight, &self.weights[weight.0 as usize]))
     }
 
-    /// Scales and biases of fused weights do not come together in any file.
+    /// Refuses a bias beside the scale of a fused weight. The bias's part would have to be cut out, and no file has
+    /// both.
     pub(super) fn no_part_of(&self, bias: Option<WeightId>, role: &str) -> Result<Option<WeightId>> {
         let name = self.name(role, "bias");
         if bias.is_some() {
@@ -216,13 +218,14 @@ impl<'a> Builder<'a> {
         Ok(None)
     }
 
-    /// x times `{role}.weight`, whatever else the file has.
+    /// x times `{role}.weight` alone: a scale or bias in the file is not looked for.
     pub(super) fn product(&mut self, x: ValueId, role: &'static str, n_out: usize) -> Result<ValueId> {
         let matrix = self.matrix(x, role, n_out)?;
         Ok(self.like(Op::MatMul(MatMul { matrix, bias: None }), &[x], role, n_out))
     }
 
-    /// The same where the scale, if any, applies to the bias too, as in feed-forward blocks.
+    /// x times `{role}.weight` plus the bias, then times the scale: in feed-forward blocks the scale applies to the
+    /// bias too.
     pub(super) fn linear_scaled(&mut self, x: ValueId, role: &'static str, n_out: usize) -> Result<ValueId> {
         let matrix = self.matrix(x, role, n_out)?;
         let bias = self.floats(&self.name(role, "bias"), &[n_out])?;
@@ -234,7 +237,7 @@ impl<'a> Builder<'a> {
         })
     }
 
-    /// Each head of x by its own matrix of `{role}.weight` `[in, out, n_head]`.
+    /// Multiplies each head of x by its own matrix of `{role}.weight` `[in, out, n_head]`.
     pub(super) fn linear_heads(
         &mut self,
         x: ValueId,
@@ -258,8 +261,8 @@ impl<'a> Builder<'a> {
         self.node(Op::SelectOutputs, &[x], "outputs", Rows::Outputs, cols)
     }
 
-    /// Output norm and output matrix (`output.weight`, or the token embedding where they are tied) over the rows that
-    /// `select_outputs` left, and the soft-cap of the logits; ends the graph.
+    /// Ends the graph: output norm and output matrix over the rows that `select_outputs` left, then the soft-cap of the
+    /// logits. The matrix is `output.weight`, or the token embedding if the file has none.
     pub fn finish(mut self, x: ValueId, eps: f32, n_vocab: usize, softcap: Option<f32>) -> Result<Graph> {
         self.layer(self.n_layer);
         let (_, n_embd) = self.shape(x);

@@ -1,4 +1,5 @@
-//! What a device can do with its part of a graph. `cpu` and `cuda` implement it, so a session treats devices alike.
+//! The face of a device: all that it does with its part of a graph. `cpu` and `cuda` implement it, so a session treats
+//! devices alike.
 
 use std::ops::Range;
 use std::sync::atomic::AtomicBool;
@@ -11,44 +12,45 @@ use crate::quant::Type;
 
 /// A device's arenas and the part of the graph that runs in them.
 pub trait Executor {
-    /// Whether it has kernels for an op that reads weights of a type.
+    /// True if the device has kernels for an op that reads weights of a type.
     fn supports(op: &Op, ty: Type) -> bool
     where
         Self: Sized;
 
-    /// Computes a stretch of the graph's nodes for a micro-batch; may return before they are done.
+    /// Computes a stretch of the graph's nodes for a micro-batch. It may return before they are done.
     ///
     /// # Errors
     /// `Cancelled` soon after `cancel` is set; `Device`, naming device and call; `Internal` if a kernel panicked. The
-    /// rows and cells that the nodes write then hold anything.
+    /// contents of rows and cells that the nodes write are then undefined.
     fn run(&mut self, nodes: Range<usize>, micro: &Micro<'_>, cancel: &AtomicBool) -> Result<()>;
 
-    /// Waits until all that was given to it is done.
+    /// Waits until all work that was given to the device is done.
     ///
     /// # Errors
-    /// `Device`, here and below.
+    /// `Device`, naming device and call. The functions below may return it too.
     fn finish(&mut self) -> Result<()>;
 
-    /// Reads rows `first..` of a value that this device holds, as many as `to` has, when all given before is done.
+    /// Waits for earlier work, then reads rows of a value that this device holds: from row `first` on, as many as `to`
+    /// has.
     fn read(&mut self, v: ValueId, first: usize, to: &mut [f32]) -> Result<()>;
 
-    /// Writes rows `first..` of a value, as many as `from` has.
+    /// Writes rows of a value: from row `first` on, as many as `from` has.
     fn write(&mut self, v: ValueId, first: usize, from: &[f32]) -> Result<()>;
 
-    /// In the states of each cache that are here: copies the rows of each of its moves to the new cell and turns the
-    /// keys by the delta. `moves` are of each cache.
+    /// Moves cells: copies their rows in the states of this device to the new cells, and turns the keys by the delta.
+    /// `moves` has a list for each cache.
     ///
     /// # Errors
-    /// `OutOfMemory` for small buffers, before anything is changed.
+    /// `OutOfMemory` if small buffers cannot be had; nothing is changed then.
     fn move_cells(&mut self, moves: &[Vec<Move>]) -> Result<()>;
 
-    /// Bytes that the states of a cache that are here keep of one cell.
+    /// Bytes of one cell of a cache, in all states of that cache on this device.
     fn cell_bytes(&self, cache: usize) -> usize;
 
-    /// Reads what those states keep of some cells, cell by cell and state by state: `cells.len() * cell_bytes(cache)`
+    /// Reads some cells' rows of those states, cell by cell and state by state: `cells.len() * cell_bytes(cache)`
     /// bytes.
     fn read_cells(&mut self, cache: usize, cells: &[u32], to: &mut [u8]) -> Result<()>;
 
-    /// Writes what `read_cells` gave, to cells that may be others.
+    /// Writes bytes that `read_cells` gave, to the same cells or others.
     fn write_cells(&mut self, cache: usize, cells: &[u32], from: &[u8]) -> Result<()>;
 }

@@ -6,7 +6,7 @@ use super::op::{Gate, MatMulExperts, Op, Route, Scale, SumExperts};
 use super::value::{ValueId, WeightSlice};
 use crate::error::Result;
 
-/// One matrix of each expert, or the rows of it from `first` on.
+/// A matrix that every expert has, all of them in one tensor: `n_out` of its `n_all` rows, from row `first` on.
 struct ExpertRole {
     role: &'static str,
     n_in: usize,
@@ -18,7 +18,7 @@ struct ExpertRole {
 }
 
 impl Builder<'_> {
-    /// down(gate(ffn_gate x) * ffn_up x); without an ffn_gate, ffn_up holds both, the gate first.
+    /// ffn_down(gate(ffn_gate x) * ffn_up x). If the file has no ffn_gate, ffn_up holds both, the gate first.
     pub fn ffn(&mut self, x: ValueId, n_ff: usize, gate: Gate) -> Result<ValueId> {
         self.ffn_named(x, n_ff, gate, ["ffn_gate", "ffn_up", "ffn_down"])
     }
@@ -33,7 +33,7 @@ impl Builder<'_> {
         let (g, up) = if self.has(roles[0]) {
             (self.linear_scaled(x, roles[0], n_ff)?, self.linear_scaled(x, roles[1], n_ff)?)
         } else {
-            // A missing gate of a weight that is not fused is a misshapen ffn_up.
+            // If the gate is simply missing, ffn_up has half the rows asked for here, and the error names its shape.
             (
                 self.linear_part(x, roles[1], roles[0], 0, n_ff, 2 * n_ff)?,
                 self.linear_part(x, roles[1], roles[1], n_ff, n_ff, 2 * n_ff)?,
@@ -43,18 +43,18 @@ impl Builder<'_> {
         self.linear_scaled(f, roles[2], n_embd)
     }
 
-    /// A mixture: ffn_gate_inp routes each row to some of the experts in ffn_gate_exps and ffn_up_exps (or
-    /// ffn_gate_up_exps) and ffn_down_exps.
-    /// `routing.bias` is taken from exp_probs_b where the file has it.
+    /// A mixture of experts: ffn_gate_inp routes each row to some of the experts in ffn_gate_exps and ffn_up_exps (or
+    /// ffn_gate_up_exps) and ffn_down_exps. `routing.bias` is taken from exp_probs_b if the file has it.
     pub fn experts(&mut self, x: ValueId, n_ff: usize, gate: Gate, mut routing: Route) -> Result<ValueId> {
         let (_, n_embd) = self.shape(x);
         let (n_expert, used) = (routing.n_expert, routing.n_expert_used);
         routing.bias = self.floats(&self.name("exp_probs_b", "bias"), &[n_expert])?;
         let logits = self.linear(x, "ffn_gate_inp", n_expert)?;
         let route = self.like(Op::Route(routing), &[logits], "ffn_route", 2 * used);
-        // Cut here, one row of x and the route go to the experts' device and one row comes back. The router among the
-        // experts would save the few numbers of the route, but its matrix would be read there, too; the sum outside
-        // would make it n_expert_used rows.
+        // The experts' part begins behind the router and ends with the sum. If it has a device of its own, a row of x
+        // and its route go there, and one row comes back. With the router inside, the few numbers of the route would
+        // not travel, but that device would have to hold the router's matrix too. With the sum outside, n_expert_used
+        // rows would come back.
         self.part = Part::Experts;
         let each = |role, n_in, n_out, n_all, first| ExpertRole { role, n_in, n_out, n_all, first, n_expert, used };
         let (gates, ups) = if self.has("ffn_gate_up_exps") {

@@ -6,43 +6,42 @@ use super::state::{KvShape, State, StateShape};
 use super::value::{StateId, Value, ValueId, WeightId, WeightSlice};
 use crate::gguf::TensorInfo;
 
-/// One step: reads `inputs`, writes `output`.
+/// One operation at its place in the graph: it reads `inputs` and writes `output`.
 #[derive(Debug, Clone)]
 pub struct Node {
     pub op: Op,
     pub inputs: Vec<ValueId>,
     pub output: Option<ValueId>,
-    /// Decides the device: a layer, `n_layer` for the output, or [`INPUT`].
+    /// A layer, `n_layer` for the output, or [`INPUT`]. Layer and part together decide the device.
     pub layer: u32,
-    /// Decides it with the layer.
     pub part: Part,
 }
 
 /// The parts of a layer that may have a device of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Part {
-    /// All that is no other part.
+    /// All of the layer that is no other part.
     #[default]
     Body,
     /// The routed experts.
     Experts,
 }
 
-/// The "layer" of what turns token ids and positions into activations. It runs on the host, which has the ids, and
-/// reads the few rows of the token embedding that are needed where they lie.
+/// The "layer" of nodes that turn token ids and positions into activations. They run on the host, which has the ids. Of
+/// the token embedding they need a few rows only, and read those in the mapped file.
 pub const INPUT: u32 = u32::MAX;
 
-/// What a micro-batch brings.
+/// Something that a micro-batch brings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Input {
     /// Token ids.
     Tokens,
     Positions,
-    /// Rows of a value that no node makes: hidden state from elsewhere, written on the host before the nodes run.
+    /// Rows of a value that no node makes: hidden state that comes from elsewhere. The host writes it before nodes run.
     Rows(ValueId),
 }
 
-/// What a micro-batch leaves for the caller on the host.
+/// Something that a micro-batch leaves for the caller, on the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// `[n_outputs, n_vocab]`
@@ -62,8 +61,8 @@ pub struct Graph {
     pub weights: Vec<TensorInfo>,
     pub nodes: Vec<Node>,
     pub inputs: Vec<Input>,
-    /// Each value once. A batch's rows of results stay until the next batch, those of all its micro-batches behind each
-    /// other.
+    /// Results, each value once. Their rows stay until the next batch; those of one batch's micro-batches lie behind
+    /// each other.
     pub results: Vec<(Outcome, ValueId)>,
     pub states: Vec<State>,
     pub ropes: Vec<Rope>,
@@ -96,11 +95,11 @@ impl Graph {
     pub fn result(&self, outcome: Outcome) -> Option<ValueId> {
         self.results.iter().find(|(o, _)| *o == outcome).map(|(_, v)| *v)
     }
-    /// Whether a value is a result, of which the rows of earlier micro-batches stay.
+    /// True if a value is a result. Rows that earlier micro-batches wrote to it must stay.
     pub fn is_result(&self, v: ValueId) -> bool {
         self.results.iter().any(|(_, r)| *r == v)
     }
-    /// Values that the host writes before nodes run.
+    /// Values that come from elsewhere, and that the host writes before nodes run.
     pub fn given(&self) -> impl Iterator<Item = ValueId> {
         self.inputs.iter().filter_map(|i| if let Input::Rows(v) = i { Some(*v) } else { None })
     }
@@ -109,8 +108,8 @@ impl Graph {
     pub fn whole(&self, id: WeightId) -> WeightSlice {
         WeightSlice::whole(id, self.weight(id))
     }
-    /// What a node reads of the file: its matrices, the whole of its other tensors, and of a rope's table the rope's
-    /// factors.
+    /// The slices of weights that a node reads: its matrices, all of its other tensors, and the rope's factors if it
+    /// computes a table of cosines and sines.
     pub fn reads(&self, node: &Node) -> impl Iterator<Item = WeightSlice> + '_ {
         let facts = node.op.facts();
         let rope = if let Op::RopeTable(t) = node.op { Some(&self.ropes[t.rope]) } else { None };

@@ -1,9 +1,43 @@
 //! Gives every activation its place in its device's compute arena, by lifetime.
 //!
-//! Nodes run in order, so a value lives from the node that makes it to the last that reads it; places of dead values
-//! are used again. A value that nodes on another device read is copied there as soon as it is made, and has a place
-//! there from then on. The results of the graph are copied to the input's device, the host, where the caller reads
-//! them.
+//! # Problem
+//!
+//! A graph has hundreds of values, and a few of them are alive at a time. A place of its own for each would need
+//! many times the memory. Places taken and given back while nodes run would do, but then nobody knows beforehand how
+//! many bytes that is, and an allocation in the middle of a step may fail.
+//!
+//! # Idea
+//!
+//! Nodes run in a fixed order, so a value lives from the node that makes it to the last one that reads it. Taking and
+//! giving back is therefore played through once, without running anything, at the largest batch. The play leaves an
+//! offset per value, and its high-water mark is the arena's size. Planner, loader and executors all use that result.
+//!
+//! # Steps, for one device
+//!
+//! 1. Find the last node on this device that makes or reads each value.
+//! 2. At the arena's start lies the working memory of kernels: one, as large as the hungriest node needs, since nodes
+//!    run one after the other. Behind it lie values that stay throughout: results, and values that the host is given.
+//! 3. Walk all nodes in order. A node of this device takes a place for its output: that of its first input, if the op
+//!    can work in place and nobody reads that input later; else the first hole that is large enough; else the end.
+//!    Then the places of values whose last use this was become holes.
+//! 4. A node of another device takes a place here if nodes here read its output: a copy arrives as soon as the value is
+//!    made. The results of the graph are copied to the input's device, the host, where the caller reads them.
+//!
+//! ```text
+//! node              makes   takes                                     then dies
+//! rms_norm(x)       h       place A
+//! matmul(h)         g       place B
+//! matmul(h)         u       place C                                   h: A is free
+//! gate(g, u)        f       B, in place of g                          u: C is free
+//! matmul(f)         y       A, the first hole (x is still alive)      f: B is free
+//! add(x, y)         z       x's, in place                             y: A is free
+//! ```
+//!
+//! # Why it is right
+//!
+//! Between the moment a value takes its place and its last use nobody else gets these bytes. A smaller batch has fewer
+//! rows of each value, which are the first bytes of the same place, so every batch fits. The session copies a value to
+//! its readers right behind the node that made it, so copies find their places free too.
 
 use super::graph::{Graph, INPUT, Node, Part};
 use super::value::{Rows, ValueId};
@@ -30,7 +64,7 @@ impl Limits {
     }
 }
 
-/// Which device computes what.
+/// The device that computes each part of the graph.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placement {
     /// The device of the input: the host's CPU.
@@ -42,7 +76,7 @@ pub struct Placement {
 }
 
 impl Placement {
-    /// Layers with their experts.
+    /// A placement that keeps layers together with their experts.
     pub fn whole(input: u32, layers: Vec<u32>) -> Placement {
         let experts = layers[..layers.len().saturating_sub(1)].to_vec();
         Placement { input, layers, experts }
@@ -57,7 +91,7 @@ impl Placement {
         if node.layer == INPUT { Some(self.input) } else { of.get(node.layer as usize).copied() }
     }
 
-    /// The devices of all layers and experts, one or several times each.
+    /// The devices of all layers and experts. A device may come several times.
     pub fn devices(&self) -> impl Iterator<Item = u32> {
         self.layers.iter().chain(&self.experts).copied()
     }
@@ -68,7 +102,7 @@ impl Placement {
 pub struct Layout {
     /// Byte offset per value; `None` where this device does not hold it.
     offsets: Vec<Option<usize>>,
-    /// Kernels' working memory, at the arena's start.
+    /// Working memory of kernels, at the arena's start.
     pub workspace_bytes: usize,
     /// The arena's size.
     pub bytes: usize,
@@ -121,7 +155,7 @@ impl Layout {
         }
 
         let workspace_bytes = workspace_bytes.checked_next_multiple_of(ALIGN).ok_or_else(overflow)?;
-        let mut arena = Arena { free: Vec::new(), end: workspace_bytes };
+        let mut arena = FirstFit { holes: Vec::new(), end: workspace_bytes };
         let mut offsets: Vec<Option<usize>> = vec![None; graph.values.len()];
         // Results of earlier micro-batches stay while later ones run, so theirs are places of their own.
         for (_, v) in &graph.results {
@@ -139,7 +173,7 @@ impl Layout {
         }
         for (i, node) in graph.nodes.iter().enumerate() {
             if !here[i] {
-                // What is made elsewhere and read here arrives now.
+                // A value that is made elsewhere and read here arrives now.
                 if let Some(v) =
                     node.output.filter(|v| last_use[v.0 as usize].is_some() && offsets[v.0 as usize].is_none())
                 {
@@ -181,29 +215,32 @@ impl Layout {
     }
 }
 
-/// First-fit over a sorted list of holes.
-struct Arena {
-    /// (offset, bytes), by offset, never adjacent.
-    free: Vec<(usize, usize)>,
+/// A block of memory that grows at its end, and the holes in it. A place is taken in the first hole that is large
+/// enough.
+struct FirstFit {
+    /// (offset, bytes), by offset. Holes that touch are one.
+    holes: Vec<(usize, usize)>,
+    /// The bytes needed so far. They never shrink, so at last it is the arena's size.
     end: usize,
 }
 
-impl Arena {
+impl FirstFit {
+    /// The offset of a new place; `None` if it overflows.
     fn take(&mut self, bytes: usize) -> Option<usize> {
-        if let Some(i) = self.free.iter().position(|(_, hole)| *hole >= bytes) {
-            let (offset, hole) = self.free[i];
+        if let Some(i) = self.holes.iter().position(|(_, hole)| *hole >= bytes) {
+            let (offset, hole) = self.holes[i];
             if hole == bytes {
-                self.free.remove(i);
+                self.holes.remove(i);
             } else {
-                self.free[i] = (offset + bytes, hole - bytes);
+                self.holes[i] = (offset + bytes, hole - bytes);
             }
             return Some(offset);
         }
-        // A hole at the end grows instead of leaving itself behind.
-        if let Some((offset, hole)) = self.free.last().copied()
+        // The last hole is too small, but if nothing lies behind it, the place begins there all the same.
+        if let Some((offset, hole)) = self.holes.last().copied()
             && offset + hole == self.end
         {
-            self.free.pop();
+            self.holes.pop();
             self.end = offset.checked_add(bytes)?;
             return Some(offset);
         }
@@ -212,143 +249,23 @@ impl Arena {
         Some(offset)
     }
 
+    /// Makes a place a hole, joined with the holes before and behind it.
     fn give(&mut self, offset: usize, bytes: usize) {
         if bytes == 0 {
             return;
         }
-        let i = self.free.partition_point(|(o, _)| *o < offset);
-        self.free.insert(i, (offset, bytes));
-        if i + 1 < self.free.len() && offset + bytes == self.free[i + 1].0 {
-            self.free[i].1 += self.free[i + 1].1;
-            self.free.remove(i + 1);
+        let i = self.holes.partition_point(|(o, _)| *o < offset);
+        self.holes.insert(i, (offset, bytes));
+        if i + 1 < self.holes.len() && offset + bytes == self.holes[i + 1].0 {
+            self.holes[i].1 += self.holes[i + 1].1;
+            self.holes.remove(i + 1);
         }
-        if i > 0 && self.free[i - 1].0 + self.free[i - 1].1 == offset {
-            self.free[i - 1].1 += self.free[i].1;
-            self.free.remove(i);
+        if i > 0 && self.holes[i - 1].0 + self.holes[i - 1].1 == offset {
+            self.holes[i - 1].1 += self.holes[i].1;
+            self.holes.remove(i);
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::graph::{Gate, Op, Outcome, Value};
-
-    /// A chain of adds and norms with a long-lived residual: no two values that live at once may share bytes.
-    #[test]
-    fn live_values_never_overlap() {
-        let value = |name, cols| Value { name, rows: Rows::Tokens, cols };
-        let node = |inputs: &[u32], output| Node {
-            op: Op::Gate(Gate::Silu),
-            inputs: inputs.iter().map(|v| ValueId(*v)).collect(),
-            output: Some(ValueId(output)),
-            layer: 0,
-            part: Part::Body,
-        };
-        let graph = Graph {
-            n_layer: 1,
-            n_vocab: 1,
-            n_embd: 16,
-            values: vec![
-                value("a", 16),
-                value("b", 64),
-                value("c", 64),
-                value("d", 64),
-                value("e", 16),
-                value("f", 32),
-            ],
-            weights: vec![],
-            nodes: vec![node(&[], 0), node(&[0], 1), node(&[0], 2), node(&[1, 2], 3), node(&[3], 4), node(&[4, 0], 5)],
-            inputs: vec![],
-            results: vec![(Outcome::Logits, ValueId(5)), (Outcome::Embeddings, ValueId(4))],
-            states: vec![],
-            ropes: vec![],
-        };
-        let limits = Limits { n_tokens: 8, n_outputs: 1 };
-        let placement = Placement::whole(0, vec![0, 0]);
-        let layout = Layout::new(&graph, limits, 0, &placement, &|_| Some(100)).unwrap();
-        assert_eq!(layout.workspace_bytes, 128);
-        let place = |v: u32| {
-            let start = layout.offset(ValueId(v)).unwrap();
-            (start, start + 8 * graph.values[v as usize].cols * 4)
-        };
-        // (value, value) pairs that are alive at the same time.
-        for (v, w) in [(0, 1), (0, 2), (1, 2), (0, 3), (0, 4), (4, 5)] {
-            let (a, b) = (place(v), place(w));
-            assert!(a.1 <= b.0 || b.1 <= a.0, "{v} {a:?} and {w} {b:?}");
-            assert!(a.1 <= layout.bytes && b.1 <= layout.bytes && a.0 >= 128);
-        }
-        // d takes b's place: b dies where d is made.
-        assert_eq!(place(1).0, place(3).0);
-        let limits = Limits { n_tokens: usize::MAX / 8, n_outputs: 1 };
-        assert!(Layout::new(&graph, limits, 0, &placement, &|_| Some(0)).is_err());
-    }
-
-    /// Runs nodes with copies between devices as a plan for several of them does: every node finds what it reads where
-    /// it reads it, for layers and experts on devices of their own.
-    #[test]
-    fn stretches_find_what_they_read() {
-        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models");
-        let limits = Limits { n_tokens: 7, n_outputs: 3 };
-        let mut n_mixtures = 0;
-        for path in std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()) {
-            let file = std::sync::Arc::new(crate::gguf::Gguf::open(&path).unwrap());
-            let (_, graph) = crate::arch::build(&file).unwrap();
-            n_mixtures += usize::from(graph.nodes.iter().any(|n| n.part == Part::Experts));
-            let n = graph.n_layer as usize + 1;
-            for cut in 0..=n {
-                let layers: Vec<u32> = (0..n).map(|l| u32::from(l >= cut)).collect();
-                let cpu = vec![2; n - 1];
-                let mixed: Vec<u32> = (0..n - 1).map(|l| if l < n / 2 { 2 } else { layers[l] }).collect();
-                let (before, after) =
-                    ((0..n).map(|l| if l < cut { 2 } else { 0 }), (0..n).map(|l| if l < cut { 0 } else { 2 }));
-                for placement in [
-                    Placement { input: 2, layers: layers.clone(), experts: cpu },
-                    Placement { input: 2, layers: layers.clone(), experts: mixed },
-                    Placement::whole(2, layers),
-                    Placement::whole(2, before.collect()),
-                    Placement::whole(2, after.collect()),
-                ] {
-                    run(&graph, limits, &placement, &format!("{} cut at {cut}", file.path()));
-                }
-            }
-        }
-        assert!(n_mixtures > 8, "{n_mixtures} mixtures");
-    }
-
-    fn run(graph: &Graph, limits: Limits, placement: &Placement, what: &str) {
-        let layouts: Vec<Layout> =
-            (0..3).map(|d| Layout::new(graph, limits, d, placement, &|_| Some(64)).unwrap()).collect();
-        // Per device: what lies where, (start, end, value).
-        let mut held: Vec<Vec<(usize, usize, ValueId)>> = vec![Vec::new(); 3];
-        let put = |held: &mut Vec<(usize, usize, ValueId)>, d: usize, v: ValueId| {
-            let start = layouts[d].offset(v).unwrap_or_else(|| panic!("{what}: no place for {v:?} on {d}"));
-            let end = start + limits.rows(graph.value(v).rows) * graph.value(v).cols * 4;
-            assert!(start >= layouts[d].workspace_bytes && end <= layouts[d].bytes, "{what}");
-            held.retain(|(s, e, _)| *e <= start || end <= *s);
-            held.push((start, end, v));
-        };
-        let has = |held: &[(usize, usize, ValueId)], v: ValueId| held.iter().any(|h| h.2 == v);
-        let devices: Vec<usize> = graph.nodes.iter().map(|n| placement.device(n).unwrap() as usize).collect();
-        for (i, node) in graph.nodes.iter().enumerate() {
-            let d = devices[i];
-            for v in &node.inputs {
-                assert!(has(&held[d], *v), "{what}: node {i} misses {v:?}");
-            }
-            if let Some(v) = node.output {
-                put(&mut held[d], d, v);
-                // A result in place of its input aside, what is read stays while the node runs.
-                let in_place = node.inputs.first().filter(|_| node.op.facts().in_place);
-                assert!(node.inputs.iter().all(|w| Some(w) == in_place || has(&held[d], *w)), "{what}: node {i}");
-                let reads =
-                    |other: &usize| graph.nodes.iter().zip(&devices).any(|(n, d)| d == other && n.inputs.contains(&v));
-                let result = |other: &usize| *other == placement.input as usize && graph.is_result(v);
-                for other in (0..3).filter(|o| *o != d).filter(|o| reads(o) || result(o)) {
-                    put(&mut held[other], other, v);
-                }
-            }
-        }
-        let host = &held[placement.input as usize];
-        assert!(graph.results.iter().all(|(_, v)| has(host, *v)), "{what}");
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! The operations: what each computes, and what planner and executors have to know of it besides.
+//! The operations: what each computes, and the facts about it that planner and executors need besides.
 //!
 //! To add one: a struct and a variant here with its facts, a file of its name in `cpu/`, in `cuda/` and in `kernels/`,
 //! a row in the table of ops that drives tests and benchmarks (`tests/ops/`).
@@ -28,19 +28,19 @@ pub enum Op {
     /// gate(a) * b
     Gate(Gate),
     SoftCap(SoftCap),
-    /// `[n_tokens, cols]` -> `[n_outputs, cols]`: the rows asked for
+    /// `[n_tokens, cols]` -> `[n_outputs, cols]`: the rows whose results were asked for.
     SelectOutputs,
 }
 
-/// token ids -> `[n_tokens, n_embd]`: a row of the table each, times `scale`
+/// Token ids -> `[n_tokens, n_embd]`: for each token its row of the table, times `scale`.
 #[derive(Debug, Clone, Copy)]
 pub struct Embed {
     pub table: WeightId,
     pub scale: f32,
 }
 
-/// `[rows, cols]` -> the same, each row (or each group of `group` columns) divided by its root mean square, times the
-/// weight
+/// `[rows, cols]` -> the same shape: each `group` columns of a row are divided by their root mean square, then
+/// multiplied by the weight. A group is mostly the whole row.
 #[derive(Debug, Clone, Copy)]
 pub struct RmsNorm {
     pub weight: WeightId,
@@ -48,23 +48,25 @@ pub struct RmsNorm {
     pub group: usize,
 }
 
-/// `[rows, in]` x matrix `[in, out]` (+ bias `[out]`) -> `[rows, out]`. The bias is of the whole tensor: the matrix's
-/// first row has the element of that index.
+/// `[rows, in]` x matrix `[in, out]` (+ bias) -> `[rows, out]`. The matrix may be some rows of a tensor. The bias has
+/// an element for every row of that tensor, so row `first_row + i` of it belongs to row `i` of the matrix.
 #[derive(Debug, Clone, Copy)]
 pub struct MatMul {
     pub matrix: WeightSlice,
     pub bias: Option<WeightId>,
 }
 
-/// `[rows, n_head * in]` x matrices `[in, out, n_head]` -> `[rows, n_head * out]`: each head by its own matrix
+/// `[rows, n_head * in]` x matrices `[in, out, n_head]` -> `[rows, n_head * out]`: each head is multiplied by a matrix
+/// of its own.
 #[derive(Debug, Clone, Copy)]
 pub struct MatMulHeads {
     pub matrices: WeightSlice,
     pub n_head: usize,
 }
 
-/// `[rows, in or n_expert_used * in]` and a route x matrices `[in, out, n_expert]` (+ bias `[all rows of a matrix,
-/// n_expert]`) -> `[rows, n_expert_used * out]`: each row by the matrices of its experts
+/// `[rows, in]` or `[rows, n_expert_used * in]`, and a route x matrices `[in, out, n_expert]` (+ bias) -> `[rows,
+/// n_expert_used * out]`: each row is multiplied by the matrices of its experts. The bias is `[all rows of a matrix,
+/// n_expert]`.
 #[derive(Debug, Clone, Copy)]
 pub struct MatMulExperts {
     pub matrices: WeightSlice,
@@ -79,42 +81,42 @@ pub struct Route {
     pub n_expert: usize,
     pub n_expert_used: usize,
     pub gating: Gating,
-    /// Divide the weights of those chosen by their sum.
+    /// Divide the weights of the chosen experts by their sum.
     pub normalise: bool,
-    /// Then times this.
+    /// The weights are then multiplied by it.
     pub scale: f32,
-    /// Groups of experts, and from how many of them experts are chosen: those with the best two together. 1, 1: no
-    /// groups.
+    /// Experts stand in `n_group` groups, and are chosen from `n_group_used` of these: the groups whose best two
+    /// experts together are best. 1, 1: no groups.
     pub n_group: usize,
     pub n_group_used: usize,
-    /// Added to the probabilities for choosing only, `[n_expert]`.
+    /// Added to the probabilities while experts are chosen, and to nothing else, `[n_expert]`.
     pub bias: Option<WeightId>,
 }
 
-/// What makes weights of a router's logits.
+/// The function that makes weights of a router's logits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gating {
     Softmax,
     Sigmoid,
-    /// Softmax over those chosen.
+    /// Softmax over the chosen experts' logits.
     SoftmaxOfChosen,
 }
 
-/// `[rows, n_expert_used * cols]` and a route -> `[rows, cols]`: the sum, each expert's part times its weight
+/// `[rows, n_expert_used * cols]` and a route -> `[rows, cols]`: the sum of the experts' parts, each times its weight.
 #[derive(Debug, Clone, Copy)]
 pub struct SumExperts {
     pub n_expert_used: usize,
 }
 
-/// positions -> `[n_tokens, n_rot]`: cosine and sine of each rotated pair, side by side
+/// Positions -> `[n_tokens, n_rot]`: cosine and sine of each rotated pair, side by side.
 #[derive(Debug, Clone, Copy)]
 pub struct RopeTable {
-    /// Which rope of the graph.
+    /// Index into `Graph::ropes`.
     pub rope: usize,
 }
 
-/// `[n_tokens, n_head * head_dim]` and a rope table `[n_tokens, n_rot]` -> the same, `n_rot` elements of each head from
-/// `first` on rotated; then times 1 + scale ln(floor(position / length) + 1), where a temperature is given
+/// `[n_tokens, n_head * head_dim]` and a rope table `[n_tokens, n_rot]` -> the first one's shape: of each head `n_rot`
+/// elements are rotated, from element `first` on. If a temperature is given, all is then multiplied by its factor.
 #[derive(Debug, Clone, Copy)]
 pub struct Rotate {
     pub n_head: usize,
@@ -124,22 +126,22 @@ pub struct Rotate {
     pub temperature: Option<Temperature>,
 }
 
-/// `[rows, n_head * cols]` -> `[rows, n_head * n]`: columns `first..first + n` of each head
+/// `[rows, n_head * cols]` -> `[rows, n_head * n]`: columns `first..first + n` of each head.
 #[derive(Debug, Clone, Copy)]
 pub struct Columns {
     pub n_head: usize,
     pub first: usize,
 }
 
-/// `[rows, n_head * a]` and `[rows, n_head * b]` (or `[rows, b]`, the same for each head) -> `[rows, n_head * (a +
-/// b)]`: side by side, head by head
+/// `[rows, n_head * a]` and `[rows, n_head * b]` -> `[rows, n_head * (a + b)]`: both side by side, head by head. The
+/// second may be `[rows, b]`, and is then the same for each head.
 #[derive(Debug, Clone, Copy)]
 pub struct Concat {
     pub n_head: usize,
 }
 
-/// Keys and values `[n_tokens, n_embd_k]`, `[n_tokens, n_embd_v]` -> a KV cache; keys alone where values are part of
-/// them.
+/// Writes keys `[n_tokens, n_embd_k]` and values `[n_tokens, n_embd_v]` to a KV cache; keys alone, if values are part
+/// of them.
 #[derive(Debug, Clone, Copy)]
 pub struct StoreKv {
     pub state: StateId,
@@ -153,14 +155,14 @@ pub struct Attend {
     pub n_head: usize,
     /// Scores are multiplied by it.
     pub scale: f32,
-    /// cap tanh(score / cap)
+    /// Limits scores: cap tanh(score / cap).
     pub softcap: Option<f32>,
-    /// A logit per head that takes its share of the softmax and gives nothing, `[n_head]`.
+    /// A logit per head that takes a share of the softmax and adds nothing to the result, `[n_head]`.
     pub sinks: Option<WeightId>,
 }
 
-/// x `[rows, cols]` times scale `[1]` (+ bias `[cols]`); with a route, `[rows, n_expert_used * cols]` by each expert's
-/// of `[n_expert]` and `[cols, n_expert]`
+/// `[rows, cols]` times scale `[1]` (+ bias `[cols]`). With a route `[rows, n_expert_used * cols]`, each expert's part
+/// by its own scale of `[n_expert]` and bias of `[cols, n_expert]`.
 #[derive(Debug, Clone, Copy)]
 pub struct Scale {
     pub scale: WeightId,
@@ -169,7 +171,7 @@ pub struct Scale {
     pub n_expert_used: usize,
 }
 
-/// How a gate treats its half of a feed-forward block.
+/// The function that a gate applies to its half of a feed-forward block.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Gate {
     /// x / (1 + exp(-x))
@@ -180,26 +182,27 @@ pub enum Gate {
     SiluClamped { alpha: f32, limit: f32 },
 }
 
-/// cap tanh(x / cap)
+/// cap tanh(x / cap), for each element.
 #[derive(Debug, Clone, Copy)]
 pub struct SoftCap {
     pub cap: f32,
 }
 
-/// The facts about an op: what it reads and keeps, and what its cost and its kernels' working memory depend on, beside
-/// the shapes of the values that it reads and makes.
+/// The facts about an op, beside the shapes of the values that it reads and makes: the weights and states that it
+/// touches, and all that its cost and its kernels' working memory depend on.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Facts {
-    /// Small tensors that it reads as a whole, float by float.
+    /// Small tensors of f32 that it reads as a whole.
     pub floats: [Option<WeightId>; 2],
     /// A table of which it reads a row per token.
     pub table: Option<WeightId>,
     /// The matrices that it multiplies by.
     pub product: Option<Product>,
-    /// What it writes of its layer's state, and which state it reads as far as tokens see it.
+    /// The state that it writes a row of per token.
     pub writes: Option<StateId>,
+    /// The state that it reads, as far as tokens see it.
     pub reads: Option<StateId>,
-    /// Heads or experts that the working memory depends on.
+    /// The number of heads or experts, if working memory depends on it.
     pub n_parts: usize,
     /// The result may take the place of the first input once nobody else reads that.
     pub in_place: bool,
@@ -209,12 +212,12 @@ pub struct Facts {
 #[derive(Debug, Clone, Copy)]
 pub struct Product {
     pub part: WeightSlice,
-    /// Of the stack of matrices, those that a row of activations is multiplied by; `None`: all.
+    /// The number of matrices of the stack that a row of activations is multiplied by; `None`: all.
     pub n_used: Option<usize>,
 }
 
 impl Op {
-    /// The facts about it.
+    /// The facts about this op.
     pub fn facts(&self) -> Facts {
         let none = Facts::default();
         let product = |part, n_used| Some(Product { part, n_used });
@@ -238,7 +241,7 @@ impl Op {
         }
     }
 
-    /// Its name, as its files are called.
+    /// The name of this op, in tests, benchmarks and messages.
     pub fn name(&self) -> &'static str {
         match self {
             Op::Embed(_) => "embed",

@@ -1,10 +1,38 @@
-//! Rotary position embedding: which angle each pair turns by, per position.
+//! Rotary position embedding (RoPE): the angle by which each pair of elements turns, per position.
+//!
+//! # Problem and idea
+//!
+//! Attention compares a query with keys by dot products, which know nothing of the order of tokens. RoPE brings it in.
+//! The elements of a head are taken in pairs, each pair is a point in the plane, and pair `i` of the token at position
+//! `p` is turned by the angle `p f(i)`. A dot product of two turned vectors depends on the difference of their
+//! positions alone. Rotations also add up, so a cached key is moved by `delta` positions by turning it once more
+//! ([`Rotation::turns`]); it need not be computed again.
+//!
+//! ```text
+//! head of 8 elements    RopeKind::Norm   (0 1) (2 3) (4 5) (6 7)    neighbours
+//!                       RopeKind::Neox   (0 4) (1 5) (2 6) (3 7)    first half with second half
+//! ```
+//!
+//! # Frequencies
+//!
+//! `f(i) = freq_base ^ (-2 i / n_rot)` radians per position. Pair 0 turns by a radian per token and tells near tokens
+//! apart; the last pairs hardly turn and tell far ones apart. A model that is used beyond the length it was trained for
+//! would meet angles that it never saw. Three remedies exist, and files combine them:
+//!
+//! - All frequencies are multiplied by `freq_scale`, below 1. Positions are "interpolated" between trained ones.
+//! - Each frequency has a divisor of its own in the file ([`Factors`]).
+//! - [`Yarn`] treats pairs differently. One that turns more than `beta_fast` times over the trained length has met all
+//!   angles, and keeps its frequency. One that turns less than `beta_slow` times is interpolated. Between these two the
+//!   frequency passes over linearly (`Rope::ramp` says where). Cosines and sines grow a little, which makes up for the
+//!   flatter scores.
+//!
+//! Angles are computed in f64: at position 100,000 an f32 is wrong by 0.004 radians.
 
 use std::f64::consts::PI;
 
 use super::value::WeightId;
 
-/// Which elements of a head make a pair.
+/// The way in which elements of a head make pairs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RopeKind {
     /// Neighbours: (0, 1), (2, 3), …
@@ -13,7 +41,8 @@ pub enum RopeKind {
     Neox,
 }
 
-/// YaRN: high frequencies stay, low ones are interpolated, between them a ramp (Peng et al. 2023, arXiv:2309.00071).
+/// YaRN: high frequencies stay, low ones are interpolated, with a ramp between them (Peng et al. 2023,
+/// arXiv:2309.00071).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Yarn {
     pub n_ctx_orig: u32,
@@ -34,7 +63,7 @@ pub enum Factors {
 }
 
 impl Factors {
-    /// The tensors, whether read at every length of context or not.
+    /// All the tensors, also those that are read at some lengths of the context only.
     pub fn weights(self) -> impl Iterator<Item = WeightId> {
         let (a, b) = match self {
             Factors::None => (None, None),
@@ -55,7 +84,7 @@ impl Factors {
     }
 }
 
-/// Queries grow with their position: times 1 + scale ln(floor(position / length) + 1).
+/// A factor by which queries grow with their position: 1 + scale ln(floor(position / length) + 1).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Temperature {
     pub scale: f32,
@@ -83,7 +112,7 @@ pub struct Rope {
 }
 
 impl Rope {
-    /// Radians per position for each pair, `[n_rot / 2]`; `factors` are the divisors, where the file has them.
+    /// Radians per position for each pair, `[n_rot / 2]`; `factors` are the divisors, if the file has them.
     pub fn frequencies(&self, factors: Option<&[f32]>) -> Vec<f64> {
         let (low, high) = self.ramp();
         (0..self.n_rot / 2)
@@ -99,7 +128,7 @@ impl Rope {
             .collect()
     }
 
-    /// What cosine and sine are multiplied by.
+    /// Cosines and sines are multiplied by it.
     pub fn magnitude(&self) -> f64 {
         let yarn = match self.yarn {
             Some(y) if y.ext_factor != 0.0 => 1.0 + 0.1 * (1.0 / f64::from(self.freq_scale)).ln(),
@@ -108,7 +137,7 @@ impl Rope {
         f64::from(self.attn_factor) * yarn
     }
 
-    /// The pairs between which YaRN passes from extrapolation to interpolation.
+    /// The pairs between which YaRN passes from kept frequencies to interpolated ones.
     fn ramp(&self) -> (f64, f64) {
         let Some(y) = self.yarn else { return (0.0, 0.0) };
         // The pair that turns `beta` times over the original context.
@@ -125,18 +154,18 @@ impl Rope {
 pub struct Rotation {
     /// Radians per position for each pair.
     pub frequencies: Vec<f64>,
-    /// What cosine and sine are multiplied by.
+    /// Cosines and sines are multiplied by it.
     pub magnitude: f64,
 }
 
 impl Rotation {
-    /// `factors` are the divisors of the frequencies, where the file has them.
+    /// `factors` are the divisors of the frequencies, if the file has them.
     pub fn new(rope: &Rope, factors: Option<&[f32]>) -> Rotation {
         Rotation { frequencies: rope.frequencies(factors), magnitude: rope.magnitude() }
     }
 
-    /// Cosine and sine of each pair for keys that move by `delta` positions. Rotations add up, and the magnitude is in
-    /// the keys already.
+    /// Cosine and sine of each pair for keys that move by `delta` positions. They are not multiplied by the magnitude,
+    /// since the keys were when they were made.
     pub fn turns(&self, delta: i32) -> impl Iterator<Item = [f32; 2]> + '_ {
         self.frequencies.iter().map(move |f| {
             let (sin, cos) = (f64::from(delta) * f).sin_cos();

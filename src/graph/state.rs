@@ -7,7 +7,7 @@
 use super::rope::RopeKind;
 use crate::error::{Error, Result};
 
-/// What one layer keeps.
+/// A state: something that one layer keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct State {
     /// The layer that writes it; it lies on that layer's device.
@@ -22,46 +22,48 @@ pub enum StateShape {
     Kv(KvShape),
 }
 
-/// What a KV cache keeps per token.
+/// The row that a KV cache keeps per token: a key and a value of each of its heads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct KvShape {
-    /// KV heads.
+    /// KV heads. Several heads of queries may share one of them (grouped-query attention).
     pub n_head_kv: usize,
     /// Elements of a key and of a value, per head.
     pub head_dim_k: usize,
     pub head_dim_v: usize,
-    /// Values are the first `head_dim_v` elements of the keys, and nothing of their own is kept.
+    /// True if values are the first `head_dim_v` elements of the keys. Nothing is kept for them then.
     pub v_in_k: bool,
     /// Tokens that a token sees, itself among them; `None`: all before it.
     pub window: Option<u32>,
-    /// How the cached keys are rotated.
+    /// The rotation that the cached keys have.
     pub rope: KeyRope,
 }
 
-/// The rotation of cached keys, to turn them to other positions.
+/// The rotation that cached keys have. It is kept so that they can be turned further, to other positions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct KeyRope {
-    /// Which rope of the graph.
+    /// Index into `Graph::ropes`.
     pub rope: usize,
     /// The first rotated element of a head.
     pub first: usize,
     pub kind: RopeKind,
 }
 
-/// Cells that some states share the bookkeeping of: which cell holds which token of which sequences.
+/// A set of cells, with a bookkeeping that several states share: which cell holds which token of which sequences. A
+/// cell is a place for one token; every state of the cache has a row for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cache {
-    /// Positions further back than this are forgotten, token by token; `None`: nothing is.
+    /// Tokens that a token sees, itself among them. Those further back are forgotten as a sequence grows. `None`: all
+    /// are kept.
     pub window: Option<u32>,
     pub n_cells: usize,
 }
 
-/// Where a state lies in its device's KV arena: a row of each side for each cell of its cache.
+/// The place of a state in its device's KV arena: two sides (keys, values), each with a row for each cell of its cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StatePlace {
-    /// Which of the caches.
+    /// Index into the plan's caches.
     pub cache: usize,
-    /// Keys and values. Where values are part of the keys their side has rows of no bytes.
+    /// Rows of keys, and rows of values. The latter have no bytes if values are part of the keys.
     pub keys: Side,
     pub values: Side,
 }
@@ -76,7 +78,7 @@ pub struct Side {
 }
 
 impl Side {
-    /// Where the row of a cell begins.
+    /// The first byte of a cell's row, from the arena's start.
     pub fn at(&self, cell: u32) -> usize {
         self.offset + cell as usize * self.row
     }

@@ -1,8 +1,20 @@
-//! What a step is: one micro-batch as an executor gets it, and moves of cached cells.
+//! A step: one micro-batch as an executor gets it, and moves of cached cells.
+//!
+//! The session knows sequences; an executor does not. It is told three things for each cache. `cells` say where a new
+//! token's row goes. A [`Span`] is a stretch of cells that holds neighbouring positions of a sequence. A [`Run`] is a
+//! stretch of tokens that see the same spans. For example, sequence A has five tokens in cells 0 to 2 and 6 to 7, and a
+//! batch brings the tokens at its positions 5 and 6 and one of sequence B:
+//!
+//! ```text
+//! cells    0  1  2  3  4  5  6  7  8  9        cells of the batch: 8, 9, 5
+//!          A0 A1 A2 B0 B1 B2 A3 A4 A5 A6       spans: (cell 0, pos 0, len 3) (cell 6, pos 3, len 4)
+//!                        ^^       ^^ ^^               (cell 3, pos 0, len 3)
+//!                        new      new          runs: tokens 0..2 see spans 0..2, token 2 sees span 2
+//! ```
 
 use super::value::Rows;
 
-/// Neighbouring cells of a cache that hold neighbouring positions of one sequence.
+/// Neighbouring cells of a cache that hold neighbouring positions of one sequence: cell `cell + i` has `pos + i`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
 pub struct Span {
@@ -11,8 +23,8 @@ pub struct Span {
     pub len: u32,
 }
 
-/// Neighbouring tokens of a micro-batch that belong to one sequence and see the same spans, each up to its own
-/// position.
+/// Neighbouring tokens of a micro-batch that belong to one sequence and see the same spans. Each sees them up to its
+/// own position, and back to the start of its window.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub struct Run {
@@ -22,29 +34,30 @@ pub struct Run {
     pub n_spans: u32,
 }
 
-/// What a micro-batch does with one cache.
+/// One cache as a micro-batch sees it.
 #[derive(Debug, Clone, Copy)]
 pub struct CacheView<'a> {
-    /// Where each token's keys and values go.
+    /// The cell that each token's row is written to.
     pub cells: &'a [u32],
     pub runs: &'a [Run],
     pub spans: &'a [Span],
 }
 
-/// What one micro-batch computes. Every id, cell and row was checked by the session.
+/// One micro-batch. The session has checked every id, cell and row.
 #[derive(Debug, Clone, Copy)]
 pub struct Micro<'a> {
     pub tokens: &'a [i32],
     pub positions: &'a [i32],
     /// One per cache of the plan.
     pub caches: &'a [CacheView<'a>],
-    /// Tokens whose results are asked for, and the row of the first among the whole batch's.
+    /// Tokens whose results are asked for.
     pub outputs: &'a [u32],
+    /// The row of the first of them among the results of the whole batch.
     pub first_output: usize,
 }
 
 impl Micro<'_> {
-    /// Rows of this micro-batch that a value has.
+    /// Number of rows that a value has in this micro-batch.
     pub fn n_rows(&self, rows: Rows) -> usize {
         match rows {
             Rows::Tokens => self.tokens.len(),
@@ -53,12 +66,13 @@ impl Micro<'_> {
     }
 }
 
-/// What happens to a cached cell when sequences are copied apart or shifted.
+/// A cell's row that is copied to another cell, or whose key is turned to another position. Sequences need this when
+/// one is copied apart from another or shifted.
 #[derive(Debug, Clone, Copy)]
 pub struct Move {
     pub from: u32,
     /// May be the same cell.
     pub to: u32,
-    /// Positions that the keys move by.
+    /// Number of positions by which the key moves.
     pub delta: i32,
 }

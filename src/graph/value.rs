@@ -1,21 +1,53 @@
 //! The names of things in a graph: activations, weights and parts of them, states.
+//!
+//! # Slices of weights
+//!
+//! A device need not hold all of a tensor: one that computes some rows of a product needs those rows alone. So an op
+//! says which [`WeightSlice`] it reads, and a device holds a slice that covers all that its ops read ([`union`]). Three
+//! answers about slices are given here for all of the library.
+//!
+//! - The plan asks how many bytes a slice has: [`n_bytes`].
+//! - The loader asks which bytes of the file it is: [`pieces`] lists them. They are written one behind the other.
+//! - Kernels ask where an op's rows lie in the bytes that a device holds: [`within`] gives an offset, and the steps
+//!   from row to row and from matrix to matrix.
+//!
+//! ```text
+//! file: 2 matrices of 4 rows         held: rows 1..4, left half        an op's slice: rows 2..4 of what is held
+//!
+//! matrix 0  row 0  . . . .
+//!           row 1  # # . .   ---->   # #
+//!           row 2  # # . .   ---->   # #  <-- offset                   # #
+//!           row 3  # # . .   ---->   # #                               # #
+//! matrix 1  row 0  . . . .
+//!           row 1  # # . .   ---->   # #
+//!           row 2  # # . .   ---->   # #  <-- offset + matrix_bytes    # #
+//!           row 3  # # . .   ---->   # #                               # #
+//! ```
+//!
+//! Rows that are whole follow each other in the file, so the rows of one matrix are then a single piece.
+//!
+//! [`union`]: WeightSlice::union
+//! [`n_bytes`]: WeightSlice::n_bytes
+//! [`pieces`]: WeightSlice::pieces
+//! [`within`]: WeightSlice::within
 
 use crate::gguf::TensorInfo;
 use crate::quant::Type;
 
-/// An activation.
+/// An activation: a matrix of f32 that a node makes or that enters from outside. The number is its place among
+/// `Graph::values`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ValueId(pub u32);
 
-/// A tensor of the file that the graph reads.
+/// A tensor of the file that the graph reads; its place among `Graph::weights`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct WeightId(pub u32);
 
-/// What a layer keeps from one micro-batch to the next.
+/// A state, which a layer keeps from one micro-batch to the next; its place among `Graph::states`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct StateId(pub u32);
 
-/// The named row dimensions.
+/// The dimension that a value's rows count. Its size changes from batch to batch, so it has a name instead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Rows {
     /// The micro-batch: up to n_ubatch.
@@ -32,10 +64,10 @@ pub struct Value {
     pub cols: usize,
 }
 
-/// Rows and columns of a weight: what an op reads of a tensor, what a device holds of it, and what a load brings there.
+/// Rows and columns of a weight. An op reads such a slice, a device holds one, and a load brings it there.
 ///
-/// A tensor `[n_cols, n_rows, n_matrices]` is a stack of matrices (one per expert or head; most have one); the same
-/// rows and columns are taken of each.
+/// A tensor `[n_cols, n_rows, n_matrices]` is a stack of matrices: one per expert or head, and a single one in most
+/// tensors. The same rows and columns are taken of each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct WeightSlice {
     pub weight: WeightId,
@@ -45,13 +77,13 @@ pub struct WeightSlice {
     pub n_cols: usize,
 }
 
-/// Where the matrices of a slice lie within the bytes that hold it.
+/// The place of a slice's matrices within the bytes that a device holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Matrices {
     pub ty: Type,
-    /// Columns: elements of a row of activations.
+    /// Columns of a matrix: a row of activations has as many elements.
     pub n_in: usize,
-    /// Rows: elements of a row of the result.
+    /// Rows of a matrix: a row of the result has as many elements.
     pub n_out: usize,
     pub n_matrices: usize,
     /// Bytes before the first row.
@@ -67,12 +99,12 @@ impl WeightSlice {
         WeightSlice { weight, first_row: 0, n_rows: info.ne[1] as usize, first_col: 0, n_cols: info.ne[0] as usize }
     }
 
-    /// Whether it is all of the tensor.
+    /// True if it is all of the tensor.
     pub fn is_whole(&self, info: &TensorInfo) -> bool {
         *self == WeightSlice::whole(self.weight, info)
     }
 
-    /// The smallest slice that holds this one and another of the same tensor.
+    /// The smallest slice that covers this one and another of the same tensor.
     pub fn union(&self, other: &WeightSlice) -> WeightSlice {
         let join = |a: (usize, usize), b: (usize, usize)| {
             let first = a.0.min(b.0);
@@ -83,7 +115,8 @@ impl WeightSlice {
         WeightSlice { weight: self.weight, first_row, n_rows, first_col, n_cols }
     }
 
-    /// Its bytes. The reader checked the tensor's, and the builder that columns are whole blocks, so nothing overflows.
+    /// Bytes of the slice. Nothing overflows: the reader checked the bytes of the tensor, and the builder that the
+    /// columns are whole blocks.
     pub fn n_bytes(&self, info: &TensorInfo) -> u64 {
         if self.is_whole(info) {
             return info.n_bytes;
@@ -92,8 +125,8 @@ impl WeightSlice {
         row * self.n_rows as u64 * info.ne[2] * info.ne[3]
     }
 
-    /// The pieces of the file's tensor that make it, in order: (first byte, bytes). They lie side by side where it is
-    /// held.
+    /// The pieces of the file's tensor that make up the slice, in order: (first byte, bytes). A device that holds the
+    /// slice has them one behind the other.
     pub fn pieces(&self, info: &TensorInfo) -> impl Iterator<Item = (usize, usize)> + use<> {
         let (part, n_bytes) = (*self, info.n_bytes as usize);
         let bytes_of = |n: usize| info.ty.row_bytes(n).unwrap_or(0);
@@ -111,7 +144,7 @@ impl WeightSlice {
         })
     }
 
-    /// How the matrices of this slice lie in bytes that hold `held`, a slice of the same tensor that has all of this
+    /// The place of this slice's matrices in a device's bytes of `held`, a slice of the same tensor that covers this
     /// one.
     pub fn within(&self, held: &WeightSlice, info: &TensorInfo) -> Matrices {
         let bytes_of = |n: usize| info.ty.row_bytes(n).unwrap_or(0);
