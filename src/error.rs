@@ -1,4 +1,4 @@
-//! The one error type: a status with a fixed number, a message for people, and what a program may want to know.
+//! The one error type: a status with a fixed number, a message for people, and details for programs.
 
 use std::fmt;
 
@@ -26,16 +26,16 @@ pub enum Status {
     Device = 15,
 }
 
-/// What a program may want to know about an error besides its text.
+/// Details of an error for programs, beside its text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Detail {
-    /// The device's index in the context, where one is at fault.
+    /// The index in the context of the device at fault, if one is.
     pub device: Option<u32>,
-    /// Bytes (or tokens, for `ContextFull`) that were needed; 0 where none apply.
+    /// Bytes (or tokens, for `ContextFull`) that were needed; 0 if that says nothing about this error.
     pub needed: u64,
-    /// Bytes (or tokens) that there were.
+    /// Bytes (or tokens) that were available.
     pub available: u64,
-    /// The file's key, tensor, parameter or field at fault; empty where none is.
+    /// The key of the file, tensor, parameter or field at fault; empty if none is.
     pub subject: String,
 }
 
@@ -62,7 +62,7 @@ impl Error {
     pub fn not_found(message: impl Into<String>) -> Error {
         Error::new(Status::NotFound, message)
     }
-    /// Memory that could not be had: `what` for `bytes` bytes.
+    /// `bytes` bytes for `what` that could not be allocated.
     pub fn out_of_memory(what: &str, bytes: u64) -> Error {
         let mut e = Error::new(Status::OutOfMemory, format!("{what}: {bytes} bytes could not be allocated"));
         e.detail.needed = bytes;
@@ -94,7 +94,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// A vector of `len` copies of `fill`, or an error instead of an abort when memory is short.
+/// A vector of `len` copies of `fill`. If memory is short this is an error, where `vec!` would abort the process.
 pub fn try_vec<T: Clone>(what: &str, len: usize, fill: T) -> Result<Vec<T>> {
     let mut v = Vec::new();
     v.try_reserve_exact(len)

@@ -1,5 +1,5 @@
-//! Batch sizes by family, used where the caller gives none. They do not need a graph: any file of the architecture can
-//! be estimated.
+//! Batch sizes by family, used if the caller gives none. They need no graph, since architectures without one can be
+//! estimated too.
 
 /// Tokens per batch and per micro-batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -8,7 +8,7 @@ pub struct BatchDefaults {
     pub n_ubatch: u32,
 }
 
-/// What every architecture gets that has no entry of its own.
+/// The batch sizes of every architecture that has no entry of its own.
 pub const GLOBAL_BATCH: BatchDefaults = BatchDefaults { n_batch: 512, n_ubatch: 512 };
 
 /// The family's batch sizes, if it has its own. The figures are the fork's (ollama37).

@@ -1,8 +1,14 @@
-//! The decoder that all architectures here share, and how architectures differ from it.
+//! The decoder that all architectures here share, with switches for their differences.
 //!
-//! x += mixer(norm(x)); x += feed_forward(norm(x)), layer after layer; then the output norm and matrix. A layer's mixer
-//! (what lets tokens see each other) and its feed-forward block are chosen layer by layer. An architecture is a
-//! [`Decoder`]: `Decoder::new` makes the plain one of llama, and the architecture's file says the rest.
+//! ```text
+//! x = embedding of the tokens
+//! for each layer:   x += mixer(norm(x))          the mixer lets tokens see each other
+//!                   x += feed_forward(norm(x))   each token by itself
+//! logits = output matrix * output_norm(x)
+//! ```
+//!
+//! Mixer and feed-forward block are chosen layer by layer. An architecture is a [`Decoder`]: `Decoder::new` makes the
+//! plain one, that of llama, and the architecture's file changes it.
 
 use super::hparams::{Hparams, LayerSizes};
 use super::keys::Keys;
@@ -11,7 +17,7 @@ use crate::graph::{
     Attention, Builder, Gate, Gating, Graph, Latent, Rope, RopeKind, Route, Scales, Table, Temperature, ValueId,
 };
 
-/// A layer: how its tokens see each other, and what is done with each alone.
+/// A layer: a mixer, through which tokens see each other, and a feed-forward block for each token by itself.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Layer {
     pub mixer: Mixer,
@@ -31,16 +37,17 @@ pub(super) struct Heads {
     pub n_head: usize,
     pub n_head_kv: usize,
     pub head_dim: usize,
-    /// Which of the decoder's ropes.
+    /// Index into the decoder's ropes.
     pub rope: usize,
     /// Scores are multiplied by it.
     pub scale: f32,
-    /// Norms of each head's query and key.
+    /// True if each head's query and key are normed.
     pub qk_norm: bool,
     /// Tokens that a token sees, itself among them; `None`: all before it.
     pub window: Option<u32>,
-    /// cap tanh(score / cap)
+    /// Limits scores: cap tanh(score / cap).
     pub softcap: Option<f32>,
+    /// True if each head has a logit that takes a share of the softmax and adds nothing to the result.
     pub sinks: bool,
 }
 
@@ -50,8 +57,9 @@ pub(super) struct LatentSizes {
     pub n_head: usize,
     pub kv_lora_rank: usize,
     pub q_lora_rank: Option<usize>,
-    /// A head's key, rotated part included, and value.
+    /// Elements of a head's key, the rotated part among them.
     pub key: usize,
+    /// Elements of a head's value.
     pub value: usize,
     pub scale: f32,
 }
@@ -63,7 +71,7 @@ pub(super) enum FeedForward {
     Mixture(Mixture),
 }
 
-/// How experts are weighted, and what stands beside them.
+/// A mixture of experts: their sizes, the way in which they are weighted, and the experts that every token uses.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Mixture {
     pub n_expert: usize,
@@ -85,21 +93,21 @@ pub(super) struct Decoder {
     /// Rotations that layers choose from. The first takes the file's factors of frequencies.
     pub ropes: Vec<Rope>,
     pub rope_kind: RopeKind,
-    /// Queries grow with their position.
+    /// Lets queries grow with their position.
     pub temperature: Option<Temperature>,
     /// Token embeddings are multiplied by it.
     pub embed_scale: f32,
-    /// Norms behind mixer and feed-forward, before they are added.
+    /// True if the results of mixer and feed-forward block are normed before they are added.
     pub post_norms: bool,
     /// The name of the norm before the feed-forward block.
     pub ffn_norm: &'static str,
     pub gate: Gate,
-    /// cap tanh(logit / cap)
+    /// Limits logits: cap tanh(logit / cap).
     pub logit_softcap: Option<f32>,
     pub scales: Scales,
 }
 
-/// The scales of llama, qwen3, mistral3 and their mixtures, where files have such tensors.
+/// The scales that llama, qwen3, mistral3 and their mixtures apply, if files have such tensors.
 pub(super) const ALL_SCALES: Scales = Scales { ffn: true, experts: true, output: true };
 
 impl Decoder {
@@ -164,7 +172,8 @@ impl Decoder {
         self
     }
 
-    /// Lets the layers that are `local` see a window of `n` tokens, and rotate by `rope`, or as all others.
+    /// Gives the layers that are `local` a window of `n` tokens. They rotate by `rope`, or as all others if it is
+    /// `None`.
     pub fn windows(mut self, n: u32, local: &[bool], rope: Option<Rope>) -> Decoder {
         let own = rope.map_or(0, |rope| {
             self.ropes.push(rope);
@@ -178,7 +187,7 @@ impl Decoder {
         self
     }
 
-    /// Whether YaRN is at work.
+    /// True if YaRN is at work.
     pub fn yarn(&self) -> bool {
         self.ropes[0].yarn.is_some_and(|y| y.ext_factor != 0.0)
     }
@@ -187,7 +196,7 @@ impl Decoder {
         (1.0 / self.ropes[0].freq_scale).ln()
     }
 
-    /// The graph of a file. Biases are added where the file has them.
+    /// The graph of a file. Biases are added if the file has them.
     pub fn build(mut self, k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
         let mut g = Builder::new(k.file, h.n_layer, self.scales);
         let mut x = g.embed(h.n_embd, h.n_vocab, self.embed_scale)?;
@@ -203,7 +212,8 @@ impl Decoder {
             }
             x = g.add(x, m, "attn_res");
             if i + 1 == self.layers.len() {
-                // Past the last mixer, only rows whose logits were asked for matter.
+                // Behind the last mixer tokens no longer see each other, so only rows whose results were asked for go
+                // on.
                 x = g.select_outputs(x);
             }
             let n = g.rms_norm(x, self.ffn_norm, h.rms_eps)?;

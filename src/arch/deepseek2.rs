@@ -1,5 +1,6 @@
-//! deepseek2: latent attention with a rotated part apart from the compressed key, leading dense layers, shared experts,
-//! experts by groups, sigmoid or softmax gates. DeepSeek-V2, -V2-Lite, -V3, -R1.
+//! deepseek2: latent attention, whose keys have a rotated part beside the compressed one. The first layers are dense.
+//! In the others experts are chosen by groups, weighted by sigmoid or softmax, and joined by experts that every token
+//! uses. DeepSeek-V2, -V2-Lite, -V3, -R1.
 
 use super::decoder::{Decoder, FeedForward, LatentSizes, Mixer};
 use super::hparams::{Hparams, MAX_WIDTH, temperature};
@@ -10,10 +11,10 @@ use crate::graph::{Gating, Graph, RopeKind};
 pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     let n_head = h.first().n_head;
     let kv_lora_rank = k.size("attention.kv_lora_rank", MAX_WIDTH)? as usize;
-    // Lite models have the key and no such matrices.
+    // Lite models have the key q_lora_rank, but no such matrices.
     let compresses = k.file.tensor("blk.0.attn_q_a.weight").is_some();
     let q_lora_rank = if compresses { Some(k.size("attention.q_lora_rank", MAX_WIDTH)? as usize) } else { None };
-    // Newer files give the cache's lengths, and a head's own beside them.
+    // In newer files `attention.key_length` and `value_length` are those of the cache, and these keys those of a head.
     let key = match k.u32("attention.key_length_mla")? {
         Some(n) => k.in_range("attention.key_length_mla", n, MAX_WIDTH)? as usize,
         None => h.first().head_dim,
@@ -55,8 +56,8 @@ pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
         (m.n_group, m.n_group_used) = (n_group, n_group_used);
         m.n_ff_shared = m.n_ff.saturating_mul(n_shared).min(MAX_WIDTH as usize);
     });
-    // The file's multiplier holds the factor 0.1 already. With one, cosine and sine keep their size and the scores grow
-    // instead.
+    // YaRN makes cosine and sine larger by 1 + 0.1 log(factor). If the file has a multiplier, that is taken back and
+    // the scores grow instead; the multiplier holds the 0.1 already.
     let (multiplier, log) = (k.f32("rope.scaling.yarn_log_multiplier")?.unwrap_or(0.0), d.log_factor());
     if d.yarn() && multiplier != 0.0 {
         d.ropes[0].attn_factor /= 1.0 + 0.1 * log;

@@ -1,6 +1,6 @@
-//! gemma2 and gemma3: scaled embeddings, norms before and behind each block, GELU; a window on most layers. gemma2 caps
-//! scores and logits and lets every second layer see all; gemma3 norms queries and keys, lets every sixth layer see
-//! all, and rotates the others by a base of their own, unscaled.
+//! gemma2 and gemma3: scaled embeddings, norms before and behind each block, GELU. Layers have a window, but for every
+//! second one in gemma2 and every sixth in gemma3. gemma2 caps scores and logits. gemma3 norms queries and keys, and
+//! layers with a window rotate by a base of their own, unscaled.
 
 use super::decoder::Decoder;
 use super::hparams::Hparams;
@@ -8,9 +8,10 @@ use super::keys::Keys;
 use crate::error::Result;
 use crate::graph::{Gate, Graph, Rope, RopeKind};
 
-/// What gemma2's files that do not say have.
+/// The window of gemma2, if the file does not say it.
 const GEMMA2_WINDOW: u32 = 4096;
-/// The 27b models scale scores by the embedding's share of a head instead of the head's length; files do not say it.
+/// The 27b models scale scores by n_embd / n_head instead of the head's length. Files do not say so; these numbers of
+/// layers tell.
 const GEMMA2_27B_LAYERS: u32 = 46;
 const GEMMA3_27B_LAYERS: u32 = 62;
 

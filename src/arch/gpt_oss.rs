@@ -1,5 +1,5 @@
-//! gpt-oss: a window on every second layer, attention sinks, YaRN; experts with biases, weighted by a softmax over
-//! those chosen, and a clamped gate.
+//! gpt-oss: a window on every second layer, attention sinks, YaRN, and a clamped gate. Experts have biases, and are
+//! weighted by a softmax over the chosen ones.
 
 use super::decoder::Decoder;
 use super::hparams::Hparams;

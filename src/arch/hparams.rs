@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::gguf::Gguf;
 use crate::graph::{Factors, Rope, Temperature, Yarn};
 
-/// Bounds far beyond any model, so that products of these never overflow.
+/// Bounds far beyond any model. They keep products of sizes from overflowing.
 const MAX_LAYERS: u32 = 512;
 pub(super) const MAX_WIDTH: u32 = 1 << 24;
 const MAX_EXPERTS: u32 = 4096;
@@ -14,16 +14,16 @@ const MAX_EXPERTS: u32 = 4096;
 pub struct Hparams {
     pub n_layer: u32,
     pub n_embd: usize,
-    /// Of each layer; files give them once or as arrays.
+    /// The sizes of each layer; files give a size once or as an array.
     pub layers: Vec<LayerSizes>,
     pub n_vocab: usize,
     /// The context the model was trained for.
     pub n_ctx_train: u32,
     pub rms_eps: f32,
-    /// What scores are multiplied by: `attention.scale`, or 1 / sqrt(head_dim).
+    /// Attention scores are multiplied by it: `attention.scale`, or 1 / sqrt(head_dim).
     pub attention_scale: f32,
     pub rope: Rope,
-    /// Mixtures of experts.
+    /// The sizes of mixtures of experts, if the file has them.
     pub experts: Option<Experts>,
 }
 
@@ -33,7 +33,7 @@ pub struct LayerSizes {
     pub n_head: usize,
     pub n_head_kv: usize,
     pub head_dim: usize,
-    /// 0 where every layer is a mixture.
+    /// 0 if every layer is a mixture.
     pub n_ff: usize,
 }
 
@@ -46,6 +46,8 @@ pub struct Experts {
 }
 
 impl Hparams {
+    /// Reads them from a file's keys.
+    ///
     /// # Errors
     /// `BadFile` for a missing key, a value out of range, or two that contradict each other; the key is named.
     pub fn read(k: &Keys<'_>) -> Result<Hparams> {
@@ -112,11 +114,12 @@ impl Hparams {
 
     /// The sizes of the first layer.
     pub fn first(&self) -> LayerSizes {
-        // There is one layer at least.
+        // `read` refuses a file without layers.
         self.layers[0]
     }
 
-    /// Refuses what only some architectures have.
+    /// Refuses a file with a mixture of experts, or with values and keys of different lengths. Architectures call it
+    /// that have neither.
     ///
     /// # Errors
     /// `Unsupported` for a mixture of experts, `BadFile` for values of another length than keys.
@@ -132,6 +135,8 @@ impl Hparams {
         self.equal_heads(k)
     }
 
+    /// Refuses a file with values and keys of different lengths.
+    ///
     /// # Errors
     /// `BadFile` for values of another length than keys.
     pub fn equal_heads(&self, k: &Keys<'_>) -> Result<()> {
@@ -154,7 +159,7 @@ fn experts(k: &Keys<'_>, n_ff: Option<u32>) -> Result<Option<Experts>> {
     if used > n_expert {
         return Err(k.bad("expert_used_count", used, &format!("at most the {n_expert} experts")));
     }
-    // 0 is what some write for: as the dense ones.
+    // Some files write 0, which means: as long as the dense ones.
     let zero = matches!(k.u32("expert_feed_forward_length"), Ok(Some(0)));
     let own = if zero { None } else { k.uniform_size("expert_feed_forward_length", MAX_WIDTH)? };
     let n_ff = own.or(n_ff).ok_or_else(|| k.missing("expert_feed_forward_length"))?;
@@ -184,7 +189,7 @@ fn rope(k: &Keys, head_dim: u32, n_ctx_train: u32) -> Result<Rope> {
     let mut kind = k.text("rope.scaling.type")?.unwrap_or("linear");
     let mut factor = k.f32("rope.scaling.factor")?;
     if factor.is_none() {
-        // What older files call it.
+        // Older files have this name for it.
         factor = k.f32("rope.scale_linear")?;
     }
     let factor = factor.filter(|f| *f != 0.0).unwrap_or(1.0);
@@ -217,8 +222,8 @@ fn rope(k: &Keys, head_dim: u32, n_ctx_train: u32) -> Result<Rope> {
     Ok(Rope { n_rot: n_rot as usize, freq_base, freq_scale, attn_factor, yarn, factors: Factors::None })
 }
 
-/// How queries grow with their position, where `attention.temperature_scale` says that they do; by `length` tokens, or
-/// by the context of before YaRN.
+/// The growth of queries with their position, if `attention.temperature_scale` asks for it. They grow once in `length`
+/// tokens; without a length, once in the context from before YaRN.
 pub(super) fn temperature(k: &Keys<'_>, h: &Hparams, length: Option<u32>) -> Result<Option<Temperature>> {
     let Some(scale) = k.positive("attention.temperature_scale")? else { return Ok(None) };
     let orig = k.u32("rope.scaling.original_context_length")?;

@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::gguf::{Gguf, Value};
 
+/// A file's keys, for one architecture. A method that is given `key` looks for `{arch}.{key}`.
 pub struct Keys<'a> {
     pub file: &'a Gguf,
     pub arch: &'a str,
@@ -71,7 +72,7 @@ impl Keys<'_> {
         self.in_range(key, first, max).map(Some)
     }
 
-    /// A size per layer, where the key is there: some files give it once, others as an array.
+    /// A size per layer, if the key is there: some files give it once, others as an array.
     pub fn sizes(&self, key: &str, n_layer: usize, max: u32) -> Result<Option<Vec<u32>>> {
         let Some(Value::Array(a)) = self.file.get(&self.name(key)) else {
             let one = self.u32(key)?.map(|n| self.in_range(key, n, max)).transpose()?;
@@ -86,8 +87,8 @@ impl Keys<'_> {
         all[..n_layer].iter().map(|n| self.in_range(key, size(n)?, max)).collect::<Result<Vec<u32>>>().map(Some)
     }
 
-    /// Which layers see a window only: `attention.sliding_window_pattern` as a bool per layer, or as a number n, by
-    /// which every n-th layer sees all; `default` where it is missing.
+    /// True for each layer that sees a window only. The key `attention.sliding_window_pattern` is a bool per layer, or
+    /// a number n: then every n-th layer sees all. If it is missing, n is `default`.
     pub fn local_layers(&self, n_layer: u32, default: u32) -> Result<Vec<bool>> {
         let key = "attention.sliding_window_pattern";
         let n = match self.file.get(&self.name(key)) {

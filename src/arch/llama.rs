@@ -1,4 +1,5 @@
-//! llama, and what shares its graph: Llama 1 to 3, Mistral 7B, SmolLM, TinyLlama, Mixtral, deepseek-r1:8b and :70b, …
+//! llama, and models that share its graph: Llama 1 to 3, Mistral 7B, SmolLM, TinyLlama, Mixtral, deepseek-r1:8b and
+//! :70b, …
 
 use super::decoder::{ALL_SCALES, Decoder};
 use super::hparams::Hparams;

@@ -1,5 +1,5 @@
-//! mistral3 (text): llama with YaRN by the model's own multiplier, and queries that grow with their position where the
-//! file says so.
+//! mistral3 (text): llama with YaRN by the model's own multiplier, and with queries that grow with their position if
+//! the file says so.
 
 use super::decoder::{ALL_SCALES, Decoder};
 use super::hparams::{Hparams, temperature};

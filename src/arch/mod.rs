@@ -1,7 +1,8 @@
-//! One file per model family: how its graph is described.
+//! One file per model family, which describes the family's graph.
 //!
-//! `general.architecture` picks the family. To add one: a file with a `build` function that says how it differs from
-//! the plain decoder (or, where it is none, describes it in the words of `graph::Builder`), and a line in `FAMILIES`.
+//! The file's key `general.architecture` picks the family. To add one, write a file with a `build` function that says
+//! how the family differs from the plain decoder, and a line in `FAMILIES`. A family that is no such decoder is
+//! described in the words of `graph::Builder`.
 
 mod batch;
 mod decoder;
@@ -71,15 +72,16 @@ pub fn build(file: &Gguf) -> Result<(Hparams, Graph)> {
     Ok((h, graph))
 }
 
-/// What layers may have and graphs leave out: scales that an architecture does not apply, or that are 1 without
-/// quantised activations; layers that predict further tokens; tables that are computed; what the other form of latent
-/// attention reads.
+/// Parts of names of tensors that layers may have and graphs leave out. They are scales that an architecture does not
+/// apply, or that are 1 unless activations are quantised; layers that predict further tokens; tables that are computed
+/// instead; the matrix that only the other form of latent attention reads.
 const LEFT_OUT: [&str; 5] = [".scale", ".input_scale", ".nextn.", ".attn_rot_embd.", ".attn_kv_b."];
 
-/// Encoders of images and sound, and heads that classify, stand beside the model.
+/// Starts of names of tensors that stand beside the model: encoders of images and sound, and heads that classify.
 const BESIDE: [&str; 4] = ["v.", "a.", "mm.", "cls."];
 
-/// A tensor that nobody reads would be a model that decodes wrongly.
+/// Refuses a file with a tensor that the graph does not read: it belongs to a model that the graph would decode
+/// wrongly.
 fn all_read(file: &Gguf, graph: &Graph) -> Result<()> {
     let read: HashSet<&str> = graph.weights.iter().map(|w| w.name.as_str()).collect();
     let left_out = |name: &str| {
@@ -106,7 +108,7 @@ pub fn architecture(file: &Gguf) -> Result<&str> {
         .map_err(|e| e.at(file.path()))
 }
 
-/// Assumed where a file does not say what context it was trained for.
+/// The context that a file was trained for, if the file does not say it.
 const CTX_TRAIN: u32 = 4096;
 
 /// The file's `{architecture}.context_length`, in tokens.

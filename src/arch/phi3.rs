@@ -1,5 +1,5 @@
-//! phi3: fused Q, K, V and fused gate and up; for long contexts, divisors of the rotation's frequencies that depend on
-//! how long the KV cache is.
+//! phi3: Q, K and V are one matrix, and so are gate and up. Frequencies of the rotation have divisors, one set for
+//! short KV caches and one for long ones.
 
 use super::decoder::Decoder;
 use super::hparams::Hparams;

@@ -1,5 +1,5 @@
-//! A context: devices, threads and a log, what all models of one host share. Several may live in one process; they
-//! share nothing.
+//! A context: the devices, threads and log that all models of one host share. Several contexts may live in one process;
+//! they share nothing.
 
 use std::sync::{Arc, OnceLock};
 
@@ -26,22 +26,23 @@ pub enum LogLevel {
 /// Called from any thread that uses the context, one call at a time.
 pub type LogFn = Box<dyn Fn(LogLevel, &str) + Send>;
 
+/// The devices, threads and log of a host.
 pub struct Context {
     inventory: Inventory,
     n_threads: u32,
     isa: Isa,
-    /// Started by the first load: a context that only plans has no threads.
+    /// The threads. The first load starts them, so a context that only plans has none.
     pool: OnceLock<Arc<Pool>>,
     log: Option<ReentrantMutex<LogFn>>,
     level: LogLevel,
 }
 
 impl Context {
-    /// `spec` names the devices ([`Inventory::from_spec`]); `n_threads` 0 means one per core; `log` gets messages up to
-    /// `level`.
+    /// Makes a context. `spec` names the devices ([`Inventory::from_spec`]); `n_threads` 0 means one per core; `log`
+    /// gets messages up to `level`.
     ///
     /// # Errors
-    /// `InvalidArgument` for a spec or a number of threads that cannot be, and for an unknown value of `REKINDLE_CPU`.
+    /// `InvalidArgument` for a bad spec, too many threads, or an unknown value of the variable `REKINDLE_CPU`.
     pub fn new(spec: &str, n_threads: u32, log: Option<LogFn>, level: LogLevel) -> Result<Arc<Context>> {
         if n_threads > MAX_THREADS {
             return Err(Error::invalid(format!("n_threads is {n_threads}, expected at most {MAX_THREADS}"))
@@ -60,7 +61,7 @@ impl Context {
         Ok(Arc::new(context))
     }
 
-    /// A context like this one with other devices, to plan with; it has no log.
+    /// A context like this one with other devices and without a log. It is used to plan for devices that are not there.
     pub(crate) fn with_inventory(&self, inventory: Inventory) -> Arc<Context> {
         let (n_threads, isa, level) = (self.n_threads, self.isa, self.level);
         Arc::new(Context { inventory, n_threads, isa, pool: OnceLock::new(), log: None, level })
@@ -92,7 +93,7 @@ impl Context {
 
     pub fn log(&self, level: LogLevel, message: &str) {
         if let Some(log) = self.log.as_ref().filter(|_| level <= self.level) {
-            // What the callback itself causes is not logged, or it could go on for ever.
+            // Messages that the callback itself causes are dropped, or it could go on for ever.
             if !log.is_owned_by_current_thread() {
                 log.lock()(level, message);
             }

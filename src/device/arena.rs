@@ -4,19 +4,20 @@ use std::ptr::NonNull;
 
 use crate::error::{Error, Result, Status};
 
-/// Private, zeroed memory, aligned to a page.
+/// A block of private, zeroed memory, aligned to a page.
 pub struct Arena {
     base: NonNull<u8>,
     bytes: usize,
 }
 
-// SAFETY: an arena is plain memory that it owns; who writes where is its user's affair.
+// SAFETY: an arena is plain memory that it owns; its user decides which thread writes where.
 unsafe impl Send for Arena {}
 // SAFETY: as above; shared access only gives the address.
 unsafe impl Sync for Arena {}
 
 impl Arena {
-    /// Every page is there when this returns, so that a lack of memory shows here and not in the middle of a decode.
+    /// Allocates `bytes` bytes. Every page is present when this returns, so a lack of memory shows here and not in the
+    /// middle of a decode.
     ///
     /// # Errors
     /// `OutOfMemory`, naming `what` and the bytes.
@@ -48,14 +49,14 @@ impl Arena {
         let base = self.base.as_ptr();
         // SAFETY: advice about our own mapping; large pages are a wish.
         unsafe { libc::madvise(base.cast(), self.bytes, libc::MADV_HUGEPAGE) };
-        // SAFETY: as above; this one fails instead of killing the process where memory is short.
+        // SAFETY: as above; if memory is short, this one fails and does not kill the process.
         if unsafe { libc::madvise(base.cast(), self.bytes, libc::MADV_POPULATE_WRITE) } == 0 {
             return Ok(());
         }
         if std::io::Error::last_os_error().raw_os_error() == Some(libc::ENOMEM) {
             return Err(Error::out_of_memory(what, self.bytes as u64));
         }
-        // Kernels before 5.14 do not know that advice.
+        // Linux before 5.14 does not know that advice.
         for offset in (0..self.bytes).step_by(PAGE) {
             // SAFETY: within the mapping, which nobody else knows yet.
             unsafe { base.add(offset).write_volatile(0) };
@@ -66,7 +67,7 @@ impl Arena {
     /// Keeps the pages from being swapped out.
     ///
     /// # Errors
-    /// `OutOfMemory` if the system refuses, here and below.
+    /// `OutOfMemory` if the system refuses.
     pub fn lock(&self, what: &str) -> Result<()> {
         lock_range(self.base.as_ptr(), self.bytes).map_err(|e| e.at(what))
     }
@@ -106,7 +107,10 @@ impl Drop for Arena {
 
 const PAGE: usize = 4096;
 
-/// Keeps mapped data from being swapped out.
+/// Keeps the pages of mapped data from being swapped out.
+///
+/// # Errors
+/// `OutOfMemory` if the system refuses.
 pub fn lock_pages(data: &[u8]) -> Result<()> {
     lock_range(data.as_ptr().cast_mut(), data.len()).map_err(|e| e.at("the mapped weights"))
 }

@@ -7,7 +7,7 @@ use super::device::{Device, Kind};
 pub(super) fn find() -> Device {
     let total = memory_line("MemTotal:").unwrap_or_else(physical_bytes);
     let available = memory_line("MemAvailable:").unwrap_or(total);
-    // A container may be allowed less than the machine has.
+    // A container may be allowed less memory than the machine has.
     let limit = cgroup_limit();
     Device {
         name: cpu_name(),
@@ -43,7 +43,7 @@ fn physical_bytes() -> u64 {
 /// (limit, used) of the version 2 control group that this process sees, if one is set.
 fn cgroup_limit() -> Option<(u64, u64)> {
     let read = |f: &str| fs::read_to_string(format!("/sys/fs/cgroup/{f}")).ok()?.trim().parse::<u64>().ok();
-    // Pages of files that were read count as used, and are given back when memory is short.
+    // Pages of files that were read count as used here, but the system takes them back when memory is short.
     let stat = fs::read_to_string("/sys/fs/cgroup/memory.stat").unwrap_or_default();
     let lines = stat.lines().filter_map(|l| l.split_once(' '));
     let files =

@@ -1,6 +1,7 @@
 //! A device and a link between two.
 
-/// More than any machine of today has; sets of devices are bit masks.
+/// The most devices of a context, more than any machine of today has. Sets of devices are bit masks, and this bounds
+/// them.
 pub const MAX_DEVICES: usize = 24;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -24,33 +25,33 @@ pub struct Device {
     pub name: String,
     pub kind: Kind,
     pub total_bytes: u64,
-    /// What could be allocated when the inventory was made.
+    /// Bytes that could be allocated when the inventory was made.
     pub free_bytes: u64,
-    /// What the driver takes of that as soon as a program uses the device: its context and loaded modules.
+    /// Bytes of these that the driver takes as soon as a program uses the device: for its context and loaded modules.
     pub driver_bytes: u64,
     /// CUDA compute capability; 0.0 for the CPU.
     pub compute_major: u32,
     pub compute_minor: u32,
-    /// Plain reads from its memory, bytes per second; 0 where not known.
+    /// Speed of plain reads from its memory, in bytes per second; 0 if not known.
     pub read_bandwidth: f64,
-    /// Multiplications and additions of float32 per second, both counted; 0 where not known.
+    /// Multiplications and additions of float32 per second, both counted; 0 if not known.
     pub flops: f64,
-    /// To and from the host's memory, bytes per second; 0 where not known.
+    /// Speed of copies to and from the host's memory, in bytes per second; 0 if not known.
     pub host_bandwidth: f64,
-    /// Devices of one board share its link to the host.
+    /// Number of the board that it sits on. Devices of one board share its link to the host.
     pub board: u32,
-    /// Described, not found: can be planned for, not loaded.
+    /// True if the caller described it. A plan may use it; a load cannot.
     pub described: bool,
-    /// Whether layers may be placed here. The CPU is in every inventory, since the host reads the token embedding, but
-    /// computes layers only where the spec names it.
+    /// True if layers may be placed here. The CPU is in every inventory, since the host reads the token embedding, but
+    /// it computes layers only if the spec names it.
     pub takes_layers: bool,
     /// The driver's number of a CUDA device that was found.
     pub ordinal: Option<u32>,
-    /// Which image of the kernels it runs, for people; empty where none.
+    /// The image of the kernels that it runs, as a text for people; empty if it runs none.
     pub image: String,
 }
 
-/// What two devices can copy to each other without the host.
+/// A link: two devices copy to each other over it without the host.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Link {
     pub a: u32,

@@ -1,27 +1,29 @@
-//! How CUDA devices are looked for; the room of the driver implements it.
+//! The face of a finder of CUDA devices. The room of the driver, `cuda`, implements it.
 
 use super::device::Device;
 use crate::error::Result;
 
-/// CUDA devices of this machine, as a finder sees them.
+/// The CUDA devices of this machine that a finder found.
 #[derive(Debug, Default)]
 pub struct Found {
     pub devices: Vec<Device>,
-    /// Pairs of them that copy to each other without the host, both ways proved, and bytes per second.
+    /// Pairs of them that copy to each other without the host, and the speed in bytes per second. A copy in each
+    /// direction has proved it.
     pub links: Vec<(u32, u32, f64)>,
-    /// For people: devices that were left out, and links that the driver promised in vain.
+    /// Texts for people about devices that were left out, and about links that the driver promised but that do not
+    /// work.
     pub notes: Vec<String>,
 }
 
-/// Looks for CUDA devices on this machine. Descriptions need no driver, so whoever has one hands it in.
+/// Looks for CUDA devices on this machine. This room knows no driver, so the finder is handed in from above.
 pub trait Finder {
-    /// At most `most` devices. One that fails is an error if `strict`, else it is left out and noted.
+    /// Finds at most `most` devices. A device that fails is an error if `strict`, else it is left out and noted.
     ///
     /// # Errors
-    /// `Device` where there is no driver that serves, or no device.
+    /// `Device` if there is no driver of use, or no device.
     fn all(&self, most: usize, strict: bool) -> Result<Found>;
 
-    /// The driver's device `ordinal` alone, whatever others do.
+    /// Finds the driver's device `ordinal`. It does not matter if others fail.
     ///
     /// # Errors
     /// As above.

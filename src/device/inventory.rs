@@ -1,4 +1,4 @@
-//! The inventory: which devices there are, and the links among them.
+//! The inventory: the devices that there are, and the links among them.
 
 use super::device::{Device, Kind, Link};
 use super::finder::Finder;
@@ -9,12 +9,12 @@ use crate::error::{Error, Result, Status};
 pub struct Inventory {
     pub devices: Vec<Device>,
     pub links: Vec<Link>,
-    /// What was learned while looking for devices that the caller should know: why no GPU is used, say.
+    /// Texts for the caller about the search for devices: for instance, why no GPU is used.
     pub notes: Vec<String>,
 }
 
 impl Inventory {
-    /// Adds the CUDA devices of this machine: at least `least` of them, or else it fails, and at most `most`.
+    /// Adds the CUDA devices of this machine, at most `most`. It fails if there are fewer than `least`.
     pub(super) fn add_found(&mut self, finder: &dyn Finder, least: usize, most: usize) -> Result<()> {
         let found = match finder.all(most, least > 0) {
             Err(e) if least == 0 => {
@@ -38,7 +38,7 @@ impl Inventory {
         Ok(())
     }
 
-    /// Moves the CPU behind the dies; links keep their devices.
+    /// Moves the CPU behind the dies. Links still join the same devices.
     pub(super) fn cpu_last(&mut self) {
         let Some(at) = self.devices.iter().position(|d| d.kind == Kind::Cpu) else { return };
         let cpu = self.devices.remove(at);
@@ -54,17 +54,17 @@ impl Inventory {
         }
     }
 
-    /// The CPU, which every inventory has.
+    /// The index of the CPU, which every inventory has.
     pub fn cpu(&self) -> usize {
         self.devices.len() - 1
     }
 
-    /// The devices that one has a link to.
+    /// The devices to which device `a` has a link.
     pub fn peers(&self, a: usize) -> impl Iterator<Item = usize> {
         (0..self.devices.len()).filter(move |b| *b != a && self.link(a, *b).is_some())
     }
 
-    /// Bytes per second between two devices without the host, if they have a link.
+    /// The speed of the link between two devices in bytes per second, if they have one.
     pub fn link(&self, a: usize, b: usize) -> Option<f64> {
         let joins = |l: &&Link| [(l.a, l.b), (l.b, l.a)].contains(&(a as u32, b as u32));
         self.links.iter().find(joins).map(|l| l.bandwidth)

@@ -49,7 +49,7 @@ pub(super) fn parse(text: &str, finder: &dyn Finder) -> Result<Inventory> {
     Ok(inventory)
 }
 
-/// The fields of one object; what is left at the end is not known.
+/// The fields of one object. Each is taken out when it is read, so a field that is left at the end is unknown.
 struct Fields {
     place: String,
     map: Map<String, Value>,
@@ -90,7 +90,7 @@ impl Fields {
         }
     }
 
-    /// One device, or `count` like ones.
+    /// Adds one device, or `count` like ones.
     fn devices(mut self, finder: &dyn Finder, into: &mut Inventory) -> Result<()> {
         let next_board = into.devices.iter().filter(|d| d.kind == Kind::Cuda).map(|d| d.board + 1).max().unwrap_or(0);
         let profile = self.text("profile")?;
@@ -105,7 +105,7 @@ impl Fields {
                 return Err(self.bad("ordinal", "kind cuda, no profile and no count beside it"));
             }
             let mut device = finder.one(n).map_err(|e| e.at(&format!("device spec: {}", self.place)))?;
-            // Less than there is may be used of it: two devices of a list may be one card.
+            // The caller may lower this. Two devices of the list may be the same card, each with a share of its memory.
             if let Some(free) = self.bytes("free_bytes")? {
                 device.free_bytes = device.free_bytes.min(free);
             }

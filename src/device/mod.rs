@@ -1,5 +1,5 @@
-//! What a device is: its memory, bandwidth and links, found on this machine or described by the caller. And blocks of
-//! this machine's memory.
+//! Devices: their memory, bandwidth and links, found on this machine or described by the caller. Blocks of this
+//! machine's memory are here too.
 
 mod arena;
 mod cpu;

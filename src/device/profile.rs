@@ -1,4 +1,4 @@
-//! Built-in descriptions of cards, by what was measured on them.
+//! Built-in descriptions of cards, with figures that were measured on them.
 
 use super::device::{Device, Kind};
 
@@ -19,9 +19,9 @@ pub(super) fn devices_per_board(name: &str) -> u32 {
     if name == "k80" { 2 } else { 1 }
 }
 
-/// One GK210 die of a Tesla K80, two to a board. With ECC on, 11441 MiB are visible, 7 MiB of them used when idle and
-/// 102 MiB once a context exists; plain reads reach 147 to 159 GB/s at 875 MHz; 13 multiprocessors of 192 lanes; PCIe
-/// 3.0 x16 a board, 8 to 10 GB/s. (Public measurements on four dies, driver 470, CUDA 11.4.)
+/// One GK210 die of a Tesla K80; a board has two. With ECC on, 11441 MiB are visible. 7 MiB of them are used when idle,
+/// and 102 MiB once a context exists. Plain reads reach 147 to 159 GB/s at 875 MHz. The die has 13 multiprocessors of
+/// 192 lanes. A board has PCIe 3.0 x16, 8 to 10 GB/s. (Public measurements on four dies, driver 470, CUDA 11.4.)
 fn k80(index: u32, first_board: u32) -> Device {
     Device {
         name: "Tesla K80".to_owned(),

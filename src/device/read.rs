@@ -7,15 +7,15 @@ use super::{cpu, json, spec};
 use crate::error::{Error, Result};
 
 impl Inventory {
-    /// Makes the inventory from a device spec:
-    /// - "" or "auto": everything found on this machine; a CUDA device that fails is left out and noted;
-    /// - names separated by commas: `cpu` (this machine's), `cuda` (its CUDA devices, `cuda:2` the first two), `k80:4`
-    ///   (four described dies of the built-in profile);
+    /// Makes the inventory from a device spec. A spec is one of these:
+    /// - "" or "auto": all devices of this machine. A CUDA device that fails is left out and noted.
+    /// - Names separated by commas: `cpu` (this machine's), `cuda` (its CUDA devices, `cuda:2` the first two), `k80:4`
+    ///   (four described dies of the built-in profile).
     /// - JSON that describes devices (documented with `rekindle_context_params`).
     ///
     /// # Errors
-    /// `InvalidArgument` for a spec that does not parse, with the place; `Device` where CUDA devices are named and not
-    /// there or fail.
+    /// `InvalidArgument` for a spec that does not parse, with the place; `Device` if CUDA devices are named that are
+    /// not there or fail.
     pub fn from_spec(spec: &str, finder: &dyn Finder) -> Result<Inventory> {
         let text = spec.trim();
         let mut inventory =

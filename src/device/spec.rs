@@ -48,7 +48,7 @@ pub(super) fn parse(spec: &str, finder: &dyn Finder) -> Result<Inventory> {
     Ok(inventory)
 }
 
-/// A number of devices beside which the CPU has room.
+/// A number of devices that leaves room for the CPU.
 fn number(text: &str) -> Option<u32> {
     text.parse().ok().filter(|n| (1..MAX_DEVICES as u32).contains(n))
 }
@@ -56,13 +56,15 @@ fn no_number(text: &str) -> String {
     format!("'{}' is no number of devices from 1 to {}", shown(text), MAX_DEVICES - 1)
 }
 
-/// What a message shows of a caller's text.
+/// The part of a caller's text that a message shows.
 pub(super) fn shown(text: &str) -> String {
     text.chars().take(40).collect()
 }
 
+/// Refuses an inventory of too many devices.
+///
 /// # Errors
-/// `InvalidArgument` for more devices than are known by number.
+/// `InvalidArgument` for more than `MAX_DEVICES` devices.
 pub(super) fn too_many(inventory: &Inventory) -> Result<()> {
     if inventory.devices.len() > MAX_DEVICES {
         return Err(Error::invalid(format!("the device spec names more than {MAX_DEVICES} devices")));
