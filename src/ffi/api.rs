@@ -1,11 +1,12 @@
-//! The table of all functions, for hosts that open the library at run time. New functions are appended, nothing ever moves.
+//! The table of all functions, for hosts that open the library at run time.
 
 use std::ffi::{c_char, c_void};
 
 use super::guard::guard_value;
 use super::*;
 
-/// Every function of the library under its name without the prefix. Only ever appended to: struct_size says how far it goes.
+/// Every function of the library, under its name without the prefix. New functions are added at the end and nothing
+/// ever moves; struct_size says how far the table goes.
 #[repr(C)]
 pub struct rekindle_api_table {
     pub struct_size: u32,
@@ -351,8 +352,8 @@ static TABLE: rekindle_api_table = rekindle_api_table {
     model_plan: rekindle_model_plan,
 };
 
-/// The table of functions; static. `abi_version` is the host's REKINDLE_ABI_VERSION; NULL if the library does not serve it. The one
-/// symbol that a host needs to look up.
+/// The table of functions, which lives as long as the library. `abi_version` is the host's REKINDLE_ABI_VERSION; the
+/// result is NULL if the library does not serve it. This is the one symbol that a host needs to look up.
 #[unsafe(no_mangle)]
 pub extern "C" fn rekindle_api(abi_version: u32) -> *const rekindle_api_table {
     guard_value("rekindle_api", std::ptr::null(), || {

@@ -1,4 +1,4 @@
-//! Chat templates: messages to a prompt.
+//! Chat templates: a prompt is made from the messages of a conversation.
 
 use std::ffi::c_char;
 
@@ -12,30 +12,31 @@ use crate::chat::{Message, Options};
 use crate::error::{Error, Result};
 use crate::vocab::Vocab;
 
-/// One message of a conversation. Texts are UTF-8 with a length; NULL: absent. The struct never grows: what it lacks goes into
-/// fields.
+/// One message of a conversation. Texts are UTF-8 with a length; NULL means absent. The struct never grows: `fields`
+/// takes whatever else a message may have.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct rekindle_chat_message {
-    /// system, user, assistant, tool, or what else the template knows.
+    /// system, user, assistant, tool, or another role that the template knows.
     pub role: *const c_char,
     pub role_len: usize,
-    /// NULL: none, for an assistant that only calls tools.
+    /// NULL where there is none, as with an assistant that only calls tools.
     pub content: *const c_char,
     pub content_len: usize,
     pub name: *const c_char,
     pub name_len: usize,
-    /// What the model thought before its answer; templates see it as reasoning_content and thinking.
+    /// The model's thoughts before its answer; templates see them as reasoning_content and as thinking.
     pub reasoning: *const c_char,
     pub reasoning_len: usize,
     /// The call that a tool's message answers.
     pub tool_call_id: *const c_char,
     pub tool_call_id_len: usize,
-    /// JSON array: the calls that the assistant made, each {"id", "type": "function", "function": {"name", "arguments"}}. Most
-    /// templates want the arguments as an object, some as a text.
+    /// A JSON array of the calls that the assistant made, each {"id", "type": "function", "function": {"name",
+    /// "arguments"}}. Most templates want the arguments as an object, some want them as a text.
     pub tool_calls: *const c_char,
     pub tool_calls_len: usize,
-    /// JSON object: further fields of the message, which win over those above; {"content": […]} for content in parts.
+    /// A JSON object with further fields of the message, which win over those above: {"content": […]} for content in
+    /// parts, say.
     pub fields: *const c_char,
     pub fields_len: usize,
 }
@@ -43,7 +44,7 @@ pub struct rekindle_chat_message {
 /// End the prompt with the beginning of the assistant's next message.
 pub const REKINDLE_CHAT_GENERATION_PROMPT: u32 = 1;
 
-/// For rekindle_chat_render. Texts are UTF-8 with a length; NULL: absent.
+/// For rekindle_chat_render. Texts are UTF-8 with a length; NULL means absent.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct rekindle_chat_params {
@@ -51,20 +52,22 @@ pub struct rekindle_chat_params {
     pub struct_size: u32,
     /// REKINDLE_CHAT_… added up.
     pub flags: u32,
-    /// JSON array: the tools that the model may call.
+    /// A JSON array of the tools that the model may call.
     pub tools: *const c_char,
     pub tools_len: usize,
-    /// JSON object: further variables of the template, {"enable_thinking": false} for example; they win over bos_token and the
-    /// like.
+    /// A JSON object with further variables of the template, {"enable_thinking": false} for example. They win over
+    /// bos_token and the like.
     pub variables: *const c_char,
     pub variables_len: usize,
-    /// Which of the file's templates. NULL: tool_use where there are tools and the file has it, else default.
+    /// The name of one of the file's templates. NULL means tool_use if there are tools and the file has that one, else
+    /// default.
     pub template_name: *const c_char,
     pub template_name_len: usize,
     /// A Jinja template instead of the file's.
     pub template_text: *const c_char,
     pub template_text_len: usize,
-    /// The time for templates that write the date, in seconds since 1970 UTC; add the offset for a local one. 0: now, in UTC.
+    /// The time for templates that write the date, in seconds since 1970 UTC; for a local time add the offset. 0 means
+    /// now, in UTC.
     pub now: i64,
 }
 
@@ -106,18 +109,21 @@ unsafe fn message<'a>(m: &rekindle_chat_message, index: usize) -> Result<Message
     }
 }
 
-/// The prompt for a conversation of `n_messages` messages, by the file's chat template, as transformers renders it. `params` may be
-/// NULL: the default template without the beginning of an answer. Text: buffer, capacity, needed.
+/// Writes the prompt for a conversation of `n_messages` messages. The file's chat template makes it, and it is the
+/// prompt that the transformers library renders. `params` may be NULL, which means the default template without the
+/// beginning of an answer. Text: buffer, capacity, needed.
 ///
-/// The prompt holds the texts of special tokens, BOS as well where the template writes it: tokenise it with
-/// REKINDLE_TEXT_PARSE_SPECIAL and without REKINDLE_TEXT_SPECIAL. So a message from a stranger that has the text of a control token
-/// can end its own turn; whoever lets strangers write should refuse such messages. The answer ends with a token that
-/// rekindle_token_info calls is_eog.
+/// The prompt holds the texts of special tokens, BOS as well if the template writes it. So tokenise it with
+/// REKINDLE_TEXT_PARSE_SPECIAL and without REKINDLE_TEXT_SPECIAL. Therefore a message with the text of a control token
+/// can end its own turn: a host that lets strangers write should refuse such messages. The answer ends with a token
+/// that rekindle_token_info calls is_eog.
 ///
-/// A template is code from the file; its steps, its depth and its output (16 MiB) are limited. REKINDLE_NOT_FOUND: the file has no
-/// template, or none of that name. REKINDLE_INVALID_ARGUMENT: the template refuses the messages (the message has its words), a
-/// parameter is no JSON, template_text is bad. REKINDLE_BAD_FILE: the file's template is bad or goes past a limit.
-/// REKINDLE_UNSUPPORTED: it uses a filter, test, function or method that is not known. The message names the key and the line.
+/// A template is code from the file. Its steps, its depth and its output (16 MiB) are limited.
+///
+/// REKINDLE_NOT_FOUND: the file has no template, or none of that name. REKINDLE_INVALID_ARGUMENT: the template refuses
+/// the messages (the error's text has its words), a parameter is no JSON, or template_text is bad. REKINDLE_BAD_FILE:
+/// the file's template is bad or goes past a limit. REKINDLE_UNSUPPORTED: it uses a filter, test, function or method
+/// that is not known. The error's text names the key and the line.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rekindle_chat_render(
@@ -158,7 +164,8 @@ pub unsafe extern "C" fn rekindle_chat_render(
     })
 }
 
-/// The text of a file's chat template; `name` NULL or "default": the one without a name. Text: buffer, capacity, needed.
+/// Writes the text of a file's chat template. `name` NULL or "default" means the one without a name. Text: buffer,
+/// capacity, needed.
 ///
 /// REKINDLE_NOT_FOUND: the file has no template, or none of that name. REKINDLE_BAD_FILE: it is no UTF-8.
 #[unsafe(no_mangle)]
@@ -181,7 +188,8 @@ pub unsafe extern "C" fn rekindle_chat_template(
     })
 }
 
-/// The name of the file's chat template `index`, counted from 0: default first where there is one. Text: buffer, capacity, needed.
+/// Writes the name of the file's chat template `index`, counted from 0. If there is a default one, it is the first.
+/// Text: buffer, capacity, needed.
 ///
 /// REKINDLE_NOT_FOUND: there are not that many.
 #[unsafe(no_mangle)]

@@ -1,4 +1,4 @@
-//! Contexts: the devices, threads and log that everything else belongs to.
+//! Contexts: the devices, the threads and the log that everything else belongs to.
 
 use std::ffi::{CString, c_char, c_void};
 
@@ -10,49 +10,58 @@ use crate::context::{Context, LogFn, LogLevel};
 use crate::device::Kind;
 use crate::error::{Error, Status};
 
-/// The devices that models may use, the threads, and a log. Several may live side by side; they share nothing.
+/// The devices that models may use, the CPU threads, and a log. Several contexts may live side by side; they share
+/// nothing.
 pub struct rekindle_context {
     _private: (),
 }
 
+/// Levels of log messages; a higher one tells more.
 pub const REKINDLE_LOG_ERROR: i32 = 1;
 pub const REKINDLE_LOG_WARN: i32 = 2;
 pub const REKINDLE_LOG_INFO: i32 = 3;
 pub const REKINDLE_LOG_DEBUG: i32 = 4;
 
-/// Gets a log message (NUL-terminated UTF-8, valid during the call). Called from any thread that uses the context, one call
-/// at a time.
+/// Gets a log message: NUL-terminated UTF-8, valid during the call. It is called from any thread that uses the context,
+/// one call at a time.
 pub type rekindle_log_fn = Option<unsafe extern "C" fn(user_data: *mut c_void, level: i32, message: *const c_char)>;
 
-/// For rekindle_context_create. All zero (but struct_size) is the default.
+/// For rekindle_context_create. Zero in every field but struct_size is the default.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct rekindle_context_params {
     /// sizeof(rekindle_context_params), set by the caller.
     pub struct_size: u32,
-    /// CPU threads, up to 1024; 0: one per core.
+    /// CPU threads, up to 1024; 0 means one per core.
     pub n_threads: u32,
-    /// Which devices: a device spec, UTF-8 of devices_len bytes; may be NULL with 0.
+    /// The devices to use, as a device spec: UTF-8 of devices_len bytes, or NULL with 0.
     ///
-    /// "" or "auto": everything found on this machine; a CUDA device that fails is left out, and plans say why. "cpu": this machine's
-    /// CPU. "cuda": its CUDA devices, "cuda:2": the first two; it is an error if they are not there. "k80:4,cpu": four described dies
-    /// of a built-in profile, and the CPU. JSON: an array of devices, or an object with "devices" and "links". A device has "kind" ("cpu" or "cuda")
-    /// or "profile" ("k80"), and may have "count", "name", "total_bytes", "free_bytes", "driver_bytes" (what the driver takes for
-    /// itself), "read_bandwidth" (bytes per second, plain reads), "flops" (float32 per second), "host_bandwidth" (bytes per second to
-    /// the host), "compute_capability" ("3.7"), "board" (devices of one board share its link to the host). A link has "between" (two
-    /// devices by their place in the list) and "bandwidth" (bytes per second without the host). A device with "kind": "cuda" and "ordinal" is
-    /// the found one of that number, of which "free_bytes" may be used, and nothing else is said; it may be listed twice, as two dies.
-    /// {"kind": "cpu"} is this machine's; with "total_bytes" or "free_bytes" it is a described one (limits and reserve_bytes of a plan
-    /// limit the found one). A "cuda" with neither "profile" nor "ordinal" needs "total_bytes". At most 24 devices.
+    /// As words: "" or "auto" is everything that is found on this machine; a CUDA device that fails is left out, and
+    /// plans say why. "cpu" is this machine's CPU. "cuda" are its CUDA devices and "cuda:2" the first two of them; it
+    /// is an error if they are not there. "k80:4,cpu" are four described dies of a built-in profile, and the CPU. At
+    /// most 24 devices.
     ///
-    /// In the context dies come first and the CPU last. It is always there, since the host reads the token embedding, but computes
-    /// layers only if the spec names it. Described devices can be planned for, not loaded.
+    /// As JSON: an array of devices, or an object with "devices" and "links". A device has "kind" ("cpu" or "cuda") or
+    /// "profile" ("k80"). It may have "count", "name", "total_bytes", "free_bytes", "driver_bytes" (taken by the driver
+    /// for itself), "read_bandwidth" (bytes per second, plain reads), "flops" (float32 operations per second),
+    /// "host_bandwidth" (bytes per second to the host), "compute_capability" ("3.7") and "board" (devices of one board
+    /// share its link to the host). A link has "between" (two devices by their place in the list) and "bandwidth"
+    /// (bytes per second without the host).
+    ///
+    /// A device with "kind": "cuda" and "ordinal" is the found one of that number. Only "free_bytes" can be said of it
+    /// besides, the part of its memory that may be used; it may be listed twice, as two dies. A "cuda" with neither
+    /// "profile" nor "ordinal" needs "total_bytes". {"kind": "cpu"} is this machine's; with "total_bytes" or
+    /// "free_bytes" it is a described one (to limit the found one, use the limits and reserve_bytes of a plan).
+    ///
+    /// In the context the dies (single GPUs; a K80 card has two) come first and the CPU last. The CPU is always there,
+    /// since the host reads the token embedding, but it computes layers only if the spec names it. Described devices
+    /// can be planned for, not loaded.
     pub devices: *const c_char,
     pub devices_len: usize,
-    /// Gets log messages; NULL: silent.
+    /// Gets the log messages; NULL means silence.
     pub log: rekindle_log_fn,
     pub log_user_data: *mut c_void,
-    /// Messages up to this level, REKINDLE_LOG_…; 0: REKINDLE_LOG_WARN.
+    /// The last level to be told of, REKINDLE_LOG_…; 0 means REKINDLE_LOG_WARN.
     pub log_level: i32,
     /// Zero.
     pub reserved: u32,
@@ -63,78 +72,12 @@ unsafe impl Struct for rekindle_context_params {
     const NAME: &'static str = "rekindle_context_params";
 }
 
-/// What a context has.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct rekindle_context_info {
-    /// sizeof(rekindle_context_info), set by the caller.
-    pub struct_size: u32,
-    pub n_devices: u32,
-    /// CPU threads.
-    pub n_threads: u32,
-    /// Zero.
-    pub reserved: u32,
-    /// The instruction set of the CPU kernels: "avx512", "avx2", "neon", "portable".
-    pub isa: [c_char; 16],
-}
-
-// SAFETY: repr(C), no padding, plain numbers.
-unsafe impl Struct for rekindle_context_info {
-    const NAME: &'static str = "rekindle_context_info";
-}
-
-pub const REKINDLE_DEVICE_CPU: i32 = 0;
-pub const REKINDLE_DEVICE_CUDA: i32 = 1;
-
-/// A device of a context.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct rekindle_device_info {
-    /// sizeof(rekindle_device_info), set by the caller.
-    pub struct_size: u32,
-    /// REKINDLE_DEVICE_…
-    pub kind: i32,
-    /// Bytes of memory, and how many were free when the context was created.
-    pub total_bytes: u64,
-    pub free_bytes: u64,
-    /// Plain reads from its memory, bytes per second; 0 if not known.
-    pub read_bandwidth: f64,
-    /// CUDA compute capability; 0.0 for the CPU.
-    pub compute_major: u32,
-    pub compute_minor: u32,
-    /// Devices on one board share its link to the host.
-    pub board: u32,
-    /// Non-zero: described, not found; can be planned for but not loaded.
-    pub described: u32,
-    pub name: [c_char; 128],
-    /// What the driver takes of the memory as soon as a program uses the device.
-    pub driver_bytes: u64,
-    /// Float32 operations per second, and bytes per second to and from the host; 0 if not known.
-    pub flops: f64,
-    pub host_bandwidth: f64,
-    /// Non-zero: layers may be placed on it.
-    pub takes_layers: u32,
-    /// Zero.
-    pub reserved: u32,
-    /// The CUDA driver's number of a device that was found; -1 of others.
-    pub cuda_ordinal: i32,
-    /// Devices that it copies from and to without the host, a bit each from the lowest for device 0: proved both ways when the context was
-    /// created, or described.
-    pub peers: u32,
-    /// Which image of the kernels a found device runs: "sm_37 cubin", or PTX that the driver compiles at the first load.
-    pub image: [c_char; 64],
-}
-
-// SAFETY: repr(C), no padding, plain numbers.
-unsafe impl Struct for rekindle_device_info {
-    const NAME: &'static str = "rekindle_device_info";
-}
-
-/// Creates a context. `abi_version` is REKINDLE_ABI_VERSION; `params` may be NULL. On success `*context` is a handle to be
-/// given to rekindle_context_destroy.
+/// Creates a context. `abi_version` is REKINDLE_ABI_VERSION; `params` may be NULL. On success `*context` is a handle
+/// that rekindle_context_destroy ends.
 ///
-/// REKINDLE_ABI_MISMATCH: the library is older than the header. REKINDLE_INVALID_ARGUMENT: the device spec, the number of
-/// threads or an environment variable is not valid. REKINDLE_DEVICE: CUDA devices were named and are not there, or one fails.
+/// REKINDLE_ABI_MISMATCH: the library is older than the header. REKINDLE_INVALID_ARGUMENT: the device spec, the number
+/// of threads or an environment variable is not valid. REKINDLE_DEVICE: CUDA devices were named and are not there, or
+/// one fails.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rekindle_context_create(
@@ -180,14 +123,34 @@ pub unsafe extern "C" fn rekindle_context_create(
     })
 }
 
-/// Destroys a context. Files, plans and models made with it go on; its log is called until the last of them is gone.
-/// NULL is allowed.
+/// Destroys a context. Files, plans and models that were made with it go on, and its log is called until the last of
+/// them is gone. NULL is allowed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rekindle_context_destroy(context: *mut rekindle_context) -> rekindle_status {
     guard("rekindle_context_destroy", || destroy::<Context, _>(context))
 }
 
-/// What a context has. May run at the same time as other calls on it.
+/// The devices and threads of a context.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct rekindle_context_info {
+    /// sizeof(rekindle_context_info), set by the caller.
+    pub struct_size: u32,
+    pub n_devices: u32,
+    /// CPU threads.
+    pub n_threads: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// The instruction set of the CPU kernels: "avx512", "avx2", "neon", "portable".
+    pub isa: [c_char; 16],
+}
+
+// SAFETY: repr(C), no padding, plain numbers.
+unsafe impl Struct for rekindle_context_info {
+    const NAME: &'static str = "rekindle_context_info";
+}
+
+/// Tells how many devices and threads a context has. It may run at the same time as other calls on it.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rekindle_context_get_info(
@@ -208,7 +171,56 @@ pub unsafe extern "C" fn rekindle_context_get_info(
     })
 }
 
-/// Device `index` of a context.
+/// Kinds of devices.
+pub const REKINDLE_DEVICE_CPU: i32 = 0;
+pub const REKINDLE_DEVICE_CUDA: i32 = 1;
+
+/// A device of a context.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct rekindle_device_info {
+    /// sizeof(rekindle_device_info), set by the caller.
+    pub struct_size: u32,
+    /// REKINDLE_DEVICE_…
+    pub kind: i32,
+    /// Bytes of memory, and those that were free when the context was created.
+    pub total_bytes: u64,
+    pub free_bytes: u64,
+    /// Plain reads from its memory, bytes per second; 0 if not known.
+    pub read_bandwidth: f64,
+    /// CUDA compute capability; 0.0 for the CPU.
+    pub compute_major: u32,
+    pub compute_minor: u32,
+    /// The number of its board. Devices on one board share its link to the host.
+    pub board: u32,
+    /// Non-zero: the device was described, not found. It can be planned for but not loaded.
+    pub described: u32,
+    pub name: [c_char; 128],
+    /// Bytes that the driver takes of the memory as soon as a program uses the device.
+    pub driver_bytes: u64,
+    /// Float32 operations per second, and bytes per second to and from the host; 0 if not known.
+    pub flops: f64,
+    pub host_bandwidth: f64,
+    /// Non-zero: layers may be placed on it.
+    pub takes_layers: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// The CUDA driver's number of a device that was found; -1 for others.
+    pub cuda_ordinal: i32,
+    /// The devices that it copies from and to without the host: the lowest bit stands for device 0. The copies were
+    /// proved both ways when the context was created, or the link was described.
+    pub peers: u32,
+    /// The image of the kernels that a found device runs: "sm_37 cubin", or PTX that the driver compiles at the first
+    /// load.
+    pub image: [c_char; 64],
+}
+
+// SAFETY: repr(C), no padding, plain numbers.
+unsafe impl Struct for rekindle_device_info {
+    const NAME: &'static str = "rekindle_device_info";
+}
+
+/// Tells what device `index` of a context is.
 ///
 /// REKINDLE_NOT_FOUND: there is no such device.
 #[unsafe(no_mangle)]

@@ -1,4 +1,4 @@
-//! Versions, statuses, and what the last error was.
+//! Versions, statuses and the last error.
 
 use std::ffi::{c_char, c_void};
 
@@ -7,10 +7,26 @@ use super::output;
 use super::structs::{Struct, chars, write};
 use crate::error::{Error, Status};
 
-/// The version of this header. A host passes it to rekindle_context_create. It grows when functions or fields are added.
+/// The version of this header. A host passes it to rekindle_context_create. It grows when functions or fields are
+/// added.
 pub const REKINDLE_ABI_VERSION: u32 = 1;
 
-/// What every fallible function returns: REKINDLE_OK (0) or one of the numbers below, which are never reused.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "\0");
+
+/// The library's version, "major.minor.patch". It lives as long as the library.
+#[unsafe(no_mangle)]
+pub extern "C" fn rekindle_version() -> *const c_char {
+    guard_value("rekindle_version", c"".as_ptr(), || VERSION.as_ptr().cast())
+}
+
+/// The REKINDLE_ABI_VERSION that the library was built with: it serves hosts built with this one or an older one.
+#[unsafe(no_mangle)]
+pub extern "C" fn rekindle_abi_version() -> u32 {
+    guard_value("rekindle_abi_version", 0, || REKINDLE_ABI_VERSION)
+}
+
+/// Every function that can fail returns one of these: REKINDLE_OK (0) or one of the numbers below, which are never
+/// reused.
 pub type rekindle_status = i32;
 
 /// Done.
@@ -29,7 +45,7 @@ pub const REKINDLE_UNSUPPORTED: rekindle_status = 5;
 pub const REKINDLE_NOT_FIT: rekindle_status = 6;
 /// The KV cache has too few free cells; nothing was changed.
 pub const REKINDLE_CONTEXT_FULL: rekindle_status = 7;
-/// Ended by rekindle_cancel or by a callback; nothing was changed, but by rekindle_generate.
+/// The call was ended by rekindle_cancel or by a callback. Nothing was changed, except by rekindle_generate.
 pub const REKINDLE_CANCELLED: rekindle_status = 8;
 /// Another call is using this object, or the call that this callback belongs to.
 pub const REKINDLE_BUSY: rekindle_status = 9;
@@ -41,7 +57,7 @@ pub const REKINDLE_NOT_FOUND: rekindle_status = 11;
 pub const REKINDLE_ABI_MISMATCH: rekindle_status = 12;
 /// A handle is NULL, destroyed, or that of another kind of object.
 pub const REKINDLE_BAD_HANDLE: rekindle_status = 13;
-/// A defect of the library; the object may be destroyed, and everything else goes on.
+/// The library has a defect. The object may be destroyed, and everything else goes on.
 pub const REKINDLE_INTERNAL: rekindle_status = 14;
 /// A device or its driver failed.
 pub const REKINDLE_DEVICE: rekindle_status = 15;
@@ -65,9 +81,23 @@ const NAMES: [&std::ffi::CStr; 16] = [
     c"REKINDLE_DEVICE",
 ];
 
-const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "\0");
+/// The name of a status, "REKINDLE_OK" for example; "REKINDLE_UNKNOWN" for other numbers. It lives as long as the
+/// library.
+#[unsafe(no_mangle)]
+pub extern "C" fn rekindle_status_name(status: rekindle_status) -> *const c_char {
+    guard_value("rekindle_status_name", c"".as_ptr(), || {
+        usize::try_from(status).ok().and_then(|i| NAMES.get(i)).map_or(c"REKINDLE_UNKNOWN".as_ptr(), |n| n.as_ptr())
+    })
+}
 
-/// What a program may want to know about an error besides its text.
+/// The text of the calling thread's last error, UTF-8; "" if there was none. It stays valid and unchanged until the
+/// next call on this thread that fails.
+#[unsafe(no_mangle)]
+pub extern "C" fn rekindle_last_error() -> *const c_char {
+    guard_value("rekindle_last_error", c"".as_ptr(), last_message)
+}
+
+/// The particulars of an error, for programs.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct rekindle_error_detail {
@@ -75,11 +105,12 @@ pub struct rekindle_error_detail {
     pub struct_size: u32,
     /// The status that was returned; REKINDLE_OK if no call of this thread failed yet.
     pub status: rekindle_status,
-    /// The device at fault, -1 if none is.
+    /// The device at fault; -1 if none is.
     pub device: i32,
     /// Zero.
     pub reserved: u32,
-    /// Bytes (for REKINDLE_CONTEXT_FULL: tokens; for a small buffer: elements) that were needed, and that there were; 0 if none apply.
+    /// The bytes that were needed and those that there were; 0 if this does not apply. For REKINDLE_CONTEXT_FULL they
+    /// are tokens, for a small buffer elements.
     pub needed: u64,
     pub available: u64,
     /// The key, tensor, parameter or field at fault; empty if none is.
@@ -91,34 +122,7 @@ unsafe impl Struct for rekindle_error_detail {
     const NAME: &'static str = "rekindle_error_detail";
 }
 
-/// The library's version, "major.minor.patch". Static.
-#[unsafe(no_mangle)]
-pub extern "C" fn rekindle_version() -> *const c_char {
-    guard_value("rekindle_version", c"".as_ptr(), || VERSION.as_ptr().cast())
-}
-
-/// The REKINDLE_ABI_VERSION that the library was built with: it serves hosts built with this one or an older one.
-#[unsafe(no_mangle)]
-pub extern "C" fn rekindle_abi_version() -> u32 {
-    guard_value("rekindle_abi_version", 0, || REKINDLE_ABI_VERSION)
-}
-
-/// The name of a status, "REKINDLE_OK"; "REKINDLE_UNKNOWN" for other numbers. Static.
-#[unsafe(no_mangle)]
-pub extern "C" fn rekindle_status_name(status: rekindle_status) -> *const c_char {
-    guard_value("rekindle_status_name", c"".as_ptr(), || {
-        usize::try_from(status).ok().and_then(|i| NAMES.get(i)).map_or(c"REKINDLE_UNKNOWN".as_ptr(), |n| n.as_ptr())
-    })
-}
-
-/// The text of the last error of the calling thread, UTF-8; "" if there was none. It stays valid and unchanged until the next
-/// call on this thread that fails.
-#[unsafe(no_mangle)]
-pub extern "C" fn rekindle_last_error() -> *const c_char {
-    guard_value("rekindle_last_error", c"".as_ptr(), last_message)
-}
-
-/// The particulars of the last error of the calling thread.
+/// Tells the particulars of the calling thread's last error.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rekindle_last_error_detail(detail: *mut rekindle_error_detail) -> rekindle_status {
@@ -141,11 +145,12 @@ pub unsafe extern "C" fn rekindle_last_error_detail(detail: *mut rekindle_error_
 /// (name, what it does) of each environment variable that is read.
 const ENVIRONMENT: [(&str, &str); 1] = [(
     "REKINDLE_CPU",
-    "the CPU kernels' instruction set: portable, avx2, avx512 or neon; read by rekindle_context_create; default: the best there is",
+    "the CPU kernels' instruction set: portable, avx2, avx512 or neon; read by rekindle_context_create; \
+     default: the best there is",
 )];
 
-/// Lists the environment variables that the library reads: writes "NAME: what it does" of variable `index`.
-/// Text: buffer, capacity, needed.
+/// Lists the environment variables that the library reads: writes "NAME: what it does" for variable `index`. Text:
+/// buffer, capacity, needed.
 ///
 /// REKINDLE_NOT_FOUND: there are no more.
 #[unsafe(no_mangle)]

@@ -18,7 +18,48 @@ pub struct rekindle_file {
     _private: (),
 }
 
-/// What a file is. Sizes that its keys do not give are 0, texts are empty.
+/// Opens a GGUF file. If it is the first of several splits (`…-00001-of-0000N.gguf`), all of them are opened. Only the
+/// header is read, so this takes milliseconds. `path` is UTF-8 of `path_len` bytes. On success `*file` is a handle that
+/// rekindle_file_close ends.
+///
+/// The files must not be changed or cut short while the file, or a model that was loaded from it, is in use. Their
+/// contents are memory of the process, and it ends with SIGBUS when it reads a part that is gone. To remove them, or to
+/// rename others over them, is fine.
+///
+/// REKINDLE_IO: a file cannot be opened. REKINDLE_BAD_FILE: it is not well-formed. REKINDLE_UNSUPPORTED: another
+/// version of GGUF, or big-endian.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn rekindle_file_open(
+    context: *const rekindle_context,
+    path: *const c_char,
+    path_len: usize,
+    file: *mut *mut rekindle_file,
+) -> rekindle_status {
+    guard("rekindle_file_open", || {
+        let c = get::<Context, _>(context)?;
+        let out = place(file, "file")?;
+        // SAFETY: the caller's text.
+        let path = unsafe { text(path, path_len, "path") }?;
+        if path.is_empty() || path.contains('\0') {
+            return Err(Error::invalid("path is empty or holds a NUL byte").subject("path"));
+        }
+        let gguf = Gguf::open(Path::new(path))?;
+        c.log(LogLevel::Info, &format!("{path}: GGUF version {}, {} tensors", gguf.version(), gguf.tensors().len()));
+        let handle = create(Arc::new(gguf))?;
+        // SAFETY: not null, so the caller's place for the result.
+        unsafe { out.write(handle) };
+        Ok(())
+    })
+}
+
+/// Closes a file. Plans and models that were made from it go on. NULL is allowed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rekindle_file_close(file: *mut rekindle_file) -> rekindle_status {
+    guard("rekindle_file_close", || destroy::<Gguf, _>(file))
+}
+
+/// The description of a file. A size that its keys do not give is 0, and such a text is empty.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct rekindle_file_info {
@@ -51,45 +92,7 @@ unsafe impl Struct for rekindle_file_info {
     const NAME: &'static str = "rekindle_file_info";
 }
 
-/// Opens a GGUF file, for the first of several splits (`…-00001-of-0000N.gguf`) all of them. Only the header is read, so this
-/// takes milliseconds. `path` is UTF-8 of `path_len` bytes. On success `*file` is a handle to be given to rekindle_file_close.
-/// The files must not be changed or cut short while the file, or a model loaded from it, is in use: their contents are memory of the
-/// process, which ends with SIGBUS where they are gone. Removing them, or renaming others over them, is fine.
-///
-/// REKINDLE_IO: a file cannot be opened. REKINDLE_BAD_FILE: it is not well-formed. REKINDLE_UNSUPPORTED: another version of
-/// GGUF, or big-endian.
-#[unsafe(no_mangle)]
-#[must_use]
-pub unsafe extern "C" fn rekindle_file_open(
-    context: *const rekindle_context,
-    path: *const c_char,
-    path_len: usize,
-    file: *mut *mut rekindle_file,
-) -> rekindle_status {
-    guard("rekindle_file_open", || {
-        let c = get::<Context, _>(context)?;
-        let out = place(file, "file")?;
-        // SAFETY: the caller's text.
-        let path = unsafe { text(path, path_len, "path") }?;
-        if path.is_empty() || path.contains('\0') {
-            return Err(Error::invalid("path is empty or holds a NUL byte").subject("path"));
-        }
-        let gguf = Gguf::open(Path::new(path))?;
-        c.log(LogLevel::Info, &format!("{path}: GGUF version {}, {} tensors", gguf.version(), gguf.tensors().len()));
-        let handle = create(Arc::new(gguf))?;
-        // SAFETY: not null, so the caller's place for the result.
-        unsafe { out.write(handle) };
-        Ok(())
-    })
-}
-
-/// Closes a file. Plans and models made from it go on. NULL is allowed.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn rekindle_file_close(file: *mut rekindle_file) -> rekindle_status {
-    guard("rekindle_file_close", || destroy::<Gguf, _>(file))
-}
-
-/// What a file is. May run at the same time as other calls on it, as all that take a const file.
+/// Tells what a file is. It may run at the same time as other calls on the file, as may all that take a const file.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rekindle_file_get_info(

@@ -34,13 +34,13 @@ pub(super) fn guard(name: &'static str, body: impl FnOnce() -> Result<()>) -> re
                 .map(|s| (*s).to_owned())
                 .or_else(|| panic.downcast_ref::<String>().cloned());
             let what = what.unwrap_or_default();
-            // Dropping what was thrown may panic once more.
+            // To drop the thrown value could panic once more.
             std::mem::forget(panic);
             Error::new(Status::Internal, format!("{name} panicked: {what}; this is a defect of the library"))
         }
     };
     let status = error.status as i32;
-    // At a thread's very end its last error is gone; the status still tells.
+    // At the very end of a thread its last error is gone already; the status still tells.
     let _ = LAST.try_with(|last| {
         if let Ok(mut last) = last.try_borrow_mut() {
             let text: Vec<u8> = error.message.into_bytes().into_iter().filter(|b| *b != 0).collect();

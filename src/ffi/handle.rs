@@ -1,5 +1,6 @@
-//! Handles: numbers dressed as pointers, looked up in one table. A number is never used twice, so a null, stale, foreign or
-//! invented handle is told apart and refused, and one thread may destroy what another is just using.
+//! Handles: numbers that look like pointers to the host and that are looked up in one table here. No number is used
+//! twice. So a null, stale, foreign or invented handle is found out and refused, and one thread may destroy an object
+//! that another is using at that moment.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ pub(super) struct TextStream {
     pub stream: Mutex<Stream>,
 }
 
-/// Something that handles stand for.
+/// A kind of object that handles stand for.
 pub(super) trait Object: Sized + Send + Sync + 'static {
     const NAME: &'static str;
     fn wrap(this: Arc<Self>) -> Entry;
@@ -67,7 +68,8 @@ objects! {
 static TABLE: RwLock<Option<HashMap<usize, Entry>>> = RwLock::new(None);
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
-/// Numbers below this look like small integers, those in between like no address that a program has.
+/// The first handle is no small integer, and the steps keep all of them aligned like addresses. No program has memory
+/// at such an address.
 const STEP: u64 = 16;
 const FIRST: u64 = 0x1000;
 
@@ -113,7 +115,7 @@ pub(super) fn destroy<T: Object, H>(handle: *mut H) -> Result<()> {
         return Err(bad::<T>(number, found));
     }
     let gone = table.as_mut().and_then(|t| t.remove(&number));
-    // What the object's end takes long for, or calls, must not find the table locked.
+    // The object ends here. That may take long, and it may call the host, so the table must not be locked any more.
     drop(table);
     drop(gone);
     Ok(())

@@ -1,4 +1,4 @@
-//! A file's keys and tensors, one by one.
+//! Keys and tensors of a file, one by one.
 
 use std::ffi::c_char;
 use std::fmt::Write;
@@ -35,11 +35,11 @@ pub struct rekindle_key_info {
     pub struct_size: u32,
     /// REKINDLE_VALUE_…
     pub value_type: i32,
-    /// For an array, the type of its elements; else -1.
+    /// The type of an array's elements; -1 for other values.
     pub element_type: i32,
     /// Zero.
     pub reserved: u32,
-    /// Elements of an array, bytes of a string, else 1.
+    /// The elements of an array, the bytes of a string; 1 for other values.
     pub count: u64,
     pub name: [c_char; 256],
 }
@@ -49,32 +49,6 @@ unsafe impl Struct for rekindle_key_info {
     const NAME: &'static str = "rekindle_key_info";
 }
 
-/// A tensor of a file.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct rekindle_tensor_info {
-    /// sizeof(rekindle_tensor_info), set by the caller.
-    pub struct_size: u32,
-    /// GGUF's number of its type.
-    pub tensor_type: u32,
-    pub n_dims: u32,
-    /// Which of the split files holds it, from 0.
-    pub split: u32,
-    /// Elements per dimension, the fastest first; 1 past n_dims.
-    pub ne: [u64; 4],
-    /// Where its data begins in that file, bytes.
-    pub offset: u64,
-    pub n_bytes: u64,
-    /// GGUF's name of its type: "Q4_K".
-    pub type_name: [c_char; 16],
-    pub name: [c_char; 128],
-}
-
-// SAFETY: repr(C), no padding, plain numbers.
-unsafe impl Struct for rekindle_tensor_info {
-    const NAME: &'static str = "rekindle_tensor_info";
-}
-
 fn key(f: &Gguf, index: u32) -> Result<(&Key, Value<'_>)> {
     let none =
         || Error::not_found(format!("key {index} is out of range, the file has {}", f.keys().len())).subject("index");
@@ -82,7 +56,7 @@ fn key(f: &Gguf, index: u32) -> Result<(&Key, Value<'_>)> {
     Ok((key, f.value(key).ok_or_else(none)?))
 }
 
-/// The index of a key by its name (UTF-8, name_len bytes).
+/// Gives the index of a key by its name (UTF-8, name_len bytes).
 ///
 /// REKINDLE_NOT_FOUND: the file has no such key.
 #[unsafe(no_mangle)]
@@ -107,7 +81,7 @@ pub unsafe extern "C" fn rekindle_file_find_key(
     })
 }
 
-/// Key `index` of a file.
+/// Tells what key `index` of a file is.
 ///
 /// REKINDLE_NOT_FOUND: there is no such index, here and below.
 #[unsafe(no_mangle)]
@@ -138,8 +112,8 @@ pub unsafe extern "C" fn rekindle_file_get_key(
     })
 }
 
-/// The value of key `index` as text: a string as it is, numbers in decimal, an array as [a, b, …] with at most `max_elements`
-/// elements. Bytes of strings that are no UTF-8 come as U+FFFD. Text: buffer, capacity, needed.
+/// Writes the value of key `index` as text: a string as it is, a number in decimal, an array as [a, b, …] with at most
+/// `max_elements` elements. Bytes of strings that are no UTF-8 come as U+FFFD. Text: buffer, capacity, needed.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rekindle_file_key_text(
@@ -191,7 +165,7 @@ fn show(value: &Value<'_>, max_elements: usize, out: &mut String) {
     };
 }
 
-/// The value of key `index` as an integer; booleans are 0 and 1.
+/// Gives the value of key `index` as an integer; booleans are 0 and 1.
 ///
 /// REKINDLE_INVALID_ARGUMENT: it is no integer, or does not fit.
 #[unsafe(no_mangle)]
@@ -217,7 +191,7 @@ pub unsafe extern "C" fn rekindle_file_key_integer(
     })
 }
 
-/// The value of key `index` as a number.
+/// Gives the value of key `index` as a floating-point number.
 ///
 /// REKINDLE_INVALID_ARGUMENT: it is none.
 #[unsafe(no_mangle)]
@@ -239,7 +213,33 @@ pub unsafe extern "C" fn rekindle_file_key_number(
     })
 }
 
-/// Tensor `index` of a file.
+/// A tensor of a file.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct rekindle_tensor_info {
+    /// sizeof(rekindle_tensor_info), set by the caller.
+    pub struct_size: u32,
+    /// GGUF's number of its type.
+    pub tensor_type: u32,
+    pub n_dims: u32,
+    /// The number of the split file that holds it, from 0.
+    pub split: u32,
+    /// Elements per dimension, the one that lies closest together first; 1 past n_dims.
+    pub ne: [u64; 4],
+    /// The place in that file where its data begins, in bytes.
+    pub offset: u64,
+    pub n_bytes: u64,
+    /// GGUF's name of its type: "Q4_K".
+    pub type_name: [c_char; 16],
+    pub name: [c_char; 128],
+}
+
+// SAFETY: repr(C), no padding, plain numbers.
+unsafe impl Struct for rekindle_tensor_info {
+    const NAME: &'static str = "rekindle_tensor_info";
+}
+
+/// Tells what tensor `index` of a file is.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rekindle_file_get_tensor(

@@ -1,10 +1,11 @@
-//! The C ABI. One file per group of functions; `include/rekindle.h` is generated from here by cbindgen.
+//! The C ABI, one file for each group of functions. `include/rekindle.h` is generated from these files:
+//! `tests/header.rs` has cbindgen translate each declaration and keeps the order in which the declarations stand here.
 //!
-//! Every function goes through `guard`: it returns a status, keeps the error's text for the calling thread, and lets no panic
-//! through. Handles are numbers that are looked up, never addresses that are trusted (`handle`); structs are read and written
-//! by the size that the host says they have (`structs`).
+//! Every function goes through `guard`, which returns a status, keeps the error's text for the calling thread, and lets
+//! no panic through. A handle is a number that is looked up, never an address that is trusted (`handle`). Structs are
+//! read and written by the size that the host says they have (`structs`).
 
-// Names are C's, and what a pointer must be is said in each function's text for C programmers.
+// The names are C's. The text of each function tells C programmers what its pointers must be.
 #![allow(non_camel_case_types, clippy::missing_safety_doc)]
 
 mod api;
@@ -13,13 +14,16 @@ mod context;
 mod decode;
 mod error;
 mod file;
+mod generate;
 mod guard;
 mod handle;
 mod inspect;
 mod model;
 mod output;
 mod plan;
+mod planned;
 mod sampler;
+mod sequence;
 mod structs;
 mod vocab;
 
@@ -29,10 +33,13 @@ pub use context::*;
 pub use decode::*;
 pub use error::*;
 pub use file::*;
+pub use generate::*;
 pub use inspect::*;
 pub use model::*;
 pub use plan::*;
+pub use planned::*;
 pub use sampler::*;
+pub use sequence::*;
 pub use vocab::*;
 
 #[cfg(feature = "panic-probe")]

@@ -1,4 +1,4 @@
-//! Models: load, what was really allocated, counters, cancel.
+//! Models: loading, memory, counters, cancelling.
 
 use std::ffi::{c_char, c_void};
 
@@ -13,37 +13,40 @@ use crate::error::Error;
 use crate::plan::Plan;
 use crate::session::{LoadParams, Model};
 
-/// A loaded model with its KV cache. Calls with a const model may run at the same time, from several threads; of the others one
-/// runs and a second gets REKINDLE_BUSY.
+/// A loaded model with its KV cache. Calls with a const model may run at the same time, from several threads. Of the
+/// other calls one runs at a time, and a second gets REKINDLE_BUSY.
 pub struct rekindle_model {
     _private: (),
 }
 
-/// Told how far a load is, 0 to 1, in the calling thread. Return 0 to go on, anything else to cancel.
+/// Gets the share of a load that is done, 0 to 1, in the calling thread. It returns 0 to go on and anything else to
+/// cancel.
 pub type rekindle_progress_fn = Option<unsafe extern "C" fn(user_data: *mut c_void, done: f32) -> i32>;
 
-/// The load fails (the default), or a new plan is made for what there is, and loaded (rekindle_model_plan returns it).
+/// If a CUDA device turns out to have less memory than it reported, the load fails (the default), or a new plan is made
+/// for the memory that there is, and loaded (rekindle_model_plan returns it).
 pub const REKINDLE_ON_OOM_FAIL: i32 = 0;
 pub const REKINDLE_ON_OOM_REPLAN: i32 = 1;
 
-/// For rekindle_load. All zero (but struct_size) is the default.
+/// For rekindle_load. Zero in every field but struct_size is the default.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct rekindle_load_params {
     /// sizeof(rekindle_load_params), set by the caller.
     pub struct_size: u32,
-    /// Non-zero: refuse weights that are no finite numbers; reads every weight once more.
+    /// Non-zero: refuse weights that are no finite numbers. Every weight is read once more for this.
     pub check_tensors: u32,
-    /// Non-zero: keep weights and arenas from being swapped out; if the system refuses, a warning is logged.
+    /// Non-zero: keep weights and arenas from being swapped out. If the system refuses, a warning is logged.
     pub mlock: u32,
     /// Zero.
     pub reserved: u32,
-    /// Told 0 to 1, and from 0 again where it plans again.
+    /// It goes from 0 to 1, and begins at 0 again if the load plans again.
     pub progress: rekindle_progress_fn,
     pub progress_user_data: *mut c_void,
-    /// REKINDLE_ON_OOM_…: what happens where a CUDA device turns out to have less memory than it reported.
+    /// REKINDLE_ON_OOM_…
     pub on_oom: i32,
-    /// Non-zero: CUDA devices do not record and replay the launches of short steps (CUDA graphs).
+    /// Non-zero: CUDA devices launch every kernel of short steps one by one. Otherwise they record the launches and
+    /// replay them (CUDA graphs).
     pub no_cuda_graphs: u32,
 }
 
@@ -52,90 +55,19 @@ unsafe impl Struct for rekindle_load_params {
     const NAME: &'static str = "rekindle_load_params";
 }
 
-/// What a model is and what it was loaded with.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct rekindle_model_info {
-    /// sizeof(rekindle_model_info), set by the caller.
-    pub struct_size: u32,
-    /// Logits per row.
-    pub n_vocab: u32,
-    pub n_embd: u32,
-    pub n_layer: u32,
-    pub n_head: u32,
-    pub n_head_kv: u32,
-    pub n_ctx: u32,
-    pub n_ctx_train: u32,
-    pub n_batch: u32,
-    pub n_ubatch: u32,
-    pub n_seq_max: u32,
-    pub n_outputs_max: u32,
-    /// Elements of the weights in use.
-    pub n_params: u64,
-    pub architecture: [c_char; 64],
-    pub name: [c_char; 128],
-}
-
-// SAFETY: repr(C), no padding, plain numbers.
-unsafe impl Struct for rekindle_model_info {
-    const NAME: &'static str = "rekindle_model_info";
-}
-
-/// Bytes on one device, in the plan's terms (rekindle_plan_device).
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct rekindle_memory {
-    /// sizeof(rekindle_memory), set by the caller.
-    pub struct_size: u32,
-    /// Zero.
-    pub reserved: u32,
-    pub weights: u64,
-    pub mapped: u64,
-    pub kv: u64,
-    pub compute: u64,
-    pub driver: u64,
-}
-
-// SAFETY: repr(C), no padding, plain numbers.
-unsafe impl Struct for rekindle_memory {
-    const NAME: &'static str = "rekindle_memory";
-}
-
-/// Counters since the load or the last reset. Times in microseconds.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct rekindle_perf {
-    /// sizeof(rekindle_perf), set by the caller.
-    pub struct_size: u32,
-    /// Zero.
-    pub reserved: u32,
-    /// Tokens of batches of more than one token, and of single ones.
-    pub n_prompt_tokens: u64,
-    pub n_decode_tokens: u64,
-    /// What is read of the file after rekindle_load has returned counts where a batch waits for it.
-    pub load_us: u64,
-    pub prompt_us: u64,
-    pub decode_us: u64,
-    pub sample_us: u64,
-}
-
-// SAFETY: repr(C), no padding, plain numbers.
-unsafe impl Struct for rekindle_perf {
-    const NAME: &'static str = "rekindle_perf";
-}
-
-/// Loads a plan: allocates just what it says and fills it. `params` may be NULL. On success `*model` is a handle to be given
-/// to rekindle_model_destroy; it needs neither context, file nor plan any more.
+/// Loads a plan: allocates just the bytes that it says and fills them. `params` may be NULL. On success `*model` is a
+/// handle that rekindle_model_destroy ends; it needs neither context, file nor plan any more.
 ///
-/// Without devices other than the CPU it returns while the last of the file is still being read, as much as takes about two tokens'
-/// time, and a token embedding that is not the output's weight as well: what decodes next waits for what it needs. With mlock or
-/// check_tensors everything is in memory when it returns.
+/// If the CPU is the only device, the call returns while the last of the file is still being read: as much as takes
+/// about the time of two tokens, and the token embedding if it is not the output's weight as well. The next batch waits
+/// for the parts that it needs. With mlock or check_tensors everything is in memory when the call returns.
 ///
-/// REKINDLE_NOT_FIT: the plan does not fit. REKINDLE_OUT_OF_MEMORY: others took the memory since. REKINDLE_CANCELLED: by the
-/// progress callback. REKINDLE_BAD_FILE: check_tensors found a weight that is no finite number. REKINDLE_IO: the file cannot be read.
-/// REKINDLE_UNSUPPORTED: the plan is an estimate, or a type of its tensors cannot be computed with. REKINDLE_DEVICE: a layer is on a
-/// described device, or a device failed. REKINDLE_INVALID_ARGUMENT: the plan is of another context, or a parameter is out of range.
-/// Nothing is left behind then.
+/// REKINDLE_NOT_FIT: the plan does not fit. REKINDLE_OUT_OF_MEMORY: other programs have taken the memory since the plan
+/// was made. REKINDLE_CANCELLED: by the progress callback. REKINDLE_BAD_FILE: check_tensors found a weight that is no
+/// finite number. REKINDLE_IO: the file cannot be read. REKINDLE_UNSUPPORTED: the plan is an estimate, or a type of its
+/// tensors cannot be computed with. REKINDLE_DEVICE: a layer is on a described device, or a device failed.
+/// REKINDLE_INVALID_ARGUMENT: the plan is of another context, or a parameter is out of range. In all these cases
+/// nothing is left behind.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rekindle_load(
@@ -170,15 +102,44 @@ pub unsafe extern "C" fn rekindle_load(
     })
 }
 
-/// Destroys a model; pointers to its logits become invalid. If a call is still using it, in another thread or around a callback that
-/// calls this, that call goes on as if nothing had happened, and the memory is freed at its end. If the file is still being read, what
-/// frees the memory waits for what is under way, some 32 MiB. NULL is allowed.
+/// Destroys a model; pointers to its logits become invalid. A call that is still using it, in another thread or around
+/// a callback that calls this, goes on as if nothing had happened, and the memory is freed at its end. If the file is
+/// still being read, freeing the memory waits for the read that is under way, some 32 MiB. NULL is allowed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rekindle_model_destroy(model: *mut rekindle_model) -> rekindle_status {
     guard("rekindle_model_destroy", || destroy::<Model, _>(model))
 }
 
-/// What a model is.
+/// The description of a model, and the sizes that it was loaded with.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct rekindle_model_info {
+    /// sizeof(rekindle_model_info), set by the caller.
+    pub struct_size: u32,
+    /// Logits per row.
+    pub n_vocab: u32,
+    pub n_embd: u32,
+    pub n_layer: u32,
+    pub n_head: u32,
+    pub n_head_kv: u32,
+    pub n_ctx: u32,
+    pub n_ctx_train: u32,
+    pub n_batch: u32,
+    pub n_ubatch: u32,
+    pub n_seq_max: u32,
+    pub n_outputs_max: u32,
+    /// Elements of the weights in use.
+    pub n_params: u64,
+    pub architecture: [c_char; 64],
+    pub name: [c_char; 128],
+}
+
+// SAFETY: repr(C), no padding, plain numbers.
+unsafe impl Struct for rekindle_model_info {
+    const NAME: &'static str = "rekindle_model_info";
+}
+
+/// Tells what a model is.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rekindle_model_get_info(
@@ -210,8 +171,8 @@ pub unsafe extern "C" fn rekindle_model_get_info(
     })
 }
 
-/// The plan that a model was loaded by: the one given to rekindle_load, or the one that on_oom led to. On success `*plan` is a handle of
-/// its own, to be given to rekindle_plan_destroy.
+/// Gives the plan that a model was loaded by: the one given to rekindle_load, or the one that on_oom led to. On success
+/// `*plan` is a handle of its own, which rekindle_plan_destroy ends.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rekindle_model_plan(
@@ -228,7 +189,28 @@ pub unsafe extern "C" fn rekindle_model_plan(
     })
 }
 
-/// What a model asked device `device` of its context for: the plan's bytes, no more and no less.
+/// Bytes on one device, with the meanings that they have in a plan (rekindle_plan_device).
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct rekindle_memory {
+    /// sizeof(rekindle_memory), set by the caller.
+    pub struct_size: u32,
+    /// Zero.
+    pub reserved: u32,
+    pub weights: u64,
+    pub mapped: u64,
+    pub kv: u64,
+    pub compute: u64,
+    pub driver: u64,
+}
+
+// SAFETY: repr(C), no padding, plain numbers.
+unsafe impl Struct for rekindle_memory {
+    const NAME: &'static str = "rekindle_memory";
+}
+
+/// Tells the bytes that a model asked device `device` of its context for. They are the plan's bytes, no more and no
+/// less.
 ///
 /// REKINDLE_INVALID_ARGUMENT: there is no such device.
 #[unsafe(no_mangle)]
@@ -254,7 +236,31 @@ pub unsafe extern "C" fn rekindle_model_memory(
     })
 }
 
-/// A model's counters.
+/// Counters since the load or the last reset. Times in microseconds.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct rekindle_perf {
+    /// sizeof(rekindle_perf), set by the caller.
+    pub struct_size: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// Tokens that came in batches of more than one token, and those that came singly.
+    pub n_prompt_tokens: u64,
+    pub n_decode_tokens: u64,
+    /// The time until rekindle_load returned. If a batch later waits for the rest of the file, that counts as the
+    /// batch's time.
+    pub load_us: u64,
+    pub prompt_us: u64,
+    pub decode_us: u64,
+    pub sample_us: u64,
+}
+
+// SAFETY: repr(C), no padding, plain numbers.
+unsafe impl Struct for rekindle_perf {
+    const NAME: &'static str = "rekindle_perf";
+}
+
+/// Gives a model's counters.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rekindle_model_get_perf(
@@ -278,7 +284,7 @@ pub unsafe extern "C" fn rekindle_model_get_perf(
     })
 }
 
-/// Sets a model's counters to zero, but for the time of its load.
+/// Sets a model's counters to zero, except for the time of its load.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rekindle_model_reset_perf(model: *mut rekindle_model) -> rekindle_status {
     guard("rekindle_model_reset_perf", || {
@@ -287,8 +293,8 @@ pub unsafe extern "C" fn rekindle_model_reset_perf(model: *mut rekindle_model) -
     })
 }
 
-/// Makes the rekindle_decode or rekindle_generate that runs on this model at this moment end soon with REKINDLE_CANCELLED. Without
-/// one it does nothing. From any thread, also from a callback.
+/// Makes the rekindle_decode or rekindle_generate that runs on this model at this moment end soon with
+/// REKINDLE_CANCELLED. If none runs, it does nothing. It may be called from any thread, also from a callback.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rekindle_cancel(model: *const rekindle_model) -> rekindle_status {
     guard("rekindle_cancel", || {

@@ -1,4 +1,4 @@
-//! Results of a length that the caller cannot know: (buffer, capacity, needed).
+//! Results whose length the caller cannot know: they come out by (buffer, capacity, needed).
 
 use std::ffi::c_char;
 
@@ -27,7 +27,8 @@ pub(super) unsafe fn array<T: Copy>(items: &[T], buffer: *mut T, capacity: usize
     unsafe { give(items, items.len(), buffer, capacity, needed) }.map(|_| ())
 }
 
-/// Whether anything was written: NULL with capacity 0 only asks.
+/// Writes `items` into the caller's buffer and `n` into `needed`. The result is false if the caller only asked for the
+/// size, with NULL and capacity 0.
 unsafe fn give<T: Copy>(items: &[T], n: usize, buffer: *mut T, capacity: usize, needed: *mut usize) -> Result<bool> {
     if !needed.is_null() {
         // SAFETY: not null, so writable.

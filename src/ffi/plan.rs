@@ -1,6 +1,5 @@
-//! Plans: what goes where, and exactly how many bytes each device will be asked for.
+//! Plans: the place of each layer, and the exact number of bytes that each device will be asked for.
 
-use std::ffi::c_char;
 use std::sync::Arc;
 
 use super::context::rekindle_context;
@@ -8,15 +7,14 @@ use super::error::rekindle_status;
 use super::file::rekindle_file;
 use super::guard::guard;
 use super::handle::{create, destroy, get};
-use super::output;
-use super::structs::{Struct, chars, place, read_or_default, slice, write};
+use super::structs::{Struct, place, read_or_default, slice};
 use crate::context::Context;
 use crate::error::{Error, Result, Status};
 use crate::gguf::Gguf;
-use crate::plan::{Answer, DeviceLimit, EstimatorKind, Objective, Params, Plan, Question, Source, Weights};
+use crate::plan::{Answer, DeviceLimit, EstimatorKind, Objective, Params, Plan, Question, Weights};
 use crate::quant::Type;
 
-/// A plan. (The type has a suffix because rekindle_plan is the function.)
+/// A plan. (The type has the suffix _t because rekindle_plan is the function.)
 pub struct rekindle_plan_t {
     _private: (),
 }
@@ -27,32 +25,29 @@ pub const REKINDLE_KV_F32: i32 = 1;
 pub const REKINDLE_KV_F16: i32 = 2;
 pub const REKINDLE_KV_Q8_0: i32 = 3;
 
-/// What is best: the fastest decode of one sequence (the default), the fastest slowest device, for sequences in a pipeline, or the
-/// most memory left for context.
+/// The CPU's way to the weights. AUTO: from the file's memory map if that is possible. MAPPED: always from the map.
+/// COPIED: from a copy.
+pub const REKINDLE_WEIGHTS_AUTO: i32 = 0;
+pub const REKINDLE_WEIGHTS_MAPPED: i32 = 1;
+pub const REKINDLE_WEIGHTS_COPIED: i32 = 2;
+
+/// The aim of a plan. LATENCY (the default): one sequence is decoded as fast as possible. THROUGHPUT: the slowest
+/// device is as fast as possible, for several sequences that follow each other from device to device. HEADROOM: as much
+/// memory as possible is left for context.
 pub const REKINDLE_OBJECTIVE_LATENCY: i32 = 0;
 pub const REKINDLE_OBJECTIVE_THROUGHPUT: i32 = 1;
 pub const REKINDLE_OBJECTIVE_HEADROOM: i32 = 2;
 
-/// What bytes are taken from: measured where the architecture's graph is known, else the family's formulas; only measured; only the
-/// formulas, an estimate that cannot be loaded.
+/// The source of a plan's bytes. MEASURED: the graph that will run. FAMILY: the formulas that this kind of program uses
+/// instead, an estimate that cannot be loaded. AUTO: measured if the architecture's graph is known, else the formulas.
 pub const REKINDLE_ESTIMATOR_AUTO: i32 = 0;
 pub const REKINDLE_ESTIMATOR_MEASURED: i32 = 1;
 pub const REKINDLE_ESTIMATOR_FAMILY: i32 = 2;
 
-/// For rekindle_device_limit: no layers on this device.
+/// For rekindle_device_limit: put no layers on this device.
 pub const REKINDLE_LIMIT_EXCLUDE: u32 = 1;
 
-/// Questions for rekindle_plan_ask, about the dies that may compute layers, or the CPU where there are none.
-/// The longest context that fits, in tokens, at most what the model was trained for.
-pub const REKINDLE_ASK_LARGEST_CONTEXT: i32 = 1;
-/// The largest n_ubatch that fits with the context of the parameters, in tokens.
-pub const REKINDLE_ASK_LARGEST_BATCH: i32 = 2;
-/// The fewest devices that hold the model with the context of the parameters.
-pub const REKINDLE_ASK_FEWEST_DEVICES: i32 = 3;
-/// The more exact of REKINDLE_KV_F16 and REKINDLE_KV_Q8_0 that fits with the context of the parameters.
-pub const REKINDLE_ASK_BEST_KV_TYPE: i32 = 4;
-
-/// What may be used of one device. Its size is fixed.
+/// A limit on the use of one device. The struct never grows.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct rekindle_device_limit {
@@ -60,7 +55,7 @@ pub struct rekindle_device_limit {
     pub device: u32,
     /// REKINDLE_LIMIT_EXCLUDE or 0.
     pub flags: u32,
-    /// Layers at most, also of those whose experts alone are here; 0: as many as fit.
+    /// The most layers it may have, those whose experts alone are here among them; 0 means as many as fit.
     pub max_layers: u32,
     /// Zero.
     pub reserved: u32,
@@ -68,35 +63,26 @@ pub struct rekindle_device_limit {
     pub reserve_bytes: u64,
 }
 
-/// How the CPU gets at the weights: from the file's memory map where that is possible, always so, or from a copy.
-pub const REKINDLE_WEIGHTS_AUTO: i32 = 0;
-pub const REKINDLE_WEIGHTS_MAPPED: i32 = 1;
-pub const REKINDLE_WEIGHTS_COPIED: i32 = 2;
-
-/// Where a choice came from: the parameters, the family's or the library's default, a key of the file, or what fits into memory.
-pub const REKINDLE_SOURCE_CALLER: i32 = 1;
-pub const REKINDLE_SOURCE_FAMILY: i32 = 2;
-pub const REKINDLE_SOURCE_GLOBAL: i32 = 3;
-pub const REKINDLE_SOURCE_FILE: i32 = 4;
-pub const REKINDLE_SOURCE_LIMITED: i32 = 5;
-
-/// What to plan for. Zero in a field: decide for me.
+/// The wishes for a plan. Zero in a field means: decide for me.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct rekindle_plan_params {
     /// sizeof(rekindle_plan_params), set by the caller.
     pub struct_size: u32,
-    /// Tokens that the KV cache holds, of all sequences together; 0: what the model was trained for, or less if only that fits.
+    /// Tokens that the KV cache holds, of all sequences together; 0 means as many as the model was trained for, or
+    /// fewer if only they fit.
     pub n_ctx: u32,
-    /// Sequences, with ids from 0; 0: 1. At most 256.
+    /// Sequences, with ids from 0. At most 256; 0 means 1.
     pub n_seq_max: u32,
-    /// Rows of logits that one rekindle_decode may leave; 0: one per sequence, n_batch at most.
+    /// Rows of logits that one rekindle_decode may leave; 0 means one per sequence, n_batch at most.
     pub n_outputs_max: u32,
-    /// Tokens of a rekindle_decode at most, and of one pass through the layers, which are no more. 0 in both: the family's default, in
-    /// one: the other. More than n_ctx are cut to that.
+    /// The most tokens of one rekindle_decode, and the most that go through the layers in one pass, which are not more
+    /// than those. 0 in both means the family's default; 0 in one means the value of the other. More than n_ctx are cut
+    /// to n_ctx.
     pub n_batch: u32,
     pub n_ubatch: u32,
-    /// REKINDLE_KV_…; default: F16, or Q8_0 where only that fits (with fewer layers or experts on the CPU, if there are dies).
+    /// REKINDLE_KV_… The default is F16, or Q8_0 if only that fits (or, with dies, if it leaves fewer layers or experts
+    /// to the CPU).
     pub type_k: i32,
     pub type_v: i32,
     /// REKINDLE_WEIGHTS_…
@@ -107,127 +93,18 @@ pub struct rekindle_plan_params {
     pub reserve_bytes: u64,
     /// REKINDLE_ESTIMATOR_…
     pub estimator: i32,
-    /// How many limits there are.
+    /// The number of limits.
     pub n_limits: u32,
-    /// Limits of single devices, each device at most once; may be NULL with 0. Read during the call only.
+    /// Limits of single devices, each device at most once; may be NULL if n_limits is 0. They are read during the call
+    /// only.
     pub limits: *const rekindle_device_limit,
-    /// The family estimator's factor on compute buffers, 1 to 100; 0: 3.5.
+    /// The family estimator's factor on compute buffers, 1 to 100; 0 means 3.5.
     pub margin: f64,
 }
 
 // SAFETY: repr(C), no padding, plain numbers.
 unsafe impl Struct for rekindle_plan_params {
     const NAME: &'static str = "rekindle_plan_params";
-}
-
-/// What a plan decided.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct rekindle_plan_summary {
-    /// sizeof(rekindle_plan_summary), set by the caller.
-    pub struct_size: u32,
-    /// Non-zero: it fits. It can be loaded if it is also measured, no layer is on a described device, and every type of its tensors can be
-    /// computed with ("loadable" in rekindle_plan_json; a reason says what is in the way).
-    pub fits: u32,
-    pub n_layer: u32,
-    pub n_ctx: u32,
-    /// REKINDLE_SOURCE_… of n_ctx, and of the batch sizes.
-    pub n_ctx_source: i32,
-    pub batch_source: i32,
-    pub n_ctx_train: u32,
-    pub n_batch: u32,
-    pub n_ubatch: u32,
-    pub n_seq_max: u32,
-    pub n_outputs_max: u32,
-    /// REKINDLE_KV_…
-    pub type_k: i32,
-    pub type_v: i32,
-    pub n_threads: u32,
-    /// How many there are for rekindle_plan_get_device, rekindle_plan_reason and rekindle_plan_remedy.
-    pub n_devices: u32,
-    pub n_reasons: u32,
-    pub n_remedies: u32,
-    /// REKINDLE_OBJECTIVE_…
-    pub objective: i32,
-    pub architecture: [c_char; 64],
-    pub name: [c_char; 128],
-    /// "measured": from the very graph that will run. "family": by formulas, an estimate that cannot be loaded.
-    pub estimator: [c_char; 32],
-    /// Predicted by the cost model, not measured; 0 where there is no prediction. Tokens per second of one sequence at an empty and
-    /// at a full context, of a prompt, and of all sequences together when every device always has one to work on.
-    pub predicted_decode: f64,
-    pub predicted_decode_full: f64,
-    pub predicted_prompt: f64,
-    pub predicted_pipelined: f64,
-    /// The device in use that has the least bytes left, -1 if none; and the bytes.
-    pub tightest_device: i32,
-    /// Layers that the CPU computes as a whole, beside dies or alone.
-    pub n_cpu_layers: u32,
-    pub tightest_bytes: u64,
-}
-
-// SAFETY: repr(C), no padding, plain numbers.
-unsafe impl Struct for rekindle_plan_summary {
-    const NAME: &'static str = "rekindle_plan_summary";
-}
-
-/// What a plan puts on one device. Sizes in bytes.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct rekindle_plan_device {
-    /// sizeof(rekindle_plan_device), set by the caller.
-    pub struct_size: u32,
-    /// The device's index in the context.
-    pub device: u32,
-    pub first_layer: u32,
-    pub n_layers: u32,
-    /// Non-zero: it computes the output.
-    pub has_output: u32,
-    /// Zero.
-    pub reserved: u32,
-    /// The device's memory, and what was free of it when the context was created.
-    pub total_bytes: u64,
-    pub free_bytes: u64,
-    /// What is missing; 0 if it fits.
-    pub shortfall: u64,
-    /// The weights arena; weights used straight from the file's memory map, which are the system's page cache; the KV cache; the
-    /// compute arena; what the driver takes for itself.
-    pub weights: u64,
-    pub mapped: u64,
-    pub kv: u64,
-    pub compute: u64,
-    pub driver: u64,
-}
-
-// SAFETY: repr(C), no padding, plain numbers.
-unsafe impl Struct for rekindle_plan_device {
-    const NAME: &'static str = "rekindle_plan_device";
-}
-
-/// Where a plan puts one layer.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct rekindle_plan_layer {
-    /// sizeof(rekindle_plan_layer), set by the caller.
-    pub struct_size: u32,
-    /// The layer; n_layer stands for the output.
-    pub layer: u32,
-    pub device: u32,
-    /// Zero.
-    pub reserved: u32,
-    /// Bytes of its weights, the experts' among them, and of its KV cache.
-    pub weights: u64,
-    pub kv: u64,
-    pub reason: [c_char; 128],
-    /// The device that has its routed experts: the CPU where a mixture is too large for the dies, else `device`.
-    pub experts_device: u32,
-    /// Zero.
-    pub reserved2: u32,
-}
-
-// SAFETY: repr(C), no padding, plain numbers.
-unsafe impl Struct for rekindle_plan_layer {
-    const NAME: &'static str = "rekindle_plan_layer";
 }
 
 fn kv_type(field: &str, n: i32) -> Result<Option<Type>> {
@@ -240,22 +117,12 @@ fn kv_type(field: &str, n: i32) -> Result<Option<Type>> {
     }
 }
 
-fn kv_number(ty: Type) -> i32 {
+pub(super) fn kv_number(ty: Type) -> i32 {
     match ty {
         Type::F32 => REKINDLE_KV_F32,
         Type::F16 => REKINDLE_KV_F16,
         Type::Q8_0 => REKINDLE_KV_Q8_0,
         _ => REKINDLE_KV_DEFAULT,
-    }
-}
-
-fn source_number(s: Source) -> i32 {
-    match s {
-        Source::Caller => REKINDLE_SOURCE_CALLER,
-        Source::Family => REKINDLE_SOURCE_FAMILY,
-        Source::Global => REKINDLE_SOURCE_GLOBAL,
-        Source::File => REKINDLE_SOURCE_FILE,
-        Source::Limited => REKINDLE_SOURCE_LIMITED,
     }
 }
 
@@ -331,16 +198,16 @@ fn limit((i, l): (usize, &rekindle_device_limit)) -> Result<DeviceLimit> {
     Ok(DeviceLimit { device: l.device, reserve_bytes: l.reserve_bytes, max_layers })
 }
 
-/// Plans a file on a context's devices; allocates nothing there. `params` may be NULL. On success, and also with
-/// REKINDLE_NOT_FIT, `*plan` is a handle to be given to rekindle_plan_destroy; with another error it is left alone.
+/// Plans a file on a context's devices and allocates nothing there. `params` may be NULL. On success, and also with
+/// REKINDLE_NOT_FIT, `*plan` is a handle that rekindle_plan_destroy ends; with another error it is left alone.
 ///
-/// It counts on what was free when the context was created. What models loaded since have taken is not subtracted: make a new context for
-/// the next one, or reserve it with reserve_bytes or limits.
+/// A plan counts on the memory that was free when the context was created. The memory of models that were loaded since
+/// is not subtracted: make a new context for the next model, or reserve that memory with reserve_bytes or limits.
 ///
-/// REKINDLE_NOT_FIT: the plan says what is missing and what would help; it cannot be loaded. REKINDLE_UNSUPPORTED: a KV type that
-/// cannot be used; with REKINDLE_ESTIMATOR_MEASURED also an architecture that cannot be run, or a tensor that its graph cannot take, of which
-/// otherwise the family's formulas make an estimate. REKINDLE_BAD_FILE: keys or tensors are wrong.
-/// REKINDLE_INVALID_ARGUMENT: a parameter is out of range or contradicts another.
+/// REKINDLE_NOT_FIT: the plan says what is missing and what would help; it cannot be loaded. REKINDLE_UNSUPPORTED: a KV
+/// type cannot be used. With REKINDLE_ESTIMATOR_MEASURED it also means that the architecture cannot be run, or that its
+/// graph cannot take a tensor; without, the family's formulas make an estimate then. REKINDLE_BAD_FILE: keys or tensors
+/// are wrong. REKINDLE_INVALID_ARGUMENT: a parameter is out of range or contradicts another.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rekindle_plan(
@@ -376,211 +243,23 @@ pub unsafe extern "C" fn rekindle_plan_destroy(plan: *mut rekindle_plan_t) -> re
     guard("rekindle_plan_destroy", || destroy::<Plan, _>(plan))
 }
 
-/// What a plan decided. A plan never changes; all its functions may run at the same time.
-#[unsafe(no_mangle)]
-#[must_use]
-pub unsafe extern "C" fn rekindle_plan_get_summary(
-    plan: *const rekindle_plan_t,
-    summary: *mut rekindle_plan_summary,
-) -> rekindle_status {
-    guard("rekindle_plan_get_summary", || {
-        let p = get::<Plan, _>(plan)?;
-        let value = rekindle_plan_summary {
-            struct_size: 0,
-            fits: u32::from(p.fits),
-            n_layer: p.n_layer,
-            n_ctx: p.n_ctx,
-            n_ctx_source: source_number(p.n_ctx_source),
-            batch_source: source_number(p.batch_source),
-            n_ctx_train: p.n_ctx_train,
-            n_batch: p.n_batch,
-            n_ubatch: p.n_ubatch,
-            n_seq_max: p.n_seq_max,
-            n_outputs_max: p.n_outputs_max,
-            type_k: kv_number(p.type_k),
-            type_v: kv_number(p.type_v),
-            n_threads: p.n_threads,
-            n_devices: p.devices.len() as u32,
-            n_reasons: p.reasons.len() as u32,
-            n_remedies: p.remedies().len() as u32,
-            objective: match p.objective {
-                Objective::Latency => REKINDLE_OBJECTIVE_LATENCY,
-                Objective::Throughput => REKINDLE_OBJECTIVE_THROUGHPUT,
-                Objective::Headroom => REKINDLE_OBJECTIVE_HEADROOM,
-            },
-            architecture: chars(&p.architecture),
-            name: chars(&p.name),
-            estimator: chars(p.estimator),
-            predicted_decode: p.prediction.map_or(0.0, |s| s.decode),
-            predicted_decode_full: p.prediction.map_or(0.0, |s| s.decode_full),
-            predicted_prompt: p.prediction.map_or(0.0, |s| s.prompt),
-            predicted_pipelined: p.prediction.map_or(0.0, |s| s.pipelined),
-            tightest_device: p.tightest().map_or(-1, |(d, _)| d.device as i32),
-            n_cpu_layers: p.n_cpu_layers(),
-            tightest_bytes: p.tightest().map_or(0, |(_, left)| left),
-        };
-        // SAFETY: the caller's struct.
-        unsafe { write(summary, &value) }
-    })
-}
-
-fn entry<'a, T>(list: &'a [T], index: u32, what: &str) -> Result<&'a T> {
-    list.get(index as usize).ok_or_else(|| {
-        Error::not_found(format!("{what} {index} is out of range, the plan has {}", list.len())).subject("index")
-    })
-}
-
-/// Device `index` of a plan.
+/// Questions for rekindle_plan_ask. They are about the dies that may compute layers, or about the CPU if there are
+/// none.
 ///
-/// REKINDLE_NOT_FOUND: there is no such index, here and below.
-#[unsafe(no_mangle)]
-#[must_use]
-pub unsafe extern "C" fn rekindle_plan_get_device(
-    plan: *const rekindle_plan_t,
-    index: u32,
-    device: *mut rekindle_plan_device,
-) -> rekindle_status {
-    guard("rekindle_plan_get_device", || {
-        let p = get::<Plan, _>(plan)?;
-        let d = entry(&p.devices, index, "device")?;
-        let value = rekindle_plan_device {
-            struct_size: 0,
-            device: d.device,
-            first_layer: d.first_layer,
-            n_layers: d.n_layers,
-            has_output: u32::from(d.has_output),
-            reserved: 0,
-            total_bytes: d.total_bytes,
-            free_bytes: d.free_bytes,
-            shortfall: d.shortfall,
-            weights: d.memory.weights,
-            mapped: d.memory.mapped,
-            kv: d.memory.kv,
-            compute: d.memory.compute,
-            driver: d.memory.driver,
-        };
-        // SAFETY: the caller's struct.
-        unsafe { write(device, &value) }
-    })
-}
+/// The longest context that fits, in tokens, up to the one that the model was trained for.
+pub const REKINDLE_ASK_LARGEST_CONTEXT: i32 = 1;
+/// The largest n_ubatch that fits with the context of the parameters, in tokens.
+pub const REKINDLE_ASK_LARGEST_BATCH: i32 = 2;
+/// The fewest devices that hold the model with the context of the parameters.
+pub const REKINDLE_ASK_FEWEST_DEVICES: i32 = 3;
+/// The more exact of REKINDLE_KV_F16 and REKINDLE_KV_Q8_0 that fits with the context of the parameters.
+pub const REKINDLE_ASK_BEST_KV_TYPE: i32 = 4;
 
-/// Layer `index` of a plan; index n_layer is the output.
-#[unsafe(no_mangle)]
-#[must_use]
-pub unsafe extern "C" fn rekindle_plan_get_layer(
-    plan: *const rekindle_plan_t,
-    index: u32,
-    layer: *mut rekindle_plan_layer,
-) -> rekindle_status {
-    guard("rekindle_plan_get_layer", || {
-        let p = get::<Plan, _>(plan)?;
-        let l = entry(&p.layers, index, "layer")?;
-        let value = rekindle_plan_layer {
-            struct_size: 0,
-            layer: l.layer,
-            device: l.device,
-            reserved: 0,
-            weights: l.weights,
-            kv: l.kv,
-            reason: chars(&l.reason),
-            experts_device: l.experts_device,
-            reserved2: 0,
-        };
-        // SAFETY: the caller's struct.
-        unsafe { write(layer, &value) }
-    })
-}
-
-/// Reason `index`: why the plan is as it is, a sentence. Text: buffer, capacity, needed.
-#[unsafe(no_mangle)]
-#[must_use]
-pub unsafe extern "C" fn rekindle_plan_reason(
-    plan: *const rekindle_plan_t,
-    index: u32,
-    buffer: *mut c_char,
-    capacity: usize,
-    needed: *mut usize,
-) -> rekindle_status {
-    guard("rekindle_plan_reason", || {
-        let p = get::<Plan, _>(plan)?;
-        // SAFETY: the caller's buffer.
-        unsafe { output::text(entry(&p.reasons, index, "reason")?.as_bytes(), buffer, capacity, needed) }
-    })
-}
-
-/// Remedy `index`: what would make it fit, a sentence. Text: buffer, capacity, needed.
-#[unsafe(no_mangle)]
-#[must_use]
-pub unsafe extern "C" fn rekindle_plan_remedy(
-    plan: *const rekindle_plan_t,
-    index: u32,
-    buffer: *mut c_char,
-    capacity: usize,
-    needed: *mut usize,
-) -> rekindle_status {
-    guard("rekindle_plan_remedy", || {
-        let p = get::<Plan, _>(plan)?;
-        // SAFETY: the caller's buffer.
-        unsafe { output::text(entry(p.remedies(), index, "remedy")?.as_bytes(), buffer, capacity, needed) }
-    })
-}
-
-/// The whole plan as a table for people. Text: buffer, capacity, needed.
-#[unsafe(no_mangle)]
-#[must_use]
-pub unsafe extern "C" fn rekindle_plan_text(
-    plan: *const rekindle_plan_t,
-    buffer: *mut c_char,
-    capacity: usize,
-    needed: *mut usize,
-) -> rekindle_status {
-    guard("rekindle_plan_text", || {
-        let p = get::<Plan, _>(plan)?;
-        // SAFETY: the caller's buffer.
-        unsafe { output::text(p.text().as_bytes(), buffer, capacity, needed) }
-    })
-}
-
-/// The whole plan as a JSON object; keys are only ever added. schema/plan.schema.json describes them, which is installed as
-/// share/rekindle/plan.schema.json. Text: buffer, capacity, needed.
-#[unsafe(no_mangle)]
-#[must_use]
-pub unsafe extern "C" fn rekindle_plan_json(
-    plan: *const rekindle_plan_t,
-    buffer: *mut c_char,
-    capacity: usize,
-    needed: *mut usize,
-) -> rekindle_status {
-    guard("rekindle_plan_json", || {
-        let p = get::<Plan, _>(plan)?;
-        // SAFETY: the caller's buffer.
-        unsafe { output::text(p.json().as_bytes(), buffer, capacity, needed) }
-    })
-}
-
-/// Two plans of one file side by side, as a table for people: the measured one and the family's estimate, say. Text: buffer,
-/// capacity, needed.
-#[unsafe(no_mangle)]
-#[must_use]
-pub unsafe extern "C" fn rekindle_plan_compare(
-    plan: *const rekindle_plan_t,
-    other: *const rekindle_plan_t,
-    buffer: *mut c_char,
-    capacity: usize,
-    needed: *mut usize,
-) -> rekindle_status {
-    guard("rekindle_plan_compare", || {
-        let (p, q) = (get::<Plan, _>(plan)?, get::<Plan, _>(other)?);
-        // SAFETY: the caller's buffer.
-        unsafe { output::text(p.compare(&q).as_bytes(), buffer, capacity, needed) }
-    })
-}
-
-/// Answers a question about a file on a context's devices (REKINDLE_ASK_…) by planning. `params` may be NULL; of what it leaves open,
-/// the KV type is F16. `*answer` gets tokens, devices or a REKINDLE_KV_… number.
+/// Answers a question about a file on a context's devices (REKINDLE_ASK_…) by planning. `params` may be NULL; if they
+/// leave the KV type open, it is F16. `*answer` gets tokens, devices or a REKINDLE_KV_… number.
 ///
-/// REKINDLE_NOT_FIT: it does not fit in any way. REKINDLE_UNSUPPORTED: the architecture, or a tensor in its graph, cannot be measured. Others
-/// as for rekindle_plan.
+/// REKINDLE_NOT_FIT: the model does not fit in any way. REKINDLE_UNSUPPORTED: the architecture, or a tensor in its
+/// graph, cannot be measured. The other errors are those of rekindle_plan.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rekindle_plan_ask(

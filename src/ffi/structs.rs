@@ -1,4 +1,4 @@
-//! Structs of the host, by the size that it says they have, and its strings and arrays.
+//! The host's structs, read and written by the size that it says they have; its strings and arrays.
 
 use std::ffi::c_char;
 
@@ -12,9 +12,9 @@ pub(super) unsafe trait Struct: Copy {
     const NAME: &'static str;
 }
 
-/// No struct will ever be larger; a larger size is a mistake.
+/// No struct will ever be larger than this. A larger size is a mistake of the host.
 const MAX_SIZE: usize = 1 << 16;
-/// `struct_size` and one field.
+/// The size of `struct_size` and one field.
 const MIN_SIZE: usize = 8;
 
 fn size_of_host<T: Struct>(p: *const T) -> Result<usize> {
@@ -31,7 +31,8 @@ fn size_of_host<T: Struct>(p: *const T) -> Result<usize> {
     Ok(size)
 }
 
-/// The caller's struct: fields that an older host does not have are zero, those that this library does not know must be.
+/// Reads the caller's struct. Fields that an older host does not have become zero; fields that this library does not
+/// know must be zero.
 ///
 /// # Safety
 /// `p` is null or has the bytes that its `struct_size` says.
@@ -69,12 +70,13 @@ pub(super) unsafe fn read_or_default<T: Struct>(p: *const T) -> Result<T> {
     unsafe { read(p) }
 }
 
-/// Checks that `write` will work, so that nothing is done in vain.
+/// Checks beforehand that `write` will work, so that nothing is computed in vain.
 pub(super) fn check_out<T: Struct>(p: *const T) -> Result<()> {
     size_of_host(p).map(|_| ())
 }
 
-/// Fills the caller's struct as far as it goes; what a newer host has behind it becomes zero. `struct_size` stays the host's.
+/// Fills the caller's struct as far as it goes. Fields of a newer host that this library does not know become zero, and
+/// `struct_size` stays as the host set it.
 ///
 /// # Safety
 /// `p` is null or has, writable, the bytes that its `struct_size` says.
@@ -90,7 +92,7 @@ pub(super) unsafe fn write<T: Struct>(p: *mut T, value: &T) -> Result<()> {
     Ok(())
 }
 
-/// A required place for a result.
+/// The place for a result, which must not be NULL.
 pub(super) fn place<T>(p: *mut T, name: &str) -> Result<*mut T> {
     if p.is_null() {
         return Err(Error::invalid(format!("{name} is NULL")).subject(name));
@@ -98,7 +100,7 @@ pub(super) fn place<T>(p: *mut T, name: &str) -> Result<*mut T> {
     Ok(p)
 }
 
-/// An array of the host; NULL only with length 0.
+/// An array of the host. It may be NULL if the length is 0.
 ///
 /// # Safety
 /// `p` is null or has `n` elements that stay as they are during the call.
@@ -125,7 +127,7 @@ pub(super) unsafe fn text<'a>(p: *const c_char, n: usize, name: &str) -> Result<
         .map_err(|e| Error::invalid(format!("{name} is no valid UTF-8 at byte {}", e.valid_up_to())).subject(name))
 }
 
-/// A fixed field of text: NUL-terminated, cut between characters where it is too long.
+/// A text for a field of fixed size: NUL-terminated, and cut between two characters if it is too long.
 pub(super) fn chars<const N: usize>(text: &str) -> [c_char; N] {
     let mut out = [0; N];
     let mut end = text.len().min(N.saturating_sub(1));

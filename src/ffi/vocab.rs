@@ -1,4 +1,4 @@
-//! Vocabularies: text to tokens and back; streams of tokens to text.
+//! Vocabularies: text becomes tokens and tokens become text, all at once or as they come.
 
 use std::ffi::c_char;
 use std::sync::Arc;
@@ -17,89 +17,13 @@ use crate::gguf::Gguf;
 use crate::session::Model;
 use crate::vocab::{Stream, Vocab};
 
-/// A vocabulary with its tokeniser. Never changes; all its functions may run at the same time.
+/// A vocabulary with its tokeniser. It never changes, and all its functions may run at the same time.
 pub struct rekindle_vocab {
     _private: (),
 }
 
-/// Text from tokens as they come.
-pub struct rekindle_stream {
-    _private: (),
-}
-
-/// A vocabulary. Ids are -1 where there is no such token.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct rekindle_vocab_info {
-    /// sizeof(rekindle_vocab_info), set by the caller.
-    pub struct_size: u32,
-    pub n_tokens: u32,
-    /// Begins a text, ends one, ends a turn of a chat, ends a message, unknown, separator, padding.
-    pub bos: i32,
-    pub eos: i32,
-    pub eot: i32,
-    pub eom: i32,
-    pub unk: i32,
-    pub sep: i32,
-    pub pad: i32,
-    /// Non-zero: tokenising adds BOS, EOS, a space before the text.
-    pub add_bos: u32,
-    pub add_eos: u32,
-    pub add_space_prefix: u32,
-    /// tokenizer.ggml.model and tokenizer.ggml.pre
-    pub model: [c_char; 32],
-    pub pre: [c_char; 64],
-}
-
-// SAFETY: repr(C), no padding, plain numbers.
-unsafe impl Struct for rekindle_vocab_info {
-    const NAME: &'static str = "rekindle_vocab_info";
-}
-
-/// What a token is for, by GGUF's numbers.
-pub const REKINDLE_TOKEN_UNDEFINED: i32 = 0;
-pub const REKINDLE_TOKEN_NORMAL: i32 = 1;
-pub const REKINDLE_TOKEN_UNKNOWN: i32 = 2;
-pub const REKINDLE_TOKEN_CONTROL: i32 = 3;
-pub const REKINDLE_TOKEN_USER_DEFINED: i32 = 4;
-pub const REKINDLE_TOKEN_UNUSED: i32 = 5;
-pub const REKINDLE_TOKEN_BYTE: i32 = 6;
-
-/// A token.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct rekindle_token_info {
-    /// sizeof(rekindle_token_info), set by the caller.
-    pub struct_size: u32,
-    /// REKINDLE_TOKEN_…
-    pub token_type: i32,
-    /// 0 where the file has none.
-    pub score: f32,
-    /// Non-zero: it ends a generation.
-    pub is_eog: u32,
-}
-
-// SAFETY: repr(C), no padding, plain numbers.
-unsafe impl Struct for rekindle_token_info {
-    const NAME: &'static str = "rekindle_token_info";
-}
-
-/// Tokenise: add BOS and EOS where the file wants them. Detokenise: leave them away again.
-pub const REKINDLE_TEXT_SPECIAL: u32 = 1;
-/// Tokenise: read the texts of control tokens as these tokens (never for text from strangers). Detokenise and pieces: show
-/// control tokens as their text.
-pub const REKINDLE_TEXT_PARSE_SPECIAL: u32 = 2;
-
-fn flags(n: u32) -> crate::error::Result<(bool, bool)> {
-    let known = REKINDLE_TEXT_SPECIAL | REKINDLE_TEXT_PARSE_SPECIAL;
-    if n & !known != 0 {
-        return Err(Error::invalid(format!("flags is {n:#x}, known are {known:#x}")).subject("flags"));
-    }
-    Ok((n & REKINDLE_TEXT_SPECIAL != 0, n & REKINDLE_TEXT_PARSE_SPECIAL != 0))
-}
-
-/// Reads the vocabulary of a file; no model needs to be loaded. On success `*vocab` is a handle to be given to
-/// rekindle_vocab_destroy.
+/// Reads the vocabulary of a file; no model needs to be loaded. On success `*vocab` is a handle that
+/// rekindle_vocab_destroy ends.
 ///
 /// REKINDLE_UNSUPPORTED: the tokeniser's kind is not known. REKINDLE_BAD_FILE.
 #[unsafe(no_mangle)]
@@ -118,7 +42,7 @@ pub unsafe extern "C" fn rekindle_vocab_create(
     })
 }
 
-/// The vocabulary of a model, as rekindle_vocab_create; outlives the model.
+/// Gives the vocabulary of a model, as rekindle_vocab_create does. It outlives the model.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rekindle_model_vocab(
@@ -141,7 +65,37 @@ pub unsafe extern "C" fn rekindle_vocab_destroy(vocab: *mut rekindle_vocab) -> r
     guard("rekindle_vocab_destroy", || destroy::<Vocab, _>(vocab))
 }
 
-/// What a vocabulary has.
+/// A vocabulary. Ids are -1 where there is no such token.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct rekindle_vocab_info {
+    /// sizeof(rekindle_vocab_info), set by the caller.
+    pub struct_size: u32,
+    pub n_tokens: u32,
+    /// The tokens that begin a text, end one, end a turn of a chat and end a message; those for unknown text,
+    /// separation and padding.
+    pub bos: i32,
+    pub eos: i32,
+    pub eot: i32,
+    pub eom: i32,
+    pub unk: i32,
+    pub sep: i32,
+    pub pad: i32,
+    /// Non-zero: tokenising adds BOS, EOS, and a space before the text.
+    pub add_bos: u32,
+    pub add_eos: u32,
+    pub add_space_prefix: u32,
+    /// tokenizer.ggml.model and tokenizer.ggml.pre
+    pub model: [c_char; 32],
+    pub pre: [c_char; 64],
+}
+
+// SAFETY: repr(C), no padding, plain numbers.
+unsafe impl Struct for rekindle_vocab_info {
+    const NAME: &'static str = "rekindle_vocab_info";
+}
+
+/// Tells what a vocabulary has.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rekindle_vocab_get_info(
@@ -173,7 +127,35 @@ pub unsafe extern "C" fn rekindle_vocab_get_info(
     })
 }
 
-/// What token `token` is.
+/// The uses of tokens, by GGUF's numbers.
+pub const REKINDLE_TOKEN_UNDEFINED: i32 = 0;
+pub const REKINDLE_TOKEN_NORMAL: i32 = 1;
+pub const REKINDLE_TOKEN_UNKNOWN: i32 = 2;
+pub const REKINDLE_TOKEN_CONTROL: i32 = 3;
+pub const REKINDLE_TOKEN_USER_DEFINED: i32 = 4;
+pub const REKINDLE_TOKEN_UNUSED: i32 = 5;
+pub const REKINDLE_TOKEN_BYTE: i32 = 6;
+
+/// A token.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct rekindle_token_info {
+    /// sizeof(rekindle_token_info), set by the caller.
+    pub struct_size: u32,
+    /// REKINDLE_TOKEN_…
+    pub token_type: i32,
+    /// 0 if the file has no scores.
+    pub score: f32,
+    /// Non-zero: it ends a generation.
+    pub is_eog: u32,
+}
+
+// SAFETY: repr(C), no padding, plain numbers.
+unsafe impl Struct for rekindle_token_info {
+    const NAME: &'static str = "rekindle_token_info";
+}
+
+/// Tells what token `token` is.
 ///
 /// REKINDLE_INVALID_ARGUMENT: there is no such token, here and below.
 #[unsafe(no_mangle)]
@@ -196,11 +178,25 @@ pub unsafe extern "C" fn rekindle_vocab_get_token(
     })
 }
 
-/// The tokens of a text (UTF-8, text_len bytes). `flags`: REKINDLE_TEXT_… added up. `*needed` gets their number, also if the
-/// buffer is too small; NULL with capacity 0 only asks.
+/// To tokenise: add BOS and EOS if the file wants them. To detokenise: leave them away again.
+pub const REKINDLE_TEXT_SPECIAL: u32 = 1;
+/// To tokenise: read the texts of control tokens as these tokens; never use this for text from strangers. To
+/// detokenise, and for pieces: show control tokens as their text.
+pub const REKINDLE_TEXT_PARSE_SPECIAL: u32 = 2;
+
+fn flags(n: u32) -> crate::error::Result<(bool, bool)> {
+    let known = REKINDLE_TEXT_SPECIAL | REKINDLE_TEXT_PARSE_SPECIAL;
+    if n & !known != 0 {
+        return Err(Error::invalid(format!("flags is {n:#x}, known are {known:#x}")).subject("flags"));
+    }
+    Ok((n & REKINDLE_TEXT_SPECIAL != 0, n & REKINDLE_TEXT_PARSE_SPECIAL != 0))
+}
+
+/// Writes the tokens of a text (UTF-8, text_len bytes). `flags` are REKINDLE_TEXT_… added up. `*needed` gets the number
+/// of tokens, also if the buffer is too small; a NULL buffer with capacity 0 only asks.
 ///
-/// REKINDLE_INVALID_ARGUMENT: the text is no UTF-8, or longer than 1 GiB. REKINDLE_OUT_OF_MEMORY: there are not some 100 bytes for each
-/// of the text. REKINDLE_BUFFER_TOO_SMALL.
+/// REKINDLE_INVALID_ARGUMENT: the text is no UTF-8, or longer than 1 GiB. REKINDLE_OUT_OF_MEMORY: some 100 bytes are
+/// needed for each byte of the text. REKINDLE_BUFFER_TOO_SMALL.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rekindle_tokenize(
@@ -223,8 +219,8 @@ pub unsafe extern "C" fn rekindle_tokenize(
     })
 }
 
-/// The text of `n` tokens. `flags`: REKINDLE_TEXT_… added up. Text: buffer, capacity, needed. Bytes of byte tokens come as they are,
-/// so the text may be no UTF-8 and may hold NULs.
+/// Writes the text of `n` tokens. `flags` are REKINDLE_TEXT_… added up. Text: buffer, capacity, needed. The bytes of
+/// byte tokens come as they are, so the text may be no UTF-8 and may hold NULs.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rekindle_detokenize(
@@ -247,8 +243,8 @@ pub unsafe extern "C" fn rekindle_detokenize(
     })
 }
 
-/// The bytes that one token adds to a text; they may end inside a character (a rekindle_stream does not). Otherwise as
-/// rekindle_detokenize.
+/// Writes the bytes that one token adds to a text. They may end inside a character (those of a rekindle_stream do not).
+/// Otherwise it is as rekindle_detokenize.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rekindle_token_piece(
@@ -267,8 +263,14 @@ pub unsafe extern "C" fn rekindle_token_piece(
     })
 }
 
-/// Creates a stream of a vocabulary's tokens. `flags`: REKINDLE_TEXT_PARSE_SPECIAL shows control tokens as their text. On success
-/// `*stream` is a handle to be given to rekindle_stream_destroy; it does not need the vocabulary's handle any more.
+/// Makes text from tokens as they come.
+pub struct rekindle_stream {
+    _private: (),
+}
+
+/// Creates a stream for a vocabulary's tokens. With REKINDLE_TEXT_PARSE_SPECIAL in `flags` it shows control tokens as
+/// their text. On success `*stream` is a handle that rekindle_stream_destroy ends; it does not need the vocabulary's
+/// handle any more.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rekindle_stream_create(
@@ -293,8 +295,9 @@ pub unsafe extern "C" fn rekindle_stream_destroy(stream: *mut rekindle_stream) -
     guard("rekindle_stream_destroy", || destroy::<TextStream, _>(stream))
 }
 
-/// Adds a token and writes the characters that are complete by now, often none. Never cuts a character. Text: buffer, capacity,
-/// needed. If the buffer is too small, or only the size is asked for, the token is not taken: call again.
+/// Adds a token and writes the characters that are complete by now, often none. It never cuts a character. Text:
+/// buffer, capacity, needed. If the buffer is too small, or only the size is asked for, the token is not taken: call
+/// again.
 ///
 /// REKINDLE_BUSY: another call is using the stream, here and below.
 #[unsafe(no_mangle)]
@@ -320,8 +323,8 @@ pub unsafe extern "C" fn rekindle_stream_push(
     })
 }
 
-/// Writes what still waits (U+FFFD for a character that never came to its end) and makes the stream empty. Text: buffer, capacity,
-/// needed, as rekindle_stream_push.
+/// Writes the rest (U+FFFD for a character that never came to its end) and makes the stream empty. Text: buffer,
+/// capacity, needed, as rekindle_stream_push.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rekindle_stream_flush(

@@ -1,10 +1,10 @@
-//! Prints the C header that cbindgen makes of the sources: `header REPOSITORY`.
+//! Prints the C declarations that cbindgen makes of source files: `header CBINDGEN_TOML SOURCE...`.
 
 use std::path::PathBuf;
 
 fn main() {
-    let root = PathBuf::from(std::env::args_os().nth(1).expect("usage: header REPOSITORY"));
-    let config = cbindgen::Config::from_file(root.join("cbindgen.toml")).unwrap();
-    let header = cbindgen::Builder::new().with_crate(root).with_config(config).generate().unwrap();
-    header.write(std::io::stdout());
+    let mut files = std::env::args_os().skip(1).map(PathBuf::from);
+    let config = cbindgen::Config::from_file(files.next().expect("usage: header CBINDGEN_TOML SOURCE...")).unwrap();
+    let builder = files.fold(cbindgen::Builder::new(), cbindgen::Builder::with_src);
+    builder.with_config(config).generate().unwrap().write(std::io::stdout());
 }
