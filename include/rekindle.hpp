@@ -1,8 +1,9 @@
 /* rekindle for C++17: owning handles, exceptions, strings and vectors. Header-only, over rekindle.h.
  *
- * Every object owns its handle, can be moved and not copied. A call that fails throws rekindle::error. Objects keep alive in the
- * library what they need, so the order of destruction does not matter. Threads: as rekindle.h says; a second call that writes a model
- * throws error with REKINDLE_BUSY. An exception thrown in a callback ends the call and comes out of it unchanged.
+ * Every object owns its handle, can be moved and cannot be copied. A call that fails throws rekindle::error. Objects
+ * keep alive in the library what they need, so the order of destruction does not matter. Threads may do what rekindle.h
+ * says; a second call that writes a model throws an error with REKINDLE_BUSY. An exception that is thrown in a callback
+ * ends the call and comes out of it unchanged.
  */
 #ifndef REKINDLE_HPP
 #define REKINDLE_HPP
@@ -103,7 +104,8 @@ struct carried {
 /// Devices, threads and a log.
 class context : public detail::handle<rekindle_context, rekindle_context_destroy> {
   public:
-    /// `devices`: "auto", "cpu", described ones as "k80:4,cpu" or JSON (rekindle_context_params); `n_threads` 0: one per core.
+    /// `devices` is "auto", "cpu", described ones as "k80:4,cpu", or JSON (see rekindle_context_params); `n_threads` 0
+    /// means one per core.
     explicit context(std::string_view devices = "", std::uint32_t n_threads = 0) : handle(create(devices, n_threads)) {}
 
     rekindle_context_info info() const {
@@ -167,14 +169,14 @@ class file : public detail::handle<rekindle_file, rekindle_file_close> {
     }
 };
 
-/// What is best.
+/// The aim of a plan.
 enum class objective : std::int32_t {
     latency = REKINDLE_OBJECTIVE_LATENCY,
     throughput = REKINDLE_OBJECTIVE_THROUGHPUT,
     headroom = REKINDLE_OBJECTIVE_HEADROOM,
 };
 
-/// What bytes are taken from.
+/// The source of a plan's bytes.
 enum class estimator : std::int32_t {
     automatic = REKINDLE_ESTIMATOR_AUTO,
     measured = REKINDLE_ESTIMATOR_MEASURED,
@@ -189,14 +191,14 @@ enum class kv_type : std::int32_t {
     q8_0 = REKINDLE_KV_Q8_0,
 };
 
-/// How the CPU gets at the weights.
+/// The CPU's way to the weights.
 enum class weights : std::int32_t {
     automatic = REKINDLE_WEIGHTS_AUTO,
     mapped = REKINDLE_WEIGHTS_MAPPED,
     copied = REKINDLE_WEIGHTS_COPIED,
 };
 
-/// What `ask` answers.
+/// The questions that `ask` answers.
 enum class question : std::int32_t {
     largest_context = REKINDLE_ASK_LARGEST_CONTEXT,
     largest_batch = REKINDLE_ASK_LARGEST_BATCH,
@@ -204,7 +206,7 @@ enum class question : std::int32_t {
     best_kv_type = REKINDLE_ASK_BEST_KV_TYPE,
 };
 
-/// What may be used of one device; what is not said is not limited.
+/// A limit on the use of one device. A field that is left out limits nothing.
 struct device_limit {
     std::uint32_t device = 0;
     /// Bytes to leave free on it.
@@ -213,7 +215,7 @@ struct device_limit {
     std::optional<std::uint32_t> max_layers = std::nullopt;
 };
 
-/// What to plan for, as rekindle_plan_params says; what is not set is decided by the library.
+/// The wishes for a plan, as in rekindle_plan_params. The library decides whatever is not set.
 struct plan_params {
     std::uint32_t n_ctx = 0;
     std::uint32_t n_seq_max = 0;
@@ -265,14 +267,14 @@ template <class F> rekindle_status with_params(const plan_params &params, F &&f)
 
 } // namespace detail
 
-/// What goes where. One that does not fit is made, too: see `fits`.
+/// The place of everything. A plan that does not fit is made, too: see `fits`.
 class plan : public detail::handle<rekindle_plan_t, rekindle_plan_destroy> {
   public:
     plan(const context &c, const file &f, const plan_params &params = {}) : handle(create(c, f, params)) {}
     /// Takes a plan over.
     explicit plan(rekindle_plan_t *owned) noexcept : handle(owned) {}
 
-    /// What was decided, and what speeds are predicted.
+    /// The decisions, and the predicted speeds.
     rekindle_plan_summary summary() const {
         auto s = make<rekindle_plan_summary>();
         check(rekindle_plan_get_summary(get(), &s));
@@ -307,13 +309,17 @@ class plan : public detail::handle<rekindle_plan_t, rekindle_plan_destroy> {
     }
     /// Why it is as it is, in sentences.
     std::vector<std::string> reasons() const { return sentences(summary().n_reasons, rekindle_plan_reason); }
-    /// What else would fit, in sentences.
+    /// Other requests that would fit, in sentences.
     std::vector<std::string> remedies() const { return sentences(summary().n_remedies, rekindle_plan_remedy); }
     std::string text() const {
-        return detail::text([&](char *b, std::size_t n, std::size_t *needed) { return rekindle_plan_text(get(), b, n, needed); });
+        return detail::text([&](char *b, std::size_t n, std::size_t *needed) {
+            return rekindle_plan_text(get(), b, n, needed);
+        });
     }
     std::string json() const {
-        return detail::text([&](char *b, std::size_t n, std::size_t *needed) { return rekindle_plan_json(get(), b, n, needed); });
+        return detail::text([&](char *b, std::size_t n, std::size_t *needed) {
+            return rekindle_plan_json(get(), b, n, needed);
+        });
     }
     /// Side by side with another plan of the file, as a table for people.
     std::string compare(const plan &other) const {
@@ -336,14 +342,16 @@ class plan : public detail::handle<rekindle_plan_t, rekindle_plan_destroy> {
     }
     static rekindle_plan_t *create(const context &c, const file &f, const plan_params &params) {
         rekindle_plan_t *h = nullptr;
-        const rekindle_status status =
-            detail::with_params(params, [&](const rekindle_plan_params *p) { return rekindle_plan(c.get(), f.get(), p, &h); });
+        const rekindle_status status = detail::with_params(params, [&](const rekindle_plan_params *p) {
+            return rekindle_plan(c.get(), f.get(), p, &h);
+        });
         if (status != REKINDLE_NOT_FIT) check(status);
         return h;
     }
 };
 
-/// What the devices could do with a file: tokens, devices, or the number of a `kv_type`. Nothing where it does not fit in any way.
+/// Answers a question about a file and the devices with a number of tokens or devices, or with the number of a
+/// `kv_type`. It answers nothing if the file does not fit in any way.
 inline std::optional<std::uint32_t> ask(const context &c, const file &f, question q, const plan_params &params = {}) {
     std::uint32_t answer = 0;
     const rekindle_status status = detail::with_params(params, [&](const rekindle_plan_params *p) {
@@ -396,7 +404,8 @@ class vocab : public detail::handle<rekindle_vocab, rekindle_vocab_destroy> {
 /// Chooses tokens; greedy by default.
 class sampler : public detail::handle<rekindle_sampler, rekindle_sampler_destroy> {
   public:
-    explicit sampler(const rekindle_sampler_params &params = make<rekindle_sampler_params>()) : handle(create(params)) {}
+    explicit sampler(const rekindle_sampler_params &params = make<rekindle_sampler_params>())
+        : handle(create(params)) {}
 
     std::int32_t sample(const std::vector<float> &logits) {
         std::int32_t token = 0;
@@ -478,7 +487,9 @@ class model : public detail::handle<rekindle_model, rekindle_model_destroy> {
         return r;
     }
 
-    void seq_remove(std::int32_t seq, std::int32_t p0 = -1, std::int32_t p1 = -1) { check(rekindle_seq_remove(get(), seq, p0, p1)); }
+    void seq_remove(std::int32_t seq, std::int32_t p0 = -1, std::int32_t p1 = -1) {
+        check(rekindle_seq_remove(get(), seq, p0, p1));
+    }
     void seq_copy(std::int32_t src, std::int32_t dst, std::int32_t p0 = -1, std::int32_t p1 = -1) {
         check(rekindle_seq_copy(get(), src, dst, p0, p1));
     }
@@ -495,8 +506,8 @@ class model : public detail::handle<rekindle_model, rekindle_model_destroy> {
     /// Ends the call that runs on this model; from any thread.
     void cancel() const { check(rekindle_cancel(get())); }
 
-    rekindle_generate_result generate(sampler &s, std::string_view prompt, std::uint32_t max_tokens, const piece_fn &on_piece,
-                                      std::uint32_t flags = 0, std::int32_t seq_id = 0) {
+    rekindle_generate_result generate(sampler &s, std::string_view prompt, std::uint32_t max_tokens,
+                                      const piece_fn &on_piece, std::uint32_t flags = 0, std::int32_t seq_id = 0) {
         auto p = make<rekindle_generate_params>();
         p.seq_id = seq_id;
         p.prompt = prompt.data();
@@ -521,7 +532,8 @@ class model : public detail::handle<rekindle_model, rekindle_model_destroy> {
     }
 
   private:
-    static rekindle_model *load(const context &c, const plan &p, const progress_fn &progress, rekindle_load_params params) {
+    static rekindle_model *load(const context &c, const plan &p, const progress_fn &progress,
+                                rekindle_load_params params) {
         struct state {
             const progress_fn &f;
             detail::carried c;
@@ -559,12 +571,12 @@ struct chat_message {
     std::string_view tool_calls = {}, fields = {};
 };
 
-/// What the prompt is made with besides the messages; an empty text is absent.
+/// The things that a prompt is made with besides the messages. An empty text is absent.
 struct chat_options {
     bool generation_prompt = true;
     /// JSON: an array of tools, an object of further variables.
     std::string_view tools = {}, variables = {};
-    /// Which of the file's templates, or a Jinja template instead of them.
+    /// The name of one of the file's templates, or a Jinja template instead of them.
     std::string_view template_name = {}, template_text = {};
     /// Seconds since 1970 UTC; 0: now.
     std::int64_t now = 0;

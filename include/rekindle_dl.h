@@ -1,12 +1,13 @@
-/* Opens librekindle at run time: a host that includes this needs nothing at link time (but -ldl on old systems). Header-only, C99 or
- * C++11, POSIX.
+/* Opens librekindle at run time: a host that includes this needs nothing at link time (except -ldl on old systems). It
+ * is header-only and needs C99 or C++11, and POSIX.
  *
  *     char why[256];
  *     const rekindle_api_table *rk = rekindle_dl_open(NULL, why, sizeof why);
  *     if (!rk) fprintf(stderr, "%s\n", why);
  *     else rk->context_create(REKINDLE_ABI_VERSION, NULL, &context);
  *
- * Functions have their names of rekindle.h without the prefix; rekindle_plan is rk->plan. The library stays open until the process ends.
+ * Functions have their names of rekindle.h without the prefix: rekindle_plan is rk->plan. The library stays open until
+ * the process ends.
  */
 #ifndef REKINDLE_DL_H
 #define REKINDLE_DL_H
@@ -16,9 +17,9 @@
 
 #include "rekindle.h"
 
-/* `path`: the library's file, or NULL for librekindle.so.1 where the system looks for libraries (LD_LIBRARY_PATH, the host's run path,
- * the system's folders). NULL is returned if there is none or it is too old for this header; then `why` (of `capacity` bytes, may be
- * NULL with 0) says what was tried and what is wrong. */
+/* `path` is the library's file, or NULL for librekindle.so.1 where the system looks for libraries (LD_LIBRARY_PATH, the
+ * host's run path, the system's folders). The result is NULL if there is no such library or if it is too old for this
+ * header; then `why` (of `capacity` bytes, may be NULL with 0) says what was tried and what is wrong. */
 static inline const rekindle_api_table *rekindle_dl_open(const char *path, char *why, size_t capacity) {
     const char *name = path ? path : "librekindle.so.1";
     /* POSIX gives functions as object pointers; a union says so without a cast that the C standard forbids. */

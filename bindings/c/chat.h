@@ -3,7 +3,7 @@
 #include <stdatomic.h>
 
 static rekindle_vocab *chat_vocab;
-/* What the KV cache holds, as far as we know. */
+/* The tokens that the KV cache holds, as far as this program knows. */
 static int32_t *cached;
 static size_t n_cached, max_cached;
 static rekindle_chat_message *messages;
@@ -119,7 +119,8 @@ static rekindle_status turn(const options *o, const rekindle_chat_params *params
     uint32_t length = 0;
     check(rekindle_seq_length(model, 0, &length), "chat");
     if (length < n_cached) n_cached = length;
-    if (status == REKINDLE_OK && r.stop == REKINDLE_STOP_CONTEXT_FULL) fputs("\n(the context is full; --ctx makes it larger)", stderr);
+    if (status == REKINDLE_OK && r.stop == REKINDLE_STOP_CONTEXT_FULL)
+        fputs("\n(the context is full; --ctx makes it larger)", stderr);
     return status;
 }
 
@@ -127,18 +128,21 @@ static void chat(const options *o) {
     check(rekindle_vocab_create(file, &chat_vocab), "vocabulary");
     rekindle_chat_params params = {.struct_size = sizeof params, .flags = REKINDLE_CHAT_GENERATION_PROMPT};
     char *template_text = NULL;
-    if (o->template_path) params.template_text = template_text = whole_file(o->template_path, &params.template_text_len);
+    if (o->template_path)
+        params.template_text = template_text = whole_file(o->template_path, &params.template_text_len);
     size_t needed = 0;
-    rekindle_status status = o->template_path ? REKINDLE_OK : rekindle_chat_template(chat_vocab, NULL, 0, NULL, 0, &needed);
+    rekindle_status status = REKINDLE_OK;
+    if (!o->template_path) status = rekindle_chat_template(chat_vocab, NULL, 0, NULL, 0, &needed);
     if (status == REKINDLE_NOT_FOUND)
-        fail("this model's file has no chat template, so it was not made to chat; --template FILE gives one, `rekindle run` "
-             "continues a text", "");
+        fail("this model's file has no chat template, so it was not made to chat; --template FILE gives one, "
+             "`rekindle run` continues a text", "");
     check(status, "chat");
     static sigset_t set;
     pthread_t thread;
     sigemptyset(&set);
     sigaddset(&set, SIGINT);
-    if (pthread_sigmask(SIG_BLOCK, &set, NULL) == 0 && pthread_create(&thread, NULL, chat_watch, &set) == 0) pthread_detach(thread);
+    if (pthread_sigmask(SIG_BLOCK, &set, NULL) == 0 && pthread_create(&thread, NULL, chat_watch, &set) == 0)
+        pthread_detach(thread);
     load(o, 0);
     rekindle_sampler *sampler = NULL;
     check(rekindle_sampler_create(&o->sampler, &sampler), "sampler");

@@ -111,7 +111,9 @@ static const choice OBJECTIVES[] = {{"latency", REKINDLE_OBJECTIVE_LATENCY},
                                     {"throughput", REKINDLE_OBJECTIVE_THROUGHPUT},
                                     {"headroom", REKINDLE_OBJECTIVE_HEADROOM},
                                     {NULL, 0}};
-static const choice ESTIMATORS[] = {{"measured", REKINDLE_ESTIMATOR_MEASURED}, {"family", REKINDLE_ESTIMATOR_FAMILY}, {NULL, 0}};
+static const choice ESTIMATORS[] = {{"measured", REKINDLE_ESTIMATOR_MEASURED},
+                                    {"family", REKINDLE_ESTIMATOR_FAMILY},
+                                    {NULL, 0}};
 static const choice QUESTIONS[] = {{"context", REKINDLE_ASK_LARGEST_CONTEXT},
                                    {"batch", REKINDLE_ASK_LARGEST_BATCH},
                                    {"devices", REKINDLE_ASK_FEWEST_DEVICES},
@@ -210,7 +212,8 @@ static rekindle_plan_t *plan;
 static rekindle_model *model;
 
 static void open_file(const options *o) {
-    rekindle_context_params p = {.struct_size = sizeof p, .n_threads = o->threads, .devices = o->devices, .log = log_line};
+    rekindle_context_params p = {.struct_size = sizeof p, .n_threads = o->threads, .log = log_line};
+    p.devices = o->devices;
     p.devices_len = strlen(o->devices);
     check(rekindle_context_create(REKINDLE_ABI_VERSION, &p, &context), "context");
     check(rekindle_file_open(context, o->model, strlen(o->model), &file), "open");
@@ -232,16 +235,18 @@ static void watch_interrupts(void) {
     pthread_t thread;
     sigemptyset(&set);
     sigaddset(&set, SIGINT);
-    if (pthread_sigmask(SIG_BLOCK, &set, NULL) == 0 && pthread_create(&thread, NULL, watch, &set) == 0) pthread_detach(thread);
+    if (pthread_sigmask(SIG_BLOCK, &set, NULL) == 0 && pthread_create(&thread, NULL, watch, &set) == 0)
+        pthread_detach(thread);
 }
 
 static int32_t progress(void *user_data, float done) {
     (void)user_data;
-    if (isatty(STDERR_FILENO)) fprintf(stderr, "\rloading %3.0f %%%s", 100.0 * (double)done, done < 1 ? "" : "\r           \r");
+    const char *end = done < 1 ? "" : "\r           \r";
+    if (isatty(STDERR_FILENO)) fprintf(stderr, "\rloading %3.0f %%%s", 100.0 * (double)done, end);
     return 0;
 }
 
-/* What --ask wants to know. */
+/* Answers the question of --ask. */
 static void ask(const options *o, const rekindle_plan_params *params) {
     static const char *const kv[] = {"", "f32", "f16", "q8_0"};
     uint32_t answer = 0;
@@ -276,7 +281,8 @@ static void make_plan(const options *o, int show) {
     if (show && o->ask) { ask(o, &params); return; }
     if (show && o->compare) { compare(&params); return; }
     rekindle_status status = rekindle_plan(context, file, &params, &plan);
-    if (plan && (show || status == REKINDLE_NOT_FIT)) print_plan(plan, o->json ? rekindle_plan_json : rekindle_plan_text);
+    if (plan && (show || status == REKINDLE_NOT_FIT))
+        print_plan(plan, o->json ? rekindle_plan_json : rekindle_plan_text);
     check(status, "plan");
 }
 
@@ -362,8 +368,8 @@ static void bench(options *o) {
     }
     qsort(prompt, repeat, sizeof *prompt, by_size);
     qsort(single, repeat, sizeof *single, by_size);
-    printf("%s: prompt of %u tokens %.2f per second, single tokens %.2f per second (medians of %u)\n", info.name, n_prompt,
-           n_prompt / prompt[repeat / 2], n / single[repeat / 2], repeat);
+    printf("%s: prompt of %u tokens %.2f per second, single tokens %.2f per second (medians of %u)\n", info.name,
+           n_prompt, n_prompt / prompt[repeat / 2], n / single[repeat / 2], repeat);
     free(tokens);
     free(prompt);
     free(single);
@@ -382,7 +388,8 @@ static void tokenize(const options *o) {
     for (size_t i = 0; i < n; i++) {
         char piece[512] = "";
         size_t needed = 0;
-        rekindle_status status = rekindle_token_piece(vocab, tokens[i], REKINDLE_TEXT_PARSE_SPECIAL, piece, sizeof piece, &needed);
+        rekindle_status status =
+            rekindle_token_piece(vocab, tokens[i], REKINDLE_TEXT_PARSE_SPECIAL, piece, sizeof piece, &needed);
         if (status != REKINDLE_BUFFER_TOO_SMALL) check(status, "piece");
         printf("%8d  '%s'\n", (int)tokens[i], piece);
     }
@@ -393,8 +400,8 @@ static void tokenize(const options *o) {
 static void info(void) {
     rekindle_file_info f = {.struct_size = sizeof f};
     check(rekindle_file_get_info(file, &f), "info");
-    printf("%s (%s), GGUF version %u, %llu bytes in %u files, %llu parameters\n", f.name, f.architecture, (unsigned)f.version,
-           (unsigned long long)f.n_bytes, (unsigned)f.n_files, (unsigned long long)f.n_params);
+    printf("%s (%s), GGUF version %u, %llu bytes in %u files, %llu parameters\n", f.name, f.architecture,
+           (unsigned)f.version, (unsigned long long)f.n_bytes, (unsigned)f.n_files, (unsigned long long)f.n_params);
     for (uint32_t i = 0; i < f.n_keys; i++) {
         rekindle_key_info k = {.struct_size = sizeof k};
         char value[256] = "";

@@ -1,4 +1,4 @@
-// What Go cannot write itself: its exported functions as C callbacks.
+// Makes C callbacks of exported Go functions, which Go cannot do itself.
 
 #include "rekindle.h"
 
@@ -9,12 +9,13 @@ static int32_t on_piece(void *user_data, int32_t token, const char *piece, size_
     return rekindleGoPiece(user_data, token, (char *)piece, len);
 }
 
-rekindle_status go_generate(rekindle_model *m, rekindle_sampler *s, const rekindle_generate_params *p, uintptr_t handle) {
+rekindle_status go_generate(rekindle_model *m, rekindle_sampler *s, const rekindle_generate_params *p,
+                            uintptr_t handle) {
     return rekindle_generate(m, s, p, on_piece, (void *)handle, NULL);
 }
 
-rekindle_status go_load(const rekindle_context *c, const rekindle_plan_t *p, rekindle_load_params *params, uintptr_t handle,
-                        rekindle_model **m) {
+rekindle_status go_load(const rekindle_context *c, const rekindle_plan_t *p, rekindle_load_params *params,
+                        uintptr_t handle, rekindle_model **m) {
     if (handle) {
         params->progress = rekindleGoProgress;
         params->progress_user_data = (void *)handle;

@@ -9,7 +9,7 @@ import (
 	"unsafe"
 )
 
-// Message is one message of a conversation. Empty texts are absent, but for the content, which is none only beside ToolCalls.
+// Message is one message of a conversation. Empty texts are absent; an empty content is absent only beside ToolCalls.
 type Message struct {
 	Role, Content, Name string
 	// Reasoning is what the model thought before its answer.
@@ -20,7 +20,8 @@ type Message struct {
 	ToolCalls, Fields json.RawMessage
 }
 
-// ChatOptions are what a prompt is made with besides the messages; the zero value leaves the conversation open for an answer.
+// ChatOptions are the things that a prompt is made with besides the messages. The zero value leaves the conversation
+// open for an answer.
 type ChatOptions struct {
 	// Closed ends the prompt with the last message, without the beginning of an answer.
 	Closed bool
@@ -45,8 +46,8 @@ func view(pin *runtime.Pinner, s string) (*C.char, C.size_t) {
 // empty stands for a content that is there without a byte.
 var empty = [1]byte{}
 
-// Chat gives the prompt for a conversation by the file's chat template. It holds the texts of special tokens: generate from it with
-// Options.ParseSpecial and Options.NoSpecial.
+// Chat gives the prompt for a conversation by the file's chat template. The prompt holds the texts of special tokens:
+// generate from it with Options.ParseSpecial and Options.NoSpecial.
 func (m *Model) Chat(messages []Message, options ChatOptions) (string, error) {
 	var vocab *C.rekindle_vocab
 	if err := call(func() C.rekindle_status { return C.rekindle_model_vocab(m.h, &vocab) }); err != nil {

@@ -17,14 +17,18 @@ func TestChat(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	talk := []Message{{Role: "user", Content: "Hi, “you”"}, {Role: "assistant", ToolCalls: json.RawMessage(`[{"id": "1"}]`)}, {Role: "tool"}}
+	talk := []Message{
+		{Role: "user", Content: "Hi, “you”"},
+		{Role: "assistant", ToolCalls: json.RawMessage(`[{"id": "1"}]`)},
+		{Role: "tool"},
+	}
 	var failure *Error
 	if _, err = file.Chat(talk, ChatOptions{}); !errors.As(err, &failure) || failure.Status != NotFound {
 		t.Fatalf("a file without a template: %v", err)
 	}
 	options := ChatOptions{
-		TemplateText: "{{ bos_token }}{% for m in messages %}[{{ m.role }}]{{ m.content | tojson }}{{ m.tool_calls }}{% endfor %}" +
-			"{{ tools }}{{ x }}{{ strftime_now('%F') }}{% if add_generation_prompt %}[go]{% endif %}",
+		TemplateText: "{{ bos_token }}{% for m in messages %}[{{ m.role }}]{{ m.content | tojson }}{{ m.tool_calls }}" +
+			"{% endfor %}{{ tools }}{{ x }}{{ strftime_now('%F') }}{% if add_generation_prompt %}[go]{% endif %}",
 		Tools: json.RawMessage(`[1]`), Variables: json.RawMessage(`{"x": 2}`), Now: 86400,
 	}
 	prompt, err := file.Chat(talk, options)

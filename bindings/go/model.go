@@ -4,7 +4,8 @@ package rekindle
 #include "rekindle.h"
 
 rekindle_status go_generate(rekindle_model *, rekindle_sampler *, const rekindle_generate_params *, uintptr_t);
-rekindle_status go_load(const rekindle_context *, const rekindle_plan_t *, rekindle_load_params *, uintptr_t, rekindle_model **);
+rekindle_status go_load(const rekindle_context *, const rekindle_plan_t *, rekindle_load_params *, uintptr_t,
+                        rekindle_model **);
 */
 import "C"
 
@@ -41,7 +42,11 @@ func (c *Context) LoadWith(p *Plan, progress func(done float32) bool, options Lo
 	for _, o := range []struct {
 		set   bool
 		field *C.uint32_t
-	}{{options.CheckTensors, &params.check_tensors}, {options.MLock, &params.mlock}, {options.NoCUDAGraphs, &params.no_cuda_graphs}} {
+	}{
+		{options.CheckTensors, &params.check_tensors},
+		{options.MLock, &params.mlock},
+		{options.NoCUDAGraphs, &params.no_cuda_graphs},
+	} {
 		if o.set {
 			*o.field = 1
 		}
@@ -55,7 +60,8 @@ func (c *Context) LoadWith(p *Plan, progress func(done float32) bool, options Lo
 		defer handle.Delete()
 	}
 	m := &Model{}
-	if err := call(func() C.rekindle_status { return C.go_load(c.h, p.h, &params, C.uintptr_t(handle), &m.h) }); err != nil {
+	err := call(func() C.rekindle_status { return C.go_load(c.h, p.h, &params, C.uintptr_t(handle), &m.h) })
+	if err != nil {
 		return nil, err
 	}
 	runtime.KeepAlive(c)
@@ -191,8 +197,8 @@ type generation struct {
 	panicked any
 }
 
-// Generate continues a text. piece gets whole characters as they come; false stops. Cancelling ctx ends it with ctx's error. It returns
-// how many tokens came.
+// Generate continues a text. piece gets whole characters as they come and returns false to stop. Cancelling ctx ends
+// the generation with ctx's error. It returns how many tokens came.
 func (m *Model) Generate(ctx context.Context, prompt string, o Options, piece func(string) bool) (int, error) {
 	var pin runtime.Pinner
 	defer pin.Unpin()
@@ -200,8 +206,9 @@ func (m *Model) Generate(ctx context.Context, prompt string, o Options, piece fu
 		return 0, err
 	}
 	sp := C.rekindle_sampler_params{
-		struct_size: C.sizeof_rekindle_sampler_params, temperature: C.float(o.Sampler.Temperature), top_k: C.uint32_t(o.Sampler.TopK),
-		top_p: C.float(o.Sampler.TopP), min_p: C.float(o.Sampler.MinP), repeat_penalty: C.float(o.Sampler.RepeatPenalty),
+		struct_size: C.sizeof_rekindle_sampler_params, temperature: C.float(o.Sampler.Temperature),
+		top_k: C.uint32_t(o.Sampler.TopK), top_p: C.float(o.Sampler.TopP), min_p: C.float(o.Sampler.MinP),
+		repeat_penalty:    C.float(o.Sampler.RepeatPenalty),
 		frequency_penalty: C.float(o.Sampler.FrequencyPenalty), presence_penalty: C.float(o.Sampler.PresencePenalty),
 		seed: C.uint64_t(o.Sampler.Seed),
 	}
@@ -252,7 +259,7 @@ func (m *Model) Generate(ctx context.Context, prompt string, o Options, piece fu
 //export rekindleGoPiece
 func rekindleGoPiece(data unsafe.Pointer, token C.int32_t, piece *C.char, n C.size_t) (result C.int32_t) {
 	g := cgo.Handle(uintptr(data)).Value().(*generation)
-	// What is left over at the end is no token.
+	// Text that is left over at the end belongs to no token.
 	if token >= 0 {
 		g.tokens++
 	}

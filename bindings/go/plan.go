@@ -92,8 +92,9 @@ type PlanParams struct {
 func (params *PlanParams) c(pin *runtime.Pinner) C.rekindle_plan_params {
 	p := C.rekindle_plan_params{
 		struct_size: C.sizeof_rekindle_plan_params, n_ctx: C.uint32_t(params.Ctx), n_seq_max: C.uint32_t(params.SeqMax),
-		n_outputs_max: C.uint32_t(params.OutputsMax), n_batch: C.uint32_t(params.Batch), n_ubatch: C.uint32_t(params.Ubatch),
-		reserve_bytes: C.uint64_t(params.ReserveBytes), type_k: C.int32_t(params.KeyType), type_v: C.int32_t(params.ValueType),
+		n_outputs_max: C.uint32_t(params.OutputsMax), n_batch: C.uint32_t(params.Batch),
+		n_ubatch: C.uint32_t(params.Ubatch), reserve_bytes: C.uint64_t(params.ReserveBytes),
+		type_k: C.int32_t(params.KeyType), type_v: C.int32_t(params.ValueType),
 		objective: C.int32_t(params.Objective), estimator: C.int32_t(params.Estimator), margin: C.double(params.Margin),
 	}
 	if params.CopyWeights {
@@ -134,7 +135,8 @@ func (c *Context) Plan(f *File, params PlanParams) (*Plan, error) {
 	return plan, err
 }
 
-// Ask answers a question about a file on the context's devices. Where it does not fit in any way, the Error's status is NotFit.
+// Ask answers a question about a file on the context's devices. If the file does not fit in any way, the Error's status
+// is NotFit.
 func (c *Context) Ask(f *File, question Question, params PlanParams) (uint32, error) {
 	var pin runtime.Pinner
 	defer pin.Unpin()
@@ -152,7 +154,8 @@ func (p *Plan) Close() {
 	C.rekindle_plan_destroy(p.h)
 }
 
-// PlanSummary is what a plan decided. Its speeds are predicted, not measured, in tokens per second, and 0 where there is no prediction.
+// PlanSummary holds the decisions of a plan. Its speeds are predicted, not measured, in tokens per second; they are 0
+// if there is no prediction.
 type PlanSummary struct {
 	Name, Architecture string
 	// Estimator is "measured", or "family" for an estimate that cannot be loaded.
@@ -193,11 +196,13 @@ func (p *Plan) Summary() (PlanSummary, error) {
 		Name: C.GoString(&s.name[0]), Architecture: C.GoString(&s.architecture[0]), Estimator: C.GoString(&s.estimator[0]),
 		Objective: Objective(s.objective), Fits: s.fits != 0, Layers: uint32(s.n_layer), Ctx: uint32(s.n_ctx),
 		CtxTrain: uint32(s.n_ctx_train), CtxSource: Source(s.n_ctx_source), BatchSource: Source(s.batch_source),
-		Batch: uint32(s.n_batch), Ubatch: uint32(s.n_ubatch), SeqMax: uint32(s.n_seq_max), OutputsMax: uint32(s.n_outputs_max),
+		Batch: uint32(s.n_batch), Ubatch: uint32(s.n_ubatch),
+		SeqMax: uint32(s.n_seq_max), OutputsMax: uint32(s.n_outputs_max),
 		Threads: uint32(s.n_threads), KeyType: KVType(s.type_k), ValueType: KVType(s.type_v),
 		PredictedDecode: float64(s.predicted_decode), PredictedDecodeFull: float64(s.predicted_decode_full),
 		PredictedPrompt: float64(s.predicted_prompt), PredictedPipelined: float64(s.predicted_pipelined),
-		TightestDevice: int32(s.tightest_device), TightestBytes: uint64(s.tightest_bytes), CPULayers: uint32(s.n_cpu_layers),
+		TightestDevice: int32(s.tightest_device), TightestBytes: uint64(s.tightest_bytes),
+		CPULayers: uint32(s.n_cpu_layers),
 	}, nil
 }
 
@@ -229,7 +234,8 @@ func (p *Plan) Devices() ([]PlanDevice, error) {
 			return nil, err
 		}
 		devices[i] = PlanDevice{
-			Device: uint32(d.device), FirstLayer: uint32(d.first_layer), Layers: uint32(d.n_layers), HasOutput: d.has_output != 0,
+			Device: uint32(d.device), FirstLayer: uint32(d.first_layer), Layers: uint32(d.n_layers),
+			HasOutput:  d.has_output != 0,
 			TotalBytes: uint64(d.total_bytes), FreeBytes: uint64(d.free_bytes), Shortfall: uint64(d.shortfall),
 			Memory: Memory{uint64(d.weights), uint64(d.mapped), uint64(d.kv), uint64(d.compute), uint64(d.driver)},
 		}
@@ -261,7 +267,8 @@ func (p *Plan) Layers() ([]PlanLayer, error) {
 			return nil, err
 		}
 		layers = append(layers, PlanLayer{
-			uint32(l.layer), uint32(l.device), uint32(l.experts_device), uint64(l.weights), uint64(l.kv), C.GoString(&l.reason[0]),
+			uint32(l.layer), uint32(l.device), uint32(l.experts_device),
+			uint64(l.weights), uint64(l.kv), C.GoString(&l.reason[0]),
 		})
 	}
 }
@@ -288,7 +295,9 @@ func (p *Plan) Remedies() ([]string, error) {
 	})
 }
 
-func (p *Plan) sentences(n C.uint32_t, one func(C.uint32_t, *C.char, C.size_t, *C.size_t) C.rekindle_status) ([]string, error) {
+func (p *Plan) sentences(
+	n C.uint32_t, one func(C.uint32_t, *C.char, C.size_t, *C.size_t) C.rekindle_status,
+) ([]string, error) {
 	defer runtime.KeepAlive(p)
 	all := make([]string, int(n))
 	for i := range all {

@@ -41,14 +41,16 @@ func dies(t *testing.T, f func(t *testing.T, c *Context, f *File)) {
 }
 
 func TestDevices(t *testing.T) {
-	c := must[*Context](t)(NewContext(`[{"profile": "k80", "free_bytes": 1000000}, {"kind": "cpu", "total_bytes": 4096}]`, 0))
+	spec := `[{"profile": "k80", "free_bytes": 1000000}, {"kind": "cpu", "total_bytes": 4096}]`
+	c := must[*Context](t)(NewContext(spec, 0))
 	devices := must[[]DeviceInfo](t)(c.Devices())
 	if len(devices) != 2 {
 		t.Fatal(devices)
 	}
 	die, host := devices[0], devices[1]
-	if die.Kind != CUDA || die.Name != "Tesla K80" || die.FreeBytes != 1000000 || die.ComputeMajor != 3 || !die.Described ||
-		!die.TakesLayers || die.DriverBytes == 0 || die.Flops == 0 || die.ReadBandwidth == 0 || die.HostBandwidth == 0 {
+	if die.Kind != CUDA || die.Name != "Tesla K80" || die.FreeBytes != 1000000 || die.ComputeMajor != 3 ||
+		!die.Described || !die.TakesLayers ||
+		die.DriverBytes == 0 || die.Flops == 0 || die.ReadBandwidth == 0 || die.HostBandwidth == 0 {
 		t.Errorf("%+v", die)
 	}
 	if host.Kind != CPU || host.TotalBytes != 4096 || !host.Described {
@@ -65,19 +67,21 @@ func TestPlanForDies(t *testing.T) {
 		p := must[*Plan](t)(c.Plan(f, PlanParams{Ctx: 512}))
 		s := must[PlanSummary](t)(p.Summary())
 		if !s.Fits || s.Estimator != "measured" || s.Ctx != 512 || s.CtxSource != SourceCaller || s.KeyType != KVF16 ||
-			s.Threads != 2 || s.Objective != Latency || s.Name == "" || s.CPULayers != 0 || s.TightestDevice < 0 || s.TightestBytes == 0 {
+			s.Threads != 2 || s.Objective != Latency || s.Name == "" || s.CPULayers != 0 ||
+			s.TightestDevice < 0 || s.TightestBytes == 0 {
 			t.Errorf("%+v", s)
 		}
 		if s.PredictedDecode <= 0 || s.PredictedDecodeFull <= 0 || s.PredictedPrompt <= 0 || s.PredictedPipelined <= 0 {
 			t.Errorf("no predictions: %+v", s)
 		}
 		devices := must[[]PlanDevice](t)(p.Devices())
-		if len(devices) != 3 || devices[0].Layers+devices[1].Layers != s.Layers || devices[0].Memory.KV+devices[1].Memory.KV == 0 {
+		if len(devices) != 3 || devices[0].Layers+devices[1].Layers != s.Layers ||
+			devices[0].Memory.KV+devices[1].Memory.KV == 0 {
 			t.Errorf("%+v", devices)
 		}
 		layers := must[[]PlanLayer](t)(p.Layers())
-		if len(layers) != int(s.Layers)+1 || layers[s.Layers].Layer != s.Layers || layers[0].Weights == 0 || layers[0].Reason == "" ||
-			layers[0].ExpertsDevice != layers[0].Device {
+		if len(layers) != int(s.Layers)+1 || layers[s.Layers].Layer != s.Layers || layers[0].Weights == 0 ||
+			layers[0].Reason == "" || layers[0].ExpertsDevice != layers[0].Device {
 			t.Errorf("%+v", layers)
 		}
 		whole := must[string](t)(p.Text())
@@ -98,7 +102,8 @@ func TestPlanForDies(t *testing.T) {
 		if s := must[PlanSummary](t)(family.Summary()); s.Estimator != "family" || s.PredictedDecode != 0 {
 			t.Errorf("%+v", s)
 		}
-		if table := must[string](t)(p.Compare(family)); !strings.Contains(table, "measured") || !strings.Contains(table, "family") {
+		table := must[string](t)(p.Compare(family))
+		if !strings.Contains(table, "measured") || !strings.Contains(table, "family") {
 			t.Error(table)
 		}
 		if _, err := c.Plan(f, PlanParams{Estimator: EstimatorFamily, Margin: 0.5}); status(err) != InvalidArgument {
@@ -153,7 +158,8 @@ func TestLimits(t *testing.T) {
 		if _, err := plan(DeviceLimit{Device: 7}); status(err) != InvalidArgument {
 			t.Error(err)
 		}
-		if _, err := plan(DeviceLimit{Device: 0, Exclude: true}, DeviceLimit{Device: 1, Exclude: true}); status(err) != InvalidArgument {
+		_, err := plan(DeviceLimit{Device: 0, Exclude: true}, DeviceLimit{Device: 1, Exclude: true})
+		if status(err) != InvalidArgument {
 			t.Error(err)
 		}
 	})

@@ -4,9 +4,10 @@
 //
 //	CGO_CFLAGS=-I/path/include CGO_LDFLAGS=-L/path/build LD_LIBRARY_PATH=/path/build go test
 //
-// Objects are closed by Close, at the latest by the garbage collector; what they need in the library stays alive. A closed object's
-// methods give an Error with status BadHandle, and closing it again does nothing: the library never uses a handle twice. Methods may be
-// called from several goroutines; of those that change a model one runs, and another gets an Error with status Busy.
+// Close closes an object, or the garbage collector does at the latest. The things that an object needs in the library
+// stay alive. A closed object's methods give an Error with status BadHandle, and closing it again does nothing: the
+// library never uses a handle twice. Methods may be called from several goroutines; of those that change a model one
+// runs, and another gets an Error with status Busy.
 package rekindle
 
 /*
@@ -93,8 +94,8 @@ func Version() string { return C.GoString(C.rekindle_version()) }
 // Context holds devices and threads.
 type Context struct{ h *C.rekindle_context }
 
-// NewContext creates a context: devices "auto", "cpu", described ones as "k80:4,cpu" or JSON (see rekindle_context_params in
-// rekindle.h); threads 0 for one per core.
+// NewContext creates a context. devices is "auto", "cpu", described ones as "k80:4,cpu", or JSON (see
+// rekindle_context_params in rekindle.h); threads 0 means one per core.
 func NewContext(devices string, threads uint32) (*Context, error) {
 	var pin runtime.Pinner
 	defer pin.Unpin()
@@ -104,7 +105,8 @@ func NewContext(devices string, threads uint32) (*Context, error) {
 		pin.Pin(p.devices)
 	}
 	c := &Context{}
-	if err := call(func() C.rekindle_status { return C.rekindle_context_create(C.REKINDLE_ABI_VERSION, &p, &c.h) }); err != nil {
+	err := call(func() C.rekindle_status { return C.rekindle_context_create(C.REKINDLE_ABI_VERSION, &p, &c.h) })
+	if err != nil {
 		return nil, err
 	}
 	runtime.SetFinalizer(c, (*Context).Close)
@@ -149,12 +151,14 @@ func (c *Context) Devices() ([]DeviceInfo, error) {
 	devices := make([]DeviceInfo, int(info.n_devices))
 	for i := range devices {
 		d := C.rekindle_device_info{struct_size: C.sizeof_rekindle_device_info}
-		if err := call(func() C.rekindle_status { return C.rekindle_context_get_device(c.h, C.uint32_t(i), &d) }); err != nil {
+		err := call(func() C.rekindle_status { return C.rekindle_context_get_device(c.h, C.uint32_t(i), &d) })
+		if err != nil {
 			return nil, err
 		}
 		devices[i] = DeviceInfo{
-			Kind: Kind(d.kind), Name: C.GoString(&d.name[0]), TotalBytes: uint64(d.total_bytes), FreeBytes: uint64(d.free_bytes),
-			DriverBytes: uint64(d.driver_bytes), ReadBandwidth: float64(d.read_bandwidth), HostBandwidth: float64(d.host_bandwidth),
+			Kind: Kind(d.kind), Name: C.GoString(&d.name[0]),
+			TotalBytes: uint64(d.total_bytes), FreeBytes: uint64(d.free_bytes), DriverBytes: uint64(d.driver_bytes),
+			ReadBandwidth: float64(d.read_bandwidth), HostBandwidth: float64(d.host_bandwidth),
 			Flops: float64(d.flops), ComputeMajor: uint32(d.compute_major), ComputeMinor: uint32(d.compute_minor),
 			Board: uint32(d.board), Described: d.described != 0, TakesLayers: d.takes_layers != 0,
 		}

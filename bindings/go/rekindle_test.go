@@ -204,7 +204,8 @@ func TestCancel(t *testing.T) {
 	if err := m.Remove(-1, 0, -1); err != nil {
 		t.Error(err)
 	}
-	if n, err := m.Generate(context.Background(), "And God said", Options{MaxTokens: 3}, func(string) bool { return true }); n != 3 || err != nil {
+	all := func(string) bool { return true }
+	if n, err := m.Generate(context.Background(), "And God said", Options{MaxTokens: 3}, all); n != 3 || err != nil {
 		t.Error(n, err)
 	}
 }
