@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
-"""Makes the GPU images of kernels/*.cu: cubins and PTX under kernels/images, their index and report, and src/cuda/images.rs.
+"""Makes the GPU images of kernels/*.cu: cubins and PTX under kernels/images, their index and report, and
+src/cuda/images.rs.
 
     kernels/build.py             compiles what changed
     kernels/build.py --check     compiles everything elsewhere; fails if a byte differs from what is checked in
-    kernels/build.py --bound KERNEL VALUES BYTES [LOOP]   the bound of an inner loop (see report.py), from the image on disk
+    kernels/build.py --bound KERNEL VALUES BYTES [LOOP]   the bound of an inner loop (see report.py), from the image
+                                                          on disk
     kernels/build.py --loops KERNEL                       instructions of its inner loops, counted
 
-Needs Python 3.8. The compiler (NVRTC 11.8) is installed with pip into $REKINDLE_NVRTC, else into the target folder; --offline forbids
-that. Exit status: 0, 1 (an error, a difference, a spill), 3 (the compiler cannot be had). --source, --images and --table work on
-other folders.
+It needs Python 3.8. It installs the compiler (NVRTC 11.8) with pip into $REKINDLE_NVRTC, else into the target folder;
+--offline forbids that. The exit status is 0, 1 (an error, a difference, a spill) or 3 (the compiler cannot be had).
+--source, --images and --table work on other folders.
 """
 
 import argparse
@@ -86,24 +88,32 @@ def compile_one(job):
     arch = "--gpu-architecture=" + ("compute_%d" % PTX if kind == "ptx" else kind)
     verbose = ["--ptxas-options=-v"] if kind == "sm_37" else []
     try:
-        image, log = compiler.compile(file + ".cu", text, headers, OPTIONS + [arch] + verbose, "PTX" if kind == "ptx" else "CUBIN")
+        image, log = compiler.compile(
+            file + ".cu", text, headers, OPTIONS + [arch] + verbose, "PTX" if kind == "ptx" else "CUBIN"
+        )
     except RuntimeError as e:
         return None, str(e)
     if kind == "ptx":
-        image = re.sub(rb"^\.version .*$", b".version " + PTX_VERSION.encode(), image.rstrip(b"\0"), count=1, flags=re.M)
+        image = re.sub(
+            rb"^\.version .*$", b".version " + PTX_VERSION.encode(), image.rstrip(b"\0"), count=1, flags=re.M
+        )
         log += assemble(compiler.ptxas, image)
     return image, log
 
 
 def assemble(ptxas, ptx):
-    """The PTX of the lowered version must still assemble, for the K80 and for the newest card that this ptxas knows. (That it is
-    the same program is the compiler's affair, so without optimisation, which is quick.)"""
+    """The PTX of the lowered version must still assemble, for the K80 and for the newest card that this ptxas knows.
+    Nothing is optimised: this only tells whether it assembles, and so it is quick."""
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "x.ptx")
         with open(path, "wb") as f:
             f.write(ptx)
         for arch in ["sm_37", "sm_90"]:
-            done = subprocess.run([ptxas, "-w", "-O0", "-arch", arch, path, "-o", os.path.join(folder, "x.cubin")], capture_output=True, text=True)
+            done = subprocess.run(
+                [ptxas, "-w", "-O0", "-arch", arch, path, "-o", os.path.join(folder, "x.cubin")],
+                capture_output=True,
+                text=True,
+            )
             if done.returncode != 0:
                 return "error: PTX %s does not assemble for %s: %s" % (PTX_VERSION, arch, done.stderr.strip()[-400:])
     return ""
@@ -122,7 +132,9 @@ def spills(log):
 
 
 def warnings(log):
-    lines = [l for l in log.splitlines() if l.strip() and not l.startswith("ptxas info") and not l.startswith("ptxas    ")]
+    lines = [
+        l for l in log.splitlines() if l.strip() and not l.startswith("ptxas info") and not l.startswith("ptxas    ")
+    ]
     return "\n".join(lines)
 
 
@@ -134,8 +146,12 @@ def load_index(images):
 
 
 def fresh(entry, mark, images, file):
-    """Whether the images on disk are those that the index speaks of, and made of these sources."""
-    if entry is None or entry.get("fingerprint") != mark or set(entry.get("images", ())) != {image_name(file, k) for k in KINDS}:
+    """True if the images on disk are those that the index speaks of, and made of these sources."""
+    if (
+        entry is None
+        or entry.get("fingerprint") != mark
+        or set(entry.get("images", ())) != {image_name(file, k) for k in KINDS}
+    ):
         return False
     found = {n: unpacked(os.path.join(images, n)) for n in entry["images"]}
     return all(found[n] is not None and crc(found[n]) == c for n, c in entry["images"].items())
@@ -190,7 +206,9 @@ def build(args, images, old):
 
 def index_text(index):
     """One line a file, so that two branches rarely meet in one."""
-    line = lambda d: ",\n".join("  %s: %s" % (json.dumps(k), json.dumps(v, sort_keys=True)) for k, v in sorted(d.items()))
+    line = lambda d: ",\n".join(
+        "  %s: %s" % (json.dumps(k), json.dumps(v, sort_keys=True)) for k, v in sorted(d.items())
+    )
     return '{\n"sources": {\n%s\n},\n"files": {\n%s\n}\n}\n' % (line(index["sources"]), line(index["files"]))
 
 
@@ -201,8 +219,13 @@ def table_text(files, where):
         out += ["use super::image::{Cubin, File};", ""]
     else:
         out += ["use super::image::File;", ""]
-    out += ["/// The compute capability that the PTX was made for.",
-            "pub const PTX: (u32, u32) = (%d, %d);" % (PTX // 10, PTX % 10), "", "#[rustfmt::skip]", "pub static FILES: &[File] = &["]
+    out += [
+        "/// The compute capability that the PTX was made for.",
+        "pub const PTX: (u32, u32) = (%d, %d);" % (PTX // 10, PTX % 10),
+        "",
+        "#[rustfmt::skip]",
+        "pub static FILES: &[File] = &[",
+    ]
     for f in files:
         out.append("    File {")
         out.append("        name: \"%s\"," % f)
@@ -245,12 +268,14 @@ def outputs(args, images, texts, index, errors):
 
 
 def differences(args, made, index, texts_out):
-    """What is checked in and is not what was made: names of files."""
+    """Names of the files that are checked in and differ from those that were made."""
     names = sorted(n for e in index["files"].values() for n in e["images"])
     out = [n for n in names if unpacked(os.path.join(args.images, n)) != unpacked(os.path.join(made, n))]
     here = os.listdir(args.images) if os.path.isdir(args.images) else []
     out += [n + " (left over)" for n in sorted(here) if n.endswith(".z") and n not in names]
-    return out + [os.path.relpath(p, ROOT) for p, text in texts_out.items() if not os.path.exists(p) or read(p) != text.encode()]
+    return out + [
+        os.path.relpath(p, ROOT) for p, text in texts_out.items() if not os.path.exists(p) or read(p) != text.encode()
+    ]
 
 
 def look(args):
@@ -268,7 +293,10 @@ def look(args):
         number, loop, found = report.bound(kernels[name], said)
         print("loop %d: %.2f instructions a value" % (number, loop.n * 32 / said["values"]))
         for clock, r in zip(report.CLOCKS, found):
-            print("%d MHz: %.0f GB/s issuing one instruction a clock and scheduler, %.0f as paired, %.0f by units (%s)" % (clock, *r, loop.unit))
+            print(
+                "%d MHz: %.0f GB/s issuing one instruction a clock and scheduler, %.0f as paired, %.0f by units (%s)"
+                % (clock, *r, loop.unit)
+            )
 
 
 def main():

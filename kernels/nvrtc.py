@@ -1,4 +1,4 @@
-"""NVRTC 11.8, the last compiler that knows the K80 (sm_37): finds or installs it, and calls it. No CUDA headers are needed."""
+"""Finds or installs NVRTC 11.8, the last compiler that knows the K80 (sm_37), and calls it. Needs no CUDA headers."""
 
 import ctypes
 import glob
@@ -17,9 +17,11 @@ class Missing(Exception):
 
 
 def folder():
-    """Where the compiler lives: outside of the tree, or in the ignored target folder."""
+    """The folder of the compiler: outside of the tree, or the ignored target folder."""
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    return os.environ.get("REKINDLE_NVRTC") or os.path.join(os.environ.get("CARGO_TARGET_DIR") or os.path.join(root, "target"), "nvrtc")
+    return os.environ.get("REKINDLE_NVRTC") or os.path.join(
+        os.environ.get("CARGO_TARGET_DIR") or os.path.join(root, "target"), "nvrtc"
+    )
 
 
 def find():
@@ -46,8 +48,14 @@ def install():
                 if made.returncode != 0:
                     raise Missing("neither pip nor venv works: " + (made.stderr or made.stdout).strip()[-300:])
                 python = os.path.join(new, "venv", "bin", "python")
-            pip = [python, "-m", "pip", "install", "--quiet", "--no-deps", "--only-binary=:all:", "--disable-pip-version-check"]
-            done = subprocess.run(pip + ["--target", os.path.join(new, "packages")] + PACKAGES, capture_output=True, text=True, timeout=600)
+            pip = [
+                python, "-m", "pip", "install", "--quiet", "--no-deps", "--only-binary=:all:",
+                "--disable-pip-version-check",
+            ]
+            done = subprocess.run(
+                pip + ["--target", os.path.join(new, "packages")] + PACKAGES, capture_output=True, text=True,
+                timeout=600,
+            )
         except (OSError, subprocess.TimeoutExpired) as e:
             raise Missing("pip: %s" % e)
         if done.returncode != 0:

@@ -1,10 +1,10 @@
-"""What kernels take on a K80 die and how fast their inner loops can be at best: kernels/images/report.md.
+"""Writes kernels/images/report.md: registers and memory of kernels on a K80 die, and the bounds of their inner loops.
 
 A kernel's source may say what a warp reads in one pass of its inner loop (of the compiled loop, unrolling included):
 
     // bound: KERNEL values=512 bytes=288 [loop=N]
 
-without `loop`, the innermost loop with most instructions is taken (`kernels/sass.py FILE.cubin KERNEL` lists them).
+Without `loop`, the innermost loop with most instructions is taken (`kernels/sass.py FILE.cubin KERNEL` lists them).
 """
 
 import re
@@ -18,7 +18,11 @@ NEVER_SPILL = ("matvec", "attention")
 # Per unit of a multiprocessor: threads a clock and the instructions that it executes.
 UNITS = {
     "fma": (192, "FFMA FADD FMUL FFMA32I FADD32I FMUL32I"),
-    "alu": (160, "IADD IADD32I ISCADD ISCADD32I LOP LOP32I ISETP FSETP PSETP ISET FSET PSET ICMP FCMP IMNMX FMNMX MOV MOV32I SEL VOTE P2R R2P"),
+    "alu": (
+        160,
+        "IADD IADD32I ISCADD ISCADD32I LOP LOP32I ISETP FSETP PSETP ISET FSET PSET ICMP FCMP IMNMX FMNMX MOV MOV32I SEL"
+        " VOTE P2R R2P",
+    ),
     "shift": (64, "SHL SHR SHF"),
     "byte": (32, "PRMT BFE BFI POPC FLO VIDEO FCHK RRO"),
     "multiply": (32, "IMUL IMUL32I IMAD IMADSP ISAD"),
@@ -95,7 +99,9 @@ def annotations(text):
     out = {}
     for line in re.findall(r"^\s*//\s*bound:\s*(.*)$", text, re.M):
         words = line.split()
-        out[words[0]] = {k: int(v) for k, v in (w.split("=") for w in words[1:] if re.fullmatch(r"(values|bytes|loop)=\d+", w))}
+        out[words[0]] = {
+            k: int(v) for k, v in (w.split("=") for w in words[1:] if re.fullmatch(r"(values|bytes|loop)=\d+", w))
+        }
         if not {"values", "bytes"} <= set(out[words[0]]):
             raise ValueError("`// bound: %s` lacks values= or bytes=" % line)
     return out
@@ -128,8 +134,10 @@ def bound_lines(kernels, said):
             " | ".join("%.0f | %.0f | %.0f %s" % (r[0], r[1], r[2], loop.unit) for r in rows),
             ", ".join("%.0f (%s)" % (b, "units" if r[2] < r[1] else "issue") for b, r in zip(best, rows))))
         unknown = "; NOT KNOWN: %d" % loop.unknown if loop.unknown else ""
-        loops.append("- `%s`, loop %d: %d values from %d bytes a pass (all its loads from global memory: %d bytes): %s%s" % (
-            name, number, said[name]["values"], said[name]["bytes"], loop.loaded, loop.text(), unknown))
+        loops.append(
+            "- `%s`, loop %d: %d values from %d bytes a pass (all its loads from global memory: %d bytes): %s%s"
+            % (name, number, said[name]["values"], said[name]["bytes"], loop.loaded, loop.text(), unknown)
+        )
     return table, loops
 
 
@@ -140,28 +148,54 @@ def spilling(rows):
 
 def write(rows, said, sizes):
     """rows: (file, Kernel, (spill stores, spill loads)); sizes: (kind of image, bytes). The report's text."""
-    out = ["# What the kernels take on a K80 die (sm_37)", "",
-           "Written by `kernels/build.py`; do not edit. Kernels named %s must not spill." % " and ".join("`%s…`" % n for n in NEVER_SPILL), "",
-           "| file | kernel | threads | registers | spilled bytes, stored/loaded | stack | static shared | code | blocks | warps of 64 | limit |",
-           "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---|"]
+    out = [
+        "# What the kernels take on a K80 die (sm_37)",
+        "",
+        "Written by `kernels/build.py`; do not edit. Kernels named %s must not spill."
+        % " and ".join("`%s…`" % n for n in NEVER_SPILL),
+        "",
+        "| file | kernel | threads | registers | spilled bytes, stored/loaded | stack | static shared | code | blocks |"
+        " warps of 64 | limit |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---|",
+    ]
     for file, k, spill in rows:
         blocks, warps, limit = occupancy(k)
-        out.append("| %s | `%s` | %d | %d | %d/%d | %d | %d | %d | %d | %d | %s |" % (
-            file, k.name, k.threads, k.registers, spill[0], spill[1], k.stack, k.shared, len(k.code), blocks, warps, limit))
-    out += ["", "Blocks and warps are what a multiprocessor holds (128 K registers, 112 KB shared, 2048 threads, 16 blocks), without",
-            "shared memory that a launch adds."]
+        out.append(
+            "| %s | `%s` | %d | %d | %d/%d | %d | %d | %d | %d | %d | %s |"
+            % (
+                file, k.name, k.threads, k.registers, spill[0], spill[1], k.stack, k.shared, len(k.code), blocks, warps,
+                limit,
+            )
+        )
+    out += [
+        "",
+        "Blocks and warps are what a multiprocessor holds (128 K registers, 112 KB shared, 2048 threads, 16 blocks),"
+        " without",
+        "shared memory that a launch adds.",
+    ]
     table, loops = bound_lines({k.name: k for _, k, _ in rows}, said)
     if table:
-        out += ["", "## Bounds of inner loops", "",
-                "GB/s of weights if nothing but instructions counted, at 562 and at 875 MHz, 13 multiprocessors: four schedulers that issue",
-                "one instruction a clock; the same with the pairs that the compiler marked for dual issue; the busiest unit. A plain read",
-                "reaches about %d and %d GB/s." % PLAIN_READ, "",
-                "| kernel | instructions | a value | issue slots a value | 562: single | paired | unit | 875: single | paired | unit | bound, 562 and 875 |",
-                "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---|"] + table
-        out += ["", "Assumed, threads a clock and multiprocessor: " + "; ".join("%s %d (%s)" % (u, n, names.replace(" ", ", ")) for u, (n, names) in UNITS.items())
-                + ". fma, alu and shift share 192 lanes (\"lanes\"); wider accesses hold their unit longer: 8 bytes a lane and clock for"
-                " shared memory, 4 for global memory and the read-only cache. The vendor's guide gives no figure for PRMT and LDG: theirs are"
-                " guesses, the other rows are held for units of their own. Branches and barriers count as issue only; every instruction between a loop's ends counts as executed.", ""]
+        out += [
+            "", "## Bounds of inner loops", "",
+            "GB/s of weights if nothing but instructions counted, at 562 and at 875 MHz, 13 multiprocessors: four"
+            " schedulers that issue",
+            "one instruction a clock; the same with the pairs that the compiler marked for dual issue; the busiest"
+            " unit. A plain read",
+            "reaches about %d and %d GB/s." % PLAIN_READ, "",
+            "| kernel | instructions | a value | issue slots a value | 562: single | paired | unit | 875: single |"
+            " paired | unit | bound, 562 and 875 |",
+            "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---|",
+        ] + table
+        out += [
+            "",
+            "Assumed, threads a clock and multiprocessor: "
+            + "; ".join("%s %d (%s)" % (u, n, names.replace(" ", ", ")) for u, (n, names) in UNITS.items())
+            + ". fma, alu and shift share 192 lanes (\"lanes\"); wider accesses hold their unit longer: 8 bytes a lane"
+            " and clock for shared memory, 4 for global memory and the read-only cache. The vendor's guide gives no"
+            " figure for PRMT and LDG: theirs are guesses, the other rows are held for units of their own. Branches and"
+            " barriers count as issue only; every instruction between a loop's ends counts as executed.",
+            "",
+        ]
         out += loops
     out += ["", "## Images", "", "| kind | bytes |", "|---|---:|"] + ["| %s | %d |" % s for s in sizes]
     return "\n".join(out) + "\n"

@@ -4,14 +4,15 @@
     bench.py [--quick] [--files 1.1B-Q4_K_M,...] [--only prompt,decode,...] [--pairs 5] [--threads N] [--folder DIR]
              [--install] [--keep] [--json FILE]
 
-Makes each file (random weights, random_model.py), then has two processes (worker.py) do the same in turn: both with the same tokens,
-batches, contexts and threads. First it compares their logits. A line of the table is the median of at least five pairs; the ratio
-is the median of the pairs' ratios, ours / reference in speed, so above 1 we are faster; of times and memory, ours / reference.
-The bandwidth is that of a plain threaded read of the same file in memory, in the same rounds.
+It makes each file (random weights, random_model.py). Then two processes (worker.py) do the same work in turn, with the
+same tokens, batches, contexts and threads. First their logits are compared. A line of the table is the median of at
+least five pairs, and the ratio is the median of the pairs' ratios. It is ours / reference: for speeds we are faster
+above 1, for times and memory below. The bandwidth is that of a plain threaded read of the same file in memory, in the
+same rounds.
 
-The reference is llama-cpp-python 0.3.36, found in the Python that runs this or in FOLDER/reference; --install puts it there, built
-for this machine, and once more for AVX2 in FOLDER/reference-avx2. Exit status 1 if something was computed differently; targets that
-are missed are only reported.
+The reference is llama-cpp-python 0.3.36. It is looked for in the Python that runs this and in FOLDER/reference;
+--install puts it there, built for this machine, and once more for AVX2 in FOLDER/reference-avx2. The exit status is 1
+if something was computed differently; targets that are missed are only reported.
 """
 
 import argparse
@@ -34,11 +35,12 @@ TYPES = ["Q4_K_M", "Q4_0", "Q8_0", "Q6_K", "F16"]
 FILES = [f"{shape}-{ty}" for shape in ("1.1B", "0.5B") for ty in TYPES] + ["moe-Q4_K_M", "long-Q4_K_M"]
 QUICK = ["1.1B-Q4_K_M", "moe-Q4_K_M", "long-Q4_K_M"]
 CASES = ["prompt", "decode", "together", "long", "avx2", "load"]
-# Least prompt speed by type; of the others the issue asks nothing.
+# The least prompt speed by type; the other types have no target.
 PROMPT = {"Q4_K_M": 1.5, "Q4_0": 1.5, "Q8_0": 1.5, "F16": 1.2}
 BANDWIDTH = {"Q8_0": 0.9, "F16": 0.9, "Q4_K_M": 0.8}
-# The normalised mean square error that logits of both may have: both round activations to 8 bits, in different blocks. Against the
-# same weights in F32 each is off by 2e-4 to 5e-4 after four layers of Q8_0 or Q6_K, and a model here has 24; a wrong layer gives about 2.
+# The normalised mean square error that the logits of both may have. Both round activations to 8 bits, in different
+# blocks. Against the same weights in F32 each is off by 2e-4 to 5e-4 after four layers of Q8_0 or Q6_K, and a model
+# here has 24. A wrong layer gives about 2.
 NMSE = 5e-3
 
 
@@ -47,8 +49,12 @@ def python_of(folder):
 
 
 def install(folder):
-    avx2 = "-DGGML_NATIVE=OFF -DGGML_AVX=ON -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON -DGGML_BMI2=ON -DGGML_AVX512=OFF"
-    pip = [str(python_of(folder)), "-m", "pip", "install", "--quiet", "--no-cache-dir", "--no-binary", "llama-cpp-python"]
+    avx2 = (
+        "-DGGML_NATIVE=OFF -DGGML_AVX=ON -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON -DGGML_BMI2=ON -DGGML_AVX512=OFF"
+    )
+    pip = [
+        str(python_of(folder)), "-m", "pip", "install", "--quiet", "--no-cache-dir", "--no-binary", "llama-cpp-python",
+    ]
     if not python_of(folder).exists():
         subprocess.run([sys.executable, "-m", "venv", folder / "reference"], check=True)
     subprocess.run([*pip, "numpy", "gguf", f"llama-cpp-python=={VERSION}"], check=True)
@@ -65,7 +71,9 @@ class Worker:
     def __init__(self, name, model, a, env=None):
         command = [sys.executable, HERE / "worker.py", name, str(model), str(a.threads)]
         pipe = subprocess.PIPE
-        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=os.environ | ONE_THREAD | (env or {}))
+        self.process = subprocess.Popen(
+            command, stdin=pipe, stdout=pipe, text=True, env=os.environ | ONE_THREAD | (env or {})
+        )
         self.name = name
         self.answer()
 
@@ -110,7 +118,9 @@ class Memory:
     def bandwidth(self):
         """Bytes per second."""
         total = ctypes.c_uint64()
-        return self.bytes / self.read(ctypes.c_void_p(self.at), ctypes.c_size_t(self.bytes), self.threads, ctypes.byref(total))
+        return self.bytes / self.read(
+            ctypes.c_void_p(self.at), ctypes.c_size_t(self.bytes), self.threads, ctypes.byref(total)
+        )
 
 
 class Table:
@@ -119,7 +129,9 @@ class Table:
 
     def add(self, case, file, ours, theirs, unit, ratio, target, most=False):
         met = None if target is None else (ratio <= target if most else ratio >= target)
-        self.rows.append(dict(case=case, file=file, ours=ours, theirs=theirs, unit=unit, ratio=ratio, target=target, met=met))
+        self.rows.append(
+            dict(case=case, file=file, ours=ours, theirs=theirs, unit=unit, ratio=ratio, target=target, met=met)
+        )
         self.rows[-1]["most"] = most
         print(self.line(self.rows[-1]), flush=True)
 
@@ -128,7 +140,8 @@ class Table:
         target = "" if r["target"] is None else ("≤ " if r["most"] else "≥ ") + f"{r['target']:.2f}"
         verdict = {None: "", True: "met", False: "**missed**"}[r["met"]]
         number = lambda x: "" if x is None else f"{x:.4g} {r['unit']}"
-        return f"| {r['case']} | {r['file']} | {number(r['ours'])} | {number(r['theirs'])} | {r['ratio']:.2f} | {target} | {verdict} |"
+        figures = f"{number(r['ours'])} | {number(r['theirs'])} | {r['ratio']:.2f}"
+        return f"| {r['case']} | {r['file']} | {figures} | {target} | {verdict} |"
 
     HEAD = "| case | file | ours | reference | ratio | target | |\n|---|---|---|---|---|---|---|"
 
@@ -172,14 +185,20 @@ class Bench:
         import numpy as np
 
         with tempfile.TemporaryDirectory() as folder:
-            x, y = (np.load(w("logits", path=f"{folder}/{i}.npy", rows=rows)).astype(np.float64) for i, w in enumerate(workers))
-        # Where random experts are nearly tied, a rounding chooses another one: of mixtures the median row counts.
+            x, y = (
+                np.load(w("logits", path=f"{folder}/{i}.npy", rows=rows)).astype(np.float64)
+                for i, w in enumerate(workers)
+            )
+        # Random experts may be nearly tied, and then a rounding chooses another one. So the median row counts there.
         over = statistics.median if name.startswith("moe") else max
         nmse = over([float(((p - q) ** 2).sum() / ((q - q.mean()) ** 2).sum()) for p, q in zip(x, y)])
         agree = sum(int(p.argmax() == q.argmax()) for p, q in zip(x, y))
         ok = bool(np.isfinite(x).all()) and nmse <= NMSE
         self.failed |= not ok
-        print(f"{name}: {what}: NMSE of logits {nmse:.2g} (at most {NMSE}), greedy token agrees in {agree} of {rows}", flush=True)
+        print(
+            f"{name}: {what}: NMSE of logits {nmse:.2g} (at most {NMSE}), greedy token agrees in {agree} of {rows}",
+            flush=True,
+        )
         if not ok:
             print(f"{name}: DIFFERENT", flush=True)
 
@@ -211,7 +230,9 @@ class Bench:
                 lambda: n / workers[1]("steps", **c),
                 lambda: bandwidth.append(memory.bandwidth()),
             )
-            self.table.add("128 single tokens", name, statistics.median(x), statistics.median(y), "t/s", median_ratio(x, y), 1.05)
+            self.table.add(
+                "128 single tokens", name, statistics.median(x), statistics.median(y), "t/s", median_ratio(x, y), 1.05
+            )
             if dense:
                 read = read_per_token(path)
                 best = statistics.median(bandwidth)
@@ -242,7 +263,8 @@ class Bench:
                 w.end()
 
     def long(self, name, path):
-        """Single tokens after long contexts, against the reference without its flash attention, which is faster here, and with it."""
+        """Single tokens after long contexts, against the reference with its flash attention and without it, which is
+        faster here."""
         off = {"REFERENCE_FLASH_ATTENTION": "0"}
         for n in [8192] if self.a.quick else [8192, 16384]:
             workers = [*self.pair(path, theirs_env=off), Worker("llama.cpp", path, self.a)]
@@ -279,25 +301,33 @@ class Bench:
         x, y = alternate(pairs, first("rekindle", False), first("llama.cpp", False))
         ours, theirs = ([r["seconds"] for r in z] for z in (x, y))
         self.table.add(
-            "load to first token, warm", name, statistics.median(ours), statistics.median(theirs), "s", median_ratio(ours, theirs), 0.8, True
+            "load to first token, warm", name, statistics.median(ours), statistics.median(theirs), "s",
+            median_ratio(ours, theirs), 0.8, True,
         )
         ours, theirs = ([r["peak"] for r in z] for z in (x, y))
-        self.table.add("peak memory", name, statistics.median(ours), statistics.median(theirs), "MiB", median_ratio(ours, theirs), 1.0, True)
+        self.table.add(
+            "peak memory", name, statistics.median(ours), statistics.median(theirs), "MiB", median_ratio(ours, theirs),
+            1.0, True,
+        )
         evict(path)
         left = resident(path)
         if left > 0.02:
             print(f"{name}: {left:.0%} of the file stays in memory after POSIX_FADV_DONTNEED: no cold load measured")
             return
         plain = []
-        x, y = alternate(pairs, first("rekindle", True), first("llama.cpp", True), lambda: plain.append(plain_read(path)))
+        x, y = alternate(
+            pairs, first("rekindle", True), first("llama.cpp", True), lambda: plain.append(plain_read(path))
+        )
         ours, theirs = ([r["seconds"] for r in z] for z in (x, y))
         self.table.add(
-            "load to first token, cold", name, statistics.median(ours), statistics.median(theirs), "s", median_ratio(ours, theirs), 0.8, True
+            "load to first token, cold", name, statistics.median(ours), statistics.median(theirs), "s",
+            median_ratio(ours, theirs), 0.8, True,
         )
         size = path.stat().st_size / 1e9
         share = statistics.median(p / s for p, s in zip(plain, ours))
         self.table.add(
-            "share of the disk's plain reads", name, size / statistics.median(ours), size / statistics.median(plain), "GB/s", share, None
+            "share of the disk's plain reads", name, size / statistics.median(ours), size / statistics.median(plain),
+            "GB/s", share, None,
         )
 
     def run(self):
@@ -316,7 +346,8 @@ class Bench:
             if fresh and not a.keep:
                 path.unlink()
         print()
-        print(f"{a.threads} threads, {processor()}, {time.strftime('%Y-%m-%d')}, llama-cpp-python {VERSION}, {a.pairs} pairs\n")
+        date = time.strftime("%Y-%m-%d")
+        print(f"{a.threads} threads, {processor()}, {date}, llama-cpp-python {VERSION}, {a.pairs} pairs\n")
         print(Table.HEAD)
         for row in self.table.rows:
             print(Table.line(row))
@@ -343,8 +374,9 @@ def evict(path):
 
 
 def settle():
-    """Waits until a virtual machine has handed back what the last process freed, which takes it two seconds: otherwise it does so in the
-    middle of a load, with the memory that the load would have got, and the host takes long to give that again."""
+    """Waits until a virtual machine has handed back the memory that the last process freed, which takes it two seconds.
+    Otherwise it does so in the middle of a load, with the memory that the load would have got, and the host takes long
+    to give that again."""
     time.sleep(3)
 
 
@@ -387,7 +419,11 @@ def main():
     p.add_argument("--only", type=lambda s: s.split(","), default=CASES, help=", ".join(CASES))
     p.add_argument("--pairs", type=int)
     p.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    p.add_argument("--folder", type=pathlib.Path, default=pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "bench")
+    p.add_argument(
+        "--folder",
+        type=pathlib.Path,
+        default=pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "bench",
+    )
     p.add_argument("--install", action="store_true")
     p.add_argument("--keep", action="store_true", help="keep the files made")
     p.add_argument("--all-loads", action="store_true", help="measure loading of the small files too")
@@ -407,7 +443,8 @@ def main():
             arguments = [x for x in sys.argv[1:] if x != "--install"]
             os.execv(python_of(a.folder), [str(python_of(a.folder)), str(HERE / "bench.py"), *arguments])
         sys.exit(
-            f"the reference is not installed. `make bench REFERENCE=install` builds llama-cpp-python {VERSION} from PyPI under "
+            f"the reference is not installed. `make bench REFERENCE=install` builds llama-cpp-python {VERSION} from "
+            "PyPI under "
             f"{a.folder} (some minutes), or run this with a Python that has it, numpy and gguf: make bench PYTHON=..."
         )
     Bench(a).run()

@@ -3,12 +3,14 @@
 
     random_model.py OUT.gguf [--shape 1.1B] [--type Q4_K_M]
 
-Shapes: 1.1B (TinyLlama's), 8B (Llama 3's), 0.5B (Qwen2-0.5B's, with its tied embedding), moe (qwen3moe, 32 experts of which 4 are used),
-long (four layers of 1.1B, its vocabulary cut alike, for long contexts), tiny (for tests). Types: Q4_K_M (the mix), Q6_K, Q8_0, Q4_0, F16;
-where rows are no multiple of 256, K types fall back to Q5_0 and Q8_0, as quantisers do.
+The shapes are 1.1B (TinyLlama's), 8B (Llama 3's), 0.5B (Qwen2-0.5B's, with its tied embedding), moe (qwen3moe, 32
+experts of which 4 are used), long (four layers of 1.1B, its vocabulary cut alike, for long contexts) and tiny (for
+tests). The types are Q4_K_M (the mix), Q6_K, Q8_0, Q4_0 and F16. If rows are no multiple of 256, K types fall back to
+Q5_0 and Q8_0, as quantisers do.
 
-Needs nothing but Python. Blocks are random bytes under scales that keep activations of ordinary size; a matrix repeats some thousand of
-them, beginning at another in each. Speed does not depend on the values, so there is no need to quantise real ones.
+It needs nothing but Python. Blocks are random bytes under scales that keep activations of ordinary size. A matrix
+repeats some thousand of them, beginning at another one in each matrix. Speed does not depend on the values, so there is
+no need to quantise real ones.
 """
 
 import argparse
@@ -22,7 +24,8 @@ SHAPES = {
     "8B": dict(arch="llama", layers=32, embd=4096, heads=32, kv=8, head_dim=128, ff=14336, vocab=128256, base=5e5),
     "0.5B": dict(arch="qwen2", layers=24, embd=896, heads=14, kv=2, head_dim=64, ff=4864, vocab=151936, base=1e6),
     "moe": dict(
-        arch="qwen3moe", layers=16, embd=1024, heads=16, kv=4, head_dim=64, ff=512, vocab=32000, experts=32, used=4, base=1e6
+        arch="qwen3moe", layers=16, embd=1024, heads=16, kv=4, head_dim=64, ff=512, vocab=32000, experts=32, used=4,
+        base=1e6,
     ),
     "long": dict(arch="llama", layers=4, embd=2048, heads=32, kv=4, head_dim=64, ff=5632, vocab=5824),
     "tiny": dict(arch="llama", layers=3, embd=256, heads=4, kv=2, head_dim=64, ff=512, vocab=512),
@@ -128,7 +131,11 @@ def keys(name, file_type, s):
         of_model["rope.dimension_count"] = s["head_dim"]
     if "experts" in s:
         of_model |= {"attention.key_length": s["head_dim"], "attention.value_length": s["head_dim"]}
-        of_model |= {"expert_count": s["experts"], "expert_used_count": s["used"], "expert_feed_forward_length": s["ff"]}
+        of_model |= {
+            "expert_count": s["experts"],
+            "expert_used_count": s["used"],
+            "expert_feed_forward_length": s["ff"],
+        }
     bytes_as_text, others = [f"<0x{i:02X}>" for i in range(256)], [f"t{i}" for i in range(s["vocab"] - 259)]
     return {
         "general.architecture": s["arch"],
@@ -145,7 +152,7 @@ def keys(name, file_type, s):
 def tensors(file_type, s):
     """Name, type, shape, and the values where they are no random blocks."""
     ty = "Q4_K" if file_type == "Q4_K_M" else file_type
-    # What the mix keeps in more bits; of pure types nothing.
+    # The type of the tensors that the mix keeps in more bits. Pure types have no such tensors.
     wide = "Q6_K" if file_type == "Q4_K_M" else ty
     layers, embd, ff, head_dim = s["layers"], s["embd"], s["ff"], s["head_dim"]
     n_q, n_kv = s["heads"] * head_dim, s["kv"] * head_dim

@@ -24,10 +24,15 @@ def token(i, n_vocab):
 
 class Ours:
     class ContextParams(C.Structure):
-        _fields_ = [("struct_size", C.c_uint32), ("n_threads", C.c_uint32), ("devices", C.c_char_p), ("devices_len", C.c_size_t)]
+        _fields_ = [
+            ("struct_size", C.c_uint32), ("n_threads", C.c_uint32), ("devices", C.c_char_p),
+            ("devices_len", C.c_size_t),
+        ]
 
     class PlanParams(C.Structure):
-        _fields_ = [(n, C.c_uint32) for n in "struct_size n_ctx n_seq_max n_outputs_max n_batch n_ubatch type_k type_v".split()]
+        _fields_ = [
+            (n, C.c_uint32) for n in "struct_size n_ctx n_seq_max n_outputs_max n_batch n_ubatch type_k type_v".split()
+        ]
 
     class Batch(C.Structure):
         _fields_ = [("struct_size", C.c_uint32), ("n_tokens", C.c_uint32)]
@@ -71,7 +76,10 @@ class Ours:
         self.call("seq_remove", self.model, seq, n, -1)
 
     def decode(self, tokens, positions, seqs, outputs):
-        arrays = [np.ascontiguousarray(x, t) for x, t in zip((tokens, positions, seqs, outputs), (np.int32,) * 3 + (np.uint8,))]
+        arrays = [
+            np.ascontiguousarray(x, t)
+            for x, t in zip((tokens, positions, seqs, outputs), (np.int32,) * 3 + (np.uint8,))
+        ]
         batch = self.Batch(C.sizeof(self.Batch), len(tokens), *(x.ctypes.data for x in arrays))
         self.call("decode", self.model, C.byref(batch))
 

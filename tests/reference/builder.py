@@ -1,4 +1,4 @@
-"""What the small random models share: keys, tensors in a weight type, the parts most architectures have."""
+"""The parts that the small random models share: keys, tensors in a weight type, the blocks of most architectures."""
 
 import ctypes
 import pathlib
@@ -12,7 +12,9 @@ from gguf import GGMLQuantizationType as T
 OUT = pathlib.Path(__file__).parent.parent / "fixtures" / "models"
 ggml = ctypes.CDLL(str(next((pathlib.Path(llama_cpp.__file__).parent / "lib").glob("libggml-base.*"))))
 ggml.ggml_quantize_chunk.restype = ctypes.c_size_t
-ggml.ggml_quantize_chunk.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p] + [ctypes.c_int64] * 3 + [ctypes.c_void_p]
+ggml.ggml_quantize_chunk.argtypes = (
+    [ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p] + [ctypes.c_int64] * 3 + [ctypes.c_void_p]
+)
 
 
 def quantise(x, t):
@@ -26,7 +28,8 @@ def quantise(x, t):
 
 
 class Builder:
-    """One model file. `s` has n_layer, n_embd, n_head, n_head_kv, head_dim, n_ff, n_vocab; `keys` go below the architecture."""
+    """One model file. `s` has n_layer, n_embd, n_head, n_head_kv, head_dim, n_ff and n_vocab; the names of `keys`
+    follow that of the architecture."""
 
     def __init__(self, name, arch, s, keys, t=T.F32, salt=""):
         self.name, self.arch, self.t = name, arch, t
@@ -86,7 +89,8 @@ class Builder:
 
     def ends(self, tied, output=3.0):
         s = self.s
-        # A row of the embedding has an element's std of 1, or of output / sqrt(n_embd) where it is the output matrix as well.
+        # The elements of an embedding's row have a standard deviation of 1, or of output / sqrt(n_embd) if the
+        # embedding is the output matrix as well.
         self.matrix("token_embd.weight", s["n_vocab"], s["n_embd"], output if tied else s["n_embd"] ** 0.5)
         self.norm("output_norm.weight")
         if not tied:

@@ -1,6 +1,7 @@
-"""The forward pass in float64 over a GGUF file's dequantised weights: what exact arithmetic gives.
+"""The forward pass in float64 over a GGUF file's dequantised weights: the result of exact arithmetic.
 
-Attention and dense feed-forward are here, mixtures of experts in forward_experts.py, deepseek2's attention in forward_latent.py.
+Attention and dense feed-forward are here, mixtures of experts in forward_experts.py, deepseek2's attention in
+forward_latent.py.
 """
 
 import gguf
@@ -8,9 +9,9 @@ import numpy as np
 
 from forward_experts import mixture, sigmoid
 
-# Their rotation pairs neighbours, the others' pairs an element with the one half a rotated length further.
+# The rotation of these pairs neighbours; that of the others pairs an element with the one half a rotated length on.
 NEIGHBOURS = ("llama", "mistral3", "deepseek2")
-# Whose feed-forward matrices may have a scale of their own; all may have one for attention's matrices.
+# The feed-forward matrices of these may have a scale of their own; attention's matrices may have one in all.
 SCALED = ("llama", "qwen3", "qwen3moe", "mistral3")
 
 
@@ -73,8 +74,8 @@ class Exact:
         attn_factor = self.key("rope.scaling.attn_factor", 1.0)
         if kind != "yarn":
             return plain / (1.0 if kind == "none" else factor), attn_factor
-        # arXiv:2309.00071: pairs that turn more than beta_fast times over the original context stay, below beta_slow are
-        # interpolated.
+        # arXiv:2309.00071: pairs that turn more than beta_fast times over the original context stay as they are, those
+        # that turn less than beta_slow times are interpolated.
 
         def pair(turns):
             return self.n_rot * np.log(n_orig / (turns * 2 * np.pi)) / (2 * np.log(base))
@@ -117,7 +118,7 @@ class Exact:
         return x if w is None else x / np.sqrt(np.mean(x * x, -1, keepdims=True) + self.eps) * w
 
     def temperature(self, positions):
-        """What mistral3 multiplies queries by."""
+        """The factors by which mistral3 multiplies queries."""
         scale = self.key("attention.temperature_scale", 0.0) if self.arch == "mistral3" else 0.0
         return 1 + scale * np.log(1 + np.floor(positions / self.key("rope.scaling.original_context_length", np.inf)))
 
@@ -174,8 +175,8 @@ class Exact:
         return y + self.dense(n, b, "_shexp") if b + "ffn_up_shexp.weight" in self.w else y
 
     def logits(self, tokens, cut=None):
-        """[len(tokens), n_vocab]; with cut = (p0, p1) the last token comes after these positions left the cache and the later
-        ones moved up, the cached values staying as they were computed."""
+        """[len(tokens), n_vocab]. With cut = (p0, p1) the last token comes after these positions left the cache and the
+        later ones moved up; the cached values stay as they were computed."""
         at = last_at = np.arange(len(tokens))
         gone = np.zeros(len(tokens), bool)
         if cut:

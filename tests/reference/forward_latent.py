@@ -1,7 +1,8 @@
 """deepseek2 in float64: keys and values come from one compressed vector per token; a part of each head is rotated.
 
-Written without absorption: the cache of llama.cpp holds [normed compressed vector, rotated key part] per token, queries are
-multiplied by attn_k_b before the scores and the weighted sum of compressed vectors by attn_v_b after, which is the same sum.
+This is written without absorption, with whole keys and values. llama.cpp absorbs: its cache holds [normed compressed
+vector, rotated key part] per token. It multiplies queries by attn_k_b before the scores, and the weighted sum of
+compressed vectors by attn_v_b after them, which is the same sum.
 """
 
 import numpy as np

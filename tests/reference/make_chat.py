@@ -42,7 +42,11 @@ WEATHER = {
 }
 CLOCK = {
     "type": "function",
-    "function": {"name": "clock", "description": "The time", "parameters": {"type": "object", "properties": {}, "required": []}},
+    "function": {
+        "name": "clock",
+        "description": "The time",
+        "parameters": {"type": "object", "properties": {}, "required": []},
+    },
 }
 
 
@@ -64,7 +68,9 @@ def cases():
     more = message("user", "And a CPU?")
     thought = message("assistant", "<think>\nA card?\n</think>\n\nA card.")
     ask = message("user", "How is the weather in Zürich?")
-    call = [function("get_weather", {"city": "Zürich", "days": 2, "places": [1.5, -2, 1e21], "exact": True, "none": None})]
+    call = [
+        function("get_weather", {"city": "Zürich", "days": 2, "places": [1.5, -2, 1e21], "exact": True, "none": None})
+    ]
     result = message("tool", "{\"celsius\": 21.5, \"sky\": \"klar ☀\"}", name="get_weather", tool_call_id="abcdef123")
     called = message("assistant", "", tool_calls=call)
     tools = [WEATHER, CLOCK]
@@ -78,17 +84,28 @@ def cases():
     yield case("system-closed", [system, user], False)
     yield case("turns", [system, user, answer, more], True)
     yield case("turns-closed", [user, answer, more, answer], False)
-    yield case("odd", [message("system", ODD), message("user", ODD), message("assistant", ODD), message("user", ODD)], True)
+    yield case(
+        "odd", [message("system", ODD), message("user", ODD), message("assistant", ODD), message("user", ODD)], True
+    )
     yield case("think-in-text", [user, thought, more], True)
     yield case("reasoning", [user, message("assistant", "A card.", reasoning="A card?\nYes."), more], True)
     yield case("variables", [system, user], True, variables={"enable_thinking": False, "reasoning_effort": "high"})
     yield case("tools", [system, ask], True, tools=tools)
     yield case("tools-alone", [ask], False, tools=[WEATHER])
     yield case("call", [system, ask, called, result], True, tools=tools)
-    yield case("call-text", [ask, message("assistant", "", tool_calls=[function("clock", "{}")]), result], True, tools=tools)
+    yield case(
+        "call-text", [ask, message("assistant", "", tool_calls=[function("clock", "{}")]), result], True, tools=tools
+    )
     yield case("call-none", [ask, message("assistant", tool_calls=call), result, answer, more], True, tools=tools)
-    yield case("two-calls", [ask, message("assistant", "Both.", tool_calls=call + [function("clock", {}, "bcdefg234")]), result,
-                             message("tool", "12:00", name="clock", tool_call_id="bcdefg234")], True, tools=tools)
+    yield case(
+        "two-calls",
+        [
+            ask, message("assistant", "Both.", tool_calls=call + [function("clock", {}, "bcdefg234")]), result,
+            message("tool", "12:00", name="clock", tool_call_id="bcdefg234"),
+        ],
+        True,
+        tools=tools,
+    )
     yield case("assistant-first", [answer, user], True)
 
 
@@ -120,7 +137,9 @@ def environment():
     def strftime_now(text):
         return datetime.fromtimestamp(NOW, timezone.utc).replace(tzinfo=None).strftime(text)
 
-    env = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[Generation, jinja2.ext.loopcontrols])
+    env = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[Generation, jinja2.ext.loopcontrols]
+    )
     env.filters["tojson"] = tojson
     env.globals["raise_exception"] = raise_exception
     env.globals["strftime_now"] = strftime_now
@@ -128,8 +147,10 @@ def environment():
 
 
 def context(case):
-    return {**SPECIAL, "documents": None, **case.get("variables", {}), "messages": case["messages"], "tools": case.get("tools"),
-            "add_generation_prompt": case["add_generation_prompt"]}
+    return {
+        **SPECIAL, "documents": None, **case.get("variables", {}), "messages": case["messages"],
+        "tools": case.get("tools"), "add_generation_prompt": case["add_generation_prompt"],
+    }
 
 
 def render(template, case):
@@ -147,8 +168,10 @@ def check(text, case, expected):
 
     if "strftime_now" in text or "text" not in expected:
         return 0
-    (got,), _ = render_jinja_template([case["messages"]], case.get("tools"), None, text, add_generation_prompt=case["add_generation_prompt"],
-                                      **SPECIAL, **case.get("variables", {}))
+    (got,), _ = render_jinja_template(
+        [case["messages"]], case.get("tools"), None, text, add_generation_prompt=case["add_generation_prompt"],
+        **SPECIAL, **case.get("variables", {}),
+    )
     assert got == expected["text"], (case["name"], got, expected["text"])
     return 1
 
@@ -191,8 +214,13 @@ def main():
             checked += sum(check(text, case, out[case["name"]]) for case in all_cases)
         (ROOT / "expected" / f"{path.stem}.json").write_text(json.dumps(out, ensure_ascii=False, indent=0) + "\n")
     chatml = (ROOT / "templates" / "Qwen-Qwen2.5-7B-Instruct.jinja").read_text()
-    tool_use = "{{ bos_token }}{{ tools | tojson }}{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}{{ eos_token }}"
-    (ROOT / "model.gguf").write_bytes(gguf({"tokenizer.chat_template.tool_use": tool_use, "tokenizer.chat_template": chatml}))
+    tool_use = (
+        "{{ bos_token }}{{ tools | tojson }}"
+        "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}{{ eos_token }}"
+    )
+    (ROOT / "model.gguf").write_bytes(
+        gguf({"tokenizer.chat_template.tool_use": tool_use, "tokenizer.chat_template": chatml})
+    )
     print(f"{texts} texts" + (f", {checked} equal to transformers'" if checked else ""))
 
 

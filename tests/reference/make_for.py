@@ -1,7 +1,7 @@
-"""Writes what examples/conformance.rs compares with, beside any GGUF: python make_for.py [-n TOKENS] MODEL.gguf...
+"""Writes reference logits for examples/conformance.rs beside any GGUF: python make_for.py [-n TOKENS] MODEL.gguf...
 
-MODEL.json has the token ids, decoded in one batch from position 0, the rows whose logits are stored, and the context they were
-computed with; MODEL.logits.bin has the logits: little-endian f32, [rows, n_vocab].
+MODEL.json has the token ids, which are decoded in one batch from position 0, the rows whose logits are stored, and the
+context that they were computed with. MODEL.logits.bin has the logits: little-endian f32, [rows, n_vocab].
 """
 
 import argparse

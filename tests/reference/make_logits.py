@@ -16,8 +16,10 @@ from forward import exact as exact_model
 from reference import Reference
 
 # Models without windows; what a windowed cache keeps is the implementation's choice.
-CUT = ("llama-F32", "qwen2-F32", "qwen2-yarn-tied", "llama-linear", "llama-freqs", "llama-yarn", "qwen3-gqa", "phi3-short",
-       "mistral3-yarn-temperature", "qwen3moe-8x2", "deepseek2-sigmoid", "deepseek2-yarn")
+CUT = (
+    "llama-F32", "qwen2-F32", "qwen2-yarn-tied", "llama-linear", "llama-freqs", "llama-yarn", "qwen3-gqa", "phi3-short",
+    "mistral3-yarn-temperature", "qwen3moe-8x2", "deepseek2-sigmoid", "deepseek2-yarn",
+)
 ROOT = pathlib.Path(__file__).parent.parent.parent
 FIXTURES = ROOT / "tests" / "fixtures"
 
@@ -54,9 +56,13 @@ def main():
         tokens = rng.integers(3, ref.n_vocab, n).tolist()
         if where.startswith("shared:") or "bible" in name:
             tokens = ref.tokenize("Once upon a time, there was a man who had two sons and a house by the sea", True)[:n]
-        rows = list(range(len(tokens))) if ref.n_vocab <= 64 else spread(list(range(len(tokens))), 20 if "bible" in name else 8)
+        rows = (
+            list(range(len(tokens)))
+            if ref.n_vocab <= 64
+            else spread(list(range(len(tokens))), 20 if "bible" in name else 8)
+        )
         r, e = ref.decode(tokens)[rows], exact.logits(tokens)[rows]
-        # Where both round in float32 alone, their distance says enough.
+        # If both round in float32 alone, their distance says enough.
         stored = early or exact.types != {"F32"}
         for kind, x in (("ref", r), ("f64", e))[: 2 if stored else 1]:
             (FIXTURES / "logits" / f"{name}.{kind}.bin").write_bytes(np.ascontiguousarray(x, "<f4").tobytes())

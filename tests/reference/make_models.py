@@ -1,8 +1,8 @@
 """Writes the small random models of tests/fixtures/models: python make_models.py [NAME...], names as patterns
 
-Those below are llama and qwen2, the others are in models/. Each here has two layers, grouped-query attention and no tokeniser; the
-weights are scaled so that attention is far from uniform and logits are of the order of 1 to 10. Needs numpy, gguf and
-llama-cpp-python (whose ggml quantises the K types).
+Those below are llama and qwen2; the others are in models/. Each one here has two layers, grouped-query attention and no
+tokeniser. The weights are scaled so that attention is far from uniform and logits are of the order of 1 to 10. This
+needs numpy, gguf and llama-cpp-python (whose ggml quantises the K types).
 """
 
 import fnmatch
@@ -30,11 +30,17 @@ MODELS = {
     "llama-yarn": ("llama", SMALL, T.F32, dict(tied=True, scaling="yarn", factor=4.0, n_ctx_orig=64, n_head_kv=4)),
     "llama-freqs": ("llama", SMALL, T.F32, dict(tied=True, freqs=True, n_head_kv=1, freq_base=500000.0)),
     "qwen2-F32": ("qwen2", SMALL, T.F32, dict(bias="qkv", freq_base=1000000.0)),
-    "qwen2-yarn-tied": ("qwen2", SMALL, T.F32, dict(tied=True, bias="qkv", scaling="yarn", factor=8.0, n_ctx_orig=32,
-                                                        attn_factor=1.25)),
+    "qwen2-yarn-tied": (
+        "qwen2", SMALL, T.F32, dict(tied=True, bias="qkv", scaling="yarn", factor=8.0, n_ctx_orig=32, attn_factor=1.25),
+    ),
     # No width is a multiple of a vector; the heads do not add up to the embedding's length.
-    "llama-odd": ("llama", dict(n_vocab=61, n_embd=45, n_head=3, n_head_kv=1, head_dim=20, n_ff=37), T.F32, dict(tied=True)),
-    **{f"llama-{t.name}": ("llama", BLOCKS, t, {}) for t in (T.F16, T.BF16, T.Q8_0, T.Q4_0, T.Q4_1, T.Q5_0, T.Q5_1, T.IQ4_NL)},
+    "llama-odd": (
+        "llama", dict(n_vocab=61, n_embd=45, n_head=3, n_head_kv=1, head_dim=20, n_ff=37), T.F32, dict(tied=True),
+    ),
+    **{
+        f"llama-{t.name}": ("llama", BLOCKS, t, {})
+        for t in (T.F16, T.BF16, T.Q8_0, T.Q4_0, T.Q4_1, T.Q5_0, T.Q5_1, T.IQ4_NL)
+    },
     **{f"llama-{t.name}": ("llama", K_BLOCKS, t, {}) for t in (T.Q4_K, T.Q5_K, T.Q6_K)},
     **{f"llama-{t.name}": ("llama", K_FEW, t, {}) for t in (T.IQ4_XS, T.Q2_K, T.Q3_K)},
 }

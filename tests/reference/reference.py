@@ -1,4 +1,4 @@
-"""The reference implementation: llama.cpp through the package llama-cpp-python, with an F32 KV cache and no flash attention."""
+"""The reference: llama.cpp through the package llama-cpp-python, with an F32 KV cache and no flash attention."""
 
 import ctypes
 

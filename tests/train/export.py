@@ -1,7 +1,7 @@
 """Writes the trained model as GGUF: python export.py WORK_DIR OUT_DIR
 
-Writes bible-5M-Q8_0.gguf and bible-5M-F32.gguf to OUT_DIR, heldout.txt and heldout.json (the perplexity of the F32 weights)
-to OUT_DIR. The repository keeps models/bible-5M-Q8_0.gguf and tests/fixtures/heldout.*.
+It writes bible-5M-Q8_0.gguf, bible-5M-F32.gguf, heldout.txt and heldout.json (the perplexity of the F32 weights) to
+OUT_DIR. The repository keeps models/bible-5M-Q8_0.gguf and tests/fixtures/heldout.*.
 """
 
 import json
@@ -114,15 +114,26 @@ def main():
     loss = jax.jit(model.loss)
     nll = float(np.mean([float(loss(params, jnp.asarray(w[None]))) for w in batch]))
     with open(os.path.join(out, "heldout.json"), "w") as f:
-        json.dump({
-            "text": "heldout.txt",
-            "definition": "The whole text is tokenised at once (with the space prefix, without BOS) and cut into windows of "
-            "`window` tokens; a last part that fills no window is left out. Each window is run on its own as BOS + window "
-            "from position 0, and every token of the window is predicted from BOS and the tokens before it in the window. "
-            "perplexity = exp(mean over all windows and all `window` predicted tokens of -ln p).",
-            "n_tokens": len(tokens), "window": WINDOW, "n_windows": len(batch), "n_predicted": len(batch) * WINDOW,
-            "first_tokens": tokens[:16], "weights": "F32", "nll": nll, "perplexity": float(np.exp(nll)),
-        }, f, indent=2)
+        json.dump(
+            {
+                "text": "heldout.txt",
+                "definition": "The whole text is tokenised at once (with the space prefix, without BOS) and cut into "
+                "windows of `window` tokens; a last part that fills no window is left out. Each window is run on its "
+                "own as BOS + window from position 0, and every token of the window is predicted from BOS and the "
+                "tokens before it in the window. "
+                "perplexity = exp(mean over all windows and all `window` predicted tokens of -ln p).",
+                "n_tokens": len(tokens),
+                "window": WINDOW,
+                "n_windows": len(batch),
+                "n_predicted": len(batch) * WINDOW,
+                "first_tokens": tokens[:16],
+                "weights": "F32",
+                "nll": nll,
+                "perplexity": float(np.exp(nll)),
+            },
+            f,
+            indent=2,
+        )
         f.write("\n")
     print(f"step {state['step']}, {len(tokens)} tokens, {len(batch)} windows, perplexity {np.exp(nll):.4f}")
 

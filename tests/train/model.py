@@ -1,4 +1,4 @@
-"""The shipped model's shape and forward pass, in JAX, in GGUF's conventions for llama (rotation of neighbouring pairs)."""
+"""Shape and forward pass of the shipped model, in JAX, in GGUF's conventions for llama (neighbouring pairs rotate)."""
 
 import jax
 import jax.numpy as jnp
@@ -53,7 +53,9 @@ def logits(params, tokens):
 
     def layer(x, w):
         n = rms_norm(x, w["attn_norm"])
-        q = rotate((n @ w["attn_q"].T).reshape(b, t, N_HEAD, HEAD_DIM), cos, sin).reshape(b, t, N_HEAD_KV, group, HEAD_DIM)
+        q = rotate((n @ w["attn_q"].T).reshape(b, t, N_HEAD, HEAD_DIM), cos, sin).reshape(
+            b, t, N_HEAD_KV, group, HEAD_DIM
+        )
         k = rotate((n @ w["attn_k"].T).reshape(b, t, N_HEAD_KV, HEAD_DIM), cos, sin)
         v = (n @ w["attn_v"].T).reshape(b, t, N_HEAD_KV, HEAD_DIM)
         s = jnp.einsum("bqhgd,bkhd->bhgqk", q, k) / jnp.sqrt(HEAD_DIM) + mask

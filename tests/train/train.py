@@ -1,7 +1,7 @@
 """Trains the shipped model: python train.py WORK_DIR [--steps N]
 
-Needs numpy, jax, sentencepiece, and the Debian packages bible-kjv and bible-kjv-text. Writes tokenizer.model and, every 50
-steps, weights.npz to WORK_DIR; a run that was stopped goes on where it was. About an hour on 2 cores.
+It needs numpy, jax, sentencepiece, and the Debian packages bible-kjv and bible-kjv-text. It writes tokenizer.model and,
+every 50 steps, weights.npz to WORK_DIR; a run that was stopped goes on where it was. It takes about an hour on 2 cores.
 """
 
 import argparse
@@ -52,7 +52,10 @@ def main():
     test = jnp.asarray(test[: len(test) // (TIME + 1) * (TIME + 1)].reshape(-1, TIME + 1)[:64])
 
     params = model.init(SEED)
-    state = {"step": 0, "params": params, "m": jax.tree.map(jnp.zeros_like, params), "v": jax.tree.map(jnp.zeros_like, params)}
+    state = {
+        "step": 0, "params": params, "m": jax.tree.map(jnp.zeros_like, params),
+        "v": jax.tree.map(jnp.zeros_like, params),
+    }
     saved = os.path.join(args.work, "state.pickle")
     if os.path.exists(saved):
         state = pickle.load(open(saved, "rb"))

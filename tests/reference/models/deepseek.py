@@ -10,30 +10,65 @@ YARN = {"rope.scaling.type": "yarn", "rope.scaling.factor": 40.0, "rope.scaling.
 MODELS = {
     # Low-rank queries, sigmoid gates with a selection bias, weights normalised and scaled, two groups of four.
     "deepseek2-sigmoid": (
-        dict(n_embd=20, n_head=4, n_ff=28, n_layer=3, nope=8, rope=4, v=6, q=12, kv=10, lead=1, n=8, used=3, ff=8, shared=1),
-        {"expert_gating_func": 2, "expert_weights_norm": True, "expert_weights_scale": 2.5,
-         "expert_group_count": 4, "expert_group_used_count": 2}, dict(bias=True)),
+        dict(
+            n_embd=20, n_head=4, n_ff=28, n_layer=3, nope=8, rope=4, v=6, q=12, kv=10, lead=1, n=8, used=3, ff=8,
+            shared=1,
+        ),
+        {
+            "expert_gating_func": 2, "expert_weights_norm": True, "expert_weights_scale": 2.5, "expert_group_count": 4,
+            "expert_group_used_count": 2,
+        },
+        dict(bias=True),
+    ),
     # Softmax gates, weights neither normalised nor scaled; YaRN with the multiplier that sets the attention factor.
     "deepseek2-yarn": (
-        dict(n_embd=24, n_head=3, n_ff=28, n_layer=3, nope=8, rope=8, v=8, q=0, kv=12, lead=1, n=6, used=2, ff=8, shared=2),
-        {**YARN, "rope.scaling.yarn_log_multiplier": 0.0707}, {}),
-    # As V3: multiplier 1. The gating function is not in the file: softmax. Gate and up in one matrix; no leading dense layer.
+        dict(
+            n_embd=24, n_head=3, n_ff=28, n_layer=3, nope=8, rope=8, v=8, q=0, kv=12, lead=1, n=6, used=2, ff=8,
+            shared=2,
+        ),
+        {**YARN, "rope.scaling.yarn_log_multiplier": 0.0707},
+        {},
+    ),
+    # As V3: multiplier 1. The gating function is not in the file: softmax. Gate and up in one matrix; no leading dense
+    # layer.
     "deepseek2-fused": (
-        dict(n_embd=24, n_head=4, n_ff=36, n_layer=2, nope=6, rope=6, v=10, q=16, kv=10, lead=0, n=8, used=4, ff=10, shared=1),
-        {**YARN, "rope.scaling.yarn_log_multiplier": 0.1, "expert_weights_scale": 1.7, "expert_weights_norm": False,
-         "expert_group_count": 2, "expert_group_used_count": 1}, dict(fused=True, gating=False)),
+        dict(
+            n_embd=24, n_head=4, n_ff=36, n_layer=2, nope=6, rope=6, v=10, q=16, kv=10, lead=0, n=8, used=4, ff=10,
+            shared=1,
+        ),
+        {
+            **YARN, "rope.scaling.yarn_log_multiplier": 0.1, "expert_weights_scale": 1.7, "expert_weights_norm": False,
+            "expert_group_count": 2, "expert_group_used_count": 1,
+        },
+        dict(fused=True, gating=False),
+    ),
     # YaRN without a multiplier.
     "deepseek2-yarn-plain": (
-        dict(n_embd=24, n_head=2, n_ff=36, n_layer=2, nope=8, rope=4, v=8, q=12, kv=16, lead=1, n=4, used=2, ff=12, shared=1),
-        YARN, {}),
+        dict(
+            n_embd=24, n_head=2, n_ff=36, n_layer=2, nope=8, rope=4, v=8, q=12, kv=16, lead=1, n=4, used=2, ff=12,
+            shared=1,
+        ),
+        YARN,
+        {},
+    ),
     # Older files: attn_kv_b whole, a key and a value per head in the cache.
     "deepseek2-whole": (
-        dict(n_embd=20, n_head=4, n_ff=28, n_layer=3, nope=8, rope=4, v=8, q=12, kv=12, lead=1, n=4, used=2, ff=12, shared=2),
-        {**YARN, "rope.scaling.yarn_log_multiplier": 0.0707, "expert_weights_scale": 1.0}, dict(whole=True)),
+        dict(
+            n_embd=20, n_head=4, n_ff=28, n_layer=3, nope=8, rope=4, v=8, q=12, kv=12, lead=1, n=4, used=2, ff=12,
+            shared=2,
+        ),
+        {**YARN, "rope.scaling.yarn_log_multiplier": 0.0707, "expert_weights_scale": 1.0},
+        dict(whole=True),
+    ),
     # 27 layers are the lite model: no rank of queries in the file. An output matrix shared with the embedding.
     "deepseek2-27-layers": (
-        dict(n_embd=8, n_head=2, n_ff=12, n_layer=27, nope=4, rope=4, v=4, q=None, kv=8, lead=1, n=4, used=2, ff=4, shared=1),
-        {**YARN, "rope.scaling.yarn_log_multiplier": 0.0707}, dict(tied=True)),
+        dict(
+            n_embd=8, n_head=2, n_ff=12, n_layer=27, nope=4, rope=4, v=4, q=None, kv=8, lead=1, n=4, used=2, ff=4,
+            shared=1,
+        ),
+        {**YARN, "rope.scaling.yarn_log_multiplier": 0.0707},
+        dict(tied=True),
+    ),
 }
 
 

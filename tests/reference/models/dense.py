@@ -9,14 +9,22 @@ YARN = {"rope.scaling.type": "yarn", "rope.scaling.factor": 4.0, "rope.scaling.o
 # name: (shape, keys, options)
 QWEN3 = {
     # Heads longer than their share of the embedding.
-    "qwen3-gqa": (dict(n_embd=32, n_head=4, n_head_kv=2, head_dim=12, n_ff=40), {"rope.freq_base": 1e6}, dict(tied=True)),
+    "qwen3-gqa": (
+        dict(n_embd=32, n_head=4, n_head_kv=2, head_dim=12, n_ff=40),
+        {"rope.freq_base": 1e6},
+        dict(tied=True),
+    ),
     # One key head for all; three layers.
     "qwen3-mqa": (dict(n_embd=28, n_head=5, n_head_kv=1, head_dim=10, n_ff=29, n_layer=3), {"rope.freq_base": 1e6}, {}),
     "qwen3-yarn": (dict(n_embd=24, n_head=4, n_head_kv=4, head_dim=8, n_ff=32), YARN, dict(bias="qkv")),
     # Q, K and V in one matrix, which llama.cpp takes for nearly every architecture.
     "qwen3-fused": (dict(n_embd=24, n_head=4, n_head_kv=2, head_dim=8, n_ff=32), {}, dict(tied=True, fused=True)),
     # Products of attention are scaled before their bias is added.
-    "qwen3-scales": (dict(n_embd=16, n_head=2, n_head_kv=1, head_dim=8, n_ff=24), {}, dict(tied=True, bias="qkv", scales=True)),
+    "qwen3-scales": (
+        dict(n_embd=16, n_head=2, n_head_kv=1, head_dim=8, n_ff=24),
+        {},
+        dict(tied=True, bias="qkv", scales=True),
+    ),
 }
 
 PHI3_SMALL = dict(n_embd=32, n_head=4, n_head_kv=4, head_dim=8, n_ff=32)
@@ -43,18 +51,24 @@ MISTRAL3 = {
     # Queries grow with the logarithm of the position over the original context; YaRN with its own turns and multiplier.
     "mistral3-yarn-temperature": (
         dict(n_embd=28, n_head=6, n_head_kv=2, head_dim=8, n_ff=24, n_layer=3),
-        {"rope.scaling.type": "yarn", "rope.scaling.factor": 16.0,
-         "rope.scaling.original_context_length": 12, "rope.scaling.yarn_beta_fast": 0.5, "rope.scaling.yarn_beta_slow": 0.02,
-         "rope.scaling.yarn_log_multiplier": 1.0, "attention.temperature_scale": 0.3},
+        {
+            "rope.scaling.type": "yarn", "rope.scaling.factor": 16.0, "rope.scaling.original_context_length": 12,
+            "rope.scaling.yarn_beta_fast": 0.5, "rope.scaling.yarn_beta_slow": 0.02,
+            "rope.scaling.yarn_log_multiplier": 1.0, "attention.temperature_scale": 0.3,
+        },
         {},
     ),
     "mistral3-log-multiplier": (
         dict(n_embd=24, n_head=4, n_head_kv=1, head_dim=8, n_ff=32),
-        {**YARN, "rope.scaling.yarn_log_multiplier": 0.5}, dict(bias="o"),
+        {**YARN, "rope.scaling.yarn_log_multiplier": 0.5},
+        dict(bias="o"),
     ),
     # Products of the feed-forward part are scaled after their bias is added.
-    "mistral3-scales": (dict(n_embd=16, n_head=2, n_head_kv=2, head_dim=8, n_ff=24), {},
-                        dict(tied=True, bias="qkvo", ffn_bias=True, scales=True)),
+    "mistral3-scales": (
+        dict(n_embd=16, n_head=2, n_head_kv=2, head_dim=8, n_ff=24),
+        {},
+        dict(tied=True, bias="qkvo", ffn_bias=True, scales=True),
+    ),
 }
 
 MODELS = {**QWEN3, **PHI3, **MISTRAL3}

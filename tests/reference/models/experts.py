@@ -27,8 +27,10 @@ MODELS = {
                       {"rope.freq_base": 1e6}, dict(t=T.Q4_K, router=6.0, tied=True, salt="30")),
 }
 
-GPT = {"attention.sliding_window": 10, "rope.freq_base": 150000.0, "rope.scaling.type": "yarn", "rope.scaling.factor": 32.0,
-       "rope.scaling.original_context_length": 32}
+GPT = {
+    "attention.sliding_window": 10, "rope.freq_base": 150000.0, "rope.scaling.type": "yarn",
+    "rope.scaling.factor": 32.0, "rope.scaling.original_context_length": 32,
+}
 GPT_OSS = {
     # Gates and ups large enough that the clamps at 7 bind.
     "gpt-oss-yarn": (dict(n_embd=24, n_head=4, n_head_kv=2, head_dim=8, n_ff=16, n_layer=3), 4, 2, 16, GPT,
