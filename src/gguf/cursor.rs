@@ -1,9 +1,9 @@
-//! Reads little-endian values from a byte slice, with every length checked.
+//! Reads little-endian values from a byte slice. Every length is checked before it is used.
 
 use super::value::{Array, Value, ValueType};
 use crate::error::{Error, Result};
 
-/// Arrays may hold arrays; a hostile file may nest them until the stack ends.
+/// Arrays may hold arrays, and a hostile file could nest them until the stack ends.
 const MAX_NESTING: u32 = 8;
 
 pub(super) struct Cursor<'a> {
@@ -92,7 +92,8 @@ impl<'a> Cursor<'a> {
                 self.take(bytes, "array")?;
             }
             None => {
-                // Each element takes at least 8 bytes, so a false count ends here and not after 2^64 steps.
+                // Each element takes at least the 8 bytes of a length, so a false count ends here and not after 2^64
+                // steps.
                 let left = (self.bytes.len() - self.pos) as u64;
                 if n > left / 8 {
                     return Err(Error::bad_file(format!(

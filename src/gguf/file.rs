@@ -27,10 +27,11 @@ impl Bytes {
     }
 }
 
-/// An open GGUF model. Reading it is thread-safe; the files stay mapped as long as it lives.
+/// An open GGUF model. Several threads may read it at once, and its files stay mapped as long as it lives.
 ///
-/// The map is private to the process, but a file that another program shortens while a model runs on it
-/// ends in a bus error at the first touch: replace model files by renaming, not by writing over them.
+/// The map is private to the process. But if another program shortens the file while a model runs on it, the process
+/// ends with a bus error when it touches the part that is gone. So a model's file should be replaced by renaming
+/// another one over it, not by writing into it.
 pub struct Gguf {
     path: String,
     version: u32,
@@ -45,7 +46,7 @@ pub struct Gguf {
 const MAX_SPLITS: u64 = 99_999;
 
 impl Gguf {
-    /// Opens `path`, and its further splits where it is the first of several (`-00001-of-0000N.gguf`).
+    /// Opens `path`. If it is the first of several splits (`-00001-of-0000N.gguf`), it opens the others as well.
     ///
     /// # Errors
     /// `Io` if a file cannot be read, `BadFile` if it is not well-formed, `Unsupported` for other versions and byte orders.
@@ -303,7 +304,7 @@ fn advise(file: &File, bytes: Range<usize>, advice: libc::c_int) {
 fn map(path: &Path) -> Result<Bytes> {
     let shown = path.display();
     let io = |e: std::io::Error| io_error(path, e);
-    // Asked before opening: opening a pipe would wait for a writer.
+    // This is asked before opening, because opening a pipe would wait for a writer.
     let meta = std::fs::metadata(path).map_err(io)?;
     if !meta.is_file() {
         return Err(Error::new(Status::Io, format!("{shown}: not a regular file")));

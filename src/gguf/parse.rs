@@ -1,4 +1,4 @@
-//! Walks one file's header: magic, version, key-values, tensor directory.
+//! Walks the header of one file, from the magic number to the end of the tensor directory, and checks it.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -8,12 +8,12 @@ use super::value::{Value, ValueType};
 use crate::error::{Error, Result};
 use crate::quant::Type;
 
-/// A tensor's type as the file gives it: always one whose size is known, not always one that can be computed with.
+/// A tensor's type as the file gives it. Its size is always known; it may be a type that cannot be computed with.
 pub type TypeId = Type;
 
 const MAGIC: u32 = u32::from_le_bytes(*b"GGUF");
 const MAX_DIMS: u32 = 4;
-/// Keys, and tensors, of a file; real ones have some thousand.
+/// The most keys, and the most tensors, of a file. Real files have some thousand.
 const MOST: u64 = 1 << 16;
 const DEFAULT_ALIGNMENT: u64 = 32;
 
@@ -36,13 +36,13 @@ impl Key {
 pub struct TensorInfo {
     pub name: String,
     pub ty: TypeId,
-    /// Elements per dimension, the fastest first; 1 past `n_dims`.
+    /// Elements per dimension, the one whose elements are neighbours first; 1 past `n_dims`.
     pub ne: [u64; 4],
     pub n_dims: u32,
     /// Bytes from the start of its file.
     pub offset: u64,
     pub n_bytes: u64,
-    /// Which split file holds it.
+    /// The number of the split file that holds it, from 0.
     pub split: usize,
 }
 
@@ -59,7 +59,7 @@ pub(super) struct Header {
     pub tensors: Vec<TensorInfo>,
 }
 
-/// Names come from a file: long ones and odd bytes are cut before they reach a message.
+/// Names come from a file. Before one reaches a message it is cut to 80 bytes and odd characters are escaped.
 fn printable(bytes: &[u8]) -> String {
     String::from_utf8_lossy(&bytes[..bytes.len().min(80)]).escape_debug().to_string()
 }
@@ -89,7 +89,7 @@ pub(super) fn header(file: &[u8], split: usize) -> Result<Header> {
     }
     let n_tensors = c.u64("tensor count")?;
     let n_keys = c.u64("key count")?;
-    // A key takes at least 13 bytes and a tensor 25: false counts are refused before memory is asked for.
+    // A key takes at least 13 bytes and a tensor 25, so false counts are refused before memory is asked for.
     for (n, least, what) in [(n_keys, 13, "keys"), (n_tensors, 25, "tensors")] {
         if n > MOST {
             return Err(Error::bad_file(format!("{n} {what}, expected at most {MOST}")).amounts(n, MOST));
@@ -150,7 +150,8 @@ pub(super) fn header(file: &[u8], split: usize) -> Result<Header> {
             Some(end) if end <= file.len() as u64 => t.offset += data,
             _ => {
                 return Err(Error::bad_file(format!(
-                    "tensor '{}' needs {} bytes at offset {} of the data, the file ends before (it has {} bytes); is it truncated?",
+                    "tensor '{}' needs {} bytes at offset {} of the data, the file ends before (it has {} bytes); \
+                     is it truncated?",
                     t.name,
                     t.n_bytes,
                     t.offset,

@@ -1,4 +1,4 @@
-//! Metadata values: scalars by value, strings and arrays as views into the file.
+//! Values of keys: numbers by value, strings and arrays as views into the file.
 
 use super::cursor::Cursor;
 use crate::error::{Error, Result};
@@ -59,7 +59,7 @@ impl ValueType {
     }
 }
 
-/// One metadata value. Strings are bytes: GGUF asks for UTF-8, files do not always keep to it.
+/// One value of a key. Strings are bytes, since GGUF asks for UTF-8 but files do not always keep to it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Value<'a> {
     U8(u8),
@@ -96,7 +96,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The value as an integer, where it is one of any width.
+    /// The value as an integer, if it is one of any width.
     pub fn as_int(&self) -> Option<i128> {
         Some(match *self {
             Value::U8(v) => v.into(),
@@ -111,7 +111,7 @@ impl<'a> Value<'a> {
         })
     }
 
-    /// The value as a float, where it is a float or an integer.
+    /// The value as a float, if it is a float or an integer.
     pub fn as_float(&self) -> Option<f64> {
         match *self {
             Value::F32(v) => Some(v.into()),
@@ -121,7 +121,7 @@ impl<'a> Value<'a> {
     }
 }
 
-/// An array of metadata values: a view into the file, checked when the header was walked.
+/// An array of values: a view into the file that was checked when the header was walked.
 #[derive(Clone, Copy, PartialEq)]
 pub struct Array<'a> {
     pub(super) elem: ValueType,
@@ -169,11 +169,11 @@ impl<'a> Array<'a> {
     pub fn f32s(&self) -> Result<Vec<f32>> {
         self.collect("f32", |v| v.as_float().map(|f| f as f32))
     }
-    /// The integers of an array as i32, where all are in range.
+    /// The integers of an array as i32, if all are in range.
     pub fn i32s(&self) -> Result<Vec<i32>> {
         self.collect("i32", |v| v.as_int().and_then(|i| i32::try_from(i).ok()))
     }
-    /// The integers of an array as u64, where all are in range.
+    /// The integers of an array as u64, if all are in range.
     pub fn u64s(&self) -> Result<Vec<u64>> {
         self.collect("u64", |v| v.as_int().and_then(|i| u64::try_from(i).ok()))
     }

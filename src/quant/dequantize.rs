@@ -1,4 +1,21 @@
-//! Reference dequantisation: one block at a time, in the order of the format's definition.
+//! The plain decoding of each block format, one block at a time. Everything faster is tested against it.
+//!
+//! There are four kinds of formats. d and m are halves (16-bit floats) of the block, and bytes lie in the order in
+//! which they are named:
+//!
+//! - **Blocks of 32 with a scale** (Q4_0, Q5_0, Q8_0): x = d (q - offset), where the offset makes levels signed. Q4_1
+//!   and Q5_1 have a minimum instead: x = d q + m. The 4 low bits of elements 0 to 15 are the low nibbles of 16 bytes,
+//!   those of elements 16 to 31 the high nibbles; the fifth bits, if there are any, are a word of 32 bits before them.
+//!   Q8_0 has a byte for each element.
+//! - **Blocks of 256 with scales of their own** (the K types, IQ4_XS): the block is cut into sub-blocks of 16 or 32,
+//!   each with a small integer scale s, and in Q2_K, Q4_K and Q5_K with an integer minimum n: x = d s q - m n. In Q3_K,
+//!   Q6_K and IQ4_XS scales are signed and there is no minimum: x = d s (q - offset). The scales themselves are packed
+//!   in 4, 6 or 8 bits.
+//! - **Levels from a table** (IQ4_NL, IQ4_XS, MXFP4): q is an index into 16 levels that lie closer together near zero.
+//! - **Plain floats** (F32, F16, BF16).
+//!
+//! MXFP4 has no half but a power of two as its scale. The fields that a function names are in the order of the block's
+//! bytes.
 
 use super::Type;
 
@@ -11,24 +28,24 @@ fn half_at(block: &[u8], at: usize) -> f32 {
     half_to_f32(u16::from_le_bytes([block[at], block[at + 1]]))
 }
 
-/// Of MXFP4: twice the e2m1 numbers, which makes them whole.
+/// The levels of MXFP4. Its numbers have two bits of exponent and one of fraction (e2m1); doubled they are whole.
 pub(crate) const MXFP4_LEVELS: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
 
-/// Of IQ4_NL and IQ4_XS.
+/// The levels of IQ4_NL and IQ4_XS.
 pub(crate) const IQ4_LEVELS: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
 
-/// Half of the e8m0 number 2^(e - 127), for levels that are doubled.
+/// Half of 2^(e - 127), because the levels of MXFP4 are doubled.
 pub(super) fn half_power(e: u8) -> f32 {
-    // The first two are below the normal numbers.
+    // The results for the first two exponents are below the normal numbers of f32.
     f32::from_bits(if e < 2 { 0x0020_0000 << e } else { u32::from(e - 1) << 23 })
 }
 
 /// Writes the values of `src`, whole blocks of `ty`, to `dst`.
 ///
-/// Formats: the GGML tensor types as GGUF stores them (little-endian). Only types with [`Type::on_cpu`] have values.
+/// Only types with [`Type::on_cpu`] have values.
 ///
 /// # Panics
-/// If `ty` is not supported or the lengths do not belong together; callers check both when a tensor is loaded.
+/// If `ty` is not supported or the lengths do not belong together. Callers check both when a tensor is loaded.
 pub fn dequantize(ty: Type, src: &[u8], dst: &mut [f32]) {
     assert_eq!(
         ty.row_bytes(dst.len()),
@@ -66,7 +83,7 @@ pub fn dequantize(ty: Type, src: &[u8], dst: &mut [f32]) {
     }
 }
 
-/// The blocks of 32: low nibbles are elements 0..16, high nibbles 16..32; bit i of `high` is the fifth bit of element i.
+/// The blocks of 32 with a scale, and a minimum or an offset. Bit i of `high` is the fifth bit of element i.
 fn small(out: &mut [f32], nibbles: &[u8], high: Option<&[u8]>, d: f32, offset: i32, min: f32) {
     for (i, x) in out.iter_mut().enumerate() {
         let byte = nibbles[i % 16];
@@ -78,7 +95,7 @@ fn small(out: &mut [f32], nibbles: &[u8], high: Option<&[u8]>, d: f32, offset: i
     }
 }
 
-/// The same order of nibbles, which are indices.
+/// The blocks of 32 whose nibbles, in the same order, are indices into a table.
 fn from_table(out: &mut [f32], nibbles: &[u8], table: &[i8; 16], d: f32) {
     for (i, x) in out.iter_mut().enumerate() {
         let byte = nibbles[i % 16];
@@ -95,7 +112,9 @@ pub(crate) fn scale_min(packed: &[u8], j: usize) -> (u8, u8) {
     }
 }
 
-/// Q4_K and Q5_K: d, dmin, 8 packed (scale, min); 32 bytes of nibbles per 64 elements; bit j of `high[l]` is for sub-block j.
+/// Q4_K and Q5_K: d, m, eight packed pairs of scale and minimum, the fifth bits of Q5_K, nibbles. Of each 64 elements
+/// the first 32 lie in the low nibbles of 32 bytes, the others in the high ones. Bit j of `high[l]` is the fifth bit of
+/// element l of sub-block j.
 fn k_with_mins(out: &mut [f32], head: &[u8], high: Option<&[u8]>, nibbles: &[u8]) {
     let (d, dmin) = (half_at(head, 0), half_at(head, 2));
     for (j, sub) in out.chunks_exact_mut(32).enumerate() {
@@ -112,7 +131,8 @@ fn k_with_mins(out: &mut [f32], head: &[u8], high: Option<&[u8]>, nibbles: &[u8]
     }
 }
 
-/// Q6_K: per half of 128 elements 64 bytes of nibbles and 32 bytes of four bit pairs; 16 signed scales; d last.
+/// Q6_K: nibbles, bit pairs above them, 16 signed scales, d. Each half of 128 elements has 64 bytes of nibbles and 32
+/// bytes of four bit pairs.
 fn q6_k(out: &mut [f32], block: &[u8]) {
     let (low, high, scales, d) = (&block[..128], &block[128..192], &block[192..208], half_at(block, 208));
     for (i, x) in out.iter_mut().enumerate() {
@@ -124,7 +144,8 @@ fn q6_k(out: &mut [f32], block: &[u8]) {
     }
 }
 
-/// IQ4_XS: d; bit pairs and nibbles of 8 scales; per 32 elements 16 bytes of indices.
+/// IQ4_XS: d, the high bit pairs of 8 scales, their nibbles, indices. A scale is offset by 32, and each sub-block of 32
+/// has 16 bytes of indices.
 fn iq4_xs(out: &mut [f32], block: &[u8]) {
     let (d, high) = (half_at(block, 0), u16::from_le_bytes([block[2], block[3]]));
     for (j, sub) in out.chunks_exact_mut(32).enumerate() {
@@ -134,12 +155,12 @@ fn iq4_xs(out: &mut [f32], block: &[u8]) {
     }
 }
 
-/// The bit pair of element i of Q2_K, Q3_K and TQ2_0: per half of 128 elements 32 bytes, of four bit pairs each.
+/// The bit pair of element i of Q2_K, Q3_K and TQ2_0. Each half of 128 elements has 32 bytes of four bit pairs.
 fn bit_pair(pairs: &[u8], i: usize) -> u8 {
     pairs[i / 128 * 32 + i % 32] >> (i / 32 % 4 * 2) & 3
 }
 
-/// Q2_K: 16 bytes of a scale's and a min's nibble; bit pairs; d, dmin.
+/// Q2_K: 16 bytes that hold a scale in the low and a minimum in the high nibble, bit pairs, d, m.
 fn q2_k(out: &mut [f32], block: &[u8]) {
     let (d, dmin) = (half_at(block, 80), half_at(block, 82));
     for (i, x) in out.iter_mut().enumerate() {
@@ -148,15 +169,8 @@ fn q2_k(out: &mut [f32], block: &[u8]) {
     }
 }
 
-/// TQ2_0: bit pairs of -1, 0 and 1; d.
-fn tq2_0(out: &mut [f32], block: &[u8]) {
-    let d = half_at(block, 64);
-    for (i, x) in out.iter_mut().enumerate() {
-        *x = (f32::from(bit_pair(&block[..64], i)) - 1.0) * d;
-    }
-}
-
-/// Q3_K: bit j of byte l is the third bit of element 32j + l; bit pairs; nibbles and bit pairs of 16 scales; d.
+/// Q3_K: third bits, bit pairs, 16 scales, d. Bit j of byte l is the third bit of element 32j + l. The scales are
+/// stored as nibbles and as bit pairs above them, and are offset by 32.
 fn q3_k(out: &mut [f32], block: &[u8]) {
     let (high, scales, d) = (&block[..32], &block[96..108], half_at(block, 108));
     for (i, x) in out.iter_mut().enumerate() {

@@ -1,4 +1,8 @@
-//! Block formats of GGUF: layout, reference dequantisation, and plain quantisers.
+//! The block formats in which GGUF stores weights: their sizes, plain dequantisation, plain quantisers.
+//!
+//! A quantised tensor stores each row as blocks of 32 or 256 elements. A block has small integers q (levels), and one
+//! or two scales that turn them back into numbers. `dequantize` describes each format; the kernels of the executors
+//! decode the same formats faster, and are tested against it.
 
 mod dequantize;
 mod quantize;

@@ -1,4 +1,5 @@
-//! Plain quantisers: for a quantised KV cache (F16, Q8_0) and to make weights for tests. No search for the best scale.
+//! Plain quantisers, for a quantised KV cache (F16, Q8_0) and to make weights for tests. They take the scale that
+//! reaches the largest element and do not search for a better one. `dequantize` describes the formats.
 
 use super::Type;
 use super::dequantize::{IQ4_LEVELS, MXFP4_LEVELS, half_power};
@@ -38,7 +39,7 @@ pub fn quantize(ty: Type, src: &[f32], dst: &mut [u8]) {
             Type::F16 => _ = put_half(block, 0, x[0]),
             Type::BF16 => block.copy_from_slice(&bf16::from_f32(x[0]).to_bits().to_le_bytes()),
             Type::Q8_0 => {
-                // What is no number stays so: a KV cache must not turn it into a zero.
+                // A NaN makes the scale NaN: a KV cache must not turn it into a zero.
                 let amax = x.iter().fold(0f32, |m, v| if v.abs() > m || v.is_nan() { v.abs() } else { m });
                 put_half(block, 0, amax / 127.0);
                 let id = inverse(amax / 127.0);
@@ -70,7 +71,8 @@ pub fn quantize(ty: Type, src: &[f32], dst: &mut [u8]) {
             Type::TQ2_0 => tq2_0(block, x),
             Type::MXFP4 => {
                 let amax = x.iter().fold(0f32, |m, v| m.max(v.abs()));
-                // The largest level is 6 of these powers of two, or a little less than what is asked for.
+                // The largest level is 6 of these powers of two. The largest element may be up to 8 of them and is
+                // rounded to 6 then.
                 let exponent = ((amax.to_bits() >> 23) as i32 - 2).clamp(2, 254) as u8;
                 block[0] = exponent;
                 indices(&mut block[1..], x, inverse(half_power(exponent)), &MXFP4_LEVELS);
@@ -101,7 +103,7 @@ fn small(block: &mut [u8], x: &[f32], fifth: bool, id: f32, offset: f32, top: i3
     }
 }
 
-/// The nearest entries of `table`, the first of equals.
+/// Writes the indices of the nearest entries of `table`; of two that are equally near, the first.
 fn indices(nibbles: &mut [u8], x: &[f32], id: f32, table: &[i8; 16]) {
     nibbles.fill(0);
     for (i, &v) in x.iter().enumerate() {

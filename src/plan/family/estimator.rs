@@ -10,10 +10,10 @@ use crate::plan::report::{DevicePlan, LayerPlan};
 use crate::plan::request::Request;
 use crate::quant::Type;
 
-/// An estimate for comparison, and for architectures whose graph does not exist yet. What it keeps free on a GPU stands as the
-/// driver's share.
+/// An estimate for comparison, and for architectures whose graph does not exist yet. The bytes that it keeps free on a
+/// GPU are shown as the driver's share.
 pub(in crate::plan) struct Family {
-    /// Why the file cannot be measured, if that was tried.
+    /// The reason why the file cannot be measured, if that was tried.
     pub unmeasured: Option<String>,
 }
 

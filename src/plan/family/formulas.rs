@@ -1,16 +1,18 @@
-//! Compute buffers by architecture: F with everything on one GPU, P with some layers elsewhere.
+//! Compute buffers by architecture: F if everything is on one GPU, P if some layers are elsewhere.
 //!
-//! Source: the formulas of ollama37, change of 2025-11-06. All buffers are counted in float32, hence the factor 4; 105/128 and 9/16
-//! are the bytes per element of Q6_K and Q4_K, weights that a partial offload is taken to copy.
+//! The formulas are those of ollama37, change of 2025-11-06. All buffers are counted in float32, hence the factor 4.
+//! 105/128 and 9/16 are the bytes per element of Q6_K and Q4_K: the formulas take it that weights of these types are
+//! copied if only some layers are on GPUs.
 
 use super::Shape;
 
-/// F and P in bytes before the margin, for a batch of `batch` tokens, a context of `tokens` and a KV cache of `kv` bytes.
+/// F and P in bytes before the margin, for a batch of `batch` tokens, a context of `tokens` and a KV cache of `kv`
+/// bytes.
 pub(super) fn graph(s: &Shape, batch: u64, tokens: u64, kv: u64) -> (u64, u64) {
     // `Shape::read` bounds its numbers so that no product leaves 128 bits.
     let [b, c, kv] = [batch, tokens, kv].map(u128::from);
     let [d, h, hk, hd, v] = [s.n_embd, s.n_head, s.n_head_kv, s.head_dim_k, s.n_vocab].map(u128::from);
-    // hd is the length of a key wherever the formulas just say head length; they differ in no published figure.
+    // If the formulas just say head length, hd is the length of a key here. No published figure tells the two apart.
     let logits = 4 * b * (d + v);
     let output = 105 * d * v / 128;
     let scores = c * (1 + h);
@@ -20,14 +22,14 @@ pub(super) fn graph(s: &Shape, batch: u64, tokens: u64, kv: u64) -> (u64, u64) {
             let partial = 4 * b * d
                 + (4 * b * (1 + d + c.max(d)) + 9 * d * d / 16 + 4 * c * (b * h + hd * hk)).max(logits + output);
             match (s.expert_gate_bytes.map(u128::from), s.expert_gate_rows.map(u128::from)) {
-                // Experts in one tensor, Mixtral 8x22b.
+                // All experts are in one tensor: Mixtral 8x22b.
                 (Some(w), _) => {
                     let f = u128::from(s.n_ff);
                     let ffn = 3 * w + 4 * b * (2 * f + hk + d + c + hd * hk);
                     let attention = 4 * (c * b * h + c * hd * hk + 1024 * b + hd * hk * b);
                     (full, ffn.max(attention))
                 }
-                // One tensor per expert, Mixtral 8x7b.
+                // Each expert has a tensor: Mixtral 8x7b.
                 (None, Some(g)) => {
                     let ffn = 4 * b * (3 + hd * hk + d + scores + g) + 9 * (d * d + 3 * d * hk * g) / 16;
                     let attention = 4 * b * (1 + 2 * d + scores) + d * (6 * c * hk / h.max(1) + 9 * d / 16);
@@ -70,7 +72,7 @@ pub(super) fn graph(s: &Shape, batch: u64, tokens: u64, kv: u64) -> (u64, u64) {
             let attention = 4 * b * (2 * d + 1 + 2 * hd * hk + scores) + 4 * hd * c * hk + 9 * d * hd * hk / 16;
             (full, (logits + output).max(attention))
         }
-        // Without a fused QKV bias only the logits count.
+        // If there is no fused QKV bias, only the logits count.
         "chatglm" => match s.n_qkv_bias.map(u128::from) {
             None => (logits, logits + output),
             Some(n) => {

@@ -1,8 +1,10 @@
-//! The family estimator: per-architecture formulas, a safety margin and a placement that prices every n-th layer.
+//! The family estimator: formulas per architecture, a safety margin, and a placement that prices every n-th layer.
 //!
-//! Formulas, margin and placement are those of the public fork ollama37 (its multi-GPU change of 2025-11-06). They stand here for
-//! comparison, and for architectures whose graph does not exist yet. Known weaknesses are kept: quantised KV is counted without its
-//! block scales, a GPU is priced for other layers than the range it gets, and every GPU is charged the whole graph.
+//! Programs of this field estimate memory by such formulas instead of measuring it. These, the margin and the placement
+//! are those of the public fork ollama37 (its multi-GPU change of 2025-11-06). They are here for comparison, and for
+//! architectures whose graph does not exist yet. Known weaknesses are kept: quantised KV is counted without its block
+//! scales, a GPU is priced for other layers than those of the range that it gets, and every GPU is charged the whole
+//! graph.
 
 mod estimator;
 mod formulas;
@@ -18,22 +20,22 @@ pub(crate) use shape::Shape;
 
 use crate::quant::Type;
 
-/// The margin of the change itself; later in the same fork it became 2.5.
+/// The margin of that change. Later it became 2.5 in the same fork.
 pub(crate) const DEFAULT_MARGIN: f64 = 3.5;
 /// Bytes that the fork keeps free on every CUDA GPU.
 pub(crate) const DEFAULT_MINIMUM: u64 = 457 << 20;
-/// Keeps products within 128 bits; no machine holds as many tokens.
+/// The most tokens. It keeps products within 128 bits, and no machine holds so many.
 const MAX_TOKENS: u64 = 1 << 48;
 
 /// A GPU as the estimator sees it, in bytes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Gpu {
     pub free: u64,
-    /// What the caller wants left free.
+    /// Bytes that the caller wants left free.
     pub overhead: u64,
 }
 
-/// What is to be estimated.
+/// The things that an estimate is made for.
 #[derive(Debug, Clone)]
 pub(crate) struct Query<'a> {
     /// Tokens of context per sequence.
@@ -42,27 +44,28 @@ pub(crate) struct Query<'a> {
     pub n_batch: u32,
     pub type_k: Type,
     pub type_v: Type,
-    /// What the compute buffer is multiplied by.
+    /// The factor on the compute buffer.
     pub margin: f64,
     /// Bytes kept free on each GPU.
     pub minimum: u64,
     pub gpus: &'a [Gpu],
 }
 
-/// What one GPU is charged, in bytes.
+/// The charge of one GPU, in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Share {
     /// Index into the query's GPUs.
     pub gpu: usize,
-    /// The contiguous range it gets; `n_layer` stands for the output.
+    /// The range of layers that it gets; `n_layer` stands for the output.
     pub layers: Range<u32>,
-    /// Of the layers it was priced for, which are as many as its range has, but every n-th one.
+    /// The weights of the layers that it was priced for. These are as many as its range has, but every n-th one of the
+    /// model.
     pub weights: u64,
-    /// Likewise.
+    /// The KV cache of the same layers.
     pub kv: u64,
     /// The compute buffer, margin included.
     pub graph: u64,
-    /// The minimum and one spare layer.
+    /// The minimum, and one spare layer.
     pub reserved: u64,
 }
 
@@ -82,13 +85,13 @@ pub(crate) struct Estimate {
     pub partial: u64,
     /// KV cache per layer.
     pub layer_kv: Vec<u64>,
-    /// In the order they were tried, the one with most free memory first.
+    /// The GPUs in the order in which they were tried, the one with most free memory first.
     pub gpus: Vec<Share>,
-    /// Layers that no GPU took, the output counted as one.
+    /// Layers that no GPU took. The output counts as one.
     pub cpu_layers: u32,
     pub cpu_weights: u64,
     pub cpu_kv: u64,
-    /// Whether every layer and the output are on GPUs.
+    /// True if every layer and the output are on GPUs.
     pub fits: bool,
 }
 
@@ -100,7 +103,8 @@ impl Estimate {
     }
 }
 
-/// Estimates on as few GPUs as hold everything, those with most free memory first; on all of them where that is not enough.
+/// Estimates on as few GPUs as hold everything, those with most free memory first, or on all of them if that is not
+/// enough.
 pub(crate) fn estimate(shape: &Shape, query: &Query) -> Estimate {
     let mut order: Vec<usize> = (0..query.gpus.len()).collect();
     order.sort_by_key(|i| std::cmp::Reverse(query.gpus[*i].free));
@@ -136,7 +140,7 @@ fn kv_bytes(shape: &Shape, query: &Query, tokens: u64) -> u64 {
     (tokens as f64 * shape.n_head_kv as f64 * row) as u64
 }
 
-/// Without block scales, as the fork counts; a type that it does not know is counted as F16.
+/// Bytes per element without block scales, as the fork counts. A type that it does not know is counted as F16.
 fn element_bytes(ty: Type) -> f64 {
     match ty {
         Type::F32 => 4.0,

@@ -1,4 +1,5 @@
-//! Placement as the fork does it (ollama37): layers from the last to the first, round the GPUs that are still open.
+//! Placement as the fork does it (ollama37). It goes from the last layer to the first, and round the GPUs that still
+//! have room.
 
 use super::{Estimate, Query, Shape, Share};
 
@@ -18,7 +19,7 @@ pub(super) fn place(shape: &Shape, q: &Query, gpus: &[usize], layer_kv: Vec<u64>
     for (s, share) in shares.iter_mut().enumerate() {
         let gpu = q.gpus[share.gpu];
         if gpu.free >= sum(&[gpu.overhead, graph, q.minimum, first, first]) {
-            // Counted as allocated from here on: only so do the published sizes come out.
+            // From here on this is counted as allocated. Only so do the published sizes come out.
             share.reserved = sum(&[q.minimum, first]);
             open.push(s);
         }
@@ -48,7 +49,7 @@ pub(super) fn place(shape: &Shape, q: &Query, gpus: &[usize], layer_kv: Vec<u64>
             placed += 1;
         }
     }
-    // One attempt; a GPU without room for the output is not followed by the next.
+    // There is one attempt: if a GPU has no room for the output, no other one is tried.
     if !open.is_empty() && try_on(open[placed as usize % open.len()], shape.output_weights, 0) {
         placed += 1;
     } else {

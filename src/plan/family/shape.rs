@@ -1,4 +1,5 @@
-//! What the formulas need of a file, read leniently: any architecture, keys that may be missing or given per layer.
+//! The sizes of a file that the formulas need. They are read leniently: any architecture, keys that may be missing or
+//! given per layer.
 
 use crate::arch;
 use crate::error::{Error, Result};
@@ -9,7 +10,7 @@ const MAX_LAYERS: u64 = 4096;
 const MAX_WIDTH: u64 = 1 << 24;
 const MAX_ROWS: u64 = 1 << 40;
 
-/// The sizes of a model. Counts of heads are the largest over the layers, but for `n_head_kv_min`.
+/// The sizes of a model. Counts of heads are the largest over the layers, except for `n_head_kv_min`.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Shape {
     pub architecture: String,
@@ -21,11 +22,11 @@ pub(crate) struct Shape {
     pub head_dim_v: u64,
     pub n_ff: u64,
     pub n_vocab: u64,
-    /// Tokens that a layer with a sliding window looks back on.
+    /// Tokens that a layer with a sliding window sees.
     pub window: Option<u64>,
     /// Bytes of each layer's tensors.
     pub layer_weights: Vec<u64>,
-    /// Bytes of output_norm and output, or of token_embd where the output is tied to it.
+    /// Bytes of output_norm and output, or of token_embd if the output is tied to it.
     pub output_weights: u64,
     /// Elements of the first layer's fused QKV bias.
     pub n_qkv_bias: Option<u64>,
@@ -102,7 +103,7 @@ impl Shape {
         self.layer_weights.len() as u32
     }
 
-    /// The window of `layer`; None where it keeps the whole context, or where the fork does not know better.
+    /// The window of `layer`; None if it keeps the whole context, or if the fork does not know better.
     pub fn window_of(&self, layer: u32) -> Option<u64> {
         self.window.filter(|_| self.architecture == "gemma3" && !(layer + 1).is_multiple_of(6))
     }
@@ -145,7 +146,8 @@ impl Keys<'_> {
         }
     }
 
-    /// The least and the largest of a key's values, one for all layers or one each; None where the key or its array is empty.
+    /// The least and the largest of a key's values, which may be one for all layers or one for each. None if there is
+    /// no such key, or an empty array.
     fn sizes(&self, key: &str) -> Result<Option<Sizes>> {
         let name = format!("{}.{key}", self.arch);
         let one = |v: Value| {

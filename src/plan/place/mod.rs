@@ -1,13 +1,31 @@
-//! The search for the best placement: which device computes which range of a chain of units.
+//! The search for the best placement of a chain of units on devices.
 //!
-//! It knows costs and whether a range fits, nothing of files and bytes. A placement cuts the chain into ranges and gives each to
-//! another stage, in any order of the stages. The search is a dynamic program over sets of stages (`search`): for every set, every
-//! unit and every stage before it, the best way to run the rest of the chain on just that set. Stages that nothing tells apart
-//! count only by their number (`tables`), so 16 equal dies are 17 sets. What is still open between equally good placements is
-//! decided by a walk along them (`walk`).
+//! A model is a chain of units: its layers, and the output last. A stage may compute a range of neighbouring units; it
+//! is one device, or several that are used together. Activations go from stage to stage. A placement answers two
+//! questions: in which order the stages come, and where the chain is cut between them. The search knows only the
+//! seconds of a range on a stage, whether the range fits, and the seconds of a hop from one stage to another. It knows
+//! nothing of files and bytes.
 //!
-//! The result is exact as long as the sets are few: up to 12 devices that all differ, more where some are alike. Beyond that, of
-//! the sets of each size only the best for each first unit are kept, as many as time and memory afford, and `exact` is false.
+//! It has three steps:
+//!
+//! 1. `tables` asks for all ranges and hops once. It puts stages into one class if nothing tells them apart. Then a set
+//!    of stages is known by the number of stages of each class, and 16 equal dies make 17 sets instead of 65536.
+//! 2. `search` is a dynamic program over sets. The value of a set S, a unit u and a class f is the least time in which
+//!    the stages of S, all of them, can compute the chain from u to its end, if a stage of class f comes before them.
+//!    It follows from smaller sets. Some stage of S comes first; let t be its class and e the end of its range. Then
+//!    the value is the least of range(t, u, e) + hop(f, t) + value(S without t, e, t) over all t and e. Beginning with
+//!    the empty set, which is worth the hop back to the host at the end of the chain and is impossible elsewhere, sets
+//!    grow by one stage at a time, so the smaller ones are known. The value of a whole placement is that of a set at
+//!    the first unit, after the host.
+//! 3. `walk` goes forward along the values that are as good as the best and chooses one placement: the stages first,
+//!    then the cuts.
+//!
+//! An objective that looks at the worst stage instead of the sum takes two runs of step 2. The first combines values by
+//! their maximum. The second minimises the sum, using only ranges that are as good as the maximum that was found.
+//!
+//! The result is exact as long as the sets are few: up to 12 devices that all differ, more if some are alike. Beyond
+//! that only the best sets of each size are kept for each first unit, as many as time and memory afford, and `exact` is
+//! false.
 
 mod search;
 mod tables;
@@ -18,10 +36,11 @@ mod walk;
 use search::{Limits, Pass, Rule};
 use tables::Tables;
 
-/// Two sums that differ by less than this share of themselves are equal: they are the same numbers added in another order.
+/// Two sums that differ by less than this share of themselves are equal: they are the same numbers added in another
+/// order.
 const TIE: f64 = 1e-14;
 
-/// What a range costs on a stage.
+/// The cost of a range on a stage.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Cost {
     /// Finite and not negative; anything else counts as not fitting.
@@ -30,28 +49,31 @@ pub struct Cost {
     pub room: f64,
 }
 
-/// A chain of units (layers, the output last) and the stages that may compute ranges of them.
+/// A chain of units and the stages that may compute ranges of it.
 pub trait Chain {
     fn n_units(&self) -> usize;
     /// At most 128; later ones are not used.
     fn n_stages(&self) -> usize;
     /// The devices that a stage takes up, a bit each. Stages that share a device are never used together.
     fn devices(&self, stage: usize) -> u32;
-    /// `None` where units `first..end` do not fit on the stage; then no longer range from `first` is asked for.
+    /// The cost of units `first..end` on the stage; `None` if they do not fit. Then no longer range from `first` is
+    /// asked for.
     fn range(&self, stage: usize, first: usize, end: usize) -> Option<Cost>;
-    /// Seconds to hand the activations from one stage to the next; from `None`: the input to the first stage; to `None`: the logits
-    /// back to the host. Not negative; infinite where there is no way.
+    /// The seconds to hand the activations from one stage to the next, not negative, and infinite if there is no way.
+    /// From `None` they are the input's way from the host to the first stage, to `None` the way of the logits back to
+    /// the host.
     fn hop(&self, from: Option<usize>, to: Option<usize>) -> f64;
-    /// Stages with the same number promise the same `range`, of which only one is then asked. Whether they are interchangeable
-    /// altogether is seen here: two also need the same hops from and to the host and every other stage, the same hop to each other
-    /// both ways, and to share devices with the same stages. Where they do not, the number costs nothing and changes nothing.
+    /// Stages with the same number promise the same `range`, and only one of them is asked for it. The search finds out
+    /// itself if they are interchangeable altogether. For that, two stages also need the same hops from and to the host
+    /// and every other stage, the same hop to each other both ways, and they must share devices with the same stages.
+    /// If they do not, the number costs nothing and changes nothing.
     fn class(&self, stage: usize) -> usize {
         stage
     }
 }
 
-/// What is best. What is equally good goes to fewer segments, then to the lower first stage, the lower second one and so on, then
-/// to the cuts with the smaller bottleneck, then to the earlier cuts.
+/// The aim of a placement. Of equally good ones the one with fewer segments is chosen, then the one with the lower
+/// first stage, the lower second one and so on, then the cuts with the smaller bottleneck, then the earlier cuts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Objective {
     #[default]
@@ -81,19 +103,19 @@ pub struct Placement {
     pub bottleneck: f64,
     /// The least room of a stage, in tokens.
     pub room: f64,
-    /// No placement is better; false where there were too many different stages to try all.
+    /// True if no placement is better; false if there were too many different stages to try all.
     pub exact: bool,
 }
 
-/// The best placement on the devices in `allowed` (a bit each) with at most `max_segments` segments; `None` where nothing fits (as
-/// far as the search saw, with too many stages to try all).
+/// The best placement on the devices in `allowed` (a bit each) with at most `max_segments` segments. `None` means that
+/// nothing fits, or that the search found nothing among too many stages to try all.
 pub fn place_with(chain: &impl Chain, objective: Objective, allowed: u32, max_segments: usize) -> Option<Placement> {
     let limits = Limits { max_segments, fewest: false };
     Tables::new(chain, allowed).and_then(|tables| solve(&tables, objective, limits))
 }
 
-/// The best placement of those with the fewest segments, on the devices in `allowed`: the fewest devices that hold the chain, where
-/// each stage is one device.
+/// The best of the placements with the fewest segments, on the devices in `allowed`. If each stage is one device, these
+/// are the fewest devices that hold the chain.
 pub fn fewest(chain: &impl Chain, objective: Objective, allowed: u32) -> Option<Placement> {
     let limits = Limits { max_segments: usize::MAX, fewest: true };
     Tables::new(chain, allowed).and_then(|tables| solve(&tables, objective, limits))
@@ -101,7 +123,7 @@ pub fn fewest(chain: &impl Chain, objective: Objective, allowed: u32) -> Option<
 
 fn solve(tables: &Tables, objective: Objective, limits: Limits) -> Option<Placement> {
     let sum = |weight, rule| Pass::new(tables, weight, tables.hop.clone(), rule);
-    // What the first of two passes looks at, and over which hops.
+    // The measure that the first of two passes compares, and the hops that count in it.
     let (measure, hop) = match objective {
         Objective::Latency => {
             let pass = sum(tables.seconds.clone(), Rule::Sum);
@@ -118,7 +140,7 @@ fn solve(tables: &Tables, objective: Objective, limits: Limits) -> Option<Placem
     if best == f64::INFINITY {
         return None;
     }
-    // The second sees only ranges as good as the best found, over the same sets.
+    // The second pass sees only ranges that are as good as the best that was found, over the same sets.
     let limit = if best.is_finite() { best + best.abs() * TIE } else { best };
     let keep = |(seconds, x): (&f64, &f64)| if *x <= limit { *seconds } else { f64::INFINITY };
     let rule = if objective == Objective::Throughput { Rule::SumWithin(limit) } else { Rule::Sum };

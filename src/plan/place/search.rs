@@ -1,51 +1,58 @@
-//! The dynamic program over sets of stages.
+//! The dynamic program over sets of stages. The module above explains the idea; this is its arithmetic.
 //!
-//! The value of a set, at a unit and after a class of stage: the best way to run the rest of the chain, from that unit, on all of
-//! the set's stages. A set is made from one with a stage less by putting that stage in front of it.
+//! Values lie flat in memory, by set, class before and unit. A set is made from one with a stage less by putting that
+//! stage in front of it. So the loop over a new set takes each class that can come first, and for each end of its range
+//! adds a row of weights (the ranges with that end, by first unit) to one value of the smaller set and keeps the
+//! minimum: plain vector code over first units. The hop to the new range depends on the class before it. If hops are
+//! outside of the comparison (in a sum), they are added after this loop, once for each class before; otherwise classes
+//! with the same hop share a run of the loop (`Group`).
+//!
+//! If there are too many sets, `grow` goes level by level, by the number of stages, and keeps only the best sets of
+//! each level.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use super::tables::Tables;
 
-/// Values that may be kept, 8 bytes each.
+/// The most values that are kept, 8 bytes each.
 const MAX_VALUES: usize = 8 << 20;
-/// Steps of the innermost loop, less than a second of them, beyond which not every set is tried.
+/// The most steps of the innermost loop, less than a second of them. Beyond these not every set is tried.
 const MAX_STEPS: f64 = 1.2e9;
 const NONE: u32 = u32::MAX;
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     pub max_segments: usize,
-    /// Sets larger than the smallest that hold the chain do not count.
+    /// If true, sets larger than the smallest that hold the chain do not count.
     pub fewest: bool,
 }
 
-/// How a range and the rest of the chain make one value.
+/// The way in which a range and the rest of the chain make one value.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Rule {
     /// Their sum with the hop.
     Sum,
-    /// The same over ranges that take at most so long with the hop.
+    /// The same, but only with ranges that take at most so long together with their hop.
     SumWithin(f64),
-    /// The larger of both, the hop counting to the range.
+    /// The larger of the range with its hop and the rest.
     Max,
 }
 
-/// Froms that have the same hop to a class.
+/// Classes that have the same hop to another class.
 struct Group {
     hop: f64,
     from: Vec<usize>,
 }
 
-/// What one run of the program minimises.
+/// The things that one run of the program minimises.
 pub(super) struct Pass {
     pub weight: Vec<f64>,
     pub hop: Vec<f64>,
     pub rule: Rule,
-    /// By class and end: the lowest first unit whose range fits.
+    /// By class and end, the lowest first unit whose range fits.
     lowest: Vec<usize>,
-    /// By class: who may come before.
+    /// By class, the classes that may come before it.
     groups: Vec<Vec<Group>>,
 }
 
@@ -59,7 +66,7 @@ impl Pass {
         for to in 0..k {
             let mut of: Vec<Group> = Vec::new();
             for from in (0..k).filter(|from| hop[tables.way(*from, to)] < f64::INFINITY) {
-                // A hop outside of the comparison is added later, so that all go together.
+                // A hop that is outside of the comparison is added later, so all classes share one run.
                 let h = if rule == Rule::Sum { 0.0 } else { hop[tables.way(from, to)] };
                 match of.iter_mut().find(|g| g.hop == h) {
                     Some(group) => group.from.push(from),
@@ -71,7 +78,7 @@ impl Pass {
         Pass { weight, hop, rule, lowest, groups }
     }
 
-    /// The value of a range before a rest, the hop of a sum included.
+    /// The value of a range in front of a rest, its hop included.
     pub fn join(&self, weight: f64, hop: f64, rest: f64) -> f64 {
         match self.rule {
             Rule::Sum => weight + rest + hop,
@@ -90,7 +97,7 @@ impl Pass {
     }
 }
 
-/// A set of stages: of each class the first few.
+/// A set of stages. Of each class it has the first few.
 struct Set {
     stages: u128,
     devices: u32,
@@ -100,7 +107,7 @@ struct Set {
 /// The sets, smaller ones first.
 pub(super) struct Lattice {
     sets: Vec<Set>,
-    /// By set and class: the set without the class's last stage in it, or `NONE`.
+    /// By set and class, the set without the last stage that it has of that class, or `NONE`.
     without: Vec<u32>,
     pub exact: bool,
 }
@@ -140,9 +147,9 @@ impl Lattice {
 }
 
 pub(super) struct Values {
-    /// By set, class before and unit.
+    /// By set, class before and unit, the value of the rest of the chain.
     pub tails: Vec<f64>,
-    /// By set: the value of the whole chain from the host.
+    /// By set, the value of the whole chain, beginning at the host.
     pub totals: Vec<f64>,
 }
 
@@ -152,7 +159,7 @@ impl Values {
     }
 }
 
-/// Where a set's values after a class start.
+/// The start of a set's values after a class.
 pub(super) fn tail_at(tables: &Tables, set: usize, class: usize) -> usize {
     (set * tables.classes.len() + class) * (tables.n_units + 1)
 }
@@ -206,7 +213,8 @@ pub(super) fn grow(tables: &Tables, pass: &Pass, limits: Limits) -> (Lattice, Va
     (lattice, values)
 }
 
-/// Of the sets from `start` on keeps about `width`: for each first unit and for the whole chain those with the best values.
+/// Keeps about `width` of the sets from `start` on: those with the best values for each first unit and for the whole
+/// chain.
 fn keep_best(tables: &Tables, lattice: &mut Lattice, values: &mut Values, start: usize, width: usize) {
     let (k, n) = (tables.classes.len(), tables.n_units);
     let count = lattice.sets.len() - start;
@@ -285,13 +293,13 @@ fn evaluate_from(tables: &Tables, pass: &Pass, lattice: &Lattice, values: &mut V
     }
 }
 
-/// The best value at every unit of a range of class `to` in front of `rest`, the hop of a sum left out.
+/// The best value at every unit with a range of class `to` in front of `rest`. In a sum the hop is left out.
 fn front(tables: &Tables, pass: &Pass, to: usize, hop: f64, rest: &[f64], best: &mut [f64]) {
     for (end, rest) in rest.iter().copied().enumerate().skip(1).filter(|(_, rest)| *rest < f64::INFINITY) {
         let lowest = pass.lowest[to * (tables.n_units + 1) + end].min(end);
         let weights = &pass.weight[tables.at(to, end)..][lowest..end];
         let pairs = best[lowest..end].iter_mut().zip(weights);
-        // One loop per rule, so that each is plain vector code.
+        // There is one loop for each rule, so that each is plain vector code.
         let less = |a: f64, b: f64| if a < b { a } else { b };
         match pass.rule {
             Rule::Sum => pairs.for_each(|(b, w)| *b = less(w + rest, *b)),

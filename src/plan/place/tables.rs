@@ -1,27 +1,29 @@
-//! What the chain says, asked once and laid out flat, with the stages that nothing tells apart put together.
+//! All answers of the chain, asked for once and laid out flat, with the stages that nothing tells apart put together in
+//! classes.
 
 use super::Chain;
 
 /// Stages that can be exchanged without changing anything, ascending.
 pub(super) struct Class {
     pub members: Vec<usize>,
-    /// Per member.
+    /// The devices of each member, a bit each.
     pub devices: Vec<u32>,
 }
 
 pub(super) struct Tables {
     pub n_units: usize,
     pub classes: Vec<Class>,
-    /// By class, end and first unit (`at`); infinite where the range does not fit.
+    /// The seconds of ranges, by class, end and first unit (`at`); infinite if the range does not fit.
     pub seconds: Vec<f64>,
-    /// Room with its sign changed, so that less is better; infinite where the range does not fit.
+    /// Room with its sign changed, so that less is better; infinite if the range does not fit.
     pub lack: Vec<f64>,
-    /// From class to class (`way`), the host last: between two different stages, also of one class.
+    /// The seconds of hops from class to class (`way`), the host last. They are those between two different stages,
+    /// also within a class.
     pub hop: Vec<f64>,
 }
 
 impl Tables {
-    /// Asks for all ranges; `None` where there is nothing to place or nothing to place it on.
+    /// Asks for all ranges. `None` if there is nothing to place or nothing to place it on.
     pub fn new(chain: &impl Chain, allowed: u32) -> Option<Tables> {
         let n_units = chain.n_units();
         let stages: Vec<usize> = (0..chain.n_stages().min(128)).filter(|s| chain.devices(*s) & !allowed == 0).collect();
@@ -73,7 +75,7 @@ impl Tables {
         Some(tables)
     }
 
-    /// Where the row of ranges that end before unit `end` starts.
+    /// The start of the row of ranges that end before unit `end`.
     pub fn at(&self, class: usize, end: usize) -> usize {
         (class * (self.n_units + 1) + end) * self.n_units
     }
@@ -84,7 +86,7 @@ impl Tables {
     }
 }
 
-/// Whether the chain stays the same, ranges aside, when `a` and `b` change places.
+/// True if the chain stays the same, ranges aside, when `a` and `b` change places.
 fn interchangeable(chain: &impl Chain, stages: &[usize], a: usize, b: usize) -> bool {
     let hop = |from, to| chain.hop(from, to);
     let shares = |s: usize, t: usize| chain.devices(s) & chain.devices(t) != 0;

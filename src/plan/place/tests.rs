@@ -147,7 +147,7 @@ fn enumerate(chain: &Made, so_far: &mut Vec<Segment>, seconds: [f64; 2], room: f
     }
 }
 
-/// What to minimise, the first first.
+/// The figures to minimise, the first one first.
 fn keys(p: &Placement, objective: Objective) -> [f64; 2] {
     match objective {
         Objective::Latency => [p.seconds, p.seconds],
@@ -212,7 +212,7 @@ fn agrees_with_all_placements() {
                 assert!(close(best, key), "best {best}, {}", context());
                 left.retain(|p| close(best, keys(p, objective)[i]));
             }
-            // Who comes first of the equally good, where sums are exact.
+            // Of equally good placements the first in order must be the one; this is checked if sums are exact.
             if dyadic {
                 tied += usize::from(left.len() > 1);
                 let stages = |p: &Placement| (p.segments.len(), p.segments.iter().map(|s| s.stage).collect::<Vec<_>>());

@@ -1,10 +1,16 @@
-//! From the values to one placement: the order of the stages first, then the cuts between them.
+//! From the values of the search to one placement: the order of the stages first, then the cuts between them.
+//!
+//! The search keeps only values, not the choices that led to them. The walk finds the choices again from the front.
+//! `heads` are the least sums of the ranges chosen so far, for each unit at which the next range may begin. A stage may
+//! come next if some unit joins a head with a value of the remaining set such that both together are as good as the
+//! best. Of the stages that may, the one that `Objective` prefers is taken. As soon as all stages are known, a run from
+//! the back finds the cuts with the smallest bottleneck among those that keep the best sum.
 
 use super::search::{Lattice, Pass, Values, tail_at};
 use super::tables::Tables;
 use super::{Placement, Segment, TIE};
 
-/// The first of the best placements, in the order that `Objective` tells. `pass` is one of a sum.
+/// The first of the best placements, in the order that `Objective` tells. `pass` must be one of a sum.
 pub(super) fn walk(tables: &Tables, pass: &Pass, lattice: &Lattice, values: &Values) -> Option<Placement> {
     let best = values.best();
     if best == f64::INFINITY {
@@ -20,7 +26,7 @@ pub(super) fn walk(tables: &Tables, pass: &Pass, lattice: &Lattice, values: &Val
     let mut used = vec![0; k];
     let mut order: Vec<usize> = Vec::with_capacity(size);
     let mut stages = Vec::with_capacity(size);
-    // Per segment: the least sum up to each of its possible first units.
+    // For each segment, the least sum up to each of its possible first units.
     let mut heads = vec![vec![f64::INFINITY; n + 1]];
     heads[0][0] = 0.0;
     while stages.len() < size {
@@ -51,7 +57,7 @@ pub(super) fn walk(tables: &Tables, pass: &Pass, lattice: &Lattice, values: &Val
     Some(placement(tables, &order, &stages, &cuts, lattice.exact))
 }
 
-/// The least sums up to each end of a range of class `to`.
+/// The least sums up to each possible end of a range of class `to`.
 fn after(tables: &Tables, pass: &Pass, from: usize, to: usize, head: &[f64]) -> Vec<f64> {
     let hop = pass.hop[tables.way(from, to)];
     let mut sums = vec![f64::INFINITY; head.len()];
@@ -62,7 +68,8 @@ fn after(tables: &Tables, pass: &Pass, from: usize, to: usize, head: &[f64]) -> 
     sums
 }
 
-/// The ends of the segments: of the best sums the one with the smallest bottleneck, then with the earliest cuts.
+/// The ends of the segments. Of the cuts with the best sum it takes those with the smallest bottleneck, then the
+/// earliest.
 fn cuts(tables: &Tables, pass: &Pass, order: &[usize], heads: &[Vec<f64>], limit: f64) -> Option<Vec<usize>> {
     let (k, n) = (tables.classes.len(), tables.n_units);
     let mut sums = vec![f64::INFINITY; n + 1];

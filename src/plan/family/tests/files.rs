@@ -7,8 +7,8 @@ use super::*;
 use crate::error::Error;
 use crate::gguf::Gguf;
 
-/// Name, then bytes of all layers, of layer 0, of the output and of the KV cache at 4096 tokens in F16, and F and P before the
-/// margin; computed apart from the same directories.
+/// Name, then bytes of all layers, of layer 0, of the output and of the KV cache at 4096 tokens in F16, and F and P
+/// before the margin; computed apart from the same directories.
 const REAL: &[(&str, [u64; 6])] = &[
     ("codellama-7b_Q4_0", [3643801600, 113868800, 107590144, 2147483648, 310380544, 370149376]),
     ("cogito-3b_Q4_K_M", [1688322048, 63946752, 323217408, 469762048, 268959744, 598456320]),

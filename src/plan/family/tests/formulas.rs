@@ -1,4 +1,5 @@
-//! Every row of the formulas at two vocabularies, so that each side of a maximum wins once. The figures were computed apart.
+//! Every row of the formulas at two vocabularies, so that each side of a maximum wins once. The figures were computed
+//! apart.
 
 use super::*;
 

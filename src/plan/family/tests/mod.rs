@@ -1,4 +1,5 @@
-//! The figures that the mathematics must give: published splits and sizes, every formula at points computed apart, real files.
+//! The figures that the mathematics must give: published splits and sizes, every formula at points computed apart, real
+//! files.
 
 mod figures;
 mod files;
