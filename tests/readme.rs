@@ -1,10 +1,18 @@
-//! The README is held to the truth: its programs are the files it names, its plan is what the library prints.
+//! The README is held to the truth: its programs are the files it names, its plan is what the library prints, its picture is drawn
+//! from a plan.
+
+#[path = "support/headers/mod.rs"]
+mod headers;
+#[path = "support/picture.rs"]
+mod picture;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use rekindle::context::{Context, LogLevel};
 use rekindle::gguf::Gguf;
 use rekindle::plan::{Params, Plan};
+use rekindle::quant::Type;
 
 fn read(name: &str) -> String {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(name);
@@ -47,9 +55,31 @@ fn portable(plan: &str) -> Vec<String> {
 fn plan_is_what_is_printed() {
     let context = Context::new("cpu", 2, None, LogLevel::Error).unwrap();
     let model = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("models/bible-5M-Q8_0.gguf");
-    let file = std::sync::Arc::new(Gguf::open(&model).unwrap());
+    let file = Arc::new(Gguf::open(&model).unwrap());
     let plan = Plan::new(&context, &file, &Params::default()).unwrap();
     assert_eq!(portable(&block("text")), portable(&plan.text()));
+}
+
+/// A mixture of experts that one die of a K80 cannot hold, beside a CPU that reads 40 GB/s. `REKINDLE_BLESS=1` draws the picture anew.
+#[test]
+fn picture_is_drawn_from_a_plan() {
+    let cpu =
+        r#"{"kind": "cpu", "total_bytes": 34359738368, "read_bandwidth": 4e10, "host_bandwidth": 4e10, "flops": 4e11}"#;
+    let context = Context::new(&format!(r#"[{{"profile": "k80"}}, {cpu}]"#), 2, None, LogLevel::Error).unwrap();
+    let model = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("picture.gguf");
+    headers::from_row(headers::row("qwen3:30b-a3b"), &model).unwrap();
+    let file = Arc::new(Gguf::open(&model).unwrap());
+    std::fs::remove_file(&model).unwrap();
+    let params = Params { n_ctx: 16384, type_k: Some(Type::F16), type_v: Some(Type::F16), ..Params::default() };
+    let plan = Plan::new(&context, &file, &params).unwrap();
+    let title = "qwen3:30b-a3b in Q4_K_M, 16384 tokens of context: a die of a Tesla K80, and the CPU";
+    let drawn = picture::svg(title, &["Tesla K80, one die", "CPU, 32 GiB"], &plan);
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/plan.svg");
+    if std::env::var_os("REKINDLE_BLESS").is_some() {
+        std::fs::write(&path, &drawn).unwrap();
+    }
+    let again = "docs/plan.svg is not the plan; REKINDLE_BLESS=1 cargo test --test readme draws it";
+    assert!(read("docs/plan.svg") == drawn, "{again}");
 }
 
 /// docs/architectures.md counts lines: its table and median are those of the files, and no median passes 120.
