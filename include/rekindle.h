@@ -1634,11 +1634,7 @@ typedef struct {
                                  size_t *needed);
   rekindle_status (*stream_create)(const rekindle_vocab *vocab, uint32_t flags, rekindle_stream **stream);
   rekindle_status (*stream_destroy)(rekindle_stream *stream);
-  rekindle_status (*stream_push)(rekindle_stream *stream,
-                                 int32_t token,
-                                 char *buffer,
-                                 size_t capacity,
-                                 size_t *needed);
+  rekindle_status (*stream_push)(rekindle_stream *stream, int32_t token, char *buffer, size_t capacity, size_t *needed);
   rekindle_status (*stream_flush)(rekindle_stream *stream, char *buffer, size_t capacity, size_t *needed);
   rekindle_status (*decode)(rekindle_model *model, const rekindle_batch *batch);
   rekindle_status (*n_outputs)(const rekindle_model *model, uint32_t *n_outputs);

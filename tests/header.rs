@@ -64,6 +64,22 @@ fn translated(sections: &[&str]) -> String {
     tools::tool("header", &files.iter().map(PathBuf::as_path).collect::<Vec<_>>(), "")
 }
 
+/// The table of functions: a member for each name that `src/ffi/api.rs` lists, with the type of its prototype.
+fn table(comment: &str, declared_so_far: &str, code: &str) -> String {
+    let mut out = format!("{comment}typedef struct {{\n  uint32_t struct_size;\n");
+    out += "  /** The library's REKINDLE_ABI_VERSION. */\n  uint32_t version_of_abi;\n";
+    for c in regex(r"(?m)^    rekindle_(\w+),$").captures_iter(code) {
+        let member = &c[1];
+        let prototype = regex(&format!(r"(?m)^(?:REKINDLE_MUST_USE\s)?([a-z][\w \*]*?)rekindle_{member}\(([^;]*)\);$"));
+        let found = prototype.captures(declared_so_far).unwrap_or_else(|| panic!("no prototype of rekindle_{member}"));
+        let arguments: Vec<&str> = found[2].split(',').map(str::trim).collect();
+        let line = format!("  {}(*{member})({});\n", &found[1], arguments.join(", "));
+        let indent = " ".repeat(line.find(")(").expect("just written") + 2);
+        out += &if line.len() <= 121 { line } else { line.replace(", ", &format!(",\n{indent}")) };
+    }
+    out + "} rekindle_api_table;"
+}
+
 /// The header: cbindgen's declarations in the sources' order.
 fn generate() -> String {
     let sections: Vec<&str> = SECTIONS.into_iter().chain([LAST]).collect();
@@ -81,6 +97,10 @@ fn generate() -> String {
         let mut end_of_constant = usize::MAX;
         for c in public.captures_iter(&code) {
             let item = declared.remove(&c[1]).unwrap_or_else(|| panic!("{section}.rs: {} is not in the header", &c[1]));
+            let item = match &c[1] {
+                "rekindle_api_table" => table(item.split("typedef").next().unwrap_or(""), &out, &code),
+                _ => item,
+            };
             // Constants that stand together in the source stand together here.
             let start = c.get(0).unwrap().start();
             let together = code.get(end_of_constant..start).is_some_and(|between| !between.contains("\n\n"));
