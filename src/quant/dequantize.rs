@@ -169,6 +169,14 @@ fn q2_k(out: &mut [f32], block: &[u8]) {
     }
 }
 
+/// TQ2_0 has bit pairs that stand for -1, 0 and 1, and then their scale d.
+fn tq2_0(out: &mut [f32], block: &[u8]) {
+    let d = half_at(block, 64);
+    for (i, x) in out.iter_mut().enumerate() {
+        *x = (f32::from(bit_pair(&block[..64], i)) - 1.0) * d;
+    }
+}
+
 /// Q3_K: third bits, bit pairs, 16 scales, d. Bit j of byte l is the third bit of element 32j + l. The scales are
 /// stored as nibbles and as bit pairs above them, and are offset by 32.
 fn q3_k(out: &mut [f32], block: &[u8]) {
