@@ -1,7 +1,21 @@
-//! The arenas of a placement: how many bytes each has on each device, and where everything lies in them.
+//! The arenas of a placement: their bytes on each device, and the place of everything in them.
 //!
 //! Nothing here is estimated. Weights come from the file's directory, states from their shapes, activations from their
-//! lifetimes, and working memory from the kernels themselves. The loader allocates just these bytes.
+//! lifetimes, and working memory from the kernels themselves. The loader allocates just these bytes, and executors use
+//! just these offsets. A device has three arenas:
+//!
+//! ```text
+//! weights   | tensor | tensor | ...                    slices, in the order of the first node that reads them
+//! KV        | tables | keys | values | keys | ...      states by layer; a die has tables that a step looks up
+//! compute   | workspace | activations | staging        activations by lifetime (graph/layout.rs); the host has the
+//!                                                      page-locked memory through which dies get their bytes
+//! ```
+//!
+//! Every piece begins at a multiple of `ALIGN`. The CPU mostly has no weights arena, because it reads the file's map.
+//!
+//! A KV cache has a cell per token of the context. Layers with a window need fewer: the window of each sequence, and a
+//! batch on top. Its cells are taken before any is given up, so a batch that fails has cost nothing. If that is no less
+//! than the whole context, they share its cache.
 
 use super::memory::Memory;
 use super::params::Weights;
@@ -28,32 +42,34 @@ pub struct Sizing {
 /// The arenas of all devices.
 #[derive(Debug, Clone)]
 pub struct Arenas {
-    /// The first is that of the whole context.
+    /// The first cache is that of the whole context.
     pub caches: Vec<Cache>,
+    /// By device.
     pub memory: Vec<Memory>,
-    /// Per device.
+    /// By device.
     pub layouts: Vec<Layout>,
-    /// Bytes of what a die looks up for a micro-batch, at the start of its KV arena and once on the host.
+    /// Bytes of the tables that a die looks up for a micro-batch. They are at the start of its KV arena, and once on
+    /// the host.
     pub tables_bytes: usize,
-    /// Per state of the graph.
+    /// By state of the graph.
     pub states: Vec<StatePlace>,
-    /// Per weight of the graph: who holds it.
+    /// By weight of the graph: the devices that hold it.
     pub weights: Vec<Vec<Holder>>,
-    /// Bytes per layer, the output last.
+    /// Bytes of each layer's weights, the output last.
     pub layer_weights: Vec<u64>,
-    /// Of those, the routed experts'.
+    /// Bytes of the routed experts among them.
     pub layer_experts: Vec<u64>,
-    /// Bytes of what each layer keeps, the output last, which keeps nothing.
+    /// Bytes of each layer's states, the output last, which has none.
     pub layer_states: Vec<u64>,
 }
 
-/// A device that reads a weight, and what of it is there.
+/// A device that reads a weight, and the slice of it that is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Holder {
     pub device: u32,
-    /// All that the device's nodes read of the weight.
+    /// The smallest slice with all that the device's nodes read of the weight.
     pub part: WeightSlice,
-    /// In the weights arena; `None` where it is read from the file's map.
+    /// Offset in the weights arena; `None` if it is read from the file's map.
     pub offset: Option<usize>,
 }
 
@@ -62,7 +78,7 @@ pub(super) fn aligned(bytes: u64) -> u64 {
     bytes.saturating_add(ALIGN as u64 - 1) / ALIGN as u64 * ALIGN as u64
 }
 
-/// What a node's kernel needs besides inputs and output on a kind of device.
+/// The bytes of working memory that a node's kernel needs on a kind of device.
 pub(super) fn workspace<'a>(
     kind: Kind,
     graph: &'a Graph,
@@ -75,7 +91,7 @@ pub(super) fn workspace<'a>(
     }
 }
 
-/// Whether a kind of device computes a node. Of weights that nobody computes with, the bytes can be planned on any.
+/// True if a kind of device has kernels for a node.
 pub(super) fn computes(kind: Kind, graph: &Graph, node: &Node) -> bool {
     let facts = node.op.facts();
     let Some(weight) = facts.product.map(|p| p.part.weight).or(facts.table) else { return true };
@@ -86,8 +102,7 @@ pub(super) fn computes(kind: Kind, graph: &Graph, node: &Node) -> bool {
     }
 }
 
-/// The cache that a layer needs for a context of `n_ctx` tokens. A layer that sees a window keeps that for each
-/// sequence, and a batch on top, so that a batch that fails takes nothing with it.
+/// The cache that a layer needs for a context of `n_ctx` tokens.
 fn cache(s: &KvShape, n_ctx: u32, c: Sizing) -> Cache {
     let whole = Cache { window: None, n_cells: n_ctx as usize };
     let Some(window) = s.window else { return whole };
@@ -106,12 +121,12 @@ pub(super) fn caches(graph: &Graph, n_ctx: u32, c: Sizing) -> Vec<Cache> {
     caches
 }
 
-/// Bytes of what a die looks up for a micro-batch, at the start of its KV arena.
+/// Bytes of the tables that a die looks up for a micro-batch.
 pub(super) fn tables_bytes(caches: &[Cache], limits: Limits) -> Result<usize> {
     cuda::tables_bytes(limits, caches).ok_or_else(overflow)
 }
 
-/// (row, bytes) of each side of a state with `n_cells` cells.
+/// (bytes of a row, bytes of all rows) of each side of a state with `n_cells` cells.
 fn sides(s: &KvShape, n_cells: usize, c: Sizing) -> Result<[(usize, usize); 2]> {
     let side = |ty: Type, head_dim: usize| {
         let row = ty.row_bytes(s.n_head_kv.checked_mul(head_dim)?)?;
@@ -121,7 +136,7 @@ fn sides(s: &KvShape, n_cells: usize, c: Sizing) -> Result<[(usize, usize); 2]> 
     Ok([side(c.type_k, s.head_dim_k).ok_or_else(overflow)?, values.ok_or_else(overflow)?])
 }
 
-/// Bytes of what each layer keeps for a context of `n_ctx` tokens, the output last.
+/// Bytes of each layer's states for a context of `n_ctx` tokens, the output last.
 pub(super) fn layer_states(graph: &Graph, n_ctx: u32, c: Sizing) -> Result<Vec<u64>> {
     let mut bytes = vec![0; graph.n_layer as usize + 1];
     for state in &graph.states {
@@ -136,7 +151,7 @@ fn overflow() -> Error {
     Error::invalid("the planned bytes overflow; n_ctx is too large").subject("n_ctx")
 }
 
-/// Measures `graph` placed as `placement` says, with a context of `n_ctx` tokens.
+/// Measures `graph` with this placement and a context of `n_ctx` tokens.
 pub(super) fn measure(
     devices: &[Device],
     graph: &Graph,
@@ -200,8 +215,8 @@ pub(super) fn measure(
     })
 }
 
-/// Who holds what of each weight, and the bytes of each layer and of its experts. What a device reads of a weight, by
-/// one node or several, it holds once.
+/// The holders of each weight, and the bytes of each layer's weights and of its experts. A device holds a weight once,
+/// however many of its nodes read it. Adds the bytes to `memory`.
 fn weights(
     devices: &[Device],
     graph: &Graph,
@@ -210,11 +225,11 @@ fn weights(
     memory: &mut [Memory],
 ) -> (Vec<Vec<Holder>>, Vec<u64>, Vec<u64>) {
     let mut holders: Vec<Vec<Holder>> = vec![Vec::new(); graph.weights.len()];
-    // In the order of the first node that reads them.
+    // (weight, holder), in the order of the first node that reads them.
     let mut order = Vec::with_capacity(graph.weights.len());
     let mut layer_weights = vec![0u64; graph.n_layer as usize + 1];
     let mut layer_experts = layer_weights.clone();
-    // Fused weights are read by several nodes of a layer, and are its once.
+    // The last layer that counted a weight. Several nodes of a layer may read one, if it is fused.
     let mut counted = vec![INPUT; graph.weights.len()];
     for node in &graph.nodes {
         let Some(device) = placement.device(node) else { continue };

@@ -1,4 +1,4 @@
-//! What a set of devices could do with a file: questions, answered by planning.
+//! Questions about a file on a set of devices, answered by planning.
 
 use std::sync::Arc;
 
@@ -37,8 +37,8 @@ pub enum Answer {
 const LARGEST_BATCH: u32 = 16384;
 
 impl Plan {
-    /// Answers a question about `file` on the context's devices: on the dies alone where there are any that may compute
-    /// layers, else on the CPU. `None`: it does not fit in any way.
+    /// Answers a question about `file` on the context's devices: on the dies alone if some may compute layers, else on
+    /// the CPU. `None`: it does not fit in any way.
     ///
     /// # Errors
     /// As for [`Plan::new`]; `Unsupported` for an architecture that cannot be measured.

@@ -4,8 +4,8 @@ use super::params::{Params, Source};
 use crate::arch::{BatchDefaults, GLOBAL_BATCH, batch_defaults};
 use crate::error::{Error, Result};
 
-/// The batch sizes for `architecture`, and where they come from. A caller's n_batch without an n_ubatch sets both.
-/// Never more than the context holds.
+/// The batch sizes for `architecture`, and their origin. If the caller gives one of n_batch and n_ubatch, it is used
+/// for both. Neither is ever larger than the context.
 pub(super) fn choose(architecture: &str, params: &Params, n_ctx: u32) -> Result<(BatchDefaults, Source)> {
     let (n_batch, n_ubatch) = (params.n_batch, params.n_ubatch);
     let (sizes, source) = match (n_batch, n_ubatch) {

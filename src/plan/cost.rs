@@ -1,17 +1,37 @@
-//! The cost model: seconds per decoded token and per prompt token, from bytes read, operations and links. A prediction,
-//! not a measurement; it only has to rank placements rightly.
+//! The cost model: seconds per decoded token and per prompt token, from bytes read, operations and links.
+//!
+//! # Problem
+//!
+//! The search compares thousands of placements, most of them on devices that are only described. So nothing can be
+//! timed. Figures are predicted, and good enough if they rank placements rightly.
+//!
+//! # Idea
+//!
+//! A token is decoded at the speed at which its weights are read: each is used once, in two operations. A prompt shares
+//! every weight among the tokens of a micro-batch, and is bound by operations. So an op takes
+//!
+//! ```text
+//! decode   start + weight bytes / (read bandwidth * share of the type)
+//!                + cached tokens * bytes of their keys and values / (read bandwidth * attention share)
+//! prompt   start / n_ubatch + the larger of   operations / (flops * prompt share)
+//!                                             weight bytes / (read bandwidth * share of the type * n_ubatch)
+//! ```
+//!
+//! and handing a row of activations to the next device takes a fixed time and bytes / bandwidth, by a link between the
+//! two or by way of the host. "Shares" say how much of a plain read, or of the plain rate, a kernel reaches. Those of
+//! weight types stand with the types (`quant/types.rs`), all others below.
 
 use crate::device::{Device, Inventory, Kind};
 use crate::graph::{Graph, INPUT, Op, Part};
 use crate::quant::Type;
 
-/// What a kind of device reaches of its own figures, and what stands in for figures that are not known.
+/// Figures of a kind of device. The first three stand in for those of a device that are not known.
 struct Figures {
-    /// Plain reads, bytes per second.
+    /// Speed of plain reads, in bytes per second.
     read_bandwidth: f64,
     /// Float32 operations per second; of a CPU per thread.
     flops: f64,
-    /// To and from the host, bytes per second.
+    /// Speed of copies to and from the host, in bytes per second.
     host_bandwidth: f64,
     /// Share of `flops` that a product of many tokens reaches.
     prompt_share: f64,
@@ -31,7 +51,7 @@ const CUDA: Figures = Figures {
     start: 5e-6,
     attention_share: 0.65,
 };
-/// Two channels of DDR4; AVX2 at 3 GHz with 8 multiplications and additions a cycle in practice; a meeting of all
+/// Two channels of DDR4; AVX2 at 3 GHz with 8 multiplications and additions a cycle in practice; a barrier of all
 /// threads takes 2 us.
 const CPU: Figures = Figures {
     read_bandwidth: 25e9,
@@ -42,13 +62,13 @@ const CPU: Figures = Figures {
     attention_share: 0.5,
 };
 
-/// Seconds before the first byte of a copy: one that a link carries, and one by way of the host, which is two copies
-/// and a wait.
+/// Seconds before the first byte of a copy arrives: of one over a link, and of one by way of the host, which is two
+/// copies and a wait.
 const LINK_START: f64 = 10e-6;
 const HOST_START: f64 = 25e-6;
 
-/// Share of a plain read that a product of one token reaches with weights of a type, or would if there were kernels for
-/// it.
+/// Share of a plain read that a product of one token reaches with weights of a type. A type without kernels has a
+/// guess.
 fn read_share(kind: Kind, ty: Type) -> f64 {
     match kind {
         Kind::Cpu => ty.cpu_rate().unwrap_or(0.75),
@@ -89,11 +109,11 @@ impl Rates {
 /// Seconds per token.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Seconds {
-    /// One token of one sequence, without what attention reads.
+    /// Seconds of one token of one sequence, at an empty context.
     pub decode: f64,
-    /// What attention adds for each token that the context holds.
+    /// Seconds that attention adds to that for each token that the context holds.
     pub decode_per_cached: f64,
-    /// A token of a prompt, in micro-batches, at an empty context.
+    /// Seconds of a token of a prompt, in micro-batches, at an empty context.
     pub prompt: f64,
 }
 
@@ -124,15 +144,15 @@ impl std::ops::AddAssign for Seconds {
     }
 }
 
-/// What a unit takes on a device.
+/// Seconds of a unit on a device.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Unit {
+    /// All but the routed experts.
     pub rest: Seconds,
-    /// Its routed experts.
     pub experts: Seconds,
 }
 
-/// What each unit (layers, then the output) takes on a device: `[n_layer + 1]`.
+/// Seconds of each unit (layers, then the output) on a device: `[n_layer + 1]`.
 pub(super) fn units(graph: &Graph, r: &Rates, kv: (Type, Type), n_ubatch: u32, n_ctx: u32) -> Vec<Unit> {
     let mut out = vec![Unit::default(); graph.n_layer as usize + 1];
     let batch = f64::from(n_ubatch.max(1));
@@ -144,13 +164,13 @@ pub(super) fn units(graph: &Graph, r: &Rates, kv: (Type, Type), n_ubatch: u32, n
         let facts = node.op.facts();
         if let Some(p) = facts.product {
             let w = graph.weight(p.part.weight);
-            // Rows and columns that this product takes of the weight; of a stack of matrices, a token's experts.
+            // Elements of the weight that a token is multiplied by. Of a stack of matrices that is a few experts'.
             let n_matrices = p.n_used.map_or(w.ne[2], |n| n as u64);
             let elements = (n_matrices * (p.part.n_rows * p.part.n_cols) as u64) as f64;
             let share = elements / (w.ne[0] * w.ne[1] * w.ne[2]) as f64;
             let read = w.n_bytes as f64 / (r.read * read_share(r.kind, w.ty));
             s.decode += read * share;
-            // The output is computed for few rows of a prompt only.
+            // The output is computed for a few rows of a prompt only.
             if node.layer < graph.n_layer {
                 s.prompt += (2.0 * elements / (r.flops * r.figures.prompt_share)).max(read / batch);
             } else {
@@ -163,7 +183,7 @@ pub(super) fn units(graph: &Graph, r: &Rates, kv: (Type, Type), n_ubatch: u32, n
             let values = if shape.v_in_k { 0.0 } else { bytes(kv.1, shape.head_dim_v) };
             let cached = (bytes(kv.0, shape.head_dim_k) + values) / (r.read * r.figures.attention_share);
             match shape.window {
-                // A window is soon full.
+                // A window is soon full, so it is counted as full from the start.
                 Some(n) => s.decode += cached * f64::from(n.min(n_ctx)),
                 None => s.decode_per_cached += cached,
             }
@@ -172,7 +192,7 @@ pub(super) fn units(graph: &Graph, r: &Rates, kv: (Type, Type), n_ubatch: u32, n
     out
 }
 
-/// Seconds to hand `bytes` from one device to the next; from or to `None` is the host program.
+/// Seconds to hand `bytes` from one device to the next; `None` is the host program.
 pub(super) fn hop(inventory: &Inventory, rates: &[Rates], from: Option<usize>, to: Option<usize>, bytes: f64) -> f64 {
     let die = |d: Option<usize>| d.filter(|d| rates[*d].kind != Kind::Cpu);
     let copy = |d: usize| bytes / rates[d].host;

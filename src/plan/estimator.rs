@@ -1,4 +1,4 @@
-//! What an estimator is: bytes and places for a request.
+//! The face of an estimator, which finds bytes and places for a request.
 
 use super::params::Source;
 use super::report::{DevicePlan, Exact, LayerPlan, Prediction};
@@ -6,15 +6,17 @@ use super::request::Request;
 use crate::error::Result;
 use crate::quant::Type;
 
-/// One way to know what a model takes.
+/// A way to know the bytes of a model: `search::Model` measures them, `family::Family` estimates them.
 pub(super) trait Estimator {
     fn name(&self) -> &'static str;
+    /// Finds bytes and places.
+    ///
     /// # Errors
-    /// For what cannot be planned at all; a model that does not fit is a result.
+    /// For a request that cannot be planned at all. A model that does not fit is a result, not an error.
     fn estimate(&self, r: &Request<'_>) -> Result<Estimate>;
 }
 
-/// What an estimator found.
+/// The result of an estimator.
 pub(super) struct Estimate {
     pub n_layer: u32,
     pub n_ctx: u32,
@@ -27,6 +29,6 @@ pub(super) struct Estimate {
     pub layers: Vec<LayerPlan>,
     pub reasons: Vec<String>,
     pub prediction: Option<Prediction>,
-    /// What loading needs; an estimate has none.
+    /// Everything that loading needs; `None` for a mere estimate.
     pub exact: Option<Exact>,
 }

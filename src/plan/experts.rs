@@ -1,18 +1,38 @@
-//! Routed experts on the CPU, where the dies are too small for whole layers.
+//! Routed experts on the CPU, if the dies are too small for whole layers.
 //!
-//! A mixture's experts are most of its bytes and a token reads few of them, so a layer whose experts alone are on the
-//! CPU costs little more than one on a die. They are those of the first layers: layers are alike, so which ones hardly
-//! matters, and so a plan is one number; as few as the dies need.
+//! # Problem and idea
+//!
+//! A mixture's experts are most of its bytes, and a token reads few of them. A die that is too small for all layers can
+//! leave some layers to the CPU as a whole. Or it keeps attention and all that every token reads, and leaves the
+//! experts alone to the CPU; a token then goes there and back once per such layer.
+//!
+//! ```text
+//! split = 3           layer 0   1    2    3    4    5
+//! die 0, die 1              A    A    A    A E  A E  A E      A: attention, router and so on
+//! CPU                       E    E    E                       E: routed experts
+//! ```
+//!
+//! Layers are alike, so it hardly matters which of them are without their experts. They are the first ones, and the
+//! whole choice is one number, the split. The CPU is the slower device, so the least split with which the dies hold the
+//! rest is taken.
+//!
+//! # Steps
+//!
+//! 1. Nothing is done if all layers fit on dies.
+//! 2. The least split is found by bisection: a larger split leaves less on the dies, so if one fits, larger ones do.
+//!    The
+//!    dies' part of it is placed like any chain (`place`).
+//! 3. The result competes with the best placement of whole layers, on the CPU too, by the objective.
 
 use super::chain::Ranges;
 use super::place::{self, Objective, Segment};
 
-/// Where the layers go.
+/// A placement of the layers.
 pub(super) struct Choice {
     pub segments: Vec<Segment>,
-    /// The first so many layers have their experts on the CPU.
+    /// Number of layers, from the first on, whose experts are on the CPU.
     pub split: usize,
-    /// What whole layers would do, if experts were taken in their place.
+    /// If the split is not 0: the best placement of whole layers, which lost against this one.
     pub instead: Option<Vec<Segment>>,
 }
 
@@ -32,7 +52,7 @@ pub(super) fn choose(
 ) -> Option<Choice> {
     let cpu = ranges.cpu();
     let allowed = mask & ranges.allowed;
-    // Layers that fit on the dies are there.
+    // If all layers fit on dies, experts stay there.
     let needed = whole.as_ref().is_none_or(|p| p.segments.iter().any(|s| s.stage == cpu));
     let found = if needed && allowed & 1 << cpu != 0 { apart(ranges, objective, allowed & !(1 << cpu)) } else { None };
     ranges.split = 0;
@@ -48,8 +68,8 @@ pub(super) fn choose(
     }
 }
 
-/// The least split with which all layers fit on `dies`, where they go then, and the CPU's seconds for a token; `None`
-/// also where none is needed.
+/// The least split with which the rest of all layers fits on `dies`, the placement of that rest, and the CPU's seconds
+/// for a token. `None` if no split helps, or none is needed.
 fn apart(ranges: &mut Ranges<'_, '_>, objective: Objective, dies: u32) -> Option<(usize, place::Placement, f64)> {
     let on_dies = |ranges: &mut Ranges<'_, '_>, split: usize, objective| {
         ranges.split = split;

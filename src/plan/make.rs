@@ -75,11 +75,11 @@ impl Plan {
         })
     }
 
-    /// The plan for what there is after all, where a load ran out of a die's memory: `e` names the die and the bytes
-    /// that its arenas could have had together. `None` where it does not, or where nothing fits then.
+    /// Plans anew after a load ran out of a die's memory, with the bytes that turned out to be there: `e` names the die
+    /// and the bytes that its arenas could have had together. `None` if it does not, or if nothing fits then.
     pub(crate) fn with_less(&self, e: &Error) -> Result<Option<Plan>> {
         let die = |d: &u32| self.context.devices()[*d as usize].kind == Kind::Cuda;
-        // Only the arenas' allocations say how much there was.
+        // Only allocations of arenas say how much there was.
         let Some(device) = e.detail.device.filter(die).filter(|_| e.detail.needed > 0) else { return Ok(None) };
         let d = &self.context.devices()[device as usize];
         let promised = d.free_bytes.saturating_sub(d.driver_bytes).saturating_sub(self.params.reserve_bytes);
@@ -94,8 +94,10 @@ impl Plan {
     }
 }
 
+/// The estimator for a request.
+///
 /// # Errors
-/// `Unsupported` where measuring is asked for and the architecture has no graph; what is wrong with the file otherwise.
+/// `Unsupported` if measuring is asked for and the architecture has no graph; the file's errors otherwise.
 fn estimator(r: &Request<'_>) -> Result<Box<dyn Estimator>> {
     if r.params.estimator == EstimatorKind::Family {
         return Ok(Box::new(Family { unmeasured: None }));

@@ -11,16 +11,17 @@ pub struct Memory {
     pub kv: u64,
     /// The compute arena.
     pub compute: u64,
-    /// What the driver takes for itself.
+    /// The driver's own share.
     pub driver: u64,
 }
 
 impl Memory {
-    /// What the device is asked for: the three arenas and the driver's share.
+    /// Bytes that are asked of the device: the three arenas and the driver's share.
     pub fn asked(&self) -> u64 {
         [self.weights, self.kv, self.compute, self.driver].into_iter().fold(0, u64::saturating_add)
     }
-    /// What must fit into free memory; mapped weights that do not would be read from the disk again and again.
+    /// Bytes that must fit into free memory. Mapped weights are among them: if they did not fit, they would be read
+    /// from the disk again and again.
     pub fn needed(&self) -> u64 {
         self.asked().saturating_add(self.mapped)
     }

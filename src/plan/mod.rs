@@ -1,15 +1,24 @@
 //! The plan: what goes where, and how many bytes each device will be asked for.
 //!
 //! Everything is measured from the graph that will run: weights from the file's directory, states from the layers'
-//! shapes, the compute arena from the lifetimes of the activations at the largest batch (`arenas`). The way of a plan
-//! through this room: parameters (`params`) are checked and completed (`request`); the graph becomes a chain of units
-//! with bytes and seconds for every range (`units`, `cost`, `chain`), which `place` cuts into ranges and `experts` and
-//! `search` try with and without the CPU; the best is measured once more as it is (`measured`) and written down
-//! (`report`, `text`, `json`, `why`). Questions (`ask`) and remedies (`remedy`) are answered by planning again.
+//! shapes, the compute arena from the lifetimes of the activations at the largest batch (`arenas`). A plan takes this
+//! way through the room:
+//!
+//! 1. Parameters (`params`) are checked and completed (`request`).
+//! 2. The graph becomes a chain of units: its layers, and the output as the last. `units` (with `by_unit`), `cost` and
+//!    `chain` know the
+//!    bytes and seconds of every range of neighbouring units on every device.
+//! 3. `place` cuts the chain into ranges, one for each device that is used. `search` chooses devices, context and KV
+//!    types around it, and `experts` tries to put routed experts alone on the CPU.
+//! 4. The best placement is measured once more as it is (`arenas`) and written down (`measured`, `report`, `text`,
+//!    `json`), with predicted speeds (`predict`) and reasons (`why`).
+//!
+//! Questions (`ask`) and remedies (`remedy`) are answered by planning again.
 
 mod arenas;
 mod ask;
 mod batch;
+mod by_unit;
 mod chain;
 mod cost;
 mod estimator;
@@ -21,6 +30,7 @@ mod measured;
 mod memory;
 mod params;
 mod place;
+mod predict;
 mod remedy;
 mod report;
 mod request;

@@ -1,17 +1,17 @@
-//! What a caller asks of a plan, and where choices come from.
+//! The parameters of a plan, and the origins of its choices.
 
 use super::place::Objective;
 use crate::quant::Type;
 
-/// Where a choice came from.
+/// The origin of a choice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
     Caller,
     Family,
     Global,
-    /// The model's own key.
+    /// A key of the model's file.
     File,
-    /// What fits into memory.
+    /// The memory, which holds no more.
     Limited,
 }
 
@@ -27,27 +27,27 @@ impl Source {
     }
 }
 
-/// Whether the CPU reads weights from the memory map or from a copy in its weights arena.
+/// The place from which the CPU reads weights: the memory map of the file, or a copy in its weights arena.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Weights {
-    /// Mapped where the device can read the map.
+    /// Mapped, if the device can read the map.
     #[default]
     Auto,
     Mapped,
     Copied,
 }
 
-/// What bytes are taken from.
+/// The way in which bytes become known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum EstimatorKind {
-    /// Measured where the architecture's graph is known, else the family's formulas.
+    /// Measured if the architecture's graph is known, else by the family's formulas.
     #[default]
     Auto,
     Measured,
     Family,
 }
 
-/// What the caller wants of one device, besides `reserve_bytes` for all.
+/// The caller's wishes for one device, besides `reserve_bytes` for all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeviceLimit {
     /// Index in the context's inventory.
@@ -58,7 +58,7 @@ pub struct DeviceLimit {
     pub max_layers: Option<u32>,
 }
 
-/// What the caller asks for; zero (or `None`) means: decide for me.
+/// The caller's wishes. Zero (or `None`) leaves the decision to the planner.
 #[derive(Debug, Clone, Default)]
 pub struct Params {
     /// Tokens that the KV cache holds, of all sequences together.
@@ -68,7 +68,7 @@ pub struct Params {
     pub n_outputs_max: u32,
     pub n_batch: u32,
     pub n_ubatch: u32,
-    /// `None`: F16, or Q8_0 where F16 does not fit and Q8_0 does.
+    /// `None`: F16, or Q8_0 if F16 does not fit and Q8_0 does.
     pub type_k: Option<Type>,
     pub type_v: Option<Type>,
     pub weights: Weights,
@@ -81,5 +81,5 @@ pub struct Params {
     pub limits: Vec<DeviceLimit>,
 }
 
-/// Sequences are told apart in a bit set per cell.
+/// The most sequences of a model. Each cell of a cache has a bit for every one.
 pub const MAX_SEQUENCES: u32 = 256;

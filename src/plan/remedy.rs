@@ -1,4 +1,4 @@
-//! What else would fit: each remedy is planned before it is said.
+//! Remedies: changes with which a model would fit, or fit better. Each is planned before it is named.
 
 use std::sync::Arc;
 
@@ -13,11 +13,11 @@ use crate::device::Kind;
 use crate::error::Result;
 use crate::quant::Type;
 
-/// Dies more than these are not suggested.
+/// The largest number of further dies that is suggested.
 const MOST_MORE_DIES: usize = 4;
 
 impl Plan {
-    /// What else would fit, each planned before it is said; worked out at the first call.
+    /// Changes with which the model would fit, or fit better. They are worked out at the first call.
     pub fn remedies(&self) -> &[String] {
         self.remedies.get_or_init(|| remedies(self))
     }
@@ -41,7 +41,7 @@ fn remedies(plan: &Plan) -> Vec<String> {
     out
 }
 
-/// The plan's parameters with all that was decided.
+/// The plan's parameters, with the context and KV types that were decided.
 fn decided(plan: &Plan) -> Params {
     Params { n_ctx: plan.n_ctx, type_k: Some(plan.type_k), type_v: Some(plan.type_v), ..plan.params.clone() }
 }
@@ -59,7 +59,7 @@ fn context(plan: &Plan) -> Result<Option<String>> {
     let Some(Answer::Tokens(n)) = answer else { return Ok(None) };
     let whole = if n == plan.n_ctx_train { ", all that the model was trained for" } else { "" };
     let on = if uses_dies(plan) { "these dies" } else { "this machine" };
-    // Layers on the CPU are a reason to say it too.
+    // If layers are on the CPU, a shorter context on dies alone is worth naming.
     Ok((!plan.fits || n > plan.n_ctx || plan.uses_cpu() && n < plan.n_ctx)
         .then(|| format!("largest context on {on}: {}{whole}", thousands(n))))
 }

@@ -1,4 +1,4 @@
-//! A plan as it stands: what goes where, and how many bytes each device will be asked for.
+//! A plan as it stands: the place of everything, and the bytes that each device will be asked for.
 
 use std::sync::{Arc, OnceLock};
 
@@ -14,12 +14,13 @@ use crate::gguf::Gguf;
 use crate::graph::{Graph, Node, Placement};
 use crate::quant::Type;
 
+/// A plan's part on one device.
 #[derive(Debug, Clone)]
 pub struct DevicePlan {
     /// Index in the context's inventory.
     pub device: u32,
     pub memory: Memory,
-    /// Before anything is loaded.
+    /// Bytes that are free before anything is loaded.
     pub free_bytes: u64,
     pub total_bytes: u64,
     pub first_layer: u32,
@@ -27,26 +28,28 @@ pub struct DevicePlan {
     /// Layers of other devices whose experts it computes.
     pub n_expert_layers: u32,
     pub has_output: bool,
-    /// Bytes that are missing; 0 where all fits.
+    /// Bytes that are missing; 0 if all fits.
     pub shortfall: u64,
 }
 
 impl DevicePlan {
-    /// Whether it computes anything.
+    /// True if it computes anything.
     pub fn computes(&self) -> bool {
         self.n_layers > 0 || self.n_expert_layers > 0 || self.has_output
     }
 }
 
+/// A plan's choice for one layer.
 #[derive(Debug, Clone)]
 pub struct LayerPlan {
     /// `n_layer` stands for the output.
     pub layer: u32,
     pub device: u32,
-    /// The device of its routed experts; that of the layer where it has none.
+    /// The device of its routed experts; that of the layer, if it has none.
     pub experts_device: u32,
-    /// The experts' among them.
+    /// Bytes of its weights, the experts' among them.
     pub weights: u64,
+    /// Bytes of its states.
     pub kv: u64,
     pub reason: String,
 }
@@ -63,7 +66,7 @@ pub struct Prediction {
     pub pipelined: f64,
 }
 
-/// What a loadable plan holds beyond what it says: the graph, and the place of everything in the arenas.
+/// The part of a plan that a load needs and no report shows: the graph, and the place of everything in the arenas.
 pub(crate) struct Exact {
     pub hparams: Hparams,
     pub graph: Arc<Graph>,
@@ -72,8 +75,8 @@ pub(crate) struct Exact {
 }
 
 impl Exact {
-    /// Names the first tensor of a type that its device has no kernels for: its bytes can be planned, not computed
-    /// with.
+    /// An error that names the first tensor for whose type its device has no kernels. Its bytes can be planned, but it
+    /// cannot be computed with.
     pub fn uncomputable(&self, devices: &[Device]) -> Option<Error> {
         let graph = &self.graph;
         let cannot = |n: &&Node| {
@@ -87,7 +90,7 @@ impl Exact {
         Some(Error::unsupported(text).subject(&w.name))
     }
 
-    /// Which states of the graph are on a device: those of its layers.
+    /// By state of the graph: true if it is on a device. States are on the devices of their layers.
     pub fn states_on(&self, device: u32) -> Vec<bool> {
         self.graph.states.iter().map(|s| self.placement.layers[s.layer as usize] == device).collect()
     }
@@ -115,7 +118,7 @@ pub struct Plan {
     pub estimator: &'static str,
     pub fits: bool,
     pub devices: Vec<DevicePlan>,
-    /// Per layer, the output last; empty where the estimator does not say.
+    /// By layer, the output last; empty if the estimator does not say.
     pub layers: Vec<LayerPlan>,
     pub reasons: Vec<String>,
     pub prediction: Option<Prediction>,
@@ -127,7 +130,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Whether it can be loaded: it fits, is exact, every tensor can be computed with, and no layer is on a device that
+    /// True if it can be loaded: it fits, is exact, every tensor can be computed with, and no layer is on a device that
     /// is only described.
     pub fn loadable(&self) -> bool {
         let described = |d: u32| self.context.devices()[d as usize].described;
@@ -136,23 +139,23 @@ impl Plan {
         self.fits && self.exact.as_ref().is_some_and(possible)
     }
 
-    /// Dies that compute at least a layer.
+    /// Number of dies that compute a layer or the output.
     pub fn n_dies(&self) -> usize {
         let die = |d: &&DevicePlan| self.context.devices()[d.device as usize].kind == Kind::Cuda;
         self.devices.iter().filter(die).filter(|d| d.n_layers > 0 || d.has_output).count()
     }
 
-    /// Layers that the CPU computes as a whole.
+    /// Number of layers that the CPU computes as a whole.
     pub fn n_cpu_layers(&self) -> u32 {
         self.devices[self.context.inventory().cpu()].n_layers
     }
 
-    /// Layers of dies whose experts the CPU computes.
+    /// Number of layers of dies whose experts the CPU computes.
     pub fn n_cpu_experts(&self) -> u32 {
         self.devices[self.context.inventory().cpu()].n_expert_layers
     }
 
-    /// Whether the CPU computes layers or experts.
+    /// True if the CPU computes layers or experts.
     pub(super) fn uses_cpu(&self) -> bool {
         self.n_cpu_layers() > 0 || self.n_cpu_experts() > 0
     }

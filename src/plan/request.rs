@@ -1,4 +1,4 @@
-//! What is asked for, checked and completed: the same for every estimator.
+//! A request: the caller's parameters, checked and completed in the same way for every estimator.
 
 use std::sync::Arc;
 
@@ -13,12 +13,12 @@ use crate::gguf::Gguf;
 use crate::graph::Limits;
 use crate::quant::Type;
 
-/// What may be used of a device.
+/// The share of a device that may be used.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Site {
-    /// Bytes for the arenas: free, without the driver's share and what is to stay free.
+    /// Bytes for the arenas: those that are free, less `kept`.
     pub room: u64,
-    /// The driver's share and what is to stay free.
+    /// Bytes that the driver takes, and bytes that are to stay free.
     pub kept: u64,
     pub max_layers: u32,
 }
@@ -29,6 +29,7 @@ impl Site {
     }
 }
 
+/// Everything that a plan is made from.
 pub(super) struct Request<'a> {
     pub context: &'a Arc<Context>,
     pub file: &'a Arc<Gguf>,
@@ -93,13 +94,13 @@ impl<'a> Request<'a> {
         Limits { n_tokens: self.batch.n_ubatch as usize, n_outputs: self.n_outputs_max as usize }
     }
 
-    /// What decides sizes besides the graph, with these types of the KV cache.
+    /// The choices that decide sizes besides the graph, with these types of the KV cache.
     pub fn sizing(&self, (type_k, type_v): (Type, Type)) -> Sizing {
         let (weights, n_threads) = (self.params.weights, self.context.n_threads());
         Sizing { weights, type_k, type_v, n_threads, n_seq_max: self.n_seq_max, n_batch: self.batch.n_batch }
     }
 
-    /// The dies that may compute layers, or the CPU where there is none; a bit each.
+    /// The dies that may compute layers, a bit each; the CPU alone, if there are none.
     pub fn dies_or_cpu(&self) -> u32 {
         let cpu = self.context.inventory().cpu();
         let takes = self.sites[..cpu].iter().enumerate().filter(|(_, s)| s.takes_layers());

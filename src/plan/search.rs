@@ -1,5 +1,26 @@
-//! The search for the best plan of a model: which devices, which context, which types of the KV cache, and how a
-//! placement that was found measures up as it is.
+//! The search for the best plan of a model: it chooses devices, context and types of the KV cache.
+//!
+//! # Problem
+//!
+//! `place` finds the best placement for one length of context, one pair of KV types and one set of devices. A caller
+//! may leave all of these open, and may have too little memory for the full context. So something has to decide what is
+//! given up first.
+//!
+//! # Steps
+//!
+//! 1. For F16 as the KV types (or the caller's), the steps 2 to 4 find a placement. If it needs the CPU beside dies, or
+//!    fits nowhere, Q8_0 is tried too, and wins if it puts fewer layers on the CPU.
+//! 2. The caller's context is placed, or the model's full one. The latter is placed on the dies alone at first: a long
+//!    context is not worth layers on the CPU. If it does not fit there, the longest one that does is taken, but none
+//!    shorter than `SHORT_CONTEXT`. If there is none, the same is tried with all devices.
+//! 3. Experts alone may go to the CPU (`experts`).
+//! 4. If nothing fits, the least number of bytes is sought by which every device would have to be larger. The placement
+//!    that fits then is the plan, and each device reports its shortfall.
+//! 5. The placement that was found is measured as it is (`arenas`). `units` answers from patterns of layers; if the
+//!    measurement says "fits" differently from the search, the search is repeated without them.
+//!
+//! The longest context is guessed from the least room of a placement at one token (room counts tokens). The guess is
+//! checked with one search more or two. Only if padding made it wrong does bisection follow.
 
 use std::sync::Arc;
 
@@ -8,7 +29,6 @@ use super::chain::Ranges;
 use super::experts::{self, Choice};
 use super::params::Source;
 use super::place::{self, Objective, Segment};
-use super::report::Prediction;
 use super::request::Request;
 use super::units::Units;
 use crate::arch::{self, Hparams};
@@ -16,7 +36,7 @@ use crate::error::{Error, Result};
 use crate::graph::{Graph, KvShape, Placement};
 use crate::quant::Type;
 
-/// Types that the KV cache can be kept in.
+/// Types that the KV cache can have.
 const KV_TYPES: [Type; 3] = [Type::F32, Type::F16, Type::Q8_0];
 /// A context shorter than this is not worth keeping a model on the dies for.
 const SHORT_CONTEXT: u32 = 4096;
@@ -27,7 +47,7 @@ pub(super) struct Model {
     pub graph: Arc<Graph>,
 }
 
-/// A placement that was measured as it is.
+/// A placement that was found, and measured as it is.
 pub(super) struct Found {
     pub choice: Choice,
     pub placement: Placement,
@@ -39,8 +59,10 @@ pub(super) struct Found {
 }
 
 impl Model {
+    /// Builds the graph of a request's file.
+    ///
     /// # Errors
-    /// `Unsupported` for an architecture without a graph, `BadFile`.
+    /// `Unsupported` for an architecture without a graph; `BadFile` for wrong keys or tensors.
     pub fn new(r: &Request<'_>) -> Result<Model> {
         let (hparams, graph) = arch::build(r.file)?;
         Ok(Model { hparams, graph: Arc::new(graph) })
@@ -56,23 +78,24 @@ impl Model {
         Ok(std::iter::once(first).chain(second.ok().filter(|p| *p != first)).collect())
     }
 
-    /// The best placement for one pair of KV types; the one that lacks least where none fits.
+    /// The best placement for one pair of KV types; if none fits, the one that lacks least.
     fn find(&self, r: &Request<'_>, units: &mut Units<'_>, types: (Type, Type)) -> Result<Found> {
         let (found, promised) = self.search(r, units, types)?;
         if found.fits == promised {
             return Ok(found);
         }
-        // A range's arena was not what runs of like layers promised.
-        units.doubt_runs();
+        // A range's arena was not the one that its kind promised.
+        units.trust_no_kind();
         self.search(r, units, types).map(|(found, _)| found)
     }
 
-    /// The placement, measured, and whether the search found that it fits.
+    /// The placement, measured, and true if the search found that it fits.
     fn search(&self, r: &Request<'_>, units: &Units<'_>, types: (Type, Type)) -> Result<(Found, bool)> {
         let ranges = |n_ctx: u32| Ranges::new(units, types, n_ctx, r.batch.n_ubatch);
         let objective = r.params.objective;
         let mut wanted = ranges(r.n_ctx)?;
-        // Only for speed is a CPU taken beside dies that hold everything: for balance or for room it is never worth it.
+        // If dies hold everything, the CPU may still make one sequence faster. For the other objectives it only slows
+        // the dies down, so they are tried alone first.
         let dies = !(1u32 << r.context.inventory().cpu());
         let first = if objective == Objective::Latency { u32::MAX } else { dies };
         let whole = |ranges: &Ranges<'_, '_>, mask: u32| {
@@ -91,8 +114,8 @@ impl Model {
                 return finish(&wanted, choice, Source::Caller);
             }
         } else {
-            // First on the dies alone: a longer context is not worth layers on the CPU, unless the dies hold next to
-            // none.
+            // First on the dies alone: a longer context is not worth layers on the CPU, unless the dies hold hardly any
+            // context.
             let least = r.batch.n_ubatch.min(r.n_ctx);
             for (mask, least) in [(dies, SHORT_CONTEXT.min(r.n_ctx)), (u32::MAX, least)] {
                 if let Some(choice) = placed(&mut wanted, mask) {
@@ -110,24 +133,25 @@ impl Model {
                 }
             }
         }
-        // Nothing fits: the placement that lacks least, at the length that was asked for or the least useful one.
+        // Nothing fits: the placement that lacks least, at the caller's length or the model's.
         let source = if r.params.n_ctx > 0 { Source::Caller } else { Source::File };
         let mut chain = wanted;
         let extra = self.least_lack(&mut chain, u32::MAX, usize::MAX);
         chain.extra = extra;
         let segments = whole(&chain, u32::MAX).map(|p| p.segments).unwrap_or_else(|| {
-            // Layers are limited by number: all that cannot go anywhere is shown on the last device that takes any.
+            // The caller limits layers by number, so no amount of bytes helps. All is shown on the last device that
+            // takes any.
             let last = units.sites.iter().rposition(|s| s.takes_layers()).unwrap_or(0);
             vec![Segment { stage: last, first: 0, end: self.graph.n_layer as usize + 1 }]
         });
         let (mut found, _) = finish(&chain, Choice::whole(segments), source)?;
-        // Layers limited by number may be left without a place though bytes suffice.
+        // For the same reason bytes may suffice, and still it does not fit.
         found.fits = false;
         Ok((found, false))
     }
 
-    /// Bytes that every device would have to have more for a placement on the devices of `mask`, at most `max_segments`
-    /// of them; `u64::MAX` if no amount helps.
+    /// The least number of bytes by which every device would have to be larger, for a placement on at most
+    /// `max_segments` devices of `mask`; `u64::MAX` if no amount helps.
     pub fn least_lack(&self, chain: &mut Ranges<'_, '_>, mask: u32, max_segments: usize) -> u64 {
         let mut fits = |extra: u64| {
             chain.extra = extra;
@@ -143,7 +167,7 @@ impl Model {
             high *= 4;
         }
         let mut low = 0;
-        // To 64 KiB: the exact shortfalls are measured afterwards.
+        // To 64 KiB is enough: exact shortfalls are measured afterwards.
         while high - low > 1 << 16 {
             let mid = low + (high - low) / 2;
             if fits(mid) { high = mid } else { low = mid }
@@ -151,8 +175,8 @@ impl Model {
         high
     }
 
-    /// The longest context that some placement on the devices of `mask` holds, at most what the model was trained for,
-    /// with the experts of the first `split` layers on the CPU.
+    /// The longest context that a placement on the devices of `mask` holds, with the experts of the first `split`
+    /// layers on the CPU. It is never longer than the one that the model was trained for.
     pub fn largest_context(
         &self,
         r: &Request<'_>,
@@ -182,7 +206,7 @@ impl Model {
         if guess >= 1 && fits(guess)? && (guess == most || !fits(guess + 1)?) {
             return Ok(Some(guess));
         }
-        // Padding of the cache is not part of the guess.
+        // The guess did not know of the cache's padding.
         let (mut low, mut high) = (1, most.saturating_add(1));
         while high - low > 1 {
             let mid = low + (high - low) / 2;
@@ -213,12 +237,12 @@ impl Model {
         Ok(found)
     }
 
-    /// F16 where it fits, else what fits.
+    /// The best placement over all pairs of KV types, with the reason if it is not the preferred one.
     pub fn best(&self, r: &Request<'_>, units: &mut Units<'_>) -> Result<(Found, Vec<String>)> {
         let types = self.kv_types(r)?;
         let cpu = r.context.inventory().cpu() as u32;
         let on_cpu = |f: &Found| f.whole_on(cpu) + f.experts_on(cpu);
-        // Layers and experts of layers do not compare by number.
+        // A layer and the experts of a layer do not count the same, so only plans of one sort are compared by number.
         let fewer = |f: &Found, than: &Found| {
             on_cpu(f) == 0 || ((f.choice.split > 0) == (than.choice.split > 0) && on_cpu(f) < on_cpu(than))
         };
@@ -248,62 +272,30 @@ impl Model {
 }
 
 impl Found {
-    /// Whether every device has the bytes.
+    /// True if every device has the bytes.
     fn within(&self, units: &Units<'_>) -> bool {
         self.arenas.memory.iter().zip(&units.sites).all(|(m, s)| m.needed() - m.driver <= s.room)
     }
 
-    /// Layers on a device, the output counted as one.
+    /// Number of layers on a device, the output among them.
     fn whole_on(&self, device: u32) -> usize {
         self.placement.layers.iter().filter(|d| **d == device).count()
     }
 
-    /// Layers of other devices whose experts are on this one.
+    /// Number of layers of other devices whose experts are on this one.
     pub fn experts_on(&self, device: u32) -> usize {
         let apart = self.placement.layers.iter().zip(&self.placement.experts);
         apart.filter(|(layer, experts)| **experts == device && **layer != device).count()
     }
 }
 
-impl Model {
-    pub fn predict(
-        &self,
-        r: &Request<'_>,
-        units: &Units<'_>,
-        found: &Found,
-        segments: &[Segment],
-        split: usize,
-    ) -> Result<Prediction> {
-        let mut chain = Ranges::new(units, found.types, found.n_ctx, r.batch.n_ubatch)?;
-        chain.split = split;
-        let batch = f64::from(r.batch.n_ubatch);
-        let (mut decode, mut cached, mut prompt, mut slowest) = (0.0, 0.0, 0.0, chain.experts_seconds());
-        let mut from = None;
-        for s in segments {
-            let t = chain.seconds(s.stage, s.first, s.end);
-            let hop = chain.hop_seconds(from, Some(s.stage), 1.0);
-            decode += t.decode + hop;
-            cached += t.decode_per_cached;
-            prompt += t.prompt + chain.hop_seconds(from, Some(s.stage), batch) / batch;
-            slowest = slowest.max(t.decode + hop);
-            from = Some(s.stage);
-        }
-        decode += chain.hop_seconds(from, None, 1.0);
-        Ok(Prediction {
-            decode: 1.0 / decode,
-            decode_full: 1.0 / (decode + cached * f64::from(found.n_ctx)),
-            prompt: 1.0 / prompt,
-            pipelined: 1.0 / slowest,
-        })
-    }
-}
-
-/// What must be a whole number of blocks: a key, and the value in it, where it is part of the key.
+/// The length that must be a whole number of blocks: that of a key, or of the value in it if that is none.
 fn key_part(s: &KvShape) -> usize {
     let block = Type::Q8_0.block_len();
     if s.v_in_k && !s.head_dim_v.is_multiple_of(block) { s.head_dim_v } else { s.head_dim_k }
 }
 
+/// Refuses a type that the KV cache of this model cannot have.
 fn kv_type(field: &str, ty: Type, graph: &Graph, len: fn(&KvShape) -> usize) -> Result<Type> {
     if !KV_TYPES.contains(&ty) {
         return Err(Error::unsupported(format!("{field} is {}, expected F32, F16 or Q8_0", ty.name())).subject(field));

@@ -32,7 +32,7 @@ pub(super) fn thousands(n: u32) -> String {
     out
 }
 
-/// A bar of the device's total memory: what others use, then each arena, then what stays free.
+/// A bar of the device's total memory: bytes that others use, then each arena, then bytes that stay free.
 fn bar(d: &DevicePlan) -> String {
     let total = d.total_bytes.max(1) as f64;
     let used = d.total_bytes.saturating_sub(d.free_bytes);
@@ -46,7 +46,7 @@ fn bar(d: &DevicePlan) -> String {
     let (mut sum, mut cells) = (0.0, 0);
     for (bytes, mark) in parts {
         sum += bytes as f64;
-        // What is there at all is shown, if only by one mark.
+        // A part that has any bytes gets at least one mark.
         let end = ((sum / total * BAR as f64).round() as usize).max(cells + usize::from(bytes > 0)).min(BAR);
         out.extend(std::iter::repeat_n(mark, end - cells.min(end)));
         cells = cells.max(end);
@@ -56,7 +56,7 @@ fn bar(d: &DevicePlan) -> String {
 }
 
 impl Plan {
-    /// The plan for people: a table with a bar per device, the reasons, and, where it does not fit, what would help.
+    /// The plan for people: a table with a bar per device, reasons, and remedies.
     pub fn text(&self) -> String {
         let mut out = String::new();
         // Writing to a String cannot fail.
@@ -83,7 +83,7 @@ impl Plan {
         for d in &self.devices {
             let device = &self.context.devices()[d.device as usize];
             let host_only = device.kind == Kind::Cpu && !d.computes();
-            // The host of described dies: what it reads is all there is to say.
+            // The host of described dies computes nothing; one line tells what it reads.
             if host_only && self.devices.len() > 1 && !device.takes_layers {
                 writeln!(
                     out,
@@ -150,7 +150,7 @@ impl Plan {
         Ok(())
     }
 
-    /// Which devices lack how much.
+    /// The devices that lack bytes, and how many, in a sentence.
     pub(crate) fn shortfalls(&self) -> String {
         let short = self.devices.iter().filter(|d| d.shortfall > 0);
         let short: Vec<String> = short
@@ -159,7 +159,7 @@ impl Plan {
         if short.is_empty() { "the limits leave layers without a place".to_owned() } else { short.join(", ") }
     }
 
-    /// Whether it fits, and where it is tightest.
+    /// The sentence that says if it fits, and which device is tightest.
     fn verdict(&self) -> String {
         let estimate =
             if self.exact.is_none() { " by the family's formulas: an estimate, it cannot be loaded" } else { "" };
@@ -174,13 +174,13 @@ impl Plan {
         }
     }
 
-    /// The device that computes something and has the least bytes left, and how many.
+    /// Of the devices that compute something, the one with the fewest bytes left, and their number.
     pub fn tightest(&self) -> Option<(&DevicePlan, u64)> {
         let used = self.devices.iter().filter(|d| d.computes());
         used.map(|d| (d, d.free_bytes.saturating_sub(d.memory.needed()))).min_by_key(|(_, left)| *left)
     }
 
-    /// `experts of layers 0-11`: those on this device.
+    /// `experts of layers 0-11`, for a device that has them.
     fn experts_of(&self, device: u32) -> String {
         let mut apart =
             self.layers.iter().filter(|l| l.experts_device == device && l.device != device).map(|l| l.layer);
@@ -190,7 +190,7 @@ impl Plan {
             .map_or(format!("experts of layer {first}"), |last| format!("experts of layers {first}-{last}"))
     }
 
-    /// Layers that follow each other on one device for one reason, in a line.
+    /// A line for each row of neighbouring layers that are on one device for one reason.
     fn ranges_with_reasons(&self) -> Vec<String> {
         let runs = self
             .layers
@@ -213,7 +213,7 @@ impl Plan {
         .collect()
     }
 
-    /// Two plans of one file side by side, device by device: what each would ask for.
+    /// The bytes that two plans of one file would ask for, side by side, device by device.
     pub fn compare(&self, other: &Plan) -> String {
         let mut out = String::new();
         // Writing to a String cannot fail.

@@ -1,30 +1,59 @@
-//! What ranges of units (layers, the output last) take in bytes on a device, whatever the context.
+//! Bytes of ranges of units on a device, but for those that depend on the length of the context.
 //!
-//! Bytes are those of `arenas`, by prefix sums; the compute arena of a range is laid out once per kind of range, since
-//! layers that look alike give the same arena however many of them follow each other. The first `split` layers may have
-//! their experts on the CPU: their dies are without those, and the CPU is no device of layers.
+//! # Problem
+//!
+//! A unit is a layer, or the output as the last one. The placement search asks for the bytes of every range of units on
+//! every device, again and again: a model of 80 layers has 3321 ranges, and the search for the longest context repeats
+//! with other lengths. The answers must be those of `arenas`, to the byte, and `arenas` walks the whole graph.
+//!
+//! # Idea
+//!
+//! - Weights that one unit reads are summed up once. The sum of units `first..end` is then `sums[end] - sums[first]`.
+//! - Weights that several units read (a tied output, divisors of frequencies) lie once on a device. They are few, so
+//!   each answer looks at all of them.
+//! - A compute arena has to be laid out. But layers that look alike use the same places, one after the other: the
+//!   residual stream keeps its place, and all else in a layer dies with it. So a range is given a key that tells its
+//!   kind, and is laid out once per kind.
+//!
+//! # The kind of a range
+//!
+//! `by_unit::like_units` numbers units so that those that look alike have the same number. A range's key is the row of
+//! these numbers, in which a pattern that is repeated more than `REPEATS` times is cut to so many. An example, with
+//! layers that have a window (`w`), others that have none (`f`), and the output (`o`):
+//!
+//! ```text
+//! w w w w w w w w w w w w o                 has the key   w w w o
+//! w w w f  w w w f  w w w f  w w w f  o     has the key   w w w f  w w w f  w w w f  o
+//! ```
+//!
+//! That is a belief, not a proof. The placement that was found is measured as it is. If that contradicts the search,
+//! the search is repeated with each range laid out by itself (`trust_no_kind`).
+//!
+//! # Experts on the CPU
+//!
+//! The first `split` layers may have their routed experts on the CPU. Their dies are then without the experts' weights,
+//! the CPU has them, and computes no layers besides.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::arenas::{self, Sizing};
+use super::by_unit;
 use super::cost::Rates;
 use super::params::Weights;
 use super::request::{Request, Site};
 use crate::device::{Device, Inventory, Kind};
-use crate::graph::{Graph, INPUT, Layout, Limits, Part, Placement, Rows, WeightSlice};
+use crate::graph::{Graph, INPUT, Layout, Limits, Part, Placement, WeightSlice};
 use crate::quant::Type;
 
-/// Runs of like layers, or of like patterns of layers, longer than this are laid out as if they were so long: the
-/// residual stream keeps its place from layer to layer. The plan measures the placement that was found once more as it
-/// is.
-const RUN: usize = 3;
-/// Layers of different kinds follow each other in patterns of at most so many that are seen as such.
-const PERIOD: usize = 8;
-const MOST_RUNS: usize = 64;
+/// A pattern of layers that is repeated more often than this is laid out as if it were repeated so often.
+const REPEATS: usize = 3;
+/// The longest pattern of layers that is looked for.
+const LONGEST_PATTERN: usize = 8;
+/// A range with a longer key has no pattern.
+const LONGEST_KEY: usize = 64;
 
-/// What does not depend on the context's length.
+/// The units of a model, with their bytes and costs as far as these do not depend on the context's length.
 pub(super) struct Units<'a> {
     pub graph: &'a Graph,
     pub inventory: &'a Inventory,
@@ -37,26 +66,28 @@ pub(super) struct Units<'a> {
     rest: Sums,
     /// The readers of each weight that several units read.
     shared: Vec<Vec<Reader>>,
+    /// True if the CPU reads weights from the map.
     cpu_maps: bool,
-    /// Whether a unit has routed experts.
+    /// By unit: true if it has routed experts.
     pub has_experts: Vec<bool>,
     /// Prefix sums over the units: nodes that only the CPU computes, and those of them that belong to experts.
     cpu_nodes: Vec<(u32, u32)>,
-    /// By unit: it cannot begin a range, since it or a later one reads what an earlier unit keeps.
+    /// By unit: true if it cannot begin a range, since it or a later one reads the state of an earlier unit.
     joined: Vec<bool>,
-    /// Columns of what a unit's experts read of the rest, and of what the rest reads of them.
+    /// By unit: columns of the values that its experts read of the rest, and of those that the rest reads of them.
     pub crossing: Vec<(usize, usize)>,
     /// Equal numbers for units that look alike.
     like: Vec<usize>,
     /// The last unit that reads each of the input's values.
     input_reads: Vec<usize>,
     compute: RefCell<Computed>,
+    /// By device.
     pub rates: Vec<Rates>,
-    /// Whether every range is laid out as it is.
+    /// True if every range is laid out by itself.
     every_range: bool,
 }
 
-/// A unit that reads a weight, as its body or as its routed experts, and all that it reads of it.
+/// A part of a unit (its body or its routed experts) that reads a weight, and the slice that it reads.
 #[derive(Clone, Copy)]
 struct Reader {
     unit: u32,
@@ -64,7 +95,7 @@ struct Reader {
     slice: WeightSlice,
 }
 
-/// Prefix sums of weights: as copied into an arena, and as mapped.
+/// Prefix sums of the bytes of weights: as copied into an arena, where each is aligned, and as mapped.
 struct Sums {
     copied: Vec<u64>,
     mapped: Vec<u64>,
@@ -73,14 +104,16 @@ struct Sums {
 /// Compute arenas that were laid out.
 #[derive(Default)]
 struct Computed {
-    /// With the split where the units do not tell it.
-    by_runs: HashMap<(Kind, usize, Vec<usize>), u64>,
-    /// Per split by first unit and end, `UNKNOWN` where not asked for yet; the search asks for every range many times.
+    /// By kind of range: (kind of device, split, key). The split is 0 if the key tells all.
+    by_key: HashMap<(Kind, usize, Vec<usize>), u64>,
+    /// By (kind of device, split), a table by first unit and end; `UNKNOWN` if a range was not asked for yet. The
+    /// search asks for every range many times.
     by_range: HashMap<(Kind, usize), Vec<u64>>,
 }
 
 const UNKNOWN: u64 = u64::MAX;
 
+/// 0, and the sums of the first number, the first two and so on.
 pub(super) fn prefix_sums(of: impl Iterator<Item = u64>) -> Vec<u64> {
     std::iter::once(0)
         .chain(of.scan(0u64, |sum, x| {
@@ -93,7 +126,7 @@ pub(super) fn prefix_sums(of: impl Iterator<Item = u64>) -> Vec<u64> {
 impl<'a> Units<'a> {
     pub fn new(r: &'a Request<'_>, graph: &'a Graph) -> Units<'a> {
         let n = graph.n_layer as usize + 1;
-        // Of each weight: who reads which part of it.
+        // Of each weight: its readers.
         let mut readers: Vec<Vec<Reader>> = vec![Vec::new(); graph.weights.len()];
         let mut has_experts = vec![false; n];
         for node in &graph.nodes {
@@ -139,11 +172,11 @@ impl<'a> Units<'a> {
             shared,
             cpu_maps: r.params.weights != Weights::Copied,
             has_experts,
-            cpu_nodes: cpu_nodes(graph),
-            joined: joined(graph),
-            crossing: crossing(graph),
-            like: like_units(graph),
-            input_reads: input_reads(graph),
+            cpu_nodes: by_unit::cpu_nodes(graph),
+            joined: by_unit::joined(graph),
+            crossing: by_unit::crossing(graph),
+            like: by_unit::like_units(graph),
+            input_reads: by_unit::input_reads(graph),
             compute: RefCell::default(),
             rates: r.context.devices().iter().map(|d| Rates::new(d, r.context.n_threads())).collect(),
             every_range: false,
@@ -154,7 +187,7 @@ impl<'a> Units<'a> {
         &self.inventory.devices[d]
     }
 
-    /// Whether a device computes units `first..end`, the experts of the first `split` layers aside.
+    /// True if a device has kernels for units `first..end`, the experts of the first `split` layers aside.
     pub fn computes(&self, d: usize, first: usize, end: usize, split: usize) -> bool {
         let cut = split.clamp(first, end);
         let (at, of) = (self.cpu_nodes[first], self.cpu_nodes[end]);
@@ -162,13 +195,14 @@ impl<'a> Units<'a> {
         self.device(d).kind == Kind::Cpu || of.0 - at.0 == apart
     }
 
-    /// Whether ranges may be cut before a unit: what a layer keeps lies on its device, and so must be all that read it.
+    /// True if the chain may be cut before a unit. A state lies on its layer's device, and all layers that read it must
+    /// be there too.
     pub fn may_cut(&self, unit: usize) -> bool {
         !self.joined.get(unit).copied().unwrap_or(false)
     }
 
-    /// Bytes that units `first..end` take on a device, besides the KV cache; the CPU has the input's as well, and the
-    /// experts of the first `split` layers, which their dies are without.
+    /// Bytes of units `first..end` on a device, without the KV cache. The CPU has those of the input as well, and of
+    /// the experts of the first `split` layers, which their dies are then without.
     pub fn bytes(&self, d: usize, first: usize, end: usize, split: usize) -> u64 {
         self.weights(d, first, end, split).saturating_add(self.compute(d, first, end, split))
     }
@@ -195,25 +229,27 @@ impl<'a> Units<'a> {
         shared.fold(own.saturating_add(experts), |sum, slice| sum.saturating_add(bytes(slice)))
     }
 
-    /// What the compute arena of units `first..end` depends on: which units follow each other, long runs cut short.
-    fn runs(&self, kind: Kind, first: usize, end: usize, split: usize) -> Vec<usize> {
-        let mut runs = Vec::with_capacity(8);
+    /// The key of units `first..end`. Ranges with the same key have the same compute arena on a kind of device.
+    fn key(&self, kind: Kind, first: usize, end: usize, split: usize) -> Vec<usize> {
+        let mut key = Vec::with_capacity(8);
         for unit in first..end {
             let apart = unit < split && self.has_experts[unit];
-            runs.push(self.like[unit] + if apart { self.like.len() } else { 0 });
-            for period in 1..=(runs.len() / (RUN + 1)).min(PERIOD) {
-                let tail = &runs[runs.len() - period * (RUN + 1)..];
+            key.push(self.like[unit] + if apart { self.like.len() } else { 0 });
+            for period in 1..=(key.len() / (REPEATS + 1)).min(LONGEST_PATTERN) {
+                let tail = &key[key.len() - period * (REPEATS + 1)..];
+                // Equal to itself one period further on: the pattern stands there once too often.
                 if tail[period..] == tail[..tail.len() - period] {
-                    runs.truncate(runs.len() - period);
+                    key.truncate(key.len() - period);
                     break;
                 }
             }
         }
         if kind == Kind::Cpu {
-            // The input's values stay until the last unit here has read them.
-            runs.extend(self.input_reads.iter().map(|last| usize::from(*last >= first) + usize::from(*last >= end)));
+            // The input's values stay until the last unit here has read them: 0 not at all, 1 to a unit of the range, 2
+            // to its end.
+            key.extend(self.input_reads.iter().map(|last| usize::from(*last >= first) + usize::from(*last >= end)));
         }
-        runs
+        key
     }
 
     /// Bytes of the compute arena for units `first..end` on a device.
@@ -221,26 +257,27 @@ impl<'a> Units<'a> {
         let n = self.like.len() + 1;
         let kind = self.device(d).kind;
         let mut known = self.compute.borrow_mut();
-        let Computed { by_runs, by_range } = &mut *known;
+        let Computed { by_key, by_range } = &mut *known;
         let bytes = &mut by_range.entry((kind, split)).or_insert_with(|| vec![UNKNOWN; n * n])[first * n + end];
         if *bytes == UNKNOWN {
-            // With experts of other devices' layers the CPU has no runs of units.
+            // Experts of other devices' layers are on the CPU besides the range, and no key tells them.
             *bytes = if self.every_range || (kind == Kind::Cpu && split > 0) {
                 self.lay_out(d, first, end, split)
             } else {
-                let runs = self.runs(kind, first, end, split);
-                // Without a pattern every range is a kind of its own; the arena of all units is enough for any.
-                let (first, end, key) = if runs.len() > MOST_RUNS {
+                let key = self.key(kind, first, end, split);
+                // Without a pattern every range is a kind of its own. The arena of all units is enough for any.
+                let (first, end, key) = if key.len() > LONGEST_KEY {
                     (0, self.like.len(), (kind, split, Vec::new()))
                 } else {
-                    (first, end, (kind, 0, runs))
+                    (first, end, (kind, 0, key))
                 };
-                *by_runs.entry(key).or_insert_with(|| self.lay_out(d, first, end, split))
+                *by_key.entry(key).or_insert_with(|| self.lay_out(d, first, end, split))
             };
         }
         *bytes
     }
 
+    /// Lays out the compute arena of units `first..end` on a device, and gives its bytes.
     fn lay_out(&self, d: usize, first: usize, end: usize, split: usize) -> u64 {
         let elsewhere = u32::MAX;
         let mut layers = vec![elsewhere; self.like.len()];
@@ -251,7 +288,7 @@ impl<'a> Units<'a> {
         layout.map_or(u64::MAX, |l| l.bytes as u64)
     }
 
-    /// Layers on these devices, the experts of the first `split` of them on the CPU.
+    /// The placement of layers on these devices, with the experts of the first `split` of them on the CPU.
     pub fn placement(&self, layers: Vec<u32>, split: usize) -> Placement {
         let cpu = self.inventory.cpu() as u32;
         let mut placement = Placement::whole(cpu, layers);
@@ -261,107 +298,9 @@ impl<'a> Units<'a> {
         placement
     }
 
-    /// From here on lays out every range as it is.
-    pub fn doubt_runs(&mut self) {
+    /// From here on lays out every range by itself.
+    pub fn trust_no_kind(&mut self) {
         self.every_range = true;
         self.compute = RefCell::default();
     }
-}
-
-fn cpu_nodes(graph: &Graph) -> Vec<(u32, u32)> {
-    let mut sums = vec![(0, 0); graph.n_layer as usize + 2];
-    for node in graph.nodes.iter().filter(|n| n.layer != INPUT) {
-        // What nobody computes can be planned anywhere.
-        if arenas::computes(Kind::Cpu, graph, node) && !arenas::computes(Kind::Cuda, graph, node) {
-            let sum = &mut sums[node.layer as usize + 1];
-            sum.0 += 1;
-            sum.1 += u32::from(node.part == Part::Experts);
-        }
-    }
-    for i in 1..sums.len() {
-        sums[i] = (sums[i].0 + sums[i - 1].0, sums[i].1 + sums[i - 1].1);
-    }
-    sums
-}
-
-fn joined(graph: &Graph) -> Vec<bool> {
-    let mut joined = vec![false; graph.n_layer as usize + 1];
-    for node in graph.nodes.iter().filter(|n| n.layer != INPUT) {
-        if let Some(state) = node.op.facts().reads {
-            joined[graph.state(state).layer as usize + 1..=node.layer as usize].fill(true);
-        }
-    }
-    joined
-}
-
-fn input_reads(graph: &Graph) -> Vec<usize> {
-    let mut last = vec![None; graph.values.len()];
-    for node in graph.nodes.iter().filter(|n| n.layer != INPUT) {
-        node.inputs.iter().for_each(|v| last[v.0 as usize] = Some(node.layer as usize));
-    }
-    let made = graph.nodes.iter().filter(|n| n.layer == INPUT).filter_map(|n| n.output);
-    made.filter_map(|v| last[v.0 as usize]).collect()
-}
-
-fn crossing(graph: &Graph) -> Vec<(usize, usize)> {
-    let mut out = vec![(0, 0); graph.n_layer as usize + 1];
-    let mut made_by = vec![Part::Body; graph.values.len()];
-    let mut counted = vec![false; graph.values.len()];
-    for node in graph.nodes.iter().filter(|n| n.layer != INPUT) {
-        let (there, back) = &mut out[node.layer as usize];
-        for v in &node.inputs {
-            let i = v.0 as usize;
-            if made_by[i] != node.part && !std::mem::replace(&mut counted[i], true) {
-                *(if node.part == Part::Experts { &mut *there } else { &mut *back }) += graph.value(*v).cols;
-            }
-        }
-        if let Some(v) = node.output {
-            made_by[v.0 as usize] = node.part;
-        }
-    }
-    out
-}
-
-/// Numbers units so that those whose nodes look alike get the same.
-fn like_units(graph: &Graph) -> Vec<usize> {
-    let n = graph.n_layer as usize + 1;
-    let mut hashers: Vec<DefaultHasher> = (0..n).map(|_| DefaultHasher::new()).collect();
-    let maker: HashMap<u32, u32> = graph.nodes.iter().filter_map(|n| n.output.map(|o| (o.0, n.layer))).collect();
-    let mut first_value = vec![u32::MAX; n];
-    for node in graph.nodes.iter().filter(|n| n.layer != INPUT) {
-        let unit = node.layer as usize;
-        let h = &mut hashers[unit];
-        (std::mem::discriminant(&node.op), node.part).hash(h);
-        for (v, is_output) in node.inputs.iter().map(|v| (v, false)).chain(node.output.iter().map(|v| (v, true))) {
-            let value = graph.value(*v);
-            (is_output, value.cols, value.rows == Rows::Outputs).hash(h);
-            // Inside the unit by order; outside by where it comes from.
-            if maker.get(&v.0) == Some(&node.layer) {
-                first_value[unit] = first_value[unit].min(v.0);
-                (v.0 - first_value[unit]).hash(h);
-            } else {
-                // Which of the input's values decides how long that one lives.
-                (maker.get(&v.0) == Some(&INPUT)).then_some(v.0).hash(h);
-            }
-        }
-        // All else that kernels' working memory depends on.
-        let facts = node.op.facts();
-        facts.n_parts.hash(h);
-        if let Some(p) = facts.product {
-            let w = graph.weight(p.part.weight);
-            (p.part.n_cols, p.part.n_rows, w.ne[2], crate::cpu::matmul::act_format(w.ty) as u8).hash(h);
-        }
-        if let Some(state) = facts.reads.or(facts.writes) {
-            let s = graph.kv(state);
-            (s.n_head_kv, s.head_dim_k, s.head_dim_v).hash(h);
-        }
-    }
-    let mut numbers: HashMap<u64, usize> = HashMap::new();
-    hashers
-        .into_iter()
-        .map(|h| {
-            let next = numbers.len();
-            *numbers.entry(h.finish()).or_insert(next)
-        })
-        .collect()
 }

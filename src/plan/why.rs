@@ -1,4 +1,4 @@
-//! Why a measured plan is as it is, in sentences.
+//! The reasons for a measured plan, in sentences.
 
 use super::chain::Ranges;
 use super::place::Objective;
@@ -9,7 +9,7 @@ use super::units::Units;
 use crate::device::Kind;
 use crate::error::Result;
 
-/// Why so many devices.
+/// The reasons for the choice of devices: the objective, experts on the CPU, and the bytes that fewer dies would lack.
 pub(super) fn why_these(model: &Model, r: &Request<'_>, units: &Units<'_>, found: &Found) -> Result<Vec<String>> {
     let cpu = r.context.inventory().cpu();
     let used = found.choice.segments.iter().filter(|s| s.stage != cpu).count();
@@ -33,7 +33,7 @@ pub(super) fn why_these(model: &Model, r: &Request<'_>, units: &Units<'_>, found
     Ok(out)
 }
 
-/// Which experts are on the CPU, and what for.
+/// The sentence about experts on the CPU, if there are any.
 fn why_experts(model: &Model, r: &Request<'_>, units: &Units<'_>, found: &Found) -> Result<Option<String>> {
     let split = found.choice.split;
     let Some(first) = units.has_experts[..split].iter().position(|has| *has) else { return Ok(None) };
@@ -57,12 +57,12 @@ fn why_experts(model: &Model, r: &Request<'_>, units: &Units<'_>, found: &Found)
     Ok(Some(text))
 }
 
-/// "2 dies are"
+/// "2 dies are", or "1 die is".
 pub(super) fn dies(n: usize, one: &str, many: &str) -> String {
     if n == 1 { format!("1 die {one}") } else { format!("{n} dies {many}") }
 }
 
-/// Why a layer is where it is.
+/// The reason for a layer's device.
 pub(super) fn reason_of(r: &Request<'_>, found: &Found, layer: usize) -> String {
     let devices = r.context.devices();
     let Some(at) = found.choice.segments.iter().position(|s| (s.first..s.end).contains(&layer)) else {
