@@ -6,8 +6,7 @@
 //!
 //! 1. Parameters (`params`) are checked and completed (`request`).
 //! 2. The graph becomes a chain of units: its layers, and the output as the last. `units` (with `by_unit`), `cost` and
-//!    `chain` know the
-//!    bytes and seconds of every range of neighbouring units on every device.
+//!    `chain` know the bytes and seconds of every range of neighbouring units on every device.
 //! 3. `place` cuts the chain into ranges, one for each device that is used. `search` chooses devices, context and KV
 //!    types around it, and `experts` tries to put routed experts alone on the CPU.
 //! 4. The best placement is measured once more as it is (`arenas`) and written down (`measured`, `report`, `text`,
