@@ -25,7 +25,8 @@ pub fn highlight(out: &mut String, model: &Model) -> Result {
     writeln!(out, "\nBy the formulas one die holds {} layers, so a second one is taken.", cells::placed(&one))
 }
 
-/// The compute buffer that each of several GPUs is charged, in MiB. It is seen on a die so full that every layer stays on the CPU.
+/// The compute buffer that each of several GPUs is charged, in MiB. It is seen on a die so full that every layer stays
+/// on the CPU.
 fn formula_before_margin(model: &Model, n_ctx: u32, n_batch: u32) -> String {
     let full = Params { n_batch, n_ubatch: 512, margin: 1.0, reserve_bytes: 11 << 30, ..family(n_ctx, Type::F16) };
     let plan = cells::plan(1, &model.file, &full);
@@ -39,10 +40,11 @@ pub fn compute(out: &mut String, model: &Model) -> Result {
         "
 ## Compute memory by design
 
-{} on four dies, n_ubatch 512, one row of logits: the compute arena of each die that is used, and what the
-formula gives for each of several GPUs before it is multiplied by 3.5. The arena depends on neither the context nor n_batch: no score
-matrix of heads x batch x context is kept, nor logits of tokens that nobody asked for. The last die has the row of logits as well. What the
-kernels of the dies need as working memory is in it.
+The table is for {} on four dies, with n_ubatch 512 and one row of logits. It has the compute arena of each
+die that is used, and the result of the formula for each of several GPUs before it is multiplied by 3.5. The arena
+depends on neither the context nor n_batch: it keeps no score matrix of heads x batch x context, nor logits of tokens
+that nobody asked for. The working memory that the dies' kernels need is in it. The last die has the row of logits as
+well.
 
 | context | n_batch | measured, MiB per die | formula, MiB per GPU |
 |--:|--:|---|--:|",
@@ -79,10 +81,10 @@ pub fn experts(out: &mut String, models: &[&Model]) -> Result {
         "
 ## Experts on the CPU, beside one die
 
-Where the dies are too small for a mixture, the routed experts of its first layers are on the CPU, of as few as the dies need; the
-rest of those layers, attention, router and KV cache, stays on the dies. That is taken where whole layers on the CPU are predicted to be
-slower. The CPU is one that reads 40 GB/s and computes 400 GFLOPS; it reads the experts, and the token embedding, where they lie in the
-mapped file.
+If the dies are too small for a mixture of experts, the routed experts of its first layers are on the CPU, of as few
+layers as possible. The rest of those layers, attention, router and KV cache, stays on the dies. This is chosen if whole
+layers on the CPU are predicted to be slower. The CPU here is one that reads 40 GB/s and computes 400 GFLOPS. It reads
+the experts and the token embedding from the mapped file.
 
 | model | context | layers with experts on the CPU | MiB on the die | MiB mapped for the CPU | tokens/s | why |
 |---|--:|--:|---|--:|--:|---|"

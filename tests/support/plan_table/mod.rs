@@ -20,16 +20,17 @@ const DIES: [usize; 3] = [1, 2, 4];
 const INTRODUCTION: &str = "\
 # Plans for real models on K80 dies
 
-What each model takes on one, two and four dies of a Tesla K80 (11434 MiB free each): as `measured` from its graph, and by the formulas
-of the `family` estimator with its margin of 3.5, for comparison. The cache is F16 but where said; n_batch and n_ubatch are 512. The
-output counts as one more layer. The token embedding stays in the file that the host maps and is on no die. Nothing was loaded for
-this, and no K80 was at hand: speeds are predicted, and the driver's share is what others measured.
+These are plans for one, two and four dies of a Tesla K80 (11434 MiB free each): as `measured` from a model's graph, and
+by the formulas of the `family` estimator with its margin of 3.5, for comparison. The cache is F16 unless a table says
+otherwise; n_batch and n_ubatch are 512. The output counts as one more layer. The token embedding stays in the file that
+the host maps and is on no die. Nothing was loaded for this, and no K80 was at hand: speeds are predicted, and the
+driver's share is the one that others measured.
 
 Made by `cargo run --release --example plan_table > docs/plans.md`; a test compares.
 ";
 
-/// The document, of the models in `shared`'s `tensors` folder and of others; header-only files are written to `folder` and removed
-/// again.
+/// The document, of the models in `shared`'s `tensors` folder and of others; header-only files are written to `folder`
+/// and removed again.
 pub fn document(shared: &Path, folder: &Path) -> io::Result<String> {
     let directories = Models::of_directories(shared, folder)?;
     let rows = Models::of_rows(folder)?;
@@ -43,9 +44,9 @@ pub fn document(shared: &Path, folder: &Path) -> io::Result<String> {
         "
 ## Model by model
 
-`dies` are those there are; where more of them change nothing, one line stands for all. Per die, in MiB: weights + KV cache + compute +
-driver. Tokens per second at an empty … at a full context. GiB are those of all dies together; of the family without what it leaves
-to the CPU.
+`dies` are the dies that there are; if more of them change nothing, one line stands for all. The MiB per die are those
+of weights + KV cache + compute + driver. Tokens per second are those at an empty … at a full context. GiB are those of
+all dies together; those of the family do not count layers that it leaves to the CPU.
 
 ### Tensor directories of real files
 ",
@@ -57,7 +58,7 @@ to the CPU.
     others.extend(rows.estimate_only);
     let _ = write!(
         out,
-        "\nEstimate only, by the family's formulas, since their graphs do not exist yet: {}.\n",
+        "\nEstimate only, by the family's formulas, since their graphs do not exist yet:\n{}.\n",
         others.join(", ")
     );
     Ok(out)
@@ -99,7 +100,7 @@ fn table(model: &Model) -> Result<String, fmt::Error> {
     Ok(out)
 }
 
-/// What both estimators say, in cells.
+/// The figures of both estimators, in cells.
 fn line(n_dies: usize, model: &Model, n_ctx: u32) -> String {
     let plan = |params| cells::plan(n_dies, &model.file, &params);
     let q8_0_fits = || cells::fits(&plan(measured(n_ctx, Type::Q8_0)));
