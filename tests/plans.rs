@@ -121,6 +121,63 @@ fn a_context_that_is_left_open_is_the_largest_that_fits() {
     assert_eq!((whole.n_ctx, whole.n_ctx_source), (131072, Source::File));
 }
 
+/// A context that is limited to what fits is like one that was asked for: the same batch and bytes, the same demands on
+/// it.
+#[test]
+fn a_limited_context_holds_its_batches_and_sequences() {
+    let tag = "deepseek-v2-lite";
+    // The die has the bytes for just `n_ctx` tokens.
+    let just = |n_ctx: u32, params: &Params| {
+        let asked = plan(tag, "k80:2", &Params { n_ctx, ..params.clone() });
+        let limits = (0..2).map(|device| {
+            let d = &asked.devices[device as usize];
+            DeviceLimit { device, reserve_bytes: d.free_bytes - d.memory.needed(), max_layers: None }
+        });
+        Params { limits: limits.collect(), ..params.clone() }
+    };
+    let limited = |params: &Params| plan(tag, "k80:2", &Params { n_ctx: 0, ..params.clone() });
+    let f16 = with_kv(Type::F16, 0);
+    for params in [f16.clone(), Params { n_batch: 2048, n_ubatch: 64, n_seq_max: 8, ..f16.clone() }] {
+        let params = just(600, &params);
+        let (open, asked) = (limited(&params), plan(tag, "k80:2", &Params { n_ctx: 600, ..params.clone() }));
+        assert_eq!((open.n_ctx, open.n_ctx_source, open.fits), (600, Source::Limited, true), "{}", open.text());
+        assert_eq!((open.n_batch, open.n_ubatch), (600, asked.n_ubatch), "{}", open.text());
+        assert!(open.devices.iter().zip(&asked.devices).all(|(a, b)| a.memory == b.memory), "{}", open.text());
+    }
+    // Sequences, rows of logits, a batch: what a context could not hold if it was asked for does not fit.
+    let small = Params { n_ubatch: 64, n_batch: 2048, ..f16 };
+    let small = just(100, &small);
+    assert_eq!((limited(&small).n_ctx, limited(&small).n_batch), (100, 100));
+    for params in [Params { n_seq_max: 200, ..small.clone() }, Params { n_outputs_max: 150, ..small.clone() }] {
+        let p = limited(&params);
+        assert!(!p.fits && p.devices.iter().any(|d| d.shortfall > 0), "{}", p.text());
+        let e = Plan::new(&context("k80:2"), &file(tag), &Params { n_ctx: 100, ..params.clone() }).err().unwrap();
+        assert_eq!(e.status, Status::InvalidArgument);
+        let ask = Plan::ask(&context("k80:2"), &file(tag), &params, Question::LargestContext).unwrap();
+        assert_eq!(ask, None);
+    }
+}
+
+/// The largest context fits and the next does not, also where it is smaller than a batch, whatever context the
+/// parameters have.
+#[test]
+fn the_largest_context_is_the_largest() {
+    let tag = "deepseek-r1:1.5b";
+    let f16 = with_kv(Type::F16, 0);
+    for (n_ctx, n_batch) in [(60, 512), (700, 0), (5000, 0)] {
+        let asked = plan(tag, "k80:1", &Params { n_ctx, n_batch, ..f16.clone() });
+        let reserve_bytes = asked.devices[0].free_bytes - asked.devices[0].memory.needed();
+        let limits = vec![DeviceLimit { device: 0, reserve_bytes, max_layers: None }];
+        for with in [0, 16] {
+            let params = Params { n_ctx: with, n_batch, limits: limits.clone(), ..f16.clone() };
+            let ask = Plan::ask(&context("k80:1"), &file(tag), &params, Question::LargestContext).unwrap();
+            assert_eq!(ask, Some(Answer::Tokens(n_ctx)), "n_ctx {with}");
+            let fits = |n_ctx| plan(tag, "k80:1", &Params { n_ctx, ..params.clone() }).fits;
+            assert!(fits(n_ctx) && !fits(n_ctx + 1), "{n_ctx}");
+        }
+    }
+}
+
 #[test]
 fn kv_is_q8_0_where_f16_does_not_fit() {
     let f16 = plan("deepseek-r1:32b", "k80:3", &at(16384));

@@ -8,6 +8,13 @@ pub struct BatchDefaults {
     pub n_ubatch: u32,
 }
 
+impl BatchDefaults {
+    /// No more than a context of `n_ctx` tokens holds.
+    pub fn within(self, n_ctx: u32) -> BatchDefaults {
+        BatchDefaults { n_batch: self.n_batch.min(n_ctx), n_ubatch: self.n_ubatch.min(n_ctx) }
+    }
+}
+
 /// The batch sizes of every architecture that has no entry of its own.
 pub const GLOBAL_BATCH: BatchDefaults = BatchDefaults { n_batch: 512, n_ubatch: 512 };
 

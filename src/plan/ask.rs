@@ -48,15 +48,18 @@ impl Plan {
         params: &Params,
         question: Question,
     ) -> Result<Option<Answer>> {
-        let open = Params { type_k: None, type_v: None, ..params.clone() };
-        let r = Request::new(context, file, if question == Question::BestKvType { &open } else { params })?;
+        let open = match question {
+            Question::BestKvType => Params { type_k: None, type_v: None, ..params.clone() },
+            // Batches are cut to a context that is given.
+            Question::LargestContext => Params { n_ctx: 0, ..params.clone() },
+            _ => params.clone(),
+        };
+        let r = Request::new(context, file, &open)?;
         let m = Model::new(&r)?;
         let types = m.kv_types(&r)?[0];
         let mask = r.dies_or_cpu();
         Ok(match question {
-            Question::LargestContext => {
-                m.largest_context(&r, &Units::new(&r, m.graph()), types, mask, 0)?.map(Answer::Tokens)
-            }
+            Question::LargestContext => largest_context(&r, &m, types)?.map(Answer::Tokens),
             Question::FewestDevices => {
                 let units = Units::new(&r, m.graph());
                 let chain = Ranges::new(&units, types, r.n_ctx, r.batch.n_ubatch)?;
@@ -82,6 +85,16 @@ impl Plan {
     }
 }
 
+/// The longest context; where it holds no whole micro-batch, the longest with the batches that it holds.
+fn largest_context(r: &Request<'_>, m: &Model, types: (Type, Type)) -> Result<Option<u32>> {
+    let longest = m.largest_context(r, &Units::new(r, m.graph()), types, r.dies_or_cpu(), 0)?;
+    if longest.is_some_and(|n| n >= r.batch.n_ubatch) {
+        return Ok(longest.filter(|n| *n >= r.least_n_ctx()));
+    }
+    let fits = |n_ctx: u32| fits(r.context, r.file, &Params { n_ctx, ..r.params.clone() }, m, types);
+    largest(r.least_n_ctx(), r.batch.n_ubatch.min(r.n_ctx), fits)
+}
+
 fn largest_batch(
     context: &Arc<Context>,
     file: &Arc<Gguf>,
@@ -89,19 +102,29 @@ fn largest_batch(
     m: &Model,
     types: (Type, Type),
 ) -> Result<Option<u32>> {
-    let fits = |n: u32| -> Result<bool> {
-        let params = Params { n_batch: n, n_ubatch: n, n_outputs_max: params.n_outputs_max.min(n), ..params.clone() };
-        let r = Request::new(context, file, &params)?;
-        let units = Units::new(&r, m.graph());
-        let chain = Ranges::new(&units, types, r.n_ctx, n)?;
-        Ok(place::place_with(&chain, params.objective, r.dies_or_cpu() & chain.allowed, usize::MAX).is_some())
+    let fits = |n: u32| {
+        let n_outputs_max = params.n_outputs_max.min(n);
+        fits(context, file, &Params { n_batch: n, n_ubatch: n, n_outputs_max, ..params.clone() }, m, types)
     };
     let n_ctx = Request::new(context, file, params)?.n_ctx;
     let least = params.n_seq_max.max(1);
-    let (mut low, mut high) = (least, n_ctx.clamp(least, LARGEST_BATCH) + 1);
-    if !fits(low)? {
+    largest(least, n_ctx.clamp(least, LARGEST_BATCH), fits)
+}
+
+/// Whether the devices hold what `params` ask for.
+fn fits(context: &Arc<Context>, file: &Arc<Gguf>, params: &Params, m: &Model, types: (Type, Type)) -> Result<bool> {
+    let r = Request::new(context, file, params)?;
+    let units = Units::new(&r, m.graph());
+    let chain = Ranges::new(&units, types, r.n_ctx, r.batch.n_ubatch)?;
+    Ok(place::place_with(&chain, params.objective, r.dies_or_cpu() & chain.allowed, usize::MAX).is_some())
+}
+
+/// The largest number from `least` to `most` that fits, if all up to it do.
+fn largest(least: u32, most: u32, fits: impl Fn(u32) -> Result<bool>) -> Result<Option<u32>> {
+    if least > most || !fits(least)? {
         return Ok(None);
     }
+    let (mut low, mut high) = (least, most + 1);
     while high - low > 1 {
         let mid = low + (high - low) / 2;
         if fits(mid)? { low = mid } else { high = mid }

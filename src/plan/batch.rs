@@ -20,8 +20,7 @@ pub(super) fn choose(architecture: &str, params: &Params, n_ctx: u32) -> Result<
     if sizes.n_ubatch > sizes.n_batch {
         return Err(Error::invalid(format!("n_ubatch is {n_ubatch}, more than n_batch {n_batch}")).subject("n_ubatch"));
     }
-    let sizes = BatchDefaults { n_batch: sizes.n_batch.min(n_ctx), n_ubatch: sizes.n_ubatch.min(n_ctx) };
-    Ok((sizes, source))
+    Ok((sizes.within(n_ctx), source))
 }
 
 #[cfg(test)]

@@ -31,6 +31,8 @@ impl Plan {
                 .map(|n| n.to_string_lossy().into_owned())
                 .unwrap_or_default(),
         };
+        // The context may have been limited to what fits.
+        let batch = r.batch.within(e.n_ctx);
         let mut reasons = context.inventory().notes.clone();
         reasons.extend(e.reasons);
         if e.n_ctx > r.n_ctx_train {
@@ -39,12 +41,7 @@ impl Plan {
                 e.n_ctx, r.n_ctx_train
             ));
         }
-        reasons.push(format!(
-            "n_batch {} and n_ubatch {}: {}",
-            r.batch.n_batch,
-            r.batch.n_ubatch,
-            r.batch_source.name()
-        ));
+        reasons.push(format!("n_batch {} and n_ubatch {}: {}", batch.n_batch, batch.n_ubatch, r.batch_source.name()));
         Ok(Plan {
             architecture: r.architecture.clone(),
             name,
@@ -52,8 +49,8 @@ impl Plan {
             n_ctx: e.n_ctx,
             n_ctx_source: e.n_ctx_source,
             n_ctx_train: r.n_ctx_train,
-            n_batch: r.batch.n_batch,
-            n_ubatch: r.batch.n_ubatch,
+            n_batch: batch.n_batch,
+            n_ubatch: batch.n_ubatch,
             batch_source: r.batch_source,
             n_seq_max: r.n_seq_max,
             n_outputs_max: r.n_outputs_max,

@@ -88,6 +88,11 @@ impl<'a> Request<'a> {
         })
     }
 
+    /// The shortest context that holds what is asked for: a token of each sequence, a batch with all rows of logits.
+    pub fn least_n_ctx(&self) -> u32 {
+        self.n_seq_max.max(self.n_outputs_max)
+    }
+
     /// The largest sizes of the graph's dimensions. A micro-batch asks for at most n_ubatch rows, but a batch's rows
     /// stay until the next call.
     pub fn limits(&self) -> Limits {

@@ -24,7 +24,7 @@
 
 use std::sync::Arc;
 
-use super::arenas::{self, Arenas};
+use super::arenas::{self, Arenas, Sizing};
 use super::chain::Ranges;
 use super::experts::{self, Choice};
 use super::params::Source;
@@ -115,9 +115,9 @@ impl Model {
             }
         } else {
             // First on the dies alone: a longer context is not worth layers on the CPU, unless the dies hold hardly any
-            // context.
-            let least = r.batch.n_ubatch.min(r.n_ctx);
-            for (mask, least) in [(dies, SHORT_CONTEXT.min(r.n_ctx)), (u32::MAX, least)] {
+            // context. It must hold a micro-batch, too.
+            let least = r.batch.n_ubatch.max(r.least_n_ctx());
+            for (mask, least) in [(dies, SHORT_CONTEXT.min(r.n_ctx).max(least)), (u32::MAX, least)] {
                 if let Some(choice) = placed(&mut wanted, mask) {
                     return finish(&wanted, choice, Source::File);
                 }
@@ -230,7 +230,7 @@ impl Model {
             layers[s.first..s.end].fill(s.stage as u32);
         }
         let placement = units.placement(layers, choice.split);
-        let sizing = r.sizing(types);
+        let sizing = Sizing { n_batch: r.batch.within(n_ctx).n_batch, ..r.sizing(types) };
         let arenas = arenas::measure(&inventory.devices, &self.graph, &placement, r.limits(), n_ctx, sizing)?;
         let mut found = Found { choice, placement, arenas, n_ctx, source, types, fits: false };
         found.fits = found.within(units);
