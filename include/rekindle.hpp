@@ -308,9 +308,9 @@ class plan : public detail::handle<rekindle_plan_t, rekindle_plan_destroy> {
         }
     }
     /// Why it is as it is, in sentences.
-    std::vector<std::string> reasons() const { return sentences(summary().n_reasons, rekindle_plan_reason); }
-    /// Other requests that would fit, in sentences.
-    std::vector<std::string> remedies() const { return sentences(summary().n_remedies, rekindle_plan_remedy); }
+    std::vector<std::string> reasons() const { return sentences(rekindle_plan_reason); }
+    /// Other requests that would fit, in sentences. The first call plans them, which may take longer than the plan.
+    std::vector<std::string> remedies() const { return sentences(rekindle_plan_remedy); }
     std::string text() const {
         return detail::text([&](char *b, std::size_t n, std::size_t *needed) {
             return rekindle_plan_text(get(), b, n, needed);
@@ -331,14 +331,17 @@ class plan : public detail::handle<rekindle_plan_t, rekindle_plan_destroy> {
   private:
     using sentence_fn = rekindle_status (*)(const rekindle_plan_t *, std::uint32_t, char *, std::size_t, std::size_t *);
 
-    std::vector<std::string> sentences(std::uint32_t n, sentence_fn sentence) const {
+    std::vector<std::string> sentences(sentence_fn sentence) const {
         std::vector<std::string> all;
-        for (std::uint32_t i = 0; i < n; i++) {
+        for (std::uint32_t i = 0;; i++) {
+            std::size_t length = 0;
+            const rekindle_status status = sentence(get(), i, nullptr, 0, &length);
+            if (status == REKINDLE_NOT_FOUND) return all;
+            check(status);
             all.push_back(detail::text([&](char *b, std::size_t size, std::size_t *needed) {
                 return sentence(get(), i, b, size, needed);
             }));
         }
-        return all;
     }
     static rekindle_plan_t *create(const context &c, const file &f, const plan_params &params) {
         rekindle_plan_t *h = nullptr;

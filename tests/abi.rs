@@ -66,6 +66,7 @@ fn build(source: &Path, name: &str, flags: &[&str]) -> PathBuf {
 
 fn run(mut command: Command) -> String {
     command.env("REKINDLE_TEST_MODEL", root().join("models/bible-5M-Q8_0.gguf"));
+    command.env("REKINDLE_TEST_MIXTURE", root().join("tests/fixtures/models/qwen3moe-8x2.gguf"));
     command.env("REKINDLE_TEST_CHAT", root().join("tests/fixtures/chat/model.gguf"));
     let out = command.output().unwrap();
     assert!(out.status.success(), "{command:?}: {}\n{}", out.status, text(&out));

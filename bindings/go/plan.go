@@ -211,8 +211,10 @@ type PlanDevice struct {
 	// Device is its index in the context.
 	Device             uint32
 	FirstLayer, Layers uint32
-	HasOutput          bool
-	TotalBytes         uint64
+	// ExpertLayers is the number of layers of other devices whose routed experts are here.
+	ExpertLayers uint32
+	HasOutput    bool
+	TotalBytes   uint64
 	// FreeBytes were free before.
 	FreeBytes uint64
 	// Shortfall is what is missing, bytes; 0 if it fits.
@@ -235,7 +237,7 @@ func (p *Plan) Devices() ([]PlanDevice, error) {
 		}
 		devices[i] = PlanDevice{
 			Device: uint32(d.device), FirstLayer: uint32(d.first_layer), Layers: uint32(d.n_layers),
-			HasOutput:  d.has_output != 0,
+			ExpertLayers: uint32(d.n_expert_layers), HasOutput: d.has_output != 0,
 			TotalBytes: uint64(d.total_bytes), FreeBytes: uint64(d.free_bytes), Shortfall: uint64(d.shortfall),
 			Memory: Memory{uint64(d.weights), uint64(d.mapped), uint64(d.kv), uint64(d.compute), uint64(d.driver)},
 		}
@@ -275,39 +277,33 @@ func (p *Plan) Layers() ([]PlanLayer, error) {
 
 // Reasons tell why the plan is as it is, in sentences.
 func (p *Plan) Reasons() ([]string, error) {
-	s, err := p.summary()
-	if err != nil {
-		return nil, err
-	}
-	return p.sentences(s.n_reasons, func(i C.uint32_t, b *C.char, c C.size_t, n *C.size_t) C.rekindle_status {
+	return p.sentences(func(i C.uint32_t, b *C.char, c C.size_t, n *C.size_t) C.rekindle_status {
 		return C.rekindle_plan_reason(p.h, i, b, c, n)
 	})
 }
 
-// Remedies tell what else would fit, in sentences.
+// Remedies tell what else would fit, in sentences. The first call plans that, which may take longer than the plan
+// itself.
 func (p *Plan) Remedies() ([]string, error) {
-	s, err := p.summary()
-	if err != nil {
-		return nil, err
-	}
-	return p.sentences(s.n_remedies, func(i C.uint32_t, b *C.char, c C.size_t, n *C.size_t) C.rekindle_status {
+	return p.sentences(func(i C.uint32_t, b *C.char, c C.size_t, n *C.size_t) C.rekindle_status {
 		return C.rekindle_plan_remedy(p.h, i, b, c, n)
 	})
 }
 
-func (p *Plan) sentences(
-	n C.uint32_t, one func(C.uint32_t, *C.char, C.size_t, *C.size_t) C.rekindle_status,
-) ([]string, error) {
+func (p *Plan) sentences(one func(C.uint32_t, *C.char, C.size_t, *C.size_t) C.rekindle_status) ([]string, error) {
 	defer runtime.KeepAlive(p)
-	all := make([]string, int(n))
-	for i := range all {
+	var all []string
+	for {
+		i := len(all)
 		s, err := text(func(b *C.char, c C.size_t, n *C.size_t) C.rekindle_status { return one(C.uint32_t(i), b, c, n) })
+		if e, failed := err.(*Error); failed && e.Status == NotFound {
+			return all, nil
+		}
 		if err != nil {
 			return nil, err
 		}
-		all[i] = s
+		all = append(all, s)
 	}
-	return all, nil
 }
 
 // Text is the plan as a table for people.

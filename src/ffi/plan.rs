@@ -225,15 +225,7 @@ pub unsafe extern "C" fn rekindle_plan(
         let handle = create(plan.clone())?;
         // SAFETY: not null, so the caller's place for the result.
         unsafe { out.write(handle) };
-        if plan.fits {
-            return Ok(());
-        }
-        let mut e = Error::new(Status::NotFit, format!("the model does not fit: {}", plan.shortfalls()));
-        if let Some(d) = plan.devices.iter().max_by_key(|d| d.shortfall) {
-            e = e.amounts(d.memory.needed(), d.free_bytes);
-            e.detail.device = Some(d.device);
-        }
-        Err(e)
+        plan.not_fit().map_or(Ok(()), Err)
     })
 }
 

@@ -55,9 +55,11 @@ pub struct rekindle_plan_summary {
     pub type_k: i32,
     pub type_v: i32,
     pub n_threads: u32,
-    /// The numbers of entries for rekindle_plan_get_device, rekindle_plan_reason and rekindle_plan_remedy.
+    /// The numbers of entries for rekindle_plan_get_device and rekindle_plan_reason.
     pub n_devices: u32,
     pub n_reasons: u32,
+    /// The remedies that were worked out by now. The first rekindle_plan_remedy, rekindle_plan_text or
+    /// rekindle_plan_json works out all of them, for which it plans again; before that, 0.
     pub n_remedies: u32,
     /// REKINDLE_OBJECTIVE_…
     pub objective: i32,
@@ -111,7 +113,7 @@ pub unsafe extern "C" fn rekindle_plan_get_summary(
             n_threads: p.n_threads,
             n_devices: p.devices.len() as u32,
             n_reasons: p.reasons.len() as u32,
-            n_remedies: p.remedies().len() as u32,
+            n_remedies: p.n_known_remedies() as u32,
             objective: match p.objective {
                 Objective::Latency => REKINDLE_OBJECTIVE_LATENCY,
                 Objective::Throughput => REKINDLE_OBJECTIVE_THROUGHPUT,
@@ -159,6 +161,10 @@ pub struct rekindle_plan_device {
     pub kv: u64,
     pub compute: u64,
     pub driver: u64,
+    /// Layers of other devices whose routed experts are here.
+    pub n_expert_layers: u32,
+    /// Zero.
+    pub reserved2: u32,
 }
 
 // SAFETY: repr(C), no padding, plain numbers.
@@ -200,6 +206,8 @@ pub unsafe extern "C" fn rekindle_plan_get_device(
             kv: d.memory.kv,
             compute: d.memory.compute,
             driver: d.memory.driver,
+            n_expert_layers: d.n_expert_layers,
+            reserved2: 0,
         };
         // SAFETY: the caller's struct.
         unsafe { write(device, &value) }
@@ -277,7 +285,8 @@ pub unsafe extern "C" fn rekindle_plan_reason(
     })
 }
 
-/// Writes remedy `index`, a sentence that says what would make the model fit. Text: buffer, capacity, needed.
+/// Writes remedy `index`, a sentence that says what would make the model fit. Text: buffer, capacity, needed. The first
+/// call plans what might help, which may take longer than the plan itself; ask from 0 on until REKINDLE_NOT_FOUND.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rekindle_plan_remedy(

@@ -21,6 +21,11 @@ impl Plan {
     pub fn remedies(&self) -> &[String] {
         self.remedies.get_or_init(|| remedies(self))
     }
+
+    /// How many remedies were worked out by now: none before the first call of `remedies`.
+    pub fn n_known_remedies(&self) -> usize {
+        self.remedies.get().map_or(0, Vec::len)
+    }
 }
 
 fn remedies(plan: &Plan) -> Vec<String> {

@@ -5,6 +5,7 @@ use std::fmt::{self, Write};
 use super::place::Objective;
 use super::report::{DevicePlan, Plan};
 use crate::device::Kind;
+use crate::error::{Error, Status};
 
 const BAR: usize = 40;
 
@@ -150,8 +151,21 @@ impl Plan {
         Ok(())
     }
 
+    /// The error that tells a host of a plan that does not fit; `None` if it fits.
+    pub(crate) fn not_fit(&self) -> Option<Error> {
+        if self.fits {
+            return None;
+        }
+        let mut e = Error::new(Status::NotFit, format!("the model does not fit: {}", self.shortfalls()));
+        if let Some(d) = self.devices.iter().max_by_key(|d| d.shortfall) {
+            e = e.amounts(d.memory.needed(), d.free_bytes);
+            e.detail.device = Some(d.device);
+        }
+        Some(e)
+    }
+
     /// The devices that lack bytes, and how many, in a sentence.
-    pub(crate) fn shortfalls(&self) -> String {
+    fn shortfalls(&self) -> String {
         let short = self.devices.iter().filter(|d| d.shortfall > 0);
         let short: Vec<String> = short
             .map(|d| format!("device {} is short by {} ({} bytes)", d.device, human(d.shortfall), d.shortfall))

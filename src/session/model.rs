@@ -189,13 +189,7 @@ impl Model {
 /// # Errors
 /// `NotFit`; `Unsupported` for an estimate; `Device` where a layer is on a device that cannot be loaded onto.
 fn loadable<'a>(context: &Context, plan: &'a Plan) -> Result<&'a Exact> {
-    if !plan.fits {
-        let short = plan.devices.iter().max_by_key(|d| d.shortfall);
-        let mut e = Error::new(Status::NotFit, format!("the model does not fit: {}", plan.shortfalls()));
-        if let Some(d) = short {
-            e = e.amounts(d.memory.needed(), d.free_bytes);
-            e.detail.device = Some(d.device);
-        }
+    if let Some(e) = plan.not_fit() {
         return Err(e);
     }
     let Some(exact) = &plan.exact else {

@@ -142,7 +142,7 @@ AT(rekindle_plan_summary, tightest_device, 328);
 AT(rekindle_plan_summary, n_cpu_layers, 332);
 AT(rekindle_plan_summary, tightest_bytes, 336);
 
-SIZE(rekindle_plan_device, 88);
+SIZE(rekindle_plan_device, 96);
 AT(rekindle_plan_device, struct_size, 0);
 AT(rekindle_plan_device, device, 4);
 AT(rekindle_plan_device, first_layer, 8);
@@ -157,6 +157,8 @@ AT(rekindle_plan_device, mapped, 56);
 AT(rekindle_plan_device, kv, 64);
 AT(rekindle_plan_device, compute, 72);
 AT(rekindle_plan_device, driver, 80);
+AT(rekindle_plan_device, n_expert_layers, 88);
+AT(rekindle_plan_device, reserved2, 92);
 
 SIZE(rekindle_plan_layer, 168);
 AT(rekindle_plan_layer, struct_size, 0);

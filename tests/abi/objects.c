@@ -88,7 +88,13 @@ static void versions_and_errors(void) {
   memset(&s, 0, sizeof s);
   s.struct_size = sizeof s;
   OK(rekindle_plan_get_summary(w.too_large, &s));
-  CHECK(m == NULL && !s.fits && s.n_remedies > 0);
+  /* Remedies are planned when they are asked for. */
+  CHECK(m == NULL && !s.fits && s.n_remedies == 0);
+  uint32_t n_remedies = 0;
+  while (rekindle_plan_remedy(w.too_large, n_remedies, NULL, 0, &needed) == REKINDLE_OK) n_remedies++;
+  EXPECT(REKINDLE_NOT_FOUND, rekindle_plan_remedy(w.too_large, n_remedies, NULL, 0, &needed));
+  OK(rekindle_plan_get_summary(w.too_large, &s));
+  CHECK(n_remedies > 0 && s.n_remedies == n_remedies);
   OK(rekindle_plan_text(w.too_large, NULL, 0, &needed));
   rekindle_plan_device pd;
   pd.struct_size = sizeof pd;
@@ -396,6 +402,46 @@ static void threads(void) {
   }
 }
 
+/* Layers whose experts are elsewhere count there, on a die that is just too small for all. */
+static void experts_apart(void) {
+  const char *path = getenv("REKINDLE_TEST_MIXTURE");
+  if (!path) exit(2);
+  uint32_t found = 0;
+  for (unsigned bytes = 1u << 20; bytes > 4096 && found == 0; bytes -= bytes / 16) {
+    char spec[400];
+    snprintf(spec, sizeof spec,
+             "[{\"kind\":\"cuda\",\"total_bytes\":%u,\"read_bandwidth\":1e11,\"flops\":1e12,\"host_bandwidth\":1e10},"
+             "{\"kind\":\"cpu\",\"total_bytes\":1073741824,\"read_bandwidth\":1e8,\"flops\":1e9,\"host_bandwidth\":1e10}]",
+             bytes);
+    rekindle_context_params cp = {.struct_size = sizeof cp, .devices = spec, .devices_len = strlen(spec)};
+    rekindle_plan_params pp = {.struct_size = sizeof pp, .n_ctx = 64, .n_batch = 4};
+    rekindle_context *context = NULL;
+    rekindle_file *file = NULL;
+    rekindle_plan_t *plan = NULL;
+    OK(rekindle_context_create(REKINDLE_ABI_VERSION, &cp, &context));
+    OK(rekindle_file_open(context, path, strlen(path), &file));
+    OK(rekindle_plan(context, file, &pp, &plan));
+    rekindle_plan_summary s = {.struct_size = sizeof s};
+    OK(rekindle_plan_get_summary(plan, &s));
+    for (uint32_t i = 0; i < s.n_devices; i++) {
+      rekindle_plan_device d = {.struct_size = sizeof d};
+      OK(rekindle_plan_get_device(plan, i, &d));
+      uint32_t here = 0;
+      for (uint32_t layer = 0; layer < s.n_layer; layer++) {
+        rekindle_plan_layer l = {.struct_size = sizeof l};
+        OK(rekindle_plan_get_layer(plan, layer, &l));
+        here += l.experts_device == i && l.device != i;
+      }
+      CHECK(d.n_expert_layers == here);
+      found += here;
+    }
+    OK(rekindle_plan_destroy(plan));
+    OK(rekindle_file_close(file));
+    OK(rekindle_context_destroy(context));
+  }
+  CHECK(found > 0);
+}
+
 int main(void) {
   CHECK(rekindle_last_error()[0] == 0);
   outliving();
@@ -403,6 +449,7 @@ int main(void) {
   callbacks();
   ends_of_generations();
   numbers();
+  experts_apart();
   threads();
   puts("objects: fine");
   return 0;
