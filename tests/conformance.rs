@@ -1,12 +1,15 @@
 //! Logits and greedy text against the reference (llama.cpp) and a float64 forward pass; see tests/reference/README.md.
 
+#[path = "support/headers/mod.rs"]
+mod headers;
 mod support;
 
 use std::path::PathBuf;
 
 use rekindle::gguf::Gguf;
+use rekindle::plan::{EstimatorKind, Params, Plan};
 use rekindle::sample::{Sampler, SamplerParams};
-use rekindle::session::{GenerateParams, Prompt};
+use rekindle::session::{Context, GenerateParams, LogLevel, Prompt};
 use rekindle::vocab::Vocab;
 use support::*;
 
@@ -171,4 +174,55 @@ fn a_cut_and_shifted_cache_is_as_exact_arithmetic_has_it() {
         n += 1;
     }
     assert!(n >= 4, "only {n} models with a cut");
+}
+
+/// A layer that predicts the token after the next stands behind the trunk: with it the model is the same, in memory and
+/// in bits.
+#[test]
+fn layers_behind_the_trunk_change_nothing() {
+    for name in ["deepseek2-sigmoid", "deepseek2-whole", "llama-F32"] {
+        let path = fixture(&format!("models/{name}.gguf"));
+        let file = std::sync::Arc::new(Gguf::open(&path).unwrap());
+        let mut header = headers::of_file(&file);
+        let arch = rekindle::arch::architecture(&file).unwrap();
+        let count = format!("{arch}.block_count");
+        let n = file.get_u32(&count).unwrap().unwrap();
+        let copied = |t: &str| t.strip_prefix(&format!("blk.{n}.")).map(|role| format!("blk.{}.{role}", n - 1));
+        let last = format!("blk.{}.", n - 1);
+        let more: Vec<_> = header.tensors.iter().filter(|t| t.name.starts_with(&last)).cloned().collect();
+        header.tensors.extend(more.into_iter().map(|mut t| {
+            t.name = t.name.replace(&last, &format!("blk.{n}."));
+            t
+        }));
+        let projection = format!("blk.{n}.nextn.eh_proj.weight");
+        header.tensors.push(headers::Tensor::new(projection, rekindle::quant::Type::F32, &[8, 4]));
+        header.keys.retain(|(k, _)| *k != count);
+        header.key(count, n + 1);
+        header.key(format!("{arch}.nextn_predict_layers"), 1u32);
+        let longer = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("nextn-{name}.gguf"));
+        let data = |t: &headers::Tensor| match file.tensor(&copied(&t.name).unwrap_or(t.name.clone())) {
+            Some(t) => file.tensor_data(t).to_vec(),
+            None => vec![0; t.bytes() as usize],
+        };
+        header.write_with(&longer, data).unwrap();
+        let tokens: Vec<i32> = (3..23).collect();
+        let run = |path: &std::path::Path| {
+            let model = load(path, &exact_kv());
+            (model.info().n_layer, model.memory(0).unwrap(), decode_at(&model, 0, 0, &tokens))
+        };
+        let (with, without) = (run(&longer), run(&path));
+        assert_eq!((with.0, with.1), (n, without.1), "{name}");
+        assert!(same_bits(&with.2, &without.2), "{name}: the bits differ");
+        // The formulas count the same layers.
+        let context = Context::new("k80:1", 1, None, LogLevel::Error).unwrap();
+        let estimate = |path: &std::path::Path| {
+            let file = std::sync::Arc::new(Gguf::open(path).unwrap());
+            let params = Params { estimator: EstimatorKind::Family, n_ctx: 64, ..Params::default() };
+            Plan::new(&context, &file, &params).unwrap()
+        };
+        let (with, without) = (estimate(&longer), estimate(&path));
+        assert_eq!(with.n_layer, n, "{name}");
+        assert!(with.devices.iter().zip(&without.devices).all(|(a, b)| a.memory == b.memory), "{name}");
+        std::fs::remove_file(&longer).unwrap();
+    }
 }

@@ -32,7 +32,7 @@ fn lose(header: &mut Header, tensor: &str) {
 #[test]
 fn each_is_named() {
     type Change = fn(&mut Header);
-    let cases: [(&str, &str, Change, &str); 12] = [
+    let cases: [(&str, &str, Change, &str); 13] = [
         ("more-used", "qwen3:30b-a3b", |h| set(h, "qwen3moe.expert_used_count", 129u32), "qwen3moe.expert_used_count"),
         ("none-used", "qwen3:30b-a3b", |h| set(h, "qwen3moe.expert_used_count", 0u32), "qwen3moe.expert_used_count"),
         ("no-experts", "qwen3:30b-a3b", |h| lose(h, "blk.3.ffn_up_exps.weight"), "blk.3.ffn_up_exps.weight"),
@@ -75,6 +75,12 @@ fn each_is_named() {
             |h| set(h, "deepseek2.expert_gating_func", 9u32),
             "deepseek2.expert_gating_func",
         ),
+        (
+            "no-trunk",
+            "deepseek-v2-lite",
+            |h| set(h, "deepseek2.nextn_predict_layers", 27u32),
+            "deepseek2.nextn_predict_layers",
+        ),
     ];
     for (name, tag, change, subject) in cases {
         let e = refusal(name, tag, change);
@@ -82,6 +88,14 @@ fn each_is_named() {
         assert_eq!(e.detail.subject, subject, "{name}: {e}");
         assert!(e.message.contains(subject), "{name}: {e}");
     }
+}
+
+/// Without the key that says which layers predict further tokens, the trunk would end in one of them.
+#[test]
+fn layers_that_predict_further_tokens_are_counted() {
+    let name = "blk.26.nextn.eh_proj.weight";
+    let e = refusal("nextn", "deepseek-v2-lite", |h| h.tensors.push(Tensor::new(name, Type::F32, &[4096, 2048])));
+    assert_eq!((e.status, e.detail.subject.as_str()), (Status::Unsupported, name), "{e}");
 }
 
 /// One of the two tensors of longrope alone would be read, and not used.

@@ -51,7 +51,7 @@ impl Hparams {
     /// # Errors
     /// `BadFile` for a missing key, a value out of range, or two that contradict each other; the key is named.
     pub fn read(k: &Keys<'_>) -> Result<Hparams> {
-        let n_layer = k.size("block_count", MAX_LAYERS)?;
+        let n_layer = trunk(k)?;
         let n_embd = k.size("embedding_length", MAX_WIDTH)?;
         let n = n_layer as usize;
         let n_head = k.sizes("attention.head_count", n, MAX_WIDTH)?.ok_or_else(|| k.missing("attention.head_count"))?;
@@ -147,6 +147,16 @@ impl Hparams {
             _ => Ok(()),
         }
     }
+}
+
+/// Layers of the trunk. `block_count` counts those behind it, too, which predict the tokens after the next.
+fn trunk(k: &Keys<'_>) -> Result<u32> {
+    let (n, key) = (k.size("block_count", MAX_LAYERS)?, "nextn_predict_layers");
+    let behind = k.u32(key)?.unwrap_or(0);
+    if behind >= n {
+        return Err(k.bad(key, behind, &format!("less than the block_count of {n}")));
+    }
+    Ok(n - behind)
 }
 
 fn experts(k: &Keys<'_>, n_ff: Option<u32>) -> Result<Option<Experts>> {

@@ -68,30 +68,31 @@ pub fn build(file: &Gguf) -> Result<(Hparams, Graph)> {
     })?;
     let keys = Keys { file, arch: name };
     let h = Hparams::read(&keys).map_err(|e| e.at(place))?;
-    let graph = (family.build)(&keys, &h).and_then(|g| all_read(file, &g).map(|()| g)).map_err(|e| e.at(place))?;
+    let graph = (family.build)(&keys, &h).and_then(|g| all_read(&keys, &g).map(|()| g)).map_err(|e| e.at(place))?;
     Ok((h, graph))
 }
 
 /// Parts of names of tensors that layers may have and graphs leave out. They are scales that an architecture does not
-/// apply, or that are 1 unless activations are quantised; layers that predict further tokens; tables that are computed
-/// instead; the matrix that only the other form of latent attention reads.
-const LEFT_OUT: [&str; 5] = [".scale", ".input_scale", ".nextn.", ".attn_rot_embd.", ".attn_kv_b."];
+/// apply, or that are 1 unless activations are quantised; tables that are computed instead; the matrix that only the
+/// other form of latent attention reads.
+const LEFT_OUT: [&str; 4] = [".scale", ".input_scale", ".attn_rot_embd.", ".attn_kv_b."];
 
 /// Starts of names of tensors that stand beside the model: encoders of images and sound, and heads that classify.
 const BESIDE: [&str; 4] = ["v.", "a.", "mm.", "cls."];
 
 /// Refuses a file with a tensor that the graph does not read: it belongs to a model that the graph would decode
-/// wrongly.
-fn all_read(file: &Gguf, graph: &Graph) -> Result<()> {
+/// wrongly. Layers behind the trunk are left out on purpose.
+fn all_read(k: &Keys<'_>, graph: &Graph) -> Result<()> {
     let read: HashSet<&str> = graph.weights.iter().map(|w| w.name.as_str()).collect();
+    let behind = graph.n_layer..k.u32("block_count")?.unwrap_or(0);
+    let layer = |name: &str| name.strip_prefix("blk.")?.split('.').next()?.parse().ok();
     let left_out = |name: &str| {
         LEFT_OUT.iter().any(|part| if part.ends_with('.') { name.contains(part) } else { name.ends_with(part) })
     };
-    let unread = file
-        .tensors()
-        .iter()
-        .map(|t| t.name.as_str())
-        .find(|n| !read.contains(n) && !left_out(n) && !BESIDE.iter().any(|b| n.starts_with(b)));
+    let beside =
+        |name: &str| BESIDE.iter().any(|b| name.starts_with(b)) || layer(name).is_some_and(|n| behind.contains(&n));
+    let mut names = k.file.tensors().iter().map(|t| t.name.as_str());
+    let unread = names.find(|n| !read.contains(n) && !left_out(n) && !beside(n));
     match unread {
         None => Ok(()),
         Some(name) => {

@@ -112,7 +112,7 @@ pub unsafe extern "C" fn rekindle_file_get_info(
             n_bytes: f.n_bytes(),
             n_params: f.tensors().iter().map(|t| t.ne.iter().product::<u64>()).fold(0, u64::saturating_add),
             n_files: f.n_files() as u32,
-            n_layer: size("block_count"),
+            n_layer: size("block_count").saturating_sub(size("nextn_predict_layers")),
             n_ctx_train: size("context_length"),
             n_embd: size("embedding_length"),
             n_vocab: f.tensor("token_embd.weight").and_then(|t| u32::try_from(t.ne[1]).ok()).unwrap_or(0),

@@ -48,7 +48,7 @@ impl Shape {
 
     fn read_as(file: &Gguf, architecture: String) -> Result<Shape> {
         let k = Keys { file, arch: &architecture };
-        let n_layer = k.needed("block_count", MAX_LAYERS)?;
+        let n_layer = k.trunk()?;
         let n_embd = k.needed("embedding_length", MAX_WIDTH)?;
         // Recurrent architectures have no heads, or none in some layers.
         let n_head = k.sizes("attention.head_count")?.map_or(1, |s| s.most);
@@ -136,6 +136,17 @@ struct Keys<'a> {
 }
 
 impl Keys<'_> {
+    /// Layers without those behind the trunk, which predict the tokens after the next.
+    fn trunk(&self) -> Result<u64> {
+        let (n, key) = (self.needed("block_count", MAX_LAYERS)?, "nextn_predict_layers");
+        let behind = self.sizes(key)?.map_or(0, |s| s.most);
+        n.checked_sub(behind).filter(|n| *n > 0).ok_or_else(|| {
+            let name = format!("{}.{key}", self.arch);
+            Error::bad_file(format!("key '{name}' is {behind}, expected less than the block_count of {n}"))
+                .subject(name)
+        })
+    }
+
     /// A size from 1 to `max`.
     fn needed(&self, key: &str, max: u64) -> Result<u64> {
         let name = format!("{}.{key}", self.arch);

@@ -5,6 +5,7 @@
 // Each program that includes this uses another part of it.
 #![allow(dead_code, unused_imports)]
 
+mod copy;
 mod directory;
 mod rows;
 mod shapes;
@@ -14,6 +15,7 @@ mod writer;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use copy::of_file;
 pub use directory::of_directory;
 pub use rows::{Experts, Latent, ModelRow, ROWS, Yarn, row};
 pub use shapes::of_row;

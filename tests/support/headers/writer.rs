@@ -8,7 +8,7 @@ use std::path::Path;
 use rekindle::quant::Type;
 
 /// Every tensor's data begins at a multiple of this, counted from the start of the data.
-const ALIGNMENT: u64 = 32;
+pub(super) const ALIGNMENT: u64 = 32;
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
