@@ -69,7 +69,13 @@ impl Batch<'_> {
         let positions = self.place(&seqs, cells)?;
         let outputs: Vec<u32> = match self.outputs {
             Some(flags) => (0..n as u32).filter(|i| flags[*i as usize] != 0).collect(),
-            None => (0..n).filter(|i| !seqs[i + 1..].contains(&seqs[*i])).map(|i| i as u32).collect(),
+            None => {
+                let mut seen = vec![false; cells.n_seq_max() as usize];
+                let last = |i: &u32| !std::mem::replace(&mut seen[seqs[*i as usize] as usize], true);
+                let mut outputs: Vec<u32> = (0..n as u32).rev().filter(last).collect();
+                outputs.reverse();
+                outputs
+            }
         };
         if outputs.len() > bounds.n_outputs_max as usize {
             return Err(Error::invalid(format!(
@@ -85,15 +91,12 @@ impl Batch<'_> {
 
     /// Positions, which only go up within a sequence.
     fn place(&self, seqs: &[u32], cells: &Cells) -> Result<Vec<i32>> {
-        // (sequence, its last position so far); few of them, so a list does.
-        let mut last: Vec<(u32, i32)> = Vec::new();
+        // The last position so far, of each sequence that came.
+        let mut last: Vec<Option<i32>> = vec![None; cells.n_seq_max() as usize];
         let mut out = Vec::with_capacity(seqs.len());
         for (i, seq) in seqs.iter().enumerate() {
-            let k = last.iter().position(|(s, _)| s == seq).unwrap_or_else(|| {
-                last.push((*seq, cells.last(*seq).unwrap_or(-1)));
-                last.len() - 1
-            });
-            let before = last[k].1;
+            let last = &mut last[*seq as usize];
+            let before = last.or_else(|| cells.last(*seq)).unwrap_or(-1);
             let pos = match self.positions {
                 Some(p) => p[i],
                 None => before.saturating_add(1),
@@ -105,7 +108,7 @@ impl Batch<'_> {
                 ))
                 .subject("positions"));
             }
-            last[k].1 = pos;
+            *last = Some(pos);
             out.push(pos);
         }
         Ok(out)

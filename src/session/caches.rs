@@ -31,7 +31,7 @@ impl Caches {
         let windows = self.all.iter().filter_map(|(w, c)| Some(((*w)?, c)));
         let lacks = |(window, windowed): &(u32, &Cells)| {
             let first = next.saturating_sub(*window as i32 - 1).max(0);
-            windowed.of(seq, first, next).count() < self.whole().of(seq, first, next).count()
+            windowed.count(seq, first, next) < self.whole().count(seq, first, next)
         };
         windows.into_iter().find(lacks).map(|(window, _)| window)
     }
@@ -43,28 +43,34 @@ impl Caches {
 
     /// Forgets what windows have moved past, up to where sequences end now. None loses anything with which it goes on
     /// there.
-    pub fn forget_passed(&mut self) {
+    ///
+    /// # Errors
+    /// `OutOfMemory`, as `Cells::remove`.
+    pub fn forget_passed(&mut self) -> Result<()> {
         let ends: Vec<i32> =
             (0..self.whole().n_seq_max()).map(|s| self.whole().last(s).map_or(0, |p| p.saturating_add(1))).collect();
         for (window, windowed) in self.all.iter_mut().filter_map(|(w, c)| Some(((*w)?, c))) {
             for (seq, end) in ends.iter().enumerate() {
-                windowed.remove(seq as u32, 0, end.saturating_sub(window as i32 - 1));
+                windowed.remove(seq as u32, 0, end.saturating_sub(window as i32 - 1))?;
             }
         }
+        Ok(())
     }
 
     /// Gives each token of a batch a cell in every cache. What windows have moved past is forgotten first.
     ///
     /// # Errors
-    /// `ContextFull`; `InvalidArgument` where a window lacks positions before a token. No sequence loses anything that
-    /// it could still use.
+    /// `ContextFull`; `InvalidArgument` where a window lacks positions before a token; `OutOfMemory`. No sequence loses
+    /// anything that it could still use.
     pub fn take(&mut self, positions: &[i32], seqs: &[u32]) -> Result<Vec<Vec<u32>>> {
         let mut cells = vec![self.whole().find_free(positions.len())?];
         if self.all.len() > 1 {
-            let first = |seq: u32| seqs.iter().position(|s| *s == seq).map(|i| positions[i]);
-            for seq in 0..self.whole().n_seq_max() {
-                let Some(next) = first(seq) else { continue };
-                if let Some(window) = self.lacking(seq, next) {
+            let mut seen = vec![false; self.whole().n_seq_max() as usize];
+            for (seq, next) in seqs.iter().zip(positions) {
+                if std::mem::replace(&mut seen[*seq as usize], true) {
+                    continue;
+                }
+                if let Some(window) = self.lacking(*seq, *next) {
                     return Err(Error::invalid(format!(
                         "sequence {seq} cannot go on at position {next}: of the {window} positions in the window of some layers, some were \
                          forgotten when the sequence was longer; remove the whole sequence and decode it again"
@@ -72,11 +78,12 @@ impl Caches {
                     .subject("positions"));
                 }
             }
-            self.forget_passed();
+            self.forget_passed()?;
             for windowed in self.iter().skip(1) {
                 cells.push(windowed.find_free(positions.len())?);
             }
         }
+        self.iter_mut().try_for_each(|cache| cache.reserve(seqs))?;
         for ((_, cache), cells) in self.all.iter_mut().zip(&cells) {
             for ((cell, pos), seq) in cells.iter().zip(positions).zip(seqs) {
                 cache.fill(*cell, *pos, *seq);
@@ -85,10 +92,10 @@ impl Caches {
         Ok(cells)
     }
 
-    /// Takes a failed batch's cells back.
-    pub fn give_back(&mut self, cells: &[Vec<u32>], seqs: &[u32]) {
-        for ((_, cache), cells) in self.all.iter_mut().zip(cells) {
-            cells.iter().zip(seqs).for_each(|(cell, seq)| cache.drop_from(*cell as usize, *seq));
+    /// Takes a failed batch's cells back: its tokens are the last of their sequences.
+    pub fn give_back(&mut self, seqs: &[u32]) {
+        for cache in self.iter_mut() {
+            seqs.iter().for_each(|seq| cache.pop(*seq));
         }
     }
 }

@@ -35,7 +35,7 @@ impl Model {
         match outcome {
             Ok(()) => state.n_outputs = checked.outputs.len() as u32,
             Err(e) => {
-                state.caches.give_back(&cells, &checked.seqs);
+                state.caches.give_back(&checked.seqs);
                 return Err(e);
             }
         }
@@ -130,7 +130,7 @@ impl State {
 fn split_runs(cells: &Cells, seqs: &[u32], runs: &mut Vec<Run>, spans: &mut Vec<Span>) {
     runs.clear();
     spans.clear();
-    let mut known: Vec<(u32, u32, u32)> = Vec::new();
+    let mut known: Vec<Option<(u32, u32)>> = vec![None; cells.n_seq_max() as usize];
     for (i, seq) in seqs.iter().enumerate() {
         if i > 0 && seqs[i - 1] == *seq {
             if let Some(run) = runs.last_mut() {
@@ -138,15 +138,10 @@ fn split_runs(cells: &Cells, seqs: &[u32], runs: &mut Vec<Run>, spans: &mut Vec<
             }
             continue;
         }
-        let (_, first_span, n_spans) = match known.iter().find(|k| k.0 == *seq) {
-            Some(k) => *k,
-            None => {
-                let first = spans.len() as u32;
-                let n = cells.spans(*seq, spans) as u32;
-                known.push((*seq, first, n));
-                (*seq, first, n)
-            }
-        };
+        let (first_span, n_spans) = *known[*seq as usize].get_or_insert_with(|| {
+            let first = spans.len() as u32;
+            (first, cells.spans(*seq, spans) as u32)
+        });
         runs.push(Run { first: i as u32, n: 1, first_span, n_spans });
     }
 }

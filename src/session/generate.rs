@@ -123,10 +123,10 @@ impl Model {
             if let Err(e) = self.decode_locked(&batch) {
                 let caches = &mut self.state.write().caches;
                 let seq = caches.whole().check_seq(seq_id)?;
-                caches.iter_mut().for_each(|c| c.remove(seq, before as i32, i32::MAX));
+                caches.iter_mut().try_for_each(|c| c.remove(seq, before as i32, i32::MAX))?;
                 // Windows may have moved past what was there before; half a sequence is of no use.
                 if could_go_on && !caches.can_go_on(seq) {
-                    caches.iter_mut().for_each(|c| c.remove(seq, 0, i32::MAX));
+                    caches.iter_mut().for_each(|c| c.clear(seq));
                 }
                 return Err(e);
             }

@@ -1,10 +1,10 @@
 //! Operations on cached sequences: remove, copy, keep, shift, length.
 
 use super::caches::Caches;
-use super::cells::Cells;
+use super::cells::{Cells, Shift};
 use super::model::{Model, State};
 use crate::error::{Error, Result, Status};
-use crate::graph::Move;
+use crate::graph::{Move, Span};
 
 /// `p1 < 0` stands for the end, `p0 < 0` for the start.
 fn range(p0: i32, p1: i32) -> (i32, i32) {
@@ -16,14 +16,14 @@ impl Model {
     /// than that, so a sequence cut further back than its window cannot go on there (`decode` says so).
     ///
     /// # Errors
-    /// `InvalidArgument` for a sequence id out of range, here and below; `Busy`.
+    /// `InvalidArgument` for a sequence id out of range, `OutOfMemory`, here and below; `Busy`.
     pub fn seq_remove(&self, seq: i32, p0: i32, p1: i32) -> Result<()> {
         let _write = self.write()?;
         let caches = &mut self.state.write().caches;
         let (p0, p1) = range(p0, p1);
         let seqs = if seq < 0 { 0..self.info.n_seq_max } else { caches.whole().check_seq(seq).map(|s| s..s + 1)? };
         for cells in caches.iter_mut() {
-            seqs.clone().for_each(|s| cells.remove(s, p0, p1));
+            seqs.clone().try_for_each(|s| cells.remove(s, p0, p1))?;
         }
         Ok(())
     }
@@ -38,9 +38,7 @@ impl Model {
         }
         let (p0, p1) = range(p0, p1);
         for cells in caches.iter_mut() {
-            cells.remove(dst, 0, i32::MAX);
-            let shared: Vec<usize> = cells.of(src, p0, p1).collect();
-            shared.into_iter().for_each(|c| cells.add(c, dst));
+            cells.copy(src, dst, p0, p1)?;
         }
         Ok(())
     }
@@ -50,7 +48,9 @@ impl Model {
         let _write = self.write()?;
         let caches = &mut self.state.write().caches;
         let seq = caches.whole().check_seq(seq)?;
-        caches.iter_mut().for_each(|cells| cells.keep(seq));
+        for cells in caches.iter_mut() {
+            (0..self.info.n_seq_max).filter(|s| *s != seq).for_each(|s| cells.clear(s));
+        }
         Ok(())
     }
 
@@ -70,20 +70,21 @@ impl Model {
             return Ok(());
         }
         check_shift(caches.whole(), seq, p0, p1, delta)?;
-        let plan =
-            |caches: &Caches| caches.iter().map(|cells| Shift::plan(cells, seq, p0, p1)).collect::<Result<Vec<_>>>();
-        let shifts = match plan(caches) {
+        let plan = |caches: &Caches| {
+            caches.iter().map(|cells| cells.plan_shift(seq, p0, p1, delta)).collect::<Result<Vec<Shift>>>()
+        };
+        let mut shifts = match plan(caches) {
             // Caches of windows may still hold what no token sees any more.
             Err(e) if e.status == Status::ContextFull => {
-                caches.forget_passed();
+                caches.forget_passed()?;
                 plan(caches)?
             }
             other => other?,
         };
-        let moves: Vec<Vec<Move>> = shifts.iter().map(|s| s.moves(delta)).collect();
+        let moves: Vec<Vec<Move>> = shifts.iter_mut().map(|s| std::mem::take(&mut s.moves)).collect();
         machine.move_cells(&moves)?;
-        for (cells, shift) in caches.iter_mut().zip(&shifts) {
-            shift.apply(cells, seq, delta);
+        for (cells, shift) in caches.iter_mut().zip(shifts) {
+            cells.shift(seq, shift);
         }
         Ok(())
     }
@@ -99,15 +100,18 @@ impl Model {
 /// # Errors
 /// `InvalidArgument` if a position would leave its range or meet another of the sequence.
 fn check_shift(cells: &Cells, seq: u32, p0: i32, p1: i32, delta: i32) -> Result<()> {
-    let mut taken: Vec<i32> =
-        cells.of(seq, 0, i32::MAX).map(|c| cells.pos(c)).filter(|p| !(p0..p1).contains(p)).collect();
-    taken.sort_unstable();
-    for pos in cells.of(seq, p0, p1).map(|c| cells.pos(c)) {
+    let positions = |p0, p1| cells.of(seq, p0, p1).flat_map(|s| s.pos..s.pos + s.len as i32);
+    let stays: Vec<Span> = cells.of(seq, 0, p0).chain(cells.of(seq, p1, i32::MAX)).collect();
+    let taken = |pos: i32| {
+        let next = stays.partition_point(|s| s.pos <= pos);
+        next > 0 && i64::from(pos) < i64::from(stays[next - 1].pos) + i64::from(stays[next - 1].len)
+    };
+    for pos in positions(p0, p1) {
         let to = pos.checked_add(delta).filter(|p| *p >= 0 && *p < i32::MAX).ok_or_else(|| {
             Error::invalid(format!("position {pos} shifted by {delta} is out of range, expected 0 to {}", i32::MAX - 1))
                 .subject("delta")
         })?;
-        if taken.binary_search(&to).is_ok() {
+        if taken(to) {
             return Err(Error::invalid(format!(
                 "position {pos} shifted by {delta} meets position {to} of the same sequence"
             ))
@@ -115,34 +119,4 @@ fn check_shift(cells: &Cells, seq: u32, p0: i32, p1: i32, delta: i32) -> Result<
         }
     }
     Ok(())
-}
-
-/// What a shift does in one cache.
-struct Shift {
-    /// Cells that the sequence has alone.
-    own: Vec<usize>,
-    /// Cells that others see too, and the free ones that they are copied to.
-    copied: Vec<(usize, u32)>,
-}
-
-impl Shift {
-    fn plan(cells: &Cells, seq: u32, p0: i32, p1: i32) -> Result<Shift> {
-        let (own, shared) = cells.plan_shift(seq, p0, p1);
-        let free = if shared.is_empty() { Vec::new() } else { cells.find_free(shared.len())? };
-        Ok(Shift { own, copied: shared.into_iter().zip(free).collect() })
-    }
-
-    fn moves(&self, delta: i32) -> Vec<Move> {
-        let own = self.own.iter().map(|c| Move { from: *c as u32, to: *c as u32, delta });
-        own.chain(self.copied.iter().map(|(c, copy)| Move { from: *c as u32, to: *copy, delta })).collect()
-    }
-
-    fn apply(&self, cells: &mut Cells, seq: u32, delta: i32) {
-        self.own.iter().for_each(|c| cells.shift(*c, delta));
-        for (c, copy) in &self.copied {
-            let pos = cells.pos(*c);
-            cells.drop_from(*c, seq);
-            cells.fill(*copy, pos + delta, seq);
-        }
-    }
 }
