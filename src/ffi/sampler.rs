@@ -26,7 +26,7 @@ pub struct rekindle_logit_bias {
 }
 
 /// For rekindle_sampler_create. Zero in a field: off, or the default that is named. The order: logit_bias, penalties,
-/// temperature, top_k, min_p, top_p, draw.
+/// top_k, top_p, min_p, temperature, draw. So temperature does not change what is cut off.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct rekindle_sampler_params {

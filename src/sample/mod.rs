@@ -1,7 +1,8 @@
 //! Samplers: from logits to a token, reproducible by seed.
 //!
-//! The steps, in this order: logit bias; repetition, frequency and presence penalties; then greedy, or temperature, top-k,
-//! top-p, min-p and a draw. Greedy is temperature 0.
+//! The steps, in this order: logit bias; repetition, frequency and presence penalties; then greedy, or top-k, top-p,
+//! min-p, temperature and a draw. Greedy is temperature 0. This is the usual order: the cuts look at the model's own
+//! probabilities, so what is cut off does not depend on the temperature.
 
 mod rng;
 
@@ -22,7 +23,8 @@ pub struct SamplerParams {
     pub top_p: f32,
     /// Only tokens with at least this share of the most likely one's probability; 0: all.
     pub min_p: f32,
-    /// Divides (multiplies, where negative) the logits of recent tokens; 0 or 1: off (Keskar et al. 2019, arXiv:1909.05858).
+    /// Divides (multiplies, where negative) the logits of recent tokens; 0 or 1: off (Keskar et al. 2019,
+    /// arXiv:1909.05858).
     pub repeat_penalty: f32,
     /// Taken from a recent token's logit for each time it occurs; 0: off.
     pub frequency_penalty: f32,
@@ -138,31 +140,32 @@ impl Sampler {
         let kept_now = &mut kept[..k];
         // A cut on sorted candidates needs the sort; without one the draw goes by id.
         kept_now.sort_unstable_by(order);
-        let mut sum = 0f64;
-        for c in kept_now.iter_mut() {
-            // An infinite logit minus itself is no number: all the weight goes to it.
-            let x = if c.0 == highest { 0.0 } else { (c.0 - highest) / p.temperature };
-            c.0 = x.exp();
-            sum += f64::from(c.0);
-        }
+        // An infinite logit minus itself is no number: all the weight goes to it.
+        let weight = |logit: f32, temperature: f32| {
+            f64::from(if logit == highest { 1.0 } else { ((logit - highest) / temperature).exp() })
+        };
         let mut n = k;
-        if p.min_p > 0.0 {
-            n = kept_now.partition_point(|c| c.0 >= p.min_p).max(1);
-            sum = kept_now[..n].iter().map(|c| f64::from(c.0)).sum();
-        }
         if p.top_p > 0.0 && p.top_p < 1.0 {
-            let enough = sum * f64::from(p.top_p);
+            let enough = kept_now.iter().map(|c| weight(c.0, 1.0)).sum::<f64>() * f64::from(p.top_p);
             let mut so_far = 0f64;
-            n = kept_now[..n]
+            n = kept_now
                 .iter()
                 .take_while(|c| {
                     let before = so_far;
-                    so_far += f64::from(c.0);
+                    so_far += weight(c.0, 1.0);
                     before < enough
                 })
                 .count()
                 .max(1);
-            sum = kept_now[..n].iter().map(|c| f64::from(c.0)).sum();
+        }
+        if p.min_p > 0.0 {
+            n = kept_now[..n].partition_point(|c| weight(c.0, 1.0) >= f64::from(p.min_p)).max(1);
+        }
+        let mut sum = 0f64;
+        for c in &mut kept_now[..n] {
+            let w = weight(c.0, p.temperature);
+            c.0 = w as f32;
+            sum += w;
         }
         let mut left = self.rng.unit() * sum;
         let drawn = kept_now[..n].iter().find(|c| {

@@ -48,6 +48,23 @@ fn draws_follow_the_distribution_and_its_cuts() {
     assert_eq!(sampler(p(1.0)).sample(&[0.0, f32::INFINITY]).unwrap(), 1);
 }
 
+/// Temperature comes last: what is cut off does not depend on it. Of the cuts top-p comes before min-p.
+#[test]
+fn cuts_look_at_the_model_s_own_probabilities() {
+    let e = |x: f64| x.exp();
+    let p = |temperature| SamplerParams { temperature, ..SamplerParams::default() };
+    for t in [0.5, 4.0] {
+        let (a, b, c) = (e(3.0 / t), e(2.0 / t), e(1.0 / t));
+        // Probabilities 0.644, 0.237, 0.087, 0.032 without temperature: the first two reach 0.8.
+        close(shares(SamplerParams { top_p: 0.8, ..p(t as f32) }), [0.0, a, b, 0.0]);
+        // Of the highest: 1, 0.37, 0.14, 0.05.
+        close(shares(SamplerParams { min_p: 0.1, ..p(t as f32) }), [c, a, b, 0.0]);
+        close(shares(SamplerParams { top_k: 3, min_p: 0.01, ..p(t as f32) }), [c, a, b, 0.0]);
+    }
+    // Of the two that a min-p of 0.2 leaves, the first alone would reach 0.7.
+    close(shares(SamplerParams { top_p: 0.7, min_p: 0.2, ..p(1.0) }), [0.0, e(3.0), e(2.0), 0.0]);
+}
+
 #[test]
 fn penalties_count_recent_tokens_only() {
     let with = |f: fn(&mut SamplerParams)| {
