@@ -221,6 +221,9 @@ pub unsafe extern "C" fn rekindle_tokenize(
 
 /// Writes the text of `n` tokens. `flags` are REKINDLE_TEXT_… added up. Text: buffer, capacity, needed. The bytes of
 /// byte tokens come as they are, so the text may be no UTF-8 and may hold NULs.
+///
+/// REKINDLE_INVALID_ARGUMENT: there is no such token, or their texts have more than 1 GiB together.
+/// REKINDLE_OUT_OF_MEMORY: a file's tokens may be of any length.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rekindle_detokenize(

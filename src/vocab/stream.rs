@@ -1,7 +1,7 @@
 //! Text from tokens as they come, without ever cutting a character.
 
 use super::Vocab;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Joins the pieces of a run of tokens. A token may end inside a character; its bytes wait here for the next one.
 #[derive(Debug, Clone, Default)]
@@ -20,10 +20,17 @@ impl Stream {
     /// Bytes that can no longer become a character come as U+FFFD.
     ///
     /// # Errors
-    /// `InvalidArgument` if `vocab` has no such token; what waits stays.
+    /// `InvalidArgument` if `vocab` has no such token, `OutOfMemory`; what waits stays.
     pub fn push(&mut self, vocab: &Vocab, id: i32) -> Result<String> {
+        let waiting = self.pending.len();
         vocab.append_piece(id, self.special, &mut self.pending)?;
         let mut out = String::new();
+        // At worst each byte is no character.
+        let most = self.pending.len() * char::REPLACEMENT_CHARACTER.len_utf8();
+        if out.try_reserve(most).is_err() {
+            self.pending.truncate(waiting);
+            return Err(Error::out_of_memory("the text of a token", most as u64));
+        }
         let mut rest: &[u8] = &self.pending;
         loop {
             match std::str::from_utf8(rest) {

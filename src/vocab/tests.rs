@@ -117,6 +117,19 @@ fn back(v: &Vocab, ids: &[i32]) -> String {
     String::from_utf8(v.detokenize(ids, true, true).unwrap()).unwrap()
 }
 
+/// A file may have tokens of any length, and ids come from anywhere.
+#[test]
+fn texts_without_end_are_refused_before_they_are_made() {
+    let long = "x".repeat(1 << 20);
+    let v = File::llama(&[("a", 0.0, Normal), (&long, 0.0, Normal)]).vocab();
+    let ids = vec![260; 1025];
+    let e = v.detokenize(&ids, false, false).unwrap_err();
+    assert_eq!((e.status, e.detail.subject.as_str()), (Status::InvalidArgument, "tokens"), "{e}");
+    assert_eq!(v.detokenize(&ids[..3], false, false).unwrap().len(), 3 << 20);
+    assert_eq!(v.piece(260, false).unwrap().len(), 1 << 20);
+    assert_eq!(Stream::new(false).push(&v, 260).unwrap().len(), 1 << 20);
+}
+
 #[test]
 fn the_best_score_merges_first_and_bytes_stand_for_the_rest() {
     let v = hello().vocab();

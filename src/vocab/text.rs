@@ -8,6 +8,9 @@ use super::tokens::TokenType;
 use super::{Algorithm, Vocab, bytelevel, spm};
 use crate::error::{Error, Result};
 
+/// Bytes of a text, either way.
+const LONGEST: usize = 1 << 30;
+
 /// Bytes of memory that each byte of a text may take: two copies, a symbol, two entries of a heap and a token, in vectors that double.
 const WORK: usize = 96;
 
@@ -24,9 +27,8 @@ impl Vocab {
         let text = std::str::from_utf8(text).map_err(|e| {
             Error::invalid(format!("the text is no valid UTF-8 at byte {}", e.valid_up_to())).subject("text")
         })?;
-        if text.len() > 1 << 30 {
-            return Err(Error::invalid(format!("a text of {} bytes is too long, expected at most 2^30", text.len()))
-                .subject("text"));
+        if text.len() > LONGEST {
+            return Err(too_long(text.len(), "text"));
         }
         // Nothing below could say that memory is short.
         let needed = text.len() * WORK;
@@ -82,7 +84,7 @@ impl Vocab {
     /// Control tokens and the unknown token give their text if `special` is set, else nothing. Unused tokens give nothing.
     ///
     /// # Errors
-    /// `InvalidArgument` if there is no such token.
+    /// `InvalidArgument` if there is no such token; `OutOfMemory`: tokens may be of any length.
     pub fn piece(&self, id: i32, special: bool) -> Result<Vec<u8>> {
         let mut out = Vec::new();
         self.append_piece(id, special, &mut out)?;
@@ -92,6 +94,8 @@ impl Vocab {
     pub(super) fn append_piece(&self, id: i32, special: bool, out: &mut Vec<u8>) -> Result<()> {
         let id = self.checked(id)?;
         let text = self.tokens.text(id);
+        // A piece is never longer than its token's text.
+        out.try_reserve(text.len()).map_err(|_| no_memory(out.len() + text.len()))?;
         match self.tokens.ty(id) {
             TokenType::Control | TokenType::Unknown if !special => (),
             TokenType::Control | TokenType::Unknown | TokenType::UserDefined => out.extend_from_slice(text),
@@ -115,7 +119,7 @@ impl Vocab {
     /// shows control tokens as their text. The space that tokenising put before the text is removed.
     ///
     /// # Errors
-    /// `InvalidArgument` if an id is out of range.
+    /// `InvalidArgument` if an id is out of range, or the tokens' texts have more than 1 GiB together; `OutOfMemory`.
     pub fn detokenize(&self, ids: &[i32], remove_special: bool, unparse_special: bool) -> Result<Vec<u8>> {
         let mut ids = ids;
         if remove_special && self.add_bos && self.special.bos.is_some() && ids.first().copied() == self.special.bos {
@@ -124,7 +128,12 @@ impl Vocab {
         if remove_special && self.add_eos && self.special.eos.is_some() && ids.last().copied() == self.special.eos {
             ids = &ids[..ids.len() - 1];
         }
+        let most = ids.iter().try_fold(0usize, |sum, id| Ok(sum.saturating_add(self.token_text(*id)?.len())))?;
+        if most > LONGEST {
+            return Err(too_long(most, "tokens"));
+        }
         let mut out = Vec::new();
+        out.try_reserve_exact(most).map_err(|_| no_memory(most))?;
         let mut prefixed = self.add_space_prefix;
         for id in ids {
             self.append_piece(*id, unparse_special, &mut out)?;
@@ -137,6 +146,14 @@ impl Vocab {
         }
         Ok(out)
     }
+}
+
+fn too_long(bytes: usize, subject: &str) -> Error {
+    Error::invalid(format!("a text of {bytes} bytes is too long, expected at most 2^30")).subject(subject)
+}
+
+fn no_memory(bytes: usize) -> Error {
+    Error::out_of_memory("the text of tokens", bytes as u64)
 }
 
 fn unescape_spaces(text: &[u8], out: &mut Vec<u8>) {
