@@ -1,22 +1,23 @@
 //! Compiles a template so that no value of its can become a trap.
 //!
-//! minijinja's lists may hold the same value many times: `x = [x, x]`, sixty times, takes sixty small lists and has 2^60 elements when
-//! it is walked, by `~` or a filter, which pay for it only afterwards; and a namespace that holds itself has no end at all. So here
-//! every list, tuple and map that a template makes goes through a filter of ours that walks it first and pays for what it sees
-//! (`python::measure`). minijinja has no hook for it, but lets instructions be replaced; that part of it is marked as unstable,
-//! so Cargo.toml names its exact version.
+//! minijinja's lists may hold the same value many times: `x = [x, x]`, sixty times, takes sixty small lists and has
+//! 2^60 elements when it is walked, by `~` or a filter, which pay for it only afterwards; and a namespace that holds
+//! itself has no end at all. So here every list, tuple and map that a template makes goes through a filter of ours that
+//! walks it first and pays for what it sees (`pay::measure`), and every comparison through one that pays for what it
+//! looks at (`compare`). minijinja has no hook for it, but lets instructions be replaced; that part of it is marked as
+//! unstable, so Cargo.toml names its exact version.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use minijinja::machinery::{CodeGenerator, Instruction, Instructions, eval, make_string_output, parse};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Value};
 use regex::Regex;
 
-use super::constants;
+use super::{compare, constants};
 
-/// Filters of `python::install` that make a list, a tuple, a map, a sum and a product (minijinja joins and repeats lists lazily, sixty
-/// doublings too); no template can name them.
+/// Filters of `python::install` that make a list, a tuple, a map, a sum and a product (minijinja joins and repeats
+/// lists lazily, sixty doublings too); no template can name them.
 pub(super) const LIST: &str = "[]";
 pub(super) const TUPLE: &str = "()";
 pub(super) const MAP: &str = "{}";
@@ -36,13 +37,24 @@ pub(super) fn compile<'s>(name: &'s str, text: &'s str, syntax: SyntaxConfig) ->
     generator.compile_stmt(&ast);
     let (mut instructions, _) = generator.finish();
     let n = (0..).take_while(|i| instructions.get(*i).is_some()).count() as u32;
+    let targets: HashSet<u32> = (0..n).filter_map(|i| target(instructions.get(i)?)).collect();
     for i in 0..n {
+        // What was loaded just before is the key, if no jump leads here with another one.
+        let constant = |i: u32| matches!(instructions.get(i.wrapping_sub(1)), Some(Instruction::LoadConst(_)));
         let made = match instructions.get(i) {
             Some(Instruction::BuildList(Some(n))) => Some((LIST, *n)),
             Some(Instruction::BuildTuple(Some(n))) => Some((TUPLE, *n)),
             Some(Instruction::BuildMap(n)) => Some((MAP, *n * 2)),
             Some(Instruction::Add) => Some((ADD, 2)),
             Some(Instruction::Mul) => Some((MULTIPLY, 2)),
+            Some(Instruction::Eq) => Some((compare::EQUAL, 2)),
+            Some(Instruction::Ne) => Some((compare::UNEQUAL, 2)),
+            Some(Instruction::Lt) => Some((compare::LESS, 2)),
+            Some(Instruction::Lte) => Some((compare::AT_MOST, 2)),
+            Some(Instruction::Gt) => Some((compare::GREATER, 2)),
+            Some(Instruction::Gte) => Some((compare::AT_LEAST, 2)),
+            Some(Instruction::In) => Some((compare::IN, 2)),
+            Some(Instruction::GetItem) if targets.contains(&i) || !constant(i) => Some((compare::ITEM, 2)),
             _ => None,
         };
         if let (Some((filter, items @ 1..)), Some(place)) = (made, instructions.get_mut(i)) {
@@ -55,7 +67,20 @@ pub(super) fn compile<'s>(name: &'s str, text: &'s str, syntax: SyntaxConfig) ->
     Ok(instructions)
 }
 
-/// Puts the filter `ASSIGNED` behind what is assigned to a namespace's attribute, for which no instruction can be replaced.
+/// Where an instruction may go on, if not at the next.
+fn target(instruction: &Instruction) -> Option<u32> {
+    match instruction {
+        Instruction::Iterate(to)
+        | Instruction::Jump(to)
+        | Instruction::JumpIfFalse(to)
+        | Instruction::JumpIfFalseOrPop(to)
+        | Instruction::JumpIfTrueOrPop(to) => Some(*to),
+        _ => None,
+    }
+}
+
+/// Puts the filter `ASSIGNED` behind what is assigned to a namespace's attribute, for which no instruction can be
+/// replaced.
 pub(super) fn with_checked_assignments(text: &str, starts: &Regex) -> String {
     let mut out = String::with_capacity(text.len());
     let mut from = 0;

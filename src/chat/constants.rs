@@ -1,4 +1,6 @@
-//! Refuses a constant list that is repeated: `['x'] * 100000000 ~ ''` would be computed while it is compiled, which nothing limits.
+//! Refuses what nothing could limit. A constant list that is repeated: `['x'] * 100000000 ~ ''` would be computed while
+//! it is compiled. A chain of comparisons, `a == b == c`, of which all but the last are one instruction that cannot be
+//! replaced (`compile` says what for): there, one of the two must be a short constant, as in `0 < a < b`.
 
 use minijinja::machinery::ast::{BinOpKind, Call, CallArg, Expr, Stmt};
 use minijinja::{Error, ErrorKind};
@@ -72,6 +74,15 @@ fn args(of: &[CallArg]) -> Result<Known, Error> {
     }))
 }
 
+/// A constant that takes no time to compare with anything.
+fn short(e: &Expr) -> bool {
+    match e {
+        Expr::Const(c) => c.value.as_object().is_none() && c.value.as_str().is_none_or(|s| s.len() <= 64),
+        Expr::UnaryOp(e) => short(&e.expr),
+        _ => false,
+    }
+}
+
 fn list(items: &[Expr]) -> Result<Known, Error> {
     exprs(items)?;
     Ok(if items.iter().all(|e| matches!(e, Expr::Const(_))) { Known::List } else { Known::Nothing })
@@ -98,7 +109,16 @@ fn expr(e: &Expr) -> Result<Known, Error> {
             }
             Ok(made)
         }
-        Expr::Compare(e) => e.ops.iter().try_fold(expr(&e.expr)?, |made, op| Ok(both(made, expr(&op.expr)?))),
+        Expr::Compare(e) => {
+            let sides: Vec<bool> = [&e.expr].into_iter().chain(e.ops.iter().map(|op| &op.expr)).map(short).collect();
+            if sides[..sides.len() - 1].windows(2).any(|pair| pair == [false, false]) {
+                let line = e.span().start_line;
+                let text =
+                    format!("the chain of comparisons in line {line} compares two variables before its end; use 'and'");
+                return Err(Error::new(ErrorKind::InvalidOperation, text));
+            }
+            e.ops.iter().try_fold(expr(&e.expr)?, |made, op| Ok(both(made, expr(&op.expr)?)))
+        }
         Expr::List(e) => list(&e.items),
         Expr::Tuple(e) => list(&e.items),
         Expr::Map(e) => exprs(e.keys.iter().chain(&e.values)),

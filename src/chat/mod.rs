@@ -4,11 +4,13 @@
 //! minijinja, set up as transformers sets up jinja2 (`render`), with what Python has and Jinja templates use (`python`, `json`,
 //! `date`). A template is code from a stranger: the steps it may take, its recursion and what it writes are limited.
 
+mod compare;
 mod compile;
 mod constants;
 mod date;
 mod json;
 mod message;
+mod pay;
 mod python;
 mod render;
 mod templates;

@@ -4,11 +4,10 @@ use minijinja::value::{Kwargs, Rest, Tuple, ValueKind, ValueOrKwargs, from_args}
 use minijinja::{Environment, Error, ErrorKind, State, Value, escape_formatter, filters, functions};
 use minijinja_contrib::pycompat;
 
+use super::compare;
 use super::compile::{ADD, ASSIGNED, LIST, MAP, MULTIPLY, TUPLE};
 use super::json::{Style, number};
-
-/// Levels of a value that is written out.
-const DEEPEST: usize = 100;
+use super::pay::{is_namespace, measure, pay_for_bytes};
 
 /// What a template said to `raise_exception`.
 #[derive(Debug)]
@@ -26,6 +25,7 @@ pub(super) fn install(env: &mut Environment<'static>) {
     env.set_unknown_method_callback(method);
     env.add_filter("tojson", tojson);
     install_constructors(env);
+    compare::install(env);
     env.add_function("raise_exception", |state: &State, message: &Value| -> Result<Value, Error> {
         plain(state, message)?;
         Err(Error::new(ErrorKind::InvalidOperation, "raise_exception").with_source(Raised(message.to_string())))
@@ -167,46 +167,9 @@ fn bounded(state: &State, value: Value) -> Result<Value, Error> {
     Ok(value)
 }
 
-fn pay_for_bytes(state: &State, bytes: usize) -> Result<(), Error> {
-    state.consume_fuel(bytes as u64 / 64)
-}
-
 /// Each byte may be held against each of the characters.
 fn pay_for_strip(state: &State, text: &str, chars: Option<&str>) -> Result<(), Error> {
     pay_for_bytes(state, text.len().saturating_mul(chars.map_or(1, str::len)))
-}
-
-/// Namespaces alone can change, so only they could come to hold themselves.
-fn is_namespace(value: &Value) -> bool {
-    value.as_object().is_some_and(|o| o.type_name().ends_with("::Namespace"))
-}
-
-/// Pays for walking through a value, however often a part is shared, and refuses one that is too deep to walk. Gives about how many
-/// bytes it has as a text.
-fn measure(state: &State, value: &Value, depth: usize) -> Result<usize, Error> {
-    if depth > DEEPEST {
-        return Err(Error::new(ErrorKind::InvalidOperation, format!("a value has more than {DEEPEST} levels")));
-    }
-    if depth > 0 && is_namespace(value) {
-        return Err(Error::new(ErrorKind::InvalidOperation, "a namespace is within another value"));
-    }
-    state.consume_fuel(1)?;
-    let mut bytes = 8;
-    match value.kind() {
-        ValueKind::String => bytes += value.as_str().map_or(0, str::len),
-        ValueKind::Seq | ValueKind::Iterable => {
-            for item in value.try_iter()? {
-                bytes += measure(state, &item, depth + 1)?;
-            }
-        }
-        ValueKind::Map => {
-            for key in value.try_iter()? {
-                bytes += measure(state, &key, depth + 1)? + measure(state, &value.get_item(&key)?, depth + 1)?;
-            }
-        }
-        _ => bytes += 32,
-    }
-    Ok(bytes)
 }
 
 /// Whether minijinja writes the value as Python does: it has no number that Python writes with an exponent.
@@ -296,6 +259,9 @@ fn method(state: &mut State, value: &Value, name: &str, args: &[Value]) -> Resul
         if name == "format" {
             pay_for_format(state, text, args)?;
         }
+    }
+    if value.kind() != ValueKind::String {
+        compare::pay_for_method(state, value, name, args)?;
     }
     pycompat::unknown_method_callback(state, value, name, args)
 }

@@ -73,6 +73,16 @@ fn values_are_written_as_python_writes_them() {
             "33.52[1, 2]ab(1, 2)",
         ),
         ("  {% set ns = namespace(n=1) %}\n{% set ns.n = ns.n + 1 %}\n{{ ns.n }}\n", "2"),
+        ("{{ [1, [2]] == [1, [2]] }}{{ 1 == 1.0 }}{{ 'a' < 'b' }}{{ [1, 2] < [1, 3] }}", "TrueTrueTrueTrue"),
+        ("{{ 2 in [1, 2.0] }}{{ 'b' not in 'abc' }}{{ 'k' in {'k': 1} }}{{ 1 in nothing }}", "TrueFalseTrueFalse"),
+        ("{{ (1, 2) == [1, 2] }}{{ nothing == none }}{{ {'a': [1]} != {'a': [1], 'b': 2} }}", "FalseFalseTrue"),
+        ("{{ 1 < 2 <= 2 }}{{ 0 < messages | length < 5 }}{{ 'a' == 'a' == 'b' }}", "TrueTrueFalse"),
+        ("{{ messages[0]['role'] }}{{ {'a': 1}['a' if true else 'b'] }}{{ 'abc'[x or 1] }}", "user1b"),
+        ("{{ [1][5] is defined }}{{ {(1, 2): 3}[(1, 2)] }}{{ [1] is eq([1]) }}", "False3True"),
+        (
+            "{{ [3, 1, 1] | unique | sort }}{{ ['b', 'A'] | max }}{{ [[2], [1]] | min }}{{ [1, 1].count(1) }}",
+            "[1, 3]b[1]2",
+        ),
     ] {
         assert_eq!(plain(template), want, "{template}");
     }
@@ -223,6 +233,49 @@ fn shared_values_are_paid_for() {
         plain("{% macro m(s) %}{% set s.x = 2 %}{% endmacro %}{% set ns = namespace() %}{{ m(ns) }}{{ ns.x }}"),
         "2"
     );
+}
+
+/// Comparing two values and looking one up cost what they are long, wherever it is done.
+#[test]
+fn comparisons_are_paid_for() {
+    let long = |compare: &str| format!("{{% for i in range(60000) %}}{{% set z = ({compare}) %}}{{% endfor %}}");
+    let lists = "{% set x = [range(9000) | list] %}{% set y = [range(9000) | list] %}";
+    for compare in [
+        "x == y",
+        "x != y",
+        "x < y",
+        "x >= y",
+        "x in [y]",
+        "x not in [y]",
+        "x in {}",
+        "y == x == y",
+        "x is eq(y)",
+        "x is ne(y)",
+        "x is lessthan(y)",
+        "x is in([y])",
+        "[x, y] | unique | list",
+        "[x, y] | sort",
+        "[x, y] | min",
+        "[x, y] | max",
+        "[y] | select('equalto', x) | list",
+        "[{'a': x}] | selectattr('a', '==', y) | list",
+        "[x].count(y)",
+        "{}[x]",
+        "{}[x or 'a']",
+        "{}.get(x)",
+        "{} | attr(x)",
+        "{'a': x, 'b': y} | dictsort(by='value')",
+        "{'a': x} == {'a': y}",
+    ] {
+        let _ = error(&(lists.to_owned() + &long(compare)));
+    }
+    let texts = "{% set x = 'x' * 4000000 %}{% set y = 'x' * 4000000 %}";
+    for compare in ["x == y", "[x] == [y]", "x is eq(y)", "x in {}", "x in [y]"] {
+        let _ = error(&(texts.to_owned() + &long(compare)));
+    }
+    // Short ones are as cheap as ever, and a first difference ends it.
+    let short = "{% for i in range(40000) %}{% if i == 7 and 'a' != messages[0].role %}{% endif %}{% endfor %}";
+    assert_eq!(plain(&format!("{lists}{short}{}", "{{ x == [[1]] }}".repeat(2000))), "False".repeat(2000));
 }
 
 /// A host's thread may have little stack.

@@ -1,0 +1,49 @@
+//! Steps that a template pays for what it does with values: the engine counts them, here they are worked out.
+
+use minijinja::value::ValueKind;
+use minijinja::{Error, ErrorKind, State, Value};
+
+/// Levels of a value that is written out.
+const DEEPEST: usize = 100;
+
+pub(super) fn pay_for_bytes(state: &State, bytes: usize) -> Result<(), Error> {
+    state.consume_fuel(bytes as u64 / 64)
+}
+
+/// Namespaces alone can change, so only they could come to hold themselves.
+pub(super) fn is_namespace(value: &Value) -> bool {
+    value.as_object().is_some_and(|o| o.type_name().ends_with("::Namespace"))
+}
+
+/// Pays for walking through a value, however often a part is shared, and refuses one that is too deep to walk. Gives about how many
+/// bytes it has as a text.
+pub(super) fn measure(state: &State, value: &Value, depth: usize) -> Result<usize, Error> {
+    too_deep(depth)?;
+    if depth > 0 && is_namespace(value) {
+        return Err(Error::new(ErrorKind::InvalidOperation, "a namespace is within another value"));
+    }
+    state.consume_fuel(1)?;
+    let mut bytes = 8;
+    match value.kind() {
+        ValueKind::String => bytes += value.as_str().map_or(0, str::len),
+        ValueKind::Seq | ValueKind::Iterable => {
+            for item in value.try_iter()? {
+                bytes += measure(state, &item, depth + 1)?;
+            }
+        }
+        ValueKind::Map => {
+            for key in value.try_iter()? {
+                bytes += measure(state, &key, depth + 1)? + measure(state, &value.get_item(&key)?, depth + 1)?;
+            }
+        }
+        _ => bytes += 32,
+    }
+    Ok(bytes)
+}
+
+pub(super) fn too_deep(depth: usize) -> Result<(), Error> {
+    if depth > DEEPEST {
+        return Err(Error::new(ErrorKind::InvalidOperation, format!("a value has more than {DEEPEST} levels")));
+    }
+    Ok(())
+}
