@@ -134,15 +134,17 @@ fn prompts_are_those_of_transformers() {
     assert!(equal >= 446 && different > 0, "a fixture is missing");
 }
 
-/// A file with two templates and no weights, as `make_chat.py` writes it.
-fn vocab() -> Vocab {
-    Vocab::from_gguf(&Gguf::open(&folder().join("model.gguf")).unwrap()).unwrap()
+/// Of a file, which may have templates and no weights, as `make_chat.py` writes it.
+fn of_file(path: &str) -> (Vocab, Templates) {
+    let file = Gguf::open(&folder().join(path)).unwrap();
+    let vocab = Vocab::from_gguf(&file).unwrap();
+    let templates = Templates::from_gguf(&file, &vocab).unwrap();
+    (vocab, templates)
 }
 
 #[test]
 fn a_file_gives_its_templates_by_name() {
-    let v = vocab();
-    let t = v.chat();
+    let (v, t) = of_file("model.gguf");
     assert_eq!(t.names().collect::<Vec<_>>(), ["default", "tool_use"]);
     let user = [Message { role: "user", content: Some("Hi"), ..Message::default() }];
     let chatml = t.render(&user, &Options { add_generation_prompt: true, ..Options::default() }).unwrap();
@@ -156,8 +158,8 @@ fn a_file_gives_its_templates_by_name() {
     assert_eq!(t.text(None).unwrap(), t.text(Some("default")).unwrap());
     let e = t.text(Some("rag")).unwrap_err();
     assert!(e.status == Status::NotFound && e.message.contains("default, tool_use"), "{e}");
-    let none = Vocab::from_gguf(&Gguf::open(&folder().join("../../../models/bible-5M-Q8_0.gguf")).unwrap()).unwrap();
-    assert_eq!(none.chat().render(&user, &Options::default()).unwrap_err().status, Status::NotFound);
+    let (_, none) = of_file("../../../models/bible-5M-Q8_0.gguf");
+    assert_eq!(none.render(&user, &Options::default()).unwrap_err().status, Status::NotFound);
 }
 
 /// The tool, on the shipped model with a template from a file: turns come back, and the cache keeps what was decoded.

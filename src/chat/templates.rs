@@ -3,11 +3,14 @@
 use super::{Message, Options, render};
 use crate::error::{Error, Result};
 use crate::gguf::{Gguf, Value};
+use crate::vocab::Vocab;
 
 const KEY: &str = "tokenizer.chat_template";
 const DEFAULT: &str = "default";
 /// Bytes of a template; real ones have up to 20,000.
 const LONGEST: usize = 128 << 10;
+/// Bytes of a special token's text; the tokeniser finds no longer ones in a prompt.
+const LONGEST_SPECIAL: usize = 256;
 
 struct Template {
     name: String,
@@ -25,8 +28,25 @@ pub struct Templates {
 }
 
 impl Templates {
-    /// Copies the templates; nothing is parsed before it is used, so a bad one keeps nobody from decoding.
-    pub(crate) fn from_gguf(gguf: &Gguf, special: Vec<(&'static str, String)>) -> Templates {
+    /// The templates of a file with this vocabulary. They are copied, so the file may be closed afterwards; nothing is
+    /// parsed before it is used, so a bad one keeps nobody from decoding.
+    ///
+    /// # Errors
+    /// `OutOfMemory`: a template may be of any length.
+    pub fn from_gguf(gguf: &Gguf, vocab: &Vocab) -> Result<Templates> {
+        // As transformers calls them in templates.
+        let ids = vocab.special();
+        let named = [
+            ("bos_token", ids.bos),
+            ("eos_token", ids.eos),
+            ("unk_token", ids.unk),
+            ("sep_token", ids.sep),
+            ("pad_token", ids.pad),
+            ("mask_token", ids.mask),
+        ];
+        let text =
+            |id: i32| vocab.token_text(id).ok().filter(|t| t.len() <= LONGEST_SPECIAL).map(String::from_utf8_lossy);
+        let special = named.into_iter().filter_map(|(name, id)| Some((name, text(id?)?.into_owned()))).collect();
         let mut all = Vec::new();
         for key in gguf.keys() {
             let name = match key.name.strip_prefix(KEY) {
@@ -35,13 +55,17 @@ impl Templates {
                 _ => continue,
             };
             if let Some(Value::Str(text)) = gguf.value(key) {
-                all.push(Template { name: name.to_owned(), key: key.name.clone(), text: text.to_vec() });
+                let mut copy = Vec::new();
+                let no_memory = |_| Error::out_of_memory("a chat template", text.len() as u64).subject(&key.name);
+                copy.try_reserve_exact(text.len()).map_err(no_memory)?;
+                copy.extend_from_slice(text);
+                all.push(Template { name: name.to_owned(), key: key.name.clone(), text: copy });
             }
         }
         if all.iter().any(|t| t.key == KEY) {
             all.retain(|t| t.key == KEY || t.name != DEFAULT);
         }
-        Templates { all, special }
+        Ok(Templates { all, special })
     }
 
     /// The names of the file's templates, `default` first where there is one without a name.

@@ -4,13 +4,12 @@ use std::ffi::c_char;
 
 use super::error::rekindle_status;
 use super::guard::guard;
-use super::handle::get;
+use super::handle::{TextVocab, get};
 use super::output;
 use super::structs::{Struct, read_or_default, slice, text};
 use super::vocab::rekindle_vocab;
 use crate::chat::{Message, Options};
 use crate::error::{Error, Result};
-use crate::vocab::Vocab;
 
 /// One message of a conversation. Texts are UTF-8 with a length; NULL means absent. The struct never grows: `fields`
 /// takes whatever else a message may have.
@@ -136,7 +135,7 @@ pub unsafe extern "C" fn rekindle_chat_render(
     needed: *mut usize,
 ) -> rekindle_status {
     guard("rekindle_chat_render", || {
-        let v = get::<Vocab, _>(vocab)?;
+        let v = get::<TextVocab, _>(vocab)?;
         // SAFETY: the caller's struct, arrays and texts.
         let (p, messages) = unsafe {
             let messages = slice(messages, n_messages, "messages")?;
@@ -158,7 +157,7 @@ pub unsafe extern "C" fn rekindle_chat_render(
                 now: Some(p.now).filter(|n| *n != 0),
             }
         };
-        let prompt = v.chat().render(&messages, &options)?;
+        let prompt = v.chat.render(&messages, &options)?;
         // SAFETY: the caller's buffer.
         unsafe { output::text(prompt.as_bytes(), buffer, capacity, needed) }
     })
@@ -179,11 +178,11 @@ pub unsafe extern "C" fn rekindle_chat_template(
     needed: *mut usize,
 ) -> rekindle_status {
     guard("rekindle_chat_template", || {
-        let v = get::<Vocab, _>(vocab)?;
+        let v = get::<TextVocab, _>(vocab)?;
         // SAFETY: the caller's text and buffer.
         unsafe {
             let name = optional(name, name_len, "name")?;
-            output::text(v.chat().text(name)?.as_bytes(), buffer, capacity, needed)
+            output::text(v.chat.text(name)?.as_bytes(), buffer, capacity, needed)
         }
     })
 }
@@ -202,9 +201,9 @@ pub unsafe extern "C" fn rekindle_chat_template_name(
     needed: *mut usize,
 ) -> rekindle_status {
     guard("rekindle_chat_template_name", || {
-        let v = get::<Vocab, _>(vocab)?;
-        let name = v.chat().names().nth(index as usize).ok_or_else(|| {
-            let n = v.chat().names().count();
+        let v = get::<TextVocab, _>(vocab)?;
+        let name = v.chat.names().nth(index as usize).ok_or_else(|| {
+            let n = v.chat.names().count();
             Error::not_found(format!("the file has {n} chat templates, there is no template {index}")).subject("index")
         })?;
         // SAFETY: the caller's buffer.

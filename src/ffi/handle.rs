@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
+use crate::chat::Templates;
 use crate::context::Context;
 use crate::error::{Error, Result, Status};
 use crate::gguf::Gguf;
@@ -15,6 +16,19 @@ use crate::plan::Plan;
 use crate::sample::Sampler;
 use crate::session::Model;
 use crate::vocab::{Stream, Vocab};
+
+/// A vocabulary and the chat templates of its file.
+pub(super) struct TextVocab {
+    pub vocab: Arc<Vocab>,
+    pub chat: Templates,
+}
+
+impl TextVocab {
+    pub fn new(vocab: Arc<Vocab>, file: &Gguf) -> Result<Arc<TextVocab>> {
+        let chat = Templates::from_gguf(file, &vocab).map_err(|e| e.at(file.path()))?;
+        Ok(Arc::new(TextVocab { vocab, chat }))
+    }
+}
 
 /// A stream and the vocabulary whose tokens it reads.
 pub(super) struct TextStream {
@@ -60,7 +74,7 @@ objects! {
     File(Gguf) = "file";
     Plan(Plan) = "plan";
     Model(Model) = "model";
-    Vocab(Vocab) = "vocab";
+    Vocab(TextVocab) = "vocab";
     Stream(TextStream) = "stream";
     Sampler(Mutex<Sampler>) = "sampler";
 }

@@ -8,11 +8,11 @@ use parking_lot::Mutex;
 use super::error::rekindle_status;
 use super::file::rekindle_file;
 use super::guard::guard;
-use super::handle::{TextStream, create, destroy, get, only_user};
+use super::handle::{TextStream, TextVocab, create, destroy, get, only_user};
 use super::model::rekindle_model;
 use super::output;
 use super::structs::{Struct, chars, place, slice, write};
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::gguf::Gguf;
 use crate::session::Model;
 use crate::vocab::{Stream, Vocab};
@@ -20,6 +20,10 @@ use crate::vocab::{Stream, Vocab};
 /// A vocabulary with its tokeniser. It never changes, and all its functions may run at the same time.
 pub struct rekindle_vocab {
     _private: (),
+}
+
+fn tokeniser(handle: *const rekindle_vocab) -> Result<Arc<Vocab>> {
+    get::<TextVocab, _>(handle).map(|v| v.vocab.clone())
 }
 
 /// Reads the vocabulary of a file; no model needs to be loaded. On success `*vocab` is a handle that
@@ -35,7 +39,7 @@ pub unsafe extern "C" fn rekindle_vocab_create(
     guard("rekindle_vocab_create", || {
         let f = get::<Gguf, _>(file)?;
         let out = place(vocab, "vocab")?;
-        let handle = create(Arc::new(Vocab::from_gguf(&f)?))?;
+        let handle = create(TextVocab::new(Arc::new(Vocab::from_gguf(&f)?), &f)?)?;
         // SAFETY: not null, so the caller's place for the result.
         unsafe { out.write(handle) };
         Ok(())
@@ -52,7 +56,7 @@ pub unsafe extern "C" fn rekindle_model_vocab(
     guard("rekindle_model_vocab", || {
         let m = get::<Model, _>(model)?;
         let out = place(vocab, "vocab")?;
-        let handle = create(m.vocab()?)?;
+        let handle = create(TextVocab::new(m.vocab()?, m.file())?)?;
         // SAFETY: not null, so the caller's place for the result.
         unsafe { out.write(handle) };
         Ok(())
@@ -62,7 +66,7 @@ pub unsafe extern "C" fn rekindle_model_vocab(
 /// Destroys a vocabulary's handle. NULL is allowed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rekindle_vocab_destroy(vocab: *mut rekindle_vocab) -> rekindle_status {
-    guard("rekindle_vocab_destroy", || destroy::<Vocab, _>(vocab))
+    guard("rekindle_vocab_destroy", || destroy::<TextVocab, _>(vocab))
 }
 
 /// A vocabulary. Ids are -1 where there is no such token.
@@ -103,7 +107,7 @@ pub unsafe extern "C" fn rekindle_vocab_get_info(
     info: *mut rekindle_vocab_info,
 ) -> rekindle_status {
     guard("rekindle_vocab_get_info", || {
-        let v = get::<Vocab, _>(vocab)?;
+        let v = tokeniser(vocab)?;
         let s = v.special();
         let id = |id: Option<i32>| id.unwrap_or(-1);
         let value = rekindle_vocab_info {
@@ -166,7 +170,7 @@ pub unsafe extern "C" fn rekindle_vocab_get_token(
     info: *mut rekindle_token_info,
 ) -> rekindle_status {
     guard("rekindle_vocab_get_token", || {
-        let v = get::<Vocab, _>(vocab)?;
+        let v = tokeniser(vocab)?;
         let value = rekindle_token_info {
             struct_size: 0,
             token_type: v.token_type(token)? as i32,
@@ -184,7 +188,7 @@ pub const REKINDLE_TEXT_SPECIAL: u32 = 1;
 /// detokenise, and for pieces: show control tokens as their text.
 pub const REKINDLE_TEXT_PARSE_SPECIAL: u32 = 2;
 
-fn flags(n: u32) -> crate::error::Result<(bool, bool)> {
+fn flags(n: u32) -> Result<(bool, bool)> {
     let known = REKINDLE_TEXT_SPECIAL | REKINDLE_TEXT_PARSE_SPECIAL;
     if n & !known != 0 {
         return Err(Error::invalid(format!("flags is {n:#x}, known are {known:#x}")).subject("flags"));
@@ -209,7 +213,7 @@ pub unsafe extern "C" fn rekindle_tokenize(
     needed: *mut usize,
 ) -> rekindle_status {
     guard("rekindle_tokenize", || {
-        let v = get::<Vocab, _>(vocab)?;
+        let v = tokeniser(vocab)?;
         let (add, parse) = self::flags(flags)?;
         // SAFETY: the caller's text and buffer.
         unsafe {
@@ -236,7 +240,7 @@ pub unsafe extern "C" fn rekindle_detokenize(
     needed: *mut usize,
 ) -> rekindle_status {
     guard("rekindle_detokenize", || {
-        let v = get::<Vocab, _>(vocab)?;
+        let v = tokeniser(vocab)?;
         let (remove, show) = self::flags(flags)?;
         // SAFETY: the caller's array and buffer.
         unsafe {
@@ -259,7 +263,7 @@ pub unsafe extern "C" fn rekindle_token_piece(
     needed: *mut usize,
 ) -> rekindle_status {
     guard("rekindle_token_piece", || {
-        let v = get::<Vocab, _>(vocab)?;
+        let v = tokeniser(vocab)?;
         let (_, show) = self::flags(flags)?;
         // SAFETY: the caller's buffer.
         unsafe { output::text(&v.piece(token, show)?, buffer, capacity, needed) }
@@ -282,7 +286,7 @@ pub unsafe extern "C" fn rekindle_stream_create(
     stream: *mut *mut rekindle_stream,
 ) -> rekindle_status {
     guard("rekindle_stream_create", || {
-        let v = get::<Vocab, _>(vocab)?;
+        let v = tokeniser(vocab)?;
         let out = place(stream, "stream")?;
         let (_, show) = self::flags(flags)?;
         let handle = create(Arc::new(TextStream { vocab: v, stream: Mutex::new(Stream::new(show)) }))?;

@@ -156,6 +156,11 @@ impl Model {
         self.vocab.get_or_init(|| Vocab::from_gguf(&self.file).map(Arc::new)).clone()
     }
 
+    /// The file that it was loaded from.
+    pub fn file(&self) -> &Gguf {
+        &self.file
+    }
+
     /// Ends the call that decodes on this model at this moment with `Cancelled`; without one it does nothing.
     pub fn cancel(&self) {
         self.cancelled.store(true, std::sync::atomic::Ordering::Relaxed);

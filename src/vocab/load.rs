@@ -7,7 +7,6 @@ use super::split::Splitter;
 use super::spm::Spm;
 use super::tokens::{TokenType, Tokens};
 use super::{Algorithm, Vocab, rules};
-use crate::chat::Templates;
 use crate::error::{Error, Result};
 use crate::gguf::Gguf;
 
@@ -89,19 +88,7 @@ fn finish(
     let strip_right = if name.contains("phi-3") || name.contains("phi3") { phi3_strips(&tokens) } else { Vec::new() };
     // Files of this family that say otherwise are known to be wrong.
     let always_bos = pre == "gemma4";
-    // As transformers calls them in templates.
-    let named = [
-        ("bos_token", special.bos),
-        ("eos_token", special.eos),
-        ("unk_token", special.unk),
-        ("sep_token", special.sep),
-        ("pad_token", special.pad),
-        ("mask_token", special.mask),
-    ];
-    let text = |id: i32| String::from_utf8_lossy(tokens.text(id as u32)).into_owned();
-    let named = named.into_iter().filter_map(|(name, id)| id.map(|id| (name, text(id)))).collect();
     Ok(Vocab {
-        chat: Templates::from_gguf(gguf, named),
         add_bos: gguf.get_bool("tokenizer.ggml.add_bos_token")?.unwrap_or(add_bos) || always_bos,
         add_eos: gguf.get_bool("tokenizer.ggml.add_eos_token")?.unwrap_or(false),
         model: model.to_owned(),

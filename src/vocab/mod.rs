@@ -36,7 +36,6 @@ pub use special::SpecialIds;
 pub use stream::Stream;
 pub use tokens::TokenType;
 
-use crate::chat::Templates;
 use crate::error::{Error, Result};
 
 /// The vocabulary of a model with its tokeniser. Reading it is thread-safe.
@@ -50,7 +49,6 @@ pub struct Vocab {
     add_bos: bool,
     add_eos: bool,
     add_space_prefix: bool,
-    chat: Templates,
 }
 
 enum Algorithm {
@@ -112,11 +110,6 @@ impl Vocab {
     /// Whether tokenising puts a space before the text and behind each special token (SentencePiece style only).
     pub fn add_space_prefix(&self) -> bool {
         self.add_space_prefix
-    }
-
-    /// The file's chat templates.
-    pub fn chat(&self) -> &Templates {
-        &self.chat
     }
 
     fn checked(&self, id: i32) -> Result<u32> {
