@@ -46,9 +46,9 @@ test: all
 bench: all
 	$(PYTHON) tests/bench/bench.py $(if $(filter install,$(REFERENCE)),--install) $(BENCH)
 
-# The parts alone: products by weight type, planning.
+# The parts alone: products by weight type, planning, the bookkeeping of sequences.
 microbench:
-	$(CARGO) bench --bench matmul --bench plan
+	$(CARGO) bench --bench matmul --bench plan --bench sequences
 
 install: all
 	$(INSTALL) -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(LIBDIR)/cmake/rekindle $(DESTDIR)$(INCLUDEDIR) $(DESTDIR)$(BINDIR) \

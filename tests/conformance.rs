@@ -6,10 +6,11 @@ mod support;
 
 use std::path::PathBuf;
 
+use rekindle::context::{Context, LogLevel};
 use rekindle::gguf::Gguf;
 use rekindle::plan::{EstimatorKind, Params, Plan};
 use rekindle::sample::{Sampler, SamplerParams};
-use rekindle::session::{Context, GenerateParams, LogLevel, Prompt};
+use rekindle::session::{GenerateParams, Prompt};
 use rekindle::vocab::Vocab;
 use support::*;
 

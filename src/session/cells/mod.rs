@@ -1,22 +1,22 @@
 //! Which cell of the KV cache holds which position of which sequences. Bookkeeping only; the keys and values lie
 //! elsewhere.
 //!
-//! Each sequence has a list of its stretches (`stretches`), each cell a count of the sequences that share it, and the
+//! Each sequence has a list of its spans (`spans`), each cell a count of the sequences that share it, and the
 //! free cells lie in a tree (`free`). So a token costs the same however many cells and sequences there are.
 
 mod free;
-mod stretches;
+mod spans;
 #[cfg(test)]
 mod tests;
 
 use free::FreeCells;
-use stretches::Stretches;
+use spans::Spans;
 
 use crate::error::{Error, Result, Status, try_vec};
 use crate::graph::{Move, Span};
 
 pub(super) struct Cells {
-    seqs: Vec<Stretches>,
+    seqs: Vec<Spans>,
     store: Store,
 }
 
@@ -30,7 +30,7 @@ struct Store {
 /// A shift of positions that was prepared: nothing of it can fail any more.
 pub(super) struct Shift {
     pub moves: Vec<Move>,
-    after: Stretches,
+    after: Spans,
     /// Cells that other sequences see too, and the free ones that they are copied to.
     copied: Vec<(u32, u32)>,
 }
@@ -38,7 +38,7 @@ pub(super) struct Shift {
 impl Cells {
     pub fn new(n_cells: usize, n_seq_max: u32) -> Result<Cells> {
         Ok(Cells {
-            seqs: try_vec("sequences of the KV cache", n_seq_max as usize, Stretches::default())?,
+            seqs: try_vec("sequences of the KV cache", n_seq_max as usize, Spans::default())?,
             store: Store { sharers: try_vec("cells of the KV cache", n_cells, 0)?, free: FreeCells::new(n_cells)? },
         })
     }
@@ -129,7 +129,7 @@ impl Cells {
     /// Forgets positions p0..p1 of a sequence.
     ///
     /// # Errors
-    /// `OutOfMemory` for positions in the middle of a stretch, of which two are left; nothing changes.
+    /// `OutOfMemory` for positions in the middle of a span, of which two are left; nothing changes.
     pub fn remove(&mut self, seq: u32, p0: i32, p1: i32) -> Result<()> {
         self.seqs[seq as usize].remove(p0, p1, |span| self.store.leave_all(span))
     }

@@ -97,7 +97,8 @@ fn random_operations_agree_with_a_look_at_every_cell() {
             match r.below(9) {
                 0..=3 => {
                     // A batch: of one sequence, or of several by turns; now and then with a gap before it.
-                    let n = 1 + r.below(if r.below(2) == 0 { 4 } else { 80 });
+                    let most = if r.below(2) == 0 { 4 } else { 80 };
+                    let n = 1 + r.below(most);
                     let found = cells.find_free(n).ok();
                     assert_eq!(found, plain.find_free(n));
                     let Some(found) = found else {

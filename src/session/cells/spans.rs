@@ -1,4 +1,4 @@
-//! The positions of one sequence, as a list of stretches: neighbouring cells that hold neighbouring positions, as long
+//! The positions of one sequence, as a list of spans: neighbouring cells that hold neighbouring positions, as long
 //! as possible, by position. A batch lengthens the list at its end and a window that moves on shortens it at its start;
 //! both cost the same however long it is.
 
@@ -8,33 +8,33 @@ use crate::error::{Error, Result};
 use crate::graph::Span;
 
 #[derive(Clone, Default)]
-pub(super) struct Stretches(VecDeque<Stretch>);
+pub(super) struct Spans(VecDeque<Listed>);
 
 #[derive(Clone, Copy)]
-struct Stretch {
+struct Listed {
     span: Span,
-    /// Positions in the stretches before it, counted from any number on: what is removed at the start still counts.
+    /// Positions in the spans before it, counted from any number on: what is removed at the start still counts.
     before: u32,
 }
 
-impl Stretch {
+impl Listed {
     fn end(&self) -> i32 {
         self.span.pos + self.span.len as i32
     }
 
     /// What it has of positions p0..p1.
-    fn part(&self, p0: i32, p1: i32) -> Option<Stretch> {
+    fn part(&self, p0: i32, p1: i32) -> Option<Listed> {
         let (pos, end) = (p0.max(self.span.pos), p1.min(self.end()));
         if pos >= end {
             return None;
         }
         let skipped = (pos - self.span.pos) as u32;
         let span = Span { cell: self.span.cell + skipped, pos, len: (end - pos) as u32 };
-        Some(Stretch { span, before: self.before + skipped })
+        Some(Listed { span, before: self.before + skipped })
     }
 }
 
-impl Stretches {
+impl Spans {
     pub fn last(&self) -> Option<i32> {
         self.0.back().map(|s| s.end() - 1)
     }
@@ -54,12 +54,12 @@ impl Stretches {
         before(p1).saturating_sub(before(p0))
     }
 
-    /// Makes room for `n` more stretches.
+    /// Makes room for `n` more spans.
     ///
     /// # Errors
     /// `OutOfMemory`, here and below; nothing changes.
     pub fn reserve(&mut self, n: usize) -> Result<()> {
-        let bytes = (self.0.len() + n) * size_of::<Stretch>();
+        let bytes = (self.0.len() + n) * size_of::<Listed>();
         self.0.try_reserve(n).map_err(|_| Error::out_of_memory("the positions of a sequence", bytes as u64))
     }
 
@@ -69,7 +69,7 @@ impl Stretches {
             Some(s) if s.span.cell + s.span.len == span.cell && s.end() == span.pos => s.span.len += span.len,
             last => {
                 let before = last.map_or(0, |s| s.before + s.span.len);
-                self.0.push_back(Stretch { span, before });
+                self.0.push_back(Listed { span, before });
             }
         }
     }
@@ -89,7 +89,7 @@ impl Stretches {
     pub fn remove(&mut self, p0: i32, p1: i32, mut gone: impl FnMut(Span)) -> Result<()> {
         let first = self.0.partition_point(|s| s.end() <= p0);
         let end = self.0.partition_point(|s| s.span.pos < p1);
-        if first >= end {
+        if first >= end || p0 >= p1 {
             return Ok(());
         }
         let (head, tail) = (self.0[first].part(i32::MIN, p0), self.0[end - 1].part(p1, i32::MAX));
@@ -114,8 +114,8 @@ impl Stretches {
     }
 
     /// A list of positions p0..p1 alone.
-    pub fn part(&self, p0: i32, p1: i32) -> Result<Stretches> {
-        let mut part = Stretches::default();
+    pub fn part(&self, p0: i32, p1: i32) -> Result<Spans> {
+        let mut part = Spans::default();
         part.reserve(self.within(p0, p1).count())?;
         self.within(p0, p1).for_each(|span| part.push(span));
         Ok(part)
@@ -123,7 +123,7 @@ impl Stretches {
 
     /// The list with positions p0..p1 moved by `delta`, each to the cell that `to` gives for its own. They meet no
     /// other position.
-    pub fn shifted(&self, p0: i32, p1: i32, delta: i32, mut to: impl FnMut(u32) -> u32) -> Result<Stretches> {
+    pub fn shifted(&self, p0: i32, p1: i32, delta: i32, mut to: impl FnMut(u32) -> u32) -> Result<Spans> {
         let p1 = p1.max(p0);
         let mut spans: Vec<Span> = Vec::new();
         let n = self.0.len() + 2 + self.count(p0, p1) as usize;
@@ -135,7 +135,7 @@ impl Stretches {
             spans.extend(moved.map(|(cell, pos)| Span { cell: to(cell), pos, len: 1 }));
         }
         spans.sort_unstable_by_key(|s| s.pos);
-        let mut list = Stretches::default();
+        let mut list = Spans::default();
         list.reserve(spans.len())?;
         spans.into_iter().for_each(|span| list.push(span));
         Ok(list)
