@@ -666,9 +666,13 @@ typedef struct {
   int32_t type_k;
   int32_t type_v;
   uint32_t n_threads;
-  /** The numbers of entries for rekindle_plan_get_device, rekindle_plan_reason and rekindle_plan_remedy. */
+  /** The numbers of entries for rekindle_plan_get_device and rekindle_plan_reason. */
   uint32_t n_devices;
   uint32_t n_reasons;
+  /**
+   * The remedies that were worked out by now. The first rekindle_plan_remedy, rekindle_plan_text or
+   * rekindle_plan_json works out all of them, for which it plans again; before that, 0.
+   */
   uint32_t n_remedies;
   /** REKINDLE_OBJECTIVE_… */
   int32_t objective;
@@ -726,6 +730,10 @@ typedef struct {
   uint64_t kv;
   uint64_t compute;
   uint64_t driver;
+  /** Layers of other devices whose routed experts are here. */
+  uint32_t n_expert_layers;
+  /** Zero. */
+  uint32_t reserved2;
 } rekindle_plan_device;
 
 /**
@@ -774,7 +782,10 @@ rekindle_status rekindle_plan_reason(const rekindle_plan_t *plan,
                                      size_t capacity,
                                      size_t *needed);
 
-/** Writes remedy `index`, a sentence that says what would make the model fit. Text: buffer, capacity, needed. */
+/**
+ * Writes remedy `index`, a sentence that says what would make the model fit. Text: buffer, capacity, needed. The first
+ * call plans what might help, which may take longer than the plan itself; ask from 0 on until REKINDLE_NOT_FOUND.
+ */
 REKINDLE_MUST_USE
 rekindle_status rekindle_plan_remedy(const rekindle_plan_t *plan,
                                      uint32_t index,
@@ -1095,7 +1106,7 @@ typedef struct {
 
 /**
  * For rekindle_sampler_create. Zero in a field: off, or the default that is named. The order: logit_bias, penalties,
- * temperature, top_k, min_p, top_p, draw.
+ * top_k, top_p, min_p, temperature, draw. So temperature does not change what is cut off.
  */
 typedef struct {
   /** sizeof(rekindle_sampler_params), set by the caller. */
@@ -1350,6 +1361,9 @@ rekindle_status rekindle_tokenize(const rekindle_vocab *vocab,
 /**
  * Writes the text of `n` tokens. `flags` are REKINDLE_TEXT_… added up. Text: buffer, capacity, needed. The bytes of
  * byte tokens come as they are, so the text may be no UTF-8 and may hold NULs.
+ *
+ * REKINDLE_INVALID_ARGUMENT: there is no such token, or their texts have more than 1 GiB together.
+ * REKINDLE_OUT_OF_MEMORY: a file's tokens may be of any length.
  */
 REKINDLE_MUST_USE
 rekindle_status rekindle_detokenize(const rekindle_vocab *vocab,
