@@ -870,9 +870,7 @@ typedef struct {
  * Loads a plan: allocates just the bytes that it says and fills them. `params` may be NULL. On success `*model` is a
  * handle that rekindle_model_destroy ends; it needs neither context, file nor plan any more.
  *
- * If the CPU is the only device, the call returns while the last of the file is still being read: as much as takes
- * about the time of two tokens, and the token embedding if it is not the output's weight as well. The next batch waits
- * for the parts that it needs. With mlock or check_tensors everything is in memory when the call returns.
+ * The weights are in memory when the call returns, those too that the CPU uses in the mapped file.
  *
  * REKINDLE_NOT_FIT: the plan does not fit. REKINDLE_OUT_OF_MEMORY: other programs have taken the memory since the plan
  * was made. REKINDLE_CANCELLED: by the progress callback. REKINDLE_BAD_FILE: check_tensors found a weight that is no
@@ -889,8 +887,8 @@ rekindle_status rekindle_load(const rekindle_context *context,
 
 /**
  * Destroys a model; pointers to its logits become invalid. A call that is still using it, in another thread or around
- * a callback that calls this, goes on as if nothing had happened, and the memory is freed at its end. If the file is
- * still being read, freeing the memory waits for the read that is under way, some 32 MiB. NULL is allowed.
+ * a callback that calls this, goes on as if nothing had happened, and the memory is freed at its end. NULL is
+ * allowed.
  */
 rekindle_status rekindle_model_destroy(rekindle_model *model);
 
@@ -960,10 +958,7 @@ typedef struct {
   /** Tokens that came in batches of more than one token, and those that came singly. */
   uint64_t n_prompt_tokens;
   uint64_t n_decode_tokens;
-  /**
-   * The time until rekindle_load returned. If a batch later waits for the rest of the file, that counts as the
-   * batch's time.
-   */
+  /** The time until rekindle_load returned. */
   uint64_t load_us;
   uint64_t prompt_us;
   uint64_t decode_us;
@@ -1008,9 +1003,8 @@ typedef struct {
  *
  * REKINDLE_INVALID_ARGUMENT: a token, position, sequence id or number of outputs out of range; the message names the
  * field and index. REKINDLE_CONTEXT_FULL: too few free cells. REKINDLE_CANCELLED: by rekindle_cancel. REKINDLE_BUSY.
- * REKINDLE_IO: the last of the file, which is read after the load, cannot be read; then no later batch can be computed
- * either. REKINDLE_OUT_OF_MEMORY: there is no room for small buffers. REKINDLE_DEVICE: a device failed; if it does not
- * survive that, every later call says so again, and the model can only be destroyed.
+ * REKINDLE_OUT_OF_MEMORY: there is no room for small buffers. REKINDLE_DEVICE: a device failed; if it does not survive
+ * that, every later call says so again, and the model can only be destroyed.
  */
 REKINDLE_MUST_USE
 rekindle_status rekindle_decode(rekindle_model *model,

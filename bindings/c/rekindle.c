@@ -360,7 +360,7 @@ static void bench(options *o) {
     double *prompt = malloc(repeat * sizeof *prompt), *single = malloc(repeat * sizeof *single);
     if (!tokens || !prompt || !single) fail("out of memory", "");
     for (unsigned i = 0; i < longest; i++) tokens[i] = (int32_t)(((uint64_t)i * 7919 + 1) % info.n_vocab);
-    /* The first prompt waits for the last of the file. */
+    /* The first prompt warms the caches. */
     (void)timed(tokens, n_prompt, info.n_batch);
     for (unsigned r = 0; r < repeat; r++) {
         prompt[r] = timed(tokens, n_prompt, info.n_batch);

@@ -46,9 +46,8 @@ unsafe fn optional<'a, T>(p: *const T, n: usize, name: &str) -> Result<Option<&'
 ///
 /// REKINDLE_INVALID_ARGUMENT: a token, position, sequence id or number of outputs out of range; the message names the
 /// field and index. REKINDLE_CONTEXT_FULL: too few free cells. REKINDLE_CANCELLED: by rekindle_cancel. REKINDLE_BUSY.
-/// REKINDLE_IO: the last of the file, which is read after the load, cannot be read; then no later batch can be computed
-/// either. REKINDLE_OUT_OF_MEMORY: there is no room for small buffers. REKINDLE_DEVICE: a device failed; if it does not
-/// survive that, every later call says so again, and the model can only be destroyed.
+/// REKINDLE_OUT_OF_MEMORY: there is no room for small buffers. REKINDLE_DEVICE: a device failed; if it does not survive
+/// that, every later call says so again, and the model can only be destroyed.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rekindle_decode(model: *mut rekindle_model, batch: *const rekindle_batch) -> rekindle_status {

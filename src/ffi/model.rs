@@ -58,9 +58,7 @@ unsafe impl Struct for rekindle_load_params {
 /// Loads a plan: allocates just the bytes that it says and fills them. `params` may be NULL. On success `*model` is a
 /// handle that rekindle_model_destroy ends; it needs neither context, file nor plan any more.
 ///
-/// If the CPU is the only device, the call returns while the last of the file is still being read: as much as takes
-/// about the time of two tokens, and the token embedding if it is not the output's weight as well. The next batch waits
-/// for the parts that it needs. With mlock or check_tensors everything is in memory when the call returns.
+/// The weights are in memory when the call returns, those too that the CPU uses in the mapped file.
 ///
 /// REKINDLE_NOT_FIT: the plan does not fit. REKINDLE_OUT_OF_MEMORY: other programs have taken the memory since the plan
 /// was made. REKINDLE_CANCELLED: by the progress callback. REKINDLE_BAD_FILE: check_tensors found a weight that is no
@@ -103,8 +101,8 @@ pub unsafe extern "C" fn rekindle_load(
 }
 
 /// Destroys a model; pointers to its logits become invalid. A call that is still using it, in another thread or around
-/// a callback that calls this, goes on as if nothing had happened, and the memory is freed at its end. If the file is
-/// still being read, freeing the memory waits for the read that is under way, some 32 MiB. NULL is allowed.
+/// a callback that calls this, goes on as if nothing had happened, and the memory is freed at its end. NULL is
+/// allowed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rekindle_model_destroy(model: *mut rekindle_model) -> rekindle_status {
     guard("rekindle_model_destroy", || destroy::<Model, _>(model))
@@ -247,8 +245,7 @@ pub struct rekindle_perf {
     /// Tokens that came in batches of more than one token, and those that came singly.
     pub n_prompt_tokens: u64,
     pub n_decode_tokens: u64,
-    /// The time until rekindle_load returned. If a batch later waits for the rest of the file, that counts as the
-    /// batch's time.
+    /// The time until rekindle_load returned.
     pub load_us: u64,
     pub prompt_us: u64,
     pub decode_us: u64,

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -11,7 +10,7 @@ use memmap2::{Advice, Mmap};
 
 use super::parse::{self, Key, TensorInfo};
 use super::value::{Array, Value};
-use crate::error::{Error, Result, Status};
+use crate::error::{Error, Result, Status, try_vec};
 
 enum Bytes {
     Map(Mmap, File, PathBuf),
@@ -183,16 +182,9 @@ impl Gguf {
     pub fn read_in_order(&self) {
         for bytes in &self.files {
             if let Bytes::Map(_, file, _) = bytes {
-                advise(file, 0..0, libc::POSIX_FADV_SEQUENTIAL);
+                // SAFETY: advice about an open file; a refusal changes nothing.
+                unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_SEQUENTIAL) };
             }
-        }
-    }
-
-    /// Has the system begin to read `n` bytes of a tensor from `first` on.
-    pub fn expect(&self, t: &TensorInfo, first: usize, n: usize) {
-        if let Bytes::Map(_, file, _) = &self.files[t.split] {
-            let at = t.offset as usize + first;
-            advise(file, at..at + n, libc::POSIX_FADV_WILLNEED);
         }
     }
 
@@ -213,17 +205,24 @@ impl Gguf {
                 return Err(Error::new(Status::Io, what).subject(&t.name));
             }
             // Kernels before 5.14 do not know that advice.
-            Err(_) => self.touch(t, first, n),
+            Err(_) => self.read_through(t, first, n)?,
         }
-        Ok(())
-    }
-
-    /// Reads a byte of each page of `n` bytes of a tensor from `first` on.
-    pub fn touch(&self, t: &TensorInfo, first: usize, n: usize) {
+        // A virtual machine gets memory that it has not used before only at the first touch, which may take longer than the disk.
         let bytes = &self.tensor_data(t)[first..first + n];
         for byte in bytes.iter().step_by(4096).chain(bytes.last()) {
             std::hint::black_box(*byte);
         }
+        Ok(())
+    }
+
+    /// Reads `n` bytes of a tensor from `first` on for the sake of the system's page cache alone, where the map shares them.
+    fn read_through(&self, t: &TensorInfo, first: usize, n: usize) -> Result<()> {
+        let mut to = try_vec("a piece of a tensor", n.min(1 << 20), 0)?;
+        for at in (first..first + n).step_by(1 << 20) {
+            let n = to.len().min(first + n - at);
+            self.read_tensor(t, at as u64, &mut to[..n])?;
+        }
+        Ok(())
     }
 
     /// Reads a tensor's bytes from `first` on, for what is not worth mapping.
@@ -238,21 +237,6 @@ impl Gguf {
                 Ok(())
             }
         }
-    }
-
-    /// `read_tensor` for a few bytes, beside `bring_in`, which goes on undisturbed: the system keeps one place per open file from which it
-    /// reads ahead, so these bytes are read through another.
-    ///
-    /// # Errors
-    /// As for `read_tensor`.
-    pub fn read_aside(&self, t: &TensorInfo, first: u64, to: &mut [u8]) -> Result<()> {
-        if let Bytes::Map(_, file, path) = &self.files[t.split]
-            && let Ok(again) = File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))
-        {
-            advise(&again, 0..0, libc::POSIX_FADV_RANDOM);
-            return read_at(&again, path, t, first, to);
-        }
-        self.read_tensor(t, first, to)
     }
 
     fn typed<'a, T>(&'a self, key: &str, want: &str, f: impl Fn(Value<'a>) -> Option<T>) -> Result<Option<T>> {
@@ -296,11 +280,6 @@ fn read_at(file: &File, path: &Path, t: &TensorInfo, first: u64, to: &mut [u8]) 
     file.read_exact_at(to, t.offset + first).map_err(|e| io_error(path, e).subject(&t.name))
 }
 
-fn advise(file: &File, bytes: Range<usize>, advice: libc::c_int) {
-    // SAFETY: advice about an open file; a refusal changes nothing.
-    unsafe { libc::posix_fadvise(file.as_raw_fd(), bytes.start as libc::off_t, bytes.len() as libc::off_t, advice) };
-}
-
 fn map(path: &Path) -> Result<Bytes> {
     let shown = path.display();
     let io = |e: std::io::Error| io_error(path, e);
@@ -327,10 +306,9 @@ mod tests {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/bible-5M-Q8_0.gguf");
         let model = Gguf::open(&path).unwrap();
         let info = &model.tensors[1];
-        let (mut read, mut aside) = ([0; 100], [0; 100]);
+        let mut read = [0; 100];
         model.read_tensor(info, 7, &mut read).unwrap();
-        model.read_aside(info, 7, &mut aside).unwrap();
-        assert_eq!((&read[..], &aside[..]), (&model.tensor_data(info)[7..107], &model.tensor_data(info)[7..107]));
+        assert_eq!(&read[..], &model.tensor_data(info)[7..107]);
     }
 
     #[test]
@@ -342,10 +320,13 @@ mod tests {
         // Kernels before 5.14 do not say so in time.
         let says_so = map.advise_range(Advice::PopulateRead, 0, 4096).is_ok();
         let last = model.tensors.iter().max_by_key(|t| t.offset).unwrap();
-        assert!(model.bring_in(last, 0, last.n_bytes as usize).is_ok());
+        let n = last.n_bytes as usize;
+        assert!(model.bring_in(last, 0, n).is_ok() && model.read_through(last, 0, n).is_ok());
         File::options().write(true).open(&path).unwrap().set_len(1 << 20).unwrap();
-        let error = says_so.then(|| model.bring_in(last, 0, last.n_bytes as usize).unwrap_err());
+        let error = says_so.then(|| model.bring_in(last, 0, n).unwrap_err());
+        let other = model.read_through(last, 0, n).unwrap_err();
         std::fs::remove_file(&path).unwrap();
         assert!(error.is_none_or(|e| e.status == Status::Io && e.to_string().contains("shorter")));
+        assert_eq!((other.status, other.detail.subject), (Status::Io, last.name.clone()));
     }
 }

@@ -16,7 +16,7 @@ impl Model {
     ///
     /// # Errors
     /// `InvalidArgument` for a number out of range, `ContextFull` if the cache has too few free cells, `Busy`,
-    /// `Cancelled`, `Io` if the last of the file cannot be read.
+    /// `Cancelled`.
     pub fn decode(&self, batch: &Batch<'_>) -> Result<()> {
         let _write = self.write()?;
         self.cancelled.store(false, Ordering::Relaxed);

@@ -1,12 +1,13 @@
 //! Loading: the arenas, and every weight where the plan puts it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread::ScopedJoinHandle;
+
+use parking_lot::Mutex;
 
 use super::dies;
 use super::machine::Machine;
-use super::reading::{Need, Reading};
 use crate::context::{Context, LogLevel};
 use crate::cpu::matmul::Kernels;
 use crate::cpu::{Executor, Held, Parts};
@@ -39,8 +40,10 @@ pub(super) struct Loaded {
     pub memory: Vec<Memory>,
 }
 
-/// Bytes that are copied between two reports of progress.
-const PIECE: usize = 32 << 20;
+/// Bytes that are read or copied between two reports of progress.
+const PIECE: usize = 8 << 20;
+/// Threads that read, at most.
+const READING: u32 = 4;
 
 pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut LoadParams<'_>) -> Result<Loaded> {
     let (graph, file, arenas) = (&exact.graph, &plan.file, &exact.arenas);
@@ -60,12 +63,11 @@ pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut L
     let mut progress =
         Progress { report: params.progress.as_deref_mut(), done: 0, total: planned.weights + planned.mapped + on_dies };
     progress.advance(0)?;
-    file.read_in_order();
-    let reading = Reading::start(file.clone(), graph, context.n_threads(), |w| {
-        holder(w.0 as usize).is_some_and(|h| h.offset.is_none())
-    })?;
-    let whole = !dies.is_empty() || params.check_tensors || params.mlock;
-    let token_seconds = if whole { None } else { plan.prediction.map(|p| 1.0 / p.decode) };
+    let is_mapped = |w: usize| holder(w).is_some_and(|h| h.offset.is_none());
+    let mut mapped: Vec<&TensorInfo> =
+        (0..).zip(&graph.weights).filter(|(w, _)| is_mapped(*w)).map(|(_, info)| info).collect();
+    // A disk is fastest in the file's order.
+    mapped.sort_by_key(|info| (info.split, info.offset));
     // The system zeroes the other arenas meanwhile, which takes about as long as reading a file that is in memory.
     let no_arena = AtomicBool::new(false);
     let (read, kv, compute) = std::thread::scope(|scope| {
@@ -78,17 +80,14 @@ pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut L
                 .map_err(|e| Error::new(Status::OutOfMemory, format!("a thread for {what} could not be started: {e}")))
         };
         let (kv, compute) = (start("the KV cache", planned.kv), start("the compute arena", planned.compute));
-        let read = wait_for(&reading, token_seconds, &no_arena, &mut progress);
+        let read = bring_in(file, &mapped, context.n_threads(), &no_arena, &mut progress);
         let end = |thread: Result<ScopedJoinHandle<'_, Result<Arena>>>| {
-            thread?
-                .join()
-                .unwrap_or_else(|_| Err(Error::new(Status::Internal, "a thread that zeroes an arena panicked")))
+            thread?.join().unwrap_or_else(|_| Err(panicked("zeroes an arena")))
         };
         (read, end(kv), end(compute))
     });
     let (kv, compute) = (kv?, compute?);
     read?;
-    let mapped = reading.pieces().map(|p| p.2.len() as u64).sum();
     let mut held = Vec::with_capacity(graph.weights.len());
     for (i, info) in graph.weights.iter().enumerate() {
         if params.check_tensors {
@@ -117,12 +116,12 @@ pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut L
             }
         });
     }
-    let rotations: Arc<[Rotation]> = graph.ropes.iter().map(|r| rotation(r, graph, file, plan.n_ctx)).collect();
+    let rotations: Result<Arc<[Rotation]>> = graph.ropes.iter().map(|r| rotation(r, graph, file, plan.n_ctx)).collect();
     let mut lock = params.mlock;
     if lock
-        && let Err(e) = reading
-            .pieces()
-            .map(|(_, w, piece)| lock_pages(&file.tensor_data(w)[piece]))
+        && let Err(e) = mapped
+            .iter()
+            .map(|info| lock_pages(file.tensor_data(info)))
             .chain([arena.lock("the weights arena")])
             .collect::<Result<()>>()
     {
@@ -142,7 +141,7 @@ pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut L
         layout,
         type_k: plan.type_k,
         type_v: plan.type_v,
-        rotations,
+        rotations: rotations?,
         n_outputs_max: plan.n_outputs_max as usize,
     };
     // SAFETY: each pointer leads to all that is read of a tensor, in the file's map or in the arena, which the model
@@ -153,39 +152,67 @@ pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut L
     }
     let (kv, compute) = executor.arena_bytes();
     let mut memory = vec![Memory::default(); context.devices().len()];
+    let mapped = mapped.iter().map(|info| info.n_bytes).sum();
     memory[cpu] = Memory { weights: arena.bytes() as u64, mapped, kv: kv as u64, compute: compute as u64, driver: 0 };
     for (die, _) in &dies {
         memory[die.index as usize] = arenas.memory[die.index as usize];
     }
-    let mut machine =
+    let machine =
         dies::fill(context, plan, exact, executor, dies, !params.no_cuda_graphs, &mut |bytes| progress.advance(bytes))?;
-    machine.reading = Some(reading);
     progress.finish()?;
     Ok(Loaded { machine, weights: arena, memory })
 }
 
-/// Waits until the file is in memory, but for what is read while the first token, of so many seconds, is computed; or
-/// until it is in vain.
-fn wait_for(
-    reading: &Reading,
-    token_seconds: Option<f64>,
+/// Brings tensors into memory that are computed with where they lie in the file's map; ends early when it is in vain.
+///
+/// A few threads take the pieces in their order, so that the disk always has something to do. That a piece cannot be read
+/// shows here, as an error, and not as a bus error in the middle of a decode.
+fn bring_in(
+    file: &Gguf,
+    tensors: &[&TensorInfo],
+    n_threads: u32,
     in_vain: &AtomicBool,
     progress: &mut Progress<'_, '_>,
 ) -> Result<()> {
-    let mut left: usize = reading.pieces().filter(|p| p.0 != Need::Row).map(|p| p.2.len()).sum();
-    let mut done = 0;
-    for (need, _, piece) in reading.pieces() {
-        // Twice the token's time, because that is a prediction; what is read meanwhile costs nothing.
-        let soon = |t: f64| reading.seconds_for(left).is_some_and(|s| s <= 2.0 * t);
-        if need != Need::Load && token_seconds.is_some_and(soon) || in_vain.load(Ordering::Relaxed) {
-            break;
-        }
-        done += piece.len();
-        left = left.saturating_sub(piece.len());
-        reading.wait_for_bytes(done)?;
-        progress.advance(piece.len())?;
-    }
-    Ok(())
+    file.read_in_order();
+    let pieces = tensors.iter().flat_map(|info| {
+        let bytes = info.n_bytes as usize;
+        (0..bytes).step_by(PIECE).map(move |first| (*info, first, PIECE.min(bytes - first)))
+    });
+    let pieces = Mutex::new(pieces);
+    let (tell, told) = mpsc::channel();
+    std::thread::scope(|scope| {
+        let pieces = &pieces;
+        let start = |_| {
+            let tell = tell.clone();
+            let work = move || {
+                loop {
+                    let next = pieces.lock().next();
+                    let Some((info, first, n)) = next else { return };
+                    let outcome = file.bring_in(info, first, n).map(|()| n);
+                    let over = outcome.is_err() || in_vain.load(Ordering::Relaxed);
+                    // Nobody listens any more after an error elsewhere.
+                    if tell.send(outcome).is_err() || over {
+                        return;
+                    }
+                }
+            };
+            std::thread::Builder::new()
+                .name("rekindle-read".to_owned())
+                .spawn_scoped(scope, work)
+                .map_err(|e| Error::new(Status::OutOfMemory, format!("no thread to read with: {e}")))
+        };
+        let threads: Vec<_> = (0..n_threads.min(READING)).map(start).collect();
+        drop(tell);
+        let outcome = told.into_iter().try_for_each(|n| progress.advance(n?));
+        // The scope's own end would not wait until the system's threads are gone.
+        let ends = threads.into_iter().map(|thread| thread?.join().map_err(|_| panicked("reads the file")));
+        ends.fold(outcome, Result::and)
+    })
+}
+
+fn panicked(thread: &str) -> Error {
+    Error::new(Status::Internal, format!("a thread that {thread} panicked"))
 }
 
 /// Tells the caller how far the load is.
@@ -215,12 +242,18 @@ impl Progress<'_, '_> {
 }
 
 /// A rotation by the factors that a KV cache of `n_ctx` tokens has; the builder took them as floats.
-fn rotation(rope: &Rope, graph: &Graph, file: &Gguf, n_ctx: u32) -> Rotation {
-    let floats = |w: WeightId| -> Vec<f32> {
-        let bytes = file.tensor_data(graph.weight(w)).chunks_exact(4);
-        bytes.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+///
+/// # Errors
+/// `Io` naming the factors.
+fn rotation(rope: &Rope, graph: &Graph, file: &Gguf, n_ctx: u32) -> Result<Rotation> {
+    let floats = |w: WeightId| -> Result<Vec<f32>> {
+        let info = graph.weight(w);
+        file.bring_in(info, 0, info.n_bytes as usize)?;
+        let bytes = file.tensor_data(info).chunks_exact(4);
+        Ok(bytes.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
     };
-    Rotation::new(rope, rope.factors.at(n_ctx as usize).map(floats).as_deref())
+    let factors = rope.factors.at(n_ctx as usize).map(floats).transpose()?;
+    Ok(Rotation::new(rope, factors.as_deref()))
 }
 
 /// # Errors
@@ -244,63 +277,54 @@ fn check_finite(info: &TensorInfo, data: &[u8]) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::reading::Source;
     use super::*;
-    use crate::gguf::Gguf;
-    use std::ops::Range;
-    use std::path::Path;
-    use std::sync::atomic::AtomicUsize;
-    use std::time::{Duration, Instant};
+    use std::path::{Path, PathBuf};
 
-    const TENSOR: usize = 16 << 20;
-
-    /// A disk that takes 5 ms for a tensor, and brings only so many until it may go on, or a test has failed.
-    struct Disk {
-        left: AtomicUsize,
-        may_go_on: Arc<AtomicBool>,
-        at_last: Instant,
+    fn path() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("models/bible-5M-Q8_0.gguf")
     }
 
-    impl Source for Disk {
-        fn bring_in(&self, _: &TensorInfo, _: Range<usize>) -> Result<()> {
-            std::thread::sleep(Duration::from_millis(5));
-            let stuck = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_err();
-            while stuck && !self.may_go_on.load(Ordering::Relaxed) && Instant::now() < self.at_last {
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            Ok(())
-        }
-        fn bring_row(&self, _: &TensorInfo, _: Range<usize>) -> Result<()> {
-            Ok(())
-        }
-        fn expect(&self, _: &TensorInfo, _: Range<usize>) {}
-        fn touch(&self, _: &TensorInfo, _: Range<usize>) {}
-    }
-
-    /// A load goes on to the first token when the disk has shown that the rest comes while that is computed, and not
-    /// before.
-    #[test]
-    fn the_end_of_a_file_is_not_waited_for() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/bible-5M-Q8_0.gguf");
-        let mut graph = crate::arch::build(&Gguf::open(&path).unwrap()).unwrap().1;
-        graph.weights.iter_mut().for_each(|w| w.n_bytes = TENSOR as u64);
-        let (n, graph) = (graph.weights.len(), Arc::new(graph));
-        let load = |tensors: usize, token_seconds: Option<f64>, in_vain: bool| {
-            let may_go_on = Arc::new(AtomicBool::new(false));
-            let at_last = Instant::now() + Duration::from_secs(5);
-            let disk = Disk { left: AtomicUsize::new(tensors), may_go_on: Arc::clone(&may_go_on), at_last };
-            let reading = Reading::start(Arc::new(disk), &graph, 2, |_| true).unwrap();
-            let mut progress = Progress { report: None, done: 0, total: 1 };
-            wait_for(&reading, token_seconds, &AtomicBool::new(in_vain), &mut progress).unwrap();
-            may_go_on.store(true, Ordering::Relaxed);
-            progress.done as usize / TENSOR
+    /// What a reading of all tensors of a file gave, the bytes it told of, and how often; `more` says whether to go on.
+    fn read(file: &Gguf, n_threads: u32, in_vain: bool, more: &dyn Fn(usize) -> bool) -> (Result<()>, u64, usize) {
+        let tensors: Vec<&TensorInfo> = file.tensors().iter().collect();
+        let mut calls = 0;
+        let mut report = |_| {
+            calls += 1;
+            more(calls)
         };
-        // Two tensors show how fast the disk is; the third does not come.
-        assert!(load(2, Some(3600.0), false) <= 2);
-        // Twice the token's time is enough for eight tensors of 5 ms at most.
-        assert!(load(n, Some(0.02), false) >= n - 8);
-        assert_eq!(load(n, Some(0.0), false), n);
-        assert_eq!(load(n, None, false), n);
-        assert_eq!(load(0, None, true), 0);
+        let mut progress = Progress { report: Some(&mut report), done: 0, total: 1 };
+        let outcome = bring_in(file, &tensors, n_threads, &AtomicBool::new(in_vain), &mut progress);
+        let done = progress.done;
+        (outcome, done, calls)
+    }
+
+    #[test]
+    fn each_piece_is_read_once_unless_the_load_ends() {
+        let file = Gguf::open(&path()).unwrap();
+        let (total, n) = (file.tensors().iter().map(|t| t.n_bytes).sum::<u64>(), file.tensors().len());
+        for n_threads in [1, 2, 9] {
+            let (outcome, done, calls) = read(&file, n_threads, false, &|_| true);
+            assert!(outcome.is_ok() && done == total && calls >= n);
+            let (outcome, _, calls) = read(&file, n_threads, false, &|calls| calls < 3);
+            assert_eq!((outcome.unwrap_err().status, calls), (Status::Cancelled, 3));
+            let (outcome, done, _) = read(&file, n_threads, true, &|_| true);
+            assert!(outcome.is_ok() && done < total);
+        }
+    }
+
+    /// Where the file cannot be read, the load says so and not the first token.
+    #[test]
+    fn a_load_finds_what_cannot_be_read() {
+        let short = std::env::temp_dir().join(format!("rekindle-unreadable-{}.gguf", std::process::id()));
+        std::fs::copy(path(), &short).unwrap();
+        let file = Gguf::open(&short).unwrap();
+        std::fs::File::options().write(true).open(&short).unwrap().set_len(file.n_bytes() / 2).unwrap();
+        std::fs::remove_file(&short).unwrap();
+        for n_threads in [1, 4] {
+            let e = read(&file, n_threads, false, &|_| true).0.unwrap_err();
+            assert_eq!(e.status, Status::Io);
+            let tensor = file.tensor(&e.detail.subject).unwrap();
+            assert!(tensor.offset + tensor.n_bytes > file.n_bytes() / 2);
+        }
     }
 }

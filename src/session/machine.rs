@@ -3,7 +3,6 @@
 use std::ops::Range;
 use std::sync::atomic::AtomicBool;
 
-use super::reading::Reading;
 use crate::cpu;
 use crate::cuda::{self, Event, Pinned, Ring, Tables};
 use crate::error::{Error, Result, Status};
@@ -80,8 +79,6 @@ pub(super) struct Machine {
     dies: Vec<Die>,
     pinned: Option<Pinned>,
     cpu: cpu::Executor,
-    /// While the CPU's weights are still being read or touched.
-    pub reading: Option<Reading>,
     graph: std::sync::Arc<Graph>,
     stretches: Vec<Stretch>,
     /// Where the tables are written for the dies.
@@ -112,7 +109,7 @@ impl Machine {
     pub fn new(parts: Parts) -> Machine {
         let Parts { cpu, dies, pinned, graph, placement, tables, n_cells } = parts;
         let stretches = stretches(&graph, &placement);
-        Machine { dies, pinned, cpu, reading: None, stretches, graph, tables, n_cells, lost: None }
+        Machine { dies, pinned, cpu, stretches, graph, tables, n_cells, lost: None }
     }
 
     /// Whether the dies' tables have room for so many spans of each cache.
@@ -128,8 +125,8 @@ impl Machine {
     /// Computes a micro-batch: fills its cells of the KV cache and its rows of the logits.
     ///
     /// # Errors
-    /// `Cancelled`; `Device` or `OutOfMemory` naming die and call; `Io` naming a tensor that cannot be read;
-    /// `Internal`. After an error that a die or the file does not survive, every further call fails with it.
+    /// `Cancelled`; `Device` or `OutOfMemory` naming die and call; `Internal`. After an error that a die does not survive,
+    /// every further call fails with it.
     pub fn run(&mut self, micro: &Micro<'_>, cancel: &AtomicBool) -> Result<()> {
         self.usable()?;
         let _visit = self.dies.first().map(|d| d.executor.die().visit()).transpose()?;
@@ -145,16 +142,12 @@ impl Machine {
     fn after(&mut self, outcome: Result<()>) -> Result<()> {
         if let Err(e) = &outcome {
             let _ = self.settle();
-            let lost = match self.dies.iter().find(|d| !d.executor.die().is_alive()) {
-                Some(dead) => {
-                    let mut lost =
-                        e.clone().at(&format!("device {} is lost until the model is loaded again", dead.device));
-                    lost.status = Status::Device;
-                    Some(lost)
-                }
-                // The file is read no further.
-                None => (e.status == Status::Io).then(|| e.clone()),
-            };
+            let dead = self.dies.iter().find(|d| !d.executor.die().is_alive());
+            let lost = dead.map(|dead| {
+                let mut lost = e.clone().at(&format!("device {} is lost until the model is loaded again", dead.device));
+                lost.status = Status::Device;
+                lost
+            });
             if self.lost.is_none() {
                 self.lost = lost;
             }
@@ -182,7 +175,7 @@ impl Machine {
                 None => {
                     // What is on its way from or to the host's arena.
                     self.settle()?;
-                    self.on_cpu(nodes, micro, cancel)?;
+                    self.cpu.run(nodes, micro, cancel)?;
                 }
             }
             let Stretch { hand: Some((v, to)), .. } = &self.stretches[i] else { continue };
@@ -190,22 +183,6 @@ impl Machine {
             for to in to {
                 self.hand(v, device, to, micro)?;
             }
-        }
-        Ok(())
-    }
-
-    /// Computes nodes on the CPU, each as soon as what it reads is in memory.
-    fn on_cpu(&mut self, mut nodes: Range<usize>, micro: &Micro<'_>, cancel: &AtomicBool) -> Result<()> {
-        if self.reading.as_ref().is_some_and(Reading::is_over) {
-            self.reading = None;
-        }
-        while !nodes.is_empty() {
-            let end = match &self.reading {
-                Some(reading) => reading.computable(nodes.clone(), micro, cancel)?,
-                None => nodes.end,
-            };
-            self.cpu.run(nodes.start..end, micro, cancel)?;
-            nodes.start = end;
         }
         Ok(())
     }

@@ -10,7 +10,6 @@ mod load;
 mod machine;
 mod model;
 mod perf;
-mod reading;
 mod sequence;
 
 pub use batch::Batch;

@@ -64,8 +64,7 @@ pub struct Model {
 }
 
 impl Model {
-    /// Allocates just what `plan` says, and fills it. Without dies the last of the file is read while the first token
-    /// is computed.
+    /// Allocates just what `plan` says, and fills it.
     ///
     /// # Errors
     /// `NotFit` for a plan that does not fit, `OutOfMemory`, `Cancelled` by the progress callback, `BadFile` for
