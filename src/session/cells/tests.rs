@@ -89,7 +89,7 @@ fn random_operations_agree_with_a_look_at_every_cell() {
     for (n_cells, n_seq) in [(1, 1), (7, 2), (64, 3), (65, 5), (200, 9), (1000, 70)] {
         let mut cells = Cells::new(n_cells, n_seq).unwrap();
         let mut plain = Plain { pos: vec![-1; n_cells], seqs: vec![Vec::new(); n_cells] };
-        for _ in 0..1200 {
+        for _ in 0..1500 {
             let (seq, other) = (r.below(n_seq as usize) as u32, r.below(n_seq as usize) as u32);
             let length = cells.last(seq).map_or(0, |p| p + 1);
             let p0 = r.below(length as usize + 2) as i32;
