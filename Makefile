@@ -11,24 +11,27 @@ CFLAGS ?= -O2 -g
 CARGO ?= cargo
 PYTHON ?= python3
 INSTALL ?= install
+# Cargo's: release, or dev as the tests are built.
+PROFILE ?= release
 
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 SOVERSION := 1
 TARGET := $(or $(CARGO_TARGET_DIR),target)
+BUILT := $(TARGET)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 BUILD := build
 WARNINGS := -std=c11 -Wall -Wextra -Wpedantic -Wconversion -Werror
 MODEL ?= models/bible-5M-Q8_0.gguf
 PROMPT ?= And the LORD said unto Moses,
 
-.PHONY: all lib run test bench microbench install uninstall clean
+.PHONY: all lib run check test bench microbench install uninstall clean
 
 all: lib $(BUILD)/rekindle $(BUILD)/minimal
 
 # Cargo knows what is out of date.
 lib:
-	$(CARGO) build --release --lib
+	$(CARGO) build --profile $(PROFILE) --lib
 	@mkdir -p $(BUILD)
-	@ln -sf $(abspath $(TARGET))/release/librekindle.so $(BUILD)/librekindle.so
+	@ln -sf $(abspath $(BUILT))/librekindle.so $(BUILD)/librekindle.so
 	@ln -sf librekindle.so $(BUILD)/librekindle.so.$(SOVERSION)
 
 $(BUILD)/rekindle: bindings/c/chat.h
@@ -39,7 +42,13 @@ $(BUILD)/%: bindings/c/%.c include/rekindle.h | lib
 run: all
 	$(BUILD)/rekindle run $(MODEL) -p "$(PROMPT)" -n 120 --temp 0.7 --top-k 40 --seed 4
 
-test: all
+# What takes two minutes at most once everything is built.
+check:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --all-targets -- -D warnings
+	$(CARGO) test --lib --test rooms --test conformance
+
+test:
 	tests/run.sh
 
 # Against llama.cpp. REFERENCE=install builds that under the target folder; BENCH takes options of tests/bench/bench.py, like --quick.
@@ -53,10 +62,10 @@ microbench:
 install: all
 	$(INSTALL) -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(LIBDIR)/cmake/rekindle $(DESTDIR)$(INCLUDEDIR) $(DESTDIR)$(BINDIR) \
 	    $(DESTDIR)$(DATADIR)/rekindle
-	$(INSTALL) -m 755 $(TARGET)/release/librekindle.so $(DESTDIR)$(LIBDIR)/librekindle.so.$(VERSION)
+	$(INSTALL) -m 755 $(BUILT)/librekindle.so $(DESTDIR)$(LIBDIR)/librekindle.so.$(VERSION)
 	ln -sf librekindle.so.$(VERSION) $(DESTDIR)$(LIBDIR)/librekindle.so.$(SOVERSION)
 	ln -sf librekindle.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/librekindle.so
-	$(INSTALL) -m 644 $(TARGET)/release/librekindle.a $(DESTDIR)$(LIBDIR)/
+	$(INSTALL) -m 644 $(BUILT)/librekindle.a $(DESTDIR)$(LIBDIR)/
 	$(INSTALL) -m 644 $(wildcard include/*.h include/*.hpp) $(DESTDIR)$(INCLUDEDIR)/
 	$(INSTALL) -m 644 schema/plan.schema.json $(DESTDIR)$(DATADIR)/rekindle/
 	sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@INCLUDEDIR@|$(INCLUDEDIR)|; s|@VERSION@|$(VERSION)|' \

@@ -4,7 +4,7 @@ set -eu
 cd "$(dirname "$0")/.."
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
-make -s install DESTDIR="$root" PREFIX=/opt/rekindle
+make -s install PROFILE=dev BUILD="$root/build" DESTDIR="$root" PREFIX=/opt/rekindle
 lib=$root/opt/rekindle/lib
 model=$PWD/models/bible-5M-Q8_0.gguf
 n=0

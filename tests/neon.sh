@@ -8,5 +8,5 @@ target=aarch64-unknown-linux-gnu
 rustup target add "$target"
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64-static -L /usr/aarch64-linux-gnu"
-cargo test --target "$target" --features panic-probe --lib cpu
-REKINDLE_CPU=neon cargo test --target "$target" --features panic-probe --test conformance --test sequences
+cargo test --target "$target" --lib cpu
+REKINDLE_CPU=neon cargo test --target "$target" --test conformance --test sequences

@@ -1,6 +1,6 @@
 //! A panic inside any function of the C ABI becomes REKINDLE_INTERNAL, and everything goes on afterwards.
-//! `cargo test --features panic-probe --test panics`
-#![cfg(feature = "panic-probe")]
+//! The probe is there in builds with debug assertions, which tests are unless `--release` is asked for.
+#![cfg(debug_assertions)]
 
 #[path = "abi/prototypes.rs"]
 #[allow(dead_code)]

@@ -21,7 +21,7 @@ thread_local! {
 /// Runs the body of the entry point `name`.
 pub(super) fn guard(name: &'static str, body: impl FnOnce() -> Result<()>) -> rekindle_status {
     let outcome = catch_unwind(AssertUnwindSafe(|| {
-        #[cfg(feature = "panic-probe")]
+        #[cfg(debug_assertions)]
         probe::fire(name);
         body()
     }));
@@ -70,8 +70,8 @@ pub(super) fn last_detail() -> (i32, Detail) {
         .unwrap_or_default()
 }
 
-/// Test builds only: provokes a panic inside an entry point.
-#[cfg(feature = "panic-probe")]
+/// Builds with debug assertions only, as tests are: provokes a panic inside an entry point.
+#[cfg(debug_assertions)]
 pub mod probe {
     use std::cell::RefCell;
 

@@ -42,5 +42,5 @@ pub use sampler::*;
 pub use sequence::*;
 pub use vocab::*;
 
-#[cfg(feature = "panic-probe")]
+#[cfg(debug_assertions)]
 pub use guard::probe as panic_probe;
