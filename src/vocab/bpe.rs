@@ -1,4 +1,16 @@
-//! Byte-level BPE: a word's neighbours merge in the order in which training learnt the merges.
+//! Byte-level BPE (byte-pair encoding): the neighbours of a word merge in the order in which training learnt the
+//! merges.
+//!
+//! The file lists merges, pairs of tokens that become one token. The place of a pair in that list is its rank. A word
+//! starts as one symbol for each byte. Then the pair of neighbours with the lowest rank merges, of equal ranks the
+//! leftmost, until no pair of neighbours is in the list.
+//!
+//! To search the whole word for the lowest rank after each merge would take quadratic time. Instead the symbols form a
+//! linked list, and a heap holds (rank, left symbol) of every pair that can merge. To merge is to pop the heap, grow
+//! the left symbol, take the right one out of the list, and push the two pairs that the grown symbol now has with its
+//! neighbours. Entries of pairs that no longer exist stay in the heap. As soon as such an entry is popped, it is
+//! skipped, because the tokens of its two symbols are not those of the merge any more. Each merge pushes at most two
+//! entries, so a word of n bytes takes O(n log n).
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -22,7 +34,7 @@ struct Merge {
     result: u32,
 }
 
-/// The merges by rank, and ranks by pair.
+/// The merges by rank, and the ranks by pair.
 pub(super) struct Merges {
     by_rank: Vec<Merge>,
     by_pair: HashTable<u32>,
@@ -32,14 +44,14 @@ pub(super) struct Merges {
 pub(super) const MERGES: &str = "tokenizer.ggml.merges";
 
 impl Merges {
-    /// Reads lines "left right". Those whose parts or result are no tokens can never yield one and are left out.
+    /// Reads lines "left right". A line whose parts or result are no tokens can never yield a token and is left out.
     pub(super) fn from_gguf(lines: Array<'_>, tokens: &Tokens) -> Result<Merges> {
         let n = lines.len();
         let mut m = Merges { by_rank: Vec::new(), by_pair: HashTable::new(), hasher: RandomState::new() };
         m.by_rank.try_reserve(n).map_err(|_| Error::out_of_memory(MERGES, 16 * n as u64))?;
         let mut joined = Vec::new();
         for line in lines.strs().map_err(|e| e.at(MERGES).subject(MERGES))? {
-            // The first character may itself be a space.
+            // The first character may be a space itself.
             let Some(gap) = line.iter().skip(1).position(|b| *b == b' ').map(|i| i + 1) else { continue };
             let (left, right) = (&line[..gap], &line[gap + 1..]);
             let (Some(l), Some(r)) = (tokens.find(left), tokens.find(right)) else { continue };
@@ -76,19 +88,19 @@ impl Merges {
     }
 }
 
-/// How a word becomes first symbols.
+/// The first symbols of a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Symbols {
-    /// Each byte is one, written as in [`bytelevel`].
+    /// Each byte is a symbol, written as in [`bytelevel`].
     Bytes,
-    /// Each character is one; characters that are no token become `<0xXX>` tokens.
+    /// Each character is a symbol. Characters that are no token become `<0xXX>` tokens.
     Chars,
 }
 
 pub(super) struct Bpe {
     pub(super) merges: Merges,
     pub(super) symbols: Symbols,
-    /// A word that is a token stays whole, whatever the merges say.
+    /// If true, a word that is a token stays whole, whatever the merges say.
     pub(super) ignore_merges: bool,
     /// The token of each byte.
     bytes: [Option<u32>; 256],
@@ -97,7 +109,7 @@ pub(super) struct Bpe {
 struct Symbol {
     prev: u32,
     next: u32,
-    /// `NONE` for what is no token, and for what was merged into its left neighbour (its length is then 0).
+    /// The token; `NONE` if the symbol is no token, or was merged into its left neighbour (its length is 0 then).
     id: u32,
     start: u32,
     len: u32,
@@ -122,7 +134,7 @@ impl Bpe {
         Bpe { merges, symbols, ignore_merges, bytes }
     }
 
-    /// Appends the tokens of one word. `unk` stands for bytes without a token.
+    /// Appends the tokens of one word. `unk` takes the place of bytes without a token.
     pub(super) fn tokenize(
         &self,
         tokens: &Tokens,
@@ -185,7 +197,7 @@ impl Bpe {
         }
     }
 
-    /// Merges by rank, of equal ranks from the left. An entry of the heap is outdated once its pair is no longer there.
+    /// Merges by rank, and from the left among equal ranks.
     fn merge(&self, symbols: &mut [Symbol], heap: &mut BinaryHeap<Reverse<(u32, u32)>>) {
         heap.clear();
         let consider = |symbols: &[Symbol], left: u32, heap: &mut BinaryHeap<Reverse<(u32, u32)>>| {

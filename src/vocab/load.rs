@@ -37,8 +37,8 @@ fn load(gguf: &Gguf) -> Result<Vocab> {
         "gpt2" => gpt2(gguf, model, pre),
         "gemma4" => gpt2(gguf, model, "gemma4"),
         _ => Err(Error::unsupported(format!(
-            "key '{MODEL}' is '{model}' ('{PRE}' is '{pre}'): this tokeniser is not supported, expected 'llama' or 'gpt2'; \
-             only token ids can be decoded"
+            "key '{MODEL}' is '{model}' ('{PRE}' is '{pre}'): this tokeniser is not supported, expected 'llama' or \
+             'gpt2'; only token ids can be decoded"
         ))
         .subject(MODEL)),
     }
@@ -56,7 +56,8 @@ fn llama(gguf: &Gguf, model: &str, pre: &str) -> Result<Vocab> {
 fn gpt2(gguf: &Gguf, model: &str, name: &str) -> Result<Vocab> {
     let Some(pre) = rules::find(name) else {
         return Err(Error::unsupported(format!(
-            "key '{PRE}' is '{name}' ('{MODEL}' is '{model}'): this pre-tokeniser is not supported; only token ids can be decoded"
+            "key '{PRE}' is '{name}' ('{MODEL}' is '{model}'): this pre-tokeniser is not supported; \
+             only token ids can be decoded"
         ))
         .subject(PRE));
     };
@@ -101,7 +102,7 @@ fn finish(
     })
 }
 
-/// Phi-3's special tokens swallow the white space behind them, but for three; no key of the file says so.
+/// Phi-3's special tokens swallow the white space behind them, except for three. No key of the file says so.
 fn phi3_strips(tokens: &Tokens) -> Vec<u32> {
     let keeps = |id: &u32| [&b"<unk>"[..], b"<s>", b"<|endoftext|>"].contains(&tokens.text(*id));
     let special = |id: &u32| {

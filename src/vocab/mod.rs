@@ -1,21 +1,23 @@
-//! Tokenisers: text to token ids and back, as the model's file describes it.
+//! Tokenisers: text becomes token ids and ids become text, as the model's file describes it.
 //!
 //! A model reads numbers, each of which stands for a piece of text, its token. Both kinds of tokeniser here start from
-//! small symbols and merge neighbours into larger ones until no merge is left; they differ in what decides.
+//! small symbols and merge neighbours into larger ones until no merge is left. They differ in the rule that decides
+//! which neighbours merge first.
 //!
-//! **SentencePiece style** (`tokenizer.ggml.model` = `llama`). Spaces become '▁' (U+2581), and one is put before the text. The
-//! symbols are the characters. Any two neighbours whose text together is a token may merge, the token with the best
-//! score first. "▁he l lo" becomes "▁hello" if all on the way are tokens. A character that is no token at the end becomes
-//! one token for each of its bytes, `<0xE2>` and so on.
+//! **SentencePiece style** (`tokenizer.ggml.model` = `llama`). Spaces become '▁' (U+2581), and one is put before the
+//! text. The symbols are the characters. Any two neighbours whose text together is a token may merge, the token with
+//! the best score first. "▁he l lo" becomes "▁hello" if all on the way are tokens. A character that is no token at the
+//! end becomes one token for each of its bytes, `<0xE2>` and so on.
 //!
-//! **Byte-level BPE** (`gpt2`). A pre-tokeniser, named by `tokenizer.ggml.pre`, first cuts the text into words, which merges
-//! never cross; a word owns the space before it. The symbols are bytes, each written as a visible character (a space is
-//! 'Ġ'). The file lists the merges in the order in which training learnt them, and the earliest one that applies goes first.
+//! **Byte-level BPE** (`gpt2`). A pre-tokeniser, named by `tokenizer.ggml.pre`, first cuts the text into words, which
+//! merges never cross; a word owns the space before it. The symbols are bytes, each written as a visible character (a
+//! space is 'Ġ'). The file lists the merges in the order in which training learnt them, and the earliest one that
+//! applies goes first.
 //!
-//! Before either, texts of special tokens ("<|im_end|>") are cut out: user-defined ones always, control tokens where the
+//! Before either, texts of special tokens ("<|im_end|>") are cut out: user-defined ones always, control tokens if the
 //! caller asks for it. Never ask for it with text from a stranger: it could end its own turn.
 //!
-//! Both merge with a heap, O(n log n) in the text's length. The rules of pre-tokenisers run in linear time.
+//! Both merge with a heap, in O(n log n) of the text's length. The rules of pre-tokenisers run in linear time.
 
 mod bpe;
 mod bytelevel;
@@ -61,7 +63,7 @@ impl Vocab {
     pub fn model(&self) -> &str {
         &self.model
     }
-    /// `tokenizer.ggml.pre`, or `default` where the file names none.
+    /// `tokenizer.ggml.pre`, or `default` if the file names none.
     pub fn pre(&self) -> &str {
         &self.pre
     }
@@ -75,7 +77,7 @@ impl Vocab {
     pub fn token_text(&self, id: i32) -> Result<&[u8]> {
         Ok(self.tokens.text(self.checked(id)?))
     }
-    /// A token's score, 0 where the file has none. Higher ones merge first.
+    /// A token's score, 0 if the file has none. Tokens with higher scores merge first.
     pub fn token_score(&self, id: i32) -> Result<f32> {
         Ok(self.tokens.score(self.checked(id)?))
     }
@@ -95,19 +97,19 @@ impl Vocab {
     pub fn eos(&self) -> Option<i32> {
         self.special.eos
     }
-    /// Whether this token ends a generation.
+    /// True if this token ends a generation.
     pub fn is_eog(&self, id: i32) -> bool {
         self.special.eog.binary_search(&id).is_ok()
     }
-    /// Whether a text begins with the BOS token where special tokens are added.
+    /// True if a text begins with the BOS token when special tokens are added.
     pub fn add_bos(&self) -> bool {
         self.add_bos
     }
-    /// Whether a text ends with the EOS token where special tokens are added.
+    /// True if a text ends with the EOS token when special tokens are added.
     pub fn add_eos(&self) -> bool {
         self.add_eos
     }
-    /// Whether tokenising puts a space before the text and behind each special token (SentencePiece style only).
+    /// True if tokenising puts a space before the text and behind each special token (SentencePiece style only).
     pub fn add_space_prefix(&self) -> bool {
         self.add_space_prefix
     }

@@ -1,4 +1,9 @@
-//! Finds special tokens written out in a text, before the rest is tokenised.
+//! Finds special tokens that are written out in a text, before the rest of it is tokenised.
+//!
+//! The tokens' texts are sorted, so those with a common prefix lie side by side. At each byte of the text that some
+//! token begins with, the longest token is found by narrowing the range of candidates byte by byte. All these finds go
+//! into a heap, the longest first. A find is taken if no byte of it was taken before. If a longer token has taken its
+//! end, the rest is searched again for a shorter one. This gives longer tokens the right of way wherever they stand.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -6,7 +11,7 @@ use std::ops::Range;
 
 use super::tokens::{TokenType, Tokens};
 
-/// A part of the text: still text, or a special token that stood there.
+/// A part of the text that is still text, or a special token that was written there.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Fragment {
     Text(Range<usize>),
@@ -15,18 +20,18 @@ pub(super) enum Fragment {
 
 /// The special tokens that a text may name.
 pub(super) struct Partition {
-    /// User-defined tokens: always looked for.
+    /// User-defined tokens, which are always looked for.
     user: Texts,
-    /// These, control tokens and the unknown one: looked for where the caller asks for special tokens.
+    /// These, control tokens and the unknown one, which are looked for if the caller asks for special tokens.
     all: Texts,
-    /// Tokens that swallow the white space behind them, in order.
+    /// Tokens that swallow the white space behind them, ascending.
     strip_right: Vec<u32>,
 }
 
-/// Bytes of the longest special token that is looked for: looking takes so long at every byte of a text.
+/// The most bytes of a special token that is looked for. At worst each byte of a text takes as many steps.
 const LONGEST: usize = 256;
 
-/// Token ids in the order of their texts, so that all prefixes of a text lie in ever smaller ranges.
+/// Token ids in the order of their texts, so that tokens with a common prefix lie side by side.
 struct Texts {
     sorted: Vec<u32>,
     first: [bool; 256],
@@ -34,7 +39,7 @@ struct Texts {
 
 impl Texts {
     fn new(tokens: &Tokens, wanted: impl Fn(TokenType) -> bool) -> Texts {
-        // Only UTF-8: other bytes could stand inside a character and cut it.
+        // Only texts of UTF-8 count: other bytes could stand inside a character and cut it.
         let usable = |id: &u32| {
             let text = tokens.text(*id);
             text.len() <= LONGEST && tokens.find(text) == Some(*id) && std::str::from_utf8(text).is_ok()
@@ -75,14 +80,14 @@ impl Partition {
         }
     }
 
-    /// Cuts `text` at its special tokens. Longer tokens go first, wherever they stand; of equal ones the lower id, then the
-    /// one further left.
+    /// Cuts `text` at its special tokens. Longer tokens go first, wherever they stand. Of equally long ones the lower
+    /// id goes first, then the one further left.
     pub(super) fn cut(&self, tokens: &Tokens, text: &str, parse_special: bool) -> Vec<Fragment> {
         let found = self.find(tokens, text.as_bytes(), if parse_special { &self.all } else { &self.user });
         let mut fragments = Vec::new();
         let mut at = 0;
         for (start, id) in found {
-            // White space that was swallowed.
+            // This one stood in white space that was swallowed.
             if start < at {
                 continue;
             }
@@ -101,7 +106,7 @@ impl Partition {
         fragments
     }
 
-    /// Where tokens stand, from left to right.
+    /// The places of tokens in the text, from left to right.
     fn find(&self, tokens: &Tokens, text: &[u8], texts: &Texts) -> Vec<(usize, u32)> {
         let mut heap = BinaryHeap::new();
         let add = |heap: &mut BinaryHeap<_>, range: Range<usize>| {
@@ -122,7 +127,8 @@ impl Partition {
             if taken[start] {
                 continue;
             }
-            // What was taken before is at least as long: it overlaps only if it covers an end.
+            // Tokens that were taken before are at least as long, so one overlaps this one only if it covers an end of
+            // it.
             if taken[range.end - 1] {
                 let free = taken[range.clone()].iter().take_while(|t| !**t).count();
                 add(&mut heap, start..start + free);

@@ -1,34 +1,39 @@
-//! The pre-tokenisers that files name in `tokenizer.ggml.pre`: regular expressions that cut a text into words.
+//! The pre-tokenisers that files name in `tokenizer.ggml.pre`: rules that cut a text into words.
 //!
-//! Each is a list of rules. The first rule cuts the text; every further rule cuts each of the pieces before it, and what
-//! lies between two matches stays a piece of its own. The expressions are those of the models' own tokenisers.
+//! A rule is a regular expression, one of those of the models' own tokenisers. The first rule of a list cuts the text,
+//! and every further rule cuts each of the pieces that the one before it made. Each match is a piece, and so is the
+//! text between two matches.
+//!
+//! The `regex` crate takes linear time whatever the text, since it never goes back. For that it has no look-ahead, and
+//! the models' expressions need one in one place: `\s+(?!\S)` matches a run of white space before a word without its
+//! last character, which then belongs to the word. The patterns here say `\s+` instead, and `split` gives the last
+//! character back where a `Tail` says so.
 
-/// One regular expression and what stands for the look-ahead `\s+(?!\S)` in it.
+/// A regular expression, and the way in which it replaces the look-ahead `\s+(?!\S)`.
 pub(super) struct Rule {
     pub(super) pattern: &'static str,
     pub(super) tail: Tail,
 }
 
-/// The `regex` crate has no look-ahead (which is why it takes linear time), and one thing needs it: a run of white space
-/// before a word leaves its last character to that word. The patterns here say `\s+`, and the splitter gives it back.
+/// The end of a match that is white space alone.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tail {
     /// The pattern has no such alternative.
     Keep,
     /// A match of white space alone gives its last character back.
     GiveBack,
-    /// The same, but a match that ends in a line break came from an alternative for line breaks and stays.
+    /// The same, but a match that ends in a line break keeps it, since it came from an alternative for line breaks.
     GiveBackUnlessBreak,
 }
 
 pub(super) struct Pre {
     pub(super) names: &'static [&'static str],
     pub(super) rules: &'static [Rule],
-    /// Words that are tokens stay whole.
+    /// If true, words that are tokens stay whole.
     pub(super) ignore_merges: bool,
     /// The default for `tokenizer.ggml.add_bos_token`.
     pub(super) add_bos: bool,
-    /// Works on characters with U+2581 for spaces, not on bytes.
+    /// If true, BPE works on characters with U+2581 for spaces, not on bytes.
     pub(super) chars: bool,
 }
 
@@ -83,7 +88,7 @@ const DEEPSEEK_V3: Rule = breaks(concat!(
     r"| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+"
 ));
 const CLAUSES: Rule = keep(r" ?[^(\s|.,!?\u{2026}\u{3002}\u{FF0C}\u{3001}\u{964}\u{6D4}\u{60C})]+");
-// Letters with case of Latin, Greek, Cyrillic, Armenian, Georgian and a few more.
+// The letters with case of Latin, Greek, Cyrillic, Armenian, Georgian and a few more scripts.
 const CASED_LETTERS: Rule = keep(concat!(
     r"\s?[",
     r"A-Za-z\u{B5}\u{C0}-\u{D6}\u{D8}-\u{F6}\u{F8}-\u{1BA}\u{1BC}-\u{1BF}\u{1C4}-\u{293}\u{295}-\u{2AF}\u{370}-\u{373}",
@@ -163,7 +168,7 @@ static PRES: &[Pre] = &[
         &[
             LINE_BREAK,
             CASED_LETTERS,
-            // U+3000 is left out: it is white space, which is cut off before.
+            // U+3000 is left out, because it is white space, which is cut off before.
             keep(r"\s?[!-/:-\~\u{FF01}-\u{FF0F}\u{FF1A}-\u{FF5E}\u{2018}-\u{201F}\u{3001}-\u{3002}]+"),
             keep(r"\s+$"),
             CJK,
@@ -188,9 +193,10 @@ static PRES: &[Pre] = &[
     pre(&["viking"], &[CLAUSES, DIGIT]),
     pre(
         &["bailingmoe", "bailingmoe2", "llada-moe"],
-        &[breaks(
-            r"'(?:[sSdDmMtT]|[lL][lL]|[vV][eE]|[rR][eE])|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]|\s+",
-        )],
+        &[breaks(concat!(
+            r"'(?:[sSdDmMtT]|[lL][lL]|[vV][eE]|[rR][eE])|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*",
+            r"|\s*[\r\n]|\s+"
+        ))],
     ),
     pre(
         &["seed-coder"],

@@ -1,10 +1,10 @@
-//! Special tokens: which ids begin, end and separate things, and which end a generation.
+//! Special tokens: the ids that begin, end and separate texts, and those that end a generation.
 
 use super::tokens::{TokenType, Tokens};
 use crate::error::Result;
 use crate::gguf::{Gguf, Value};
 
-/// The ids of special tokens; `None` where the vocabulary has no such token.
+/// The ids of special tokens; `None` if the vocabulary has no such token.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SpecialIds {
     /// Begins a text.
@@ -19,7 +19,7 @@ pub struct SpecialIds {
     pub sep: Option<i32>,
     pub pad: Option<i32>,
     pub mask: Option<i32>,
-    /// Fill in the middle: before, after, where to fill, padding, repository, file.
+    /// To fill in the middle of a text: the part before, the part after, the middle, padding, repository, file.
     pub fim_pre: Option<i32>,
     pub fim_suf: Option<i32>,
     pub fim_mid: Option<i32>,
@@ -30,7 +30,7 @@ pub struct SpecialIds {
     pub eog: Vec<i32>,
 }
 
-// Files often lack the key for a special token; these are the texts by which it is known.
+// Files often lack the key for a special token. These are the texts by which it is known then.
 const EOT: &[&str] = &[
     "<|eot_id|>",
     "<|im_end|>",
@@ -106,8 +106,9 @@ const EOG: &[&str] = &[
 const SHOWN: &[&str] = &["<|channel|>", "<|message|>", "<|start|>", "<|constrain|>"];
 
 impl SpecialIds {
-    /// Reads the ids from the file's keys, where `defaults` holds those that a family has without a key, and finds others by
-    /// their texts. A token found by its text becomes a control token, whatever the file says. Ids out of range count as absent.
+    /// Reads the ids from the file's keys and finds others by their texts. `defaults` holds those that a family has
+    /// without a key. A token that is found by its text becomes a control token, whatever the file says. Ids out of
+    /// range count as absent.
     pub(super) fn from_gguf(gguf: &Gguf, tokens: &mut Tokens, defaults: SpecialIds) -> Result<SpecialIds> {
         let mut s = defaults;
         let n = tokens.len() as i64;
@@ -189,7 +190,7 @@ impl SpecialIds {
         eog.sort_unstable();
         eog.dedup();
         let find = |text: &str| tokens.find(text.as_bytes()).filter(|id| eog.contains(&(*id as i32)));
-        // Where other tokens end an answer, <|end|> ends only a part of it; and </s> is mere text to some families.
+        // If other tokens end an answer, <|end|> ends only a part of it. And </s> is mere text to some families.
         let call = find("<|call|>").or(find("<|calls|>")).is_some();
         let end = find("<|end|>").filter(|_| call && (find("<|return|>").is_some() || find("<|flush|>").is_some()));
         let normal_s = find("<|tool_response>").or(find("<|plamo:eos|>")).is_some();

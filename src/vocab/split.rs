@@ -1,4 +1,4 @@
-//! Cuts a text into the words that BPE works on, by the rules of a pre-tokeniser.
+//! Cuts a text into the words that BPE works on, by the rules of a pre-tokeniser (`rules`).
 
 use std::ops::Range;
 
@@ -38,7 +38,7 @@ impl Splitter {
     }
 }
 
-/// Appends the matches in `text`, and what lies between them, as ranges moved by `base`.
+/// Appends the matches in `text` and the pieces between them, as ranges moved by `base`.
 fn cut(regex: &Regex, tail: Tail, text: &str, base: usize, out: &mut Vec<Range<usize>>) {
     let mut at = 0;
     while let Some(m) = regex.find_at(text, at).filter(|m| !m.is_empty()) {
@@ -54,7 +54,7 @@ fn cut(regex: &Regex, tail: Tail, text: &str, base: usize, out: &mut Vec<Range<u
     }
 }
 
-/// How many bytes at its end a match leaves to the next one: see [`Tail`].
+/// The bytes at its end that a match leaves to the next one: see [`Tail`].
 fn given_back(matched: &str, tail: Tail, at_end: bool) -> usize {
     if tail == Tail::Keep || at_end || !matched.chars().all(char::is_whitespace) {
         return 0;
@@ -96,7 +96,8 @@ mod tests {
 
     #[test]
     fn every_rule_compiles_and_covers_the_text() {
-        let text = "I'll  go\r\n\r\n to 東京 on\t2024-05-06\u{85} at 12:30,\u{a0}o'CLOCK!!\n\n 🚀🚀 ÀÉ\u{301} <=> ७८ \u{0}\u{1f} ";
+        let text = "I'll  go\r\n\r\n to 東京 on\t2024-05-06\u{85} at 12:30,\u{a0}o'CLOCK!!\n\n \
+                    🚀🚀 ÀÉ\u{301} <=> ७८ \u{0}\u{1f} ";
         for p in rules::all() {
             let s = Splitter::new(p.rules).unwrap();
             let pieces = s.split(text);

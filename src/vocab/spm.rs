@@ -1,4 +1,12 @@
-//! SentencePiece-style tokenising: neighbours merge into the token with the best score, until none do.
+//! SentencePiece-style tokenising: neighbours merge into the token with the best score, until no two make a token.
+//!
+//! The symbols are the characters of the text. Any two neighbours whose text together is a token may merge; the file
+//! gives each token a score, and the best score goes first, of equal scores the leftmost. As in `bpe`, symbols form a
+//! linked list, and a heap holds the pairs that may merge. An entry of the heap is outdated if one of its symbols has
+//! changed since; then their lengths do not add up to the length that the entry remembers. Symbols only grow, so the
+//! sum never comes back to an older value.
+//!
+//! A symbol that is no token at the end, which only a single character can be, becomes one token for each of its bytes.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -6,7 +14,7 @@ use std::collections::BinaryHeap;
 use super::tokens::Tokens;
 use crate::error::{Error, Result};
 
-/// What stands for a space inside tokens, U+2581.
+/// The character that stands for a space inside tokens, U+2581.
 pub(super) const SPACE: &str = "\u{2581}";
 
 const NONE: u32 = u32::MAX;
@@ -16,7 +24,7 @@ pub(super) struct Spm {
     bytes: [Option<u32>; 256],
 }
 
-/// A stretch of the text; merging grows the left one and empties the right one.
+/// A piece of the text. A merge grows the left one of two and empties the right one.
 struct Symbol {
     prev: u32,
     next: u32,
@@ -24,7 +32,7 @@ struct Symbol {
     len: u32,
 }
 
-/// Two neighbours that would make a token. Outdated once either has changed, which shows in their length.
+/// Two neighbours that would make a token of `len` bytes.
 struct Bigram {
     score: f32,
     left: u32,
@@ -33,7 +41,7 @@ struct Bigram {
 
 impl Ord for Bigram {
     fn cmp(&self, other: &Bigram) -> Ordering {
-        // The best score first; of equal ones the leftmost.
+        // The best score comes first, of equal ones the leftmost.
         self.score.total_cmp(&other.score).then(other.left.cmp(&self.left)).then(other.len.cmp(&self.len))
     }
 }
@@ -49,7 +57,7 @@ impl PartialEq for Bigram {
 }
 impl Eq for Bigram {}
 
-/// The tokens `<0x00>` to `<0xFF>`, or else those whose text is the byte itself.
+/// The tokens `<0x00>` to `<0xFF>`. If there is no such token, it is the one whose text is the byte itself.
 pub(super) fn byte_tokens(tokens: &Tokens) -> [Option<u32>; 256] {
     std::array::from_fn(|b| tokens.find(format!("<0x{b:02X}>").as_bytes()).or_else(|| tokens.find(&[b as u8])))
 }
@@ -59,7 +67,8 @@ impl Spm {
         Spm { bytes: byte_tokens(tokens) }
     }
 
-    /// Appends the tokens of `text`, in which spaces are escaped already. `unk` stands for bytes without a token.
+    /// Appends the tokens of `text`, in which spaces are escaped already. `unk` takes the place of bytes without a
+    /// token.
     pub(super) fn tokenize(&self, tokens: &Tokens, unk: Option<u32>, text: &str, out: &mut Vec<i32>) -> Result<()> {
         let bytes = text.as_bytes();
         let mut symbols: Vec<Symbol> = text
@@ -118,7 +127,7 @@ impl Spm {
     }
 }
 
-/// One token for each byte of `piece`, `unk` where a byte has none.
+/// Appends one token for each byte of `piece`, or `unk` if a byte has none.
 pub(super) fn bytes_to_tokens(
     bytes: &[Option<u32>; 256],
     unk: Option<u32>,

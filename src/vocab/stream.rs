@@ -20,7 +20,7 @@ impl Stream {
     /// Bytes that can no longer become a character come as U+FFFD.
     ///
     /// # Errors
-    /// `InvalidArgument` if `vocab` has no such token, `OutOfMemory`; what waits stays.
+    /// `InvalidArgument` if `vocab` has no such token, `OutOfMemory`; the waiting bytes stay.
     pub fn push(&mut self, vocab: &Vocab, id: i32) -> Result<String> {
         let waiting = self.pending.len();
         vocab.append_piece(id, self.special, &mut self.pending)?;
@@ -54,7 +54,7 @@ impl Stream {
         Ok(out)
     }
 
-    /// What still waits: nothing, or U+FFFD for a character that never came to its end.
+    /// Gives the rest: nothing, or U+FFFD for a character that never came to its end.
     pub fn flush(&mut self) -> String {
         let left = String::from_utf8_lossy(&self.pending).into_owned();
         self.pending.clear();

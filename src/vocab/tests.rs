@@ -270,7 +270,7 @@ fn ends_of_generation_come_from_keys_and_names() {
     assert_eq!(file.int("eos_token_id", 300).int("bos_token_id", -1).vocab().eos(), None);
 }
 
-/// What ends a turn in the formats of the models that are meant to run, whatever type the file gives it.
+/// The tokens that end a turn in the formats of the models that are meant to run, whatever types the file gives them.
 #[test]
 fn known_ends_of_turns_end_a_generation() {
     for end in [

@@ -8,21 +8,23 @@ use super::tokens::TokenType;
 use super::{Algorithm, Vocab, bytelevel, spm};
 use crate::error::{Error, Result};
 
-/// Bytes of a text, either way.
+/// The most bytes of a text, either way.
 const LONGEST: usize = 1 << 30;
 
-/// Bytes of memory that each byte of a text may take: two copies, a symbol, two entries of a heap and a token, in vectors that double.
+/// Bytes of memory that each byte of a text may take: two copies, a symbol, two entries of a heap and a token, in
+/// vectors that double.
 const WORK: usize = 96;
 
 impl Vocab {
     /// The tokens of a text.
     ///
-    /// `add_special` puts BOS before and EOS behind, where the file wants them. `parse_special` takes the texts of control
-    /// tokens for these tokens; without it they are text like any other.
+    /// `add_special` puts BOS before and EOS behind, where the file wants them. `parse_special` takes the texts of
+    /// control tokens for these tokens; without it they are text like any other.
     ///
     /// # Errors
-    /// `InvalidArgument` if the text is no UTF-8 (the message names the byte), is longer than 1 GiB, or holds a byte for
-    /// which the vocabulary has no token. `OutOfMemory` where there are not some 100 bytes of memory for each of the text.
+    /// `InvalidArgument` if the text is no UTF-8 (the message names the byte), is longer than 1 GiB, or holds a byte
+    /// for which the vocabulary has no token. `OutOfMemory` where there are not some 100 bytes of memory for each of
+    /// the text.
     pub fn tokenize(&self, text: &[u8], add_special: bool, parse_special: bool) -> Result<Vec<i32>> {
         let text = std::str::from_utf8(text).map_err(|e| {
             Error::invalid(format!("the text is no valid UTF-8 at byte {}", e.valid_up_to())).subject("text")
@@ -80,8 +82,8 @@ impl Vocab {
         }
     }
 
-    /// The bytes that a token adds to a text; they may end inside a character, see [`super::Stream`].
-    /// Control tokens and the unknown token give their text if `special` is set, else nothing. Unused tokens give nothing.
+    /// The bytes that a token adds to a text; they may end inside a character, see [`super::Stream`]. Control tokens
+    /// and the unknown token give their text if `special` is set, else nothing. Unused tokens give nothing.
     ///
     /// # Errors
     /// `InvalidArgument` if there is no such token; `OutOfMemory`: tokens may be of any length.
@@ -115,8 +117,8 @@ impl Vocab {
     /// The text of tokens: the inverse of [`Vocab::tokenize`], but that '▁' in a text comes back as a space where it
     /// stands for one.
     ///
-    /// `remove_special` drops a BOS in front and an EOS at the end where tokenising would have put them. `unparse_special`
-    /// shows control tokens as their text. The space that tokenising put before the text is removed.
+    /// `remove_special` drops a BOS in front and an EOS at the end where tokenising would have put them.
+    /// `unparse_special` shows control tokens as their text. The space that tokenising put before the text is removed.
     ///
     /// # Errors
     /// `InvalidArgument` if an id is out of range, or the tokens' texts have more than 1 GiB together; `OutOfMemory`.

@@ -7,7 +7,7 @@ use hashbrown::HashTable;
 use crate::error::{Error, Result};
 use crate::gguf::Gguf;
 
-/// What a token is for, with GGUF's numbers (`tokenizer.ggml.token_type`).
+/// The use of a token, with GGUF's numbers (`tokenizer.ggml.token_type`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(i32)]
 pub enum TokenType {
@@ -32,9 +32,9 @@ impl TokenType {
 pub(super) struct Tokens {
     /// All texts, one after the other.
     bytes: Vec<u8>,
-    /// Where the text of token `id` ends in `bytes`; it begins where that of `id - 1` ends.
+    /// The end of each token's text in `bytes`. It begins at the end of the text before it.
     ends: Vec<u32>,
-    /// Empty where the file has none.
+    /// The scores; empty if the file has none.
     scores: Vec<f32>,
     types: Vec<TokenType>,
     by_text: HashTable<u32>,
