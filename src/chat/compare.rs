@@ -1,15 +1,15 @@
-//! Comparing values and looking them up, paid for by what is looked at.
+//! Comparing values and looking them up, paid for by the amount that is looked at.
 //!
-//! minijinja counts the items of two lists that it compares, but neither what is within these nor texts: a template
-//! could have the same two long lists compared again and again, a step each time. So comparisons go through filters of
-//! ours, which take the same walk first and pay for it.
+//! minijinja counts the items of two lists that it compares, but it counts neither the parts of these items nor the
+//! bytes of texts. A template could have the same two long lists compared again and again, for one step each time. So
+//! comparisons go through filters of ours, which take the same walk first and pay for it.
 
 use minijinja::value::{Kwargs, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, State, Value, filters, tests};
 
 use super::pay::{measure, pay_for_bytes, too_deep};
 
-/// The filters that the engine's instructions are replaced by.
+/// The filters that replace instructions of the engine.
 pub(super) const EQUAL: &str = "==";
 pub(super) const UNEQUAL: &str = "!=";
 pub(super) const LESS: &str = "<";
@@ -21,7 +21,7 @@ pub(super) const ITEM: &str = ".[]";
 
 type Compare = fn(&Value, &Value) -> bool;
 
-/// A filter's name, how tests call it as well, and what it does.
+/// For each filter its name, the name by which tests call it as well, and its work.
 const COMPARISONS: [(&str, &[&str], Compare); 6] = [
     (EQUAL, &["eq", "equalto"], |a, b| a == b),
     (UNEQUAL, &["ne"], |a, b| a != b),
@@ -66,7 +66,7 @@ pub(super) fn install(env: &mut Environment<'static>) {
     });
 }
 
-/// Pays for comparing two values, up to the first difference. Whether there was none.
+/// Pays for comparing two values, up to the first difference. The result is true if there was none.
 fn pay(state: &State, a: &Value, b: &Value, depth: usize) -> Result<bool, Error> {
     too_deep(depth)?;
     state.consume_fuel(1)?;
@@ -117,7 +117,7 @@ fn contains(state: &State, value: &Value, container: &Value) -> Result<bool, Err
     }
 }
 
-/// `of[key]`: a map looks at all of the key, and what can only be walked is walked.
+/// `of[key]`: a map looks at all of the key, and a value that can only be walked is walked.
 fn item(state: &State, of: &Value, key: &Value) -> Result<Value, Error> {
     pay_for_bytes(state, measure(state, key, 0)?)?;
     if of.kind() == ValueKind::Iterable {

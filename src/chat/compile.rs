@@ -1,11 +1,11 @@
-//! Compiles a template so that no value of its can become a trap.
+//! Compiles a template so that none of its values can become a trap.
 //!
-//! minijinja's lists may hold the same value many times: `x = [x, x]`, sixty times, takes sixty small lists and has
-//! 2^60 elements when it is walked, by `~` or a filter, which pay for it only afterwards; and a namespace that holds
-//! itself has no end at all. So here every list, tuple and map that a template makes goes through a filter of ours that
-//! walks it first and pays for what it sees (`pay::measure`), and every comparison through one that pays for what it
-//! looks at (`compare`). minijinja has no hook for it, but lets instructions be replaced; that part of it is marked as
-//! unstable, so Cargo.toml names its exact version.
+//! A list of minijinja may hold the same value many times. `x = [x, x]`, done sixty times, takes sixty small lists and
+//! has 2^60 elements when something walks it. `~` and filters do walk it, and pay only afterwards. A namespace that
+//! holds itself has no end at all. So here every list, tuple and map that a template makes goes through a filter of
+//! ours, which walks it first and pays for everything that it sees (`pay::measure`), and every comparison goes through
+//! one that pays for everything that it looks at (`compare`). minijinja has no hook for that, but lets instructions be
+//! replaced. That part of it is marked as unstable, so Cargo.toml names its exact version.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -16,15 +16,15 @@ use regex::Regex;
 
 use super::{compare, constants};
 
-/// Filters of `python::install` that make a list, a tuple, a map, a sum and a product (minijinja joins and repeats
-/// lists lazily, sixty doublings too); no template can name them.
+/// Filters of `python::install` that make a list, a tuple, a map, a sum and a product. (minijinja joins and repeats
+/// lists lazily, also after sixty doublings.) No template can name them.
 pub(super) const LIST: &str = "[]";
 pub(super) const TUPLE: &str = "()";
 pub(super) const MAP: &str = "{}";
 pub(super) const ADD: &str = "+";
 pub(super) const MULTIPLY: &str = "*";
 
-/// The filter of what is assigned to an attribute.
+/// The filter of a value that is assigned to an attribute.
 pub(super) const ASSIGNED: &str = "rekindle_assigned";
 
 /// An instruction's number for a filter that the engine looks up each time.
@@ -39,7 +39,7 @@ pub(super) fn compile<'s>(name: &'s str, text: &'s str, syntax: SyntaxConfig) ->
     let n = (0..).take_while(|i| instructions.get(*i).is_some()).count() as u32;
     let targets: HashSet<u32> = (0..n).filter_map(|i| target(instructions.get(i)?)).collect();
     for i in 0..n {
-        // What was loaded just before is the key, if no jump leads here with another one.
+        // The value that was loaded just before is the key, if no jump leads here with another one.
         let constant = |i: u32| matches!(instructions.get(i.wrapping_sub(1)), Some(Instruction::LoadConst(_)));
         let made = match instructions.get(i) {
             Some(Instruction::BuildList(Some(n))) => Some((LIST, *n)),
@@ -67,7 +67,7 @@ pub(super) fn compile<'s>(name: &'s str, text: &'s str, syntax: SyntaxConfig) ->
     Ok(instructions)
 }
 
-/// Where an instruction may go on, if not at the next.
+/// The place at which an instruction may go on, if not at the next one.
 fn target(instruction: &Instruction) -> Option<u32> {
     match instruction {
         Instruction::Iterate(to)
@@ -79,8 +79,8 @@ fn target(instruction: &Instruction) -> Option<u32> {
     }
 }
 
-/// Puts the filter `ASSIGNED` behind what is assigned to a namespace's attribute, for which no instruction can be
-/// replaced.
+/// Puts the filter `ASSIGNED` behind each value that is assigned to a namespace's attribute, for which no instruction
+/// can be replaced.
 pub(super) fn with_checked_assignments(text: &str, starts: &Regex) -> String {
     let mut out = String::with_capacity(text.len());
     let mut from = 0;
@@ -93,7 +93,7 @@ pub(super) fn with_checked_assignments(text: &str, starts: &Regex) -> String {
     out + &text[from..]
 }
 
-/// Where the block's end (`%}`, `-%}`, `+%}`) begins, outside of strings.
+/// The beginning of the block's end (`%}`, `-%}`, `+%}`), outside of strings.
 fn end_of_block(text: &str, from: usize) -> Option<usize> {
     let bytes = text.as_bytes();
     let (mut i, mut quote) = (from, None);

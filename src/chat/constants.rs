@@ -1,6 +1,7 @@
-//! Refuses what nothing could limit. A constant list that is repeated: `['x'] * 100000000 ~ ''` would be computed while
-//! it is compiled. A chain of comparisons, `a == b == c`, of which all but the last are one instruction that cannot be
-//! replaced (`compile` says what for): there, one of the two must be a short constant, as in `0 < a < b`.
+//! Refuses the two things that nothing could limit later. One is a constant list that is repeated: `['x'] * 100000000 ~
+//! ''` would be computed while it is compiled. The other is a chain of comparisons, `a == b == c`. All of them but the
+//! last are one instruction that cannot be replaced (`compile` says what for). There, one of the two sides must be a
+//! short constant, as in `0 < a < b`.
 
 use minijinja::machinery::ast::{BinOpKind, Call, CallArg, Expr, Stmt};
 use minijinja::{Error, ErrorKind};
@@ -54,12 +55,12 @@ fn all(stmts: &[Stmt]) -> Result<(), Error> {
     stmts.iter().try_for_each(check)
 }
 
-/// What minijinja knows of an expression while it compiles.
+/// The knowledge that minijinja has of an expression while it compiles.
 #[derive(Clone, Copy, PartialEq)]
 enum Known {
     Nothing,
     Value,
-    /// Or something made of one.
+    /// A constant list, or something that is made of one.
     List,
 }
 

@@ -37,7 +37,7 @@ struct Moment {
 
 impl Moment {
     fn new(seconds: i64) -> Moment {
-        // Far beyond any date, and small enough for what follows.
+        // The bound is far beyond any date, and small enough for the arithmetic below.
         let seconds = seconds.clamp(-(1 << 40), 1 << 40);
         let (days, rest) = (seconds.div_euclid(86400), seconds.rem_euclid(86400));
         // Years that begin in March put the leap day at their end; eras of 400 such years are all alike.
@@ -121,7 +121,7 @@ impl Moment {
                 Some((_, (n, width))) => out.push_str(&format!("{n:0width$}")),
                 None => match code.and_then(|c| self.text(c)) {
                     Some(text) => out.push_str(&text),
-                    // As C does it: what is no code stays.
+                    // A letter that is no code stays, as in C.
                     None => {
                         out.push('%');
                         rest = ahead;

@@ -1,4 +1,4 @@
-//! JSON in, as values of a template; and out, as Python's `json.dumps` writes it.
+//! JSON becomes values of a template, and values become JSON as Python's `json.dumps` writes it.
 
 use std::fmt::Write;
 
@@ -28,7 +28,7 @@ pub(super) fn parse(text: &str, name: &str, kind: Kind) -> Result<Json> {
     Ok(parsed)
 }
 
-/// As a template sees it, objects in the text's order.
+/// The value that a template sees. Objects keep the order of the text.
 pub(super) fn value(json: &Json) -> Value {
     match json {
         Json::Null => ().into(),
@@ -47,7 +47,7 @@ pub(super) fn value(json: &Json) -> Value {
 /// The parameters of `json.dumps`.
 pub(super) struct Style {
     pub ensure_ascii: bool,
-    /// What one level is indented by; `None`: all in one line.
+    /// The text that indents one level; `None` writes all in one line.
     pub indent: Option<String>,
     pub between_items: String,
     pub after_key: String,

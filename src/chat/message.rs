@@ -1,41 +1,43 @@
-//! What goes into a template: messages and what else it may ask for.
+//! The input of a template: messages, and everything else that it may ask for.
 
 use minijinja::Value;
 
 use super::json;
 use crate::error::{Error, Result};
 
-/// One message of a conversation. What is `None` is absent for the template, but for the content, which is none.
+/// One message of a conversation. A field that is `None` is absent for the template, except for the content, which is
+/// none then.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Message<'a> {
-    /// system, user, assistant, tool, or what else the template knows.
+    /// system, user, assistant, tool, or another role that the template knows.
     pub role: &'a str,
     pub content: Option<&'a str>,
     pub name: Option<&'a str>,
-    /// What the model thought before its answer; templates see it as `reasoning_content` and `thinking`.
+    /// The model's thoughts before its answer; templates see them as `reasoning_content` and as `thinking`.
     pub reasoning: Option<&'a str>,
     /// The call that a tool's message answers.
     pub tool_call_id: Option<&'a str>,
-    /// JSON array: the calls that the assistant made.
+    /// A JSON array of the calls that the assistant made.
     pub tool_calls: Option<&'a str>,
-    /// JSON object: further fields, which win over those above.
+    /// A JSON object with further fields, which win over those above.
     pub fields: Option<&'a str>,
 }
 
-/// What a template gets besides the messages.
+/// The things that a template gets besides the messages.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options<'a> {
-    /// Which of the file's templates; `None`: `tool_use` where there are tools and the file has it, else `default`.
+    /// The name of one of the file's templates. `None` means `tool_use` if there are tools and the file has that one,
+    /// else `default`.
     pub name: Option<&'a str>,
     /// A template instead of the file's.
     pub text: Option<&'a str>,
     /// Ends the prompt with the beginning of the assistant's next message.
     pub add_generation_prompt: bool,
-    /// JSON array: the tools that the model may call.
+    /// A JSON array of the tools that the model may call.
     pub tools: Option<&'a str>,
-    /// JSON object: further variables, `enable_thinking` for example.
+    /// A JSON object with further variables, `enable_thinking` for example.
     pub variables: Option<&'a str>,
-    /// The time for templates that ask for the date, in seconds since 1970 UTC; `None`: now.
+    /// The time for templates that ask for the date, in seconds since 1970 UTC; `None` means now.
     pub now: Option<i64>,
 }
 
@@ -43,7 +45,7 @@ impl Message<'_> {
     /// The message as the template sees it; `index` is its place in the conversation.
     pub(super) fn value(&self, index: usize) -> Result<Value> {
         let mut map: Vec<(String, Value)> = Vec::new();
-        // Of a key that comes again the last value counts.
+        // If a key comes again, its last value counts.
         let mut set = |key: &str, value: Value| map.push((key.to_owned(), value));
         set("role", self.role.into());
         set("content", self.content.map_or(Value::from(()), Value::from));
@@ -70,7 +72,7 @@ impl Message<'_> {
         Ok(Value::from_pairs(map))
     }
 
-    /// Bytes that the template may have to read.
+    /// The bytes that the template may have to read.
     pub(super) fn len(&self) -> usize {
         [Some(self.role), self.content, self.name, self.reasoning, self.tool_call_id, self.tool_calls, self.fields]
             .into_iter()

@@ -1,8 +1,10 @@
-//! Chat templates: from the messages of a conversation to the text that the model was trained on.
+//! Chat templates make a prompt of the messages of a conversation, in the form of the texts that the model was trained
+//! on.
 //!
-//! Files carry the template as a program in Jinja, written for transformers, which runs it with Python's jinja2. Here it runs in
-//! minijinja, set up as transformers sets up jinja2 (`render`), with what Python has and Jinja templates use (`python`, `json`,
-//! `date`). A template is code from a stranger: the steps it may take, its recursion and what it writes are limited.
+//! Files carry the template as a program in Jinja, a template language. It is written for the library transformers,
+//! which runs it with Python's jinja2. Here it runs in minijinja, set up as transformers sets up jinja2 (`render`),
+//! with those parts of Python that templates use (`python`, `json`, `date`). A template is code from a stranger, so its
+//! steps, its recursion and its output are limited (`compile`, `pay`, `compare`).
 
 mod compare;
 mod compile;

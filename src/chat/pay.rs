@@ -1,22 +1,22 @@
-//! Steps that a template pays for what it does with values: the engine counts them, here they are worked out.
+//! The steps that a template pays for its work on values. The engine counts them; here they are worked out.
 
 use minijinja::value::ValueKind;
 use minijinja::{Error, ErrorKind, State, Value};
 
-/// Levels of a value that is written out.
+/// The most levels of a value that is written out.
 const DEEPEST: usize = 100;
 
 pub(super) fn pay_for_bytes(state: &State, bytes: usize) -> Result<(), Error> {
     state.consume_fuel(bytes as u64 / 64)
 }
 
-/// Namespaces alone can change, so only they could come to hold themselves.
+/// Only namespaces can change, so only they could come to hold themselves.
 pub(super) fn is_namespace(value: &Value) -> bool {
     value.as_object().is_some_and(|o| o.type_name().ends_with("::Namespace"))
 }
 
-/// Pays for walking through a value, however often a part is shared, and refuses one that is too deep to walk. Gives about how many
-/// bytes it has as a text.
+/// Pays for walking through a value, each time that a shared part is met, and refuses one that is too deep to walk.
+/// Gives the approximate number of bytes that it has as a text.
 pub(super) fn measure(state: &State, value: &Value, depth: usize) -> Result<usize, Error> {
     too_deep(depth)?;
     if depth > 0 && is_namespace(value) {

@@ -1,4 +1,4 @@
-//! What templates expect of Python and of transformers, where minijinja is otherwise.
+//! Everything that templates expect of Python and of transformers and that minijinja does otherwise.
 
 use minijinja::value::{Kwargs, Rest, Tuple, ValueKind, ValueOrKwargs, from_args};
 use minijinja::{Environment, Error, ErrorKind, State, Value, escape_formatter, filters, functions};
@@ -9,7 +9,7 @@ use super::compile::{ADD, ASSIGNED, LIST, MAP, MULTIPLY, TUPLE};
 use super::json::{Style, number};
 use super::pay::{is_namespace, measure, pay_for_bytes};
 
-/// What a template said to `raise_exception`.
+/// The text that a template gave to `raise_exception`.
 #[derive(Debug)]
 pub(super) struct Raised(pub String);
 
@@ -41,15 +41,15 @@ pub(super) fn install(env: &mut Environment<'static>) {
             (_, false) => repr(value).into(),
         })
     });
-    // To Python none is nothing to iterate over, though a loop here lets it pass.
+    // Python cannot iterate over none, though a loop of minijinja lets it pass.
     env.add_test("iterable", |v: &Value| !v.is_none() && v.try_iter().is_ok());
-    // To Python a text and a mapping are sequences, too.
+    // A text and a mapping are sequences in Python, too.
     env.add_test("sequence", |v: &Value| {
         v.is_undefined() || matches!(v.kind(), ValueKind::Seq | ValueKind::String | ValueKind::Map)
     });
 }
 
-/// Everything that makes a value of other values (`compile` says why).
+/// The filters that make a value of other values (`compile` says why).
 fn install_constructors(env: &mut Environment<'static>) {
     env.add_filter(LIST, |state: &State, items: Rest<Value>| bounded(state, items.iter().cloned().collect()));
     env.add_filter(TUPLE, |state: &State, items: Rest<Value>| bounded(state, Tuple::from(items.to_vec()).into()));
@@ -61,7 +61,7 @@ fn install_constructors(env: &mut Environment<'static>) {
     env.add_filter(MULTIPLY, multiply);
     env.add_filter(ASSIGNED, |state: &State, value: Value| match is_namespace(&value) {
         true => Err(Error::new(ErrorKind::InvalidOperation, "a namespace is assigned to an attribute of one")),
-        // It makes nothing larger, so its bytes are not paid for again.
+        // This makes nothing larger, so its bytes are not paid for again.
         false => measure(state, &value, 0).map(|_| value),
     });
     env.add_filter("format", |state: &mut State, text: &Value, args: Rest<ValueOrKwargs>| {
@@ -103,12 +103,12 @@ fn add(state: &mut State, a: Value, b: Value) -> Result<Value, Error> {
         return Ok([a, b].concat().into());
     }
     if list(&a) && list(&b) && a.is_tuple() == b.is_tuple() {
-        // The longer one may grow item by item: what is added to it is paid for.
+        // The longer list may grow item by item, so the shorter one, which is added to it, is paid for.
         let shorter = if a.len() < b.len() { &a } else { &b };
         pay_for_bytes(state, measure(state, shorter, 0)?)?;
         let mut items = Vec::new();
         for item in a.try_iter()?.chain(b.try_iter()?) {
-            // A quarter of a step each: a list may well grow item by item.
+            // Each item costs a quarter of a step, since a list may well grow item by item.
             if items.len() % 4 == 0 {
                 state.consume_fuel(1)?;
             }
@@ -132,7 +132,7 @@ fn multiply(state: &mut State, a: Value, b: Value) -> Result<Value, Error> {
     let number = |v: &Value| whole(v).map(|n| n as f64).or_else(|| f64::try_from(v.clone()).ok());
     let error = || Error::new(ErrorKind::InvalidOperation, format!("cannot multiply {} and {}", a.kind(), b.kind()));
     for (many, times) in [(&a, whole(&b)), (&b, whole(&a))] {
-        // As in Python, fewer than none are none.
+        // A negative number of times means none, as in Python.
         let Some(times) = times.map(|n| usize::try_from(n.max(0)).unwrap_or(usize::MAX)) else { continue };
         match many.kind() {
             ValueKind::String => {
@@ -161,18 +161,18 @@ fn paid(state: &State, args: Rest<ValueOrKwargs>) -> Result<Vec<Value>, Error> {
     Ok(args)
 }
 
-/// What is made of other values: whatever is done with it later, its text was paid for.
+/// A value that is made of others. Whatever is done with it later, its text was paid for.
 fn bounded(state: &State, value: Value) -> Result<Value, Error> {
     pay_for_bytes(state, measure(state, &value, 0)?)?;
     Ok(value)
 }
 
-/// Each byte may be held against each of the characters.
+/// At worst each byte is compared with each of the characters.
 fn pay_for_strip(state: &State, text: &str, chars: Option<&str>) -> Result<(), Error> {
     pay_for_bytes(state, text.len().saturating_mul(chars.map_or(1, str::len)))
 }
 
-/// Whether minijinja writes the value as Python does: it has no number that Python writes with an exponent.
+/// True if minijinja writes the value as Python does, because it has no number that Python writes with an exponent.
 fn plain(state: &State, value: &Value) -> Result<bool, Error> {
     if value.kind() == ValueKind::String {
         return Ok(true);
@@ -209,7 +209,7 @@ fn repr(value: &Value) -> String {
     }
 }
 
-/// transformers' filter: `json.dumps` with `ensure_ascii` off. Its arguments may come by place.
+/// The filter of transformers: `json.dumps` with `ensure_ascii` off. Its arguments may come by place.
 fn tojson(state: &State, value: &Value, args: Rest<Value>, named: Kwargs) -> Result<String, Error> {
     const NAMES: [&str; 4] = ["ensure_ascii", "indent", "separators", "sort_keys"];
     if args.len() > NAMES.len() {
@@ -266,7 +266,8 @@ fn method(state: &mut State, value: &Value, name: &str, args: &[Value]) -> Resul
     pycompat::unknown_method_callback(state, value, name, args)
 }
 
-/// minijinja-contrib allocates any width, and every argument as often as it is named.
+/// Pays for a format beforehand, because minijinja-contrib allocates any width, and every argument as often as it is
+/// named.
 fn pay_for_format(state: &State, text: &str, args: &[Value]) -> Result<(), Error> {
     let widths = text.split(|c: char| !c.is_ascii_digit()).filter(|n| !n.is_empty());
     let widths = widths.fold(0u64, |sum, n| sum.saturating_add(n.parse().unwrap_or(u64::MAX)));

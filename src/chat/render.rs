@@ -9,19 +9,20 @@ use regex::Regex;
 use super::{Message, Options, compile, date, message, python};
 use crate::error::{Error, Result, Status};
 
-/// Steps of a rendering (64 bytes written or copied count as one), and more for each message and each byte that goes in: what a
-/// conversation of thousands of messages needs, and little enough to end an endless loop soon.
+/// The steps of a rendering (64 bytes written or copied count as one), and the additional ones for each message and
+/// each byte that goes in. They are enough for a conversation of thousands of messages, and few enough to end an
+/// endless loop soon.
 const STEPS: u64 = 1_000_000;
 const STEPS_PER_MESSAGE: u64 = 20_000;
 const STEPS_PER_BYTE: u64 = 8;
-/// Steps at most, however much goes in.
+/// The most steps, however much goes in.
 const MOST_STEPS: u64 = 32_000_000;
-/// Bytes of a prompt.
+/// The most bytes of a prompt.
 const LONGEST: usize = 16 << 20;
-/// Macros within macros and the like, in minijinja's units.
+/// The most levels of macros within macros and the like, in minijinja's units.
 const DEEPEST: usize = 200;
 
-/// A template's text and how to name it.
+/// A template's text, and the name of it for messages.
 pub(super) struct Source<'a> {
     pub key: &'a str,
     pub text: &'a str,
@@ -72,17 +73,18 @@ impl Source<'_> {
     }
 }
 
-/// minijinja compiles by recursion, and each byte of the template may nest an expression one level deeper. Where that could end a
-/// small stack (and with it the process), it runs on a stack of its own that the longest template cannot end. Only the part that is
-/// used takes memory.
+/// The bytes of the stack on which long templates are compiled. minijinja compiles by recursion, and each byte of the
+/// template may nest an expression one level deeper. If that could end a small stack (and with it the process), it runs
+/// on this stack, which the longest template cannot end. Only the part of it that is used takes memory.
 const STACK: usize = 192 << 20;
 
-/// transformers marks the assistant's texts for training by tags of its own; for a prompt they are a scope and nothing else.
+/// transformers has tags of its own that mark the assistant's texts for training. For a prompt they are a scope and
+/// nothing else.
 const GENERATION: &str = r"\{%([-+]?)\s*(end)?generation\s*([-+]?)%\}";
 /// `{% set namespace.attribute =`
 const ASSIGNMENT: &str = r"\{%[-+]?\s*set\s+\w+(?:\s*\.\s*\w+)+\s*=";
 
-/// The template as minijinja gets it; its lines stay what they are.
+/// The template in the form that minijinja gets. Its lines stay where they are.
 fn prepared(text: &str) -> Result<String> {
     static RULES: OnceLock<std::result::Result<(Regex, Regex), regex::Error>> = OnceLock::new();
     match RULES.get_or_init(|| Ok((Regex::new(GENERATION)?, Regex::new(ASSIGNMENT)?))) {

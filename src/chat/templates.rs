@@ -7,9 +7,9 @@ use crate::vocab::Vocab;
 
 const KEY: &str = "tokenizer.chat_template";
 const DEFAULT: &str = "default";
-/// Bytes of a template; real ones have up to 20,000.
+/// The most bytes of a template. Real ones have up to 20,000.
 const LONGEST: usize = 128 << 10;
-/// Bytes of a special token's text; the tokeniser finds no longer ones in a prompt.
+/// The most bytes of a special token's text. The tokeniser finds no longer ones in a prompt.
 const LONGEST_SPECIAL: usize = 256;
 
 struct Template {
@@ -23,7 +23,7 @@ struct Template {
 #[derive(Default)]
 pub struct Templates {
     all: Vec<Template>,
-    /// `bos_token` and others, for the templates.
+    /// The texts of `bos_token` and others, for the templates.
     special: Vec<(&'static str, String)>,
 }
 
@@ -34,7 +34,7 @@ impl Templates {
     /// # Errors
     /// `OutOfMemory`: a template may be of any length.
     pub fn from_gguf(gguf: &Gguf, vocab: &Vocab) -> Result<Templates> {
-        // As transformers calls them in templates.
+        // These are the names that templates use, as in transformers.
         let ids = vocab.special();
         let named = [
             ("bos_token", ids.bos),
@@ -68,7 +68,7 @@ impl Templates {
         Ok(Templates { all, special })
     }
 
-    /// The names of the file's templates, `default` first where there is one without a name.
+    /// The names of the file's templates. If there is one without a name, it is `default` and comes first.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let (first, rest): (Vec<&Template>, Vec<&Template>) = self.all.iter().partition(|t| t.key == KEY);
         first.into_iter().chain(rest).map(|t| t.name.as_str())
@@ -112,13 +112,14 @@ impl Templates {
         self.choose(name, false).map(|(_, text)| text)
     }
 
-    /// The prompt for a conversation. It holds the texts of special tokens, BOS as well where the template writes it: tokenise it
-    /// with special tokens parsed and none added.
+    /// The prompt for a conversation. It holds the texts of special tokens, BOS as well if the template writes it. So
+    /// it is to be tokenised with special tokens parsed and none added.
     ///
     /// # Errors
-    /// `NotFound`: no such template. `InvalidArgument`: the template refuses the messages, a parameter is no JSON, the template
-    /// given as a text is bad. `BadFile`: the file's template does not parse, fails, or goes past a limit. `Unsupported`: it uses a
-    /// filter, test, function or method that is not known here. Each names the template's key and line.
+    /// `NotFound`: there is no such template. `InvalidArgument`: the template refuses the messages, a parameter is no
+    /// JSON, or the template given as a text is bad. `BadFile`: the file's template does not parse, fails, or goes past
+    /// a limit. `Unsupported`: it uses a filter, test, function or method that is not known here. Each names the
+    /// template's key and line.
     pub fn render(&self, messages: &[Message], options: &Options) -> Result<String> {
         let (key, text) = match options.text {
             Some(text) => ("template_text", text),

@@ -1,4 +1,4 @@
-//! What Python would give, and templates that mean harm.
+//! Templates are held to the output of Python, and templates that mean harm to their limits.
 
 use std::time::{Duration, Instant};
 
@@ -57,13 +57,14 @@ fn values_are_written_as_python_writes_them() {
         ),
         ("{{ 'x' is sequence }}{{ none is iterable }}{{ nothing }}{{ nothing is defined }}", "TrueFalseFalse"),
         (
-            "{% for i in range(9) %}{% if i == 1 %}{% continue %}{% endif %}{% if i == 3 %}{% break %}{% endif %}{{ i }}{% endfor %}",
+            "{% for i in range(9) %}{% if i == 1 %}{% continue %}{% endif %}{% if i == 3 %}{% break %}{% endif %}\
+             {{ i }}{% endfor %}",
             "02",
         ),
         ("{%- generation -%}  {{ messages[0].content }}  {%- endgeneration %}!", "Hi!"),
         (
-            "{% set x = messages | length + 1 %}{{ 2 * 3 }}{{ 2 * x }}{{ 1.5 * x }}{{ true * x }}{{ '-' * x }}{{ x * 'ab' }}{{ [x] * 2 }}\
-             {{ (x, 1) * x }}{{ 'a' * -x }}",
+            "{% set x = messages | length + 1 %}{{ 2 * 3 }}{{ 2 * x }}{{ 1.5 * x }}{{ true * x }}{{ '-' * x }}\
+             {{ x * 'ab' }}{{ [x] * 2 }}{{ (x, 1) * x }}{{ 'a' * -x }}",
             "643.02--abab[2, 2](2, 1, 2, 1)",
         ),
         ("{{ '  a b ' | trim }}|{{ 'xxaxx' | trim('x') }}|{{ '%s-%(x)d' | format('a', x=1) if false }}", "a b|a|"),
@@ -155,8 +156,8 @@ fn hostile_templates_get_an_error_soon() {
     };
     let nest = |x: &str, then: &str| {
         format!(
-            "{{% set ns = namespace(x=1) %}}{{% for i in range(999) %}}{{% for i in range(999) %}}{{% set ns.x = {x} %}}{{% endfor %}}\
-             {{% endfor %}}{then}"
+            "{{% set ns = namespace(x=1) %}}{{% for i in range(999) %}}{{% for i in range(999) %}}\
+             {{% set ns.x = {x} %}}{{% endfor %}}{{% endfor %}}{then}"
         )
     };
     let shorter = |template: String| template.replace("range(999)", "range(330)");
@@ -235,7 +236,7 @@ fn shared_values_are_paid_for() {
     );
 }
 
-/// Comparing two values and looking one up cost what they are long, wherever it is done.
+/// Comparing two values, and looking one up, costs as much as they are long, wherever it is done.
 #[test]
 fn comparisons_are_paid_for() {
     let long = |compare: &str| format!("{{% for i in range(60000) %}}{{% set z = ({compare}) %}}{{% endfor %}}");

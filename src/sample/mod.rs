@@ -1,4 +1,4 @@
-//! Samplers: from logits to a token, reproducible by seed.
+//! Samplers choose a token from logits, reproducibly by seed.
 //!
 //! The steps, in this order: logit bias; repetition, frequency and presence penalties; then greedy, or top-k, top-p,
 //! min-p, temperature and a draw. Greedy is temperature 0. This is the usual order: the cuts look at the model's own
@@ -12,25 +12,25 @@ use rng::Rng;
 
 use crate::error::{Error, Result, try_vec};
 
-/// What steers sampling; zero (or empty) means: off, or the default that is named.
+/// The parameters of sampling. Zero (or empty) means: off, or the default that is named.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct SamplerParams {
-    /// 0: greedy, the most likely token.
+    /// 0 means greedy: the most likely token.
     pub temperature: f32,
-    /// Only the k most likely tokens; 0: all.
+    /// Leaves only the k most likely tokens; 0: all.
     pub top_k: u32,
-    /// Only the most likely tokens that together have this probability; 0: all.
+    /// Leaves only the most likely tokens that together have this probability; 0: all.
     pub top_p: f32,
-    /// Only tokens with at least this share of the most likely one's probability; 0: all.
+    /// Leaves only tokens with at least this share of the most likely one's probability; 0: all.
     pub min_p: f32,
-    /// Divides (multiplies, where negative) the logits of recent tokens; 0 or 1: off (Keskar et al. 2019,
+    /// Divides the positive logits of recent tokens and multiplies the negative ones; 0 or 1: off (Keskar et al. 2019,
     /// arXiv:1909.05858).
     pub repeat_penalty: f32,
     /// Taken from a recent token's logit for each time it occurs; 0: off.
     pub frequency_penalty: f32,
     /// Taken from a recent token's logit once; 0: off.
     pub presence_penalty: f32,
-    /// How many of the accepted tokens count as recent; 0: 64.
+    /// The number of accepted tokens that count as recent; 0 means 64.
     pub penalty_last_n: u32,
     pub seed: u64,
     /// Added to the logits of these tokens; -infinity forbids one.
@@ -40,7 +40,7 @@ pub struct SamplerParams {
 const DEFAULT_LAST_N: u32 = 64;
 const MAX_LAST_N: u32 = 1 << 20;
 
-/// Draws tokens. Belongs to one conversation at a time.
+/// Draws tokens. A sampler belongs to one conversation at a time.
 pub struct Sampler {
     params: SamplerParams,
     recent: VecDeque<i32>,
@@ -83,7 +83,7 @@ impl Sampler {
         Ok(Sampler { params, recent: VecDeque::new(), rng, candidates: Vec::new() })
     }
 
-    /// Chooses a token from logits `[n_vocab]`; does not accept it.
+    /// Chooses a token from logits `[n_vocab]`, without accepting it.
     ///
     /// # Errors
     /// `InvalidArgument` if there are no logits or none of them is a number, `OutOfMemory`.
@@ -131,16 +131,17 @@ impl Sampler {
         let p = &self.params;
         let mut kept = std::mem::take(&mut self.candidates);
         let n_vocab = kept.len();
-        // Most likely first; of equals the lower id, so that a draw does not depend on the order of a sort.
+        // The most likely token comes first, of equals the lower id, so that a draw does not depend on the order of a
+        // sort.
         let order = |a: &(f32, i32), b: &(f32, i32)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
         let k = if p.top_k == 0 { n_vocab } else { (p.top_k as usize).min(n_vocab) };
         if k < n_vocab {
             kept.select_nth_unstable_by(k - 1, order);
         }
         let kept_now = &mut kept[..k];
-        // A cut on sorted candidates needs the sort; without one the draw goes by id.
+        // The cuts need sorted candidates. Without a cut the draw goes by id.
         kept_now.sort_unstable_by(order);
-        // An infinite logit minus itself is no number: all the weight goes to it.
+        // An infinite logit minus itself is no number. All the weight goes to that token.
         let weight = |logit: f32, temperature: f32| {
             f64::from(if logit == highest { 1.0 } else { ((logit - highest) / temperature).exp() })
         };
@@ -172,7 +173,7 @@ impl Sampler {
             left -= f64::from(c.0);
             left < 0.0
         });
-        // Rounding may leave a little over: then it is the last one.
+        // Rounding may leave a little over. Then it is the last token.
         let token = drawn.unwrap_or(&kept_now[n - 1]).1;
         self.candidates = kept;
         token
@@ -194,7 +195,7 @@ impl Sampler {
     }
 }
 
-/// The highest; of equals the first.
+/// The highest logit, of equals the first.
 fn greedy(candidates: &[(f32, i32)]) -> Option<(f32, i32)> {
     candidates.iter().copied().reduce(|best, c| if c.0 > best.0 { c } else { best })
 }

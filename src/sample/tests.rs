@@ -6,7 +6,7 @@ fn sampler(p: SamplerParams) -> Sampler {
     Sampler::new(p).unwrap()
 }
 
-/// How often each token comes in 20,000 draws.
+/// Counts how often each token comes in 20,000 draws.
 fn shares(p: SamplerParams) -> [f64; 4] {
     let mut s = sampler(p);
     let mut n = [0f64; 4];

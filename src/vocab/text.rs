@@ -1,4 +1,4 @@
-//! Text to tokens and back.
+//! Text becomes tokens, and tokens become text.
 
 use std::borrow::Cow;
 
@@ -18,12 +18,12 @@ const WORK: usize = 96;
 impl Vocab {
     /// The tokens of a text.
     ///
-    /// `add_special` puts BOS before and EOS behind, where the file wants them. `parse_special` takes the texts of
-    /// control tokens for these tokens; without it they are text like any other.
+    /// `add_special` puts BOS before the text and EOS behind it, if the file wants them. `parse_special` takes the
+    /// texts of control tokens for these tokens; without it they are text like any other.
     ///
     /// # Errors
     /// `InvalidArgument` if the text is no UTF-8 (the message names the byte), is longer than 1 GiB, or holds a byte
-    /// for which the vocabulary has no token. `OutOfMemory` where there are not some 100 bytes of memory for each of
+    /// for which the vocabulary has no token. `OutOfMemory` if there are not some 100 bytes of memory for each byte of
     /// the text.
     pub fn tokenize(&self, text: &[u8], add_special: bool, parse_special: bool) -> Result<Vec<i32>> {
         let text = std::str::from_utf8(text).map_err(|e| {
@@ -32,7 +32,7 @@ impl Vocab {
         if text.len() > LONGEST {
             return Err(too_long(text.len(), "text"));
         }
-        // Nothing below could say that memory is short.
+        // This is asked here, because nothing below could say that memory is short.
         let needed = text.len() * WORK;
         Vec::<u8>::new().try_reserve_exact(needed).map_err(|_| Error::out_of_memory("tokenising", needed as u64))?;
         let mut out = Vec::new();
@@ -114,10 +114,10 @@ impl Vocab {
         Ok(())
     }
 
-    /// The text of tokens: the inverse of [`Vocab::tokenize`], but that '▁' in a text comes back as a space where it
-    /// stands for one.
+    /// The text of tokens. It is the inverse of [`Vocab::tokenize`], except that a '▁' of the text comes back as a
+    /// space if the vocabulary writes spaces so.
     ///
-    /// `remove_special` drops a BOS in front and an EOS at the end where tokenising would have put them.
+    /// `remove_special` drops a BOS in front and an EOS at the end if tokenising would have put them there.
     /// `unparse_special` shows control tokens as their text. The space that tokenising put before the text is removed.
     ///
     /// # Errors
