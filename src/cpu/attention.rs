@@ -1,224 +1,70 @@
-//! Attention: streams over the KV cache with a running maximum and sum (Milakov and Gimelshein 2018, arXiv:1805.02867),
-//! so its memory does not grow with the context.
+//! Attention: each query row (a token's query of one head) over the keys and values of the cache that its token sees.
 //!
-//! A tile is a KV head and a few tokens of one sequence: query rows that read the same keys. They pass over the cache
-//! together, a block of keys at a time, which is turned into floats once for all of them. Blocks are cut at multiples
-//! of their size in the sequence's positions, wherever cells are. So are parts, of many blocks, each of which starts
-//! afresh; its result is then added to those before it. That order is the same whether one thread takes a tile's parts
-//! one after another or several at the same time, and a query row has its own sums: results do not depend on threads,
-//! nor on what else is computed or cached.
+//! # Problem
+//!
+//! The result of a query row is the sum of all values, weighted by the softmax of its scores. Written down as such, a
+//! row needs room for a score per cached token, which grows with heads x batch x context. And every row would read the
+//! whole cache by itself, though neighbouring tokens, and several heads of queries, read the same keys.
+//!
+//! # Idea: a running maximum and sum
+//!
+//! A row goes over the keys in blocks, and keeps three things (Milakov and Gimelshein 2018, arXiv:1805.02867): the
+//! largest score so far, the sum of `exp(score - largest)`, and the sum of values with these weights. If a block brings
+//! a larger score, both sums are first multiplied by `exp(old largest - new largest)`. In the end the second sum
+//! divided by the first is the result. Nothing grows with the context.
+//!
+//! # Tiles, blocks and parts
+//!
+//! - A tile is a KV head and a few tokens of one sequence: up to 64 query rows that read the same keys. They go over
+//!   the cache together.
+//! - A block is 64 positions. Its keys and values are turned into floats once for all rows of the tile
+//!   (`matmul/attend.rs`).
+//! - A part is 2048 positions. It begins with empty sums, and its result is then added to that of the parts before it.
+//!
+//! ```text
+//! positions    0     64    128   ...        2048                    4096
+//! blocks       |-----|-----|-----|  ...     |-----|-----| ...       |----
+//! parts        |--------- part 0 -----------|------- part 1 --------|----
+//! result       ((part 0) + part 1) + part 2 ...
+//! ```
+//!
+//! If there are many tiles (a prompt, several sequences), threads share tiles, and each takes a tile's parts one after
+//! the other. If there are few (one token), a long context would leave threads without work. Then threads share the
+//! parts of all tiles, some parts at a time, and add them up in between.
+//!
+//! # Why results do not depend on threads or neighbours
+//!
+//! Blocks and parts are cut at multiples of their size in the sequence's positions, wherever the cells lie and wherever
+//! a batch or a window begins. A row has its own sums, and adds blocks and parts in the order of positions, whichever
+//! threads computed them. So a token's result is the same bits in every batch, for any number of threads.
+
+mod block;
+mod sums;
+mod tile;
+
+use block::{Block, Side};
+use sums::Sums;
+use tile::{PART, ROWS, Sizes, Tile};
 
 use super::matmul::Kernels;
-use super::matmul::attend::{BLOCK, BlockOfKeys, Cells};
+use super::matmul::attend::{BLOCK, BlockOfKeys};
 use super::pool::Poisoned;
 use super::step::Step;
-use crate::graph::{self, Attend, KvShape, Node, Span, StatePlace, ValueId};
-use crate::quant::Type;
+use crate::graph::{Attend, KvShape, Node, StatePlace, ValueId};
 
-/// Query rows of a tile at most.
-const ROWS: usize = 64;
-/// Positions in a part, a multiple of BLOCK.
-const PART: i64 = 2048;
-/// Parts computed before they are added up, where parts are shared out, and tiles for which that is done at most; per
-/// thread.
+/// If threads share parts: parts per thread that are computed before they are added up.
 const SLOTS: usize = 4;
+/// Threads share parts if there are at most so many tiles per thread.
 const FEW_TILES: usize = 2;
 
-/// How query heads and tokens make tiles, and what a tile needs.
-#[derive(Clone, Copy)]
-struct Sizes {
-    /// Query heads of a tile, and tiles that the query heads of a KV head take.
-    heads: usize,
-    slices: usize,
-    /// Tokens of a tile.
-    tokens: usize,
-    /// Elements of a key and a value, up to a multiple of 16.
-    dim_k: usize,
-    dim_v: usize,
-}
-
-impl Sizes {
-    fn new(shape: &KvShape, n_head: usize) -> Option<Sizes> {
-        let group = n_head / shape.n_head_kv;
-        let slices = group.div_ceil(ROWS);
-        let heads = group.div_ceil(slices);
-        let (dim_k, dim_v) =
-            (shape.head_dim_k.checked_next_multiple_of(16)?, shape.head_dim_v.checked_next_multiple_of(16)?);
-        Some(Sizes { heads, slices, tokens: ROWS / heads, dim_k, dim_v })
-    }
-
-    fn rows(&self) -> usize {
-        self.tokens * self.heads
-    }
-
-    /// Floats of a tile's result: each row's sum of values, maximum and sum.
-    fn result(&self) -> Option<usize> {
-        self.dim_v.checked_add(2)?.checked_mul(self.rows())?.checked_next_multiple_of(16)
-    }
-
-    /// Floats per thread: a block's keys and values, the rows' scores, a part's result and that of all parts.
-    fn scratch(&self) -> Option<usize> {
-        let block = self.dim_k.checked_add(self.dim_v)?.checked_mul(BLOCK)?;
-        block.checked_add(self.rows() * BLOCK)?.checked_add(self.result()?.checked_mul(2)?)
-    }
-}
-
-/// The threads' scratch, then results of parts and of tiles whose parts are shared out.
+/// Bytes of the threads' scratch, and of the results of parts and tiles if threads share parts.
 pub(super) fn workspace_bytes(shape: &KvShape, n_head: usize, n_threads: usize) -> Option<usize> {
     let sizes = Sizes::new(shape, n_head)?;
     let shared = sizes.result()?.checked_mul(SLOTS + FEW_TILES)?;
     sizes.scratch()?.checked_add(shared)?.checked_mul(n_threads)?.checked_mul(size_of::<f32>())
 }
 
-/// One side of the cache, of one head.
-#[derive(Clone, Copy)]
-struct Side {
-    ty: Type,
-    base: *const u8,
-    row_bytes: usize,
-    dim: usize,
-}
-
-impl Side {
-    /// Head `head` of a side of the KV arena. The plan checked that a head is a whole number of blocks.
-    fn new(ty: Type, arena: *const u8, side: graph::Side, head: usize, dim: usize) -> Side {
-        let offset = side.offset + ty.row_bytes(head * dim).unwrap_or(0);
-        Side { ty, base: arena.wrapping_add(offset), row_bytes: side.row, dim }
-    }
-
-    fn cells<'a>(&self, cells: &'a [u32]) -> Cells<'a> {
-        Cells { base: self.base, row_bytes: self.row_bytes, cells, dim: self.dim }
-    }
-}
-
-/// The next keys of a sequence, by position.
-struct Block {
-    cells: [u32; BLOCK],
-    positions: [i32; BLOCK],
-    n: usize,
-}
-
-impl Block {
-    fn new() -> Block {
-        Block { cells: [0; BLOCK], positions: [0; BLOCK], n: 0 }
-    }
-
-    /// Takes keys from the front of `spans`, of whose first span `used` are gone already: those whose positions lie
-    /// between the same two multiples of `BLOCK`, so that blocks do not depend on where a window or a batch begins.
-    fn fill(&mut self, spans: &mut &[Span], used: &mut u32) {
-        self.n = 0;
-        let at = |span: &Span, used: u32| i64::from(span.pos) + i64::from(used);
-        let Some(end) = spans.first().map(|span| (at(span, *used) / BLOCK as i64 + 1) * BLOCK as i64) else { return };
-        while let Some((span, rest)) = spans.split_first() {
-            let n = (end - at(span, *used)).clamp(0, i64::from(span.len - *used)) as usize;
-            let (cells, positions) = (&mut self.cells[self.n..self.n + n], &mut self.positions[self.n..self.n + n]);
-            for (i, (cell, pos)) in cells.iter_mut().zip(positions).enumerate() {
-                *cell = span.cell + *used + i as u32;
-                *pos = span.pos + (*used + i as u32) as i32;
-            }
-            self.n += n;
-            *used += n as u32;
-            if *used < span.len {
-                return;
-            }
-            (*spans, *used) = (rest, 0);
-        }
-    }
-
-    /// Which keys a token at `pos` sees, those of positions above `behind`.
-    fn seen_from(&self, pos: i32, behind: i64) -> (usize, usize) {
-        let positions = &self.positions[..self.n];
-        let first = positions.partition_point(|p| i64::from(*p) <= behind);
-        (first, positions.partition_point(|p| *p <= pos).max(first))
-    }
-}
-
-/// Some tokens of a run, and query heads of one KV head.
-#[derive(Clone, Copy)]
-struct Tile<'a> {
-    first: usize,
-    n_tokens: usize,
-    /// KV head, its first query head here, and how many.
-    head: usize,
-    first_head: usize,
-    n_heads: usize,
-    spans: &'a [Span],
-    /// First and last part in which a token of the tile sees anything.
-    parts: (i64, i64),
-}
-
-impl Tile<'_> {
-    fn rows(&self) -> usize {
-        self.n_tokens * self.n_heads
-    }
-
-    fn n_parts(&self) -> i64 {
-        self.parts.1 - self.parts.0 + 1
-    }
-
-    /// The parts that hold keys; positions may leave millions out.
-    fn parts_with_keys(&self) -> impl Iterator<Item = i64> {
-        let next = |part: i64| {
-            let gone = self.spans.partition_point(|s| i64::from(s.pos) + i64::from(s.len) <= part * PART);
-            let span = self.spans.get(gone)?;
-            Some(part.max(i64::from(span.pos) / PART)).filter(|p| *p <= self.parts.1)
-        };
-        std::iter::successors(next(self.parts.0), move |part| next(part + 1))
-    }
-
-    /// Whether about as many parts may hold keys as there are.
-    fn is_dense(&self) -> bool {
-        let n_cells: i64 = self.spans.iter().map(|s| i64::from(s.len)).sum();
-        self.n_parts() <= 1 + 2 * self.spans.len() as i64 + n_cells / PART
-    }
-}
-
-/// The result of a tile's rows over some keys, relative to the maximum.
-struct Sums<'a> {
-    dim: usize,
-    sums: &'a mut [f32],
-    max: &'a mut [f32],
-    total: &'a mut [f32],
-}
-
-impl<'a> Sums<'a> {
-    /// In `floats`, which are `Sizes::result` many.
-    fn new(floats: &'a mut [f32], rows: usize, dim: usize) -> Sums<'a> {
-        let (sums, rest) = floats.split_at_mut(rows * dim);
-        let (max, rest) = rest.split_at_mut(rows);
-        Sums { dim, sums, max, total: &mut rest[..rows] }
-    }
-
-    fn clear(&mut self) {
-        self.sums.fill(0.0);
-        self.total.fill(0.0);
-        self.max.fill(f32::NEG_INFINITY);
-    }
-
-    /// Adds what comes behind.
-    fn add(&mut self, part: &Sums) {
-        for row in 0..self.max.len() {
-            // No keys.
-            if part.total[row] == 0.0 {
-                continue;
-            }
-            let values = row * self.dim..(row + 1) * self.dim;
-            let (to, from) = (&mut self.sums[values.clone()], &part.sums[values]);
-            if self.total[row] == 0.0 {
-                to.copy_from_slice(from);
-                (self.max[row], self.total[row]) = (part.max[row], part.total[row]);
-                continue;
-            }
-            let max = self.max[row].max(part.max[row]);
-            let (before, more) = ((self.max[row] - max).exp(), (part.max[row] - max).exp());
-            to.iter_mut().zip(from).for_each(|(x, y)| *x = *x * before + y * more);
-            self.total[row] = self.total[row] * before + part.total[row] * more;
-            self.max[row] = max;
-        }
-    }
-}
-
-/// A node's work.
+/// A node, and all that its tiles need.
 struct Work<'a> {
     s: &'a Step<'a>,
     queries: ValueId,
@@ -232,7 +78,7 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Positions at or before this are not seen by a token at `pos`.
+    /// The last position that a token at `pos` does not see any more, since its window has passed it.
     fn behind(&self, pos: i32) -> i64 {
         self.shape.window.map_or(-1, |w| i64::from(pos) - i64::from(w))
     }
@@ -243,6 +89,7 @@ impl Work<'_> {
         n * self.shape.n_head_kv * self.sizes.slices
     }
 
+    /// Tile `index`. Neighbouring tiles are of different KV heads, then of different slices, then of different tokens.
     fn tile(&self, index: usize) -> Option<Tile<'_>> {
         let cache = &self.s.micro.caches[self.place.cache];
         let group = self.a.n_head / self.shape.n_head_kv;
@@ -272,7 +119,7 @@ impl Work<'_> {
         None
     }
 
-    /// The keys of one part.
+    /// Computes the result of a tile over one part.
     fn part(&self, tile: &Tile, part: i64, scratch: &mut [f32], out: &mut Sums) {
         out.clear();
         let (s, sizes) = (self.s, &self.sizes);
@@ -293,7 +140,7 @@ impl Work<'_> {
             *query = s.at(self.queries).wrapping_add((token * self.a.n_head + head) * shape.head_dim_k).cast_const();
         }
         let positions = &s.micro.positions[tile.first..tile.first + tile.n_tokens];
-        // What even the last token does not see is left out, and what the first one does not see any more.
+        // Positions after the last token's, and those that the first one's window has passed, are seen by nobody.
         let last = i64::from(positions[tile.n_tokens - 1]).min((part + 1) * PART - 1);
         let gone = self.behind(positions[0]).max(part * PART - 1);
         let mut spans = &tile.spans[tile.spans.partition_point(|s| i64::from(s.pos) + i64::from(s.len) <= gone + 1)..];
@@ -308,6 +155,7 @@ impl Work<'_> {
                 self.kernels.block_of_keys(k.ty, k.cells(cells), keys.as_mut_ptr());
                 self.kernels.block_of_values(v.ty, v.cells(cells), values.as_mut_ptr());
             }
+            // Tokens that see the same keys of the block go over it together.
             let mut token = 0;
             while token < tile.n_tokens {
                 let seen = |t: usize| block.seen_from(positions[t], self.behind(positions[t]));
@@ -343,7 +191,8 @@ impl Work<'_> {
         }
     }
 
-    /// Nothing seen yet, but for a sink: a key that every query has, and has no value.
+    /// The result over no keys. A sink counts as a key that every query sees and that has no value, so its score is
+    /// there from the start.
     fn begin(&self, tile: &Tile, all: &mut Sums) {
         all.clear();
         if let Some(sinks) = self.sinks {
@@ -354,6 +203,7 @@ impl Work<'_> {
         }
     }
 
+    /// Divides by the sum of weights, and writes the output.
     fn finish(&self, tile: &Tile, all: &Sums) {
         let dv = self.shape.head_dim_v;
         let first = tile.head * (self.a.n_head / self.shape.n_head_kv) + tile.first_head;
@@ -371,7 +221,7 @@ impl Work<'_> {
 
 pub(super) fn attention(s: &Step, node: &Node, a: &Attend) -> Result<(), Poisoned> {
     let (shape, place) = (s.graph().kv(a.state), s.x.states[a.state.0 as usize]);
-    let (Some(output), Some(sizes)) = (node.output, Sizes::new(shape, a.n_head)) else { return s.worker.meet() };
+    let (Some(output), Some(sizes)) = (node.output, Sizes::new(shape, a.n_head)) else { return s.worker.barrier() };
     // The scratch below takes the place of prepared activations.
     s.prepared.set(None);
     let sinks = a.sinks.map(|w| s.weight_floats(w));
@@ -402,11 +252,11 @@ pub(super) fn attention(s: &Step, node: &Node, a: &Attend) -> Result<(), Poisone
             }
         });
     }
-    // Some parts of every tile at a time, then these are added up.
+    // Threads share parts: in a wave, `each` parts of every tile are computed, then added up.
     let each = SLOTS * n_threads / n_tiles;
     let shared = base.wrapping_add(scratch_floats * n_threads);
     let result = |i: usize| {
-        // SAFETY: the workspace was measured for this many results; each is one thread's between two meetings.
+        // SAFETY: the workspace was measured for this many results; each is one thread's between two barriers.
         unsafe { std::slice::from_raw_parts_mut(shared.add(i * result_floats), result_floats) }
     };
     let waves = (most as usize).div_ceil(each);

@@ -1,11 +1,11 @@
-//! Columns and Concat: parts of heads apart and together.
+//! Columns: some columns of each head. Concat: columns of two values side by side, head by head.
 
 use super::pool::Poisoned;
 use super::step::Step;
 use crate::graph::{Columns, Concat, Node};
 
 pub(super) fn columns(s: &Step, node: &Node, o: &Columns) -> Result<(), Poisoned> {
-    let Some(output) = node.output else { return s.worker.meet() };
+    let Some(output) = node.output else { return s.worker.barrier() };
     let (input, n_head, first) = (node.inputs[0], o.n_head, o.first);
     let (head, n) = (s.x.graph.value(input).cols / n_head, s.x.graph.value(output).cols / n_head);
     s.worker.share(s.n_rows(output), 1, |rows| {
@@ -17,12 +17,12 @@ pub(super) fn columns(s: &Step, node: &Node, o: &Columns) -> Result<(), Poisoned
 }
 
 pub(super) fn concat(s: &Step, node: &Node, o: &Concat) -> Result<(), Poisoned> {
-    let Some(output) = node.output else { return s.worker.meet() };
+    let Some(output) = node.output else { return s.worker.barrier() };
     let (a, b, n_head) = (node.inputs[0], node.inputs[1], o.n_head);
     let cols = |v| s.x.graph.value(v).cols;
     let (n_a, n) = (cols(a) / n_head, cols(output) / n_head);
     let n_b = n - n_a;
-    // One part for all heads, or one for each.
+    // The second value has one part for all heads, or one for each.
     let parts = cols(b) / n_b;
     s.worker.share(s.n_rows(output), 1, |rows| {
         for h in rows.start * n_head..rows.end * n_head {

@@ -4,12 +4,12 @@ use super::pool::Poisoned;
 use super::step::Step;
 use crate::graph::{Gate, Node, Scale, SoftCap};
 
-/// Elements in a piece of work: some microseconds.
+/// Elements in a piece of work, which takes some microseconds.
 const CHUNK: usize = 4096;
 
-/// x times a scale, plus a bias; those of each expert where there is a route.
+/// x times a scale, plus a bias. With a route, each expert has its own.
 pub(super) fn scale(s: &Step, node: &Node, o: &Scale) -> Result<(), Poisoned> {
-    let Some(output) = node.output else { return s.worker.meet() };
+    let Some(output) = node.output else { return s.worker.barrier() };
     let (scales, biases) = (s.weight_floats(o.scale), o.bias.map(|b| s.weight_floats(b)));
     let (n_used, parts) = (o.n_expert_used, o.n_expert_used.max(1));
     let cols = s.x.graph.value(output).cols / parts;
@@ -31,7 +31,7 @@ pub(super) fn scale(s: &Step, node: &Node, o: &Scale) -> Result<(), Poisoned> {
 }
 
 pub(super) fn add(s: &Step, node: &Node) -> Result<(), Poisoned> {
-    let Some(output) = node.output else { return s.worker.meet() };
+    let Some(output) = node.output else { return s.worker.barrier() };
     let n = s.n_rows(output) * s.x.graph.value(output).cols;
     let (a, b, y) = (s.at(node.inputs[0]), s.at(node.inputs[1]), s.at(output));
     s.worker.share(n.div_ceil(CHUNK), 1, |chunks| {
@@ -45,7 +45,7 @@ pub(super) fn add(s: &Step, node: &Node) -> Result<(), Poisoned> {
 
 /// gate(a) * b (Shazeer 2020, arXiv:2002.05202).
 pub(super) fn gate(s: &Step, node: &Node, gate: Gate) -> Result<(), Poisoned> {
-    let Some(output) = node.output else { return s.worker.meet() };
+    let Some(output) = node.output else { return s.worker.barrier() };
     let n = s.n_rows(output) * s.x.graph.value(output).cols;
     let (a, b) = (node.inputs[0], node.inputs[1]);
     s.worker.share(n.div_ceil(CHUNK), 1, |chunks| {
@@ -60,7 +60,7 @@ pub(super) fn gate(s: &Step, node: &Node, gate: Gate) -> Result<(), Poisoned> {
                 Gate::Silu => s.x.kernels.silu_mul(a, b, piece),
                 Gate::Gelu => zip(piece, a, b, |x, y| gelu(x) * y),
                 Gate::SiluClamped { alpha, limit } => zip(piece, a, b, |x, y| {
-                    // Not min, which would make a number of what is none.
+                    // `min` would turn what is no number into a number.
                     let x = if x > limit { limit } else { x };
                     x / (1.0 + (-alpha * x).exp()) * (y.clamp(-limit, limit) + 1.0)
                 }),
@@ -85,7 +85,7 @@ fn gelu(x: f32) -> f32 {
 
 /// cap tanh(x / cap)
 pub(super) fn soft_cap(s: &Step, node: &Node, o: &SoftCap) -> Result<(), Poisoned> {
-    let Some(output) = node.output else { return s.worker.meet() };
+    let Some(output) = node.output else { return s.worker.barrier() };
     let n = s.n_rows(output) * s.x.graph.value(output).cols;
     let (x, y) = (s.at(node.inputs[0]), s.at(output));
     s.worker.share(n.div_ceil(CHUNK), 1, |chunks| {

@@ -1,4 +1,4 @@
-//! Embed: a row of the token embedding per token; SelectOutputs: the rows whose logits are asked for.
+//! Embed: a row of the token embedding per token. SelectOutputs: the rows whose results are asked for.
 
 use super::pool::Poisoned;
 use super::step::Step;
@@ -6,10 +6,10 @@ use crate::graph::{Embed, Node};
 use crate::quant::dequantize;
 
 pub(super) fn embed(s: &Step, node: &Node, o: &Embed) -> Result<(), Poisoned> {
-    let Some(output) = node.output else { return s.worker.meet() };
+    let Some(output) = node.output else { return s.worker.barrier() };
     let info = s.x.graph.weight(o.table);
     let cols = s.x.graph.value(output).cols;
-    // The reader checked the tensor's bytes, so a row's are a whole number.
+    // The reader checked the tensor's bytes, so a row has a whole number of them.
     let row_bytes = info.ty.row_bytes(cols).unwrap_or(0);
     s.worker.share(s.micro.tokens.len(), 1, |tokens| {
         for t in tokens {
@@ -25,7 +25,7 @@ pub(super) fn embed(s: &Step, node: &Node, o: &Embed) -> Result<(), Poisoned> {
 }
 
 pub(super) fn select_outputs(s: &Step, node: &Node) -> Result<(), Poisoned> {
-    let Some(output) = node.output else { return s.worker.meet() };
+    let Some(output) = node.output else { return s.worker.barrier() };
     let cols = s.x.graph.value(output).cols;
     s.worker.share(s.micro.outputs.len(), 1, |rows| {
         for r in rows {

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::graph::{Graph, Layout, Rotation, StatePlace, ValueId, WeightId, WeightSlice};
 use crate::quant::Type;
 
-/// A weight, or the part of one that this device reads, in the weights arena or in the file's map.
+/// The slice of a weight that this device reads, and its address in the weights arena or in the file's map.
 #[derive(Debug, Clone, Copy)]
 pub struct Held {
     pub part: WeightSlice,
@@ -28,17 +28,17 @@ pub struct Parts {
     pub layout: Layout,
     pub kernels: Kernels,
     pub pool: Arc<Pool>,
-    /// Of each weight of the graph; of those that no node here reads, anything.
+    /// By weight of the graph. Those that no node here reads may be anything.
     pub weights: Vec<Held>,
     pub states: Vec<StatePlace>,
-    /// Whether a state is here.
+    /// By state: true if it is on this device.
     pub here: Vec<bool>,
     pub kv: Arena,
-    /// At least the layout's bytes; what is behind them is for copies between devices.
+    /// The layout's bytes, and behind them memory for copies between devices.
     pub compute: Arena,
     pub type_k: Type,
     pub type_v: Type,
-    /// Of each rope of the graph.
+    /// By rope of the graph.
     pub rotations: Arc<[Rotation]>,
     pub n_outputs_max: usize,
 }
@@ -50,7 +50,8 @@ impl Parts {
         self.compute.base().wrapping_add(offset).cast()
     }
 
-    /// A tensor that the builder took as floats; a file may put it at any address.
+    /// A tensor that the builder took as floats. It is copied if the file puts it at an address that is no multiple of
+    /// 4.
     pub(super) fn weight_floats(&self, id: WeightId) -> Cow<'_, [f32]> {
         let n = self.graph.weight(id).ne.iter().product::<u64>() as usize;
         let at = self.weight(id).cast::<f32>();
@@ -71,9 +72,11 @@ impl Parts {
 pub struct Executor(pub(super) Parts);
 
 impl Executor {
+    /// Makes an executor.
+    ///
     /// # Safety
-    /// Each of `parts.weights` that a node of this device reads must hold its part of the graph's weight of that index,
-    /// all that nodes here read of it, for as long as the executor lives.
+    /// Each of `parts.weights` that a node of this device reads must hold its slice of the graph's weight of that
+    /// index, with all that nodes here read of it, for as long as the executor lives.
     pub unsafe fn new(parts: Parts) -> Executor {
         Executor(parts)
     }
@@ -83,17 +86,17 @@ impl Executor {
         self.0.at(v, row)
     }
 
-    /// The rotations of the graph's ropes, which all devices turn keys by.
+    /// The rotations of the graph's ropes. All devices turn keys by these.
     pub fn rotations(&self) -> Arc<[Rotation]> {
         Arc::clone(&self.0.rotations)
     }
 
-    /// Bytes of the KV cache and compute arenas as they are.
+    /// Bytes of the KV arena and of the compute arena.
     pub fn arena_bytes(&self) -> (usize, usize) {
         (self.0.kv.bytes(), self.0.compute.bytes())
     }
 
-    /// Keeps both from being swapped out.
+    /// Keeps both arenas from being swapped out.
     ///
     /// # Errors
     /// `OutOfMemory` if the system refuses.
@@ -102,7 +105,7 @@ impl Executor {
         self.0.kv.lock("the KV cache")
     }
 
-    /// Row `row` of a result `[n_outputs_max, cols]`; of the batch that ran last, if it had so many.
+    /// Row `row` of a result `[n_outputs_max, cols]`. It is the last batch's, if that had so many rows.
     pub fn result_row(&self, v: ValueId, row: usize) -> &[f32] {
         assert!(self.0.graph.is_result(v) && row < self.0.n_outputs_max, "the session checks rows");
         // SAFETY: the layout has room for n_outputs_max rows, and the arena was filled with zeros; `run` needs `&mut
@@ -110,7 +113,7 @@ impl Executor {
         unsafe { std::slice::from_raw_parts(self.0.at(v, row), self.0.graph.value(v).cols) }
     }
 
-    /// The compute arena, and how much of it the layout takes.
+    /// The compute arena, and the bytes of it that the layout takes.
     pub fn compute(&self) -> (&Arena, usize) {
         (&self.0.compute, self.0.layout.bytes)
     }

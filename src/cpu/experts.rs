@@ -1,5 +1,31 @@
-//! MatMulExperts: each row by the matrices of its experts. Rows of one expert are taken together, so that its weights
-//! are read once.
+//! MatMulExperts: each row times the matrices of its experts.
+//!
+//! # Problem
+//!
+//! Every row has chosen a few experts out of many (`route`). Taken row by row, an expert's weights would be read once
+//! for each row that chose it, and no row could share the unpacking of weights with others.
+//!
+//! # Idea
+//!
+//! A row and one of its experts are a pair. Pairs are sorted by expert. Then the pairs of one expert are a small
+//! product of a few rows with a single matrix, for which the ordinary kernels do. They take a list of the rows to read,
+//! and one of the rows to write, so nothing is copied together.
+//!
+//! ```text
+//! routes   row 0: experts 3, 1     pairs    0: row 0, expert 3     by expert   0: pair 2
+//!          row 1: experts 0, 3              1: row 0, expert 1                 1: pair 1
+//!                                           2: row 1, expert 0                 2: none
+//!                                           3: row 1, expert 3                 3: pairs 0, 3
+//! ```
+//!
+//! # Steps
+//!
+//! 1. One thread sorts: it counts the pairs of each expert, sums these counts up to starts, and puts each pair in its
+//!    place. That is a counting sort, which keeps the order of rows.
+//! 2. All threads prepare the activations, expert after expert.
+//! 3. Threads share all (expert, some rows of its matrix).
+//!
+//! Kernels give a row the same bits alone and among others, so it does not matter which rows chose the same expert.
 
 use super::matmul::{Product, Source, act_bytes, act_format, scratch_bytes};
 use super::pool::Poisoned;
@@ -7,20 +33,21 @@ use super::product::chunk;
 use super::step::Step;
 use crate::graph::{Graph, MatMulExperts, Node};
 
-/// A row and one of its experts are a pair; of `n_rows` rows there are `n_rows * n_used`.
+/// The sizes of the lists.
 struct Sizes {
+    /// Rows times the experts that each has chosen.
     n_pairs: usize,
     n_expert: usize,
 }
 
 impl Sizes {
-    /// Words of the lists: pairs by expert, the row of the input that each has, and where each expert's begin.
+    /// Words of the lists: pairs by expert, the row of the input of each, and the start of each expert's pairs.
     fn words(&self) -> Option<usize> {
         self.n_pairs.checked_mul(2)?.checked_add(self.n_expert)?.checked_add(1)?.checked_next_multiple_of(16)
     }
 }
 
-/// The lists, the prepared activations, then scratch of each thread.
+/// Bytes of the lists, of the prepared activations, and of each thread's scratch.
 pub(super) fn workspace_bytes(graph: &Graph, o: &MatMulExperts, n_rows: usize, n_threads: usize) -> Option<usize> {
     let (w, n_in) = (graph.weight(o.matrices.weight), o.matrices.n_cols);
     let n_pairs = n_rows.checked_mul(o.n_expert_used)?;
@@ -30,8 +57,8 @@ pub(super) fn workspace_bytes(graph: &Graph, o: &MatMulExperts, n_rows: usize, n
     lists.checked_add(acts_bound(w.ty, n_pairs, n_in)?)?.checked_add(scratch)
 }
 
-/// Prepared activations of all experts together, however the pairs fall: the more rows an expert has, the more are
-/// padded at most.
+/// Bytes that the prepared activations of all experts take at most, however the pairs are spread over the experts. The
+/// bytes per row depend on how many rows an expert has, since some forms are padded; the worst case is taken for all.
 fn acts_bound(ty: crate::quant::Type, n_pairs: usize, n_cols: usize) -> Option<usize> {
     let format = act_format(ty);
     let each = (1..=32usize).map(|n| Some(act_bytes(format, n, n_cols)?.div_ceil(n)));
@@ -40,13 +67,13 @@ fn acts_bound(ty: crate::quant::Type, n_pairs: usize, n_cols: usize) -> Option<u
 }
 
 pub(super) fn matmul(s: &Step, node: &Node, o: &MatMulExperts) -> Result<(), Poisoned> {
-    let (w, Some(output)) = (s.worker, node.output) else { return s.worker.meet() };
+    let (w, Some(output)) = (s.worker, node.output) else { return s.worker.barrier() };
     let (m, matrices) = s.matrices(o.matrices);
     let (ty, n_in, n_out, n_expert, n_used) = (m.ty, m.n_in, m.n_out, m.n_matrices, o.n_expert_used);
     let (format, input, route) = (act_format(ty), node.inputs[0], node.inputs[1]);
     let n_rows = s.n_rows(output);
     let sizes = Sizes { n_pairs: n_rows * n_used, n_expert };
-    // One row of the input for all of a row's experts, or one for each.
+    // The input has one row for all experts of a row, or one for each.
     let per_expert = s.graph().value(input).cols != n_in;
     // A bias has an element for each row of the whole matrix.
     let (bias_stride, first_row) = (s.graph().weight(o.matrices.weight).ne[1] as usize, o.matrices.first_row);
@@ -62,7 +89,7 @@ pub(super) fn matmul(s: &Step, node: &Node, o: &MatMulExperts) -> Result<(), Poi
         let routes = unsafe { s.floats(route, 0, 2 * n_used * n_rows) };
         sort(lists, routes, n_rows, n_used, n_expert, per_expert);
     }
-    w.meet()?;
+    w.barrier()?;
     // SAFETY: filled above, and read only from now on.
     let lists = unsafe { std::slice::from_raw_parts(lists.cast_const(), words) };
     let (pairs, rest) = lists.split_at(sizes.n_pairs);
@@ -94,7 +121,7 @@ pub(super) fn matmul(s: &Step, node: &Node, o: &MatMulExperts) -> Result<(), Poi
         // SAFETY: the input has the rows that the list names; the workspace was measured for this.
         unsafe { s.x.kernels.prepare_acts(&source) };
     }
-    w.meet()?;
+    w.barrier()?;
     let chunk = chunk(n_out, w.n_threads);
     let n_chunks = n_out.div_ceil(chunk);
     w.share(places.len() * n_chunks, 1, |items| {
@@ -124,12 +151,12 @@ pub(super) fn matmul(s: &Step, node: &Node, o: &MatMulExperts) -> Result<(), Poi
     })
 }
 
-/// Sorts pairs by expert, in the order of rows, and lists the row of the input that each has.
+/// Sorts pairs by expert, in the order of rows, and lists the row of the input of each.
 fn sort(lists: &mut [u32], routes: &[f32], n_rows: usize, n_used: usize, n_expert: usize, per_expert: bool) {
     let n_pairs = n_rows * n_used;
     let (pairs, rest) = lists.split_at_mut(n_pairs);
     let (rows, starts) = rest.split_at_mut(n_pairs);
-    // Route never gives another number.
+    // `route` gives no larger number; the bound is for numbers that are none.
     let expert = |pair: usize| (routes[pair / n_used * 2 * n_used + pair % n_used] as usize).min(n_expert - 1);
     starts[..=n_expert].fill(0);
     for pair in 0..n_pairs {
@@ -144,7 +171,7 @@ fn sort(lists: &mut [u32], routes: &[f32], n_rows: usize, n_used: usize, n_exper
         pairs[at] = pair as u32;
         rows[at] = if per_expert { pair as u32 } else { (pair / n_used) as u32 };
     }
-    // Each start has moved to its end, which is the next one's start.
+    // Each start has moved on to its expert's end, which is the next expert's start.
     starts.copy_within(0..n_expert, 1);
     starts[0] = 0;
 }

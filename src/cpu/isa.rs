@@ -1,4 +1,4 @@
-//! Which vector instructions the kernels use: the best that this processor has, or less if asked.
+//! The instruction set that the kernels use: the best that this processor has, or a lesser one if asked.
 
 use crate::error::{Error, Result};
 
@@ -8,7 +8,7 @@ const VARIABLE: &str = "REKINDLE_CPU";
 /// An instruction set that kernels are compiled for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Isa {
-    /// What every processor of the target has.
+    /// Instructions that every processor of the target has.
     Portable,
     /// x86-64: AVX2, FMA, F16C.
     Avx2,
@@ -52,7 +52,7 @@ impl Isa {
         Isa::ALL.into_iter().filter(|isa| isa.is_available()).collect()
     }
 
-    /// Whether this processor has it.
+    /// True if this processor has it.
     pub fn is_available(self) -> bool {
         match self {
             Isa::Portable => true,

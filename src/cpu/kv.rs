@@ -1,5 +1,5 @@
-//! The KV cache: StoreKv, copies of cells, the rotation of cached keys to other positions, and reading and writing of
-//! cells.
+//! The KV cache: StoreKv, moves of cells (copies, and the rotation of cached keys to other positions), and reading and
+//! writing of cells.
 
 use super::executor::Parts;
 use super::pool::Poisoned;
@@ -13,7 +13,7 @@ pub(super) fn store(s: &Step, node: &Node, o: &StoreKv) -> std::result::Result<(
     let place = s.x.states[o.state.0 as usize];
     let cells = s.micro.caches[place.cache].cells;
     let keys = (node.inputs[0], s.x.type_k, place.keys);
-    // Values that are part of the keys are not kept once more.
+    // Values that are part of the keys are not stored once more.
     let parts = [keys, node.inputs.get(1).map_or(keys, |v| (*v, s.x.type_v, place.values))];
     let n_parts = node.inputs.len();
     s.worker.share(n_parts * cells.len(), 1, |items| {
@@ -29,7 +29,7 @@ pub(super) fn store(s: &Step, node: &Node, o: &StoreKv) -> std::result::Result<(
     })
 }
 
-/// Moves cells as `graph::Executor` says, the states shared among the threads.
+/// Moves cells as `graph::Executor` says. Threads share the states.
 pub(super) fn move_cells(x: &Parts, moves: &[Vec<Move>]) -> Result<()> {
     let row = x.graph.kv_shapes().map(|k| k.n_head_kv * k.head_dim_k).max().unwrap_or(0);
     let pool = x.pool.clone();

@@ -1,4 +1,6 @@
-//! The CPU device: its threads, its kernels, and the executor that walks the graph of a micro-batch. One op, one file.
+//! The CPU as a device: its threads (`pool`), its kernels (`matmul` over the vectors of `simd`), and the executor that
+//! walks the graph of a micro-batch (`executor`, `run`, `step`). All other files compute one op each, or two or three
+//! that belong together.
 
 mod attention;
 mod columns;
@@ -15,6 +17,7 @@ mod product;
 mod rope;
 mod route;
 mod run;
+mod signal;
 pub(crate) mod simd;
 mod step;
 

@@ -5,7 +5,7 @@ use super::step::Step;
 use crate::graph::{Node, RmsNorm};
 
 pub(super) fn rms_norm(s: &Step, node: &Node, o: &RmsNorm) -> Result<(), Poisoned> {
-    let Some(output) = node.output else { return s.worker.meet() };
+    let Some(output) = node.output else { return s.worker.barrier() };
     let (input, group) = (node.inputs[0], o.group);
     let groups = s.n_rows(output) * (s.x.graph.value(output).cols / group);
     let weight = s.x.weight(o.weight).cast::<f32>();

@@ -1,91 +1,90 @@
-//! The persistent threads of a context, and how they share a run: all walk the same steps, and meet after each.
+//! The threads of a context, and the way in which they share a run.
+//!
+//! # Problem
+//!
+//! A token passes through some hundred operations, most of which take a few microseconds on all cores together. To wake
+//! a sleeping thread takes longer than that. And threads do not run evenly: the system takes a core away for a
+//! millisecond, or one core is slower than the others, and then all wait for one.
+//!
+//! # Idea
+//!
+//! - Threads live as long as the context. In a run ([`Pool::run`]) they all call the same function, which walks the
+//!   same nodes. Nobody hands out work: each thread computes by itself which part of a node is its own, and all meet at
+//!   a barrier ([`Worker::barrier`]) before the next node.
+//! - A thread that waits looks at a number in memory, some thousand times. Then it gives its core away between looks,
+//!   and at last it sleeps ([`Signal`]). So nodes that follow each other never cost a wake-up, and an idle context
+//!   costs no CPU time.
+//! - A node's `n` items are cut into pieces ([`Worker::share`]). Each thread has a row of neighbouring pieces, so that
+//!   it reads weights front to back as the processor's prefetchers like it. A thread that is done takes pieces of
+//!   others.
+//!
+//! ```text
+//! 3 threads, 9 pieces      pieces   0 1 2 | 3 4 5 | 6 7 8
+//!                          owner      0   |   1   |   2
+//! thread 0 loses its core  thread 0 does 0; thread 1 does 3 4 5, then 6 7 8 if any is left there, then 1 2
+//! ```
+//!
+//! # Why it is right
+//!
+//! Each owner has a [`Ticket`], the number of its pieces that are taken. A piece is taken by adding 1 to that, so it is
+//! done once, whoever takes it. A ticket has to be 0 again when the next node begins, and nobody can wait for that. So
+//! there are three per thread, used in turn, and a thread sets its next one to 0 before it enters the barrier: that one
+//! was used two nodes ago, and the barriers since then have seen every thread leave it.
+//!
+//! The barrier counts arrivals. The last to come sets the count back and raises the signal, which frees the others. If
+//! a thread panics, it never arrives; it sets `poisoned` and raises the signal in its place. Every wait ends then, and
+//! all threads leave the run with [`Poisoned`].
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 
+use super::signal::Signal;
 use crate::error::{Error, Result, Status};
 
-/// From so many others at most a thread takes over pieces.
+/// The most other threads that a thread takes pieces from.
 const HELPED: usize = 8;
 /// Lines of memory that a waiting thread asks for between two looks at the signal.
 const LINES: usize = 8;
 
-/// Looks at a signal this often before giving the core away, and then this often before sleeping.
-const SPINS: u32 = 2000;
-const YIELDS: u32 = 50;
-
-/// A number that goes up, and threads that wait for it to do so: briefly awake, then asleep.
-#[derive(Default)]
-struct Signal {
-    value: AtomicU32,
-    sleepers: AtomicU32,
-    mutex: Mutex<()>,
-    wake: Condvar,
-}
-
-impl Signal {
-    fn get(&self) -> u32 {
-        self.value.load(Ordering::Acquire)
-    }
-
-    fn raise(&self) {
-        self.value.fetch_add(1, Ordering::SeqCst);
-        // Sequential order: either this sees the sleeper, or the sleeper sees the new value.
-        if self.sleepers.load(Ordering::SeqCst) > 0 {
-            let _guard = self.mutex.lock();
-            self.wake.notify_all();
-        }
-    }
-
-    /// Calls `meanwhile` as long as it says that there is more to do.
-    fn wait_past(&self, old: u32, mut meanwhile: impl FnMut() -> bool) {
-        while self.get() == old && meanwhile() {}
-        for i in 0..SPINS + YIELDS {
-            if self.get() != old {
-                return;
-            }
-            if i < SPINS { std::hint::spin_loop() } else { std::thread::yield_now() }
-        }
-        let mut guard = self.mutex.lock();
-        self.sleepers.fetch_add(1, Ordering::SeqCst);
-        while self.value.load(Ordering::SeqCst) == old {
-            self.wake.wait(&mut guard);
-        }
-        self.sleepers.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-/// Some thread of the run panicked; the others stop at their next meeting.
+/// A thread of the run panicked. The others stop at their next barrier.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Poisoned;
 
-/// A job for every thread, its lifetime erased; it is only used while `Pool::run`, which borrows it, waits.
+/// The function that every thread calls, its lifetime erased. It is used only while `Pool::run`, which borrows it,
+/// waits.
 #[derive(Clone, Copy)]
 struct Job(*const (dyn Fn(&Worker<'_>) -> std::result::Result<(), Poisoned> + Sync));
 
 // SAFETY: the closure is Sync, and `Pool::run` keeps it alive until every thread has finished with it.
 unsafe impl Send for Job {}
 
+/// The pool's state, which all threads see.
 struct Shared {
     n_threads: usize,
     job: Mutex<Option<Job>>,
+    /// Raised when a run begins, or when the threads shall end.
     start: Signal,
+    /// Raised when all threads have finished the run.
     done: Signal,
+    /// Threads that have finished the run.
     finished: AtomicUsize,
+    /// True when the threads shall end.
     quit: AtomicBool,
+    /// Threads that are at the barrier.
     arrived: AtomicUsize,
+    /// Raised when all threads are at the barrier, and by a thread that panicked.
     barrier: Signal,
     poisoned: AtomicBool,
-    /// Of each thread; three, so that one can be set back while the other two may be in use.
+    /// By thread: the tickets of three steps, used in turn.
     tickets: Vec<[Ticket; 3]>,
 }
 
-/// How many pieces of a thread's part of a shared step are taken; alone in its cache lines.
+/// Number of a thread's pieces in a step that are taken; alone in its cache lines.
 #[derive(Default)]
 #[repr(align(128))]
 struct Ticket(AtomicUsize);
@@ -101,6 +100,7 @@ struct Coming {
 pub(crate) struct Worker<'a> {
     pub index: usize,
     pub n_threads: usize,
+    /// Barriers that this thread has entered in this run.
     phase: Cell<usize>,
     shared: &'a Shared,
     coming: Cell<Coming>,
@@ -108,15 +108,15 @@ pub(crate) struct Worker<'a> {
 
 impl Worker<'_> {
     /// Waits until all threads are here.
-    pub fn meet(&self) -> std::result::Result<(), Poisoned> {
+    pub fn barrier(&self) -> std::result::Result<(), Poisoned> {
         let s = self.shared;
         let phase = self.phase.get();
         self.phase.set(phase + 1);
-        // Last used in the step before the previous one, which everyone has left.
+        // The next step's ticket. It was last used in the step before the previous one, which everyone has left.
         s.tickets[self.index][(phase + 1) % 3].0.store(0, Ordering::Relaxed);
         if self.n_threads > 1 {
             let old = s.barrier.get();
-            // Read after `old`: poison that comes later raises the barrier past it.
+            // This is read after `old`, so poison that comes later raises the barrier past `old`.
             if s.poisoned.load(Ordering::Acquire) {
                 return Err(Poisoned);
             }
@@ -130,19 +130,20 @@ impl Worker<'_> {
         if s.poisoned.load(Ordering::Acquire) { Err(Poisoned) } else { Ok(()) }
     }
 
-    /// What of `0..n` [`Worker::share`] gives this thread before it helps others.
+    /// The part of `0..n` that [`Worker::share`] gives this thread before it helps others.
     pub fn part(&self, n: usize, chunk: usize) -> std::ops::Range<usize> {
         let pieces = self.pieces(n, chunk, self.index);
         (pieces.start * chunk).min(n)..(pieces.end * chunk).min(n)
     }
 
+    /// The pieces of `0..n` that belong to thread `owner`.
     fn pieces(&self, n: usize, chunk: usize, owner: usize) -> std::ops::Range<usize> {
         let n_pieces = n.div_ceil(chunk);
         n_pieces * owner / self.n_threads..n_pieces * (owner + 1) / self.n_threads
     }
 
-    /// Splits `0..n` into pieces of `chunk`, and waits until all are done. Each thread does its part front to back, so
-    /// that what is read ahead is its own, and then helps some others with theirs.
+    /// Shares `0..n` among the threads in pieces of `chunk`, and waits until all are done. Each thread does its own
+    /// pieces front to back, and then helps some others with theirs.
     pub fn share(
         &self,
         n: usize,
@@ -154,7 +155,7 @@ impl Worker<'_> {
             let owner = (self.index + ahead) % self.n_threads;
             let ticket = &self.shared.tickets[owner][self.phase.get() % 3].0;
             let pieces = self.pieces(n, chunk, owner);
-            // Reading alone leaves the line where it is.
+            // A look first: unlike adding, it does not take the cache line away from the owner.
             while ticket.load(Ordering::Relaxed) < pieces.len() {
                 let piece = pieces.start + ticket.fetch_add(1, Ordering::Relaxed);
                 if piece >= pieces.end {
@@ -163,16 +164,16 @@ impl Worker<'_> {
                 f(piece * chunk..n.min((piece + 1) * chunk));
             }
         }
-        self.meet()
+        self.barrier()
     }
 
-    /// Tells what this thread will read next from memory, which it asks for while it waits. Nothing is read where
-    /// nothing is.
-    pub fn expect(&self, from: *const u8, bytes: usize) {
+    /// Names memory that this thread will read after the next barrier. While it waits there, it asks for these lines.
+    /// The addresses need not exist, since a prefetch never fails.
+    pub fn prefetch_while_waiting(&self, from: *const u8, bytes: usize) {
         self.coming.set(Coming { from, bytes });
     }
 
-    /// Asks for some of it; whether there was any.
+    /// Asks for some lines of that memory; true if any were left.
     fn fetch(&self) -> bool {
         let Coming { from, bytes } = self.coming.get();
         let now = bytes.min(LINES * 64);
@@ -184,7 +185,7 @@ impl Worker<'_> {
     }
 }
 
-/// Brings a line into the second-level cache.
+/// Brings a cache line into the second-level cache.
 fn prefetch(p: *const u8) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: every x86-64 processor has it, and any address will do.
@@ -195,7 +196,7 @@ fn prefetch(p: *const u8) {
     let _ = p;
 }
 
-/// The threads. One run at a time; a second waits.
+/// The threads. There is one run at a time; a second one waits.
 pub struct Pool {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
@@ -207,7 +208,7 @@ impl Pool {
         self.shared.n_threads
     }
 
-    /// `n_threads` counts the caller of `run`, which works too.
+    /// Starts the threads. `n_threads` counts the caller of `run`, which works too.
     ///
     /// # Errors
     /// `OutOfMemory` if the system gives no more threads.
@@ -273,15 +274,15 @@ impl Pool {
     }
 }
 
-/// One thread's part of a run.
+/// One thread's share of a run.
 fn step(s: &Shared, index: usize, f: &(dyn Fn(&Worker<'_>) -> std::result::Result<(), Poisoned> + Sync)) {
     let coming = Cell::new(Coming { from: std::ptr::null(), bytes: 0 });
     let worker = Worker { index, n_threads: s.n_threads, phase: Cell::new(0), shared: s, coming };
     let outcome = catch_unwind(AssertUnwindSafe(|| f(&worker)));
     if outcome.is_err() {
         s.poisoned.store(true, Ordering::Release);
-        // The others wait at a meeting that this thread will never reach, or have yet to leave the last one: wake all
-        // for good.
+        // The others wait at a barrier that this thread will never reach, or have yet to leave the last one. This frees
+        // them all.
         s.barrier.raise();
     }
     if s.finished.fetch_add(1, Ordering::AcqRel) + 1 == s.n_threads {
@@ -289,6 +290,7 @@ fn step(s: &Shared, index: usize, f: &(dyn Fn(&Worker<'_>) -> std::result::Resul
     }
 }
 
+/// The life of a thread: it waits for a run, does its share, and waits again.
 fn work(s: &Shared, index: usize) {
     let mut seen = 0;
     loop {
@@ -350,14 +352,14 @@ mod tests {
             for guilty in 0..n_threads {
                 let e = pool
                     .run(&|w| {
-                        w.meet()?;
+                        w.barrier()?;
                         assert!(w.index != guilty, "provoked");
-                        w.meet()?;
-                        w.meet()
+                        w.barrier()?;
+                        w.barrier()
                     })
                     .unwrap_err();
                 assert_eq!(e.status, Status::Internal);
-                pool.run(&|w| w.meet()).unwrap();
+                pool.run(&|w| w.barrier()).unwrap();
             }
         }
     }

@@ -1,5 +1,9 @@
-//! MatMul: activations times a weight matrix, rows of the matrix shared among the threads. MatMulHeads: each head by
-//! its own.
+//! MatMul: activations times a weight matrix. MatMulHeads: each head times a matrix of its own.
+//!
+//! A product has two parts. First all threads bring the activations into the form that the kernels want
+//! (`matmul/acts.rs`), at the start of the workspace. Then rows of the matrix are shared among the threads, and each
+//! thread multiplies its rows with all tokens. Products of the same activations often follow each other (Q, K and V;
+//! gate and up), so the first part is left out if the workspace holds them already (`Step::prepared`).
 
 use super::matmul::{Product, Source, act_bytes, act_format, scratch_bytes};
 use super::pool::Poisoned;
@@ -8,36 +12,38 @@ use crate::graph::{Graph, MatMul, MatMulHeads, Node, Op};
 
 /// Rows of weights are handed out in multiples of this, which suits the kernels' tiles.
 const ROWS: usize = 32;
-/// Pieces per thread: enough that a thread which lost its core for a while does not hold up the others, and that those
-/// who are done wait for little.
+/// Pieces per thread. They are so small that others can take over from a thread that lost its core, and that threads
+/// which are done wait for little.
 const PIECES: usize = 24;
-/// So many bytes of the next product's weights a waiting thread asks for: they should stay in the second-level cache.
-const EXPECTED: usize = 256 * 1024;
+/// The most bytes of the next product's weights that a waiting thread asks for. They should stay in the second-level
+/// cache.
+const PREFETCHED: usize = 256 * 1024;
 
 /// Rows of a product that are handed out together.
 pub(super) fn chunk(n_out: usize, n_threads: usize) -> usize {
     n_out.div_ceil(n_threads * PIECES).next_multiple_of(ROWS)
 }
 
-/// Tells the thread what it will read of the next product's weights among `nodes`.
-pub(super) fn expect(s: &Step, nodes: &[Node]) {
+/// Finds the next product among `nodes`, and lets this thread prefetch the start of its own rows while it waits.
+pub(super) fn prefetch_next(s: &Step, nodes: &[Node]) {
     let next = nodes.iter().find_map(|n| if let Op::MatMul(o) = n.op { Some(o) } else { None });
-    let Some(o) = next else { return s.worker.expect(std::ptr::null(), 0) };
+    let Some(o) = next else { return s.worker.prefetch_while_waiting(std::ptr::null(), 0) };
     let (m, at) = s.matrices(o.matrix);
     let part = s.worker.part(m.n_out, chunk(m.n_out, s.worker.n_threads));
-    s.worker.expect(at.wrapping_add(part.start * m.row_bytes), (part.len() * m.row_bytes).min(EXPECTED));
+    let bytes = (part.len() * m.row_bytes).min(PREFETCHED);
+    s.worker.prefetch_while_waiting(at.wrapping_add(part.start * m.row_bytes), bytes);
 }
 
-/// The prepared activations, then scratch of each thread.
+/// Bytes of the prepared activations and of each thread's scratch behind them.
 pub(super) fn workspace_bytes(graph: &Graph, o: &MatMul, n_rows: usize, n_threads: usize) -> Option<usize> {
     let (ty, n_in) = (graph.weight(o.matrix.weight).ty, o.matrix.n_cols);
     let scratch = scratch_bytes(ty, n_rows, n_in)?.checked_mul(n_threads)?;
     act_bytes(act_format(ty), n_rows, n_in)?.checked_add(scratch)
 }
 
-/// `rest` are the nodes after it.
+/// Computes a MatMul; `rest` are the nodes after it.
 pub(super) fn matmul(s: &Step, node: &Node, o: &MatMul, rest: &[Node]) -> Result<(), Poisoned> {
-    let (w, Some(output)) = (s.worker, node.output) else { return s.worker.meet() };
+    let (w, Some(output)) = (s.worker, node.output) else { return s.worker.barrier() };
     let (m, matrix) = s.matrices(o.matrix);
     let (format, input, n_rows) = (act_format(m.ty), node.inputs[0], s.n_rows(node.inputs[0]));
     let (x, y, workspace) = (s.at(input), s.at(output), s.workspace());
@@ -57,14 +63,14 @@ pub(super) fn matmul(s: &Step, node: &Node, o: &MatMul, rest: &[Node]) -> Result
         // page-aligned.
         unsafe { s.x.kernels.prepare_acts(&source) };
         s.prepared.set(Some((input, format)));
-        w.meet()?;
+        w.barrier()?;
     }
     // Measured for the largest batch, so they do not overflow here.
     let acts = act_bytes(format, n_rows, m.n_in).unwrap_or(0);
     let scratch = workspace.wrapping_add(acts + w.index * scratch_bytes(m.ty, n_rows, m.n_in).unwrap_or(0));
     let bias = o.bias.map_or(std::ptr::null(), |b| s.x.weight(b).cast::<f32>().wrapping_add(o.matrix.first_row));
-    // Not before: until here threads waited for this product.
-    expect(s, rest);
+    // Not earlier: up to the barrier above, threads were to prefetch this product's weights.
+    prefetch_next(s, rest);
     w.share(m.n_out, chunk(m.n_out, w.n_threads), |rows| {
         let product = Product {
             ty: m.ty,
@@ -85,7 +91,7 @@ pub(super) fn matmul(s: &Step, node: &Node, o: &MatMul, rest: &[Node]) -> Result
     })
 }
 
-/// The prepared activations of all heads, then scratch of each thread.
+/// Bytes of the prepared activations of all heads and of each thread's scratch behind them.
 pub(super) fn heads_workspace_bytes(graph: &Graph, o: &MatMulHeads, n_rows: usize, n_threads: usize) -> Option<usize> {
     let (ty, n_in) = (graph.weight(o.matrices.weight).ty, o.matrices.n_cols);
     let scratch = scratch_bytes(ty, n_rows, n_in)?.checked_mul(n_threads)?;
@@ -93,7 +99,7 @@ pub(super) fn heads_workspace_bytes(graph: &Graph, o: &MatMulHeads, n_rows: usiz
 }
 
 pub(super) fn matmul_heads(s: &Step, node: &Node, o: &MatMulHeads) -> Result<(), Poisoned> {
-    let (w, Some(output)) = (s.worker, node.output) else { return s.worker.meet() };
+    let (w, Some(output)) = (s.worker, node.output) else { return s.worker.barrier() };
     let (m, matrices) = s.matrices(o.matrices);
     let (format, n_head, n_rows) = (act_format(m.ty), o.n_head, s.n_rows(output));
     let (x, y, workspace) = (s.at(node.inputs[0]), s.at(output), s.workspace());

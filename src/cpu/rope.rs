@@ -24,7 +24,7 @@ pub(super) fn turn(head: &mut [f32], table: &[f32], kind: RopeKind) {
 }
 
 pub(super) fn table(s: &Step, node: &Node, o: &RopeTable) -> Result<(), Poisoned> {
-    let Some(output) = node.output else { return s.worker.meet() };
+    let Some(output) = node.output else { return s.worker.barrier() };
     let cols = s.x.graph.value(output).cols;
     let r = &s.x.rotations[o.rope];
     s.worker.share(s.micro.tokens.len(), 1, |tokens| {
@@ -41,7 +41,7 @@ pub(super) fn table(s: &Step, node: &Node, o: &RopeTable) -> Result<(), Poisoned
 }
 
 pub(super) fn rotate(s: &Step, node: &Node, r: &Rotate) -> Result<(), Poisoned> {
-    let Some(output) = node.output else { return s.worker.meet() };
+    let Some(output) = node.output else { return s.worker.barrier() };
     let (input, table) = (node.inputs[0], node.inputs[1]);
     let (n_rot, head_dim) = (s.x.graph.value(table).cols, r.head_dim);
     let heads = s.micro.tokens.len() * r.n_head;

@@ -1,13 +1,14 @@
-//! Route: which experts a row goes to, and with which weights. SumExperts: what they gave, weighted.
+//! Route: the choice of a row's experts, and their weights. SumExperts: the weighted sum of their results.
 
 use super::pool::Poisoned;
 use super::step::Step;
 use crate::graph::{Gating, Node, Route, SumExperts};
 
-/// A sum of weights below this is taken as this: the least normal half.
+/// Weights are divided by their sum, but by no less than this: the least normal half.
 const LEAST_SUM: f32 = 6.103_515_6e-5;
 
-/// Bytes of workspace: of each thread, the probabilities, what experts are chosen by, and what groups are worth.
+/// Bytes of workspace: each thread has the probabilities, the scores that experts are chosen by, and the groups'
+/// worths.
 pub(super) fn workspace_bytes(r: &Route, n_threads: usize) -> Option<usize> {
     r.n_expert.checked_mul(3 * size_of::<f32>())?.checked_next_multiple_of(64)?.checked_mul(n_threads)
 }
@@ -19,7 +20,7 @@ fn softmax(x: &mut [f32]) {
     x.iter_mut().for_each(|x| *x /= sum);
 }
 
-/// Where the largest score stands; of equal ones the first. One that is no number loses to all others.
+/// The index of the largest score; of equal ones the first. A score that is no number loses to all others.
 fn largest(scores: &[f32]) -> usize {
     let mut best = 0;
     for (i, x) in scores.iter().enumerate() {
@@ -30,7 +31,8 @@ fn largest(scores: &[f32]) -> usize {
     best
 }
 
-/// Leaves only the scores of the best groups, by their two best experts together (DeepSeek-V3, arXiv:2412.19437).
+/// Strikes out all but the best groups. A group is worth the sum of its two best scores (DeepSeek-V3,
+/// arXiv:2412.19437).
 fn keep_groups(scores: &mut [f32], worths: &mut [f32], n_used: usize) {
     let size = scores.len() / worths.len();
     for (worth, group) in worths.iter_mut().zip(scores.chunks_exact(size)) {
@@ -66,7 +68,7 @@ fn choose(r: &Route, logits: &[f32], bias: Option<&[f32]>, scratch: &mut [f32], 
     let mut spare = 0;
     for i in 0..r.n_expert_used {
         let mut best = largest(scores);
-        // Where all that is left is no number, any other will do.
+        // If no score that is left is a number, any expert that was not chosen yet will do.
         if ids[..i].contains(&(best as f32)) {
             while ids[..i].contains(&(spare as f32)) {
                 spare += 1;
@@ -87,7 +89,7 @@ fn choose(r: &Route, logits: &[f32], bias: Option<&[f32]>, scratch: &mut [f32], 
 }
 
 pub(super) fn route(s: &Step, node: &Node, r: &Route) -> Result<(), Poisoned> {
-    let Some(output) = node.output else { return s.worker.meet() };
+    let Some(output) = node.output else { return s.worker.barrier() };
     // The scratch below takes the place of prepared activations.
     s.prepared.set(None);
     let floats = workspace_bytes(r, 1).unwrap_or(0) / size_of::<f32>();
@@ -112,7 +114,7 @@ pub(super) fn route(s: &Step, node: &Node, r: &Route) -> Result<(), Poisoned> {
 }
 
 pub(super) fn sum_experts(s: &Step, node: &Node, o: &SumExperts) -> Result<(), Poisoned> {
-    let Some(output) = node.output else { return s.worker.meet() };
+    let Some(output) = node.output else { return s.worker.barrier() };
     let (parts, route, n_used) = (node.inputs[0], node.inputs[1], o.n_expert_used);
     let cols = s.x.graph.value(output).cols;
     s.worker.share(s.n_rows(output), 1, |rows| {

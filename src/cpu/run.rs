@@ -1,4 +1,4 @@
-//! The walk through the graph: which file computes which op, and the working memory that it needs.
+//! The walk through the graph: the file for each op, and the working memory that it needs.
 
 use std::cell::Cell;
 use std::ops::Range;
@@ -65,9 +65,9 @@ impl graph::Executor for Executor {
         this.pool.run(&|worker| {
             let step = Step { x: this, worker, micro, prepared: Cell::new(None) };
             let nodes = &this.graph.nodes[nodes.clone()];
-            product::expect(&step, nodes);
+            product::prefetch_next(&step, nodes);
             for (i, node) in nodes.iter().enumerate() {
-                // Told one node ahead, so that all threads stop at the same one.
+                // Thread 0 tells it one node ahead, and a barrier lies between, so all threads stop at the same node.
                 if worker.index == 0 && cancel.load(Ordering::Relaxed) {
                     stop_before.fetch_min(i + 1, Ordering::Relaxed);
                 }

@@ -1,4 +1,4 @@
-//! One thread's walk through one micro-batch: what every operation has at hand.
+//! One thread's walk through one micro-batch: all that an operation has at hand.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -12,7 +12,7 @@ pub(super) struct Step<'a> {
     pub x: &'a Parts,
     pub worker: &'a Worker<'a>,
     pub micro: &'a Micro<'a>,
-    /// The activations that the workspace holds, ready for products.
+    /// The value that the workspace holds in the form that products want, if any.
     pub prepared: Cell<Option<(ValueId, ActFormat)>>,
 }
 
@@ -25,12 +25,12 @@ impl Step<'_> {
         self.micro.n_rows(self.x.graph.value(v).rows)
     }
 
-    /// Rows of this micro-batch that a node computes.
+    /// Number of rows that a node computes in this micro-batch.
     pub fn rows_of(&self, node: &Node) -> usize {
         node.output.map_or(self.micro.tokens.len(), |v| self.n_rows(v))
     }
 
-    /// Row 0 of this micro-batch.
+    /// The address of a value's first row of this micro-batch.
     pub fn at(&self, v: ValueId) -> *mut f32 {
         self.x.at(v, if self.x.graph.is_result(v) { self.micro.first_output } else { 0 })
     }
@@ -40,7 +40,7 @@ impl Step<'_> {
         self.x.compute.base()
     }
 
-    /// Matrices that a node multiplies by: how they lie, and where the first row is.
+    /// The matrices of a slice: the way they lie, and the address of the first row.
     pub fn matrices(&self, part: WeightSlice) -> (Matrices, *const u8) {
         let m = part.within(&self.x.weights[part.weight.0 as usize].part, self.x.graph.weight(part.weight));
         (m, self.x.weight(part.weight).wrapping_add(m.offset))
@@ -51,7 +51,7 @@ impl Step<'_> {
         self.x.weight_floats(id)
     }
 
-    /// `n` floats of a value from element `first` of this micro-batch's rows.
+    /// `n` floats of a value, from element `first` of this micro-batch's rows on.
     ///
     /// # Safety
     /// They lie within the value's rows of this micro-batch, and no thread writes them meanwhile.

@@ -1,8 +1,40 @@
-//! Prepared activations: their layout in the workspace, and how they are made.
+//! Prepared activations: their forms, their layout in the workspace, and the way in which they are made.
 //!
-//! Quantised tokens are laid out in two ways. Groups of 16 tokens have a token per lane, for products of many tokens;
-//! the few that are left over, and all tokens as floats, have columns in lanes. Both hold the same numbers, in steps of
-//! 512 columns, padded with zeros.
+//! # Problem
+//!
+//! A product reads each token's activations once for every row of the matrix, thousands of times. So they are brought
+//! once into the form that a kernel wants, and all threads share that work.
+//!
+//! # Forms
+//!
+//! A weight type decides the form ([`act_format`]):
+//!
+//! - `Q8x16`, for quantised weights: blocks of 16 columns are rounded to int8, so that the greatest of a block becomes
+//!   127. Beside the int8 stand each block's scale, the sum of its int8 (for types with an offset), and the sum of the
+//!   values of each pair of blocks (for types with mins).
+//! - `Q14x32`, for weights of 16 bits: of each step of 512 columns, every 16th column has one scale, and is rounded to
+//!   int16 so that the greatest becomes 8191. `half.rs` says why.
+//! - `F32`: the activations as they are.
+//!
+//! Columns are padded with zeros to whole steps of 512, so kernels have no special case for the activations.
+//!
+//! # Layouts of Q8x16
+//!
+//! Single tokens, for `row` and `few`: step by step 512 int8, then scales, sums of int8, sums of values. These are in
+//! the order of lanes that `row` has ([`pair_of_lane`]), so that it loads them as they are.
+//!
+//! Groups of 16 tokens, for `tile`: a token per lane. A vector holds 4 columns of 16 tokens.
+//!
+//! ```text
+//! single   | token 0: columns 0 1 2 3 ... 511 | scales | sums |  next step ...   | token 1 ...
+//! group    | columns 0..4 of token 0, of token 1, ... of token 15 | columns 4..8 of token 0 ... | ... 28..32 | scales
+//! of
+//!          | all 16 tokens | sums of all | the same pair of the next step ...  | the next pair ...
+//! ```
+//!
+//! A group is ordered by pair first and by step second, since `tile` goes through all steps of one pair. Tokens are cut
+//! into groups; a rest of fewer than 10 tokens is single, and so are all tokens if there are no more than 16
+//! ([`Layout::new`]). Both layouts hold the same numbers.
 
 // SAFETY: of the whole module: `prepare` states what its callers vouch for; offsets stay within `bytes`.
 #![allow(unsafe_op_in_unsafe_fn)]
@@ -10,14 +42,14 @@
 use crate::cpu::simd::Simd;
 use crate::quant::{Type, weight_types};
 
-/// How activations are prepared for a weight type.
+/// A form of activations.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ActFormat {
     /// f32, as they are.
     F32,
-    /// int8 in blocks of 16 with an f32 scale each.
+    /// int8 in blocks of 16, each with a scale.
     Q8x16,
-    /// int16 of 13 bits and a sign in blocks of 32, every 16th column of 512, with an f32 scale each.
+    /// int16 of 13 bits and a sign in blocks of 32, each with a scale. A block is every 16th column of 512.
     Q14x32,
 }
 
@@ -32,7 +64,7 @@ macro_rules! format_of {
     (@none) => { ActFormat::Q8x16 };
 }
 
-/// The format that products with weights of `ty` need, or would need if there were kernels for it.
+/// The form that products with weights of `ty` need, or would need if there were kernels for it.
 pub fn act_format(ty: Type) -> ActFormat {
     weight_types!(format_of; ty)
 }
@@ -51,32 +83,34 @@ const BLOCKS: usize = STEP / 16;
 /// Pairs of neighbouring blocks: 32 columns.
 pub(super) const PAIRS: usize = BLOCKS / 2;
 
-/// A step of one token: 512 int8, then in the order of `Simd::even_odd` scales of the even blocks and of the odd ones,
-/// sums of their int8 (as int32) likewise, and sums of the pairs' values.
+/// Bytes of a step of a single token: 512 int8, then, in the order of lanes, scales of the even blocks and of the odd
+/// ones, sums of int8 (as int32) of the even blocks and of the odd ones, and sums of the pairs' values.
 pub(super) const ROW_STEP: usize = ROW_SUMS + PAIRS * 4;
 pub(super) const ROW_SCALES: usize = STEP;
 pub(super) const ROW_INT_SUMS: usize = ROW_SCALES + BLOCKS * 4;
 pub(super) const ROW_SUMS: usize = ROW_INT_SUMS + BLOCKS * 4;
 
-/// A pair of a group's step: `[8][16 tokens][4]` int8, `[2 blocks][16 tokens]` scales, `[2][16]` sums of the int8 (as
-/// int32), 16 sums of the pair's values. A group is `[16 pairs][steps]` of these.
+/// Bytes of a pair of a group's step: `[8][16 tokens][4]` int8, `[2 blocks][16 tokens]` scales, `[2 blocks][16 tokens]`
+/// sums of int8 (as int32), 16 sums of the pair's values. A group is `[16 pairs][steps]` of these.
 pub(super) const GROUP_PAIR: usize = GROUP_SUMS + LANES * 4;
 pub(super) const GROUP_SCALES: usize = 32 * LANES;
 pub(super) const GROUP_INT_SUMS: usize = GROUP_SCALES + 2 * LANES * 4;
 pub(super) const GROUP_SUMS: usize = GROUP_INT_SUMS + 2 * LANES * 4;
 
-/// The pair that lane `lane` of `Simd::even_odd` belongs to.
+/// The pair of blocks that lane `lane` belongs to in the order of `Simd::even_odd`: 0 2 4 6, 1 3 5 7, 8 10 12 14, 9 11
+/// 13
+/// 15. It is the order in which instructions can sort sums of blocks with the fewest moves.
 #[inline(always)]
 pub(super) const fn pair_of_lane(lane: usize) -> usize {
     lane / 8 * 8 + 2 * (lane % 4) + lane / 4 % 2
 }
 
-/// A step of one token for weights of 16 bits: 16 vectors of 16 pairs of int16, columns i and 16 + i of the vector's
-/// 32, then 16 scales of the lanes.
+/// A step of a token as `Q14x32`: 16 vectors of 32 columns, then 16 scales. Lane `i` of a vector has the columns `i`
+/// and `16 + i` side by side, as int16.
 pub(super) const HALF_SCALES: usize = STEP * 2;
 const HALF_STEP: usize = HALF_SCALES + LANES * 4;
 
-/// Where the activations of some tokens lie.
+/// The layout of some tokens' activations: groups first, then single tokens.
 #[derive(Clone, Copy)]
 pub(super) struct Layout {
     /// Steps of 512 columns.
@@ -95,13 +129,15 @@ impl Layout {
     pub(super) fn new(fmt: ActFormat, n_tokens: usize, n_cols: usize) -> Layout {
         let steps = n_cols.div_ceil(STEP);
         if fmt == ActFormat::F32 {
-            // An odd number: an even one would have a step of all tokens in the same half of the first-level cache.
+            // An odd number of steps from one token to the next. With an even one, the same step of all tokens would
+            // fall into the same half of the first-level cache.
             return Layout { steps, groups: 0, singles: n_tokens, single_step: STEP * 4, single_stride: steps | 1 };
         }
         if fmt == ActFormat::Q14x32 {
             return Layout { steps, groups: 0, singles: n_tokens, single_step: HALF_STEP, single_stride: steps };
         }
-        // A single group is not faster than 16 single tokens; a last one that is half empty is, from 10 tokens on.
+        // Up to 16 tokens, `few` is no slower than one group. For the rest behind full groups, a group that is partly
+        // empty is faster from 10 tokens on.
         let (groups, singles) = match (n_tokens / LANES, n_tokens % LANES) {
             _ if n_tokens <= LANES => (0, n_tokens),
             (full, rest @ ..10) => (full, rest),
@@ -116,7 +152,7 @@ impl Layout {
         groups.checked_add(self.singles.checked_mul(self.single_step)?.checked_mul(self.single_stride)?)
     }
 
-    /// Offset of a group's pair `pair` of a step; that of the next step follows.
+    /// Offset of a group's pair `pair` of a step. The same pair of the next step follows.
     #[inline(always)]
     pub(super) fn pair(&self, group: usize, pair: usize, step: usize) -> usize {
         ((group * PAIRS + pair) * self.steps + step) * GROUP_PAIR
@@ -134,18 +170,18 @@ pub struct Source {
     pub fmt: ActFormat,
     pub x: *const f32,
     pub x_stride: usize,
-    /// Null, or which row of x each token is.
+    /// The row of x that each token is; null if they follow each other.
     pub x_rows: *const u32,
     pub n_tokens: usize,
     pub n_cols: usize,
-    /// Part `part` of `n_parts` is done.
+    /// A call prepares part `part` of `n_parts`.
     pub part: usize,
     pub n_parts: usize,
-    /// Where they go.
+    /// The workspace that they are written to.
     pub ws: *mut u8,
 }
 
-/// Does part `part` of the steps of all tokens.
+/// Prepares part `part` of the steps of all tokens.
 ///
 /// # Safety
 /// That of `Kernels::prepare_acts`, and of `Simd`.
@@ -153,12 +189,13 @@ pub struct Source {
 pub(super) unsafe fn prepare<V: Simd>(s: &Source) {
     let layout = Layout::new(s.fmt, s.n_tokens, s.n_cols);
     let lanes = layout.groups * LANES + layout.singles;
-    // A unit is a step of one lane; neighbours write to different cache lines of a group at worst once per part.
+    // A unit of work is a step of one token. Threads have rows of neighbouring units, so that two of them write to the
+    // same cache lines of a group at most where their parts meet.
     let units = lanes * layout.steps;
     let (from, to) = (units * s.part / s.n_parts, units * (s.part + 1) / s.n_parts);
     let mut step_values = [0f32; STEP];
     for unit in from..to {
-        // Of a group, all lanes of a step before the next step.
+        // In a group, all tokens of a step come before the next step.
         let grouped = layout.groups * LANES * layout.steps;
         let (token, step) = if unit < grouped {
             let (group, within) = (unit / (LANES * layout.steps), unit % (LANES * layout.steps));
@@ -186,7 +223,7 @@ pub(super) unsafe fn prepare<V: Simd>(s: &Source) {
     }
 }
 
-/// A step of int8, the scales of its blocks, and the sums of each block's int8.
+/// A step of a token, rounded: int8, the scales of its blocks, and the sums of each block's int8.
 struct Rounded {
     bytes: [u8; STEP],
     scales: [f32; BLOCKS],
@@ -194,7 +231,7 @@ struct Rounded {
 }
 
 impl Rounded {
-    /// Sum of the values of 32 columns.
+    /// The sum of the rounded values of a pair, 32 columns.
     #[inline(always)]
     fn sum_of_pair(&self, pair: usize) -> f32 {
         let value = |b: usize| self.scales[b] * self.sums[b] as f32;
@@ -202,13 +239,14 @@ impl Rounded {
     }
 }
 
+/// Rounds a step to int8.
 #[inline(always)]
 unsafe fn rounded<V: Simd>(x: &[f32; STEP]) -> Rounded {
     let mut out = Rounded { bytes: [0; STEP], scales: [0.0; BLOCKS], sums: [0; BLOCKS] };
     for b in 0..BLOCKS {
         let x = V::load_f(x.as_ptr().add(16 * b));
         let max = V::abs_max(x);
-        // Below the least normal number the inverse would overflow, and the block is nothing anyway.
+        // For smaller numbers the inverse would overflow, and they add nothing to a product.
         let (scale, inverse) = if max < 1e-36 { (0.0, 0.0) } else { (max / 127.0, 127.0 / max) };
         V::store_i8(out.bytes.as_mut_ptr().add(16 * b), V::mul(x, V::splat(inverse)));
         out.scales[b] = scale;
@@ -217,7 +255,7 @@ unsafe fn rounded<V: Simd>(x: &[f32; STEP]) -> Rounded {
         let mut quads = [0f32; 16];
         V::store_f(quads.as_mut_ptr(), V::to_f(V::sum_quads(V::load(out.bytes.as_ptr().add(64 * c)))));
         for b in 0..4 {
-            // Whole numbers below 2^24: exact.
+            // These are whole numbers below 2^24, so floats add them exactly.
             let quad = &quads[4 * b..4 * b + 4];
             out.sums[4 * c + b] = ((quad[0] + quad[1]) + (quad[2] + quad[3])) as i32;
         }
@@ -225,6 +263,7 @@ unsafe fn rounded<V: Simd>(x: &[f32; STEP]) -> Rounded {
     out
 }
 
+/// Writes a step of a single token as `Q8x16`.
 #[inline(always)]
 unsafe fn single_step<V: Simd>(x: &[f32; STEP], out: *mut u8) {
     let step = rounded::<V>(x);
@@ -239,6 +278,7 @@ unsafe fn single_step<V: Simd>(x: &[f32; STEP], out: *mut u8) {
     }
 }
 
+/// Writes a step of a token as `Q14x32`.
 #[inline(always)]
 unsafe fn half_step<V: Simd>(x: &[f32; STEP], out: *mut u8) {
     const MOST: f32 = 8191.0;
@@ -246,7 +286,7 @@ unsafe fn half_step<V: Simd>(x: &[f32; STEP], out: *mut u8) {
     let (mut most, mut poison) = (V::splat(1e-30), V::zero());
     for i in 0..STEP / LANES {
         most = V::max(most, V::max(at(i), V::sub(V::zero(), at(i))));
-        // The greatest of some may leave out not-a-number: what is no finite number makes this so.
+        // `max` may lose not-a-number, so it is looked for apart: infinity and not-a-number times 0 is not-a-number.
         poison = V::fma(at(i), V::zero(), poison);
     }
     let inverse = V::div(V::splat(MOST), most);
@@ -257,6 +297,7 @@ unsafe fn half_step<V: Simd>(x: &[f32; STEP], out: *mut u8) {
     V::store_f(out.add(HALF_SCALES).cast(), V::add(V::div(most, V::splat(MOST)), poison));
 }
 
+/// Writes a step of one token of a group.
 #[inline(always)]
 unsafe fn group_step<V: Simd>(x: &[f32; STEP], ws: *mut u8, layout: &Layout, group: usize, step: usize, lane: usize) {
     let rounded = rounded::<V>(x);

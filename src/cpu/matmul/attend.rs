@@ -1,8 +1,31 @@
-//! The inner part of attention: a block of keys and values as floats, and the query rows of a tile that go over them.
+//! The inner part of attention: the query rows of a tile go over a block of 64 keys and values.
 //!
-//! Keys are turned round, so that a lane is a key: a score is made in the order of the key's elements, with no sums
-//! across lanes. Sums of values are made in the order of the keys. So neither depends on which other rows or keys are
-//! there.
+//! # Problem
+//!
+//! A score is a dot product of a query and a key, and a result is a sum of values, weighted. Both are small products of
+//! matrices, of which one (keys, values) comes from the cache in some type, and the other is a few rows long. A sum
+//! across lanes for each score would cost more than the score itself.
+//!
+//! # Idea
+//!
+//! Keys and values of a block are turned into floats once, for all rows of the tile. Keys are transposed on the way:
+//!
+//! ```text
+//! keys      [elements of a key][64 keys]    a lane is a key        score += q[d] * keys[d]       for d = 0, 1, ...
+//! values    [keys][elements of a value]     a lane is an element   sum += weight[i] * value[i]   for keys i = 0, 1,
+//! ...
+//! ```
+//!
+//! So an element of a query, or a weight, is broadcast to all lanes, and nothing is added up across lanes. Several rows
+//! go together, as many as registers allow, and share what is loaded.
+//!
+//! Between the two products stands the softmax: the scores become weights `exp(score - largest)`, under the largest
+//! score so far (`attention.rs` tells of the running maximum).
+//!
+//! # Order of sums
+//!
+//! A score is made in the order of elements, a sum of values in the order of keys, for each row by itself. So a row's
+//! bits do not depend on which other rows are there.
 
 // SAFETY: of the whole module: `Operation::run` is inlined into a function that enables the instructions of `V`;
 // pointers are as `Keys`, `Values` and `BlockOfKeys` say.
@@ -18,13 +41,13 @@ use crate::quant::Type;
 /// Keys in a block.
 pub(crate) const BLOCK: usize = 64;
 
-/// Some cells of one side of the cache: a head's elements of cell `i` are at `base + i row_bytes`.
+/// Some cells of one side of the cache, of one head. The elements of cell `i` are at `base + i * row_bytes`.
 #[derive(Clone, Copy)]
 pub(crate) struct Cells<'a> {
     pub base: *const u8,
     pub row_bytes: usize,
     pub cells: &'a [u32],
-    /// Elements.
+    /// Elements of the head.
     pub dim: usize,
 }
 
@@ -35,7 +58,7 @@ impl Cells<'_> {
     }
 }
 
-/// Elements 16c..16c + 16 of a row of `dim`, zeros behind it.
+/// Elements 16c..16c + 16 of a row of `dim` elements, with zeros behind its end.
 #[inline(always)]
 unsafe fn sixteen<V: Simd, E: Elements>(row: *const E::Raw, c: usize, dim: usize) -> V::F {
     let raw = row.add(16 * c / E::FLOATS * E::RAW);
@@ -47,7 +70,7 @@ unsafe fn sixteen<V: Simd, E: Elements>(row: *const E::Raw, c: usize, dim: usize
     E::load::<V>(rest.as_ptr(), 0)
 }
 
-/// The cells after these are likely to be asked for next.
+/// Asks for the cell a block further on, which is likely to be used next.
 #[inline(always)]
 unsafe fn prefetch<V: Simd, E: Elements>(row: *const E::Raw, cells: &Cells) {
     let bytes = cells.dim.div_ceil(E::FLOATS) * E::RAW * size_of::<E::Raw>();
@@ -57,7 +80,7 @@ unsafe fn prefetch<V: Simd, E: Elements>(row: *const E::Raw, cells: &Cells) {
     }
 }
 
-/// Writes `[dim up to a multiple of 16][BLOCK]`; keys past the last are zeros up to a multiple of 16.
+/// Writes keys as `[dim up to a multiple of 16][BLOCK]`. Keys past the last are zeros, up to a multiple of 16.
 struct Keys<'a, E> {
     from: Cells<'a>,
     to: *mut f32,
@@ -85,7 +108,7 @@ impl<E: Elements> Operation for Keys<'_, E> {
     }
 }
 
-/// Writes `[cells][dim up to a multiple of 16]`.
+/// Writes values as `[cells][dim up to a multiple of 16]`.
 struct Values<'a, E> {
     from: Cells<'a>,
     to: *mut f32,
@@ -107,24 +130,27 @@ impl<E: Elements> Operation for Values<'_, E> {
     }
 }
 
-/// Some query rows go over the keys `from..to` of a block: scores, the running maximum and sum, the sums of values.
+/// Some query rows, and the keys `from..to` of a block that they go over.
 pub(crate) struct BlockOfKeys<'a> {
     pub keys: *const f32,
     pub values: *const f32,
     pub from: usize,
     pub to: usize,
-    /// Elements of a key, and floats of a row of values and sums, a multiple of 16.
+    /// Elements of a key.
     pub dim_k: usize,
+    /// Floats of a row of values and of sums, a multiple of 16.
     pub dim_v: usize,
-    /// Of each row.
+    /// By row.
     pub queries: &'a [*const f32],
     pub scale: f32,
     pub softcap: Option<f32>,
     /// `[rows][BLOCK]`, scratch.
     pub scores: *mut f32,
-    /// `[rows][dim_v]`
+    /// Sums of weighted values, `[rows][dim_v]`.
     pub sums: *mut f32,
+    /// By row: the largest score so far.
     pub max: &'a mut [f32],
+    /// By row: the sum of weights.
     pub total: &'a mut [f32],
 }
 
@@ -156,7 +182,7 @@ impl Operation for BlockOfKeys<'_> {
 }
 
 impl BlockOfKeys<'_> {
-    /// R rows' scores of the keys in question, by as many keys at a time as registers allow.
+    /// Makes R rows' scores, for as many keys at a time as registers allow. Returns R.
     #[inline(always)]
     unsafe fn scores<V: Simd, const R: usize>(&self, row: usize) -> usize {
         let (mut g, end) = (self.from / 16, self.to.div_ceil(16));
@@ -170,6 +196,7 @@ impl BlockOfKeys<'_> {
         R
     }
 
+    /// Makes R rows' scores for 16 G keys, from group `g` of 16 on. Returns G.
     #[inline(always)]
     unsafe fn dots<V: Simd, const R: usize, const G: usize>(&self, row: usize, g: usize) -> usize {
         let mut acc = [[V::zero(); G]; R];
@@ -197,7 +224,8 @@ impl BlockOfKeys<'_> {
         G
     }
 
-    /// Scores to weights, under the greatest so far.
+    /// Turns a row's scores into weights. If one is larger than the largest so far, the row's sums are scaled down
+    /// first.
     #[inline(always)]
     unsafe fn softmax<V: Simd>(&mut self, row: usize) {
         let scores = std::slice::from_raw_parts_mut(self.scores.add(row * BLOCK + self.from), self.to - self.from);
@@ -224,7 +252,7 @@ impl BlockOfKeys<'_> {
         self.total[row] += Exp { x: scores, sub: self.max[row] }.run::<V>();
     }
 
-    /// Adds the values of the keys in question to R rows' sums.
+    /// Adds the weighted values to R rows' sums, for as many elements at a time as registers allow. Returns R.
     #[inline(always)]
     unsafe fn sum<V: Simd, const R: usize>(&self, row: usize) -> usize {
         let (mut c, end) = (0, self.dim_v / 16);
@@ -238,6 +266,7 @@ impl BlockOfKeys<'_> {
         R
     }
 
+    /// Adds 16 C elements of the weighted values to R rows' sums. Returns C.
     #[inline(always)]
     unsafe fn columns<V: Simd, const R: usize, const C: usize>(&self, row: usize, c: usize) -> usize {
         let mut acc = [[V::zero(); C]; R];
@@ -268,7 +297,7 @@ impl BlockOfKeys<'_> {
 }
 
 impl Kernels {
-    /// At most BLOCK keys as floats, turned round: `[dim up to a multiple of 16][BLOCK]`.
+    /// Writes at most BLOCK keys as floats, transposed: `[dim up to a multiple of 16][BLOCK]`.
     ///
     /// # Safety
     /// The cells hold elements of `ty`, and `to` is writable.
@@ -280,7 +309,7 @@ impl Kernels {
         };
     }
 
-    /// Values as floats: `[cells][dim up to a multiple of 16]`.
+    /// Writes values as floats: `[cells][dim up to a multiple of 16]`.
     ///
     /// # Safety
     /// As for `block_of_keys`.
@@ -292,6 +321,8 @@ impl Kernels {
         };
     }
 
+    /// Lets query rows go over a block of keys.
+    ///
     /// # Safety
     /// The pointers of `a` are as it says, `from < to`, and nobody else uses the scores and sums.
     pub(crate) unsafe fn attend(&self, a: BlockOfKeys) {

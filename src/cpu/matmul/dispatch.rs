@@ -1,4 +1,10 @@
 //! The kernels compiled for each instruction set, and the choice among them at run time.
+//!
+//! A kernel is a generic function over `Simd` that is always inlined. `instruction_set!` makes a module per instruction
+//! set, with functions that enable its instructions (`#[target_feature]`) and call the kernels with its vectors, so all
+//! of a kernel is compiled with these instructions. The numbers behind its name are the shapes of the kernels' inner
+//! loops: as many rows and tokens at once as that instruction set's registers hold. `choose!` calls the module that
+//! belongs to an `Isa`.
 
 // SAFETY: of the whole module: callers pass only an `Isa` that this processor has, and pointers as `Product` and
 // `Source` say.
@@ -19,7 +25,7 @@ use crate::quant::{Type, weight_types};
 /// Rows of a tile of weights of 16 bits, for a few tokens.
 const TILE: usize = 8;
 
-/// The single tokens, by eights if there is a kernel for them, fours, twos and ones.
+/// Takes the single tokens by eights, if there is a kernel for so many, by fours, twos and ones.
 macro_rules! by_tokens {
     ($layout:expr, $first:ident, [$($eight:expr)?], $four:expr, $two:expr, $one:expr) => {
         let mut $first = 0;
@@ -47,10 +53,12 @@ macro_rules! product_of {
     (@none, $p:ident, $layout:ident) => { unreachable!("no kernel for {}", $p.ty.name()) };
 }
 
-/// One instruction set: rows at once with 1, 2 and 4 tokens, of weights of 32 bits; rows and groups at once for many
-/// tokens with quantised weights; rows and tokens at once for many with weights of 16 or 32 bits.
+/// The kernels of one instruction set, with the shapes of their inner loops. `rows`: rows at once with 1, 2 and 4
+/// tokens, in `float`. `tile`: rows and groups of tokens at once, and rows if one group is left. `panel`: rows and
+/// tokens at once.
 macro_rules! instruction_set {
-    ($name:ident, $simd:ty, [$($feature:meta)?], rows $one:literal $two:literal $four:literal, tile $r:literal x $t:literal or $r1:literal x 1, panel $pr:literal x $pt:literal) => {
+    ($name:ident, $simd:ty, [$($feature:meta)?], rows $one:literal $two:literal $four:literal,
+     tile $r:literal x $t:literal or $r1:literal x 1, panel $pr:literal x $pt:literal) => {
         mod $name {
             use super::*;
 
@@ -148,12 +156,16 @@ macro_rules! choose {
     };
 }
 
+/// Prepares activations.
+///
 /// # Safety
 /// This processor must have `isa`; the pointers must be as `Kernels::prepare_acts` says.
 pub(super) unsafe fn prepare(isa: Isa, s: &Source) {
     choose!(isa, prepare(s))
 }
 
+/// Computes a product.
+///
 /// # Safety
 /// This processor must have `isa`; the pointers must be as `Kernels::matmul` says.
 pub(super) unsafe fn product(isa: Isa, p: &Product) {
@@ -161,6 +173,8 @@ pub(super) unsafe fn product(isa: Isa, p: &Product) {
     choose!(isa, product(p, &layout))
 }
 
+/// Computes a vector operation.
+///
 /// # Safety
 /// This processor must have `isa`.
 pub(super) unsafe fn vector<O: vector::Operation>(isa: Isa, mut o: O) -> f32 {

@@ -1,7 +1,29 @@
-//! Products of few tokens with quantised weights: a row per lane. Weights of 16 rows are unpacked and turned round in
-//! registers, once for all tokens, so that nothing has to be added up across lanes.
+//! Products of few tokens (6 to 16) with quantised weights: a row per lane.
 //!
-//! Every sum is made in the order of the kernel for a single token, whose lanes are here sums of their own in memory.
+//! # Problem
+//!
+//! `row` unpacks weights once for at most four tokens, and for each token it has to add up sums of columns across
+//! lanes. With more tokens that is most of its work. `tile` has a token per lane, which would leave lanes empty here.
+//!
+//! # Idea
+//!
+//! The weights of 16 rows are transposed once, in registers, for all tokens. A vector then has the same 4 columns of 16
+//! rows, and a token's 4 columns are broadcast to all lanes:
+//!
+//! ```text
+//! `row`    vector = row 0, columns 0 1 2 3 | 4 5 6 7 | ...            lane sums belong together, and are added up
+//! `few`    vector = columns 0 1 2 3 of row 0 | of row 1 | ...         lane sums belong to different rows
+//!          token  = columns 0 1 2 3          | the same | ...
+//! ```
+//!
+//! So nothing is added up across lanes, and the scales of 16 rows are a vector too. Levels that are nibbles are
+//! transposed before low and high ones are parted, which is half the work.
+//!
+//! # Order of sums
+//!
+//! `row` has the sums of the 16 pairs of blocks in lanes. Here each pair has a vector of its own for each token, with
+//! 16 rows in it (`sums`). At the end the 16 vectors are added in the order in which `row` adds its lanes (`total`), so
+//! the bits are the same.
 
 // SAFETY: of the whole module: see `Product`; every pointer stays within what it describes.
 #![allow(unsafe_op_in_unsafe_fn)]
@@ -14,12 +36,12 @@ use crate::cpu::simd::Simd;
 
 /// Rows whose weights are unpacked together: one per lane.
 const TILE: usize = LANES;
-/// Most tokens: their sums stay in the first-level cache, and from there on a token per lane is faster.
+/// The most tokens. Their sums stay in the first-level cache; for more, `tile` is faster.
 const MOST: usize = LANES;
-/// From so many tokens on, turning the weights round pays.
+/// From so many tokens on transposing the weights pays.
 const LEAST: usize = 6;
 
-/// The lane of a pair in what `Simd::even_odd` orders.
+/// The lane of a pair of blocks in the order of `Simd::even_odd`: the inverse of `pair_of_lane`.
 const LANE_OF_PAIR: [usize; PAIRS] = {
     let mut out = [0; PAIRS];
     let mut lane = 0;
@@ -30,20 +52,22 @@ const LANE_OF_PAIR: [usize; PAIRS] = {
     out
 };
 
-/// 256 columns of 16 rows, turned round: 4 levels of each row to a vector; then the scales, mins and fine mins, in the
-/// order of `Weight::head`.
+/// 256 columns of 16 rows, transposed: a row per lane.
 struct Turned<V: Simd> {
+    /// Vector `i` has the levels of columns 4i..4i + 4.
     levels: [V::B; 64],
+    /// Scales, or scales and mins, in the order of `Weight::head`.
     head: [V::F; 16],
+    /// Mins, if they are fine.
     mins: [V::F; 16],
 }
 
-/// Whether this kernel is for so many single tokens.
+/// True if this kernel is for so many single tokens.
 pub(super) fn is_for(singles: usize) -> bool {
     (LEAST..=MOST).contains(&singles)
 }
 
-/// The single tokens, all rows.
+/// Computes all rows for the single tokens.
 #[inline(always)]
 pub(super) unsafe fn product<V: Simd, W: Weight>(p: &Product, layout: &Layout) {
     let n = layout.singles;
@@ -59,7 +83,7 @@ pub(super) unsafe fn product<V: Simd, W: Weight>(p: &Product, layout: &Layout) {
             let pairs = ((p.n_cols - 256 * half) / 32).min(PAIRS / 2);
             for i in 0..pairs {
                 let pair = half % 2 * (PAIRS / 2) + i;
-                // The next tile, front to back.
+                // The next 16 rows are asked for, a few lines at a time.
                 let ahead = (row + TILE) * p.row_bytes + TILE * W::HALF_BYTES * half + 2 * W::HALF_BYTES * i;
                 prefetch::<V>(p.w.wrapping_add(ahead), 2 * W::HALF_BYTES);
                 let mut levels = [V::splat_byte(0); 8];
@@ -85,14 +109,15 @@ pub(super) unsafe fn product<V: Simd, W: Weight>(p: &Product, layout: &Layout) {
     }
 }
 
-/// Half `half` of the rows from `row` on. Past the last row the last one is taken again.
+/// Unpacks and transposes half-step `half` (256 columns) of 16 rows from `row` on. Past the last row, that row is taken
+/// again; nobody writes its results.
 #[inline(always)]
 unsafe fn turn<V: Simd, W: Weight>(p: &Product, row: usize, half: usize, tails: &mut [Tail; TILE], to: &mut Turned<V>) {
     let at = half * W::HALF_BYTES;
     let mut rows = [p.w; TILE];
     for (i, (to, tail)) in rows.iter_mut().zip(tails).enumerate() {
         let offset = (row + i).min(p.rows.end - 1) * p.row_bytes + at;
-        // Nobody uses what is read past the row.
+        // Reads past the row's end are harmless: `product` does not use these pairs.
         *to = tail.whole(p.w.add(offset), p.rows.end * p.row_bytes - offset, W::HALF_BYTES);
     }
     let mut of_rows = [V::zero(); TILE];
@@ -117,7 +142,7 @@ unsafe fn turn<V: Simd, W: Weight>(p: &Product, row: usize, half: usize, tails: 
         }
         return;
     };
-    // Nibbles are turned round before they are parted: half as much.
+    // Nibbles are transposed before low and high ones are parted.
     for c in 0..2 {
         for (to, row) in of_rows.iter_mut().zip(rows) {
             let first = row.add(nibbles.at + 4 * c * nibbles.stride);
@@ -126,7 +151,7 @@ unsafe fn turn<V: Simd, W: Weight>(p: &Product, row: usize, half: usize, tails: 
         }
         for (i, x) in V::transpose(of_rows).into_iter().enumerate() {
             let (x, low) = (V::f_as_bytes(x), V::splat_byte(15));
-            // In vectors of 4 columns: where the low nibbles belong, and how far behind the high ones do.
+            // The low nibbles are 4 columns of vector `at`; the high ones are 16 or 32 columns behind.
             let behind = nibbles.behind / 4;
             let at = 32 * c + i / behind * 2 * behind + i % behind;
             to.levels[at] = W::of_nibbles::<V>(V::and(x, low));
@@ -135,7 +160,7 @@ unsafe fn turn<V: Simd, W: Weight>(p: &Product, row: usize, half: usize, tails: 
     }
 }
 
-/// Adds pair `pair` of a step of a token, the `i`th of the half that was turned.
+/// Adds pair `pair` of a step of one token to the sums of 16 rows. It is the `i`th pair of the half that was turned.
 #[inline(always)]
 unsafe fn add<V: Simd, W: Weight>(
     turned: &Turned<V>,
@@ -187,7 +212,7 @@ unsafe fn add<V: Simd, W: Weight>(
     sum
 }
 
-/// The sums of a token's pairs, added as `Simd::sum` adds the lanes that they are in the kernel for a single token.
+/// Adds up a token's sums of all pairs, in the order in which `Simd::sum` adds the lanes of `row`.
 #[inline(always)]
 unsafe fn total<V: Simd>(sums: &[[V::F; MOST]; PAIRS], t: usize) -> V::F {
     let mut lanes = [V::zero(); PAIRS];

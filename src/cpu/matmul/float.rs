@@ -1,6 +1,7 @@
-//! Products with weights of 32 bits, as floats: columns in lanes.
+//! Products with weights of 32 bits, as floats: columns in lanes. `few` takes up to 4 tokens; for many tokens `Floats`
+//! gives `panel` the weights.
 //!
-//! A lane adds its columns from first to last whatever the shape, so a token's result does not depend on how many come
+//! A lane adds its columns from the first to the last in both, so a token's result does not depend on how many come
 //! with it.
 
 // SAFETY: of the whole module: see `Product`; every pointer stays within what it describes.
@@ -15,7 +16,7 @@ use crate::cpu::simd::Simd;
 /// Bytes of a weight.
 const WIDTH: usize = size_of::<f32>();
 
-/// Where R rows start. Past the last row the last one is computed again and not stored.
+/// The starts of R rows. Past the last row, that one is computed again and not stored.
 #[inline(always)]
 unsafe fn first_blocks<const R: usize>(p: &Product, row: usize) -> [*const u8; R] {
     let mut blocks = [p.w; R];
@@ -25,7 +26,7 @@ unsafe fn first_blocks<const R: usize>(p: &Product, row: usize) -> [*const u8; R
     blocks
 }
 
-/// The single tokens `first..first + T`, R rows at a time.
+/// Computes all rows for the tokens `first..first + T`, R rows at a time.
 #[inline(always)]
 pub(super) unsafe fn few<V: Simd, const R: usize, const T: usize>(p: &Product, layout: &Layout, first: usize) {
     let ahead = prefetch_distance(R * p.row_bytes);
@@ -53,7 +54,7 @@ pub(super) unsafe fn few<V: Simd, const R: usize, const T: usize>(p: &Product, l
     }
 }
 
-/// Floats of a tile of rows, [TILE][STEP].
+/// An unpacked tile for `panel`: floats `[TILE][STEP]`.
 pub(super) struct Floats;
 
 impl Panel for Floats {

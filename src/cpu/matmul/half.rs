@@ -1,10 +1,36 @@
-//! Products with weights of 16 bits, as pairs of 16-bit integers, which processors multiply at twice the rate of
-//! floats: columns in lanes.
+//! Products with weights of 16 bits (F16, BF16), as pairs of 16-bit integers.
 //!
-//! Of each step of 512 columns a lane has 32, 16 apart. Of a row, these share a scale, a power of two that leaves 13
-//! bits for the greatest: what is at least a quarter of that stays as F16 holds it. Of a token, they share a scale that
-//! makes the greatest 8191. So 32 products fit in 32 bits, and a sum over a lane is exact; with activations rounded to
-//! F16 instead, errors were no smaller. Where all of a lane are below 2^-115, which only BF16 has, they count as 0.
+//! # Problem
+//!
+//! Weights of 16 bits could be turned into floats and multiplied as such, 16 to an instruction. But processors multiply
+//! and add 32 pairs of 16-bit integers in one instruction, at the same rate. So integers are twice as fast, if nothing
+//! of worth is lost on the way.
+//!
+//! # Idea
+//!
+//! A step of 512 columns is 16 lanes of 32 columns: lane `i` has columns `i`, `16 + i`, `32 + i` and so on. The 32
+//! weights of a row in a lane share a scale, and so do the 32 activations of a token. The products of a lane are then
+//! summed in 32 bits, exactly, and scaled once.
+//!
+//! ```text
+//! weights        the scale is a power of two, by which the greatest power of two in the lane becomes 4096,
+//!                so |w| < 2^13
+//! activations    the scale makes the greatest 8191, so |a| < 2^13
+//! sum            32 products of less than 2^26 are less than 2^31
+//! ```
+//!
+//! A weight that is at least a quarter of the greatest keeps all 11 bits that F16 has. Smaller ones lose their last
+//! bits, which are small beside the greatest's own. Errors were no larger than with activations rounded to F16, and a
+//! test holds that. A lane in which all weights are below 2^-115, which only BF16 has, counts as 0.
+//!
+//! # Steps
+//!
+//! The scale of a lane is known only when all of the step's weights were seen. So while a step is multiplied, the next
+//! one (which is in the cache already) is looked through for its greatest weights (`row_step`).
+//!
+//! `few` takes one token and a row at a time, or up to 8 tokens and a tile of 8 rows: one step of each row at a time,
+//! so that the tokens' activations of the step stay in the first-level cache. For many tokens `Halves` gives `panel`
+//! the weights as integers.
 
 // SAFETY: of the whole module: see `Product`; every pointer stays within what it describes.
 #![allow(unsafe_op_in_unsafe_fn)]
@@ -19,23 +45,23 @@ use std::marker::PhantomData;
 
 /// Columns of a vector of pairs.
 const PAIRS: usize = 32;
-/// Bytes of these, as halves or as integers.
+/// Bytes of a step's weights, as halves or as integers.
 const STEP_BYTES: usize = STEP * 2;
-/// So many steps ahead weights are brought on into the first-level cache.
+/// Number of steps by which weights are brought on into the first-level cache ahead of their use.
 const SOON: usize = NEAR / STEP_BYTES;
-/// Where a tile's scales are.
+/// Offset of the scales in an unpacked tile.
 const SCALES: usize = TILE * STEP_BYTES;
 /// The greatest power of two of a lane's weights becomes this.
 const UNIT: f32 = 4096.0;
 
-/// A step of a row, of which maybe less than 512 columns are left.
+/// The weights of a step of a row. It may be the last one, with fewer than 512 columns.
 struct Step {
     weights: *const u8,
     vectors: usize,
 }
 
 impl Step {
-    /// The columns from `step` on of the row at `row`; `tail` keeps what is no whole number of vectors.
+    /// Step `step` of the row at `row`. If it has no whole number of vectors, it is copied to `tail`.
     #[inline(always)]
     unsafe fn new(p: &Product, row: *const u8, step: usize, tail: &mut Tail) -> Step {
         let left = (p.n_cols - step * STEP).min(STEP);
@@ -49,6 +75,7 @@ impl Step {
         V::max_magnitudes(most, V::load(self.weights.add(i * 64)))
     }
 
+    /// The factors of the step's lanes.
     #[inline(always)]
     unsafe fn factors<V: Simd, W: HalfWeight>(&self) -> Factors<V> {
         let mut most = V::splat_byte(0);
@@ -58,7 +85,7 @@ impl Step {
         Factors::new::<W>(most)
     }
 
-    /// 32 columns as integers.
+    /// The 32 columns of vector `i` as integers.
     #[inline(always)]
     unsafe fn pairs<V: Simd, W: HalfWeight>(&self, i: usize, factor: V::F) -> V::B {
         let p = self.weights.add(i * 64);
@@ -66,7 +93,7 @@ impl Step {
     }
 }
 
-/// What to multiply each lane's weights by to have integers, and the integers by to have weights.
+/// By lane: the factor that makes integers of weights, and the scale that makes weights of integers.
 #[derive(Clone, Copy)]
 struct Factors<V: Simd> {
     to_integers: V::F,
@@ -74,34 +101,34 @@ struct Factors<V: Simd> {
 }
 
 impl<V: Simd> Factors<V> {
-    /// Of the greatest magnitudes of both halves of the vectors.
+    /// The factors for the greatest magnitudes of each lane. `most` has two columns to a lane, one per half.
     #[inline(always)]
     unsafe fn new<W: HalfWeight>(most: V::B) -> Factors<V> {
         let mut halves = [0u8; 64];
         let p = halves.as_mut_ptr();
         V::store_halves(p, p.add(32), most);
-        // As magnitudes again, where what is no number is the greatest.
+        // The halves are compared as magnitudes once more: in that order, not-a-number is the greatest.
         V::store_halves(p, p.add(32), V::max_magnitudes(V::load_halves(p, p), V::load_halves(p.add(32), p.add(32))));
         let [power, inverse] = V::powers(W::load::<V>(p));
         Factors { to_integers: V::mul(inverse, V::splat(UNIT / 2.0)), scale: V::mul(power, V::splat(1.0 / UNIT)) }
     }
 }
 
-/// Adds a step of a row and a token, whose scales follow its integers.
+/// Adds the sums of a step, scaled. The token's scales lie behind its integers.
 #[inline(always)]
 unsafe fn scaled<V: Simd>(dots: V::I, acts: *const u8, scale: V::F, acc: V::F) -> V::F {
     V::fma(V::mul(V::to_f(dots), V::load_f(acts.add(HALF_SCALES).cast())), scale, acc)
 }
 
-/// The single tokens `first..first + T`: a step of each of N rows at a time, so that the tokens' stays in the
-/// first-level cache.
+/// Computes all rows for the tokens `first..first + T`: a step of each of N rows at a time, so that the tokens' step
+/// stays in the first-level cache.
 #[inline(always)]
 pub(super) unsafe fn few<V: Simd, W: HalfWeight, const T: usize, const N: usize>(
     p: &Product,
     layout: &Layout,
     first: usize,
 ) {
-    // Of a tile the next one.
+    // With tiles of rows, the next tile is asked for.
     let ahead = if N == 1 { prefetch_distance(p.row_bytes) } else { N * p.row_bytes };
     let mut tails = [Tail::new(), Tail::new()];
     let [mut tail, mut next_tail] = tails.each_mut();
@@ -118,7 +145,7 @@ pub(super) unsafe fn few<V: Simd, W: HalfWeight, const T: usize, const N: usize>
                 acts[t] = p.acts.add(layout.single(first + t, step));
             }
             for i in 0..rows {
-                // After the last one itself.
+                // The step that is computed next; the last one is its own successor.
                 let (next_row, next_step) = match () {
                     _ if i + 1 < rows => (row + i + 1, step),
                     _ if step + 1 < layout.steps => (row, step + 1),
@@ -126,7 +153,7 @@ pub(super) unsafe fn few<V: Simd, W: HalfWeight, const T: usize, const N: usize>
                     _ => (row + i, step),
                 };
                 let next = at(next_row, next_step, next_tail);
-                // Front to back, and what is used soon.
+                // The next tile is asked for front to back; near are the steps that are used soon.
                 let (at, soon) = (step * N + i, step * N + i + SOON);
                 let far = p.w.wrapping_add(row * p.row_bytes + at * STEP_BYTES + ahead);
                 let near = p.w.wrapping_add((row + soon % N) * p.row_bytes + soon / N * STEP_BYTES);
@@ -140,7 +167,7 @@ pub(super) unsafe fn few<V: Simd, W: HalfWeight, const T: usize, const N: usize>
     }
 }
 
-/// Adds a vector of pairs, and asks for those ahead, far and near.
+/// Adds a vector of pairs to T tokens' sums, and asks for weights ahead, far and near.
 #[inline(always)]
 unsafe fn vector<V: Simd, W: HalfWeight, const T: usize>(
     weights: &Step,
@@ -159,7 +186,7 @@ unsafe fn vector<V: Simd, W: HalfWeight, const T: usize>(
     dots
 }
 
-/// Adds a step, and finds the factors of the next one, since no sum can start before these are known.
+/// Adds a step of a row, and finds the factors of the next one. No sum of that can start before they are known.
 #[inline(always)]
 unsafe fn row_step<V: Simd, W: HalfWeight, const T: usize>(
     weights: &Step,
@@ -171,7 +198,7 @@ unsafe fn row_step<V: Simd, W: HalfWeight, const T: usize>(
 ) -> ([V::F; T], Factors<V>) {
     let mut dots = [V::zero_i(); T];
     let mut most = V::splat_byte(0);
-    // Apart from the rest, so that no address depends on a choice.
+    // Three loops in place of a choice in each pass: so no address depends on one.
     let both = weights.vectors.min(next.vectors);
     for i in 0..both {
         most = next.most::<V>(i, most);
@@ -189,7 +216,7 @@ unsafe fn row_step<V: Simd, W: HalfWeight, const T: usize>(
     (acc, Factors::new::<W>(most))
 }
 
-/// Integers of a tile of rows, `[TILE][STEP]`, then their scales, `[TILE][16]`.
+/// An unpacked tile for `panel`: integers `[TILE][STEP]`, then their scales `[TILE][16]`.
 pub(super) struct Halves<W>(PhantomData<W>);
 
 impl<W: HalfWeight> Panel for Halves<W> {

@@ -30,12 +30,12 @@ impl Kernels {
         Kernels { isa: if isa.is_available() { isa } else { Isa::Portable } }
     }
 
-    /// Whether there are kernels for products with weights of a type.
+    /// True if there are kernels for products with weights of a type.
     pub fn supports(ty: Type) -> bool {
         ty.on_cpu()
     }
 
-    /// Packs activations; all parts may run at the same time.
+    /// Prepares activations for products. All parts may run at the same time.
     ///
     /// # Safety
     /// `s.x` must be readable as the source describes, `s.ws` writable for [`act_bytes`](super::act_bytes) bytes and
@@ -45,9 +45,9 @@ impl Kernels {
         unsafe { dispatch::prepare(self.isa, s) }
     }
 
-    /// `y[t, r]` = sum over k of `w[r, k] x[t, k]` (+ `bias[r]` unless null) for the rows given.
-    /// A token's results are the same bits whatever `n_tokens` and `rows` are.
-    /// Allocates nothing. Threads may call it at the same time with disjoint rows and their own scratch.
+    /// Computes `y[t, r]` = sum over k of `w[r, k] x[t, k]` (+ `bias[r]` unless null) for the rows given. A token's
+    /// results are the same bits whatever `n_tokens` and `rows` are. Nothing is allocated. Threads may call it at the
+    /// same time with disjoint rows and their own scratch.
     ///
     /// # Safety
     /// `p.w` must be a matrix of `p.ty` with `n_cols` columns and at least `rows.end` rows (any alignment), `acts` what

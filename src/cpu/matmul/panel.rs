@@ -1,8 +1,28 @@
-//! Products of many tokens with weights of 16 or 32 bits: columns in lanes as for few tokens, but weights of a tile of
-//! rows are unpacked once, a step at a time, and used for a panel of tokens.
+//! Products of many tokens (32 and more) with weights of 16 or 32 bits: columns in lanes.
 //!
-//! A lane adds its steps from first to last whatever the shape, so a token's result does not depend on how many come
-//! with it.
+//! # Problem
+//!
+//! The kernels for few tokens (`half`, `float`) bring weights into the form for multiplying once for a few tokens, and
+//! read all activations again for each row. With many tokens both have to be shared by more.
+//!
+//! # Idea
+//!
+//! Sums stay in lanes as for few tokens, but in memory. That allows another order of work: a step of 512 columns of a
+//! tile of 16 rows is unpacked, and then used for a panel of 256 tokens, before the next step.
+//!
+//! ```text
+//! for each panel of tokens, for each tile of rows:
+//!     for each step:  unpack the tile's weights of the step          up to 32 KB
+//!                     for T tokens, for R rows: add to their sums    R x T sums in registers
+//!     for each token and row: add up the lanes, write the result
+//! ```
+//!
+//! The unpacked step and the activations that are multiplied with it stay in the caches.
+//!
+//! # Order of sums
+//!
+//! A lane adds its steps from the first to the last, in this kernel and in those for few tokens, and lanes are added up
+//! in the same way. So a token's result does not depend on how many come with it.
 
 // SAFETY: of the whole module: see `Product`; every pointer stays within what it describes.
 #![allow(unsafe_op_in_unsafe_fn)]
@@ -11,21 +31,21 @@ use super::acts::Layout;
 use super::product::Product;
 use crate::cpu::simd::Simd;
 
-/// Rows whose weights are unpacked together.
+/// Rows of a tile, whose weights are unpacked together.
 pub(super) const TILE: usize = 16;
-/// Tokens whose sums are kept while the columns go by.
+/// Tokens of a panel, whose sums are kept while the columns go by.
 const PANEL: usize = 256;
-/// From so many tokens on, unpacking the weights once for all pays.
+/// From so many tokens on this kernel is faster than those for few.
 const LEAST: usize = 32;
 
-/// How weights of a type are unpacked and multiplied.
+/// A way to unpack and multiply weights.
 pub(super) trait Panel {
-    /// Of a step of a tile, unpacked.
+    /// Bytes of an unpacked step of a tile.
     const BYTES: usize;
-    /// Unpacks a step of `rows` rows; how many vectors of a row it has.
+    /// Unpacks a step of `rows` rows from `row` on, and returns the number of vectors that a row of it has.
     unsafe fn unpack<V: Simd>(p: &Product, to: *mut u8, row: usize, rows: usize, step: usize) -> usize;
-    /// Adds it to the sums in lanes of R rows, from row `row` of the tile on, and T tokens, which are TILE sums apart;
-    /// `fresh` ones start at 0.
+    /// Adds the unpacked step to the sums of R rows, from row `row` of the tile on, and T tokens. A token's sums are
+    /// TILE vectors behind the previous token's. If `fresh`, they start at 0.
     unsafe fn block<V: Simd, const R: usize, const T: usize>(
         from: *const u8,
         row: usize,
@@ -36,7 +56,7 @@ pub(super) trait Panel {
     );
 }
 
-/// Whether these kernels are for so many tokens.
+/// True if this kernel is for so many tokens.
 pub(super) fn is_for(n_tokens: usize) -> bool {
     n_tokens >= LEAST
 }
@@ -46,7 +66,8 @@ pub(super) fn scratch_bytes<K: Panel>(n_tokens: usize) -> usize {
     if is_for(n_tokens) { K::BYTES + TILE * 16 * PANEL.min(n_tokens) * size_of::<f32>() } else { 0 }
 }
 
-/// All tokens, R rows and T tokens at a time, R1 rows where fewer tokens are left; R and R1 divide TILE.
+/// Computes all rows for all tokens: R rows and T tokens at a time, or R1 rows and one token if fewer than T are left.
+/// R and R1 divide TILE.
 #[inline(always)]
 pub(super) unsafe fn product<V: Simd, K: Panel, const R: usize, const T: usize, const R1: usize>(
     p: &Product,

@@ -1,4 +1,4 @@
-//! What a product of rows of weights with activations is handed, whichever kernel takes it.
+//! The description of a product, as every kernel gets it.
 
 use std::ops::Range;
 
@@ -7,11 +7,12 @@ use crate::quant::Type;
 /// A product of rows of weights with prepared activations.
 ///
 /// # Safety
-/// What `Kernels::matmul` asks for holds, whenever one is handed to a kernel.
+/// Whenever one is handed to a kernel, all that `Kernels::matmul` asks for holds.
 pub struct Product {
     pub ty: Type,
+    /// The first row of weights.
     pub w: *const u8,
-    /// From one row of weights to the next.
+    /// Bytes from one row of weights to the next.
     pub row_bytes: usize,
     pub n_cols: usize,
     pub rows: Range<usize>,
@@ -21,13 +22,13 @@ pub struct Product {
     pub y: *mut f32,
     /// Floats from one row of y to the next.
     pub y_stride: usize,
-    /// Null, or which row of y each token is.
+    /// The row of y that each token is; null if they follow each other.
     pub y_rows: *const u32,
     pub bias: *const f32,
 }
 
 impl Product {
-    /// Where token `t`'s results go.
+    /// The address of token `t`'s results.
     ///
     /// # Safety
     /// That of the whole; `t < n_tokens`.

@@ -1,4 +1,38 @@
 //! Products of very few tokens with quantised weights: columns in lanes.
+//!
+//! # Problem
+//!
+//! With one token, a weight is read from memory, unpacked and used once. The kernel is good if it keeps pace with the
+//! memory, so it has to unpack with few instructions, and the memory must never wait for it.
+//!
+//! # Idea
+//!
+//! A row of weights lies in memory column by column, so that is how it is loaded: a vector is 64 columns of one row.
+//! One instruction multiplies 64 levels with 64 int8 of the token and adds them up by fours. It remains to add
+//! these 16 sums up to one per block, and to multiply blocks by their scales. Both are done for a step of 512 columns
+//! at once, so that vectors are full:
+//!
+//! ```text
+//! 8 vectors of 64 levels        `dot`           8 vectors of 16 sums over 4 columns
+//!                               `block_sums`    2 vectors of 16 sums over 16 columns: a block each
+//!                               `even_odd`      2 vectors: the even blocks of all pairs, and the odd ones
+//! times the token's scales                      (in the same order of lanes, as `acts` laid them out)
+//! times the weights' scales     `spread_32`     added to the sums of the 16 pairs
+//! ```
+//!
+//! After the last step the 16 sums are added by halves (`Simd::sum`). Up to four tokens go together, and share the
+//! unpacked levels and scales of a step.
+//!
+//! # Ends of rows
+//!
+//! A row may end within a step. The activations are zeros there, but levels read past the row's end may have scales
+//! that are no numbers, and zero times such a scale is none either. So in the last step scales past the row are set to
+//! 0 (`mask`), and levels are read from a copy if the matrix ends there (`Tail`).
+//!
+//! # Memory
+//!
+//! Rows are read front to back. Each step asks for the cache lines some kilobytes ahead: far ahead for the second-level
+//! cache, which hides the latency of the memory, and nearer for the first-level cache.
 
 // SAFETY: of the whole module: see `Product`; every pointer stays within what it describes.
 #![allow(unsafe_op_in_unsafe_fn)]
@@ -8,7 +42,7 @@ use super::product::Product;
 use super::weight::Weight;
 use crate::cpu::simd::Simd;
 
-/// Weights of 256 columns, where not so many are left to read: the rest is zeros.
+/// Room for a copy of some weights that end before a kernel's reads do. The rest of the copy is zeros.
 pub(super) struct Tail([u8; 1024]);
 
 impl Tail {
@@ -16,7 +50,7 @@ impl Tail {
         Tail([0; 1024])
     }
 
-    /// `p` itself, or a copy if fewer than `step` bytes are left there.
+    /// `p` itself if `step` bytes may be read there; else a copy of the `left` bytes that may, with zeros behind.
     #[inline(always)]
     pub(super) unsafe fn whole(&mut self, p: *const u8, left: usize, step: usize) -> *const u8 {
         if left >= step {
@@ -28,7 +62,7 @@ impl Tail {
     }
 }
 
-/// The single tokens `first..first + T`, all rows.
+/// Computes all rows for the single tokens `first..first + T`.
 #[inline(always)]
 pub(super) unsafe fn product<V: Simd, W: Weight, const T: usize>(p: &Product, layout: &Layout, first: usize) {
     let step_bytes = 2 * W::HALF_BYTES;
@@ -52,7 +86,7 @@ pub(super) unsafe fn product<V: Simd, W: Weight, const T: usize>(p: &Product, la
         }
         if whole_steps < layout.steps {
             prefetch_stream::<V>(weights, ahead, left);
-            // What is read past the row has scales of 0.
+            // The next row may be read too: its scales count as 0.
             let readable = end - r * p.row_bytes - whole_steps * step_bytes;
             let second = weights.wrapping_add(W::HALF_BYTES);
             let halves = [
@@ -71,19 +105,19 @@ pub(super) unsafe fn product<V: Simd, W: Weight, const T: usize>(p: &Product, la
     }
 }
 
-/// Keeps scales and mins of the first `n` of 8 blocks of 32.
+/// A mask that keeps scales and mins of the first `n` of 8 blocks of 32.
 fn mask(n: usize) -> [u32; 16] {
     std::array::from_fn(|lane| if lane % 8 < n { u32::MAX } else { 0 })
 }
 
-/// The head of 256 columns, of which only some blocks may count.
+/// The head (scales and mins) of 256 columns, of which maybe only some blocks count.
 #[inline(always)]
 unsafe fn head<V: Simd, W: Weight, const MASKED: bool>(p: *const u8, mask: &[u32; 16]) -> V::F {
     let head = W::head::<V>(p);
     if MASKED { V::bytes_as_f(V::and(V::f_as_bytes(head), V::load(mask.as_ptr().cast()))) } else { head }
 }
 
-/// Adds step `s` of a row, whose weights are in two halves or in the first only, and T tokens.
+/// Adds step `s` of a row to the sums of T tokens. The step's weights are two halves of 256 columns, or only the first.
 #[inline(always)]
 unsafe fn step<V: Simd, W: Weight, const T: usize, const HALVES: usize, const MASKED: bool>(
     halves: [*const u8; 2],
@@ -147,7 +181,7 @@ unsafe fn step<V: Simd, W: Weight, const T: usize, const HALVES: usize, const MA
     acc
 }
 
-/// Puts the sums of some rows, in lanes, and of the single tokens `first..first + T` into y.
+/// Adds up the lanes of some rows' sums, for the single tokens `first..first + T`, and writes the results to y.
 #[inline(always)]
 pub(super) unsafe fn write<V: Simd, const T: usize>(
     p: &Product,
@@ -165,14 +199,14 @@ pub(super) unsafe fn write<V: Simd, const T: usize>(
     }
 }
 
-/// How many bytes ahead of their use weights are asked for: past those in work, and enough for the latency of the
-/// memory.
+/// Bytes by which weights are asked for ahead of their use: past those in work, and so far that the memory has time to
+/// answer.
 #[inline(always)]
 pub(super) fn prefetch_distance(in_work: usize) -> usize {
     in_work + 8192
 }
 
-/// Asks for `bytes` bytes at an address, which may be any.
+/// Asks for `bytes` bytes at an address, which need not exist.
 #[inline(always)]
 pub(super) unsafe fn prefetch<V: Simd>(p: *const u8, bytes: usize) {
     let mut at = 0;
@@ -182,10 +216,10 @@ pub(super) unsafe fn prefetch<V: Simd>(p: *const u8, bytes: usize) {
     }
 }
 
-/// As far ahead what comes is brought on into the first-level cache: nothing waits there any more when it is used.
+/// Bytes by which weights are brought on into the first-level cache ahead of their use. It is enough that no use waits.
 pub(super) const NEAR: usize = 4096;
 
-/// Asks for the `bytes` bytes that come `ahead` of `p`, and brings near those that come soon.
+/// Asks for the `bytes` bytes that come `ahead` bytes after `p`, and brings those near that come soon.
 #[inline(always)]
 unsafe fn prefetch_stream<V: Simd>(p: *const u8, ahead: usize, bytes: usize) {
     prefetch::<V>(p.wrapping_add(ahead), bytes);

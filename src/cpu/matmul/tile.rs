@@ -1,9 +1,52 @@
-//! Products of many tokens with quantised weights: a token per lane, weights of a tile of rows unpacked once and used
-//! for many groups of tokens.
+//! Products of many tokens with quantised weights: a token per lane.
 //!
-//! Every sum is made in the order of the row kernel, so that a token's result does not depend on how many come with it:
-//! that one has a sum per pair of blocks of a step (its lane) over all steps, and adds the 16 of them up by halves in
-//! the end. Here these 16 sums are made one after another, the steps inside.
+//! # Problem
+//!
+//! With many tokens the limit is arithmetic: multiplications of bytes, and the loads that feed them. All else
+//! (unpacking, scales, sums across lanes, stores) should be shared by as many multiplications as possible. But the sums
+//! must be made in the order of the kernel for one token (`row`), so that a token's result does not depend on how many
+//! come with it.
+//!
+//! # Idea
+//!
+//! - A vector of activations has 4 columns of 16 tokens; `acts` laid them out so. A row's 4 levels of these columns are
+//!   broadcast to all lanes. Lanes never mix.
+//! - The weights of a tile of 16 rows are unpacked once, into a thread's scratch, and used for up to 16 groups of 16
+//!   tokens (a panel).
+//! - R rows and T groups are multiplied at a time. R x T sums stay in registers, and each vector that is loaded is used
+//!   for R or T multiplications.
+//! - Columns go by in chunks of some steps, so that their weights and activations stay in the first-level cache while
+//!   all rows of the tile use them.
+//!
+//! ```text
+//! for each panel of tokens, for each tile of rows:
+//!     unpack the tile                                     (`unpack`)
+//!     for each pair of blocks n, for T groups of tokens:  (`lane`)
+//!         for each chunk of steps, for R rows:            (`block`)   R x T sums in registers
+//!     write the results                                   (`write`)
+//! ```
+//!
+//! # The order of sums
+//!
+//! `row` has a sum for each of the 16 pairs of blocks, over all steps, in the 16 lanes of a vector. In the end it adds
+//! lane 0 to 8, 1 to 9 and so on; of these 0 to 4, then 0 to 2, then 0 to 1. Here the pairs come one after another,
+//! with all steps inside. To keep 16 sums for each row and token until the end would take much memory. So the pairs
+//! come in the order in which they can be added at once, like the carries of a binary counter: the `n`th has the lane
+//! that is `n` with its four bits reversed. `DEPTH` sums per row and token are enough.
+//!
+//! ```text
+//! n      lane   then add       sums that are kept
+//! 0000    0                    0
+//! 0001    8     once           0+8
+//! 0010    4                    0+8, 4
+//! 0011   12     twice          (0+8)+(4+12)
+//! 0100    2                    (0+8)+(4+12), 2
+//! 0101   10     once           (0+8)+(4+12), 2+10
+//! ...
+//! ```
+//!
+//! The `n`th sum is added to earlier ones as often as `n` ends in ones, and has as many kept sums before it as `n` has
+//! ones.
 
 // SAFETY: of the whole module: see `Product`; every pointer stays within what it describes.
 #![allow(unsafe_op_in_unsafe_fn)]
@@ -21,15 +64,16 @@ use crate::quant::Type;
 const TILE: usize = 16;
 /// Groups of tokens whose sums are kept while the pairs go by.
 const PANEL: usize = 16;
-/// Steps of a pair that stay in the first-level cache, of the tile's weights and of the groups in work.
+/// Steps of a pair that are taken together. The tile's weights and the groups' activations of so many stay in the
+/// first-level cache.
 const CHUNK: usize = 12;
 /// Sums kept per row and token: of 8, 4, 2 and 1 lanes, and the one in work.
 const DEPTH: usize = 5;
-/// A pair of a step of a tile: 32 levels per row; then 2 floats per row: the scale and the min, or the blocks' scales;
-/// with fine mins these as well.
+/// Bytes of the levels of a pair of a step of a tile, 32 per row. Floats follow, by kind `[TILE]`: scale and min, or
+/// the scales of both blocks, and with fine mins both of these.
 const TILE_HEADS: usize = TILE * 32;
 
-/// Bytes of that.
+/// Bytes of a pair of a step of a tile.
 const fn tile_pair(ty: Type) -> usize {
     TILE_HEADS + if matches!(ty, Type::Q2_K) { 4 } else { 2 } * TILE * 4
 }
@@ -70,7 +114,8 @@ impl Scratch {
     }
 }
 
-/// All groups of tokens, R rows and T groups at a time, R1 rows where one group is left; R and R1 divide TILE.
+/// Computes all rows for all groups of tokens: R rows and T groups at a time, or R1 rows and one group if fewer than T
+/// are left. R and R1 divide TILE.
 #[inline(always)]
 pub(super) unsafe fn product<V: Simd, W: Weight, const R: usize, const T: usize, const R1: usize>(
     p: &Product,
@@ -102,13 +147,13 @@ pub(super) unsafe fn product<V: Simd, W: Weight, const R: usize, const T: usize,
     }
 }
 
-/// The weights of a tile.
+/// Unpacks the weights of a tile, all columns.
 #[inline(always)]
 unsafe fn unpack<V: Simd, W: Weight>(p: &Product, scratch: &Scratch, row: usize, rows: usize) {
     let mut tail = Tail::new();
     for i in 0..rows {
         let weights = p.w.add((row + i) * p.row_bytes);
-        // Nobody uses what is read past the row.
+        // Reads past the row's end are harmless: `lane` leaves these pairs out.
         let readable = (p.rows.end - row - i) * p.row_bytes;
         for half in 0..2 * scratch.steps {
             let at = half * W::HALF_BYTES;
@@ -139,7 +184,7 @@ unsafe fn unpack<V: Simd, W: Weight>(p: &Product, scratch: &Scratch, row: usize,
     }
 }
 
-/// The `n`th of the row kernel's lanes, of T groups and all rows of the tile.
+/// Makes the `n`th sum, of T groups and all rows of the tile, and adds it to those before it as the order asks.
 #[inline(always)]
 unsafe fn lane<V: Simd, W: Weight, const R: usize, const T: usize>(
     p: &Product,
@@ -150,9 +195,9 @@ unsafe fn lane<V: Simd, W: Weight, const R: usize, const T: usize>(
     group: usize,
     rows: usize,
 ) {
-    // With the bits of n reversed, lanes come as halving adds them: 0 and 8, 4 and 12, their sums; 2 and 10, ...
+    // The lane is `n` with its four bits reversed.
     let pair = pair_of_lane(n.reverse_bits() >> (usize::BITS - 4));
-    // Past the columns are only zeros.
+    // Steps in which this pair has columns of the row. In others it would add zeros.
     let steps = p.n_cols.saturating_sub(32 * pair).div_ceil(STEP);
     let weights = scratch.weights(pair, 0);
     let mut acts = [p.acts; T];
@@ -198,6 +243,7 @@ unsafe fn lane<V: Simd, W: Weight, const R: usize, const T: usize>(
     }
 }
 
+/// Loads the sums of R rows and T groups.
 #[inline(always)]
 unsafe fn load<V: Simd, const R: usize, const T: usize>(sums: *const f32, acc: &mut [[V::F; T]; R]) {
     for r in 0..R {
@@ -207,7 +253,8 @@ unsafe fn load<V: Simd, const R: usize, const T: usize>(sums: *const f32, acc: &
     }
 }
 
-/// Adds a pair of some steps, of R rows from `row` on and T groups; the row kernel's `step` does the same in each lane.
+/// Adds a pair of some steps, for R rows from `row` on and T groups. In each lane it does the same operations as
+/// `row::step`.
 #[inline(always)]
 unsafe fn block<V: Simd, W: Weight, const R: usize, const T: usize>(
     weights: *const u8,
@@ -311,7 +358,7 @@ unsafe fn block<V: Simd, W: Weight, const R: usize, const T: usize>(
     acc
 }
 
-/// Puts the sums of a tile into y, token by token.
+/// Writes the sums of a tile to y, token by token.
 #[inline(always)]
 unsafe fn write(p: &Product, scratch: &Scratch, panel: usize, groups: usize, row: usize, rows: usize) {
     for g in 0..groups {

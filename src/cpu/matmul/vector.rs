@@ -6,18 +6,21 @@
 
 use crate::cpu::simd::Simd;
 
-/// Something to be compiled for each instruction set.
+/// A computation that is compiled for each instruction set.
 pub(super) trait Operation {
+    /// Computes it.
+    ///
     /// # Safety
     /// That of `Simd`.
     unsafe fn run<V: Simd>(&mut self) -> f32;
 }
 
-/// 16 elements of a vector in some format, and how many elements and bytes go together.
+/// A format of elements, which come in chunks of a fixed size.
 pub(super) trait Elements {
     type Raw: Copy + Default;
-    /// Raw items in a chunk, and floats that they stand for.
+    /// Raw items of a chunk.
     const RAW: usize;
+    /// Floats that a chunk stands for.
     const FLOATS: usize;
     /// Floats 16i..16i + 16 of the chunk at `p`.
     unsafe fn load<V: Simd>(p: *const Self::Raw, i: usize) -> V::F;
@@ -57,7 +60,7 @@ impl Elements for Q8 {
     }
 }
 
-/// A chunk padded with zeros.
+/// A slice, padded with zeros.
 #[inline(always)]
 pub(super) fn padded<T: Copy + Default, const N: usize>(x: &[T]) -> [T; N] {
     let mut out = [T::default(); N];
@@ -92,15 +95,18 @@ impl<E: Elements> Operation for Dot<'_, E> {
     }
 }
 
-/// exp, to 2 units in the last place; below -87.6 it is 0, above 88.3 it stays at its value there.
+/// exp, correct to 2 units in the last place. Below -87.6 it is 0; above 88.3 it stays at its value there.
+///
+/// With n the nearest integer to x / ln 2, exp(x) is 2^n exp(r), where r = x - n ln 2 is small enough for a short
+/// series.
 #[inline(always)]
 unsafe fn exp<V: Simd>(x: V::F) -> V::F {
     let x = V::clamp(x, -88.0, 88.3);
     let n = V::round(V::mul(x, V::splat(std::f32::consts::LOG2_E)));
-    // ln 2 in two parts, the first exact in few bits, so that the difference is exact.
+    // ln 2 is in two parts. The first has few bits, so n times it is exact, and so is the difference.
     let r = V::fnma(n, V::splat(0.693_359_4), x);
     let r = V::fnma(n, V::splat(-2.121_944_4e-4), r);
-    // Taylor's series to r^7 on |r| <= ln 2 / 2: the next term is below 1e-8.
+    // Taylor's series to r^7, for |r| <= ln 2 / 2. The next term is below 1e-8.
     let mut p = V::splat(1.0 / 5040.0);
     for c in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
         p = V::fma(p, r, V::splat(c));

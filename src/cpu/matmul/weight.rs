@@ -1,6 +1,34 @@
-//! Weight types as the kernels see them: 256 levels at a time (small unsigned integers), scales, and mins.
+//! Weight types as the kernels see them: 256 levels at a time, with their scales and mins.
 //!
-//! A weight is scale * (level - offset), or scale * level + min; the mins of the K types are taken away instead.
+//! # Problem
+//!
+//! There are some fifteen formats of quantised weights, three kernels for them and four instruction sets. None of the
+//! kernels should know a format.
+//!
+//! # Idea
+//!
+//! All formats are of one kind. A block of neighbouring weights has levels, which are small whole numbers, and a scale:
+//!
+//! ```text
+//! weight = scale * (level - OFFSET)           Q4_0, Q5_0, Q8_0, Q3_K, Q6_K, IQ4, MXFP4, TQ2_0
+//! weight = scale * level + min                Q4_1, Q5_1           (MINS)
+//! weight = scale * level - min                Q4_K, Q5_K           (MINS, MINUS)    Q2_K (FINE_MINS)
+//! ```
+//!
+//! A scale covers 32 weights, or 16 (FINE). So a type is a few constants and two functions, which [`Weight`] lists.
+//! Both work on 256 weights, half a step of the kernels, which is a whole number of blocks of every type:
+//!
+//! - `levels` unpacks 64 levels into the 64 bytes of a vector.
+//! - `head` gives 16 floats: 16 scales, or 8 scales and then 8 mins.
+//!
+//! ```text
+//! Q4_0: a block is 18 bytes   | half: scale | 16 bytes: levels of columns 0..16 low, 16..32 high |
+//! `levels` of 2 blocks        | low nibbles of block 0 | high ones of block 0 | low of block 1 | high of block 1 |
+//! `head` of 8 blocks          | 8 halves, 18 bytes apart, as floats | 0 ... |
+//! ```
+//!
+//! Types whose levels are all nibbles say where these lie ([`Nibbles`]), which lets `few` transpose before it unpacks.
+//! IQ4 and MXFP4 look their levels up in a table of 16.
 
 // SAFETY: of the whole module: callers pass whole halves of steps (256 elements), and run where `V`'s instructions are.
 #![allow(unsafe_op_in_unsafe_fn)]
@@ -8,29 +36,32 @@
 use crate::cpu::simd::Simd;
 use crate::quant::{IQ4_LEVELS, MXFP4_LEVELS, Type};
 
-/// Levels in nibbles: 8 pieces of 16 bytes with 32 levels each.
+/// The place of levels in nibbles: of 256 weights, 8 pieces of 16 bytes have 32 levels each.
 pub(super) struct Nibbles {
-    /// Where the first piece starts, and the next ones from there.
+    /// Byte at which the first piece starts.
     pub at: usize,
+    /// Bytes from one piece to the next.
     pub stride: usize,
-    /// How many columns the high nibbles are behind the low ones: 16 or 32.
+    /// Columns by which the high nibbles are behind the low ones: 16 or 32.
     pub behind: usize,
 }
 
+/// A type of quantised weights.
 pub(super) trait Weight {
     const TYPE: Type;
-    /// Whether a scale covers 16 elements (else 32).
+    /// True if a scale covers 16 elements, not 32.
     const FINE: bool = false;
-    /// Whether there are mins, in lanes 8..16 of the head, and whether they are taken away.
+    /// True if there are mins of 32 elements each, in lanes 8..16 of the head.
     const MINS: bool = false;
+    /// True if these mins are taken away, not added.
     const MINUS: bool = false;
-    /// Whether there are mins of 16 elements each instead, which are taken away.
+    /// True if there are mins of 16 elements each instead, which are taken away.
     const FINE_MINS: bool = false;
-    /// Whether levels are signed bytes that need `dot_q8`.
+    /// True if levels are signed bytes, which need `dot_q8`.
     const WIDE: bool = false;
     /// The greatest level, if they are not signed.
     const MOST: i32 = 15;
-    /// What is taken from each level.
+    /// The number that is taken from each level.
     const OFFSET: i32 = 0;
 
     /// Bytes of 256 elements, half a step.
@@ -46,9 +77,9 @@ pub(super) trait Weight {
     /// Levels 64c..64c + 64 of the 256 elements at `p`.
     unsafe fn levels<V: Simd>(p: *const u8, c: usize) -> V::B;
 
-    /// Where levels lie, if they are all of them nibbles.
+    /// The place of the levels, if all of them are nibbles.
     const NIBBLES: Option<Nibbles> = None;
-    /// The levels of nibbles.
+    /// Turns nibbles into levels.
     #[inline(always)]
     unsafe fn of_nibbles<V: Simd>(nibbles: V::B) -> V::B {
         nibbles
@@ -184,7 +215,7 @@ impl Weight for Q5K {
     #[inline(always)]
     unsafe fn levels<V: Simd>(p: *const u8, c: usize) -> V::B {
         let low = V::and(V::twice_shifted(p.add(48 + 32 * c), 0, 4), V::splat_byte(15));
-        // Bits 2c and 2c + 1 to bit 4.
+        // The fifth bits of chunk c are bits 2c and 2c + 1 of 32 bytes. They go to bit 4.
         let bit = 2 * c as i32 - 4;
         V::or(low, V::and(V::twice_shifted(p.add(16), bit, bit + 1), V::splat_byte(16)))
     }
@@ -204,16 +235,16 @@ impl Weight for Q6K {
     unsafe fn levels<V: Simd>(p: *const u8, c: usize) -> V::B {
         let nibbles = V::load(p.add(64 * (c / 2)));
         let low = V::and(if c.is_multiple_of(2) { nibbles } else { V::high_nibbles(nibbles) }, V::splat_byte(15));
-        // Bit pair 2 (c % 2), then the next, to bits 4 and 5.
+        // The upper two bits of chunk c are pair 2 (c % 2) of 32 bytes, then the next pair. They go to bits 4 and 5.
         let bit = 4 * (c % 2) as i32 - 4;
         V::or(low, V::and(V::twice_shifted(p.add(128 + 32 * (c / 2)), bit, bit + 2), V::splat_byte(48)))
     }
 }
 
-/// Four or eight numbers of 6 bits in bytes, less 32.
+/// Takes 32 from each byte of an integer; the bytes are numbers of 6 bits.
 macro_rules! less_32 {
     ($bytes:expr, $int:ty) => {
-        // The top bit keeps each byte from borrowing of the next.
+        // The top bit of each byte is set meanwhile, so that no byte borrows from the next.
         (($bytes | <$int>::MAX / 255 * 128) - <$int>::MAX / 255 * 32) ^ <$int>::MAX / 255 * 128
     };
 }
@@ -257,7 +288,8 @@ impl Weight for Tq2_0 {
 
 const LOW_NIBBLES: u128 = u128::MAX / 255 * 15;
 
-/// Bit pairs 64c..64c + 64 of Q2_K, Q3_K and TQ2_0: four to a byte, 32 elements apart; the other bits are anything.
+/// Bit pairs 64c..64c + 64 of Q2_K, Q3_K and TQ2_0. A byte has four, of elements that are 32 apart. The other bits are
+/// anything.
 #[inline(always)]
 unsafe fn bit_pairs<V: Simd>(p: *const u8, c: usize) -> V::B {
     let bit = 4 * (c % 2) as i32;
@@ -286,7 +318,7 @@ impl Weight for Q3K {
     }
     #[inline(always)]
     unsafe fn levels<V: Simd>(p: *const u8, c: usize) -> V::B {
-        // Bits 2c and 2c + 1 to bit 2.
+        // The third bits of chunk c are bits 2c and 2c + 1 of 32 bytes. They go to bit 2.
         let bit = 2 * c as i32 - 2;
         let high = V::and(V::twice_shifted(p, bit, bit + 1), V::splat_byte(4));
         V::or(V::and(bit_pairs::<V>(p.add(32), c), V::splat_byte(3)), high)
@@ -325,7 +357,8 @@ impl Weight for Iq4Xs {
 
     #[inline(always)]
     unsafe fn head<V: Simd>(p: *const u8) -> V::F {
-        // Eight nibbles and eight bit pairs, each spread over the bytes of a word by halves.
+        // A scale has a nibble in one place and a bit pair in another. Eight of each are spread over the bytes of a
+        // word: first the upper half is moved away from the lower, then the quarters apart, then each from the next.
         let mut low = u64::from(p.add(4).cast::<u32>().read_unaligned());
         low = (low | low << 16) & 0x0000_ffff_0000_ffff;
         low = (low | low << 8) & 0x00ff_00ff_00ff_00ff;
@@ -362,7 +395,7 @@ const fn plus(table: [i8; 16], offset: i8) -> [u8; 16] {
 impl Weight for Mxfp4 {
     const TYPE: Type = Type::MXFP4;
     const MOST: i32 = 24;
-    // Without a sign they need no `dot_q8`.
+    // The table's entries are signed. With this added they need no `dot_q8`.
     const OFFSET: i32 = 12;
     const NIBBLES: Option<Nibbles> = Some(Nibbles { at: 1, stride: 17, behind: 16 });
 
@@ -373,7 +406,7 @@ impl Weight for Mxfp4 {
             *exponent = *p.add(17 * i);
         }
         let power = V::sub(V::load_u8(exponents.as_ptr()), V::splat(128.0));
-        // The two powers below the normal numbers become 0.
+        // Powers below the normal numbers become 0.
         V::exp2_int(V::clamp(power, -127.0, 127.0))
     }
     #[inline(always)]
@@ -388,9 +421,9 @@ impl Weight for Mxfp4 {
     }
 }
 
-/// Weights of 16 bits, a sign first.
+/// A type of weights of 16 bits, of which the top one is the sign.
 pub(super) trait HalfWeight {
-    /// 16 weights.
+    /// 16 weights as floats.
     unsafe fn load<V: Simd>(p: *const u8) -> V::F;
 }
 

@@ -1,5 +1,7 @@
-//! Vectors that the kernels are written over once: 64 bytes, 16 int32 or 16 float, whatever the registers of the
-//! machine.
+//! Vectors of 64 bytes, 16 int32 or 16 float, over which the kernels are written once.
+//!
+//! An instruction set has registers of 16, 32 or 64 bytes, so a vector is four, two or one of them (`neon`, `avx2`,
+//! `avx512`), or an array (`portable`).
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2;
@@ -12,7 +14,7 @@ pub(crate) mod portable;
 /// The operations of one instruction set.
 ///
 /// # Safety
-/// Each function may be called only where the processor has the instructions, and must be inlined into a function that
+/// A function may be called only if the processor has the instructions. It should be inlined into a function that
 /// enables them (`#[target_feature]`), else every vector goes through memory. Pointers need no alignment and must be
 /// readable (or writable) for the bytes named.
 pub(crate) trait Simd: Copy {
@@ -26,7 +28,7 @@ pub(crate) trait Simd: Copy {
     /// Vectors that fit into the registers.
     const REGISTERS: usize;
 
-    /// What `bias_q8` adds to signed bytes, because `dot_q8` wants them so.
+    /// The number that `bias_q8` adds to signed bytes, because `dot_q8` wants them so.
     const Q8_BIAS: i32;
 
     /// Brings the cache line at any address into the second-level cache: its queue of reads is longer than the first
@@ -40,11 +42,11 @@ pub(crate) trait Simd: Copy {
     unsafe fn f_as_bytes(x: Self::F) -> Self::B;
     /// 64 bytes.
     unsafe fn load(p: *const u8) -> Self::B;
-    /// 32 bytes each.
+    /// 32 bytes from each address.
     unsafe fn load_halves(p: *const u8, q: *const u8) -> Self::B;
-    /// 16 bytes each.
+    /// 16 bytes from each address.
     unsafe fn load_quarters(p: [*const u8; 4]) -> Self::B;
-    /// 32 bytes each.
+    /// 32 bytes to each address.
     unsafe fn store_halves(p: *mut u8, q: *mut u8, x: Self::B);
     unsafe fn splat_byte(x: u8) -> Self::B;
     /// The same 4 bytes 16 times.
@@ -55,7 +57,7 @@ pub(crate) trait Simd: Copy {
     unsafe fn high_nibbles(x: Self::B) -> Self::B;
     /// 32 bytes twice, shifted right by `first` and by `second` bits (left if negative); bits shifted in are anything.
     unsafe fn twice_shifted(p: *const u8, first: i32, second: i32) -> Self::B;
-    /// Of 16 bytes at `p`, then at `q`: the low nibbles, then the high nibbles.
+    /// The low nibbles of 16 bytes at `p`, their high nibbles, then the same of 16 bytes at `q`.
     unsafe fn nibbles(p: *const u8, q: *const u8) -> Self::B;
     /// Byte i is 16 if bit i is set, else 0.
     unsafe fn bits_to_16(bits: u64) -> Self::B;
@@ -68,7 +70,7 @@ pub(crate) trait Simd: Copy {
 
     /// `acc[i]` + sum of `u[4i+j] s[4i+j]`; `u` in 0..=63, `s` in -127..=127.
     unsafe fn dot(acc: Self::I, u: Self::B, s: Self::B) -> Self::I;
-    /// Whether `dot_four` does less than four times `dot`, which leaves more room to share what is loaded.
+    /// True if `dot_four` takes fewer instructions than four times `dot`.
     const FOUR: bool = false;
     /// `acc[i]` + sum of `u[k][4i+j] s[k][4i+j]`; `u` in 0..=`most`, `s` in -127..=127.
     #[inline(always)]
@@ -82,12 +84,12 @@ pub(crate) trait Simd: Copy {
     }
     /// `dot` for `q` from `bias_q8`.
     unsafe fn dot_q8(acc: Self::I, q: Self::B, s: Self::B) -> Self::I;
-    /// 32 int16: of lane i `low[i] factor`, then `high[i] factor`; nearest, ties to even, of magnitudes below 2^15.
-    /// What is no finite number becomes anything.
+    /// 32 int16: lane i has `low[i] factor[i]`, then `high[i] factor[i]`, rounded to the nearest, ties to even.
+    /// Magnitudes must be below 2^15; a number that is not finite becomes anything.
     unsafe fn pairs(low: Self::F, high: Self::F, factor: Self::F) -> Self::B;
     /// `acc[i] + a[2i] b[2i] + a[2i+1] b[2i+1]` of int16.
     unsafe fn dot_pairs(acc: Self::I, a: Self::B, b: Self::B) -> Self::I;
-    /// Of 32 words without their top bit: the greater of each.
+    /// The greater of each of 32 words of 16 bits, without their top bits.
     unsafe fn max_magnitudes(a: Self::B, b: Self::B) -> Self::B;
     /// `acc[i]` + sum of `s[4i+j]`.
     unsafe fn sum_quads(s: Self::B) -> Self::I;
@@ -117,13 +119,13 @@ pub(crate) trait Simd: Copy {
     unsafe fn round(x: Self::F) -> Self::F;
     /// 2^x for integers in -127..=127, where 2^-127 is taken as 0.
     unsafe fn exp2_int(x: Self::F) -> Self::F;
-    /// 2^e and 2^(1-e), of which 2^e is the greatest power of two that is not greater than |x|. Where x is 0 or below
-    /// the normal numbers, 0 and infinity; where it is no finite number, infinity and 0.
+    /// 2^e and 2^(1-e), of which 2^e is the greatest power of two that is not greater than |x|. For x that is 0 or
+    /// below the normal numbers, they are 0 and infinity; for x that is not finite, infinity and 0.
     unsafe fn powers(x: Self::F) -> [Self::F; 2];
-    /// The sum of all 16: lanes i and i + 8, of these sums i and i + 4, then i and i + 2, i and i + 1. Every
-    /// instruction set keeps to this order, since other code repeats it.
+    /// The sum of all 16 lanes, by halves: lanes i and i + 8 are added, of these sums i and i + 4, then i and i + 2,
+    /// then i and i + 1. Every instruction set keeps to this order, since other code repeats it.
     unsafe fn sum(x: Self::F) -> f32;
-    /// The greater of each, where neither is not-a-number.
+    /// The greater of each, if both are numbers.
     unsafe fn max(a: Self::F, b: Self::F) -> Self::F;
     /// The greatest of all 16.
     #[inline(always)]
@@ -133,7 +135,7 @@ pub(crate) trait Simd: Copy {
         unsafe { Self::store_f(all.as_mut_ptr(), x) };
         all.into_iter().fold(f32::NEG_INFINITY, f32::max)
     }
-    /// Lane i of vector j goes to lane j of vector i.
+    /// Transposes 16 vectors of 16 lanes: lane i of vector j goes to lane j of vector i.
     #[inline(always)]
     unsafe fn transpose(x: [Self::F; 16]) -> [Self::F; 16] {
         let (mut rows, mut out) = ([[0f32; 16]; 16], x);
@@ -163,10 +165,10 @@ pub(crate) trait Simd: Copy {
     unsafe fn load_i8(p: *const u8) -> Self::F;
     /// The half at `p` in lanes 0..8, the half at `q` in lanes 8..16.
     unsafe fn two_halves(p: *const u8, q: *const u8) -> Self::F;
-    /// Lane i: the half at p + i stride; lane 8 + i: the one after it (0 unless `both`). All 8 strides must be
-    /// readable.
+    /// Lane i has the half at p + i * stride, for i below 8; lane 8 + i the half after that if `both`, else 0. All 8
+    /// strides must be readable.
     unsafe fn strided_halves(p: *const u8, stride: usize, both: bool) -> Self::F;
-    /// Of a block of Q4_K or Q5_K at `p`: 8 scales, then 8 mins.
+    /// The 8 scales, then the 8 mins, of a block of Q4_K or Q5_K at `p`.
     #[inline(always)]
     unsafe fn k_head(p: *const u8) -> Self::F {
         const LOW_SIX: u32 = 0x3f3f3f3f;
@@ -176,7 +178,8 @@ pub(crate) trait Simd: Copy {
         unsafe {
             let word = p.add(4).cast::<u32>();
             let (a, b, c) = (word.read_unaligned(), word.add(1).read_unaligned(), word.add(2).read_unaligned());
-            // Four sub-blocks to a word: the first four in a and b, the last in c with their top bits in a and b.
+            // A word has numbers of four sub-blocks. Those of the first four are in a and b; those of the last four are
+            // in c, with their top bits in a and b.
             let packed = [
                 a & LOW_SIX,
                 c & LOW_FOUR | (a >> 6 & TOP_TWO) << 4,
@@ -186,15 +189,19 @@ pub(crate) trait Simd: Copy {
             Self::mul(Self::load_u8(packed.as_ptr().cast()), Self::two_halves(p, p.add(2)))
         }
     }
-    /// Sums of blocks of 16: of four vectors of sums of 4, lane 4j + c gets the sum of lanes 4j..4j + 4 of vector c.
+    /// Adds sums of 4 elements up to sums of blocks of 16. Vector c has the sums of 4 of elements 64c..64c + 64, so its
+    /// lanes 4j..4j + 4 are a block; their sum goes to lane 4j + c.
     unsafe fn block_sums(x: [Self::I; 4]) -> Self::I;
-    /// Quarters (4 lanes each) 0 and 2 of `a` and of `b`, then quarters 1 and 3 of both: of the `block_sums` of two
-    /// times 256 elements, the even and the odd blocks. Lane 4q + c is of pair 2c + q % 2, of `a` where q < 2.
+    /// Parts the `block_sums` of two times 256 elements: the even blocks of all 16 pairs, and the odd ones. Both
+    /// results have the pairs in this order: 0 2 4 6, 1 3 5 7 (of `a`), 8 10 12 14, 9 11 13 15 (of `b`). They are
+    /// quarters (4 lanes each) 0 and 2 of `a` and of `b`, and quarters 1 and 3 of both.
     unsafe fn even_odd(a: Self::I, b: Self::I) -> [Self::I; 2];
-    /// In that order: what belongs to a pair, from lanes 0..8 of `a` and of `b`.
+    /// Brings numbers of pairs into that order: pair i from lane i of `a`, and pair 8 + i from lane i of `b`, i below
+    /// 8.
     unsafe fn spread_32(a: Self::F, b: Self::F) -> Self::F;
     /// The same from lanes 8..16.
     unsafe fn spread_32_upper(a: Self::F, b: Self::F) -> Self::F;
-    /// In that order: what belongs to the even blocks and to the odd ones, from 16 lanes of `a` and of `b`.
+    /// Brings numbers of blocks into that order: those of the even blocks, and those of the odd ones. Block i is lane i
+    /// of `a`, and block 16 + i lane i of `b`.
     unsafe fn spread_16(a: Self::F, b: Self::F) -> [Self::F; 2];
 }
