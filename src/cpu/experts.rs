@@ -107,17 +107,9 @@ pub(super) fn matmul(s: &Step, node: &Node, o: &MatMulExperts) -> Result<(), Poi
         base.wrapping_add(at.next_multiple_of(64) + w.index * scratch_bytes(ty, sizes.n_pairs, n_in).unwrap_or(0));
     for (e, at) in &places {
         let of = of(*e);
-        let source = Source {
-            fmt: format,
-            x: s.at(input),
-            x_stride: n_in,
-            x_rows: rows[of.clone()].as_ptr(),
-            n_tokens: of.len(),
-            n_cols: n_in,
-            part: w.index,
-            n_parts: w.n_threads,
-            ws: base.wrapping_add(*at),
-        };
+        let (x_rows, part, n_parts) = (rows[of.clone()].as_ptr(), w.index, w.n_threads);
+        let whole = Source::new(format, s.at(input), of.len(), n_in, base.wrapping_add(*at));
+        let source = Source { x_rows, part, n_parts, ..whole };
         // SAFETY: the input has the rows that the list names; the workspace was measured for this.
         unsafe { s.x.kernels.prepare_acts(&source) };
     }
@@ -130,20 +122,10 @@ pub(super) fn matmul(s: &Step, node: &Node, o: &MatMulExperts) -> Result<(), Poi
             let first = item % n_chunks * chunk;
             let list = &pairs[of(e)];
             let bias = |b| s.x.weight(b).cast::<f32>().wrapping_add(e * bias_stride + first_row);
-            let product = Product {
-                ty,
-                w: matrices.wrapping_add(e * m.matrix_bytes),
-                row_bytes: m.row_bytes,
-                n_cols: n_in,
-                rows: first..n_out.min(first + chunk),
-                acts: base.wrapping_add(at),
-                n_tokens: list.len(),
-                scratch,
-                y: s.at(output),
-                y_stride: n_out,
-                y_rows: list.as_ptr(),
-                bias: o.bias.map_or(std::ptr::null(), bias),
-            };
+            let whole = Product::new(ty, matrices.wrapping_add(e * m.matrix_bytes), n_out, n_in, list.len());
+            let (rows, acts) = (first..n_out.min(first + chunk), base.wrapping_add(at).cast_const());
+            let (y, y_rows, bias) = (s.at(output), list.as_ptr(), o.bias.map_or(std::ptr::null(), bias));
+            let product = Product { row_bytes: m.row_bytes, rows, acts, scratch, y, y_rows, bias, ..whole };
             // SAFETY: the builder checked the tensor's shape, `sort` the expert; each piece has other rows and columns
             // of y.
             unsafe { s.x.kernels.matmul(&product) };

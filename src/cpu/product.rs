@@ -48,17 +48,8 @@ pub(super) fn matmul(s: &Step, node: &Node, o: &MatMul, rest: &[Node]) -> Result
     let (format, input, n_rows) = (act_format(m.ty), node.inputs[0], s.n_rows(node.inputs[0]));
     let (x, y, workspace) = (s.at(input), s.at(output), s.workspace());
     if s.prepared.get() != Some((input, format)) {
-        let source = Source {
-            fmt: format,
-            x,
-            x_stride: m.n_in,
-            x_rows: std::ptr::null(),
-            n_tokens: n_rows,
-            n_cols: m.n_in,
-            part: w.index,
-            n_parts: w.n_threads,
-            ws: workspace,
-        };
+        let (part, n_parts) = (w.index, w.n_threads);
+        let source = Source { part, n_parts, ..Source::new(format, x, n_rows, m.n_in, workspace) };
         // SAFETY: the input has these rows; the workspace was measured for this product and starts the arena,
         // page-aligned.
         unsafe { s.x.kernels.prepare_acts(&source) };
@@ -72,20 +63,8 @@ pub(super) fn matmul(s: &Step, node: &Node, o: &MatMul, rest: &[Node]) -> Result
     // Not earlier: up to the barrier above, threads were to prefetch this product's weights.
     prefetch_next(s, rest);
     w.share(m.n_out, chunk(m.n_out, w.n_threads), |rows| {
-        let product = Product {
-            ty: m.ty,
-            w: matrix,
-            row_bytes: m.row_bytes,
-            n_cols: m.n_in,
-            rows,
-            acts: workspace,
-            n_tokens: n_rows,
-            scratch,
-            y,
-            y_stride: m.n_out,
-            y_rows: std::ptr::null(),
-            bias,
-        };
+        let whole = Product::new(m.ty, matrix, m.n_out, m.n_in, n_rows);
+        let product = Product { row_bytes: m.row_bytes, rows, acts: workspace, scratch, y, bias, ..whole };
         // SAFETY: the builder checked the tensor's shape; each thread writes other columns of y and its own scratch.
         unsafe { s.x.kernels.matmul(&product) };
     })
@@ -108,17 +87,8 @@ pub(super) fn matmul_heads(s: &Step, node: &Node, o: &MatMulHeads) -> Result<(),
     let acts = act_bytes(format, n_rows, m.n_in).unwrap_or(0);
     w.share(n_head, 1, |heads| {
         for h in heads {
-            let source = Source {
-                fmt: format,
-                x: x.wrapping_add(h * m.n_in),
-                x_stride: n_head * m.n_in,
-                x_rows: std::ptr::null(),
-                n_tokens: n_rows,
-                n_cols: m.n_in,
-                part: 0,
-                n_parts: 1,
-                ws: workspace.wrapping_add(h * acts),
-            };
+            let (x, ws) = (x.wrapping_add(h * m.n_in), workspace.wrapping_add(h * acts));
+            let source = Source { x_stride: n_head * m.n_in, ..Source::new(format, x, n_rows, m.n_in, ws) };
             // SAFETY: head h of every row of the input; its own part of the workspace.
             unsafe { s.x.kernels.prepare_acts(&source) };
         }
@@ -129,20 +99,10 @@ pub(super) fn matmul_heads(s: &Step, node: &Node, o: &MatMulHeads) -> Result<(),
     w.share(n_head * n_chunks, 1, |items| {
         for item in items {
             let (h, first) = (item / n_chunks, item % n_chunks * chunk);
-            let product = Product {
-                ty: m.ty,
-                w: matrices.wrapping_add(h * m.matrix_bytes),
-                row_bytes: m.row_bytes,
-                n_cols: m.n_in,
-                rows: first..m.n_out.min(first + chunk),
-                acts: workspace.wrapping_add(h * acts),
-                n_tokens: n_rows,
-                scratch,
-                y: y.wrapping_add(h * m.n_out),
-                y_stride: n_head * m.n_out,
-                y_rows: std::ptr::null(),
-                bias: std::ptr::null(),
-            };
+            let whole = Product::new(m.ty, matrices.wrapping_add(h * m.matrix_bytes), m.n_out, m.n_in, n_rows);
+            let (rows, acts) = (first..m.n_out.min(first + chunk), workspace.wrapping_add(h * acts).cast_const());
+            let (y, y_stride) = (y.wrapping_add(h * m.n_out), n_head * m.n_out);
+            let product = Product { row_bytes: m.row_bytes, rows, acts, scratch, y, y_stride, ..whole };
             // SAFETY: the builder checked the tensor's shape; each piece has other columns of y.
             unsafe { s.x.kernels.matmul(&product) };
         }

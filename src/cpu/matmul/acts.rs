@@ -181,6 +181,14 @@ pub struct Source {
     pub ws: *mut u8,
 }
 
+impl Source {
+    /// All of x `[n_tokens, n_cols]`, whose rows follow each other, in one part.
+    pub fn new(fmt: ActFormat, x: *const f32, n_tokens: usize, n_cols: usize, ws: *mut u8) -> Source {
+        let (x_rows, part, n_parts) = (std::ptr::null(), 0, 1);
+        Source { fmt, x, x_stride: n_cols, x_rows, n_tokens, n_cols, part, n_parts, ws }
+    }
+}
+
 /// Prepares part `part` of the steps of all tokens.
 ///
 /// # Safety

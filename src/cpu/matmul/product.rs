@@ -28,6 +28,15 @@ pub struct Product {
 }
 
 impl Product {
+    /// All rows of a matrix whose rows follow each other, for so many tokens; the caller adds where activations, scratch
+    /// and results are.
+    pub fn new(ty: Type, w: *const u8, n_rows: usize, n_cols: usize, n_tokens: usize) -> Product {
+        let (row_bytes, rows) = (n_cols / ty.block_len() * ty.block_bytes(), 0..n_rows);
+        let (acts, y_rows, bias) = (std::ptr::null(), std::ptr::null(), std::ptr::null());
+        let (scratch, y, y_stride) = (std::ptr::null_mut(), std::ptr::null_mut(), n_rows);
+        Product { ty, w, row_bytes, n_cols, rows, acts, n_tokens, scratch, y, y_stride, y_rows, bias }
+    }
+
     /// The address of token `t`'s results.
     ///
     /// # Safety

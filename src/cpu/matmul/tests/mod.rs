@@ -126,20 +126,7 @@ impl Case {
 
     /// A product with these weights, but for where things are.
     fn shape(&self) -> Product {
-        Product {
-            ty: self.ty,
-            w: std::ptr::null(),
-            row_bytes: self.ty.row_bytes(self.n_cols).unwrap(),
-            n_cols: self.n_cols,
-            rows: 0..0,
-            acts: std::ptr::null(),
-            n_tokens: 0,
-            scratch: std::ptr::null_mut(),
-            y: std::ptr::null_mut(),
-            y_stride: 0,
-            y_rows: std::ptr::null(),
-            bias: std::ptr::null(),
-        }
+        Product { rows: 0..0, ..Product::new(self.ty, std::ptr::null(), 0, self.n_cols, 0) }
     }
 
     /// Rows that are not asked for stay not-a-number.
