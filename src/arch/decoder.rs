@@ -130,7 +130,7 @@ impl Decoder {
                 n_head_kv: sizes.n_head_kv,
                 head_dim: sizes.head_dim,
                 rope: 0,
-                scale: h.attention_scale,
+                scale: h.attention_scale.unwrap_or(1.0 / (sizes.head_dim as f32).sqrt()),
                 qk_norm: false,
                 window: None,
                 softcap: None,
@@ -200,7 +200,7 @@ impl Decoder {
     pub fn build(mut self, k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
         let mut g = Builder::new(k.file, h.n_layer, self.scales);
         let mut x = g.embed(h.n_embd, h.n_vocab, self.embed_scale)?;
-        let n_ctx_orig = k.u32("rope.scaling.original_context_length")?.unwrap_or(h.n_ctx_train);
+        let n_ctx_orig = k.u32("rope.scaling.original_context_length")?.filter(|n| *n > 0).unwrap_or(h.n_ctx_train);
         self.ropes[0].factors = g.rope_factors(self.ropes[0].n_rot, n_ctx_orig)?;
         let tables: Vec<Table> = self.ropes.iter().map(|r| g.rope_table(r.clone(), self.rope_kind)).collect();
         for (i, layer) in self.layers.iter().enumerate() {

@@ -21,7 +21,7 @@ pub struct Hparams {
     pub n_ctx_train: u32,
     pub rms_eps: f32,
     /// Attention scores are multiplied by it: `attention.scale`, or 1 / sqrt(head_dim).
-    pub attention_scale: f32,
+    pub attention_scale: Option<f32>,
     pub rope: Rope,
     /// The sizes of mixtures of experts, if the file has them.
     pub experts: Option<Experts>,
@@ -81,10 +81,7 @@ impl Hparams {
         if !(0.0..1.0).contains(&rms_eps) {
             return Err(k.bad(rms_key, rms_eps, "0 to 1"));
         }
-        let attention_scale = match k.f32("attention.scale")? {
-            Some(s) if s != 0.0 => s,
-            _ => 1.0 / (head_dim[0] as f32).sqrt(),
-        };
+        let attention_scale = k.f32("attention.scale")?.filter(|s| *s != 0.0);
         let n_ff = k.sizes("feed_forward_length", n, MAX_WIDTH);
         let first = n_ff.as_ref().ok().and_then(|n| n.as_ref()).map(|n| n[0]);
         let experts = experts(k, first)?;

@@ -5,7 +5,7 @@ use super::executor::Parts;
 use super::pool::Poisoned;
 use super::rope::turn;
 use super::step::Step;
-use crate::error::{Error, Result, try_vec};
+use crate::error::{Result, try_vec};
 use crate::graph::{Move, Node, StateId, StoreKv, rows_of_cells};
 use crate::quant::{dequantize, quantize};
 
@@ -102,17 +102,8 @@ impl Parts {
     }
 }
 
-/// The rows of cells, all within the arena.
-fn rows(x: &Parts, cache: usize, cells: &[u32], n_bytes: usize) -> Result<Vec<(usize, usize)>> {
-    let rows = rows_of_cells(&x.states, &x.here, cache, cells, n_bytes)?;
-    match rows.iter().all(|(at, n)| at + n <= x.kv.bytes()) {
-        true => Ok(rows),
-        false => Err(Error::invalid("a cell that the cache does not have")),
-    }
-}
-
 pub(super) fn read_cells(x: &Parts, cache: usize, cells: &[u32], mut to: &mut [u8]) -> Result<()> {
-    for (at, n) in rows(x, cache, cells, to.len())? {
+    for (at, n) in rows_of_cells(&x.states, &x.here, cache, cells, to.len())? {
         let (row, rest) = std::mem::take(&mut to).split_at_mut(n);
         // SAFETY: within the arena, which nobody writes meanwhile.
         row.copy_from_slice(unsafe { std::slice::from_raw_parts(x.kv.base().add(at), n) });
@@ -122,7 +113,7 @@ pub(super) fn read_cells(x: &Parts, cache: usize, cells: &[u32], mut to: &mut [u
 }
 
 pub(super) fn write_cells(x: &Parts, cache: usize, cells: &[u32], mut from: &[u8]) -> Result<()> {
-    for (at, n) in rows(x, cache, cells, from.len())? {
+    for (at, n) in rows_of_cells(&x.states, &x.here, cache, cells, from.len())? {
         let (row, rest) = from.split_at(n);
         // SAFETY: within the arena, which this call alone uses.
         unsafe { std::slice::from_raw_parts_mut(x.kv.base().add(at), n) }.copy_from_slice(row);

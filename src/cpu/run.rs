@@ -29,7 +29,8 @@ pub fn workspace_bytes(graph: &Graph, node: &Node, limits: Limits, n_threads: us
 /// Computes a node; `rest` are the nodes after it.
 fn compute(s: &Step, node: &Node, rest: &[Node]) -> std::result::Result<(), Poisoned> {
     if s.rows_of(node) == 0 {
-        return Ok(());
+        // Every node ends with a barrier: threads that stop count on it.
+        return s.worker.barrier();
     }
     match &node.op {
         Op::Embed(o) => embed::embed(s, node, o),

@@ -32,7 +32,7 @@ impl Step<'_> {
 
     /// The address of a value's first row of this micro-batch.
     pub fn at(&self, v: ValueId) -> *mut f32 {
-        self.x.at(v, if self.x.graph.is_result(v) { self.micro.first_output } else { 0 })
+        self.x.at(v, self.x.graph.first_row(v, self.micro))
     }
 
     /// The working memory, at the start of the compute arena.

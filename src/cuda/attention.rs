@@ -124,14 +124,17 @@ fn split_form(shape: &KvShape, group: usize, sides: [(Type, usize); 2]) -> Optio
     fits.then_some(SplitForm { heads, pieces, lanes })
 }
 
-/// The tiled form for values of `dv` elements: its name, and the query rows of a tile.
+/// Elements of a value per head at most, of the kernels that there are.
+pub(super) const MOST_VALUE: usize = 512;
+
+/// The tiled form for values of `dv` elements: its kernel, and the query rows of a tile.
 fn tiled_form(dv: usize) -> Result<(&'static str, usize)> {
     match dv {
         ..=128 => Ok(("attention_prefill_128", 64)),
         129..=256 => Ok(("attention_prefill_256", 64)),
-        257..=512 => Ok(("attention_prefill_512", 32)),
+        257..=MOST_VALUE => Ok(("attention_prefill_512", 32)),
         _ => Err(Error::unsupported(format!(
-            "CUDA devices compute attention with values of up to 512 elements a head, not {dv}"
+            "CUDA devices compute attention with values of up to {MOST_VALUE} elements a head, not {dv}"
         ))),
     }
 }

@@ -280,7 +280,7 @@ impl Building {
                     let (layer, offset) = (self.states.len() as u32, self.kv_bytes);
                     self.states.push(State { layer, shape: StateShape::Kv(shape) });
                     let (keys, values) = (Side { offset, row }, Side { offset: offset + side, row });
-                    self.places.push(StatePlace { cache: 0, keys, values });
+                    self.places.push(StatePlace { cache: 0, n_cells: n_ctx, keys, values });
                     self.kv_bytes += 2 * side;
                     let attend = Attend { state: StateId(layer), n_head, scale, softcap: None, sinks: None };
                     self.node(Op::Attention(attend), vec![x], n_head * head_dim, layer);

@@ -33,5 +33,5 @@ pub use executor::{Arenas, Executor, Held, Parts, Staging, staging_bytes};
 pub(crate) use fill::RING_BYTES;
 pub use fill::{Ring, Source};
 pub use image::Shelf;
-pub use run::workspace_bytes;
+pub use run::{has_kernel, workspace_bytes};
 pub use tables::{Tables, tables_bytes};

@@ -24,6 +24,11 @@ pub fn workspace_bytes(graph: &Graph, node: &Node, limits: Limits) -> Option<usi
     }
 }
 
+/// True if there are kernels for a node of these shapes; those of weights are `supports`' affair.
+pub fn has_kernel(graph: &Graph, op: &Op) -> bool {
+    !matches!(op, Op::Attention(o) if graph.kv(o.state).head_dim_v > attention::MOST_VALUE)
+}
+
 /// Gives a node to the stream.
 fn give(s: &Step, node: &Node) -> Result<()> {
     if s.rows_of(node) == 0 {

@@ -54,7 +54,7 @@ impl Step<'_> {
     }
     /// Row 0 of this micro-batch.
     pub fn at(&self, v: ValueId) -> Ptr {
-        self.x.at(v, if self.x.graph.is_result(v) { self.micro.first_output } else { 0 })
+        self.x.at(v, self.x.graph.first_row(v, self.micro))
     }
     /// A tensor that a node of this die reads as a whole.
     pub fn weight(&self, id: WeightId) -> Ptr {

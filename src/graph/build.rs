@@ -183,7 +183,7 @@ impl<'a> Builder<'a> {
         let counts = match role {
             "output" => self.scales.output,
             // A fused pair of gate and up.
-            "ffn_up" => self.scales.ffn,
+            "ffn_up" | "ffn_up_shexp" => self.scales.ffn,
             _ => true,
         };
         let scale = if counts { self.floats(&self.name(role, "scale"), &[1])? } else { None };

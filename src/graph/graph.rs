@@ -3,7 +3,8 @@
 use super::op::Op;
 use super::rope::Rope;
 use super::state::{KvShape, State, StateShape};
-use super::value::{StateId, Value, ValueId, WeightId, WeightSlice};
+use super::step::Micro;
+use super::value::{Rows, StateId, Value, ValueId, WeightId, WeightSlice};
 use crate::gguf::TensorInfo;
 
 /// One operation at its place in the graph: it reads `inputs` and writes `output`.
@@ -99,6 +100,13 @@ impl Graph {
     pub fn is_result(&self, v: ValueId) -> bool {
         self.results.iter().any(|(_, r)| *r == v)
     }
+
+    /// The row of a value's place at which a micro-batch's rows begin. Rows that were asked for stay until the next
+    /// batch, those of its micro-batches behind each other; all others begin at 0.
+    pub fn first_row(&self, v: ValueId, micro: &Micro<'_>) -> usize {
+        if self.is_result(v) && self.value(v).rows == Rows::Outputs { micro.first_output } else { 0 }
+    }
+
     /// Values that come from elsewhere, and that the host writes before nodes run.
     pub fn given(&self) -> impl Iterator<Item = ValueId> {
         self.inputs.iter().filter_map(|i| if let Input::Rows(v) = i { Some(*v) } else { None })

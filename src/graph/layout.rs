@@ -102,6 +102,7 @@ impl Placement {
 pub struct Layout {
     /// Byte offset per value; `None` where this device does not hold it.
     offsets: Vec<Option<usize>>,
+    limits: Limits,
     /// Working memory of kernels, at the arena's start.
     pub workspace_bytes: usize,
     /// The arena's size.
@@ -119,10 +120,12 @@ impl Layout {
     /// # Errors
     /// `InvalidArgument` if it has not.
     pub fn rows(&self, graph: &Graph, v: ValueId, first: usize, n: usize) -> Result<usize> {
-        let row = graph.value(v).cols * size_of::<f32>();
-        let at = self.offset(v).and_then(|offset| first.checked_mul(row)?.checked_add(offset));
-        let fits = |at: &usize| n.checked_mul(size_of::<f32>()).is_some_and(|n| n <= self.bytes.saturating_sub(*at));
-        at.filter(fits).ok_or_else(|| Error::invalid(format!("value {} has no such rows on this device", v.0)))
+        let value = graph.value(v);
+        let start = first
+            .checked_mul(value.cols)
+            .filter(|s| s.checked_add(n).is_some_and(|end| end <= self.limits.rows(value.rows) * value.cols));
+        let at = self.offset(v).zip(start).map(|(offset, start)| offset + start * size_of::<f32>());
+        at.ok_or_else(|| Error::invalid(format!("value {} has no such rows on this device", v.0)))
     }
 
     /// Lays the graph out for `device`. `workspace` tells what a node's kernel needs besides its inputs and output, in
@@ -211,7 +214,7 @@ impl Layout {
                 }
             }
         }
-        Ok(Layout { offsets, workspace_bytes, bytes: arena.end })
+        Ok(Layout { offsets, limits, workspace_bytes, bytes: arena.end })
     }
 }
 

@@ -63,6 +63,8 @@ pub struct Cache {
 pub struct StatePlace {
     /// Index into the plan's caches.
     pub cache: usize,
+    /// Rows of each side.
+    pub n_cells: usize,
     /// Rows of keys, and rows of values. The latter have no bytes if values are part of the keys.
     pub keys: Side,
     pub values: Side,
@@ -102,7 +104,7 @@ pub fn states_of<'a>(places: &'a [StatePlace], here: &'a [bool], cache: usize) -
 /// Rows that those states keep of some cells, cell by cell and state by state: (offset in the KV arena, bytes).
 ///
 /// # Errors
-/// `InvalidArgument` if they do not have `n_bytes` bytes together.
+/// `InvalidArgument` if they do not have `n_bytes` bytes together, or for a cell that a state does not have.
 pub fn rows_of_cells(
     places: &[StatePlace],
     here: &[bool],
@@ -110,6 +112,9 @@ pub fn rows_of_cells(
     cells: &[u32],
     n_bytes: usize,
 ) -> Result<Vec<(usize, usize)>> {
+    if let Some(p) = states_of(places, here, cache).find(|p| cells.iter().any(|c| *c as usize >= p.n_cells)) {
+        return Err(Error::invalid(format!("a cell is out of range, expected 0 to {}", p.n_cells.saturating_sub(1))));
+    }
     let of =
         |cell: &u32| states_of(places, here, cache).flat_map(|p| p.sides()).map(|s| (s.at(*cell), s.row)).collect();
     let rows: Vec<(usize, usize)> = cells.iter().flat_map(|c| -> Vec<_> { of(c) }).filter(|(_, n)| *n > 0).collect();

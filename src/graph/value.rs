@@ -115,8 +115,8 @@ impl WeightSlice {
         WeightSlice { weight: self.weight, first_row, n_rows, first_col, n_cols }
     }
 
-    /// Bytes of the slice. Nothing overflows: the reader checked the bytes of the tensor, and the builder that the
-    /// columns are whole blocks.
+    /// Bytes of the slice. Its columns are whole blocks: whoever makes a slice of some columns sees to that. Nothing
+    /// overflows, since the reader checked the bytes of the whole tensor.
     pub fn n_bytes(&self, info: &TensorInfo) -> u64 {
         if self.is_whole(info) {
             return info.n_bytes;

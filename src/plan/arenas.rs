@@ -94,6 +94,9 @@ pub(super) fn workspace<'a>(
 /// True if a kind of device has kernels for a node.
 pub(super) fn computes(kind: Kind, graph: &Graph, node: &Node) -> bool {
     let facts = node.op.facts();
+    if kind == Kind::Cuda && !cuda::has_kernel(graph, &node.op) {
+        return false;
+    }
     let Some(weight) = facts.product.map(|p| p.part.weight).or(facts.table) else { return true };
     let ty = graph.weight(weight).ty;
     match kind {
@@ -194,7 +197,7 @@ pub(super) fn measure(
             Ok(Side { offset, row })
         };
         let [k, v] = sides(shape, own.n_cells, c)?;
-        states.push(StatePlace { cache, keys: take(k)?, values: take(v)? });
+        states.push(StatePlace { cache, n_cells: own.n_cells, keys: take(k)?, values: take(v)? });
     }
     for (m, end) in memory.iter_mut().zip(kv_end) {
         m.kv = end as u64;
@@ -253,7 +256,9 @@ fn weights(
         let holder = &mut holders[w][i];
         let m = &mut memory[holder.device as usize];
         let bytes = holder.part.n_bytes(&graph.weights[w]);
-        if devices[holder.device as usize].kind == Kind::Cpu && mode != Weights::Copied {
+        // In the map lies the whole tensor, so a part of one is copied.
+        let whole = holder.part.is_whole(&graph.weights[w]);
+        if devices[holder.device as usize].kind == Kind::Cpu && mode != Weights::Copied && whole {
             m.mapped += bytes;
         } else {
             holder.offset = Some(m.weights as usize);

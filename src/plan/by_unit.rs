@@ -96,6 +96,7 @@ pub(super) fn like_units(graph: &Graph) -> Vec<usize> {
         if let Some(p) = facts.product {
             let w = graph.weight(p.part.weight);
             (p.part.n_cols, p.part.n_rows, w.ne[2], crate::cpu::matmul::act_format(w.ty) as u8).hash(h);
+            crate::cpu::matmul::scratch_bytes(w.ty, 16, p.part.n_cols).hash(h);
         }
         if let Some(state) = facts.reads.or(facts.writes) {
             let s = graph.kv(state);

@@ -147,11 +147,13 @@ impl<'a> Units<'a> {
             match of[..] {
                 [r] if r.unit != INPUT => {
                     let raw = r.slice.n_bytes(info);
+                    // In the map lies the whole tensor, so a part of one is copied.
+                    let in_map = if r.slice.is_whole(info) { raw } else { arenas::aligned(raw) };
                     all_copied[r.unit as usize] += arenas::aligned(raw);
-                    all_mapped[r.unit as usize] += raw;
+                    all_mapped[r.unit as usize] += in_map;
                     if r.part != Part::Experts {
                         copied[r.unit as usize] += arenas::aligned(raw);
-                        mapped[r.unit as usize] += raw;
+                        mapped[r.unit as usize] += in_map;
                     }
                 }
                 _ => shared.push(of),
@@ -221,8 +223,9 @@ impl<'a> Units<'a> {
             u => (first..end).contains(&u),
         };
         let bytes = |slice: WeightSlice| {
-            let raw = slice.n_bytes(self.graph.weight(slice.weight));
-            if mapped { raw } else { arenas::aligned(raw) }
+            let info = self.graph.weight(slice.weight);
+            let raw = slice.n_bytes(info);
+            if mapped && slice.is_whole(info) { raw } else { arenas::aligned(raw) }
         };
         let shared =
             self.shared.iter().filter_map(|of| of.iter().filter(here).map(|r| r.slice).reduce(|a, b| a.union(&b)));

@@ -205,7 +205,7 @@ impl Machine {
         if bytes == 0 {
             return Ok(());
         }
-        let row = if self.graph.is_result(v) { micro.first_output } else { 0 };
+        let row = self.graph.first_row(v, micro);
         let on_host = self.cpu.at(v, row).cast::<u8>();
         let place = |d: u32| self.dies.iter().position(|die| die.device == d);
         match (place(from), place(to)) {
@@ -263,7 +263,8 @@ impl Machine {
     pub fn move_cells(&mut self, moves: &[Vec<Move>]) -> Result<()> {
         self.usable()?;
         let _visit = self.dies.first().map(|d| d.executor.die().visit()).transpose()?;
-        self.cpu.move_cells(moves)?;
+        // The dies first: one that cannot turn such keys says so before anything is changed.
+        let mut changed = false;
         let mut outcome = Ok(());
         for die in &mut self.dies {
             die.at_work = true;
@@ -271,8 +272,13 @@ impl Machine {
             let done = die.executor.die().finish();
             die.at_work = done.is_err();
             outcome = outcome.and(done);
+            changed |= !matches!(&outcome, Err(e) if e.status == Status::Unsupported);
         }
-        if let Err(e) = &outcome {
+        if outcome.is_ok() {
+            outcome = self.cpu.move_cells(moves);
+            changed |= !matches!(&outcome, Err(e) if e.status == Status::OutOfMemory);
+        }
+        if let (true, Err(e)) = (changed, &outcome) {
             // Some keys have turned and others have not.
             self.lost = Some(e.clone().at("the KV cache is lost until the model is loaded again"));
         }
