@@ -143,3 +143,31 @@ fn what_only_the_cpu_computes_is_on_the_cpu() {
         });
     }
 }
+
+/// A layer that reads a part of a weight has that part's bytes. On the CPU too they are its own, although whole weights
+/// stay in the file's map there.
+#[test]
+fn a_part_of_a_weight_takes_its_own_bytes() {
+    let name = "blk.2.ffn_down.weight";
+    let bytes = |of_rows: usize| {
+        let half = |graph: &mut Graph| {
+            let w = graph.weights.iter().position(|w| w.name == name).unwrap();
+            for node in &mut graph.nodes {
+                match &mut node.op {
+                    Op::MatMul(o) if o.matrix.weight.0 as usize == w => o.matrix.n_rows /= of_rows,
+                    _ => {}
+                }
+            }
+        };
+        let seen = std::cell::Cell::new((0, 0, 0));
+        with_units(half, |graph, units, _| {
+            let w = graph.weights.iter().find(|w| w.name == name).unwrap();
+            seen.set((units.bytes(0, 2, 3, 0), units.bytes(2, 2, 3, 0), w.n_bytes));
+        });
+        seen.get()
+    };
+    let ((die, cpu, whole), (half_die, half_cpu, _)) = (bytes(1), bytes(2));
+    assert_eq!(die - half_die, arenas::aligned(whole) - arenas::aligned(whole / 2));
+    // The CPU held none of the whole weight.
+    assert_eq!(half_cpu, cpu - whole + arenas::aligned(whole / 2));
+}
