@@ -42,7 +42,7 @@ $(BUILD)/%: bindings/c/%.c include/rekindle.h | lib
 run: all
 	$(BUILD)/rekindle run $(MODEL) -p "$(PROMPT)" -n 120 --temp 0.7 --top-k 40 --seed 4
 
-# What takes two minutes at most once everything is built.
+# The checks that take two minutes at most once everything is built.
 check:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --all-targets -- -D warnings
@@ -51,7 +51,8 @@ check:
 test:
 	tests/run.sh
 
-# Against llama.cpp. REFERENCE=install builds that under the target folder; BENCH takes options of tests/bench/bench.py, like --quick.
+# Against llama.cpp. REFERENCE=install builds that under the target folder; BENCH takes options of tests/bench/bench.py,
+# like --quick.
 bench: all
 	$(PYTHON) tests/bench/bench.py $(if $(filter install,$(REFERENCE)),--install) $(BENCH)
 
@@ -60,8 +61,8 @@ microbench:
 	$(CARGO) bench --bench matmul --bench plan --bench sequences
 
 install: all
-	$(INSTALL) -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(LIBDIR)/cmake/rekindle $(DESTDIR)$(INCLUDEDIR) $(DESTDIR)$(BINDIR) \
-	    $(DESTDIR)$(DATADIR)/rekindle
+	$(INSTALL) -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(LIBDIR)/cmake/rekindle $(DESTDIR)$(INCLUDEDIR) \
+	    $(DESTDIR)$(BINDIR) $(DESTDIR)$(DATADIR)/rekindle
 	$(INSTALL) -m 755 $(BUILT)/librekindle.so $(DESTDIR)$(LIBDIR)/librekindle.so.$(VERSION)
 	ln -sf librekindle.so.$(VERSION) $(DESTDIR)$(LIBDIR)/librekindle.so.$(SOVERSION)
 	ln -sf librekindle.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/librekindle.so

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Everything that only a card can tell, in one call of under ten minutes: correctness, speed of the kernels, tokens per second, two dies
-# on one card, compute-sanitizer. On a machine with any NVIDIA GPU from compute capability 3.7 on and a driver for CUDA 11.4 or newer:
+# Everything that only a card can tell, in one call of under ten minutes: correctness, speed of the kernels, tokens per
+# second, two dies on one card, compute-sanitizer. On a machine with any NVIDIA GPU from compute capability 3.7 on and a
+# driver for CUDA 11.4 or newer:
 #
 #   tests/gpu.sh                      builds first (cargo, cc, make), which is not counted
 #   tests/gpu.sh --pack FOLDER        only builds, for a machine without compilers
@@ -27,7 +28,10 @@ done
 
 # The tests of the CUDA path, the benchmark, the tool with its library.
 build() {
-    command -v cargo >/dev/null || { echo "cargo is missing; pack on a machine that has it, and use --prebuilt" >&2; exit 2; }
+    command -v cargo >/dev/null || {
+        echo "cargo is missing; pack on a machine that has it, and use --prebuilt" >&2
+        exit 2
+    }
     mkdir -p "$1" && make --no-print-directory all || exit 1
     built=$(cargo test --no-run --test rig 2>&1) || { echo "$built"; exit 1; }
     cp "$(echo "$built" | sed -n 's/.*Executable.*(\(.*\)).*/\1/p' | tail -1)" "$1/rig" || exit 1
@@ -98,7 +102,8 @@ told() {
     pattern=$1
     shift
     if step "$@"; then
-        note "$name" ok "$seconds" "$(grep -e "$pattern" "$out" | tail -1 | sed 's/^ *//; s/^[^:]*tokens\/s: //' | cut -c1-110)"
+        line=$(grep -e "$pattern" "$out" | tail -1 | sed 's/^ *//; s/^[^:]*tokens\/s: //' | cut -c1-110)
+        note "$name" ok "$seconds" "$line"
     fi
 }
 
@@ -109,7 +114,8 @@ if [ "$failed" -gt 0 ]; then
     exit 1
 fi
 
-# 1. The tests of the virtual rig, on the card. Two dies are one card where there is no second one, and in any case once.
+# 1. The tests of the virtual rig, on the card. Two dies are one card where there is no second one, and in any case
+#    once.
 correct() {
     if step "$1" "$2" "$bin/rig" "$3" --exact --nocapture --test-threads=1; then
         if grep -q '1 passed' "$out"; then
@@ -157,7 +163,8 @@ speed() { # NAME SHAPE BYTES LIMIT PROMPT N
         return
     fi
     told 'per second' "$1" "$4" "$tool" bench "$file" --devices cuda:1 --prompt "$5" -n "$6"
-    told 'per second' "$1, no CUDA graphs" "$4" "$tool" bench "$file" --devices cuda:1 --prompt "$5" -n "$6" --repeat 1 --no-graphs
+    told 'per second' "$1, no CUDA graphs" "$4" "$tool" bench "$file" --devices cuda:1 --prompt "$5" -n "$6" \
+        --repeat 1 --no-graphs
 }
 if [ -n "$small" ]; then
     speed 'tiny model' tiny 10 60 32 8

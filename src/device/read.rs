@@ -72,8 +72,8 @@ mod tests {
         assert_eq!(names(" cpu "), (vec![Kind::Cpu], true));
         assert_eq!(names("k80:2"), (vec![Kind::Cuda, Kind::Cuda, Kind::Cpu], false));
         assert_eq!(names("cpu, k80"), (vec![Kind::Cuda, Kind::Cpu], true));
-        let json = r#"{"devices":[{"kind":"cpu"},{"profile":"k80","count":2}],"links":[{"between":[0,1],"bandwidth":5e9},
-                       {"between":[1,2],"bandwidth":1e10}]}"#;
+        let json = r#"{"devices":[{"kind":"cpu"},{"profile":"k80","count":2}],
+                       "links":[{"between":[0,1],"bandwidth":5e9},{"between":[1,2],"bandwidth":1e10}]}"#;
         let i = Inventory::from_spec(json, &Nobody).unwrap();
         assert_eq!((i.link(2, 0), i.link(0, 1), i.link(1, 2)), (Some(5e9), Some(1e10), None));
     }

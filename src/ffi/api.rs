@@ -18,7 +18,8 @@ struct Function(*const c_void);
 // SAFETY: functions stay where they are.
 unsafe impl Sync for Function {}
 
-/// The table as C sees it: `tests/header.rs` writes a typed member for each function, from the prototypes of the header.
+/// The table as C sees it: `tests/header.rs` writes a typed member for each function, from the prototypes of the
+/// header.
 #[repr(C)]
 struct Table<const N: usize> {
     struct_size: u32,

@@ -90,7 +90,8 @@ pub unsafe extern "C" fn rekindle_context_create(
             return Err(Error::new(
                 Status::AbiMismatch,
                 format!(
-                    "the host's header has ABI version {abi_version}, this library serves versions 1 to {REKINDLE_ABI_VERSION}"
+                    "the host's header has ABI version {abi_version}, this library serves versions 1 to \
+                     {REKINDLE_ABI_VERSION}"
                 ),
             )
             .subject("abi_version"));

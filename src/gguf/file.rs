@@ -48,7 +48,8 @@ impl Gguf {
     /// Opens `path`. If it is the first of several splits (`-00001-of-0000N.gguf`), it opens the others as well.
     ///
     /// # Errors
-    /// `Io` if a file cannot be read, `BadFile` if it is not well-formed, `Unsupported` for other versions and byte orders.
+    /// `Io` if a file cannot be read, `BadFile` if it is not well-formed, `Unsupported` for other versions and byte
+    /// orders.
     pub fn open(path: &Path) -> Result<Gguf> {
         let shown = path.display().to_string();
         let first = map(path)?;
@@ -207,7 +208,8 @@ impl Gguf {
             // Kernels before 5.14 do not know that advice.
             Err(_) => self.read_through(t, first, n)?,
         }
-        // A virtual machine gets memory that it has not used before only at the first touch, which may take longer than the disk.
+        // A virtual machine gets memory that it has not used before only at the first touch, which may take longer than
+        // the disk.
         let bytes = &self.tensor_data(t)[first..first + n];
         for byte in bytes.iter().step_by(4096).chain(bytes.last()) {
             std::hint::black_box(*byte);
@@ -215,7 +217,8 @@ impl Gguf {
         Ok(())
     }
 
-    /// Reads `n` bytes of a tensor from `first` on for the sake of the system's page cache alone, where the map shares them.
+    /// Reads `n` bytes of a tensor from `first` on for the sake of the system's page cache alone, where the map shares
+    /// them.
     fn read_through(&self, t: &TensorInfo, first: usize, n: usize) -> Result<()> {
         let mut to = try_vec("a piece of a tensor", n.min(1 << 20), 0)?;
         for at in (first..first + n).step_by(1 << 20) {

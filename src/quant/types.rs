@@ -105,11 +105,11 @@ macro_rules! rate {
 weight_types!(types;);
 
 impl Type {
-    /// Whether the CPU computes with such weights.
+    /// True if the CPU computes with such weights.
     pub const fn on_cpu(self) -> bool {
         self.cpu_rate().is_some()
     }
-    /// Whether CUDA devices do.
+    /// True if CUDA devices compute with such weights.
     pub const fn on_cuda(self) -> bool {
         self.cuda_rate().is_some()
     }
