@@ -1,9 +1,11 @@
-//! Speed of the kernels on a CUDA device, each beside what bounds it: products of few rows and attention beside a plain copy of the
-//! device's memory in the same run, products of many rows as multiplications and additions.
+//! Speed of the kernels on a CUDA device, each beside what bounds it: products of few rows and attention beside a plain
+//! copy of the device's memory in the same run, products of many rows as multiplications and additions.
 //!
-//! `cargo bench --bench cuda -- [device=N] [cols=N] [rows=N] [context=N] [tokens=N] [mib=N] [round=MILLISECONDS] [type ...]`
+//! `cargo bench --bench cuda -- [device=N] [cols=N] [rows=N] [context=N] [tokens=N] [mib=N] [round=MILLISECONDS] [type
+//! ...]`
 //!
-//! Without a device it says so, and ends well. On the virtual rig (tests/rig) it runs with small sizes; times mean nothing there.
+//! Without a device it says so, and ends well. On the virtual rig (tests/rig) it runs with small sizes; times mean
+//! nothing there.
 
 use std::process::ExitCode;
 

@@ -65,7 +65,7 @@ fn open(path: &Path) -> Arc<Gguf> {
     Arc::new(Gguf::open(path).expect("a file"))
 }
 
-/// What a fresh process does: opens the file, plans, says how much memory that took at most.
+/// The work of a fresh process: it opens the file, plans, and prints its peak memory.
 fn child(path: &Path) {
     plan(&context(TWO_DIES), &open(path), &params(4096));
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

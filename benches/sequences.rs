@@ -1,4 +1,4 @@
-//! What the bookkeeping of a large cache costs: a decode of one token for each of many sequences, in layers that see a
+//! The cost of the bookkeeping of a large cache: a decode of one token for each of many sequences, in layers that see a
 //! window, beside the same in a small cache. The model is tiny, so that little else is measured.
 //!
 //! `cargo bench --bench sequences`

@@ -1,9 +1,10 @@
-//! Holds models against reference logits: `cargo run --release --example conformance -- [--tolerance X] FILES_OR_DIRS...`
+//! Holds models against reference logits: `cargo run --release --example conformance -- [--tolerance X]
+//! FILES_OR_DIRS...`
 //!
-//! A GGUF's reference lies beside it, as tests/reference/make_for.py writes it: MODEL.json and MODEL.logits.bin. An `index.json`
-//! in the place of a file stands for the models and logits it lists (tests/fixtures/logits). Token ids only: no tokeniser is
-//! needed. A model of an architecture without a graph passes when it is estimated and its load is refused by name. Each file has
-//! a process of its own, so that a crash is one failure.
+//! A GGUF's reference lies beside it, as tests/reference/make_for.py writes it: MODEL.json and MODEL.logits.bin. An
+//! `index.json` in the place of a file stands for the models and logits it lists (tests/fixtures/logits). Token ids
+//! only: no tokeniser is needed. A model of an architecture without a graph passes when it is estimated and its load is
+//! refused by name. Each file has a process of its own, so that a crash is one failure.
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
@@ -59,7 +60,7 @@ impl Reference {
     }
 }
 
-/// What came of one file; NMSE where it was compared.
+/// The outcome of one file, with its NMSE if it was compared.
 fn run(model: &Path, reference: Option<Reference>, tolerance: Option<f64>) -> (&'static str, f64, String) {
     let tried = check(model, reference, tolerance);
     tried.unwrap_or_else(|message| ("failed", f64::NAN, message))
@@ -157,7 +158,7 @@ fn reference(job: &Job) -> Outcome<Option<Reference>> {
     Reference::read(about, &logits).map(Some)
 }
 
-/// What a child prints as its only line.
+/// The only line that a child prints.
 fn child(job: &Job, tolerance: Option<f64>) {
     let (outcome, nmse, message) = match reference(job) {
         Ok(r) => run(&job.model, r, tolerance),

@@ -1,4 +1,5 @@
-//! Writes header-only files of real models, to look at plans for them: `cargo run --example headers -- OUT_DIR [SHARED_DIR]`.
+//! Writes header-only files of real models, to look at plans for them: `cargo run --example headers -- OUT_DIR
+//! [SHARED_DIR]`.
 
 #[path = "../tests/support/headers/mod.rs"]
 mod headers;

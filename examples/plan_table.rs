@@ -1,5 +1,5 @@
-//! Prints docs/plans.md: `cargo run --release --example plan_table > docs/plans.md`. An argument or REKINDLE_SHARED names the shared
-//! folder, if it is not `../shared`.
+//! Prints docs/plans.md: `cargo run --release --example plan_table > docs/plans.md`. An argument or REKINDLE_SHARED
+//! names the shared folder, if it is not `../shared`.
 
 #[path = "../tests/support/plan_table/mod.rs"]
 mod plan_table;

@@ -1,5 +1,5 @@
-//! The C ABI as C hosts meet it: programs of C, built against the header and the shared library, under AddressSanitizer and, where
-//! it is installed, valgrind.
+//! The C ABI as C hosts meet it: programs of C, built against the header and the shared library, under AddressSanitizer
+//! and, where it is installed, valgrind.
 
 #[path = "abi/generate.rs"]
 mod generate;
@@ -73,8 +73,8 @@ fn run(mut command: Command) -> String {
     text(&out)
 }
 
-/// With AddressSanitizer (and its search for leaks). It sees what the library does to the host's memory where the host's
-/// allocator or libc's copies are in play.
+/// With AddressSanitizer (and its search for leaks). It sees what the library does to the host's memory where the
+/// host's allocator or libc's copies are in play.
 fn under_asan(source: &Path, name: &str) -> String {
     let program =
         build(source, &format!("{name}-asan"), &["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]);
@@ -116,7 +116,8 @@ fn objects_live_and_die_in_any_order() {
     under_valgrind(&source, "objects", &[]);
 }
 
-/// Cut files and changed headers: 24,000 of them at full speed, a sample under valgrind, whose search for leaks sees the library too.
+/// Cut files and changed headers: 24,000 of them at full speed, a sample under valgrind, whose search for leaks sees
+/// the library too.
 #[test]
 fn hostile_files_get_a_status() {
     let source = root().join("tests/abi/hostile.c");

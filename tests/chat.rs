@@ -1,4 +1,5 @@
-//! Chat templates of real models give the prompts that transformers gives (tests/reference/make_chat.py), and hostile ones an error.
+//! Chat templates of real models give the prompts that transformers gives (tests/reference/make_chat.py), and hostile
+//! ones an error.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -20,7 +21,7 @@ fn json(path: &str) -> Value {
     serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-/// What makes the reference fail and not us: its error, and why.
+/// The cases in which the reference fails and we do not: its error, and why.
 const LENIENT: [(&str, &str); 2] = [
     (
         "TypeError: 'NoneType' object is not iterable",
@@ -29,11 +30,12 @@ const LENIENT: [(&str, &str); 2] = [
     ("TypeError: Object of type generator is not JSON serializable", "tojson takes what `map` gives"),
 ];
 
-/// Where the texts differ: template, case ('*': all with tools), why.
+/// The cases in which the texts differ: template, case ('*': all with tools), why.
 const DIFFERENCES: [(&str, &str, &str); 1] = [(
     "meetkai-functionary-medium-v3.1",
     "*",
-    "the template's `safe` makes jinja2 write the tools with HTML's escapes (&#34; for a quote); here `safe` changes nothing",
+    "the template's `safe` makes jinja2 write the tools with HTML's escapes (&#34; for a quote); \
+     here `safe` changes nothing",
 )];
 
 /// A message's JSON texts, which its `Message` borrows.
@@ -78,7 +80,7 @@ fn render(template: &str, case: &Value, all: &Value) -> rekindle::Result<String>
     Templates::default().render(&messages, &options)
 }
 
-/// What is wrong with a case, if anything is.
+/// The fault of a case, if it has one.
 fn complaint(got: &rekindle::Result<String>, want: &Value) -> Option<String> {
     let has = |key: &str| want.get(key).and_then(Value::as_str);
     match (got, has("text"), has("raised"), has("failed")) {

@@ -54,11 +54,10 @@ fn weight_type(case: &Case) -> String {
     tensor.unwrap().ty.name().to_owned()
 }
 
-/// Tolerances (normalised mean squared error over all stored logits):
-/// F32 weights: 1e-6 against the reference; both round in float32, observed 1e-13. For gemma the reference looks GELU up in a
-/// table of F16, which is 1e-8 to 2e-7 from float64.
-/// F16, BF16: 1e-5 against float64: activations may be rounded to the weights' type on the way, 2^-9 each at worst.
-/// Quantised: no further from float64 than the reference, which quantises activations as well.
+/// Tolerances (normalised mean squared error over all stored logits): F32 weights: 1e-6 against the reference; both
+/// round in float32, observed 1e-13. For gemma the reference looks GELU up in a table of F16, which is 1e-8 to 2e-7
+/// from float64. F16, BF16: 1e-5 against float64: activations may be rounded to the weights' type on the way, 2^-9 each
+/// at worst. Quantised: no further from float64 than the reference, which quantises activations as well.
 #[test]
 fn logits_are_those_of_the_reference() {
     let mut bad = Vec::new();
@@ -134,7 +133,8 @@ fn greedy_text_is_that_of_the_reference() {
     }
 }
 
-/// A token's logits are the same bits however the tokens are batched: every kernel sums in one order, whatever its shape.
+/// A token's logits are the same bits however the tokens are batched: every kernel sums in one order, whatever its
+/// shape.
 #[test]
 fn one_by_one_is_as_in_a_batch() {
     for case in cases() {
@@ -154,8 +154,8 @@ fn one_by_one_is_as_in_a_batch() {
     }
 }
 
-/// The float64 logits of the last token after a part of the cache was removed and the rest moved up. 1e-6: as for F32 weights;
-/// the key cache is turned once more, in float32.
+/// The float64 logits of the last token after a part of the cache was removed and the rest moved up. 1e-6: as for F32
+/// weights; the key cache is turned once more, in float32.
 #[test]
 fn a_cut_and_shifted_cache_is_as_exact_arithmetic_has_it() {
     let mut n = 0;

@@ -1,8 +1,8 @@
 //! The checked-in header is what the sources say, in their order, and compiles everywhere without a warning.
 //!
-//! cbindgen writes all constants, then all structs, then all functions. A host reads by subject, so `generate` takes cbindgen's text
-//! apart again and puts each declaration where the sources have it: one section for each file of `src/ffi`, opened by the first line
-//! of that file, and inside it the file's own order.
+//! cbindgen writes all constants, then all structs, then all functions. A host reads by subject, so `generate` takes
+//! cbindgen's text apart again and puts each declaration where the sources have it: one section for each file of
+//! `src/ffi`, opened by the first line of that file, and inside it the file's own order.
 
 #[path = "support/tools.rs"]
 mod tools;
@@ -46,7 +46,7 @@ fn name(declaration: &str) -> &str {
     found.unwrap_or_else(|| panic!("no name in {declaration}")).as_str()
 }
 
-/// What cbindgen wrote, by name: each declaration with the comment above it. A comment of one line stays on one.
+/// The declarations that cbindgen wrote, by name, each with the comment above it. A comment of one line stays on one.
 fn declarations(text: &str) -> HashMap<&str, String> {
     let one_line = regex(r"(?m)^( *)/\*\*\n *\* (.*)\n *\*/$");
     let mut found = HashMap::new();
@@ -163,7 +163,8 @@ fn header_compiles_in_every_language() {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("header");
     std::fs::create_dir_all(&dir).unwrap();
     let source = dir.join("twice.c");
-    std::fs::write(&source, "#include \"rekindle.h\"\n#include \"rekindle.h\"\nint main(void) { return (int)rekindle_abi_version() - REKINDLE_ABI_VERSION; }\n").unwrap();
+    let main = "int main(void) { return (int)rekindle_abi_version() - REKINDLE_ABI_VERSION; }\n";
+    std::fs::write(&source, "#include \"rekindle.h\"\n".repeat(2) + main).unwrap();
     let mut seen = Vec::new();
     for (c, cpp) in [("gcc", "g++"), ("clang", "clang++")] {
         if has(c) {

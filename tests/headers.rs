@@ -1,4 +1,5 @@
-//! Header-only files of real models open with the keys and the directory they were written with, and plan on real shapes.
+//! Header-only files of real models open with the keys and the directory they were written with, and plan on real
+//! shapes.
 
 mod support;
 
@@ -154,7 +155,8 @@ fn sorted(mut t: Vec<Tensor>) -> Vec<Tensor> {
     t
 }
 
-/// Where a real directory is at hand, the rule gives the same tensors, in the same order where the maker is llama.cpp's.
+/// For real directories that are at hand, the rule gives the same tensors, and in the same order if llama.cpp made the
+/// file.
 #[test]
 fn rows_give_the_tensors_of_real_files() {
     let qwen3_1_7b = ModelRow {

@@ -36,7 +36,7 @@ fn library(name: &str) -> PathBuf {
     dir
 }
 
-/// Whether a tool is there; automatic runs must have it.
+/// True if a tool is there. Automatic runs must have it.
 fn has(tool: &str, flag: &str) -> bool {
     let found = Command::new(tool).arg(flag).output().is_ok_and(|o| o.status.success());
     if !found {
@@ -169,14 +169,15 @@ const DESCRIBED: [(&str, &str); 3] = [
     (
         "three dies and a host that computes",
         r#"{"devices": [{"profile": "k80", "count": 3},
-            {"kind": "cpu", "name": "host", "total_bytes": 68719476736, "free_bytes": 60000000000, "read_bandwidth": 4e10,
-             "flops": 5e11}],
+            {"kind": "cpu", "name": "host", "total_bytes": 68719476736, "free_bytes": 60000000000,
+             "read_bandwidth": 4e10, "flops": 5e11}],
            "links": [{"between": [0, 1], "bandwidth": 9e9}]}"#,
     ),
     (
         "cards of two kinds",
-        r#"[{"profile": "k80", "free_bytes": 9000000000}, {"kind": "cuda", "name": "another card", "total_bytes": 8589934592,
-            "driver_bytes": 200000000, "read_bandwidth": 1.9e11, "flops": 4e12, "host_bandwidth": 1.2e10, "board": 7},
+        r#"[{"profile": "k80", "free_bytes": 9000000000},
+            {"kind": "cuda", "name": "another card", "total_bytes": 8589934592, "driver_bytes": 200000000,
+             "read_bandwidth": 1.9e11, "flops": 4e12, "host_bandwidth": 1.2e10, "board": 7},
             {"kind": "cpu", "name": "host", "total_bytes": 68719476736, "free_bytes": 60000000000}]"#,
     ),
     (

@@ -1,5 +1,5 @@
-//! The images under kernels/images are those of the sources beside them: by their checksums always, by compiling them anew where
-//! there is a compiler. (CI installs one.)
+//! The images under kernels/images are those of the sources beside them: by their checksums always, by compiling them
+//! anew where there is a compiler. (CI installs one.)
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

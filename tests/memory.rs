@@ -1,5 +1,5 @@
-//! Planned bytes are allocated bytes, and the process grows by just these. One test, so that nothing else of this process allocates
-//! meanwhile.
+//! Planned bytes are allocated bytes, and the process grows by just these. One test, so that nothing else of this
+//! process allocates meanwhile.
 
 mod support;
 

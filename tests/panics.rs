@@ -69,7 +69,7 @@ impl World {
         w
     }
 
-    /// What must still work after a panic anywhere.
+    /// A decode, which must still work after a panic anywhere.
     fn decode(&self) {
         let tokens = [5, 6];
         let mut batch: rekindle_batch = sized();
@@ -86,7 +86,7 @@ impl World {
     }
 }
 
-/// What a function gives when it panics.
+/// The result of a function that panics.
 enum Gives {
     Status(i32),
     /// Functions without a status give something harmless.
@@ -106,8 +106,11 @@ type Call = Box<dyn Fn(&World) -> Gives>;
 fn calls() -> Vec<(&'static str, Call)> {
     macro_rules! list {
         ($($name:ident |$w:ident| ($($argument:expr),*);)*) => {
-            // SAFETY: handles that live, NULL or valid places otherwise; the panic comes before any is used.
-            vec![$((stringify!($name), Box::new(|$w: &World| { let _ = $w; Gives::from(unsafe { $name($($argument),*) }) }) as Call),)*]
+            vec![$((stringify!($name), Box::new(|$w: &World| {
+                let _ = $w;
+                // SAFETY: handles that live, NULL or valid places otherwise; the panic comes before any is used.
+                Gives::from(unsafe { $name($($argument),*) })
+            }) as Call),)*]
         };
     }
     let mut all = list! {

@@ -1,7 +1,8 @@
-//! Perplexity of the shipped model over held-out text: hardly more than its F32 weights have, which the training code measured.
+//! Perplexity of the shipped model over held-out text: hardly more than its F32 weights have, which the training code
+//! measured.
 //!
-//! `tests/fixtures/heldout.json` says how it is defined and what F32 gives. The whole text is measured, so that the figures of
-//! the model card are what is tested.
+//! `tests/fixtures/heldout.json` says how it is defined and what F32 gives. The whole text is measured, so that the
+//! figures of the model card are what is tested.
 
 mod support;
 

@@ -63,8 +63,8 @@ fn a_14b_is_on_one_die_where_the_fork_takes_two() {
     let measured = plan("deepseek-r1:14b", "k80:2", &at(4096));
     assert!(measured.fits && measured.n_dies() == 1, "{}", measured.text());
     let die = measured.devices[0].memory;
-    // By hand: 7.96 GiB of weights, 48 layers of 4096 x 2 x 1024 halves, and what a micro-batch's kernels look up: of 512 tokens
-    // positions, cells and runs, one row of logits, 4096 spans, each table padded.
+    // By hand: 7.96 GiB of weights, 48 layers of 4096 x 2 x 1024 halves, and what a micro-batch's kernels look up: of
+    // 512 tokens positions, cells and runs, one row of logits, 4096 spans, each table padded.
     assert_eq!(
         die.kv,
         48 * 4096 * 2 * 1024 * 2 + (512 * (4 + 4 + 16) + 4 + 4096 * 12u64 + 5 * 16).next_multiple_of(64)
@@ -280,7 +280,8 @@ fn die_and_host(n_dies: usize, host_gib: u64) -> String {
     )
 }
 
-/// The experts of as few layers as the die needs are on the CPU, every byte has its place, and it is faster than whole layers there.
+/// The experts of as few layers as the die needs are on the CPU, every byte has its place, and it is faster than whole
+/// layers there.
 #[test]
 fn experts_go_to_the_cpu_where_the_die_is_too_small() {
     for (tag, n_ctx) in [("qwen3:30b-a3b", 4096), ("qwen3:30b-a3b", 32768), ("gpt-oss:20b", 32768)] {
@@ -289,7 +290,8 @@ fn experts_go_to_the_cpu_where_the_die_is_too_small() {
         assert!(p.fits && n > 0 && p.n_cpu_layers() == 0, "{}", p.text());
         let apart: Vec<u32> = p.layers.iter().filter(|l| l.experts_device != l.device).map(|l| l.layer).collect();
         assert_eq!(apart, (0..n).collect::<Vec<_>>());
-        // What the plan without a CPU lacks on its die is what the experts take, and one layer's fewer would not do.
+        // The plan without a CPU lacks on its die just the bytes of these experts, and those of one layer fewer would
+        // not do.
         let alone = plan(tag, "k80:1", &with_kv(Type::F16, n_ctx));
         let (die, cpu) = (p.devices[0].memory, p.devices[1].memory);
         assert!(!alone.fits && alone.devices[0].memory.kv == die.kv);
@@ -316,7 +318,8 @@ fn experts_go_to_the_cpu_where_the_die_is_too_small() {
 #[test]
 fn experts_stay_with_their_layers_where_they_can_or_must() {
     let whole = |p: &Plan| p.n_cpu_experts() == 0 && p.layers.iter().all(|l| l.experts_device == l.device);
-    // Enough dies; a shorter context on a die alone; a dense model; no CPU for layers; a CPU that is too small or limited.
+    // Enough dies; a shorter context on a die alone; a dense model; no CPU for layers; a CPU that is too small or
+    // limited.
     let p = plan("qwen3:30b-a3b", &die_and_host(2, 64), &with_kv(Type::F16, 4096));
     assert!(p.fits && whole(&p) && p.n_dies() == 2, "{}", p.text());
     let p = plan("gpt-oss:20b", &die_and_host(1, 64), &Params::default());
@@ -395,7 +398,8 @@ fn what_cannot_be_measured_gets_an_estimate() {
     std::fs::remove_file(&path).unwrap();
 }
 
-/// What is planned is what is measured again, allocated and run: batch sizes, contexts, types, for every small model.
+/// The planned bytes are those that are measured again, allocated and used: for every small model, with batch sizes,
+/// contexts and types.
 #[test]
 fn every_plan_is_allocated_to_the_byte() {
     let mut n = 0;

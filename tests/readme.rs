@@ -1,5 +1,5 @@
-//! The README is held to the truth: its programs are the files it names, its plan is what the library prints, its picture is drawn
-//! from a plan.
+//! The README is held to the truth: its programs are the files it names, its plan is what the library prints, its
+//! picture is drawn from a plan.
 
 #[path = "support/headers/mod.rs"]
 mod headers;
@@ -60,7 +60,8 @@ fn plan_is_what_is_printed() {
     assert_eq!(portable(&block("text")), portable(&plan.text()));
 }
 
-/// A mixture of experts that one die of a K80 cannot hold, beside a CPU that reads 40 GB/s. `REKINDLE_BLESS=1` draws the picture anew.
+/// A mixture of experts that one die of a K80 cannot hold, beside a CPU that reads 40 GB/s. `REKINDLE_BLESS=1` draws
+/// the picture anew.
 #[test]
 fn picture_is_drawn_from_a_plan() {
     let cpu =

@@ -1,11 +1,11 @@
 //! The house stays as it is drawn: which room of `src/` may use which, and how files inside a room hang together.
 //!
-//! A room is a folder of `src/` (or a file beside `lib.rs`). The table of `docs/architecture.md` names the rooms from the top
-//! down, and the rooms that each may use; this test reads that table and the sources, so the picture cannot be wrong. A room may
-//! use only rooms below it, so no two rooms can use each other.
+//! A room is a folder of `src/` (or a file beside `lib.rs`). The table of `docs/architecture.md` names the rooms from
+//! the top down, and the rooms that each may use; this test reads that table and the sources, so the picture cannot be
+//! wrong. A room may use only rooms below it, so no two rooms can use each other.
 //!
-//! Inside a room, files that use each other in a circle can only be understood together. Uses are followed to the file that
-//! defines a name, through re-exports. Tests are left out: they may look at everything.
+//! Inside a room, files that use each other in a circle can only be understood together. Uses are followed to the file
+//! that defines a name, through re-exports. Tests are left out: they may look at everything.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -156,7 +156,7 @@ fn definer(house: &House, from: &[String], path: &str, depth: usize) -> Vec<Vec<
     vec![at]
 }
 
-/// What each module uses.
+/// The modules that each module uses.
 fn edges(house: &House) -> BTreeMap<Vec<String>, BTreeSet<Vec<String>>> {
     let mut out = BTreeMap::new();
     for (path, module) in house {

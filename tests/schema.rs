@@ -80,8 +80,8 @@ fn mix() -> String {
         "devices": [
             {"profile": "k80", "count": 2},
             {"profile": "k80", "free_bytes": 5 * GIB},
-            {"kind": "cuda", "name": "another card", "total_bytes": 6 * GIB, "driver_bytes": GIB / 4, "read_bandwidth": 190e9,
-             "flops": 4e12, "host_bandwidth": 12e9, "compute_capability": "6.1"},
+            {"kind": "cuda", "name": "another card", "total_bytes": 6 * GIB, "driver_bytes": GIB / 4,
+             "read_bandwidth": 190e9, "flops": 4e12, "host_bandwidth": 12e9, "compute_capability": "6.1"},
             {"kind": "cpu", "total_bytes": 64 * GIB, "free_bytes": 60 * GIB, "read_bandwidth": 40e9, "flops": 5e11},
         ],
         "links": [{"between": [0, 1], "bandwidth": 9e9}],

@@ -1,8 +1,8 @@
 //! Sequences: however tokens come to the KV cache, the logits are those of the plain way.
 //!
-//! They are the same bits: no kernel's order of sums depends on what else is in the batch or where in the cache a sequence lies.
-//! Only a re-rotation of K adds its own rounding, hence 1e-4 of the largest logit there.
-//! Batches against single tokens, and a cut cache against float64, are in conformance.rs.
+//! They are the same bits: no kernel's order of sums depends on what else is in the batch or where in the cache a
+//! sequence lies. Only a re-rotation of K adds its own rounding, hence 1e-4 of the largest logit there. Batches against
+//! single tokens, and a cut cache against float64, are in conformance.rs.
 
 mod support;
 
@@ -223,14 +223,14 @@ fn keep_one() {
         let lengths: Vec<u32> = (0..4).map(|s| model.seq_length(s).unwrap()).collect();
         assert_eq!(lengths, [0, 8, 0, 0]);
         check_same("kept", &path, &decode_at(&model, 1, 8, &t[8..]), &want[8..]);
-        // What the others had is free again.
+        // The cells of the others are free again.
         decode_at(&model, 0, 0, &tokens(30, 11));
         decode_at(&model, 3, 0, &tokens(20, 11));
     }
 }
 
-/// Only distances between positions count in RoPE, so a sequence that is moved as a whole goes on as if it had not been. (Not where
-/// queries grow with their position; those models' cuts are in conformance.rs.)
+/// Only distances between positions count in RoPE, so a sequence that is moved as a whole goes on as if it had not
+/// been. (Not where queries grow with their position; those models' cuts are in conformance.rs.)
 #[test]
 fn shift_moves_keys() {
     let grows = |path: &PathBuf| Gguf::open(path).unwrap().get("mistral3.attention.temperature_scale").is_some();
@@ -289,7 +289,8 @@ fn overflow_loses_nothing() {
     }
 }
 
-/// A window forgets what it has moved past: going back behind it is refused, with the way out; failures leave the sequence usable.
+/// A window forgets what it has moved past: going back behind it is refused, with the way out; failures leave the
+/// sequence usable.
 #[test]
 fn windows_forget_and_say_so() {
     let path = fixture("models/gpt-oss-8x4.gguf");
@@ -370,8 +371,8 @@ fn positions_far_apart() {
     }
 }
 
-/// Long contexts are cut into parts that threads share: results do not depend on how many threads there are, nor on whether tokens come
-/// one by one.
+/// Long contexts are cut into parts that threads share: results do not depend on how many threads there are, nor on
+/// whether tokens come one by one.
 #[test]
 fn long_contexts_do_not_depend_on_threads() {
     let path = fixture("models/llama-F32.gguf");

@@ -1,8 +1,8 @@
 //! Conformance of the tokenisers: real vocabularies with test texts and the ids that the models' own tokenisers give.
 //!
-//! `X.gguf.inp` holds texts separated by a line `__ggml_vocab_test__`, `X.gguf.out` a line of ids for each, without BOS and
-//! EOS and without parsing special tokens. They are looked for in `vocab` under `REKINDLE_SHARED` (or `../shared`) and, where
-//! it is set, in the folder `REKINDLE_VOCAB_DIR`.
+//! `X.gguf.inp` holds texts separated by a line `__ggml_vocab_test__`, `X.gguf.out` a line of ids for each, without BOS
+//! and EOS and without parsing special tokens. They are looked for in `vocab` under `REKINDLE_SHARED` (or `../shared`)
+//! and, where it is set, in the folder `REKINDLE_VOCAB_DIR`.
 
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,6 @@
-//! Writes the C tests that every function of the header gets: NULL for each pointer, handles that are none, structs of other
-//! sizes, buffers that are too small. A function or argument that it does not know fails the test, so none is forgotten.
+//! Writes the C tests that every function of the header gets: NULL for each pointer, handles that are none, structs of
+//! other sizes, buffers that are too small. A function or argument that it does not know fails the test, so none is
+//! forgotten.
 
 use std::fmt::Write;
 
@@ -74,7 +75,8 @@ fn valid(h: &Header, f: &Function, a: &Argument) -> (String, String) {
     let array = |ty: &str, n: usize| {
         (
             format!(
-                "  {ty} *{name} = ({ty} *)allocate({n} * sizeof({ty}));\n  memset((void *){name}, 0, {n} * sizeof({ty}));\n"
+                "  {ty} *{name} = ({ty} *)allocate({n} * sizeof({ty}));\n  \
+                 memset((void *){name}, 0, {n} * sizeof({ty}));\n"
             ),
             name.clone(),
         )

@@ -1,8 +1,8 @@
 /* Hostile files, through the C ABI: hostile FLIPS TRUNCATIONS MODEL...
  *
- * Of each model: copies cut short (TRUNCATIONS of them, 0: one per 64 bytes), then FLIPS copies with one to four bytes of the header
- * changed at random. Each is opened, listed, planned, loaded, tokenised with and decoded, as far as it gets. Whatever happens must be a
- * status with a text, within a second, and leave the context usable. */
+ * Of each model: copies cut short (TRUNCATIONS of them, 0: one per 64 bytes), then FLIPS copies with one to four bytes
+ * of the header changed at random. Each is opened, listed, planned, loaded, tokenised with and decoded, as far as it
+ * gets. Whatever happens must be a status with a text, within a second, and leave the context usable. */
 #define _POSIX_C_SOURCE 200809L
 #include "world.h"
 
@@ -155,8 +155,8 @@ int main(int argc, char **argv) {
     free(bytes);
   }
   OK(rekindle_context_destroy(c));
-  printf("hostile: %lu files, %lu not opened, %lu too large to load here, %lu decoded; slowest %.3f s\n", files, rejected, too_large,
-         decoded, slowest);
+  printf("hostile: %lu files, %lu not opened, %lu too large to load here, %lu decoded; slowest %.3f s\n", files,
+         rejected, too_large, decoded, slowest);
   for (int s = 0; s < 32; s++)
     if (counts[s]) printf("  %-26s %lu\n", rekindle_status_name(s), counts[s]);
   return 0;

@@ -1,5 +1,5 @@
-/* Sizes and offsets of every struct, with pointers of 64 bits. They never change; a struct only grows at its end, and then its line of
- * SIZE is the only one that may. */
+/* Sizes and offsets of every struct, with pointers of 64 bits. They never change. A struct only grows at its end,
+ * and then its line of SIZE is the only one that changes. */
 #include "rekindle.h"
 
 #include <stddef.h>

@@ -1,4 +1,5 @@
-//! Reads the header: the functions with their arguments, the structs with a size, the opaque handles, the table of functions.
+//! Reads the header: the functions with their arguments, the structs with a size, the opaque handles, the table of
+//! functions.
 
 use regex::Regex;
 

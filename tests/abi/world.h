@@ -1,5 +1,5 @@
-/* One of every object, for the tests of the C ABI. Everything comes from malloc in its exact size, so that AddressSanitizer and
- * valgrind see each byte too many. */
+/* One of every object, for the tests of the C ABI. Everything comes from malloc in its exact size, so that
+ * AddressSanitizer and valgrind see each byte too many. */
 #ifndef WORLD_H
 #define WORLD_H
 
@@ -45,8 +45,10 @@ struct world {
 static int32_t world_tokens[2] = {5, 6};
 
 static inline const rekindle_chat_message *world_messages(void) {
-  static const rekindle_chat_message all[2] = {{.role = "system", .role_len = 6, .content = "Be brief.", .content_len = 9},
-                                               {.role = "user", .role_len = 4, .content = "Why?", .content_len = 4}};
+  static const rekindle_chat_message all[2] = {
+      {.role = "system", .role_len = 6, .content = "Be brief.", .content_len = 9},
+      {.role = "user", .role_len = 4, .content = "Why?", .content_len = 4},
+  };
   return all;
 }
 

@@ -1,4 +1,5 @@
-/* How fast this machine reads memory: every byte of a range once, by some threads, nothing else. Built by bench.py. */
+/* Measures how fast this machine reads memory: some threads read every byte of a range once, and do nothing else. Built
+ * by bench.py. */
 
 #include <pthread.h>
 #include <stddef.h>

@@ -11,13 +11,13 @@
 
 static int checks = 0;
 
-#define CHECK(x)                                                                                                              \
-    do {                                                                                                                      \
-        checks++;                                                                                                             \
-        if (!(x)) {                                                                                                           \
-            std::fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x);                                                      \
-            std::exit(1);                                                                                                     \
-        }                                                                                                                     \
+#define CHECK(x)                                                                                    \
+    do {                                                                                            \
+        checks++;                                                                                   \
+        if (!(x)) {                                                                                 \
+            std::fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x);                            \
+            std::exit(1);                                                                           \
+        }                                                                                           \
     } while (0)
 
 template <class F> static rekindle_status status_of(F &&f, const char *subject = nullptr) {
@@ -37,7 +37,8 @@ static_assert(std::is_nothrow_move_constructible<rekindle::model>::value, "handl
 using namespace rekindle;
 
 static bool same_text(const std::vector<std::string> &parts, const std::string &whole) {
-    return std::all_of(parts.begin(), parts.end(), [&](const std::string &s) { return whole.find(s) != std::string::npos; });
+    const auto there = [&](const std::string &s) { return whole.find(s) != std::string::npos; };
+    return std::all_of(parts.begin(), parts.end(), there);
 }
 
 /// Plans for two described dies, of any file whose architecture is known.
@@ -46,21 +47,24 @@ static void plans_for_dies(const char *path) {
     file f(c, path);
     const auto devices = c.devices();
     CHECK(devices.size() == 3 && devices[2].kind == REKINDLE_DEVICE_CPU && !devices[2].takes_layers);
-    CHECK(devices[0].kind == REKINDLE_DEVICE_CUDA && devices[0].described && devices[0].takes_layers && devices[0].compute_major == 3);
-    CHECK(devices[0].driver_bytes > 0 && devices[0].flops > 0 && devices[0].host_bandwidth > 0 && devices[0].board == devices[1].board);
+    CHECK(devices[0].kind == REKINDLE_DEVICE_CUDA && devices[0].described && devices[0].takes_layers);
+    CHECK(devices[0].compute_major == 3 && devices[0].board == devices[1].board);
+    CHECK(devices[0].driver_bytes > 0 && devices[0].flops > 0 && devices[0].host_bandwidth > 0);
 
     plan_params params;
     params.n_ctx = 512;
     plan p(c, f, params);
     const auto s = p.summary();
     CHECK(p.fits() && s.n_devices == 3 && s.n_ctx == 512 && s.n_ctx_source == REKINDLE_SOURCE_CALLER);
-    CHECK(s.type_k == REKINDLE_KV_F16 && s.objective == REKINDLE_OBJECTIVE_LATENCY && std::strcmp(s.estimator, "measured") == 0);
+    CHECK(s.type_k == REKINDLE_KV_F16 && s.objective == REKINDLE_OBJECTIVE_LATENCY);
+    CHECK(std::strcmp(s.estimator, "measured") == 0);
     CHECK(s.predicted_decode > 0 && s.predicted_decode_full > 0 && s.predicted_prompt > 0 && s.predicted_pipelined > 0);
     CHECK(s.tightest_device >= 0 && s.tightest_bytes > 0 && s.n_cpu_layers == 0);
     const auto places = p.devices();
     CHECK(places.size() == 3 && places[0].n_layers + places[1].n_layers == s.n_layer && places[2].n_layers == 0);
     const auto layers = p.layers();
-    CHECK(layers.size() == s.n_layer + 1 && layers.back().layer == s.n_layer && layers[0].weights > 0 && layers[0].reason[0]);
+    CHECK(layers.size() == s.n_layer + 1 && layers.back().layer == s.n_layer);
+    CHECK(layers[0].weights > 0 && layers[0].reason[0]);
     CHECK(layers[0].experts_device == layers[0].device);
     CHECK(p.layer(0).kv == layers[0].kv && status_of([&] { p.layer(s.n_layer + 1); }) == REKINDLE_NOT_FOUND);
     CHECK(p.reasons().size() == s.n_reasons && s.n_reasons > 0 && same_text(p.reasons(), p.text()));
@@ -75,7 +79,8 @@ static void plans_for_dies(const char *path) {
     params.type_k = params.type_v = kv_type::q8_0;
     params.limits = {{0, 1u << 20, 1}, {2}};
     plan limited(c, f, params);
-    CHECK(limited.fits() && limited.device(0).n_layers <= 1 && limited.summary().objective == REKINDLE_OBJECTIVE_THROUGHPUT);
+    CHECK(limited.fits() && limited.device(0).n_layers <= 1);
+    CHECK(limited.summary().objective == REKINDLE_OBJECTIVE_THROUGHPUT);
     CHECK(limited.summary().type_v == REKINDLE_KV_Q8_0 && limited.summary().n_seq_max == 2);
     params.limits = {{0, 0, 0}};
     CHECK(plan(c, f, params).device(0).n_layers == 0 && plan(c, f, params).device(1).n_layers == s.n_layer);
@@ -102,7 +107,8 @@ static void plans_for_dies(const char *path) {
     much.n_ctx = 1u << 30;
     plan none(c, f, much);
     CHECK(!none.fits() && !none.remedies().empty() && none.text().find("DOES NOT FIT") != std::string::npos);
-    CHECK(none.devices().size() == 3 && !none.reasons().empty() && none.compare(p).find("DOES NOT FIT") != std::string::npos);
+    CHECK(none.devices().size() == 3 && !none.reasons().empty());
+    CHECK(none.compare(p).find("DOES NOT FIT") != std::string::npos);
 
     const auto context_tokens = ask(c, f, question::largest_context);
     CHECK(context_tokens && *context_tokens >= 512 && *context_tokens <= s.n_ctx_train);
@@ -115,7 +121,8 @@ static void plans_for_dies(const char *path) {
     CHECK(status_of([&] { ask(c, f, static_cast<question>(99)); }, "question") == REKINDLE_INVALID_ARGUMENT);
 
     plan moved = std::move(p);
-    CHECK(status_of([&] { p.summary(); }) == REKINDLE_BAD_HANDLE && status_of([&] { p.layers(); }) == REKINDLE_BAD_HANDLE);
+    CHECK(status_of([&] { p.summary(); }) == REKINDLE_BAD_HANDLE);
+    CHECK(status_of([&] { p.layers(); }) == REKINDLE_BAD_HANDLE);
     CHECK(status_of([&] { moved.compare(p); }) == REKINDLE_BAD_HANDLE && moved.fits());
 }
 
@@ -155,7 +162,8 @@ int main(int argc, char **argv) {
     CHECK(m.loaded_plan().json() == p.json());
     const auto planned = p.device(0);
     const auto real = m.memory();
-    CHECK(real.kv == planned.kv && real.compute == planned.compute && real.mapped == planned.mapped && real.weights == planned.weights);
+    CHECK(real.kv == planned.kv && real.compute == planned.compute);
+    CHECK(real.mapped == planned.mapped && real.weights == planned.weights);
 
     vocab v(m);
     const auto tokens = v.tokenize("And God said");
@@ -166,7 +174,8 @@ int main(int argc, char **argv) {
     const row logits = m.logits();
     CHECK(logits.size == m.info().n_vocab && m.embeddings().size == m.info().n_embd);
     sampler greedy;
-    const auto best = static_cast<std::int32_t>(std::distance(logits.begin(), std::max_element(logits.begin(), logits.end())));
+    const auto highest = std::max_element(logits.begin(), logits.end());
+    const auto best = static_cast<std::int32_t>(std::distance(logits.begin(), highest));
     CHECK(greedy.sample(m) == best && greedy.sample(std::vector<float>(logits.begin(), logits.end())) == best);
     CHECK(status_of([&] { m.decode({-1}); }, "tokens") == REKINDLE_INVALID_ARGUMENT);
     CHECK(m.seq_length(0) == tokens.size());
@@ -205,7 +214,8 @@ int main(int argc, char **argv) {
               });
           }) == REKINDLE_CANCELLED);
     chat_options options;
-    options.template_text = "{% for m in messages %}{{ m.role }}={{ m.content }};{% endfor %}{% if add_generation_prompt %}go{% endif %}";
+    options.template_text = "{% for m in messages %}{{ m.role }}={{ m.content }};{% endfor %}"
+                            "{% if add_generation_prompt %}go{% endif %}";
     CHECK(chat(vocab(m), {{"user", "Hi"}, {"assistant", ""}}, options) == "user=Hi;assistant=;go");
     CHECK(status_of([&] { static_cast<void>(chat(vocab(m), {{"user", "Hi"}})); }) == REKINDLE_NOT_FOUND);
     model moved = std::move(m);

@@ -1,4 +1,4 @@
-//! What the numeric tests share: finding files, loading models with an F32 KV cache, decoding, comparing.
+//! Things that the numeric tests share: finding files, loading models with an F32 KV cache, decoding, comparing.
 
 #![allow(dead_code)]
 
@@ -20,8 +20,8 @@ pub fn fixture(name: &str) -> PathBuf {
     root().join("tests/fixtures").join(name)
 }
 
-/// The file of an index entry: `shared:models/x.gguf` lies under `REKINDLE_SHARED` or `../shared`; None, with a line that says
-/// so, where it is missing. Files of the repository must be there.
+/// The file of an index entry: `shared:models/x.gguf` lies under `REKINDLE_SHARED` or `../shared`; None, with a line
+/// that says so, where it is missing. Files of the repository must be there.
 pub fn model_file(path: &str) -> Option<PathBuf> {
     let Some(shared) = path.strip_prefix("shared:") else { return Some(root().join(path)) };
     let folder = std::env::var_os("REKINDLE_SHARED").map_or_else(|| root().join("../shared"), PathBuf::from);

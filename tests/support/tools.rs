@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// What the program prints.
+/// The output of the program.
 pub fn tool(name: &str, arguments: &[&Path], input: &str) -> String {
     let mut child = Command::new(env!("CARGO"))
         .args(["run", "--quiet", "--profile", "tools", "--package", "rekindle-test-tools", "--bin", name, "--"])

@@ -7,7 +7,7 @@ use rekindle::gguf::{self, Gguf};
 
 use super::writer::{Header, Tensor, Value};
 
-/// What a file says of itself.
+/// The header of a file.
 pub fn of_file(file: &Gguf) -> Header {
     let keys = file.keys().iter().map(|k| (k.name.clone(), value(file.value(k).unwrap())));
     let tensors = file.tensors().iter().map(|t| Tensor::new(&t.name, t.ty, &t.ne[..t.n_dims as usize]));

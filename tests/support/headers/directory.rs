@@ -66,7 +66,7 @@ fn number(name: &str, n: &serde_json::Number) -> Value {
     }
 }
 
-/// What the arrays that the JSON leaves out are made from.
+/// The source of the arrays that the JSON leaves out.
 struct Long {
     vocab: Vocabulary,
     layers: usize,

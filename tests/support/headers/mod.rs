@@ -1,6 +1,7 @@
 //! Header-only GGUF files: all keys and the whole tensor directory of a real model, its data a hole in a sparse file.
 //!
-//! They open, list and plan like the real ones and take a few MiB of disk. Include with `#[path = "support/headers/mod.rs"]`.
+//! They open, list and plan like the real ones and take a few MiB of disk. Include with `#[path =
+//! "support/headers/mod.rs"]`.
 
 // Each program that includes this uses another part of it.
 #![allow(dead_code, unused_imports)]

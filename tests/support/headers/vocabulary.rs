@@ -1,6 +1,7 @@
 //! Vocabularies of a given size: unique texts of the usual lengths, and merges that make each from two others.
 
-/// Letters that longer texts grow by; three to a text make 152 thousand texts 6 bytes long in the mean, as in real files.
+/// Letters that longer texts grow by; three to a text make 152 thousand texts 6 bytes long in the mean, as in real
+/// files.
 const LETTERS: [&str; 3] = ["e", "n", "t"];
 
 const NORMAL: i32 = 1;
@@ -52,7 +53,7 @@ pub fn vocabulary(model: &str, n: usize, special: &[u32], unknown: Option<u32>) 
     v
 }
 
-/// What SentencePiece starts from: the space mark and what one byte of ASCII prints.
+/// The pieces that SentencePiece starts from: the space mark and the visible characters of ASCII.
 fn pieces() -> Vec<String> {
     let printed = ('!'..='~').map(String::from);
     std::iter::once("\u{2581}".to_owned()).chain(printed).collect()

@@ -32,7 +32,13 @@ pub enum Value {
 }
 
 macro_rules! from {
-    ($($of:ty => $to:ident,)*) => { $(impl From<$of> for Value { fn from(v: $of) -> Value { Value::$to(v.into()) } })* };
+    ($($of:ty => $to:ident,)*) => {
+        $(impl From<$of> for Value {
+            fn from(v: $of) -> Value {
+                Value::$to(v.into())
+            }
+        })*
+    };
 }
 from! {
     u32 => U32, i32 => I32, f32 => F32, bool => Bool, u64 => U64, &str => Str, String => Str,
@@ -121,20 +127,20 @@ impl Tensor {
     }
 }
 
-/// What a file says of itself before its data.
+/// The header of a file: everything before its data.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Header {
     pub keys: Vec<(String, Value)>,
     pub tensors: Vec<Tensor>,
 }
 
-/// What lies on the disk after writing.
+/// The sizes of a file that was written.
 #[derive(Debug, Clone, Copy)]
 pub struct Written {
     pub tensors: usize,
     /// The length of the file.
     pub claimed: u64,
-    /// What it takes; the rest is a hole.
+    /// The bytes that it takes on the disk; the rest is a hole.
     pub on_disk: u64,
 }
 

@@ -1,5 +1,5 @@
-//! Holds JSON documents against a schema of the draft 2020-12. Reads lines: the schema, then the documents; prints for each document
-//! a line with the list of its errors.
+//! Holds JSON documents against a schema of the draft 2020-12. Reads lines: the schema, then the documents; prints for
+//! each document a line with the list of its errors.
 
 use serde_json::Value;
 
