@@ -111,7 +111,7 @@ fn largest_batch(
     largest(least, n_ctx.clamp(least, LARGEST_BATCH), fits)
 }
 
-/// Whether the devices hold what `params` ask for.
+/// True if the devices hold the model with these parameters.
 fn fits(context: &Arc<Context>, file: &Arc<Gguf>, params: &Params, m: &Model, types: (Type, Type)) -> Result<bool> {
     let r = Request::new(context, file, params)?;
     let units = Units::new(&r, m.graph());

@@ -22,7 +22,7 @@ impl Plan {
         self.remedies.get_or_init(|| remedies(self))
     }
 
-    /// How many remedies were worked out by now: none before the first call of `remedies`.
+    /// Number of remedies that were worked out by now: none before the first call of `remedies`.
     pub fn n_known_remedies(&self) -> usize {
         self.remedies.get().map_or(0, Vec::len)
     }

@@ -1,9 +1,9 @@
-//! A batch as the caller gives it, and checked.
+//! A batch as the caller gives it, and the check of all its numbers.
 
 use super::cells::Cells;
 use crate::error::{Error, Result};
 
-/// Tokens to decode; all slices as long as `tokens`.
+/// Tokens to decode. All slices are as long as `tokens`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Batch<'a> {
     pub tokens: &'a [i32],
@@ -11,7 +11,7 @@ pub struct Batch<'a> {
     pub positions: Option<&'a [i32]>,
     /// `None`: all belong to sequence 0.
     pub seq_ids: Option<&'a [i32]>,
-    /// Non-zero where logits are wanted; `None`: for the last token of each sequence.
+    /// Not 0 for tokens whose logits are wanted; `None`: the last token of each sequence.
     pub outputs: Option<&'a [u8]>,
 }
 
@@ -31,6 +31,8 @@ pub(super) struct Checked {
 }
 
 impl Batch<'_> {
+    /// Checks every number.
+    ///
     /// # Errors
     /// `InvalidArgument` naming the field and index.
     pub(super) fn check(&self, cells: &Cells, bounds: &Bounds) -> Result<Checked> {
@@ -91,7 +93,7 @@ impl Batch<'_> {
 
     /// Positions, which only go up within a sequence.
     fn place(&self, seqs: &[u32], cells: &Cells) -> Result<Vec<i32>> {
-        // The last position so far, of each sequence that came.
+        // By sequence: its last position so far in this batch.
         let mut last: Vec<Option<i32>> = vec![None; cells.n_seq_max() as usize];
         let mut out = Vec::with_capacity(seqs.len());
         for (i, seq) in seqs.iter().enumerate() {
@@ -103,7 +105,8 @@ impl Batch<'_> {
             };
             if pos <= before || pos == i32::MAX {
                 return Err(Error::invalid(format!(
-                    "positions[{i}] is {pos} in sequence {seq}, expected more than its last position {before} and less than {}",
+                    "positions[{i}] is {pos} in sequence {seq}, expected more than its last position {before} and less \
+                     than {}",
                     i32::MAX
                 ))
                 .subject("positions"));

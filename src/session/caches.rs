@@ -1,11 +1,15 @@
-//! The KV caches' bookkeeping: that of the whole context, and one for each window that some layers see.
+//! The bookkeeping of all KV caches: that of the whole context, and one for each window that some layers see.
+//!
+//! A cache of a window has fewer cells than the context. So positions that a window has moved past are forgotten, batch
+//! by batch, and their cells used again. A sequence that is then cut may lack positions that its next token sees; it
+//! cannot go on there.
 
 use super::cells::Cells;
 use crate::error::{Error, Result};
 use crate::graph::Cache;
 
 pub(super) struct Caches {
-    /// As the plan lists them; the first is that of the whole context.
+    /// (window, cells), as the plan lists them; the first is that of the whole context.
     all: Vec<(Option<u32>, Cells)>,
 }
 
@@ -36,13 +40,12 @@ impl Caches {
         windows.into_iter().find(lacks).map(|(window, _)| window)
     }
 
-    /// Whether a sequence can go on where it ends.
+    /// True if a sequence can go on at its end.
     pub fn can_go_on(&self, seq: u32) -> bool {
         self.lacking(seq, self.whole().last(seq).map_or(0, |p| p.saturating_add(1))).is_none()
     }
 
-    /// Forgets what windows have moved past, up to where sequences end now. None loses anything with which it goes on
-    /// there.
+    /// Forgets all positions that windows have moved past. Sequences still can go on at their ends.
     ///
     /// # Errors
     /// `OutOfMemory`, as `Cells::remove`.
@@ -57,10 +60,10 @@ impl Caches {
         Ok(())
     }
 
-    /// Gives each token of a batch a cell in every cache. What windows have moved past is forgotten first.
+    /// Gives each token of a batch a cell in every cache. Positions that windows have moved past are forgotten first.
     ///
     /// # Errors
-    /// `ContextFull`; `InvalidArgument` where a window lacks positions before a token; `OutOfMemory`. No sequence loses
+    /// `ContextFull`; `InvalidArgument` if a window lacks positions before a token; `OutOfMemory`. No sequence loses
     /// anything that it could still use.
     pub fn take(&mut self, positions: &[i32], seqs: &[u32]) -> Result<Vec<Vec<u32>>> {
         let mut cells = vec![self.whole().find_free(positions.len())?];
@@ -72,8 +75,9 @@ impl Caches {
                 }
                 if let Some(window) = self.lacking(*seq, *next) {
                     return Err(Error::invalid(format!(
-                        "sequence {seq} cannot go on at position {next}: of the {window} positions in the window of some layers, some were \
-                         forgotten when the sequence was longer; remove the whole sequence and decode it again"
+                        "sequence {seq} cannot go on at position {next}: of the {window} positions in the window of \
+                         some layers, some were forgotten when the sequence was longer; remove the whole sequence and \
+                         decode it again"
                     ))
                     .subject("positions"));
                 }

@@ -1,4 +1,4 @@
-//! Decode: a batch in micro-batches through the graph, and what it leaves behind.
+//! Decode: a batch goes through the graph in micro-batches, and leaves rows of results.
 
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::graph::{CacheView, Micro, Outcome, Run, Span};
 
 impl Model {
-    /// Computes a batch: its keys and values go into the KV cache, the logits of the rows asked for can be read
+    /// Computes a batch. Its keys and values go into the KV cache, and the logits that were asked for can be read
     /// afterwards. An error leaves the cache as it was.
     ///
     /// # Errors
@@ -23,7 +23,7 @@ impl Model {
         self.decode_locked(batch)
     }
 
-    /// The same for a caller who already has the right to write.
+    /// Computes a batch for a caller who already has the right to write.
     pub(super) fn decode_locked(&self, batch: &Batch<'_>) -> Result<()> {
         let start = Instant::now();
         let mut state = self.state.write();
@@ -58,7 +58,8 @@ impl Model {
                 for (cache, (runs, spans)) in state.caches.iter().zip(&mut parts) {
                     split_runs(cache, &b.seqs[range.clone()], runs, spans);
                 }
-                // Sequences that share cells may have more spans together than there are cells; one alone has not.
+                // Sequences that share cells may have more spans together than there are cells. One sequence alone
+                // never has, so halving ends.
                 if range.len() == 1 || state.machine.has_room(parts.iter().map(|(_, spans)| spans.len())) {
                     break;
                 }
@@ -105,7 +106,7 @@ impl Model {
         Ok((state.machine.result_row(Outcome::Logits, row as usize).as_ptr(), self.info.n_vocab))
     }
 
-    /// The hidden state behind them, `[n_embd]`, after the output norm.
+    /// The hidden state of output row `row` after the output norm, `[n_embd]`.
     ///
     /// # Errors
     /// As for `logits`.
@@ -117,6 +118,8 @@ impl Model {
 }
 
 impl State {
+    /// # Errors
+    /// `InvalidArgument` if the last decode left no such row.
     pub(super) fn check_row(&self, row: u32) -> Result<()> {
         if row < self.n_outputs {
             return Ok(());
@@ -126,7 +129,7 @@ impl State {
     }
 }
 
-/// Cuts a micro-batch where the sequence changes; each sequence's spans are listed once.
+/// Cuts a micro-batch into runs, where the sequence changes. Each sequence's spans are listed once.
 fn split_runs(cells: &Cells, seqs: &[u32], runs: &mut Vec<Run>, spans: &mut Vec<Span>) {
     runs.clear();
     spans.clear();

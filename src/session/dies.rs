@@ -1,4 +1,8 @@
-//! The dies of a load: their arenas exactly as planned, and every weight where the plan puts it, all dies at once.
+//! The dies of a load: their arenas exactly as planned, and every weight where the plan puts it.
+//!
+//! Dies are opened and their arenas allocated first, before the host's, since their memory is the one that is short.
+//! Then every die is filled by a thread of its own: pieces of the file are read into the die's ring of page-locked
+//! memory, and copied to the die from there while the next piece is read. So all links are busy at once.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
@@ -30,7 +34,7 @@ pub(super) fn open(context: &Context, exact: &Exact) -> Result<Vec<(Die, Arenas)
         let mut taken = 0;
         let mut take = |what: &str, bytes: u64| {
             let at = die.allocate(what, bytes as usize).map_err(|e| match e.status {
-                // What all arenas together could have had.
+                // The error says how much all arenas together could have had, so that a plan for that much can be made.
                 Status::OutOfMemory => match die.largest_allocation(bytes) {
                     Ok(most) => e.amounts(m.asked() - m.driver, taken + most),
                     Err(_) => e,
@@ -45,7 +49,7 @@ pub(super) fn open(context: &Context, exact: &Exact) -> Result<Vec<(Die, Arenas)
             kv: take("the KV cache", m.kv)?,
             compute: take("the compute arena", m.compute)?,
         };
-        // Copies go straight from one die to the other where that was proved when the dies were found.
+        // Copies go straight from one die to the other, if that was proved when the dies were found.
         for (other, _) in &dies {
             if context.inventory().link(i, other.index as usize).is_some() {
                 die.see(other)?;
@@ -57,7 +61,7 @@ pub(super) fn open(context: &Context, exact: &Exact) -> Result<Vec<(Die, Arenas)
     Ok(dies)
 }
 
-/// Fills the dies' weights arenas from the file, and puts the machine together. `advance` is told of bytes in this
+/// Fills the dies' weights arenas from the file, and puts the machine together. `advance` is told of bytes, in this
 /// thread.
 ///
 /// # Errors
@@ -142,7 +146,7 @@ pub(super) fn fill(
     }))
 }
 
-/// Brings every die its weights, a thread each.
+/// Brings every die its weights, each by a thread.
 fn upload(
     plan: &Plan,
     exact: &Exact,
@@ -183,7 +187,7 @@ fn upload(
             .into_iter()
             .map(|w| w?.join().unwrap_or_else(|_| Err(Error::new(Status::Internal, "a loading thread panicked"))))
             .collect();
-        // The first cause, not those that stopped because of it.
+        // The first cause is told, not the errors of threads that stopped because of it.
         outcome?;
         let cancelled = |e: &Error| e.status == Status::Cancelled;
         match ends.into_iter().filter_map(Result::err).min_by_key(cancelled) {
@@ -193,6 +197,7 @@ fn upload(
     })
 }
 
+/// Brings one die its weights.
 fn bring(
     plan: &Plan,
     exact: &Exact,
@@ -207,7 +212,7 @@ fn bring(
         else {
             continue;
         };
-        // Pieces of the tensor lie side by side in the arena.
+        // Pieces of the tensor lie one behind the other in the arena.
         let mut at = offset;
         for (first, bytes) in part.pieces(info) {
             let read = |done: usize, to: &mut [u8]| plan.file.read_tensor(info, (first + done) as u64, to);

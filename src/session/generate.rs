@@ -11,17 +11,19 @@ use crate::graph::Outcome;
 use crate::sample::Sampler;
 use crate::vocab::{Stream, Vocab};
 
+/// The prompt of a generation.
 #[derive(Debug, Clone, Copy)]
 pub enum Prompt<'a> {
-    /// Tokenised with the model's vocabulary.
+    /// A text, which is tokenised with the model's vocabulary.
     Text(&'a str),
     Tokens(&'a [i32]),
 }
 
+/// The caller's wishes for a generation.
 #[derive(Debug, Clone, Copy)]
 pub struct GenerateParams<'a> {
     pub prompt: Prompt<'a>,
-    /// The sequence that goes on where it ends.
+    /// The sequence, which goes on at its end.
     pub seq_id: i32,
     /// 0: until something else ends it.
     pub max_tokens: u32,
@@ -33,7 +35,7 @@ pub struct GenerateParams<'a> {
     pub ignore_eog: bool,
 }
 
-/// What ended a generation.
+/// The reason for the end of a generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(i32)]
 pub enum StopReason {
@@ -43,10 +45,11 @@ pub enum StopReason {
     Limit = 2,
     /// The callback.
     Callback = 3,
-    /// The KV cache is full; the sequence can be shortened and goes on.
+    /// The KV cache is full. The sequence can be shortened, and then goes on.
     ContextFull = 4,
 }
 
+/// The result of a generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GenerateResult {
     pub n_prompt: u32,
@@ -92,8 +95,8 @@ impl Model {
         Ok(GenerateResult { n_prompt, n_generated, stop })
     }
 
-    /// The prompt in batches. One that fails leaves the sequence as it was, or empty where layers with a window have
-    /// moved past what they would need.
+    /// Decodes the prompt in batches. If one fails, the sequence is left as it was; or empty, if windows have moved
+    /// past positions that it would need to go on.
     fn decode_prompt(&self, prompt: &[i32], seq_id: i32) -> Result<()> {
         let before = self.seq_length(seq_id)?;
         let n_free = self.n_free();
@@ -124,7 +127,7 @@ impl Model {
                 let caches = &mut self.state.write().caches;
                 let seq = caches.whole().check_seq(seq_id)?;
                 caches.iter_mut().try_for_each(|c| c.remove(seq, before as i32, i32::MAX))?;
-                // Windows may have moved past what was there before; half a sequence is of no use.
+                // Windows may have moved past positions from before the prompt. Half a sequence is of no use.
                 if could_go_on && !caches.can_go_on(seq) {
                     caches.iter_mut().for_each(|c| c.clear(seq));
                 }
@@ -179,7 +182,7 @@ impl Model {
             }
         };
         let rest = stream.flush();
-        // The bytes of a character that never came to its end.
+        // These are the bytes of a character that never came to its end.
         if !rest.is_empty() && stop != StopReason::Callback && !on_piece(-1, rest.as_bytes()) {
             stop = StopReason::Callback;
         }

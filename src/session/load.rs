@@ -1,4 +1,13 @@
 //! Loading: the arenas, and every weight where the plan puts it.
+//!
+//! 1. The dies' arenas are allocated, since their memory is the one that is short (`dies`).
+//! 2. The CPU computes with most weights where they lie in the file's map. A few threads read these tensors through, so
+//!    that they are in memory before the first token (`bring_in`). Meanwhile two threads allocate the KV and compute
+//!    arenas, which the system fills with zeros.
+//! 3. Weights that the plan wants copied go to the weights arena.
+//! 4. Each die is filled by a thread of its own.
+//!
+//! All along the caller is told of the progress, and may cancel.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
@@ -18,33 +27,34 @@ use crate::graph::{Graph, Rope, Rotation, WeightId};
 use crate::plan::{Exact, Holder, Memory, Plan};
 use crate::quant::dequantize;
 
-/// What the caller may want of a load.
+/// The caller's wishes for a load.
 #[derive(Default)]
 pub struct LoadParams<'a> {
-    /// Told the share done, 0 to 1; false cancels.
+    /// Called with the share that is done, 0 to 1. If it returns false, the load is cancelled.
     pub progress: Option<&'a mut dyn FnMut(f32) -> bool>,
-    /// Refuse tensors with values that are no finite numbers; reads every weight.
+    /// Refuse tensors with values that are no finite numbers. Every weight is read for that.
     pub check_tensors: bool,
     /// Keep weights and arenas from being swapped out; if the system refuses, a warning is logged.
     pub mlock: bool,
     /// Do not record and replay the launches of short steps on CUDA devices.
     pub no_cuda_graphs: bool,
-    /// Where a die turns out to have less memory than was reported, plan again for what there is.
+    /// If a die turns out to have less memory than was reported, plan again for the memory that there is.
     pub replan: bool,
 }
 
 pub(super) struct Loaded {
     pub machine: Machine,
     pub weights: Arena,
-    /// Per device of the context.
+    /// By device of the context.
     pub memory: Vec<Memory>,
 }
 
 /// Bytes that are read or copied between two reports of progress.
 const PIECE: usize = 8 << 20;
-/// Threads that read, at most.
+/// The most threads that read.
 const READING: u32 = 4;
 
+/// Allocates the arenas of a plan, and fills them.
 pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut LoadParams<'_>) -> Result<Loaded> {
     let (graph, file, arenas) = (&exact.graph, &plan.file, &exact.arenas);
     let cpu = context.inventory().cpu();
@@ -56,7 +66,7 @@ pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut L
     if planned.asked() > free {
         return Err(Error::out_of_memory("the arenas", planned.asked()).amounts(planned.asked(), free));
     }
-    // The dies first: theirs is the memory that is short.
+    // The dies come first: their memory is the one that is short.
     let dies = dies::open(context, exact)?;
     let arena = Arena::new("the weights arena", planned.weights as usize)?;
     let on_dies: u64 = arenas.memory.iter().enumerate().filter(|(d, _)| *d != cpu).map(|(_, m)| m.weights).sum();
@@ -95,7 +105,7 @@ pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut L
             check_finite(info, file.tensor_data(info)).map_err(|e| e.at(file.path()))?;
             progress.advance(0)?;
         }
-        // What no node here reads stays null.
+        // A weight that no node here reads stays null.
         let nowhere = Held { part: graph.whole(WeightId(i as u32)), at: std::ptr::null() };
         let data = file.tensor_data(info);
         held.push(match holder(i) {
@@ -163,10 +173,11 @@ pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut L
     Ok(Loaded { machine, weights: arena, memory })
 }
 
-/// Brings tensors into memory that are computed with where they lie in the file's map; ends early when it is in vain.
+/// Brings tensors into memory that are computed with where they lie in the file's map. It ends early once `in_vain` is
+/// set.
 ///
-/// A few threads take the pieces in their order, so that the disk always has something to do. That a piece cannot be read
-/// shows here, as an error, and not as a bus error in the middle of a decode.
+/// A few threads take the pieces in their order, so that the disk always has something to do. A piece that cannot be
+/// read is an error here, and not a bus error in the middle of a decode.
 fn bring_in(
     file: &Gguf,
     tensors: &[&TensorInfo],
@@ -205,7 +216,7 @@ fn bring_in(
         let threads: Vec<_> = (0..n_threads.min(READING)).map(start).collect();
         drop(tell);
         let outcome = told.into_iter().try_for_each(|n| progress.advance(n?));
-        // The scope's own end would not wait until the system's threads are gone.
+        // The end of the scope would not wait until the system's threads are gone, but `join` does.
         let ends = threads.into_iter().map(|thread| thread?.join().map_err(|_| panicked("reads the file")));
         ends.fold(outcome, Result::and)
     })
@@ -215,7 +226,7 @@ fn panicked(thread: &str) -> Error {
     Error::new(Status::Internal, format!("a thread that {thread} panicked"))
 }
 
-/// Tells the caller how far the load is.
+/// The progress of a load, of which the caller is told.
 struct Progress<'r, 'a> {
     report: Option<&'r mut (dyn FnMut(f32) -> bool + 'a)>,
     done: u64,
@@ -241,7 +252,7 @@ impl Progress<'_, '_> {
     }
 }
 
-/// A rotation by the factors that a KV cache of `n_ctx` tokens has; the builder took them as floats.
+/// The rotation of a rope for a KV cache of `n_ctx` tokens. Its factors are floats, as the builder checked.
 ///
 /// # Errors
 /// `Io` naming the factors.
@@ -256,6 +267,8 @@ fn rotation(rope: &Rope, graph: &Graph, file: &Gguf, n_ctx: u32) -> Result<Rotat
     Ok(Rotation::new(rope, factors.as_deref()))
 }
 
+/// Refuses a tensor with values that are no finite numbers.
+///
 /// # Errors
 /// `BadFile` naming the tensor and row.
 fn check_finite(info: &TensorInfo, data: &[u8]) -> Result<()> {
@@ -284,7 +297,8 @@ mod tests {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("models/bible-5M-Q8_0.gguf")
     }
 
-    /// What a reading of all tensors of a file gave, the bytes it told of, and how often; `more` says whether to go on.
+    /// Reads all tensors of a file. Gives the outcome, the bytes that were told of, and how often; `more` says if it
+    /// goes on.
     fn read(file: &Gguf, n_threads: u32, in_vain: bool, more: &dyn Fn(usize) -> bool) -> (Result<()>, u64, usize) {
         let tensors: Vec<&TensorInfo> = file.tensors().iter().collect();
         let mut calls = 0;
@@ -312,7 +326,7 @@ mod tests {
         }
     }
 
-    /// Where the file cannot be read, the load says so and not the first token.
+    /// If the file cannot be read, the load says so, and not the first token.
     #[test]
     fn a_load_finds_what_cannot_be_read() {
         let short = std::env::temp_dir().join(format!("rekindle-unreadable-{}.gguf", std::process::id()));

@@ -1,59 +1,30 @@
-//! A model's devices at work: which nodes of the graph each computes, and what is handed from one to the next.
+//! A model's devices at work: the nodes that each computes, and the values that one hands to the next.
+//!
+//! A micro-batch walks the stretches of the graph in order (`stretches`). Each is given to its device's executor, and
+//! its last value is copied to the devices that read it.
+//!
+//! # Who waits for whom
+//!
+//! The CPU computes while this thread waits. A die only takes orders: kernels and copies are put into its stream, and
+//! run there one after the other. So each kind of copy has its own rule:
+//!
+//! - From the host to a die: the copy is put into the die's stream. The host must not write that place again before the
+//!   copy is done, so `reads_host` is set, and whoever writes waits for such dies.
+//! - From a die to the host: the copy is put into the die's stream. The CPU waits for all dies that are at work before
+//!   it computes (`settle`).
+//! - From die to die: both streams wait for each other through events. The reader's place must be free before the copy
+//!   (`taken`), the value must be made before the copy (`made`), and the maker's place may be used again only after it.
+//!   Without a link the copy goes through both dies' rings on the host.
+//!
+//! At the end of a micro-batch all dies come to rest.
 
-use std::ops::Range;
 use std::sync::atomic::AtomicBool;
 
+use super::stretches::{Stretch, stretches};
 use crate::cpu;
 use crate::cuda::{self, Event, Pinned, Ring, Tables};
 use crate::error::{Error, Result, Status};
 use crate::graph::{Executor, Graph, Micro, Move, Outcome, Placement, ValueId};
-
-/// Neighbouring nodes of one device.
-#[derive(Debug, PartialEq)]
-struct Stretch {
-    device: u32,
-    nodes: Range<usize>,
-    /// What its last node made, and the devices that it is copied to.
-    hand: Option<(ValueId, Vec<u32>)>,
-}
-
-/// Cuts the graph where the device changes and where a value is handed on.
-fn stretches(graph: &Graph, placement: &Placement) -> Vec<Stretch> {
-    let device = |i: usize| placement.device(&graph.nodes[i]).unwrap_or(placement.input);
-    let mut readers: Vec<Vec<u32>> = vec![Vec::new(); graph.values.len()];
-    for (i, node) in graph.nodes.iter().enumerate() {
-        for v in &node.inputs {
-            readers[v.0 as usize].push(device(i));
-        }
-    }
-    // The caller reads the results on the host.
-    for (_, v) in &graph.results {
-        readers[v.0 as usize].push(placement.input);
-    }
-    let elsewhere = |v: ValueId, here: u32| {
-        let mut to = readers[v.0 as usize].clone();
-        to.retain(|d| *d != here);
-        to.sort_unstable();
-        to.dedup();
-        to
-    };
-    // The caller writes what it gives on the host.
-    let given = graph.given().map(|v| (v, elsewhere(v, placement.input))).filter(|(_, to)| !to.is_empty());
-    let mut out: Vec<Stretch> =
-        given.map(|hand| Stretch { device: placement.input, nodes: 0..0, hand: Some(hand) }).collect();
-    for (i, node) in graph.nodes.iter().enumerate() {
-        let here = device(i);
-        let to = node.output.map(|v| elsewhere(v, here)).unwrap_or_default();
-        match out.last_mut() {
-            Some(last) if last.device == here && last.hand.is_none() => last.nodes.end = i + 1,
-            _ => out.push(Stretch { device: here, nodes: i..i + 1, hand: None }),
-        }
-        if let (Some(last), Some(v), false) = (out.last_mut(), node.output, to.is_empty()) {
-            last.hand = Some((v, to));
-        }
-    }
-    out
-}
 
 /// A die of a model.
 pub(super) struct Die {
@@ -61,31 +32,31 @@ pub(super) struct Die {
     pub device: u32,
     pub executor: cuda::Executor,
     pub ring: Ring,
-    /// What it made is there.
+    /// Marks the point of its stream at which it has made a value.
     pub made: Event,
-    /// It has what others made.
+    /// Marks the point of its stream at which it has taken a value from another die.
     pub taken: Event,
     /// Devices that it copies from without the host.
     pub peers: Vec<u32>,
-    /// Whether something may still run.
+    /// True if its stream may still have something to do.
     pub at_work: bool,
-    /// Whether it may still read what the host made.
+    /// True if its stream may still read a place on the host.
     pub reads_host: bool,
 }
 
 /// The devices of a loaded model.
 pub(super) struct Machine {
-    // Before the CPU's executor, in whose arena the rings are.
+    // The rings are in the arena of the CPU's executor. Fields are dropped in their order, so dies stand before it.
     dies: Vec<Die>,
     pinned: Option<Pinned>,
     cpu: cpu::Executor,
     graph: std::sync::Arc<Graph>,
     stretches: Vec<Stretch>,
-    /// Where the tables are written for the dies.
+    /// The place on the host in which tables for the dies are written.
     tables: *mut u8,
-    /// Cells of each cache: spans that its tables have room for.
+    /// By cache: its number of cells, which is also the number of spans that its tables have room for.
     n_cells: Vec<usize>,
-    /// Why the model cannot be used any more.
+    /// The error after which the model cannot be used any more.
     lost: Option<Error>,
 }
 
@@ -112,12 +83,12 @@ impl Machine {
         Machine { dies, pinned, cpu, stretches, graph, tables, n_cells, lost: None }
     }
 
-    /// Whether the dies' tables have room for so many spans of each cache.
+    /// True if the dies' tables have room for so many spans of each cache.
     pub fn has_room(&self, n_spans: impl Iterator<Item = usize>) -> bool {
         self.dies.is_empty() || n_spans.zip(&self.n_cells).all(|(n, most)| n <= *most)
     }
 
-    /// A row of a result; empty where the graph has no such result.
+    /// A row of a result; empty if the graph has no such result.
     pub fn result_row(&self, outcome: Outcome, row: usize) -> &[f32] {
         self.graph.result(outcome).map_or(&[], |v| self.cpu.result_row(v, row))
     }
@@ -125,8 +96,8 @@ impl Machine {
     /// Computes a micro-batch: fills its cells of the KV cache and its rows of the logits.
     ///
     /// # Errors
-    /// `Cancelled`; `Device` or `OutOfMemory` naming die and call; `Internal`. After an error that a die does not survive,
-    /// every further call fails with it.
+    /// `Cancelled`; `Device` or `OutOfMemory` naming die and call; `Internal`. After an error that a die does not
+    /// survive, every further call fails with it.
     pub fn run(&mut self, micro: &Micro<'_>, cancel: &AtomicBool) -> Result<()> {
         self.usable()?;
         let _visit = self.dies.first().map(|d| d.executor.die().visit()).transpose()?;
@@ -173,7 +144,7 @@ impl Machine {
                     self.dies[d].executor.run(nodes, micro, cancel)?;
                 }
                 None => {
-                    // What is on its way from or to the host's arena.
+                    // Copies may be on their way from or to the host's arena.
                     self.settle()?;
                     self.cpu.run(nodes, micro, cancel)?;
                 }
@@ -218,7 +189,7 @@ impl Machine {
                 unsafe { die.executor.die().copy_in(die.executor.at(v, row), on_host, bytes) }?;
             }
             (Some(a), None) => {
-                // The place on the host may be one that another die has yet to read.
+                // Another die may have yet to read this place on the host.
                 for other in self.dies.iter_mut().enumerate().filter(|(i, d)| *i != a && d.reads_host).map(|(_, d)| d) {
                     other.executor.die().finish()?;
                     other.reads_host = false;
@@ -235,7 +206,7 @@ impl Machine {
                     .map_err(|_| Error::new(Status::Internal, "a die handed a value to itself"))?;
                 let (from, to) = (a.executor.at(v, row), b.executor.at(v, row));
                 let (x, y) = (a.executor.die(), b.executor.die());
-                // The place on the other die is free when its stream gets there.
+                // The place on the other die is free when that die's stream gets here.
                 y.record(b.taken)?;
                 x.wait_for(b.taken)?;
                 if b.peers.contains(&a.device) {
@@ -243,7 +214,7 @@ impl Machine {
                     y.wait_for(a.made)?;
                     // SAFETY: both layouts have the value's rows.
                     unsafe { y.copy_from(to, x, from, bytes) }?;
-                    // The place on this die may be used again only then.
+                    // This die may use its place again only when the copy is done.
                     y.record(b.taken)?;
                     x.wait_for(b.taken)?;
                 } else {
@@ -256,10 +227,10 @@ impl Machine {
         Ok(())
     }
 
-    /// Copies cells and turns their keys, wherever they are; `moves` are of each cache.
+    /// Copies cells and turns their keys, on all devices. `moves` has a list for each cache.
     ///
     /// # Errors
-    /// As for `run`; `OutOfMemory` for small buffers, before anything is changed.
+    /// As for `run`; `OutOfMemory` if small buffers cannot be had.
     pub fn move_cells(&mut self, moves: &[Vec<Move>]) -> Result<()> {
         self.usable()?;
         let _visit = self.dies.first().map(|d| d.executor.die().visit()).transpose()?;
@@ -295,37 +266,5 @@ impl Drop for Machine {
             let _ = die.executor.die().enter().or_else(|_| die.executor.die().enter());
         }
         self.pinned = None;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::gguf::Gguf;
-
-    /// Every value is handed on exactly to the devices that read it, right behind the node that made it.
-    #[test]
-    fn values_go_where_they_are_read() {
-        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models/bible-5M-Q8_0.gguf");
-        let (_, graph) = crate::arch::build(&Gguf::open(&path).unwrap()).unwrap();
-        let n = graph.n_layer as usize;
-        let mut layers = vec![0; n + 1];
-        layers[n / 2..].fill(1);
-        let placement = Placement::whole(2, layers);
-        let all = stretches(&graph, &placement);
-        let covered: Vec<usize> = all.iter().flat_map(|s| s.nodes.clone()).collect();
-        assert_eq!(covered, (0..graph.nodes.len()).collect::<Vec<_>>());
-        let hands: Vec<(&str, u32, Vec<u32>)> = all
-            .iter()
-            .filter_map(|s| s.hand.as_ref().map(|(v, to)| (graph.value(*v).name, s.device, to.clone())))
-            .collect();
-        let expected: Vec<(&str, u32, Vec<u32>)> = vec![
-            ("embd", 2, vec![0]),
-            ("rope", 2, vec![0, 1]),
-            ("ffn_res", 0, vec![1]),
-            ("output_norm", 1, vec![2]),
-            ("output", 1, vec![2]),
-        ];
-        assert_eq!(hands, expected);
     }
 }

@@ -1,4 +1,6 @@
-//! What a host holds: a context, and the models that it loads there and decodes with.
+//! Loaded models. Loading puts every weight where the plan says (`load`, `dies`). Decoding (`decode`) checks a batch
+//! (`batch`), gives its tokens cells (`caches`, `cells`) and runs it on the model's devices (`machine`). `sequence` and
+//! `generate` are the other calls of a host.
 
 mod batch;
 mod caches;
@@ -11,6 +13,7 @@ mod machine;
 mod model;
 mod perf;
 mod sequence;
+mod stretches;
 
 pub use batch::Batch;
 pub use generate::{GenerateParams, GenerateResult, Prompt, StopReason};

@@ -1,4 +1,4 @@
-//! A loaded model: arenas exactly as planned, its KV cache's bookkeeping, its vocabulary.
+//! A loaded model: its arenas exactly as planned, the bookkeeping of its KV caches, its vocabulary.
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
@@ -18,7 +18,7 @@ use crate::gguf::Gguf;
 use crate::plan::{Exact, Memory, Plan};
 use crate::vocab::Vocab;
 
-/// What a model is and what it was loaded with.
+/// Facts about a model and the plan that it was loaded by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelInfo {
     pub architecture: String,
@@ -37,7 +37,7 @@ pub struct ModelInfo {
     pub n_params: u64,
 }
 
-/// What one call at a time may change.
+/// The part of a model that one call at a time may change.
 pub(super) struct State {
     pub machine: Machine,
     pub caches: Caches,
@@ -47,10 +47,10 @@ pub(super) struct State {
 
 /// A loaded model. Calls that only read may run at once; of those that write, a second one gets `Busy`.
 pub struct Model {
-    // Before `weights` and `file`, which its pointers lead into: fields go in this order.
+    // It has pointers into `weights` and `file`. Fields are dropped in their order, so it stands before these.
     pub(super) state: RwLock<State>,
     pub(super) info: ModelInfo,
-    /// Per device of the context.
+    /// By device of the context.
     memory: Vec<Memory>,
     pub(super) n_ubatch: usize,
     pub(super) cancelled: AtomicBool,
@@ -59,12 +59,12 @@ pub struct Model {
     writer: Mutex<()>,
     _weights: Arena,
     file: Arc<Gguf>,
-    /// Keeps the context as well.
+    /// It keeps the context as well.
     plan: Arc<Plan>,
 }
 
 impl Model {
-    /// Allocates just what `plan` says, and fills it.
+    /// Loads a model: allocates just the bytes that `plan` says, and fills them.
     ///
     /// # Errors
     /// `NotFit` for a plan that does not fit, `OutOfMemory`, `Cancelled` by the progress callback, `BadFile` for
@@ -136,7 +136,7 @@ impl Model {
         &self.plan
     }
 
-    /// What is really allocated on a device, in the plan's terms.
+    /// The bytes that are really allocated on a device, in the plan's terms.
     ///
     /// # Errors
     /// `InvalidArgument` if the context has no such device.
@@ -188,10 +188,10 @@ impl Model {
     }
 }
 
-/// What a plan holds for the loader.
+/// The part of a plan that the loader needs.
 ///
 /// # Errors
-/// `NotFit`; `Unsupported` for an estimate; `Device` where a layer is on a device that cannot be loaded onto.
+/// `NotFit`; `Unsupported` for an estimate; `Device` if a layer is on a device that is only described.
 fn loadable<'a>(context: &Context, plan: &'a Plan) -> Result<&'a Exact> {
     if let Some(e) = plan.not_fit() {
         return Err(e);

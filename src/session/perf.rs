@@ -6,8 +6,9 @@ use std::time::Instant;
 /// Counters since the load or the last reset. Times are wall-clock microseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Perf {
-    /// Tokens of batches of more than one token, and of single ones.
+    /// Tokens of batches of more than one token.
     pub n_prompt_tokens: u64,
+    /// Tokens that were decoded one by one.
     pub n_decode_tokens: u64,
     pub load_us: u64,
     pub prompt_us: u64,
@@ -25,6 +26,7 @@ pub(super) struct Counters {
     pub sample_us: AtomicU64,
 }
 
+/// Microseconds since `start`.
 pub(super) fn since(start: Instant) -> u64 {
     u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX)
 }
@@ -46,7 +48,7 @@ impl Counters {
         }
     }
 
-    /// All but the time of the load.
+    /// Sets all but the time of the load to 0.
     pub fn reset(&self) {
         for c in [&self.n_prompt_tokens, &self.n_decode_tokens, &self.prompt_us, &self.decode_us, &self.sample_us] {
             c.store(0, Ordering::Relaxed);

@@ -13,10 +13,11 @@ fn range(p0: i32, p1: i32) -> (i32, i32) {
 
 impl Model {
     /// Forgets positions p0..p1 of a sequence; `seq < 0` stands for every sequence. Layers with a window keep no more
-    /// than that, so a sequence cut further back than its window cannot go on there (`decode` says so).
+    /// than that, so a sequence that is cut further back cannot go on there (`decode` says so).
     ///
     /// # Errors
-    /// `InvalidArgument` for a sequence id out of range, `OutOfMemory`, here and below; `Busy`.
+    /// `InvalidArgument` for a sequence id out of range; `OutOfMemory`; `Busy`. The functions below may return these
+    /// too.
     pub fn seq_remove(&self, seq: i32, p0: i32, p1: i32) -> Result<()> {
         let _write = self.write()?;
         let caches = &mut self.state.write().caches;
@@ -28,7 +29,7 @@ impl Model {
         Ok(())
     }
 
-    /// Lets `dst` share positions p0..p1 of `src`; costs no memory. What `dst` had is forgotten first.
+    /// Lets `dst` share positions p0..p1 of `src`, which costs no memory. `dst` forgets its own first.
     pub fn seq_copy(&self, src: i32, dst: i32, p0: i32, p1: i32) -> Result<()> {
         let _write = self.write()?;
         let caches = &mut self.state.write().caches;
@@ -54,8 +55,8 @@ impl Model {
         Ok(())
     }
 
-    /// Moves positions p0..p1 of a sequence by `delta`, turning the cached keys to match. Cells that other sequences
-    /// see too are copied first, so those do not change.
+    /// Moves positions p0..p1 of a sequence by `delta`, and turns the cached keys to match. Cells that other sequences
+    /// see too are copied first, so these sequences do not change.
     ///
     /// # Errors
     /// `InvalidArgument` also if a position would leave 0..2^31 - 1 or meet another of the sequence; `ContextFull` if
@@ -74,7 +75,7 @@ impl Model {
             caches.iter().map(|cells| cells.plan_shift(seq, p0, p1, delta)).collect::<Result<Vec<Shift>>>()
         };
         let mut shifts = match plan(caches) {
-            // Caches of windows may still hold what no token sees any more.
+            // Caches of windows may still hold positions that no token sees any more.
             Err(e) if e.status == Status::ContextFull => {
                 caches.forget_passed()?;
                 plan(caches)?
@@ -97,6 +98,8 @@ impl Model {
     }
 }
 
+/// Refuses a shift that cannot be made.
+///
 /// # Errors
 /// `InvalidArgument` if a position would leave its range or meet another of the sequence.
 fn check_shift(cells: &Cells, seq: u32, p0: i32, p1: i32, delta: i32) -> Result<()> {

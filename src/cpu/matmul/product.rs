@@ -28,8 +28,8 @@ pub struct Product {
 }
 
 impl Product {
-    /// All rows of a matrix whose rows follow each other, for so many tokens; the caller adds where activations, scratch
-    /// and results are.
+    /// The product of all rows of a matrix with `n_tokens` tokens, if its rows follow each other. The caller adds the
+    /// addresses of activations, scratch and results.
     pub fn new(ty: Type, w: *const u8, n_rows: usize, n_cols: usize, n_tokens: usize) -> Product {
         let (row_bytes, rows) = (n_cols / ty.block_len() * ty.block_bytes(), 0..n_rows);
         let (acts, y_rows, bias) = (std::ptr::null(), std::ptr::null(), std::ptr::null());

@@ -1,8 +1,7 @@
-//! Which cell of the KV cache holds which position of which sequences. Bookkeeping only; the keys and values lie
-//! elsewhere.
+//! The bookkeeping of a KV cache: the cell of each position of each sequence. Keys and values lie elsewhere.
 //!
-//! Each sequence has a list of its spans (`spans`), each cell a count of the sequences that share it, and the
-//! free cells lie in a tree (`free`). So a token costs the same however many cells and sequences there are.
+//! Each sequence has a list of its spans (`spans`), each cell a count of the sequences that share it, and the free
+//! cells are found through a tree (`free`). So a token costs the same however many cells and sequences there are.
 
 mod free;
 mod spans;
@@ -15,23 +14,25 @@ use spans::Spans;
 use crate::error::{Error, Result, Status, try_vec};
 use crate::graph::{Move, Span};
 
+/// The bookkeeping of a cache.
 pub(super) struct Cells {
     seqs: Vec<Spans>,
     store: Store,
 }
 
-/// The cells without what they hold.
+/// The cells, without the positions in them.
 struct Store {
-    /// How many sequences share each cell; 0: it is free.
+    /// By cell: number of sequences that share it; 0: it is free.
     sharers: Vec<u16>,
     free: FreeCells,
 }
 
-/// A shift of positions that was prepared: nothing of it can fail any more.
+/// A shift of positions that was prepared. Nothing of it can fail any more.
 pub(super) struct Shift {
     pub moves: Vec<Move>,
+    /// The sequence's spans after the shift.
     after: Spans,
-    /// Cells that other sequences see too, and the free ones that they are copied to.
+    /// (cell that other sequences see too, free cell that it is copied to)
     copied: Vec<(u32, u32)>,
 }
 
@@ -53,6 +54,8 @@ impl Cells {
         self.store.free.n()
     }
 
+    /// The caller's sequence id, checked.
+    ///
     /// # Errors
     /// `InvalidArgument` for a sequence id out of range.
     pub fn check_seq(&self, seq: i32) -> Result<u32> {
@@ -67,7 +70,7 @@ impl Cells {
         self.seqs[seq as usize].within(p0, p1)
     }
 
-    /// How many positions of p0..p1 a sequence has.
+    /// The number of positions of p0..p1 that a sequence has.
     pub fn count(&self, seq: u32, p0: i32, p1: i32) -> u32 {
         self.seqs[seq as usize].count(p0, p1)
     }
@@ -77,7 +80,7 @@ impl Cells {
         self.seqs[seq as usize].last()
     }
 
-    /// Appends the spans of a sequence, by position, and returns how many.
+    /// Appends the spans of a sequence, in the order of positions, and returns their number.
     pub fn spans(&self, seq: u32, into: &mut Vec<Span>) -> usize {
         let first = into.len();
         into.extend(self.of(seq, 0, i32::MAX));
@@ -174,6 +177,7 @@ impl Cells {
         Ok(Shift { moves, after, copied })
     }
 
+    /// Makes a prepared shift.
     pub fn shift(&mut self, seq: u32, shift: Shift) {
         for (from, to) in shift.copied {
             self.store.leave(from);
@@ -184,12 +188,13 @@ impl Cells {
 }
 
 impl Store {
-    /// A free cell gets its first sequence.
+    /// Gives a free cell to its first sequence.
     fn take(&mut self, cell: u32) {
         self.sharers[cell as usize] = 1;
         self.free.set(cell, false);
     }
 
+    /// Takes a sequence from a cell. The cell is free if it was the last.
     fn leave(&mut self, cell: u32) {
         let sharers = &mut self.sharers[cell as usize];
         *sharers -= 1;

@@ -1,6 +1,9 @@
-//! The positions of one sequence, as a list of spans: neighbouring cells that hold neighbouring positions, as long
-//! as possible, by position. A batch lengthens the list at its end and a window that moves on shortens it at its start;
-//! both cost the same however long it is.
+//! The positions of one sequence, as a list of spans in the order of positions. A span is neighbouring cells that hold
+//! neighbouring positions, and is as long as possible.
+//!
+//! A batch lengthens the list at its end, and a window that moves on shortens it at its start. Both cost the same
+//! however long it is, as the list is a ring (`VecDeque`). Positions are counted without looking at spans between,
+//! since each span knows the number of positions before it.
 
 use std::collections::VecDeque;
 
@@ -10,10 +13,12 @@ use crate::graph::Span;
 #[derive(Clone, Default)]
 pub(super) struct Spans(VecDeque<Listed>);
 
+/// A span of the list.
 #[derive(Clone, Copy)]
 struct Listed {
     span: Span,
-    /// Positions in the spans before it, counted from any number on: what is removed at the start still counts.
+    /// Number of positions in the spans before it. Spans that were removed at the start of the list still count, so
+    /// only differences mean anything.
     before: u32,
 }
 
@@ -22,7 +27,7 @@ impl Listed {
         self.span.pos + self.span.len as i32
     }
 
-    /// What it has of positions p0..p1.
+    /// The part of it with positions p0..p1.
     fn part(&self, p0: i32, p1: i32) -> Option<Listed> {
         let (pos, end) = (p0.max(self.span.pos), p1.min(self.end()));
         if pos >= end {
@@ -45,7 +50,7 @@ impl Spans {
         self.0.range(first..).map_while(move |s| s.part(p0, p1)).map(|s| s.span)
     }
 
-    /// How many positions of p0..p1 there are.
+    /// The number of positions of p0..p1 that there are.
     pub fn count(&self, p0: i32, p1: i32) -> u32 {
         let before = |p: i32| match self.0.partition_point(|s| s.span.pos < p) {
             0 => self.0.front().map_or(0, |s| s.before),
@@ -57,7 +62,7 @@ impl Spans {
     /// Makes room for `n` more spans.
     ///
     /// # Errors
-    /// `OutOfMemory`, here and below; nothing changes.
+    /// `OutOfMemory`; nothing changes. The functions below may return it too.
     pub fn reserve(&mut self, n: usize) -> Result<()> {
         let bytes = (self.0.len() + n) * size_of::<Listed>();
         self.0.try_reserve(n).map_err(|_| Error::out_of_memory("the positions of a sequence", bytes as u64))
@@ -113,7 +118,7 @@ impl Spans {
         Ok(())
     }
 
-    /// A list of positions p0..p1 alone.
+    /// A new list of positions p0..p1 alone.
     pub fn part(&self, p0: i32, p1: i32) -> Result<Spans> {
         let mut part = Spans::default();
         part.reserve(self.within(p0, p1).count())?;

@@ -1,6 +1,7 @@
 use super::*;
 
-/// The same bookkeeping written plainly: what each cell holds, and a look at all of them for every question.
+/// The same bookkeeping written plainly: the position and sequences of each cell, and a look at all cells for every
+/// question.
 struct Plain {
     pos: Vec<i32>,
     seqs: Vec<Vec<u32>>,
@@ -40,7 +41,7 @@ impl Plain {
         self.of(src, p0, p1).iter().for_each(|(_, c)| self.seqs[*c as usize].push(dst));
     }
 
-    /// Whether there were free cells enough for what others see, too.
+    /// Shifts positions; false if there were too few free cells for copies of those that others see too.
     fn shift(&mut self, seq: u32, p0: i32, p1: i32, delta: i32) -> bool {
         let of = self.of(seq, p0, p1);
         let shared = |c: &u32| self.seqs[*c as usize].len() > 1;
@@ -130,7 +131,7 @@ fn random_operations_agree_with_a_look_at_every_cell() {
                     cells.remove(seq, p0, p1).unwrap();
                     plain.remove(seq, p0, p1);
                 }
-                // What a window does.
+                // A window moves on.
                 6 => {
                     cells.remove(seq, 0, length - 10).unwrap();
                     plain.remove(seq, 0, length - 10);
