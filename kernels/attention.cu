@@ -1,45 +1,27 @@
-// Attention of few tokens over a long context. A warp takes a token, a part of the positions it sees, and the up to G query
-// heads that share a KV head (of larger groups, a piece): each key and value is read once and becomes floats once for all of them.
+// Attention of few tokens over a long context, the split form: the context is cut into parts, so that few query rows
+// fill a die.
 //
-// L lanes hold a key, eight elements each, so a warp reads 32 / L keys at once and each load of F16 is 16 bytes a lane. Lanes hold
-// the queries in an order of their own: register i is of head i ^ (lane % G). So half of the scores that a lane adds up are its partner's, none
-// has to be selected, and after log2(G) exchanges a lane has the score of head lane % G. Each L lanes keep a running maximum and sum;
-// they meet at the end, and the parts in attention_merge.
+// A warp takes a token, a part of the positions it sees, and the up to G query heads that share a KV head (of larger
+// groups, a piece). Each key and value is read once, and becomes floats once, for all of them.
+//
+// L lanes hold a key, eight elements each, so a warp reads 32 / L keys at once, and each load of F16 is 16 bytes a
+// lane. Lanes hold the queries in an order of their own: register i is of head i ^ (lane % G). So half of the scores
+// that a lane adds up are its partner's, and none has to be selected; after log2(G) exchanges a lane has the score of
+// head lane % G. Each L lanes keep a running maximum and sum (attention.h). They meet at the end, and the parts meet in
+// attention_merge.
 #include "attention.h"
-
-struct AttentionArgs {
-    // [n_tokens, n_head * dk]
-    const float* q;
-    // The first cell's.
-    const unsigned char* keys;
-    const unsigned char* values;
-    // Of each (token, head, part) dv floats, then of each the maximum and the sum.
-    float* partial;
-    const int* positions;
-    const Run* runs;
-    const Span* spans;
-    // Bytes from cell to cell, elements from head to head.
-    int k_row, v_row, k_head, v_head;
-    int n_tokens, n_runs, n_head, n_head_kv, dk, dv;
-    // G heads a piece.
-    int pieces, n_parts;
-    // L: 8, 16 or 32, with 8 L no less than dk and dv.
-    int lanes;
-    // Positions that a token sees.
-    int window;
-    float scale, softcap;
-};
 
 // Keys that each L lanes have under way at a time.
 #define DEPTH 4
 
-template <int K, int V, int G> DEVICE void attention(const AttentionArgs& a) {
+template <int K, int V, int G> DEVICE void attention(const Attention& a) {
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     const int token = blockIdx.x / a.pieces, piece = blockIdx.x % a.pieces;
-    const int part = blockIdx.y * 4 + warp, head_kv = blockIdx.z;
-    const int group = a.n_head / a.n_head_kv, first_head = head_kv * group + piece * G, n_heads = min(G, group - piece * G);
+    const int part = blockIdx.y * (ATTENTION_THREADS / 32) + warp, head_kv = blockIdx.z;
+    const int group = a.n_head / a.n_head_kv, first_head = head_kv * group + piece * G;
+    const int n_heads = min(G, group - piece * G);
     const int l = lane & (a.lanes - 1), own = l & (G - 1);
-    // Keys a warp reads at once, and which of them is the lane's.
+    // The number of keys that a warp reads at once, and the lane's among them.
     const int n_keys = 32 / a.lanes, key = lane / a.lanes;
     // Lanes behind the end read the row's start, with queries of zero.
     const int ke = 8 * l < a.dk ? 8 * l : 0, ve = 8 * l < a.dv ? 8 * l : 0;
@@ -50,7 +32,8 @@ template <int K, int V, int G> DEVICE void attention(const AttentionArgs& a) {
     for (int i = 0; i < G; i++) {
         const int h = i ^ own;
         const bool real = h < n_heads && 8 * l < a.dk;
-        const float4* from = (const float4*)(a.q + ((long long)token * a.n_head + first_head + (real ? h : 0)) * a.dk + ke);
+        const long long row = (long long)token * a.n_head + first_head + (real ? h : 0);
+        const float4* from = (const float4*)(a.q + row * a.dk + ke);
         const float4 x = from[0], y = from[1];
         const float f = real ? factor : 0.0f;
         q[i][0] = x.x * f, q[i][1] = x.y * f, q[i][2] = x.z * f, q[i][3] = x.w * f;
@@ -70,7 +53,8 @@ template <int K, int V, int G> DEVICE void attention(const AttentionArgs& a) {
 
     for (; seek(w); w.pos = w.end - w.pos > 32 ? w.pos + 32 : w.end) {
         int cells = cell_of_lane(w, lane);
-        // Where there is no key, the first one's cell is read, and counts for nothing.
+        // A lane without a key reads the first one's cell (complemented, so that it is known), which counts for
+        // nothing.
         const int some = shfl(cells, 0);
         if (cells < 0) cells = ~some;
         const int n = min(32, w.end - w.pos);
@@ -159,10 +143,10 @@ template <int K, int V, int G> DEVICE void attention(const AttentionArgs& a) {
     if (key > 0) return;
     const long long row = ((long long)token * a.n_head + first_head) * a.n_parts + part;
     if (l < G && own < n_heads) {
-        float* at = a.partial + (long long)a.n_tokens * a.n_head * a.n_parts * a.dv + 2 * (row + (long long)own * a.n_parts);
-        *(float2*)at = make_float2(highest, total);
+        float* ends = a.partial + (long long)a.n_tokens * a.n_head * a.n_parts * a.dv;
+        *(float2*)(ends + 2 * (row + (long long)own * a.n_parts)) = make_float2(highest, total);
     }
-    // Of an empty part only the sum is read.
+    // Nobody reads the values of an empty part, whose sum is zero.
     if (8 * l >= a.dv || total == 0) return;
 #pragma unroll
     for (int i = 0; i < G; i++) {
@@ -176,7 +160,7 @@ template <int K, int V, int G> DEVICE void attention(const AttentionArgs& a) {
 }
 
 #define FORM(K, V, G) \
-    KERNEL(attention_##K##_##V##_##G, AttentionArgs, 128) { attention<TYPE_##K, TYPE_##V, G>(a); }
+    KERNEL(attention_##K##_##V##_##G, Attention, ATTENTION_THREADS) { attention<TYPE_##K, TYPE_##V, G>(a); }
 #define FORMS(K, V) FORM(K, V, 2) FORM(K, V, 4) FORM(K, V, 8)
 // Keys or values of F32 beside others, which nobody has a reason to use, go by tiles.
 FORMS(F32, F32)
@@ -185,18 +169,10 @@ FORMS(F16, Q8_0)
 FORMS(Q8_0, F16)
 FORMS(Q8_0, Q8_0)
 
-struct MergeArgs {
-    // As attention leaves them.
-    const float* partial;
-    // [n_head], or none
-    const float* sinks;
-    // [n_tokens, n_head * dv]
-    float* out;
-    int n_tokens, n_head, dv, n_parts;
-};
-
-// A block a (head, token). n_parts is at most 32.
-KERNEL(attention_merge, MergeArgs, 128) {
+// Joins the parts: each part's sums shrink to the highest maximum of all (a sink counts as a key without a value). A
+// warp's lane takes the maximum and sum of a part, then its threads add up a column of values each. Grid (heads,
+// tokens).
+KERNEL(attention_merge, Attention, ATTENTION_THREADS) {
     const int lane = threadIdx.x % 32, head = blockIdx.x;
     const long long row = (long long)blockIdx.y * a.n_head + head;
     const float* partial = a.partial + row * a.n_parts * a.dv;
@@ -209,7 +185,7 @@ KERNEL(attention_merge, MergeArgs, 128) {
     const float sum = warp_sum(weight * total) + (a.sinks ? exp2_fast(sink - most) : 0.0f);
     const float mine = weight / sum;
     // All lanes meet at the shuffles, those behind the end too.
-    for (int d0 = threadIdx.x - lane; d0 < a.dv; d0 += 128) {
+    for (int d0 = threadIdx.x - lane; d0 < a.dv; d0 += ATTENTION_THREADS) {
         const int d = d0 + lane;
         float x = 0;
         for (int i = 0; i < a.n_parts; i++) {

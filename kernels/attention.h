@@ -1,19 +1,24 @@
-// What both forms of attention share: which keys a token sees, and how cached elements become floats.
+// Attention: the parts that both forms share (attention.cu for few tokens, attention_prefill.cu for many).
 //
-// Scores are kept times log2(e), so that exp2 gives the weights.
+// A query row is compared with the cached keys that its token sees, in the order of positions. Three numbers are kept
+// on the way: the highest score so far, the sum of weights, and the sum of values times weights, where the weight of a
+// key is exp of its score less the highest. When a higher score comes, both sums shrink by exp of the difference. So
+// nothing grows with the context, and two halves of a context can be joined the same way. Scores are kept times
+// log2(e), so that exp2 gives the weights.
+//
+// The first half of this file finds the keys: positions lie in spans of neighbouring cells (args.h), a share of them is
+// a part's, and a walk goes over a share 32 positions at a time. The second half turns cached elements into floats.
 #pragma once
+#include "args.h"
 #include "device.h"
-#include "step.h"
 
 #define LOG2E 1.4426950408889634f
-// Lower than any score, and no infinity: the difference of two is a number.
+// Lower than any score, and no infinity: the difference of two of these is a number.
 #define LOWEST -1e30f
 
-// GGUF's numbers.
-enum { TYPE_F32 = 0, TYPE_F16 = 1, TYPE_Q8_0 = 8 };
-
 #ifdef __CUDACC__
-// Two blocks a multiprocessor are enough here. Not told so, ptxas spills a few registers to reach the next step of occupancy.
+// Two blocks a multiprocessor are enough here. Not told so, ptxas spills a few registers to reach the next step of
+// occupancy.
 #undef KERNEL
 #define KERNEL(name, Args, threads) extern "C" __global__ void __launch_bounds__(threads, 2) name(const Args a)
 
@@ -26,11 +31,11 @@ DEVICE float exp2_fast(float x) {
 DEVICE float exp2_fast(float x) { return exp2f(x); }
 #endif
 
-// What a query is multiplied by, and what becomes of a score.
+// The factor that a query is multiplied by, and the score that becomes of a product.
 DEVICE float query_factor(float scale, float softcap) { return softcap > 0 ? scale / softcap : scale * LOG2E; }
 DEVICE float capped(float score, float softcap) { return softcap > 0 ? softcap * LOG2E * tanhf(score) : score; }
 
-// --- Which keys ---
+// --- Finding keys ---
 
 // The spans of a run.
 struct Spans {
@@ -48,13 +53,13 @@ DEVICE int span_at(const Spans& s, int i, int end, int pos) {
     return i;
 }
 
-// Positions `begin .. begin + n`: those of a token's, or of some tokens', keys that one part of the work takes.
+// Positions `begin .. begin + n`: the keys that one part of the work takes.
 struct Share {
     int begin, n;
 };
 
-// A part's share of the positions `low..=high`, of which the first that is cached is that of the first span: whole warps of keys,
-// and no fewer than two. It depends on positions alone, not on where cells lie.
+// A part's share of the positions `low ..= high`, of which the first that is cached is that of the first span. Shares
+// are whole warps of keys, no fewer than two, and depend on positions alone: it does not matter where the cells lie.
 DEVICE Share share_of(const Spans& s, int low, int high, int part, int n_parts) {
     Share share = {0, 0};
     if (s.n == 0) return share;
@@ -84,7 +89,7 @@ DEVICE Walk walk(const Spans& s, const Share& share) {
     return w;
 }
 
-// Moves to the next position from `pos` on that is cached. False: there is none.
+// Moves to the next position from `pos` on that is cached. False if there is none.
 DEVICE bool seek(Walk& w) {
     if (w.pos >= w.end) return false;
     w.span = span_at(w.spans, w.span, w.spans.n, w.pos);
@@ -96,15 +101,15 @@ DEVICE bool seek(Walk& w) {
     return w.pos < w.end;
 }
 
-// The cell of the lane's position, `pos + lane`; -1: none, or not of the share. After `seek`.
+// The cell of the lane's position, `pos + lane`; -1 if it has none or is not of the share. To be called after `seek`.
 DEVICE int cell_of_lane(const Walk& w, int lane) {
-    // (The end of a share is at most 2^31 - 1, so a lane's position may be past what an int holds.)
+    // The end of a share is at most 2^31 - 1, so a lane's position may be past what an int holds.
     if (lane >= w.end - w.pos) return -1;
     const int pos = w.pos + lane;
     const Span* s = &w.spans.at[w.span];
     int offset = pos - ldg(&s->pos);
     if (offset >= ldg(&s->len)) {
-        // A span has a position at least.
+        // Every span has at least one position, so the lane's span is at most `lane` spans further.
         s = &w.spans.at[span_at(w.spans, w.span, min(w.spans.n, w.span + lane + 1), pos)];
         offset = pos - ldg(&s->pos);
         if (offset >= ldg(&s->len)) return -1;
@@ -127,8 +132,8 @@ template <> struct Raw<TYPE_Q8_0> {
     unsigned short d;
 };
 
-// Where elements of each cell's row lie, of the first cell. A row of Q8_0 has its bytes first and its scales, one of each 32, behind
-// them, so that wide loads have whole bytes to load.
+// The place of an element in the first cell's row; other cells lie a multiple of the row's bytes behind it. A row of
+// Q8_0 has its bytes first and its scales, one for each 32, behind them, so that wide loads have whole bytes to load.
 struct Place {
     const unsigned char* elements;
     const unsigned char* scale;
@@ -144,20 +149,22 @@ DEVICE const unsigned char* settled(const unsigned char* p) {
 DEVICE const unsigned char* settled(const unsigned char* p) { return p; }
 #endif
 
-// Of element `e` of a row of `row` bytes.
+// That of element `e` of a row of `row` bytes.
 template <int TYPE> DEVICE Place place(const unsigned char* side, int row, int e) {
     if (TYPE == TYPE_Q8_0) return Place{settled(side + e), settled(side + row / 34 * 32 + e / 32 * 2)};
     return Place{settled(side + (TYPE == TYPE_F32 ? 4 : 2) * e), side};
 }
 
-// Eight elements, the first a multiple of 8, of the cell whose row begins `offset` bytes behind the first one's. Rows of F32 and F16 are
-// multiples of 16 bytes, of Q8_0 of 8.
+// Loads eight elements, the first a multiple of 8, of the cell whose row begins `offset` bytes behind the first one's.
+// Rows of F32 and F16 are multiples of 16 bytes, those of Q8_0 of 8.
 DEVICE void load(Raw<TYPE_F32>& r, const Place& p, unsigned long long offset) {
     const float4* at = (const float4*)(p.elements + offset);
     r.a = ldg(at);
     r.b = ldg(at + 1);
 }
-DEVICE void load(Raw<TYPE_F16>& r, const Place& p, unsigned long long offset) { r.a = ldg((const uint4*)(p.elements + offset)); }
+DEVICE void load(Raw<TYPE_F16>& r, const Place& p, unsigned long long offset) {
+    r.a = ldg((const uint4*)(p.elements + offset));
+}
 DEVICE void load(Raw<TYPE_Q8_0>& r, const Place& p, unsigned long long offset) {
     r.a = ldg((const uint2*)(p.elements + offset));
     r.d = ldg((const unsigned short*)(p.scale + offset));
@@ -177,8 +184,8 @@ DEVICE void decode(const Raw<TYPE_F16>& r, float* x) {
     decode_halves(r.a.z, x + 4);
     decode_halves(r.a.w, x + 6);
 }
-// PRMT sets a byte b = v + 128 into the float 2^15 + b. Less 2^15 + 128, times d, is v d; as one FMA that is exact, because
-// (2^15 + 128) d has no more than 20 bits.
+// PRMT sets a byte b = v + 128 into the float 2^15 + b. Less 2^15 + 128, times d, is v d; as one FMA that is exact,
+// because (2^15 + 128) d has no more than 20 bits.
 DEVICE void decode_bytes(unsigned four, float d, float minus, float* x) {
     four ^= 0x80808080;
     x[0] = fmaf(__uint_as_float(__byte_perm(four, 0x47000000, 0x7404)), d, minus);

@@ -1,39 +1,21 @@
-// Attention of many query rows that see the same keys: the tokens of a run times the heads that share a KV head, in tiles of R rows.
-// A block takes a tile and passes over 32 keys at a time. Keys and values become floats once for the tile, on the way to shared
-// memory, so the types are looked at there only; scores and sums of values are FP32 products with register tiles: a thread has ROWS
-// rows, of scores four keys, of sums 4 COLS columns. Head dimensions go through shared memory in pieces, so 23 KB do for all.
+// Attention of many tokens, the tiled form. The query rows that see the same keys are the tokens of a run times the
+// heads that share a KV head; they are cut into tiles of R rows.
 //
-// The eight lanes that share a row are neighbours in a warp: maximum, sum and weights of a row never leave it.
+// A block takes a tile and passes over 32 keys at a time:
+//   1. Scores. Queries and keys come to shared memory in pieces of 32 elements, keys as floats, and each thread
+//      multiplies its ROWS rows by four keys. In pieces, 23 KB of shared memory do for heads of any length.
+//   2. Weights. The eight lanes that share a row are neighbours in a warp: maximum, sum and weights of a row
+//      (attention.h) never leave it. Keys that a row does not see get the weight zero.
+//   3. Values. They come to shared memory in pieces of 64 columns, in the place of queries and keys, and each thread
+//      adds to 4 COLS columns of its rows.
+// The types of keys and values matter on the way to shared memory only.
 //
-// Also for few tokens where attention.cu has no form: large heads or groups (latent attention), dimensions that are no multiple of 8.
-// There the context is cut into parts, as in attention.cu.
+// Few tokens come here too where attention.cu has no form for them: large heads or groups (latent attention), lengths
+// that are no multiple of 8. The context is then cut into parts, as there.
 #include "attention.h"
 
-struct PrefillArgs {
-    // [n_tokens, n_head * dk]
-    const float* q;
-    // The first cell's.
-    const unsigned char* keys;
-    const unsigned char* values;
-    // [n_tokens, n_head * dv]; with more parts than one, `partial` as in attention.cu.
-    float* out;
-    float* partial;
-    // [n_head], or none; with more parts than one attention_merge adds them.
-    const float* sinks;
-    const int* positions;
-    const Run* runs;
-    const Span* spans;
-    // Bytes from cell to cell, elements from head to head.
-    int k_row, v_row, k_head, v_head;
-    int type_k, type_v;
-    int n_tokens, n_runs, n_head, n_head_kv, dk, dv;
-    int n_parts;
-    // Positions that a token sees.
-    int window;
-    float scale, softcap;
-};
-
-// Keys of a block, elements of a piece, and floats from row to row of a piece: four more, so that lanes meet different banks.
+// Keys of a block, elements of a piece, and floats from row to row of a piece: four more, so that lanes meet different
+// banks.
 #define KEYS 32
 #define PIECE 32
 #define STRIDE 36
@@ -41,7 +23,8 @@ struct PrefillArgs {
 #define V_PIECE 64
 #define V_STRIDE 68
 
-// Elements e .. e + 8 of a head of `n` elements, which begins at element `first` of each row, as floats; zeros behind its end.
+// Fetches elements e .. e + 8 of a head of `n` elements, which begins at element `first` of each row, as floats; zeros
+// behind its end.
 template <int TYPE> DEVICE void fetch(float* x, const unsigned char* side, int row, int cell, int first, int e, int n) {
     const Place p = place<TYPE>(side, row, first + e);
     const unsigned long long offset = (unsigned long long)(unsigned)cell * (unsigned)row;
@@ -64,12 +47,14 @@ template <int TYPE> DEVICE void fetch(float* x, const unsigned char* side, int r
         for (int i = 0; i < 8; i++) {
             x[i] = 0;
             if (e + i < n && TYPE == TYPE_F32) x[i] = ldg((const float*)(p.elements + offset) + i);
-            if (e + i < n && TYPE == TYPE_F16) x[i] = half_to_float(ldg((const unsigned short*)(p.elements + offset) + i));
+            if (e + i < n && TYPE == TYPE_F16) {
+                x[i] = half_to_float(ldg((const unsigned short*)(p.elements + offset) + i));
+            }
         }
     }
 }
 
-// The same to shared memory; zeros where there is no cell.
+// Brings the same to shared memory; zeros where there is no cell.
 DEVICE void stage(float* to, int type, const unsigned char* side, int row, int cell, int first, int e, int n) {
     float x[8];
     if (cell < 0 || e >= n) {
@@ -94,23 +79,25 @@ DEVICE void add(float4& sum, float p, const float4& v) {
 }
 
 // Floats of shared memory: queries and keys, in whose place values come; and weights.
-#define PIECES_FLOATS(ROWS) ((16 * ROWS + KEYS) * STRIDE > KEYS * V_STRIDE ? (16 * ROWS + KEYS) * STRIDE : KEYS * V_STRIDE)
+#define QUERIES_FLOATS(ROWS) ((16 * ROWS + KEYS) * STRIDE)
+#define PIECES_FLOATS(ROWS) (QUERIES_FLOATS(ROWS) > KEYS * V_STRIDE ? QUERIES_FLOATS(ROWS) : KEYS * V_STRIDE)
 #define SHARED_FLOATS(ROWS) (PIECES_FLOATS(ROWS) + 16 * ROWS * STRIDE)
 
-template <int ROWS, int COLS> DEVICE void prefill(const PrefillArgs& a, float* shared) {
+template <int ROWS, int COLS> DEVICE void prefill(const Attention& a, float* shared) {
     constexpr int R = 16 * ROWS;
     float* const qs = shared;
     float* const ks = shared + R * STRIDE;
     float* const vs = shared;
     float* const ps = shared + PIECES_FLOATS(ROWS);
     const int thread = threadIdx.x, lane = thread % 32;
-    // The thread's rows are `row`, and every fourth from there on; its columns 4 x, and every 32nd.
+    // The thread's rows are `row` and every fourth from there on; its columns are 4 x .. 4 x + 4 and every 32nd from
+    // there on.
     const int row = thread / 32 * (4 * ROWS) + lane / 8, x = lane % 8;
     const float *const my_qs = qs + row * STRIDE, *const my_ks = ks + x * STRIDE, *const my_vs = vs + 4 * x;
     float* const my_ps = ps + row * STRIDE;
     const int part = blockIdx.y, head_kv = blockIdx.z, group = a.n_head / a.n_head_kv;
 
-    // The tile's run; there may be fewer tiles than blocks.
+    // Finds the tile's run. There may be fewer tiles than blocks.
     int tile = blockIdx.x, r = 0, n_rows = 0;
     for (; r < a.n_runs; r++) {
         n_rows = ldg(&a.runs[r].n) * group;
@@ -125,7 +112,7 @@ template <int ROWS, int COLS> DEVICE void prefill(const PrefillArgs& a, float* s
     // A warp whose rows are all behind the end helps to fetch, and computes nothing.
     const bool busy = thread / 32 * (4 * ROWS) < n_rows;
 
-    // The thread's rows: positions seen, and (token, head) of [n_tokens, n_head].
+    // Of each of the thread's rows: the last position that it sees, and its (token, head) among [n_tokens, n_head].
     int last[ROWS], line[ROWS];
 #pragma unroll
     for (int i = 0; i < ROWS; i++) {
@@ -134,7 +121,7 @@ template <int ROWS, int COLS> DEVICE void prefill(const PrefillArgs& a, float* s
         line[i] = real ? token * a.n_head + head_kv * group + (first_row + f) % group : -1;
         last[i] = real ? ldg(a.positions + token) : -1;
     }
-    // The rows whose queries it fetches: thread / 8, and every 16th.
+    // The rows whose queries the thread fetches: thread / 8, and every 16th from there on.
     int source[ROWS];
 #pragma unroll
     for (int i = 0; i < ROWS; i++) {
@@ -161,6 +148,7 @@ template <int ROWS, int COLS> DEVICE void prefill(const PrefillArgs& a, float* s
         // The key whose elements the thread fetches: four threads a key.
         const int cell = shfl(cells, thread / 4), e = thread % 4 * 8;
 
+        // 1. Scores.
         float s[ROWS][4];
 #pragma unroll
         for (int i = 0; i < ROWS; i++) s[i][0] = s[i][1] = s[i][2] = s[i][3] = 0;
@@ -199,7 +187,8 @@ template <int ROWS, int COLS> DEVICE void prefill(const PrefillArgs& a, float* s
             }
         }
 
-        // Weights. A row sees the positions from last - window + 1 to last: the keys below `n` of these 32, but for the first `gone`.
+        // 2. Weights. A row sees the positions from last - window + 1 to last: the keys below `n` of these 32, but for
+        //    the first `gone`.
         bool there[4];
 #pragma unroll
         for (int j = 0; j < 4; j++) there[j] = shfl(cells, x + 8 * j) >= 0;
@@ -231,13 +220,15 @@ template <int ROWS, int COLS> DEVICE void prefill(const PrefillArgs& a, float* s
             }
         }
 
+        // 3. Values.
 #pragma unroll
         for (int j = 0; j < COLS; j += 2) {
             const int c0 = j / 2 * V_PIECE;
             if (c0 < a.dv) {
                 __syncthreads();
-                stage(vs + thread / 4 * V_STRIDE + e, a.type_v, a.values, a.v_row, cell, first_v, c0 + e, a.dv);
-                stage(vs + thread / 4 * V_STRIDE + 32 + e, a.type_v, a.values, a.v_row, cell, first_v, c0 + 32 + e, a.dv);
+                float* const to = vs + thread / 4 * V_STRIDE + e;
+                stage(to, a.type_v, a.values, a.v_row, cell, first_v, c0 + e, a.dv);
+                stage(to + 32, a.type_v, a.values, a.v_row, cell, first_v, c0 + 32 + e, a.dv);
                 __syncthreads();
 #pragma unroll 1
                 for (int key = 0; key < KEYS && busy; key += 4) {
@@ -277,12 +268,12 @@ template <int ROWS, int COLS> DEVICE void prefill(const PrefillArgs& a, float* s
                 float* ends = a.partial + (long long)a.n_tokens * a.n_head * a.n_parts * a.dv + 2 * at;
                 ends[0] = highest[i], ends[1] = total[i];
             }
-            // Of an empty part only the sum is read.
+            // Nobody reads the values of an empty part, whose sum is zero.
             if (total[i] == 0) continue;
         } else {
             float most = highest[i], sink = 0;
             if (a.sinks) {
-                // A key that every query has, without a value.
+                // A sink is a key that every query sees, without a value.
                 const float score = ldg(a.sinks + line[i] % a.n_head) * LOG2E;
                 most = fmaxf(most, score);
                 sink = exp2_fast(score - most);
@@ -306,11 +297,11 @@ template <int ROWS, int COLS> DEVICE void prefill(const PrefillArgs& a, float* s
     }
 }
 
-// Named by the most columns of values.
-#define FORM(most, ROWS, COLS)                             \
-    KERNEL(attention_prefill_##most, PrefillArgs, 128) {   \
-        SHARED(float4, shared[SHARED_FLOATS(ROWS) / 4]);   \
-        prefill<ROWS, COLS>(a, (float*)shared);            \
+// Each is named by the most columns of values that it takes.
+#define FORM(most, ROWS, COLS)                                       \
+    KERNEL(attention_prefill_##most, Attention, ATTENTION_THREADS) { \
+        SHARED(float4, shared[SHARED_FLOATS(ROWS) / 4]);             \
+        prefill<ROWS, COLS>(a, (float*)shared);                      \
     }
 FORM(128, 4, 4)
 FORM(256, 4, 8)

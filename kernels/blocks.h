@@ -1,27 +1,31 @@
-// Blocks of quantised weights, decoded in registers for the mat-vec kernels.
+// Blocks of quantised weights, decoded in registers for the mat-vec kernels (matvec_blocks.h).
+//
+// A value of a block is a small integer, the quant, times a scale, plus or minus an offset or minimum. Converting
+// integers to floats is slow on Kepler, so the bits of a float are put together instead: the quant is shifted to the
+// top of the low seven bits of its byte, four bytes at a time, and one byte permutation puts the byte below a constant
+// top byte of a float. With 0x41 that float is 8 (1 + byte / 128), and with 0x42 it is 32 (1 + byte / 128). So each
+// float f stands for the quant v = FACTOR * (f - OFFSET), exactly. The OFFSET is taken away from a whole sum at once:
+// by way of the sum of x, which is computed once for all rows.
 //
 // Eight lanes take 512 values of a row, 64 each (a piece), in four units of 16 values. A format has:
 //   LEN, BYTES        values and bytes of a block
 //   GROUPS            scales in a piece, 4 (of 16 values) or 2 (of 32)
-//   place(u)          which lane has unit u of the 512 values, and as which of its four: lane * 4 + unit
+//   place(u)          the lane that has unit u of the 512 values, and its number among the lane's four: lane * 4 + unit
 //   order(g, i)       the i-th four values of group g, among the 16 of a piece
 //   Raw, load         a piece as it lies in memory
 //   Scales, scales    its scales, decoded
-//   four(raw, t, f)   values 4t to 4t + 3: f, where the quant is v = FACTOR * (f - OFFSET) exactly
-//
-// The f are made without a conversion where that can be: v is shifted to the top of the low seven bits of its byte, four bytes at a
-// time, and one byte permutation puts the byte below a constant top byte of a float. With 0x41 that is 8 (1 + byte / 128), and
-// 32 (1 + byte / 128) with 0x42. The sum of x, that is computed once for all rows, takes the OFFSET away.
-//
-// Instructions are those of sm_37 for one row of x, per value of W; kernels/README.md has how they were counted.
+//   four(raw, t, f)   values 4t to 4t + 3, as the floats f that stand for them
 #pragma once
 #include "device.h"
 
-// Where a lane is: its number among the eight; 8 * (bytes that its data lie behind a multiple of 4); and how far behind its first
-// block of 32 values its second one lies (0, the first once more, where x is zero, if the row ends between them).
+// The place of a lane.
 struct Lane {
+    // Its number among the eight.
     int j;
+    // Bits that its data lie behind a multiple of four bytes.
     unsigned shift;
+    // Bytes from its first block of 32 values to its second. If the row ends between them this is 0: the first block is
+    // read once more, where x is zero.
     int next;
 };
 
@@ -44,7 +48,9 @@ DEVICE unsigned permuted(unsigned a, unsigned b, unsigned selector) {
 }
 
 // Byte I of w below the top byte `top` of a float.
-template <int I> DEVICE float placed(unsigned w, unsigned top) { return __uint_as_float(__byte_perm(w, top, 0x7044 + I * 0x100)); }
+template <int I> DEVICE float placed(unsigned w, unsigned top) {
+    return __uint_as_float(__byte_perm(w, top, 0x7044 + I * 0x100));
+}
 DEVICE void placed(unsigned w, unsigned top, float (&f)[4]) {
     f[0] = placed<0>(w, top), f[1] = placed<1>(w, top), f[2] = placed<2>(w, top), f[3] = placed<3>(w, top);
 }
@@ -59,7 +65,7 @@ template <int I> DEVICE float signed_byte_to_float(unsigned w) {
 #endif
 }
 
-// Bytes from `shift` bits behind the start of lo (0 to 32) on.
+// The word that begins `shift` bits (0 to 32) behind the start of lo.
 DEVICE unsigned joined(unsigned lo, unsigned hi, unsigned shift) {
 #ifdef __CUDACC__
     return __funnelshift_rc(lo, hi, shift);
@@ -147,7 +153,8 @@ struct Q5_K {
     }
 };
 
-// Bytes of a table of 16 at the nibbles of w: a has those of w's bytes 0 and 1 (low, high, low, high), b those of 2 and 3.
+// Bytes of a table of 16 at the nibbles of w: a has those of w's bytes 0 and 1 (low, high, low, high), b those of 2 and
+// 3.
 struct Looked {
     unsigned a, b;
 };
@@ -159,7 +166,7 @@ DEVICE Looked iq4_levels(unsigned w) {
     l.b = permuted(permuted(t0, t1, index >> 16), permuted(t2, t3, index >> 16), upper >> 16);
     return l;
 }
-// Those of one half of a nibble's byte: 0 low, 1 high.
+// The levels of the low nibbles (high = 0) or the high ones (1), as floats.
 DEVICE void signed_levels(const Looked& l, int high, float (&f)[4]) {
     if (high) {
         f[0] = signed_byte_to_float<1>(l.a), f[1] = signed_byte_to_float<3>(l.a);
@@ -239,7 +246,8 @@ struct Q6_K {
     DEVICE void four(const Raw& raw, const Lane& lane, int t, float (&f)[4]) {
         const int q = t / 4, i = t % 4;
         const unsigned high = joined(raw.high[i], raw.high[i + 1], lane.shift);
-        const unsigned w = q % 2 ? joined(raw.b[i], raw.b[i + 1], lane.shift) : joined(raw.a[i], raw.a[i + 1], lane.shift);
+        const unsigned a = joined(raw.a[i], raw.a[i + 1], lane.shift), b = joined(raw.b[i], raw.b[i + 1], lane.shift);
+        const unsigned w = q % 2 ? b : a;
         const unsigned low = (q < 2 ? w << 1 : w >> 3) & 0x1e1e1e1e;
         const unsigned pair = q == 0   ? (high & 0x03030303) << 5
                               : q == 1 ? (high & 0x0c0c0c0c) << 3
@@ -268,9 +276,10 @@ struct Q3_K {
     }
     DEVICE void scales(const Raw& raw, const Lane& lane, Scales& s) {
         const unsigned shift = lane.shift + 8 * part_of(lane) + 4 * half_of(lane);
-        const unsigned low_a = joined(raw.scale[0], raw.scale[1], shift), low_b = joined(raw.scale[1], raw.scale[2], shift);
+        const unsigned low_a = joined(raw.scale[0], raw.scale[1], shift);
+        const unsigned low_b = joined(raw.scale[1], raw.scale[2], shift);
         const unsigned high = joined(raw.scale[2], raw.scale[3], shift);
-        // Bytes 0 and 2; minus 32.
+        // The scales less 32, in bytes 0 and 2.
         const unsigned a = (low_a & 0x000f000f) + ((high & 0x00030003) << 4) + 0x00e000e0;
         const unsigned b = (low_b & 0x000f000f) + ((high & 0x000c000c) << 2) + 0x00e000e0;
         s.d = low_half(raw.scale[3] >> lane.shift);
@@ -343,7 +352,9 @@ template <int BYTES_, int HEAD, int WORDS> struct Small {
         if (BYTES % 4 == 0) return w[at / 4];
         return joined(w[at / 4], w[at / 4 + 1], at % 4 * 8 + lane.shift);
     }
-    DEVICE unsigned quants(const Raw& raw, const Lane& lane, int t) { return bytes(raw.w[t / 8], lane, HEAD + t % 4 * 4); }
+    DEVICE unsigned quants(const Raw& raw, const Lane& lane, int t) {
+        return bytes(raw.w[t / 8], lane, HEAD + t % 4 * 4);
+    }
     DEVICE float half_at_start(const unsigned (&w)[WORDS], const Lane& lane) {
         return low_half(BYTES % 4 ? w[0] >> lane.shift : w[0]);
     }
@@ -374,7 +385,7 @@ struct Q4_1 : Small<20, 4, 5> {
     }
 };
 
-// Four of 32 bits, to bit 6 of each byte: bits 4i to 4i + 3. The product adds no two bits to one place.
+// Bits 4i to 4i + 3 of 32, each to bit 6 of a byte. The product adds no two bits to one place.
 DEVICE unsigned fifth_bits(unsigned bits, int i) {
     return ((bits >> (i / 2 * 8)) & 15u << (i % 2 * 4)) * (0x08102040u >> (i % 2 * 4)) & 0x40404040;
 }
@@ -410,7 +421,9 @@ struct Q5_1 : Small<24, 8, 6> {
     DEVICE void scales(const Raw& raw, const Lane&, Scales& s) {
         for (int i = 0; i < 2; i++) s.scale[i] = low_half(raw.w[i][0]), s.min[i] = -high_half(raw.w[i][0]);
     }
-    DEVICE void four(const Raw& raw, const Lane& lane, int t, float (&f)[4]) { five(quants(raw, lane, t), raw.w[t / 8][1], t, f); }
+    DEVICE void four(const Raw& raw, const Lane& lane, int t, float (&f)[4]) {
+        five(quants(raw, lane, t), raw.w[t / 8][1], t, f);
+    }
 };
 
 // The conversion has a sixth of the rate of an FMA, which is enough for a byte a value.
@@ -440,8 +453,9 @@ struct IQ4_NL : Small<18, 2, 5> {
     }
 };
 
-// The table has 64 + 4 level, which is placed like the others: 12 + level / 4. A permutation whose selector has its fourth bit set
-// gives zeros from these bytes, so the halves of the table are looked up in turn and need no choice.
+// The table has 64 + 4 level, so that a level is placed like the other formats' quants: 12 + level / 4. A permutation
+// whose selector has its fourth bit set gives zeros from these bytes, so both halves of the table are looked up and
+// joined by OR.
 struct MXFP4 : Small<17, 1, 5> {
     enum { HAS_MIN = 0, HAS_OFFSET = 1 };
     static constexpr float FACTOR = 4, OFFSET = 12;

@@ -231,7 +231,7 @@ def table_text(files, where):
         out.append("        name: \"%s\"," % f)
         out.append("        cubins: &[")
         for a in ARCHITECTURES:
-            out.append("            Cubin { major: %d, minor: %d, packed: include_bytes!(\"%s/%s\") }," % (
+            out.append("        Cubin { major: %d, minor: %d, packed: include_bytes!(\"%s/%s\") }," % (
                 a // 10, a % 10, where, image_name(f, "sm_%d" % a)))
         out.append("        ],")
         out.append("        ptx: include_bytes!(\"%s/%s\")," % (where, image_name(f, "ptx")))

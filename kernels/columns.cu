@@ -1,14 +1,7 @@
-// Columns and Concat: parts of heads apart and together.
+// Columns and Concat: parts of heads are taken apart and put together. Each thread copies one element, and neighbouring
+// threads copy neighbouring elements of one head.
+#include "args.h"
 #include "device.h"
-
-#define COLUMNS_THREADS 128
-
-// Elements first..first + n of each head of `head`.
-struct Columns {
-    const float* x;
-    float* y;
-    int head, first, n, unused;
-};
 
 // Grid (rows * heads, parts of n).
 KERNEL(columns, Columns, COLUMNS_THREADS) {
@@ -16,14 +9,6 @@ KERNEL(columns, Columns, COLUMNS_THREADS) {
     const int c = (int)blockIdx.y * COLUMNS_THREADS + (int)threadIdx.x;
     if (c < a.n) a.y[h * a.n + c] = a.x[h * a.head + a.first + c];
 }
-
-// n_x elements of each head, then n_b: of the same head, or of the row where it has one part for all heads.
-struct Concat {
-    const float* x;
-    const float* b;
-    float* y;
-    int n_head, n_x, n_b, parts;
-};
 
 // Grid (rows * heads, parts of n_x + n_b).
 KERNEL(concat, Concat, COLUMNS_THREADS) {

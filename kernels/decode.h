@@ -1,10 +1,12 @@
-// The values of weights, as src/quant/dequantize.rs defines them: a thread takes 32 neighbouring elements of a row (a "piece") to
-// registers, as they stand in the file, and later writes their values to a column of shared memory. The values are the same to the
-// bit: each is one rounding of a product that single precision holds exactly.
+// Weights become numbers for gemm.cu, with the values that src/quant/dequantize.rs defines: the same to the bit,
+// because each is one rounding of a product that single precision holds exactly.
 //
-// Loads are as wide as the format's alignment allows: a tensor begins at a multiple of 64 bytes, so a block of 18 bytes begins at a
-// multiple of 2 and one of 17 anywhere. No byte outside of the tensor is read. Nothing is computed while loading, so that nothing
+// A thread takes 32 neighbouring elements of a row (a "piece") to registers, as they stand in the file (`load`), and
+// later writes their values to a column of shared memory (`store`). Nothing is computed while loading, so that nothing
 // waits for memory before the piece is stored.
+//
+// Loads are as wide as the format's alignment allows: a tensor begins at a multiple of 64 bytes, so a block of 18 bytes
+// begins at a multiple of 2, and one of 17 anywhere. No byte outside of the tensor is read.
 #pragma once
 
 #include "device.h"
@@ -36,8 +38,8 @@ template <int N> DEVICE void load_words_16(unsigned (&w)[N], const Byte* p) {
     }
 }
 
-// N words at a multiple of 2: the aligned words from at most two bytes before (which belong to the tensor, as it begins at a
-// multiple of 4), then the last two bytes.
+// N words at a multiple of 2: the aligned words from at most two bytes before (which belong to the tensor, as it begins
+// at a multiple of 4), then the last two bytes.
 template <int N> struct EvenWords {
     unsigned w[N + 1];
     int shift;
@@ -51,7 +53,8 @@ template <int N> struct EvenWords {
     __device__ __forceinline__ unsigned word(int i) const { return __funnelshift_r(w[i], w[i + 1], (unsigned)shift); }
 };
 
-// N words anywhere: the same with the last three bytes, of which as many are wanted as there are before.
+// N words anywhere: the aligned words from at most three bytes before, then the last three bytes, of which as many are
+// wanted as there are bytes before.
 template <int N> struct OddWords {
     unsigned w[N], end[3];
     int shift;
@@ -64,28 +67,31 @@ template <int N> struct OddWords {
         for (int i = 0; i < 3; i++) end[i] = load_byte(p + 4 * N - 3 + i);
     }
     __device__ __forceinline__ unsigned word(int i) const {
-        const unsigned next = i + 1 < N ? w[i + 1 < N ? i + 1 : 0] : (end[0] | end[1] << 8 | end[2] << 16) >> (24 - shift);
+        const unsigned last = (end[0] | end[1] << 8 | end[2] << 16) >> (24 - shift);
+        const unsigned next = i + 1 < N ? w[i + 1 < N ? i + 1 : 0] : last;
         return __funnelshift_r(w[i], next, (unsigned)shift);
     }
 };
 
-// Four bytes, from element k on: each times a scale, plus an offset. S floats lie between one element and the next. Nothing is known
-// of the bytes here, or the compiler takes each out of the original word by an instruction of its own; the conversion can do that.
+// Writes four bytes, from element k on: each times a scale, plus an offset. S floats lie between one element and the
+// next. The empty `asm` hides from the compiler where the bytes came from; otherwise it takes each out of the original
+// word by an instruction of its own, which the conversion can do at no cost.
 template <int S> DEVICE void put(float* to, int k, unsigned bytes, float scale, float offset) {
     asm("" : "+r"(bytes));
 #pragma unroll
     for (int i = 0; i < 4; i++) to[(k + i) * S] = scale * (float)(bytes >> 8 * i & 255) + offset;
 }
-// Bytes with a sign.
+// The same for bytes with a sign.
 template <int S> DEVICE void put_signed(float* to, int k, unsigned bytes, float scale) {
 #pragma unroll
     for (int i = 0; i < 4; i++) to[(k + i) * S] = scale * (float)(signed char)(bytes >> 8 * i & 255);
 }
 DEVICE unsigned nibbles(unsigned w, int high) { return w >> 4 * high & 0x0f0f0f0f; }
-// Bit i of the lowest four to bit 4 of byte i.
+// Bit i of the lowest four, to bit 4 of byte i.
 DEVICE unsigned fifth_bits(unsigned bits) { return ((bits & 15) * 0x00204081 & 0x01010101) << 4; }
 
-// Sixteen levels of a byte each, looked up by nibbles: each low nibble is an element, the high one the sixteenth after.
+// Sixteen levels of a byte each are looked up by nibbles: each low nibble is an element, the high one the sixteenth
+// after it.
 template <int S>
 DEVICE void put_levels(float* to, int k, unsigned w, unsigned t0, unsigned t1, unsigned t2, unsigned t3, float scale) {
     const unsigned which = 0x32103210 + (w >> 1 & 0x44444444);
@@ -103,8 +109,9 @@ template <int S> DEVICE void put_iq4(float* to, int k, unsigned w, float scale) 
     put_levels<S>(to, k, w, 0xbfad9881, 0xf6eaddcf, 0x26190d01, 0x71594535, scale);
 }
 
-// Each type: elements of a block; `load` takes piece `p` of a row; `store` writes its values. The types of single
-// elements also load what there is of a piece when a row is no multiple of 32, or not aligned to 16 bytes.
+// The types. Each has the elements of a block (LEN), `load`, which takes piece `p` of a row, and `store`, which writes
+// its values. Types of single elements have `load_some` too, for rows that are no multiple of 32: it takes what there
+// is of a piece.
 
 struct F32 {
     enum { LEN = 1 };
@@ -420,6 +427,8 @@ struct MXFP4 {
         // Half of 2^(e - 127), as the levels are doubled; the first two are below the normal numbers.
         const float scale = __int_as_float((int)(e < 2 ? 0x00200000u << e : (e - 1) << 23));
 #pragma unroll
-        for (int i = 0; i < 4; i++) put_levels<S>(to, 4 * i, q.word(i), 0x03020100, 0x0c080604, 0xfdfeff00, 0xf4f8fafc, scale);
+        for (int i = 0; i < 4; i++) {
+            put_levels<S>(to, 4 * i, q.word(i), 0x03020100, 0x0c080604, 0xfdfeff00, 0xf4f8fafc, scale);
+        }
     }
 };

@@ -1,9 +1,10 @@
-// What the kernels are written with: CUDA C++ without any header of the toolkit, so that NVRTC needs none. Compiled for the host,
-// tests/rig/host.h gives the same words, and the same files run on the virtual rig.
+// The words that kernels are written with: CUDA C++ without any header of the toolkit, so that NVRTC needs none.
+// Compiled for the host, tests/rig/host.h gives the same words, and the same files run on the virtual rig.
 //
-// A kernel takes one struct by value, its `Args`; src/cuda/<operation>.rs has the same struct and the launch. Rules that the rig
-// needs: shared memory is declared with SHARED, in the KERNEL itself (not in a template); all threads of a block reach every
-// barrier, all lanes of a warp every shuffle; vectors are read at addresses that are multiples of their size.
+// A kernel takes one struct by value (args.h, which src/cuda/args.rs describes), called `a` in its body.
+// src/cuda/kernels.rs has the table of all kernels, and src/cuda/<operation>.rs the launches. The rig needs these rules
+// kept: shared memory is declared with SHARED, in the KERNEL itself (not in a template); all threads of a block reach
+// every barrier, all lanes of a warp every shuffle; vectors are read at addresses that are multiples of their size.
 #pragma once
 
 #ifdef __CUDACC__
@@ -13,7 +14,7 @@
 #define DEVICE static __device__ __forceinline__
 #define INFINITE __int_as_float(0x7f800000)
 
-// A value of read-only memory, by the read-only cache.
+// Reads memory that no kernel writes meanwhile, by way of the read-only cache.
 template <class T> DEVICE T ldg(const T* p) { return __ldg(p); }
 
 DEVICE float shfl_xor(float x, int mask) { return __shfl_xor_sync(0xffffffffu, x, mask); }
@@ -26,7 +27,7 @@ DEVICE float half_to_float(unsigned short bits) {
     asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(bits));
     return x;
 }
-// To the nearest, ties to even.
+// Rounds to the nearest, ties to even.
 DEVICE unsigned short float_to_half(float x) {
     unsigned short bits;
     asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(x));
@@ -46,7 +47,7 @@ DEVICE float warp_max(float x) {
     for (int mask = 16; mask > 0; mask >>= 1) x = fmaxf(x, shfl_xor(x, mask));
     return x;
 }
-// The same, but no number where one of them is none.
+// The same, but NaN where one of them is.
 DEVICE float warp_max_or_none(float x) {
     for (int mask = 16; mask > 0; mask >>= 1) {
         const float other = shfl_xor(x, mask);

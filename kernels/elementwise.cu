@@ -1,19 +1,9 @@
-// Scale, Add, Gate and SoftCap: element by element. y may be x's place.
+// Scale, Add, Gate and SoftCap: element by element. A result may lie in the place of x, because each element is read
+// and written by one thread.
+#include "args.h"
 #include "device.h"
 
-#define EACH_THREADS 256
-
-// x times a scale, plus a bias; those of each expert where there is a route. n_used: experts of a row, 0 without a route.
-struct Scale {
-    const float* x;
-    const float* scale;
-    const float* bias;
-    const float* route;
-    float* y;
-    int cols, n_used;
-};
-
-// Grid (rows * parts of a row, parts of cols).
+// Grid (rows * parts of a row, parts of cols). A part is an expert's where there is a route, else the whole row.
 KERNEL(scale, Scale, EACH_THREADS) {
     const long long i = blockIdx.x;
     const int c = (int)blockIdx.y * EACH_THREADS + (int)threadIdx.x;
@@ -23,18 +13,10 @@ KERNEL(scale, Scale, EACH_THREADS) {
     a.y[i * a.cols + c] = a.x[i * a.cols + c] * ldg(a.scale + expert) + offset;
 }
 
-// n elements of x, b and y. alpha, limit: what the operation has.
-struct Each {
-    const float* x;
-    const float* b;
-    float* y;
-    long long n;
-    float alpha, limit;
-};
-
-// All of a thread's elements: any grid.
-#define EACH(i) \
-    for (long long i = (long long)blockIdx.x * EACH_THREADS + threadIdx.x; i < a.n; i += (long long)gridDim.x * EACH_THREADS)
+// Walks over all elements of a thread: any grid will do.
+#define EACH(i)                                                                       \
+    for (long long i = (long long)blockIdx.x * EACH_THREADS + threadIdx.x; i < a.n; \
+         i += (long long)gridDim.x * EACH_THREADS)
 
 KERNEL(add, Each, EACH_THREADS) {
     EACH(i) a.y[i] = a.x[i] + a.b[i];
@@ -47,7 +29,7 @@ KERNEL(gate_silu, Each, EACH_THREADS) {
     }
 }
 
-// The tanh form.
+// GELU in its form with tanh.
 KERNEL(gate_gelu, Each, EACH_THREADS) {
     EACH(i) {
         const float x = a.x[i];
@@ -57,7 +39,7 @@ KERNEL(gate_gelu, Each, EACH_THREADS) {
 
 KERNEL(gate_silu_clamped, Each, EACH_THREADS) {
     EACH(i) {
-        // Not fminf, which would make a number of what is none.
+        // fminf would make a number of NaN.
         const float x = a.x[i] > a.limit ? a.limit : a.x[i], b = a.b[i];
         const float clamped = b < -a.limit ? -a.limit : b > a.limit ? a.limit : b;
         a.y[i] = x / (1.0f + expf(-a.alpha * x)) * (clamped + 1.0f);

@@ -1,49 +1,36 @@
-// y[row, o] = sum over i of W[o, i] x[row, i] (+ bias[o]) for many rows, in single precision. Weights become numbers on the way to
-// shared memory. Of each type:
+// Products of many rows, in single precision: y[row, o] = sum over i of W[o, i] x[row, i] (+ bias[o]). Weights become
+// numbers on the way to shared memory (decode.h). There are three kernels of each type:
 //
 //   gemm_TYPE          tiles of 128 outputs x 64 rows, 32 elements deep; grid (row tiles, output tiles, heads)
-//   gemm_small_TYPE    64 outputs x 32 rows, 64 deep; each warp takes a quarter of the depth, so that few rows fill a die too
-//   gemm_experts_TYPE  the same over pairs of a row and an expert, by the lists of experts.cu; grid (tiles of pairs, output tiles)
+//   gemm_small_TYPE    tiles of 64 outputs x 32 rows, 64 deep, in which each warp takes a quarter of the depth, so that
+//                      few rows fill a die too; the same grid
+//   gemm_experts_TYPE  the same over pairs of a row and an expert, by the lists of experts.cu; grid (tiles of pairs,
+//                      output tiles)
 //
-// 128 threads, 24 KB of shared memory: four blocks on a GK210. A thread has 8 x 8 results, two float4 of weights and two of x a step
-// of depth. Neighbouring row tiles run at the same time, so weights come from memory about once.
+// A block takes a tile of the results and walks along the depth. At each step its threads bring a slice of the weights
+// and one of x to shared memory, then each thread multiplies two float4 of weights by two of x for each element of the
+// depth: it has 8 x 8 results in registers. While a slice is multiplied, the next one's loads are under way, their
+// bytes still undecoded.
+//
+// A block has 128 threads and 24 KB of shared memory: four blocks a multiprocessor of a GK210. Neighbouring row tiles
+// run at the same time, so weights come from memory about once.
+#include "args.h"
 #include "decode.h"
 
-#define GEMM_THREADS 128
-
-// Head h (the grid's z) takes matrix h, columns h * n_in... of x and h * n_out... of y. Strides are floats, row_bytes a weight row's.
-struct Gemm {
-    const Byte* w;
-    const float* x;
-    const float* bias;
-    float* y;
-    long long head_bytes;
-    int row_bytes, n_in, n_out, n_rows, x_stride, y_stride;
-};
-
-// Matrix and bias of expert 0, at the first output wanted; the next expert's follow after expert_bytes and bias_stride floats.
-// Pair p reads row p / per_row of x and writes row p of y, both without gaps.
-struct GemmExperts {
-    const Byte* w;
-    const float* x;
-    const float* bias;
-    float* y;
-    const int* lists;
-    long long expert_bytes;
-    int row_bytes, n_in, n_out, n_pairs, n_expert, bias_stride, per_row, unused;
-};
-
-// Rows of x and y that follow each other, from `first` on.
+// Rows of x and y that follow each other, from `first` on. `in` and `out` give row r of the tile; a row behind the end
+// reads the last one, and is not written (`has`).
 struct Plain {
     const float* x;
     float* y;
     int x_stride, y_stride, first, n;
     __device__ __forceinline__ bool has(int r) const { return first + r < n; }
-    __device__ __forceinline__ const float* in(int r) const { return x + (long long)(has(r) ? first + r : n - 1) * x_stride; }
+    __device__ __forceinline__ const float* in(int r) const {
+        return x + (long long)(has(r) ? first + r : n - 1) * x_stride;
+    }
     __device__ __forceinline__ float* out(int r) const { return y + (long long)(first + r) * y_stride; }
 };
 
-// Rows by a list of pairs.
+// Rows by a list of pairs of a row and an expert.
 struct Listed {
     const float* x;
     float* y;
@@ -56,7 +43,8 @@ struct Listed {
     __device__ __forceinline__ float* out(int r) const { return y + (long long)ldg(pairs + r) * n_out; }
 };
 
-// What a thread takes of weights: a piece. Types of blocks need no more, their rows are multiples of 32.
+// A thread takes a piece of a row of weights: 32 elements. Types of blocks have whole pieces only, since their rows are
+// multiples of 32 elements.
 template <class W, bool SINGLE> struct Piece {
     static __device__ __forceinline__ void load(W& w, const Byte* row, int p, int, bool) { w.load(row, p); }
 };
@@ -72,7 +60,7 @@ template <class W> struct Piece<W, true> {
 
 DEVICE float4 zeros() { return make_float4(0, 0, 0, 0); }
 
-// Adds what 4 n_k elements of depth from 4 first_k on give to a thread's results: the first N of its eight rows.
+// Multiplies 4 n_k elements of the depth, from 4 first_k on, into a thread's results: the first N of its eight rows.
 template <int OUT, int ROWS, int N>
 DEVICE void multiply(float (&acc)[8][8], const float* ws, const float* xs, int out4, int row4, int first_k, int n_k) {
 #pragma unroll 1
@@ -96,19 +84,21 @@ DEVICE void multiply(float (&acc)[8][8], const float* ws, const float* xs, int o
     }
 }
 
-// A tile of OUT outputs from `o0` on and ROWS rows: `shared` has room for (OUT + ROWS) * DEPTH floats, the weights first.
+// Computes a tile: OUT outputs from `o0` on, and ROWS rows. `shared` has room for (OUT + ROWS) * DEPTH floats, the
+// weights first.
 //
-// In shared memory, both lie by depth: element k of output o at [k][o]. Of x, groups of four rows change places by k / 4, so that
-// the four rows x eight float4 that a warp reads from memory (whole lines) fall into different banks.
+// In shared memory both lie by depth: element k of output o at [k][o]. Groups of four rows of x change places by k / 4,
+// so that the four rows x eight float4 that a warp reads from memory (whole lines) fall into different banks.
 template <class W, int OUT, int ROWS, class Rows>
-DEVICE void tile(const Byte* w, int row_bytes, const float* bias, int n_in, int n_out, int o0, const Rows& rows, float* shared) {
+DEVICE void tile(const Byte* w, int row_bytes, const float* bias, int n_in, int n_out, int o0, const Rows& rows,
+                 float* shared) {
     const int PIECES = GEMM_THREADS / OUT, DEPTH = 32 * PIECES;
     const int t = (int)threadIdx.x, lane = t % 32, warp = t / 32;
     const bool whole = W::LEN > 1 || n_in % 32 == 0;
     float* ws = shared;
     float* xs = shared + OUT * DEPTH;
 
-    // What this thread brings: a piece of one output's weights, and four float4 of x.
+    // This thread brings a piece of one output's weights, and four float4 of x.
     const int my_out = t % OUT, part = t / OUT;
     const Byte* my_w = w + (long long)(o0 + my_out < n_out ? o0 + my_out : n_out - 1) * row_bytes;
     const int my_k = t % 8 * 4, my_row = t / 8;
@@ -116,7 +106,8 @@ DEVICE void tile(const Byte* w, int row_bytes, const float* bias, int n_in, int 
 #pragma unroll
     for (int i = 0; i < 4 / PIECES; i++) my_x[i] = rows.in(my_row + 16 * i) + my_k;
 
-    // What it computes. With tiles of 64 x 32, each warp has a quarter of the depth instead of a quarter of the results.
+    // It computes eight outputs of eight rows. With tiles of 64 x 32, each warp has a quarter of the depth instead of a
+    // quarter of the results.
     const int out4 = PIECES == 1 ? lane % 8 + warp % 2 * 8 : lane % 8;
     const int row4 = PIECES == 1 ? lane / 8 + warp / 2 * 4 : lane / 8;
     // The second half of the rows may be empty.
@@ -130,7 +121,7 @@ DEVICE void tile(const Byte* w, int row_bytes, const float* bias, int n_in, int 
 
     W piece;
     float4 xv[4];
-    // k0: where the tile begins.
+    // Loads the slice of the depth that begins at k0.
     auto load = [&](int k0) {
         const int p = k0 / 32 + part, last = (n_in - 1) / 32;
         Piece<W, W::LEN == 1>::load(piece, my_w, p < last ? p : last, n_in, whole);
@@ -179,7 +170,7 @@ DEVICE void tile(const Byte* w, int row_bytes, const float* bias, int n_in, int 
     }
 
     if (PIECES > 1) {
-        // The other warps' parts, which have room where the tiles were, are added to the first's in order.
+        // The other warps leave their parts where the slices were, and the first adds them to its own, in order.
         if (warp > 0) {
 #pragma unroll
             for (int i = 0; i < 64; i++) shared[((warp - 1) * 64 + i) * 32 + lane] = acc[i / 8][i % 8];
@@ -224,11 +215,11 @@ template <class W, int OUT, int ROWS> DEVICE void gemm(const Gemm& a, float* sha
     const int head = (int)blockIdx.z;
     const Plain rows = {a.x + (long long)head * a.n_in, a.y + (long long)head * a.n_out,
                         a.x_stride, a.y_stride, (int)blockIdx.x * ROWS, a.n_rows};
-    tile<W, OUT, ROWS>(a.w + head * a.head_bytes, a.row_bytes, a.bias, a.n_in, a.n_out, (int)blockIdx.y * OUT, rows, shared);
+    tile<W, OUT, ROWS>(a.w + head * a.head_bytes, a.row_bytes, a.bias, a.n_in, a.n_out, (int)blockIdx.y * OUT, rows,
+                       shared);
 }
 
-// Lists, in ints: the number of tiles; where each expert's pairs begin [n_expert + 1]; the pairs by expert [n_pairs]; the tiles:
-// expert and first pair [n_tiles][2].
+// One tile of pairs of one expert. There are more blocks than tiles; those without one end at once.
 template <class W> DEVICE void gemm_experts(const GemmExperts& a, float* shared) {
     const int block = (int)blockIdx.x;
     if (block >= a.lists[0]) return;
@@ -238,21 +229,22 @@ template <class W> DEVICE void gemm_experts(const GemmExperts& a, float* shared)
     const int expert = mine[0], first = mine[1];
     const Listed rows = {a.x, a.y, pairs + first, starts[expert + 1] - first, a.per_row, a.n_in, a.n_out};
     const float* bias = a.bias ? a.bias + (long long)expert * a.bias_stride : nullptr;
-    tile<W, 64, 32>(a.w + expert * a.expert_bytes, a.row_bytes, bias, a.n_in, a.n_out, (int)blockIdx.y * 64, rows, shared);
+    tile<W, GEMM_SMALL_OUTPUTS, GEMM_SMALL_ROWS>(a.w + expert * a.expert_bytes, a.row_bytes, bias, a.n_in, a.n_out,
+                                                 (int)blockIdx.y * GEMM_SMALL_OUTPUTS, rows, shared);
 }
 
-#define GEMM(TYPE)                                       \
-    KERNEL(gemm_##TYPE, Gemm, GEMM_THREADS) {            \
-        SHARED(float4, shared[1536]);                    \
-        gemm<TYPE, 128, 64>(a, (float*)shared);          \
-    }                                                    \
-    KERNEL(gemm_small_##TYPE, Gemm, GEMM_THREADS) {      \
-        SHARED(float4, shared[1536]);                    \
-        gemm<TYPE, 64, 32>(a, (float*)shared);           \
-    }                                                    \
-    KERNEL(gemm_experts_##TYPE, GemmExperts, GEMM_THREADS) { \
-        SHARED(float4, shared[1536]);                    \
-        gemm_experts<TYPE>(a, (float*)shared);           \
+#define GEMM(TYPE)                                                            \
+    KERNEL(gemm_##TYPE, Gemm, GEMM_THREADS) {                                 \
+        SHARED(float4, shared[1536]);                                         \
+        gemm<TYPE, GEMM_OUTPUTS, GEMM_ROWS>(a, (float*)shared);               \
+    }                                                                         \
+    KERNEL(gemm_small_##TYPE, Gemm, GEMM_THREADS) {                           \
+        SHARED(float4, shared[1536]);                                         \
+        gemm<TYPE, GEMM_SMALL_OUTPUTS, GEMM_SMALL_ROWS>(a, (float*)shared);   \
+    }                                                                         \
+    KERNEL(gemm_experts_##TYPE, GemmExperts, GEMM_THREADS) {                  \
+        SHARED(float4, shared[1536]);                                         \
+        gemm_experts<TYPE>(a, (float*)shared);                                \
     }
 
 GEMM(F32)

@@ -1,45 +1,21 @@
-// Up to eight rows of x times a matrix of weights: y[row, o] = sum_i W[o, i] x[row, i] + bias[o]. For one row that is all that
-// decoding a token does, and memory bounds it if few instructions are spent on a value (kernels/README.md has the count).
+// Products of up to eight rows of x: y[row, o] = sum over i of W[o, i] x[row, i] + bias[o]. Decoding a token does
+// hardly anything else, and memory bounds it if few instructions are spent on each value of W (kernels/README.md counts
+// them).
 //
-// A block of 128 threads stages a slice of x in shared memory, in the order in which the lanes want it, with its sums over each
-// group of a scale. Then each eight lanes take R rows of the matrix, 512 values at a time; blocks.h decodes them. Where rows are
-// few, `split` warps share the same rows and take turns at the 512 values.
+// Weights of blocks (matvec_blocks.h): a block of 128 threads stages a slice of x in shared memory, in the order in
+// which its lanes will want it, with the sums of x over each group of weights that has one scale. Then each eight lanes
+// take R rows of the matrix, 512 values at a time, decode them in registers (blocks.h), and multiply them by every row
+// of x. Weights that are plain numbers (matvec_plain.cu) need no decoding, and x comes from the caches.
+//
+// Where the matrix has too few rows to fill a die, `split` warps share the same rows and take turns at the 512 values;
+// their sums meet in shared memory at the end. No sum depends on timing.
 #pragma once
+#include "args.h"
 #include "device.h"
 
-struct Matvec {
-    const unsigned char* w;
-    const float* x;
-    float* y;
-    const float* bias;  // or null
-    long long row_bytes;
-    long long head_bytes;  // from one head's matrix to the next (grid y)
-    int n_in, n_out, n_rows;
-    int x_stride, y_stride;  // floats
-    int x_head, y_head;      // floats
-    int split;               // 1, 2 or 4
-};
+enum { WARPS = MATVEC_THREADS / 32 };
 
-struct MatvecExperts {
-    const unsigned char* w;  // of expert 0, at the first row taken
-    const float* x;
-    float* y;
-    const float* bias;   // or null; likewise
-    const float* route;  // [rows, 2 n_used]
-    long long row_bytes;
-    long long expert_bytes;
-    int n_in, n_out;
-    int n_expert, n_used;
-    int bias_expert;  // floats from one expert's bias to the next
-    int x_row;        // floats from a row of x to the next
-    int x_part;       // floats from the part of one used expert to the next: 0, they share it
-    int y_stride;     // floats
-    int split, zero;
-};
-
-enum { THREADS = 128, WARPS = 4 };
-
-// What is left when head or expert is known.
+// A product by one matrix: what is left of Matvec and MatvecExperts when head or expert is known.
 struct Product {
     const unsigned char* w;
     const float* x;
@@ -63,12 +39,13 @@ DEVICE Product product_of(const MatvecExperts& a) {
     Product p = {a.w + expert * a.expert_bytes,
                  a.x + (long long)row * a.x_row + (long long)part * a.x_part,
                  a.y + (long long)row * a.y_stride + (long long)part * a.n_out,
-                 a.bias ? a.bias + (long long)expert * a.bias_expert : a.bias,
+                 a.bias ? a.bias + (long long)expert * a.bias_stride : a.bias,
                  a.row_bytes, a.n_in, a.n_out, 1, 0, 0, a.split};
     return p;
 }
 
-// The sums over LANES lanes and over the warps that share their rows; then y. Row r of a lane is first_row + r * (32 / LANES).
+// Adds up the sums of LANES lanes and of the warps that share their rows, and writes y. Row r of a lane is
+// first_row + r * (32 / LANES).
 template <int LANES, int NR, int R>
 DEVICE void finish(const Product& p, int first_row, float (&acc)[R][NR], float factor, float* shared) {
     enum { GROUPS = 32 / LANES };
@@ -80,7 +57,7 @@ DEVICE void finish(const Product& p, int first_row, float (&acc)[R][NR], float f
         for (int n = 0; n < NR; n++)
 #pragma unroll
             for (int mask = LANES / 2; mask > 0; mask >>= 1) acc[r][n] += shfl_xor(acc[r][n], mask);
-    // Each lane stores another one.
+    // Each lane stores another one of the sums.
     if (p.split > 1) {
         if (part > 0) {
 #pragma unroll

@@ -1,26 +1,32 @@
-// The mat-vec kernels of quantised weights.
+// The mat-vec kernels of weights in blocks: matvec.h has the algorithm, blocks.h the decoding.
+//
+// A block stages x slice by slice. Of each slice a warp's lanes, eight a row, take 512 values at a time: they load the
+// raw blocks of R rows, then decode four values at a time and multiply them by the same four of each row of x. The
+// quants are summed up before scales are applied, once for each group of values with one scale.
 #pragma once
 #include "blocks.h"
 #include "matvec.h"
 
+// Values that eight lanes take at a time, and rows of a warp that lie side by side.
 enum { CHUNK = 512, GROUP_ROWS = 4 };
 
-// For NR rows of x: rows of the matrix per lane, values of x staged at once.
+// For NR rows of x: rows of the matrix for each lane, and values of x that are staged at once.
 template <class F, int NR> struct Shape {
     enum { R = NR == 1 ? 4 : NR <= 4 ? 2 : 1, SLICE = NR == 1 ? 2048 : NR == 2 ? 1024 : 512 };
-    // The compiler aims at so few registers that as many blocks run as shared memory lets run. It spills where that is too few, and
-    // where it is very many; so some is left unused.
+    // The compiler aims at so few registers that as many blocks run as shared memory allows. It spills where that is
+    // too few, and where it is very many; so a little shared memory is left unused.
     enum { UNUSED = F::GROUPS == 4 ? (NR == 1 || NR == 4 ? 160 : 0) : NR == 1 ? 300 : 0 };
-    // Of nine float4, one is padding.
+    // One float4 in nine is padding.
     enum { QUADS = NR * SLICE / 4 / 8 * 9 + UNUSED, SUMS = NR * SLICE / 16 };
 };
 
 DEVICE float4 zero4() { return make_float4(0, 0, 0, 0); }
 
-// Slices of x, [row][512 values][four of a lane's values, lane], and the sums over its groups, [row][512 values][lane][group].
+// Stages a slice of x as [row][512 values][four of a lane's values, lane], and the sums over its groups as
+// [row][512 values][lane][group].
 template <class F, int NR> DEVICE void stage(const Product& p, int first, float4* xs, float* sums) {
     const int units = Shape<F, NR>::SLICE / 16;
-    for (int i = threadIdx.x; i < NR * units; i += THREADS) {
+    for (int i = threadIdx.x; i < NR * units; i += MATVEC_THREADS) {
         const int n = i / units, u = i % units, e = first + u * 16;
         float4 v[4];
         const bool there = n < p.n_rows && e < p.n_in;
@@ -38,9 +44,10 @@ template <class F, int NR> DEVICE void stage(const Product& p, int first, float4
     }
 }
 
-// 512 values of R rows, by eight lanes.
+// Multiplies 512 values of R rows, by eight lanes.
 template <class F, int NR, int R>
-DEVICE void chunk(const typename F::Raw (&raw)[R], const Lane& lane, const float4* xs, const float* sums, float (&acc)[R][NR]) {
+DEVICE void chunk(const typename F::Raw (&raw)[R], const Lane& lane, const float4* xs, const float* sums,
+                  float (&acc)[R][NR]) {
     const int row = Shape<F, NR>::SLICE / CHUNK;
     typename F::Scales s[R];
 #pragma unroll
@@ -99,14 +106,15 @@ DEVICE void chunk(const typename F::Raw (&raw)[R], const Lane& lane, const float
 template <class F, int NR> DEVICE void product(const Product& p, float4* xs, float* sums) {
     enum { R = Shape<F, NR>::R, SLICE = Shape<F, NR>::SLICE, STEP = CHUNK / F::LEN * F::BYTES };
     const int thread = threadIdx.x, warp = thread / 32, group = thread % 32 / 8;
-    const int part = warp % p.split, first_row = (blockIdx.x * (WARPS / p.split) + warp / p.split) * (GROUP_ROWS * R) + group;
+    const int part = warp % p.split;
+    const int first_row = (blockIdx.x * (WARPS / p.split) + warp / p.split) * (GROUP_ROWS * R) + group;
     const int n_blocks = p.n_in / F::LEN;
     Lane lane;
     lane.j = thread % 8;
-    // Which block of the 512 values the lane begins with; of short rows, one that there is.
+    // The block of the 512 values that the lane begins with. Rows that are too short for it begin with their first.
     const int block = F::LEN == 256 ? lane.j / 4 : lane.j;
     const unsigned char* w[R];
-    // Rows of a lane lie four apart, so all have the same alignment to four bytes.
+    // Rows of a lane lie four apart, so all are aligned alike to four bytes.
 #pragma unroll
     for (int r = 0; r < R; r++) {
         const int o = first_row + r * GROUP_ROWS, row = o < p.n_out ? o : first_row < p.n_out ? first_row : p.n_out - 1;
@@ -121,7 +129,7 @@ template <class F, int NR> DEVICE void product(const Product& p, float4* xs, flo
 #pragma unroll
         for (int n = 0; n < NR; n++) acc[r][n] = 0;
 
-    // The blocks from the lane's on.
+    // Blocks from the lane's on.
     int left = n_blocks - block - part * (CHUNK / F::LEN);
 #pragma unroll
     for (int r = 0; r < R; r++) w[r] += part * STEP;
@@ -147,7 +155,7 @@ template <class F, int NR> DEVICE void product(const Product& p, float4* xs, flo
 }
 
 #define MATVEC(type, name, rows, Args)                       \
-    KERNEL(name, Args, THREADS) {                            \
+    KERNEL(name, Args, MATVEC_THREADS) {                            \
         typedef Shape<type, rows> Here;                      \
         SHARED(float4, xs[Here::QUADS]);                     \
         SHARED(float, sums[Here::SUMS]);                     \

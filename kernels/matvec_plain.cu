@@ -1,5 +1,6 @@
-// Mat-vec kernels of weights that are numbers: a warp takes R rows of the matrix, 128 values at a time where everything is aligned
-// to four values, else 32. Memory bounds these by far, so x is not staged.
+// The mat-vec kernels of weights that are plain numbers: F32, F16, BF16. A warp takes R rows of the matrix, 128 values
+// at a time (four a lane) where everything is aligned to four values, else 32. Memory bounds these by far, so x is not
+// staged; but several loads of each row are under way at once.
 #include "matvec.h"
 
 struct F32 {
@@ -39,7 +40,7 @@ template <class F, int NR> DEVICE void plain(const Product& p, float* shared) {
         const int row = first_row + r < p.n_out ? first_row + r : p.n_out - 1;
         w[r] = reinterpret_cast<const Element*>(p.w + row * p.row_bytes);
     }
-    // Of rows that there are not, the first in their place.
+    // Rows behind the last are computed as the first once more, and not written.
     const float* x[NR];
 #pragma unroll
     for (int n = 0; n < NR; n++) x[n] = p.x + (long long)(n < p.n_rows ? n : 0) * p.x_stride;
@@ -49,11 +50,11 @@ template <class F, int NR> DEVICE void plain(const Product& p, float* shared) {
 #pragma unroll
         for (int n = 0; n < NR; n++) acc[r][n] = 0;
 
-    const unsigned long long places = (unsigned long long)p.w / sizeof(Element) | (unsigned long long)p.x / sizeof(float);
+    const unsigned long long places =
+        (unsigned long long)p.w / sizeof(Element) | (unsigned long long)p.x / sizeof(float);
     if (((places | p.n_in | p.x_stride) & 3) == 0) {
         int e = (part * 32 + lane) * 4;
         const int step = p.split * 128;
-        // Several loads of each row under way at once.
         for (; e + (AHEAD - 1) * step < p.n_in; e += AHEAD * step) {
             Four raw[R][AHEAD];
 #pragma unroll
@@ -109,7 +110,7 @@ template <class F, int NR> DEVICE void plain(const Product& p, float* shared) {
 }
 
 #define MATVEC(type, name, rows, Args)               \
-    KERNEL(name, Args, THREADS) {                    \
+    KERNEL(name, Args, MATVEC_THREADS) {             \
         SHARED(float, shared[WARPS * 2 * rows]);     \
         plain<type, rows>(product_of(a), shared);    \
     }

@@ -1,4 +1,4 @@
-// Mat-vec kernels of the formats with blocks of 32.
+// The mat-vec kernels of the formats with blocks of 32 (matvec.h has the algorithm).
 #include "matvec_blocks.h"
 
 MATVECS(Q4_0)

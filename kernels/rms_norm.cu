@@ -1,19 +1,13 @@
-// RmsNorm: each group of `group` columns divided by its root mean square, times the weight. y may be x's place: each element is
-// read and written by one thread.
+// RmsNorm: each group of columns (a row, or a head's part of one) is divided by its root mean square, then multiplied
+// by the weight. Threads add up the squares of their own elements, each warp adds up its threads' sums, and all warps
+// theirs by way of shared memory; then every thread scales its elements. The first few of them stay in registers
+// meanwhile, so that most rows are read once. A result may lie in the place of x, because each element is read and
+// written by one thread.
+#include "args.h"
 #include "device.h"
 
-#define NORM_THREADS 512
+// Elements of a thread that stay in registers.
 #define NORM_KEPT 4
-
-// Groups follow each other without gaps, as columns of a row and as rows.
-struct RmsNorm {
-    const float* x;
-    const float* weight;
-    float* y;
-    long long n_groups;
-    int group;
-    float eps;
-};
 
 DEVICE float norm_scale(float sum, int group, float eps) { return 1.0f / sqrtf(sum / (float)group + eps); }
 
@@ -23,7 +17,6 @@ KERNEL(rms_norm, RmsNorm, NORM_THREADS) {
     const int t = (int)threadIdx.x;
     const float* x = a.x + (long long)blockIdx.x * a.group;
     float* y = a.y + (long long)blockIdx.x * a.group;
-    // The first few of each thread stay in registers.
     float kept[NORM_KEPT];
     float sum = 0;
 #pragma unroll
@@ -48,12 +41,10 @@ KERNEL(rms_norm, RmsNorm, NORM_THREADS) {
     for (int c = t + NORM_KEPT * NORM_THREADS; c < a.group; c += NORM_THREADS) y[c] = x[c] * scale * ldg(a.weight + c);
 }
 
-#define SMALL_THREADS 128
-
 // A warp per group, for small ones (a head's): grid (groups / 4).
-KERNEL(rms_norm_small, RmsNorm, SMALL_THREADS) {
+KERNEL(rms_norm_small, RmsNorm, NORM_SMALL_THREADS) {
     const int lane = (int)threadIdx.x % 32;
-    const long long g = (long long)blockIdx.x * (SMALL_THREADS / 32) + threadIdx.x / 32;
+    const long long g = (long long)blockIdx.x * (NORM_SMALL_THREADS / 32) + threadIdx.x / 32;
     if (g >= a.n_groups) return;
     const float* x = a.x + g * a.group;
     float* y = a.y + g * a.group;

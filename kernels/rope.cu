@@ -1,22 +1,11 @@
-// Rope: pairs of elements of each head turned by the angles of a table, then times a factor by position where there is a
-// temperature. y may be x's place: each element is read and written by one thread.
+// Rope, rotary position embedding: pairs of elements of each head are turned by the angles of a table, then multiplied
+// by a factor that grows with the position where there is a temperature. A thread takes a pair, or copies one of the
+// elements that do not turn. A result may lie in the place of x, because each element is read and written by one
+// thread.
+#include "args.h"
 #include "device.h"
 
-#define ROPE_THREADS 128
-
-// table: [n_tokens, n_rot], cosine and sine of each pair side by side. Elements from `first` on make pairs: neighbours, or halves.
-// length: of the temperature; 0 without one.
-struct Rope {
-    const float* x;
-    const float* table;
-    const int* positions;
-    float* y;
-    int n_head, head_dim, n_rot, first, halves, length;
-    float scale;
-    int copies;
-};
-
-// Grid (tokens * heads, parts of a head). `copies`: the elements that do not turn are written too.
+// Grid (tokens * heads, parts of a head).
 KERNEL(rope, Rope, ROPE_THREADS) {
     const int head = (int)blockIdx.x, token = head / a.n_head;
     const int unit = (int)blockIdx.y * ROPE_THREADS + (int)threadIdx.x, n_pairs = a.n_rot / 2;

@@ -1,22 +1,12 @@
-// Route: which experts a row goes to, and with which weights, by the rules of src/cpu/route.rs. SumExperts: what they gave, weighted.
+// Route chooses the experts of each row and their weights, by the rules of src/cpu/route.rs. SumExperts adds up what
+// the experts gave, weighted.
+//
+// A warp takes a row, with its probabilities and scores in shared memory. Logits become probabilities; scores are those
+// plus a bias, which counts for choosing only. Where experts stand in groups, only the scores of the best groups are
+// kept. Then the warp looks for the largest score, takes that expert out, and begins anew, until it has as many as
+// wanted. Ties go to the earlier expert, and NaN loses to every number, so that the choice is the same everywhere.
+#include "args.h"
 #include "device.h"
-
-#define ROUTE_THREADS 32
-#define FEW_EXPERTS 512
-// No architecture takes more.
-#define MAX_EXPERTS 4096
-
-enum { SOFTMAX = 0, SIGMOID = 1, SOFTMAX_OF_CHOSEN = 2 };
-
-// logits [n_rows, n_expert] -> y [n_rows, 2 * n_used]: numbers of experts, then weights. bias: added for choosing only, or null.
-struct Route {
-    const float* logits;
-    const float* bias;
-    float* y;
-    int n_expert, n_used, gating, normalise, n_group, n_group_used;
-    float scale;
-    int unused;
-};
 
 // A sum of weights below this is taken as this: the least normal half.
 #define LEAST_SUM 6.1035156e-5f
@@ -34,14 +24,14 @@ DEVICE void softmax(float* x, int n, int lane) {
     __syncwarp();
 }
 
-// Whether score x of i stands before y of j: larger, or equal and earlier; one that is no number loses to all others.
+// True if score x of i stands before y of j: larger, or equal and earlier. NaN stands behind all numbers.
 DEVICE bool before(float x, int i, float y, int j) {
     if (x > y) return true;
     if (isnan(x) != isnan(y)) return isnan(y);
     return (x == y || isnan(x)) && i < j;
 }
 
-// Where the largest score stands, in every lane.
+// The place of the largest score, in every lane.
 DEVICE int largest(const float* scores, int n, int lane) {
     int best = lane < n ? lane : 0;
     float score = scores[best];
@@ -65,7 +55,7 @@ DEVICE void keep_groups(float* scores, float* worths, int n_expert, int n_group,
         for (int i = 1; i < size; i++) {
             if (before(group[i], i, group[first], first)) first = i;
         }
-        // The largest of the others; none counts as zero.
+        // The largest of the others; zero where there is no other.
         float second = size > 1 ? group[first == 0] : 0;
         for (int i = 0; i < size; i++) {
             if (i != first) second = fmaxf(second, group[i]);
@@ -89,15 +79,17 @@ DEVICE void choose(const Route& a, float* probs, float* scores, float* worths) {
     const float* logits = a.logits + (long long)blockIdx.x * n;
     float* ids = a.y + (long long)blockIdx.x * 2 * a.n_used;
     float* weights = ids + a.n_used;
-    for (int i = lane; i < n; i += 32) probs[i] = a.gating == SIGMOID ? 1.0f / (1.0f + expf(-logits[i])) : logits[i];
+    for (int i = lane; i < n; i += 32) {
+        probs[i] = a.gating == GATING_SIGMOID ? 1.0f / (1.0f + expf(-logits[i])) : logits[i];
+    }
     __syncwarp();
-    if (a.gating == SOFTMAX) softmax(probs, n, lane);
+    if (a.gating == GATING_SOFTMAX) softmax(probs, n, lane);
     for (int i = lane; i < n; i += 32) scores[i] = a.bias ? probs[i] + ldg(a.bias + i) : probs[i];
     __syncwarp();
     if (a.n_group > 1) keep_groups(scores, worths, n, a.n_group, a.n_group_used, lane);
     for (int i = 0; i < a.n_used; i++) {
         int best = largest(scores, n, lane);
-        // Where all that is left is no number, any other will do; those chosen are no numbers either.
+        // Where only NaN is left, any expert that is not yet chosen will do. (Those chosen were made NaN below.)
         if (isnan(scores[best])) {
             for (int j = 0; j < i; j++) {
                 if (ids[j] == (float)best) best = (best + 1) % n, j = -1;
@@ -111,7 +103,7 @@ DEVICE void choose(const Route& a, float* probs, float* scores, float* worths) {
         }
         __syncwarp();
     }
-    if (a.gating == SOFTMAX_OF_CHOSEN) softmax(weights, a.n_used, lane);
+    if (a.gating == GATING_SOFTMAX_OF_CHOSEN) softmax(weights, a.n_used, lane);
     float sum = 1;
     if (a.normalise) {
         sum = 0;
@@ -122,28 +114,19 @@ DEVICE void choose(const Route& a, float* probs, float* scores, float* worths) {
     for (int i = lane; i < a.n_used; i += 32) weights[i] = weights[i] / sum * a.scale;
 }
 
-// A warp per row: grid (rows). Up to 512 experts, so that shared memory holds many rows at once.
+// Grid (rows). For few experts, so that shared memory holds many rows at once.
 KERNEL(route, Route, ROUTE_THREADS) {
-    SHARED(float, shared[3][FEW_EXPERTS]);
+    SHARED(float, shared[3][ROUTE_FEW]);
     choose(a, shared[0], shared[1], shared[2]);
 }
 
+// Grid (rows). No architecture takes more experts.
 KERNEL(route_many, Route, ROUTE_THREADS) {
-    SHARED(float, shared[3][MAX_EXPERTS]);
+    SHARED(float, shared[3][ROUTE_MOST]);
     choose(a, shared[0], shared[1], shared[2]);
 }
 
-#define SUM_THREADS 256
-
-// y[row] = sum over i of weight i times part i of the row.
-struct SumExperts {
-    const float* x;
-    const float* route;
-    float* y;
-    int cols, n_used;
-};
-
-// Grid (rows, parts of cols).
+// y[row] = sum over i of weight i times part i of the row. Grid (rows, parts of cols).
 KERNEL(sum_experts, SumExperts, SUM_THREADS) {
     const long long row = blockIdx.x;
     const int c = (int)blockIdx.y * SUM_THREADS + (int)threadIdx.x;

@@ -1,15 +1,7 @@
-// SelectOutputs: the rows whose logits are asked for.
+// SelectOutputs: copies the rows whose results are asked for side by side, so that what follows computes no others.
+// Each thread copies one element.
+#include "args.h"
 #include "device.h"
-
-#define SELECT_THREADS 256
-
-// outputs: of each row of y, its row of x.
-struct SelectOutputs {
-    const float* x;
-    const int* outputs;
-    float* y;
-    int cols, unused;
-};
 
 // Grid (outputs, parts of cols).
 KERNEL(select_outputs, SelectOutputs, SELECT_THREADS) {

@@ -1,138 +1,74 @@
-//! Attention, in two forms (kernels/attention.cu, kernels/attention_prefill.cu): few tokens are split over the context, more come in
-//! tiles.
+//! Attention. Every query row is compared with the cached keys that its token sees, and gets the values' sum, weighted
+//! by the softmax of the scores. Both forms walk over the keys with a running maximum and sum, so that nothing grows
+//! with the context.
 //!
-//! What is launched for few tokens depends on their number, the number of runs and the model alone, so that it can be replayed: each
-//! block finds its keys in the tables.
+//! - The **tiled form** (kernels/attention_prefill.cu) is for many tokens. The query rows of a run (its tokens times
+//!   the heads that share a KV head) are cut into tiles; a block takes a tile, and reads each key and value once for
+//!   all its rows.
+//! - The **split form** (kernels/attention.cu) is for few tokens. They have too few rows to fill a die, so the context
+//!   is cut into parts: a warp takes a token, a part, and the heads that share a KV head. `attention_merge` joins what
+//!   the parts found.
+//!
+//! Few tokens go by tiles too where the split form does not fit (large heads or groups, odd lengths); the context is
+//! cut into parts then as well. The launches for few tokens depend on nothing but their number, the number of runs and
+//! the model, so that they can be replayed: each block finds its keys in the micro-batch's tables.
 
-use super::die::Ptr;
+use super::args::{self, ATTENTION_PARTS, ATTENTION_THREADS};
+use super::driver::Ptr;
 use super::executor::FEW_TOKENS;
+use super::kernels::{Kernel, attention_merge, attention_split};
+use super::kernels::{attention_prefill_128, attention_prefill_256, attention_prefill_512};
 use super::step::{Step, blocks, int};
 use crate::error::{Error, Result};
 use crate::graph::{Attend, KvShape, Limits, Node};
 use crate::quant::Type;
 
-const THREADS: u32 = 128;
-/// With few tokens there are too few query heads to fill a die, so the context is cut into at most so many parts, whose partial
-/// results are merged.
-const PARTS: usize = 32;
 /// Parts that a block of the split form takes, one a warp.
-const PARTS_OF_BLOCK: usize = 4;
+const PARTS_OF_BLOCK: usize = ATTENTION_THREADS / 32;
 /// Warps of the split form that fill a K80's 13 multiprocessors, about.
 const WARPS: usize = 512;
-/// Blocks of the tiled form that do: two each.
+/// Blocks of the tiled form that fill them: two each.
 const TILES: usize = 26;
 /// The split form's largest head, and how many pieces of a group it is still better for than tiles.
 const SPLIT_DIM: usize = 256;
 const SPLIT_PIECES: usize = 2;
 
-/// Each part keeps of each query row the sum of values, the maximum and the sum of weights: nothing grows with the context.
+/// Each part keeps of each query row the sum of values, the maximum and the sum of weights.
 pub(super) fn workspace_bytes(shape: &KvShape, n_head: usize, limits: Limits) -> Option<usize> {
     let rows = limits.n_tokens.min(FEW_TOKENS).checked_mul(n_head)?;
     let row = shape.head_dim_v.checked_add(2)?.checked_mul(size_of::<f32>())?;
-    rows.checked_mul(row)?.checked_mul(PARTS)
+    rows.checked_mul(row)?.checked_mul(ATTENTION_PARTS)
 }
 
-/// As in attention.cu.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Split {
-    q: Ptr,
-    keys: Ptr,
-    values: Ptr,
-    partial: Ptr,
-    positions: Ptr,
-    runs: Ptr,
-    spans: Ptr,
-    k_row: i32,
-    v_row: i32,
-    k_head: i32,
-    v_head: i32,
-    n_tokens: i32,
-    n_runs: i32,
-    n_head: i32,
-    n_head_kv: i32,
-    dk: i32,
-    dv: i32,
-    pieces: i32,
-    n_parts: i32,
-    lanes: i32,
-    window: i32,
-    scale: f32,
-    softcap: f32,
-}
-
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Merge {
-    partial: Ptr,
-    sinks: Ptr,
-    out: Ptr,
-    n_tokens: i32,
-    n_head: i32,
-    dv: i32,
-    n_parts: i32,
-}
-
-/// As in attention_prefill.cu.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Tiled {
-    q: Ptr,
-    keys: Ptr,
-    values: Ptr,
-    out: Ptr,
-    partial: Ptr,
-    sinks: Ptr,
-    positions: Ptr,
-    runs: Ptr,
-    spans: Ptr,
-    k_row: i32,
-    v_row: i32,
-    k_head: i32,
-    v_head: i32,
-    type_k: i32,
-    type_v: i32,
-    n_tokens: i32,
-    n_runs: i32,
-    n_head: i32,
-    n_head_kv: i32,
-    dk: i32,
-    dv: i32,
-    n_parts: i32,
-    window: i32,
-    scale: f32,
-    softcap: f32,
-}
-
-/// The split form of a model: query heads of its kernel, pieces of a group, and lanes that hold a key.
+/// The split form of a model: its kernel, pieces of a group, and lanes that hold a key.
 struct SplitForm {
-    heads: usize,
+    kernel: Kernel<args::Attention>,
     pieces: usize,
     lanes: usize,
 }
 
-/// `None`: tiles are better, or the split form's wide loads do not fit. `sides` are type and row bytes of keys and values.
+/// `None`: tiles are better, or the split form's wide loads do not fit. `sides` are type and row bytes of keys and
+/// values.
 fn split_form(shape: &KvShape, group: usize, sides: [(Type, usize); 2]) -> Option<SplitForm> {
-    let heads = [2, 4, 8].into_iter().find(|n| group <= *n).unwrap_or(8);
+    let forms = attention_split(sides[0].0, sides[1].0)?;
+    let (form, heads) = [2, 4, 8].into_iter().enumerate().find(|(_, n)| group <= *n).unwrap_or((2, 8));
     let pieces = group.div_ceil(heads);
     let (dk, dv) = (shape.head_dim_k, shape.head_dim_v);
     let lanes = [8, 16, 32].into_iter().find(|n| dk.max(dv) <= 8 * n)?;
     let wide = sides.iter().all(|(ty, row)| row % if *ty == Type::Q8_0 { 8 } else { 16 } == 0);
-    // Of keys and values in F32 there is a form if both are.
-    let [k, v] = sides.map(|(ty, _)| ty == Type::F32);
-    let fits = k == v && dk.max(dv) <= SPLIT_DIM && dk % 8 == 0 && dv % 8 == 0 && pieces <= SPLIT_PIECES && wide;
-    fits.then_some(SplitForm { heads, pieces, lanes })
+    let fits = dk.max(dv) <= SPLIT_DIM && dk % 8 == 0 && dv % 8 == 0 && pieces <= SPLIT_PIECES && wide;
+    fits.then_some(SplitForm { kernel: forms[form], pieces, lanes })
 }
 
 /// Elements of a value per head at most, of the kernels that there are.
 pub(super) const MOST_VALUE: usize = 512;
 
 /// The tiled form for values of `dv` elements: its kernel, and the query rows of a tile.
-fn tiled_form(dv: usize) -> Result<(&'static str, usize)> {
+fn tiled_form(dv: usize) -> Result<(Kernel<args::Attention>, usize)> {
     match dv {
-        ..=128 => Ok(("attention_prefill_128", 64)),
-        129..=256 => Ok(("attention_prefill_256", 64)),
-        257..=MOST_VALUE => Ok(("attention_prefill_512", 32)),
+        ..=128 => Ok((attention_prefill_128, 64)),
+        129..=256 => Ok((attention_prefill_256, 64)),
+        257..=MOST_VALUE => Ok((attention_prefill_512, 32)),
         _ => Err(Error::unsupported(format!(
             "CUDA devices compute attention with values of up to {MOST_VALUE} elements a head, not {dv}"
         ))),
@@ -151,7 +87,7 @@ pub(super) fn attention(s: &Step, node: &Node, a: &Attend) -> Result<()> {
         true => (keys, s.type_k(), place.keys.row, dk),
         false => (s.kv_base().add(place.values.offset), s.type_v(), place.values.row, dv),
     };
-    let tiled = Tiled {
+    let whole = args::Attention {
         q: s.at(node.inputs[0]),
         keys,
         values,
@@ -174,69 +110,38 @@ pub(super) fn attention(s: &Step, node: &Node, a: &Attend) -> Result<()> {
         dk: int(dk)?,
         dv: int(dv)?,
         n_parts: 1,
+        pieces: 0,
+        lanes: 0,
         window: shape.window.map_or(i32::MAX, |w| w.min(i32::MAX as u32) as i32),
         scale: a.scale,
         softcap: a.softcap.unwrap_or(0.0),
     };
-    let (kernel, rows) = tiled_form(dv)?;
+    let (tiled, rows) = tiled_form(dv)?;
     if n_tokens > FEW_TOKENS {
         let n_tiles: usize = runs.iter().map(|r| (r.n as usize * group).div_ceil(rows)).sum();
-        return s.launch(kernel, [blocks(n_tiles, 1)?, 1, blocks(n_head_kv, 1)?], THREADS, &tiled);
+        return s.launch(tiled, [blocks(n_tiles, 1)?, 1, blocks(n_head_kv, 1)?], &whole);
     }
-    let n_parts = match split_form(shape, group, [(s.type_k(), place.keys.row), (type_v, v_row)]) {
-        Some(form) => {
-            let parts = (WARPS / (n_tokens * form.pieces * n_head_kv)).clamp(PARTS_OF_BLOCK, PARTS) / PARTS_OF_BLOCK
+    let in_parts = match split_form(shape, group, [(s.type_k(), place.keys.row), (type_v, v_row)]) {
+        Some(SplitForm { kernel, pieces, lanes }) => {
+            let parts = (WARPS / (n_tokens * pieces * n_head_kv)).clamp(PARTS_OF_BLOCK, ATTENTION_PARTS)
+                / PARTS_OF_BLOCK
                 * PARTS_OF_BLOCK;
-            let args = split(&tiled, &form, parts)?;
-            let kernel = format!("attention_{}_{}_{}", s.type_k().name(), type_v.name(), form.heads);
-            let grid = [blocks(n_tokens * form.pieces, 1)?, blocks(parts, PARTS_OF_BLOCK)?, blocks(n_head_kv, 1)?];
-            s.launch(&kernel, grid, THREADS, &args)?;
-            parts
+            let in_parts = args::Attention { n_parts: int(parts)?, pieces: int(pieces)?, lanes: int(lanes)?, ..whole };
+            let grid = [blocks(n_tokens * pieces, 1)?, blocks(parts, PARTS_OF_BLOCK)?, blocks(n_head_kv, 1)?];
+            s.launch(kernel, grid, &in_parts)?;
+            in_parts
         }
         None => {
             // As many tiles as these runs can have at most, whatever their lengths.
             let n_tiles = (n_tokens * group + runs.len() * (rows - 1)) / rows;
-            let parts = (TILES / (n_tiles * n_head_kv)).clamp(1, PARTS);
-            let grid = [blocks(n_tiles, 1)?, blocks(parts, 1)?, blocks(n_head_kv, 1)?];
-            s.launch(kernel, grid, THREADS, &Tiled { n_parts: int(parts)?, ..tiled })?;
-            parts
+            let parts = (TILES / (n_tiles * n_head_kv)).clamp(1, ATTENTION_PARTS);
+            let in_parts = args::Attention { n_parts: int(parts)?, ..whole };
+            s.launch(tiled, [blocks(n_tiles, 1)?, blocks(parts, 1)?, blocks(n_head_kv, 1)?], &in_parts)?;
+            in_parts
         }
     };
-    if n_parts == 1 {
+    if in_parts.n_parts == 1 {
         return Ok(());
     }
-    let Tiled { partial, sinks, out, n_tokens, n_head, dv, .. } = tiled;
-    let merge = Merge { partial, sinks, out, n_tokens, n_head, dv, n_parts: int(n_parts)? };
-    s.launch("attention_merge", [n_head as u32, n_tokens as u32, 1], THREADS, &merge)
-}
-
-fn split(a: &Tiled, form: &SplitForm, n_parts: usize) -> Result<Split> {
-    let Tiled { q, keys, values, partial, positions, runs, spans, k_row, v_row, k_head, v_head, .. } = *a;
-    let Tiled { n_tokens, n_runs, n_head, n_head_kv, dk, dv, window, scale, softcap, .. } = *a;
-    let (pieces, n_parts, lanes) = (int(form.pieces)?, int(n_parts)?, int(form.lanes)?);
-    Ok(Split {
-        q,
-        keys,
-        values,
-        partial,
-        positions,
-        runs,
-        spans,
-        k_row,
-        v_row,
-        k_head,
-        v_head,
-        n_tokens,
-        n_runs,
-        n_head,
-        n_head_kv,
-        dk,
-        dv,
-        pieces,
-        n_parts,
-        lanes,
-        window,
-        scale,
-        softcap,
-    })
+    s.launch(attention_merge, [blocks(a.n_head, 1)?, blocks(n_tokens, 1)?, 1], &in_parts)
 }

@@ -5,8 +5,9 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::die::{Event, Pinned, Ptr};
+use super::die::{Event, Pinned};
 use super::discover::open;
+use super::driver::Ptr;
 use super::executor::{Arenas, Executor, Held, Parts, Staging};
 use super::image::Shelf;
 use super::run::workspace_bytes;

@@ -1,26 +1,14 @@
 //! One die as one model sees it: a driver context and a stream of its own, the modules, and every allocation.
 
-use std::collections::HashMap;
 use std::ffi::CString;
 
 use parking_lot::Mutex;
 
-use super::driver::{Driver, Handle, NONE, NOWHERE};
+use super::args::Args;
+use super::driver::{Driver, Handle, NONE, NOWHERE, Ptr, launch_buffer};
 use super::image::Shelf;
+use super::kernels::{Entry, Kernel, TABLE};
 use crate::error::{Error, Result, Status};
-
-/// An address in a die's memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(transparent)]
-pub struct Ptr(pub u64);
-
-impl Ptr {
-    pub const NULL: Ptr = Ptr(0);
-    #[expect(clippy::should_implement_trait, reason = "it is named like the method of Rust's own pointers")]
-    pub fn add(self, bytes: usize) -> Ptr {
-        Ptr(self.0 + bytes as u64)
-    }
-}
 
 /// A mark in a die's stream that others can wait for.
 #[derive(Debug, Clone, Copy)]
@@ -30,9 +18,9 @@ const STREAM_NON_BLOCKING: u32 = 1;
 const EVENT_DISABLE_TIMING: u32 = 2;
 const CAPTURE_THREAD_LOCAL: u32 = 1;
 const PEER_ACCESS_ALREADY: &str = "CUDA_ERROR_PEER_ACCESS_ALREADY_ENABLED";
-const NOT_FOUND: &str = "CUDA_ERROR_NOT_FOUND";
 
-/// The calling thread's own context, made current again when this is dropped: the host may use CUDA itself.
+/// Keeps the calling thread's own context, which is made current again when this is dropped: the host may use CUDA
+/// itself.
 pub struct Visit {
     driver: Driver,
     before: Handle,
@@ -68,7 +56,8 @@ pub struct Die {
     context: Handle,
     stream: Handle,
     modules: Vec<Handle>,
-    functions: Mutex<HashMap<String, usize>>,
+    /// The driver's handle of each kernel of the table.
+    functions: Vec<Handle>,
     allocations: Vec<u64>,
     events: Vec<Handle>,
     recorded: Mutex<Vec<usize>>,
@@ -92,7 +81,7 @@ impl Die {
             context: NONE,
             stream: NONE,
             modules: Vec::new(),
-            functions: Mutex::default(),
+            functions: Vec::new(),
             allocations: Vec::new(),
             events: Vec::new(),
             recorded: Mutex::default(),
@@ -110,21 +99,39 @@ impl Die {
         Ok(die)
     }
 
-    /// Loads the kernels' images for a compute capability.
+    /// Loads the kernels' images for a compute capability, and finds every kernel of the table in them.
     pub(super) fn load_kernels(&mut self, (major, minor): (u32, u32), shelf: &mut Shelf) -> Result<()> {
         self.enter()?;
-        let images = shelf.get(major, minor).map_err(|why| {
-            let mut e = Error::new(Status::Device, format!("device {}: {why}", self.index));
-            e.detail.device = Some(self.index);
-            e
-        })?;
-        for image in images {
+        let images = shelf.get(major, minor).map_err(|why| self.without(&why))?;
+        for (_, image) in images {
             let mut module = NONE;
             // SAFETY: a whole cubin, or PTX that ends with a zero.
             unsafe { self.driver.cuModuleLoadData(self.index, &mut module, image.as_ptr().cast()) }?;
             self.modules.push(module);
         }
+        let find = |kernel: &Entry| {
+            let at = images.iter().position(|(file, _)| *file == kernel.file);
+            let module = at.and_then(|at| self.modules.get(at));
+            self.function(kernel, *module.ok_or_else(|| self.without(&format!("there is no image {}", kernel.file)))?)
+        };
+        self.functions = TABLE.iter().map(find).collect::<Result<_>>()?;
         Ok(())
+    }
+
+    fn function(&self, kernel: &Entry, module: Handle) -> Result<Handle> {
+        let mut function = NONE;
+        let name = CString::new(kernel.name).map_err(|_| self.without("a kernel's name holds a zero"))?;
+        // SAFETY: a live module, a text that ends with a zero.
+        unsafe { self.driver.cuModuleGetFunction(self.index, &mut function, module, name.as_ptr()) }
+            .map_err(|e| e.at(&format!("{}, a kernel of the image {}", kernel.name, kernel.file)))?;
+        Ok(function)
+    }
+
+    /// Why this die has no kernels.
+    fn without(&self, why: &str) -> Error {
+        let mut e = Error::new(Status::Device, format!("device {}: {why}", self.index));
+        e.detail.device = Some(self.index);
+        e
     }
 
     /// Keeps the calling thread's context, to be made current again.
@@ -147,7 +154,7 @@ impl Die {
         Ok((free as u64, total as u64))
     }
 
-    /// Memory until the die is dropped; `what` it is for stands in the message.
+    /// Memory until the die is dropped; a failure's message says what it is for (`what`).
     pub fn allocate(&mut self, what: &str, bytes: usize) -> Result<Ptr> {
         if bytes == 0 {
             return Ok(Ptr::NULL);
@@ -241,7 +248,7 @@ impl Die {
         let wait = || self.enter().and_then(|()| unsafe { self.driver.cuStreamSynchronize(self.index, self.stream) });
         wait().inspect_err(|_| drop(wait()))
     }
-    /// Whether the die can still be used after an error.
+    /// True if the die can still be used after an error.
     pub fn is_alive(&self) -> bool {
         // SAFETY: no conditions.
         self.enter().is_ok() && unsafe { self.driver.cuCtxSynchronize(self.index) }.is_ok()
@@ -283,7 +290,7 @@ impl Die {
         unsafe { self.driver.cuMemsetD8Async(self.index, to.0, value, bytes, self.stream) }
     }
 
-    /// Whether the driver promises that this die can use the other's memory.
+    /// True if the driver promises that this die can use the other's memory.
     pub(super) fn can_reach(&self, other: &Die) -> Result<bool> {
         let mut can = 0;
         // SAFETY: a place for the answer.
@@ -301,55 +308,20 @@ impl Die {
         }
     }
 
-    fn function(&self, name: &str) -> Result<Handle> {
-        let mut known = self.functions.lock();
-        if let Some(f) = known.get(name) {
-            return Ok(*f as Handle);
-        }
-        let c_name = CString::new(name).map_err(|_| Error::new(Status::Internal, "a kernel's name holds a zero"))?;
-        let mut failure = Error::new(Status::Internal, format!("no image holds the kernel {name}"));
-        for module in &self.modules {
-            let mut function = NONE;
-            // SAFETY: a live module, a text that ends with a zero.
-            match unsafe { self.driver.cuModuleGetFunction(self.index, &mut function, *module, c_name.as_ptr()) } {
-                Ok(()) => {
-                    known.insert(name.to_owned(), function as usize);
-                    return Ok(function);
-                }
-                Err(e) if e.message.contains(NOT_FOUND) => failure = e,
-                Err(e) => return Err(e),
-            }
-        }
-        Err(failure.at(name))
-    }
-
     /// Starts a kernel.
     ///
     /// # Safety
-    /// `args` is the kernel's struct, and its addresses are what the kernel says.
-    pub(super) unsafe fn launch<A: Copy>(&self, kernel: &str, grid: [u32; 3], threads: u32, args: &A) -> Result<()> {
-        let function = self.function(kernel)?;
-        let mut params = [std::ptr::from_ref(args).cast_mut().cast()];
-        let at = params.as_mut_ptr();
-        let [x, y, z] = grid;
+    /// The addresses in `args` are what the kernel says.
+    pub(super) unsafe fn launch<A: Args>(&self, kernel: Kernel<A>, grid: [u32; 3], args: &A) -> Result<()> {
+        let entry = kernel.entry();
+        let function = *self.functions.get(kernel.index).ok_or_else(|| self.without("its kernels are not loaded"))?;
+        let ([x, y, z], threads, bytes) = (grid, entry.threads as u32, size_of::<A>());
+        // The arguments go as one buffer with its size, so that the driver can hold the size against the kernel's.
+        let mut buffer = launch_buffer((&raw const *args).cast(), &bytes);
+        let (s, none, buffer) = (self.stream, std::ptr::null_mut(), buffer.as_mut_ptr());
         // SAFETY: the driver copies the arguments before it returns; it does not write them.
-        unsafe {
-            self.driver.cuLaunchKernel(
-                self.index,
-                function,
-                x,
-                y,
-                z,
-                threads,
-                1,
-                1,
-                0,
-                self.stream,
-                at,
-                std::ptr::null_mut(),
-            )
-        }
-        .map_err(|e| e.at(kernel))
+        unsafe { self.driver.cuLaunchKernel(self.index, function, x, y, z, threads, 1, 1, 0, s, none, buffer) }
+            .map_err(|e| e.at(entry.name))
     }
 
     /// Records what `launches` gives to the stream instead of running it.

@@ -1,4 +1,10 @@
-//! Looking for dies: what the driver says of each, what it takes of their memory, and which can reach each other.
+//! Looking for dies: the facts that the driver tells of each, the memory that it takes itself, and the dies that can
+//! reach each other.
+//!
+//! The driver's own share of a die's memory is measured: a context with all kernels is made, the free memory is read, a
+//! second such context is made, and the difference is what one takes. A plan subtracts that before it places anything.
+//! Reach is proved: drivers report success where an IOMMU drops the data, so a pattern is copied both ways and read
+//! back.
 
 use std::ffi::{CStr, c_int};
 
@@ -8,7 +14,7 @@ use super::image::{self, Shelf};
 use crate::device::{Arena, Device, Finder, Found, Kind};
 use crate::error::{Error, Result};
 
-// The driver's numbers of what it can be asked about a device.
+// The driver's numbers of the attributes of a device.
 const CLOCK_KHZ: c_int = 13;
 const MULTIPROCESSORS: c_int = 16;
 const PCI_BUS: c_int = 33;
@@ -18,13 +24,13 @@ const PCI_DOMAIN: c_int = 50;
 const MAJOR: c_int = 75;
 const MINOR: c_int = 76;
 
-/// What a context with the kernels takes where it cannot be measured (K80: 93 to 102 MiB).
+/// Bytes of a context with the kernels where they cannot be measured (K80: 93 to 102 MiB).
 const CONTEXT_BYTES: u64 = 102 << 20;
-/// What the driver takes besides, later: it rounds three arenas up to 2 MiB, and needs a little for recorded steps, for tables of other
-/// dies' memory, and for kernels that it loads at their first use.
+/// Bytes that the driver takes later: it rounds three arenas up to 2 MiB, and needs a little for recorded steps, for
+/// tables of other dies' memory, and for the code of kernels, which some drivers bring to the die at the first launch.
 const LATER_BYTES: u64 = 16 << 20;
 
-/// What a pattern is copied with to prove that dies reach each other, and its speed is taken from.
+/// Bytes of the pattern that proves reach, and whose copies tell the speed.
 const PATTERN_BYTES: usize = 1 << 20;
 
 /// Looks for dies through the driver.
@@ -77,8 +83,8 @@ fn find(most: usize, strict: bool) -> Result<Found> {
             match reach {
                 Reach::Proved(bandwidth) => found.links.push((a as u32, b as u32, bandwidth)),
                 Reach::Lies => found.notes.push(format!(
-                    "devices {a} and {b}: the driver promises peer copies, but the data does not arrive (an IOMMU?); copies go by way of \
-                     the host"
+                    "devices {a} and {b}: the driver promises peer copies, but the data does not arrive (an IOMMU?); \
+                     copies go by way of the host"
                 )),
                 Reach::No => {}
             }
@@ -87,7 +93,7 @@ fn find(most: usize, strict: bool) -> Result<Found> {
     Ok(found)
 }
 
-/// The driver's device `ordinal` alone, whatever others do.
+/// The driver's device `ordinal` alone, so that a failure of another one does not matter.
 ///
 /// # Errors
 /// As for `find`.
@@ -103,7 +109,7 @@ fn find_one(ordinal: u32) -> Result<Device> {
     measured(driver, ordinal.cast_signed(), &mut Shelf::default()).map(|(device, _)| device)
 }
 
-/// A die of a model: with its kernels, without memory.
+/// Opens a die for a model: with its kernels, without memory.
 pub fn open(device: &Device, index: u32, shelf: &mut Shelf) -> Result<Die> {
     let driver = Driver::open()?;
     let _visit = Visit::new(driver)?;
@@ -112,7 +118,7 @@ pub fn open(device: &Device, index: u32, shelf: &mut Shelf) -> Result<Die> {
     Ok(die)
 }
 
-/// A die and what it has for a program: a context with the kernels is made, and a second one to see what that takes.
+/// A die, and the memory that it has for a program: a second context with the kernels shows what one takes.
 fn measured(driver: Driver, ordinal: c_int, shelf: &mut Shelf) -> Result<(Device, Die)> {
     let mut device = look(driver, ordinal)?;
     let mut start = || {
@@ -125,7 +131,7 @@ fn measured(driver: Driver, ordinal: c_int, shelf: &mut Shelf) -> Result<(Device
     device.driver_bytes = LATER_BYTES
         + match start().and_then(|second| second.memory()) {
             Ok((with_two, _)) => with_one.saturating_sub(with_two),
-            // Where a die allows one context only, or has no room for a second.
+            // The die allows one context only, or has no room for a second.
             Err(e) if e.detail.subject == "cuCtxCreate_v2" => CONTEXT_BYTES,
             Err(e) => return Err(e),
         };
@@ -133,7 +139,7 @@ fn measured(driver: Driver, ordinal: c_int, shelf: &mut Shelf) -> Result<(Device
     Ok((device, die))
 }
 
-/// What the driver says of a device, before anything is made on it.
+/// The driver's facts about a device, before anything is made on it.
 fn look(driver: Driver, ordinal: c_int) -> Result<Device> {
     let on = ordinal as u32;
     let (mut device, mut bytes, mut name) = (0, 0usize, [0; 128]);

@@ -1,4 +1,4 @@
-//! The driver's functions, found in libcuda.so.1 at run time, and what their answers mean.
+//! The driver's functions, found in libcuda.so.1 at run time, and the meaning of their answers.
 //!
 //! Statuses are taken as plain numbers: a newer driver has some that this library does not know.
 
@@ -10,6 +10,19 @@ use cudarc::driver::sys;
 use crate::error::{Error, Result, Status};
 
 pub(super) type Handle = *mut c_void;
+
+/// An address in a die's memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct Ptr(pub u64);
+
+impl Ptr {
+    pub const NULL: Ptr = Ptr(0);
+    #[expect(clippy::should_implement_trait, reason = "it is named like the method of Rust's own pointers")]
+    pub fn add(self, bytes: usize) -> Ptr {
+        Ptr(self.0 + bytes as u64)
+    }
+}
 
 /// The oldest driver that serves: CUDA 11.4, the last for Kepler.
 const OLDEST: c_int = 11040;
@@ -32,7 +45,8 @@ macro_rules! functions {
                 Ok(Driver { $($name: {
                     let name = concat!(stringify!($name), "\0");
                     // SAFETY: the type is that of the driver's header.
-                    *unsafe { library.get(name.as_bytes()) }.map_err(|_| none(concat!("the NVIDIA driver has no ", stringify!($name))))?
+                    *unsafe { library.get(name.as_bytes()) }
+                        .map_err(|_| none(concat!("the NVIDIA driver has no ", stringify!($name))))?
                 },)* })
             }
 
@@ -96,11 +110,20 @@ functions! {
     cuModuleUnload(module: Handle);
     cuModuleGetFunction(function: *mut Handle, module: Handle, name: *const c_char);
     cuLaunchKernel(
-        function: Handle, grid_x: c_uint, grid_y: c_uint, grid_z: c_uint, block_x: c_uint, block_y: c_uint, block_z: c_uint,
-        shared_bytes: c_uint, stream: Handle, params: *mut *mut c_void, extra: *mut *mut c_void
+        function: Handle, grid_x: c_uint, grid_y: c_uint, grid_z: c_uint,
+        block_x: c_uint, block_y: c_uint, block_z: c_uint, shared_bytes: c_uint, stream: Handle,
+        params: *mut *mut c_void, extra: *mut *mut c_void
     );
     cuGetErrorName(error: c_int, text: *mut *const c_char);
     cuGetErrorString(error: c_int, text: *mut *const c_char);
+}
+
+/// The `extra` of `cuLaunchKernel`: a kernel's arguments as one buffer of `bytes` bytes. Keys and values take turns; a
+/// null ends them.
+pub(super) fn launch_buffer(args: *const c_void, bytes: &usize) -> [*mut c_void; 5] {
+    const BUFFER_POINTER: *mut c_void = std::ptr::without_provenance_mut(1);
+    const BUFFER_SIZE: *mut c_void = std::ptr::without_provenance_mut(2);
+    [BUFFER_POINTER, args.cast_mut(), BUFFER_SIZE, (&raw const *bytes).cast_mut().cast(), null_mut()]
 }
 
 /// Stands for no device in particular.
@@ -136,7 +159,7 @@ impl Driver {
         }
     }
 
-    /// What the driver calls a status.
+    /// The driver's name of a status.
     fn name(&self, code: c_int) -> String {
         let text = |f: unsafe extern "C" fn(c_int, *mut *const c_char) -> c_int| {
             let mut at: *const c_char = std::ptr::null();
@@ -161,7 +184,7 @@ impl Driver {
     }
 }
 
-/// Why there is no driver to work with.
+/// The error that says why there is no driver to work with.
 pub(super) fn none(why: impl Into<String>) -> Error {
     Error::new(Status::Device, why).subject("libcuda.so.1")
 }

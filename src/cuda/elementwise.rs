@@ -1,45 +1,21 @@
 //! Scale, Add, Gate and SoftCap: element by element.
 
-use super::die::Ptr;
+use super::args::{self, Each};
+use super::driver::Ptr;
+use super::kernels::{self, Kernel};
 use super::step::{Step, blocks, int};
 use crate::error::Result;
 use crate::graph::{self, Gate, Node, SoftCap};
 
-const THREADS: u32 = 256;
 /// Blocks at most; with more elements, a thread has several.
 const MOST_BLOCKS: u32 = 4096;
-
-/// As in elementwise.cu.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Scale {
-    x: Ptr,
-    scale: Ptr,
-    bias: Ptr,
-    route: Ptr,
-    y: Ptr,
-    cols: i32,
-    n_used: i32,
-}
-
-/// As in elementwise.cu.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Each {
-    x: Ptr,
-    b: Ptr,
-    y: Ptr,
-    n: i64,
-    alpha: f32,
-    limit: f32,
-}
 
 /// x times a scale, plus a bias; those of each expert where there is a route.
 pub(super) fn scale(s: &Step, node: &Node, o: &graph::Scale) -> Result<()> {
     let Some(output) = node.output else { return Ok(()) };
     let (n_used, parts) = (o.n_expert_used, o.n_expert_used.max(1));
     let cols = s.graph().value(output).cols / parts;
-    let args = Scale {
+    let args = args::Scale {
         x: s.at(node.inputs[0]),
         scale: s.weight(o.scale),
         bias: o.bias.map_or(Ptr::NULL, |b| s.weight(b)),
@@ -48,27 +24,28 @@ pub(super) fn scale(s: &Step, node: &Node, o: &graph::Scale) -> Result<()> {
         cols: int(cols)?,
         n_used: int(n_used)?,
     };
-    s.launch("scale", [blocks(s.n_rows(output) * parts, 1)?, blocks(cols, THREADS as usize)?, 1], THREADS, &args)
+    let kernel = kernels::scale;
+    s.launch(kernel, [blocks(s.n_rows(output) * parts, 1)?, blocks(cols, kernel.threads())?, 1], &args)
 }
 
 pub(super) fn add(s: &Step, node: &Node) -> Result<()> {
-    each(s, node, "add", 0.0, 0.0)
+    each(s, node, kernels::add, 0.0, 0.0)
 }
 
 pub(super) fn gate(s: &Step, node: &Node, gate: Gate) -> Result<()> {
     match gate {
-        Gate::Silu => each(s, node, "gate_silu", 0.0, 0.0),
-        Gate::Gelu => each(s, node, "gate_gelu", 0.0, 0.0),
-        Gate::SiluClamped { alpha, limit } => each(s, node, "gate_silu_clamped", alpha, limit),
+        Gate::Silu => each(s, node, kernels::gate_silu, 0.0, 0.0),
+        Gate::Gelu => each(s, node, kernels::gate_gelu, 0.0, 0.0),
+        Gate::SiluClamped { alpha, limit } => each(s, node, kernels::gate_silu_clamped, alpha, limit),
     }
 }
 
 /// cap tanh(x / cap)
 pub(super) fn soft_cap(s: &Step, node: &Node, o: &SoftCap) -> Result<()> {
-    each(s, node, "soft_cap", 0.0, o.cap)
+    each(s, node, kernels::soft_cap, 0.0, o.cap)
 }
 
-fn each(s: &Step, node: &Node, kernel: &str, alpha: f32, limit: f32) -> Result<()> {
+fn each(s: &Step, node: &Node, kernel: Kernel<Each>, alpha: f32, limit: f32) -> Result<()> {
     let Some(output) = node.output else { return Ok(()) };
     let n = s.n_rows(output) * s.graph().value(output).cols;
     let args = Each {
@@ -79,5 +56,5 @@ fn each(s: &Step, node: &Node, kernel: &str, alpha: f32, limit: f32) -> Result<(
         alpha,
         limit,
     };
-    s.launch(kernel, [blocks(n, THREADS as usize)?.min(MOST_BLOCKS), 1, 1], THREADS, &args)
+    s.launch(kernel, [blocks(n, kernel.threads())?.min(MOST_BLOCKS), 1, 1], &args)
 }

@@ -1,8 +1,10 @@
-//! A die's arenas and its part of the graph.
+//! The executor: a die with its arenas and its part of the graph. Here are its making, the addresses of values, and
+//! copies from and to the host; run.rs walks through the graph.
 
 use std::sync::Arc;
 
-use super::die::{Die, Event, Ptr};
+use super::die::{Die, Event};
+use super::driver::Ptr;
 use super::fill::RING_BYTES;
 use super::replay::Replays;
 use super::tables::Tables;
@@ -10,23 +12,23 @@ use crate::error::Result;
 use crate::graph::{Graph, Layout, Rotation, StatePlace, ValueId, WeightSlice};
 use crate::quant::Type;
 
-/// Up to so many tokens a step is short: it is recorded and replayed, and its attention is split over the context.
+/// A step of up to so many tokens is short: it is recorded and replayed, and its attention is split over the context.
 pub(super) const FEW_TOKENS: usize = 8;
 
-/// Bytes behind the layout of the host's compute arena (all of it is page-locked then) for `n_dies` dies: one copy of the tables, and
-/// a ring for each die.
+/// Bytes behind the layout of the host's compute arena (all of it is page-locked then) for `n_dies` dies: one copy of
+/// the tables, and a ring for each die.
 pub fn staging_bytes(n_dies: usize, tables: usize) -> usize {
     if n_dies == 0 { 0 } else { tables + n_dies * RING_BYTES }
 }
 
-/// A weight, or the part of one that a die reads: its offset in the weights arena.
+/// A weight, or the part of one, that a die reads, and its offset in the weights arena.
 #[derive(Debug, Clone, Copy)]
 pub struct Held {
     pub part: WeightSlice,
     pub offset: usize,
 }
 
-/// Everything an executor is made of. The die has its kernels and arenas, and the weights are in theirs.
+/// Everything that an executor is made of. The die has its kernels and arenas, and the weights are in theirs.
 pub struct Parts {
     pub die: Die,
     pub graph: Arc<Graph>,
@@ -35,16 +37,17 @@ pub struct Parts {
     pub weights: Vec<Option<Held>>,
     pub arenas: Arenas,
     pub states: Vec<StatePlace>,
-    /// Whether a state is here.
+    /// True for each state that is on this die.
     pub here: Vec<bool>,
     pub type_k: Type,
     pub type_v: Type,
     /// Of each rope of the graph.
     pub rotations: Arc<[Rotation]>,
-    /// Whether short steps are recorded and replayed.
+    /// True if short steps are recorded and replayed.
     pub replay: bool,
     pub pieces: [Event; 2],
-    /// Page-locked memory of the host, as large as the largest tables, that dies use in turn while all of them are at rest.
+    /// Page-locked memory of the host, as large as the largest tables, that dies use in turn while all of them are at
+    /// rest.
     pub staging: Staging,
 }
 
@@ -55,7 +58,7 @@ pub struct Staging {
     pub bytes: usize,
 }
 
-/// Where a die's three arenas are.
+/// The places of a die's three arenas.
 #[derive(Debug, Clone, Copy)]
 pub struct Arenas {
     pub weights: Ptr,
@@ -89,7 +92,8 @@ unsafe impl Sync for Executor {}
 
 impl Executor {
     /// # Safety
-    /// `parts.staging` is page-locked and stays as long as the executor; nobody else uses it while a call of this one runs.
+    /// `parts.staging` is page-locked and stays as long as the executor; nobody else uses it while a call of
+    /// this one runs.
     pub unsafe fn new(parts: Parts) -> Executor {
         let Parts { die, graph, layout, weights, arenas, states, here, type_k, type_v, .. } = parts;
         let Parts { rotations, replay, pieces, staging, .. } = parts;

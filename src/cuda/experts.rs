@@ -1,57 +1,30 @@
-//! MatMulExperts: each row by the matrices of its experts. Pairs of a row and an expert are sorted by expert first, on the die, so that
-//! an expert's weights are read once for many of them.
+//! MatMulExperts: each row times the matrices of its experts.
+//!
+//! Where pairs of a row and an expert are many, two launches follow each other. The first sorts the pairs by expert, on
+//! the die (kernels/experts.cu), and cuts each expert's pairs into tiles. The second multiplies tile by tile, so that
+//! an expert's weights are read once for many rows (kernels/gemm.cu). Nobody knows the number of tiles in advance, so
+//! there are as many blocks as could be needed, and those without a tile end at once. A few pairs go by matvec.rs, each
+//! for itself.
 
-use super::die::Ptr;
-use super::gemm::{SMALL_OUTPUTS, SMALL_ROWS, THREADS};
+use super::args::{ExpertLists, GEMM_SMALL_OUTPUTS, GEMM_SMALL_ROWS, GemmExperts};
+use super::kernels::{self, OfType};
 use super::matvec;
 use super::step::{Step, blocks, int};
 use crate::error::Result;
 use crate::graph::{Graph, MatMulExperts, Node};
 
-/// Up to so many pairs for each expert, and so many at all, each takes its expert's weights by itself: a tile of weights that is read
-/// for one or two rows costs as much as for sixteen.
+/// Up to so many pairs for each expert, and up to so many in all, each pair reads its expert's weights for itself: a
+/// tile of weights costs as much for one or two rows as for sixteen.
 const FEW_EACH: usize = 2;
 const FEW_PAIRS: usize = 16;
-const LIST_THREADS: u32 = 1024;
-
-/// As in experts.cu.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct ExpertLists {
-    route: Ptr,
-    lists: Ptr,
-    n_rows: i32,
-    n_used: i32,
-    n_expert: i32,
-    unused: i32,
-}
-
-/// As in gemm.cu.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct GemmExperts {
-    w: Ptr,
-    x: Ptr,
-    bias: Ptr,
-    y: Ptr,
-    lists: Ptr,
-    expert_bytes: i64,
-    row_bytes: i32,
-    n_in: i32,
-    n_out: i32,
-    n_pairs: i32,
-    n_expert: i32,
-    bias_stride: i32,
-    per_row: i32,
-    unused: i32,
-}
 
 /// Tiles at most: each expert that has pairs may have one that is not full.
 fn most_tiles(n_pairs: usize, n_expert: usize) -> usize {
-    n_pairs / SMALL_ROWS + n_expert.min(n_pairs)
+    n_pairs / GEMM_SMALL_ROWS + n_expert.min(n_pairs)
 }
 
-/// The lists: the number of tiles, where each expert's pairs begin, the pairs, and two numbers of each tile.
+/// Bytes of the lists (`args::ExpertLists`): the number of tiles, the start of each expert's pairs, the pairs, and two
+/// numbers of each tile.
 pub(super) fn workspace_bytes(graph: &Graph, o: &MatMulExperts, n_rows: usize) -> Option<usize> {
     let n_pairs = n_rows.checked_mul(o.n_expert_used)?;
     let n_expert = graph.weight(o.matrices.weight).ne[2] as usize;
@@ -77,7 +50,7 @@ pub(super) fn matmul(s: &Step, node: &Node, o: &MatMulExperts) -> Result<()> {
         n_expert: int(n_expert)?,
         unused: 0,
     };
-    s.launch("expert_lists", [1, 1, 1], LIST_THREADS, &lists)?;
+    s.launch(kernels::expert_lists, [1, 1, 1], &lists)?;
     let args = GemmExperts {
         w,
         x: s.at(input),
@@ -97,6 +70,6 @@ pub(super) fn matmul(s: &Step, node: &Node, o: &MatMulExperts) -> Result<()> {
         unused: 0,
     };
     // Blocks without a tile end at once.
-    let grid = [blocks(most_tiles(n_pairs, n_expert), 1)?, blocks(m.n_out, SMALL_OUTPUTS)?, 1];
-    s.launch(&format!("gemm_experts_{}", m.ty.name()), grid, THREADS, &args)
+    let grid = [blocks(most_tiles(n_pairs, n_expert), 1)?, blocks(m.n_out, GEMM_SMALL_OUTPUTS)?, 1];
+    s.launch(OfType::new(m.ty)?.gemm_experts(), grid, &args)
 }

@@ -1,9 +1,16 @@
-//! Filling a die's weights arena: large reads into a ring of page-locked pieces, copied on while the next is read. The ring also carries
-//! activations between dies that cannot reach each other.
+//! The fill ring: three page-locked pieces of the host's memory for each die, through which everything goes that comes
+//! from elsewhere.
+//!
+//! A die copies from page-locked memory by itself, while the host does something else. So weights come in this way: the
+//! host reads the next bytes of the file into a free piece and gives the die the order to copy them; then it reads into
+//! the next piece, while the die copies. A piece is free again when the die has passed the mark behind its copy.
+//! Activations take the same way between dies that cannot reach each other's memory: one die copies to a piece, the
+//! other waits for the mark and copies from it, and the host waits for nobody.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::die::{Die, Event, Ptr};
+use super::die::{Die, Event};
+use super::driver::Ptr;
 use crate::error::{Error, Result, Status};
 
 /// Bytes of a piece, and pieces of a ring.
@@ -15,11 +22,11 @@ pub(crate) const RING_BYTES: usize = PIECE * PIECES;
 /// A die's pieces of page-locked memory.
 pub struct Ring {
     base: *mut u8,
-    /// The die has filled the piece, or emptied it.
+    /// Marks of the ring's die: it has filled the piece, or emptied it.
     passed: [Event; PIECES],
-    /// The die has taken that piece of another die's ring.
+    /// Marks of the ring's die in others' rings: it has emptied that piece of theirs.
     taken: [Event; PIECES],
-    /// When each piece is free again.
+    /// The mark behind which each piece is free again.
     free: [Option<Event>; PIECES],
     next: usize,
 }
@@ -29,7 +36,7 @@ unsafe impl Send for Ring {}
 // SAFETY: as above; every use takes it mutably.
 unsafe impl Sync for Ring {}
 
-/// The way of neighbouring bytes of a tensor into the arena.
+/// Neighbouring bytes of a tensor, and their place in the arena.
 pub struct Source<'a> {
     /// Reads so many bytes from so far into them.
     pub read: &'a dyn Fn(usize, &mut [u8]) -> Result<()>,
@@ -79,7 +86,8 @@ impl Ring {
         Ok(())
     }
 
-    /// Hands bytes from `die`, whose ring this is, to another (its ring is `others`) by way of the host; both go on by themselves.
+    /// Hands bytes from `die`, whose ring this is, to another (its ring is `others`) by way of the host; both go on by
+    /// themselves.
     ///
     /// # Safety
     /// Both addresses hold `bytes` bytes.

@@ -1,87 +1,54 @@
-//! MatMul and MatMulHeads of many rows: tiles, weights decoded on the way to shared memory. Few rows are matvec.rs's.
+//! Products of many rows (MatMul, MatMulHeads): tiles of results, for which weights become numbers on the way to shared
+//! memory (kernels/gemm.cu). matvec.rs has the products of few rows, and hands the others on.
 
-use super::die::Ptr;
+use super::args::{GEMM_OUTPUTS, GEMM_ROWS, GEMM_SMALL_OUTPUTS, GEMM_SMALL_ROWS, Gemm};
+use super::driver::Ptr;
+use super::kernels::OfType;
 use super::step::{Step, blocks, int};
 use crate::error::Result;
-use crate::graph::{MatMul, MatMulHeads, Node};
+use crate::graph::Matrices;
 
-pub(super) const THREADS: u32 = 128;
-/// Rows and outputs of a tile, of a small one too.
-const ROWS: usize = 64;
-const OUTPUTS: usize = 128;
-pub(super) const SMALL_ROWS: usize = 32;
-pub(super) const SMALL_OUTPUTS: usize = 64;
 /// With fewer tiles than these, eight for each multiprocessor of a GK210, smaller ones keep it busier.
 const FEW_TILES: usize = 104;
 
-/// As in gemm.cu.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Gemm {
-    w: Ptr,
-    x: Ptr,
-    bias: Ptr,
-    y: Ptr,
-    head_bytes: i64,
-    row_bytes: i32,
-    n_in: i32,
-    n_out: i32,
-    n_rows: i32,
-    x_stride: i32,
-    y_stride: i32,
-}
-
 /// Small tiles do about a fifth more for each result, but waste fewer rows, and there are four times as many.
 fn is_small(n_rows: usize, n_out: usize, n_head: usize) -> bool {
-    let tiles = n_rows.div_ceil(ROWS) * n_out.div_ceil(OUTPUTS) * n_head;
-    tiles < FEW_TILES || n_rows.next_multiple_of(SMALL_ROWS) * 6 < n_rows.next_multiple_of(ROWS) * 5
+    let tiles = n_rows.div_ceil(GEMM_ROWS) * n_out.div_ceil(GEMM_OUTPUTS) * n_head;
+    tiles < FEW_TILES || n_rows.next_multiple_of(GEMM_SMALL_ROWS) * 6 < n_rows.next_multiple_of(GEMM_ROWS) * 5
 }
 
-pub(super) fn matmul(s: &Step, node: &Node, o: &MatMul) -> Result<()> {
-    let Some(output) = node.output else { return Ok(()) };
-    let (m, w) = s.matrices(o.matrix);
-    let args = Gemm {
-        w,
-        x: s.at(node.inputs[0]),
-        bias: s.bias(o.bias, o.matrix),
-        y: s.at(output),
-        head_bytes: 0,
-        row_bytes: int(m.row_bytes)?,
-        n_in: int(m.n_in)?,
-        n_out: int(m.n_out)?,
-        n_rows: int(s.n_rows(output))?,
-        x_stride: int(m.n_in)?,
-        y_stride: int(m.n_out)?,
-    };
-    launch(s, m.ty.name(), &args, s.n_rows(output), m.n_out, 1)
+/// Rows times a matrix, or times a matrix for each head: head h takes columns h n_in .. of x and h n_out .. of y.
+pub(super) struct Product {
+    pub matrices: Matrices,
+    pub w: Ptr,
+    pub x: Ptr,
+    pub bias: Ptr,
+    pub y: Ptr,
+    pub n_rows: usize,
+    pub n_head: usize,
 }
 
-pub(super) fn matmul_heads(s: &Step, node: &Node, o: &MatMulHeads) -> Result<()> {
-    let Some(output) = node.output else { return Ok(()) };
-    let (m, w) = s.matrices(o.matrices);
+pub(super) fn product(s: &Step, p: &Product) -> Result<()> {
+    let m = &p.matrices;
     let args = Gemm {
-        w,
-        x: s.at(node.inputs[0]),
-        bias: Ptr::NULL,
-        y: s.at(output),
+        w: p.w,
+        x: p.x,
+        bias: p.bias,
+        y: p.y,
         head_bytes: m.matrix_bytes as i64,
         row_bytes: int(m.row_bytes)?,
         n_in: int(m.n_in)?,
         n_out: int(m.n_out)?,
-        n_rows: int(s.n_rows(output))?,
-        x_stride: int(o.n_head * m.n_in)?,
-        y_stride: int(o.n_head * m.n_out)?,
+        n_rows: int(p.n_rows)?,
+        x_stride: int(p.n_head * m.n_in)?,
+        y_stride: int(p.n_head * m.n_out)?,
     };
-    launch(s, m.ty.name(), &args, s.n_rows(output), m.n_out, o.n_head)
-}
-
-fn launch(s: &Step, ty: &str, args: &Gemm, n_rows: usize, n_out: usize, n_head: usize) -> Result<()> {
-    let (kernel, rows, outputs) = if is_small(n_rows, n_out, n_head) {
-        (format!("gemm_small_{ty}"), SMALL_ROWS, SMALL_OUTPUTS)
-    } else {
-        (format!("gemm_{ty}"), ROWS, OUTPUTS)
+    let of = OfType::new(m.ty)?;
+    let (kernel, rows, outputs) = match is_small(p.n_rows, m.n_out, p.n_head) {
+        true => (of.gemm_small(), GEMM_SMALL_ROWS, GEMM_SMALL_OUTPUTS),
+        false => (of.gemm(), GEMM_ROWS, GEMM_OUTPUTS),
     };
-    s.launch(&kernel, [blocks(n_rows, rows)?, blocks(n_out, outputs)?, blocks(n_head, 1)?], THREADS, args)
+    s.launch(kernel, [blocks(p.n_rows, rows)?, blocks(m.n_out, outputs)?, blocks(p.n_head, 1)?], &args)
 }
 
 #[cfg(test)]

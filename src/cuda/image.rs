@@ -1,7 +1,7 @@
-//! The kernels' prebuilt images: which of them a card gets.
+//! The kernels' prebuilt images, and the choice among them for a card.
 //!
-//! `kernels/build.py` compiles every file of `kernels/` for the fewest architectures that reach from 3.7 to 9.x, and to PTX for what
-//! comes after; it writes `images.rs`, the table of them.
+//! `kernels/build.py` compiles every file of `kernels/` for the fewest architectures that reach from 3.7 to 9.x, and to
+//! PTX for what comes after; it writes `images.rs`, the table of them.
 
 use super::images::{FILES, PTX};
 
@@ -12,7 +12,7 @@ pub struct Cubin {
     pub packed: &'static [u8],
 }
 
-/// What one file of kernels was compiled to. Images are compressed (zlib), to less than a third.
+/// The images of one file of kernels. They are compressed (zlib), to less than a third.
 pub struct File {
     pub name: &'static str,
     pub cubins: &'static [Cubin],
@@ -26,7 +26,7 @@ pub enum Image {
 }
 
 impl Image {
-    /// What the driver's `cuModuleLoadData` takes: machine code, or text that ends with a zero.
+    /// The bytes that the driver's `cuModuleLoadData` takes: machine code, or text that ends with a zero.
     pub fn bytes(&self) -> Result<Vec<u8>, String> {
         let (packed, end): (_, &[u8]) = match self {
             Image::Cubin(cubin) => (cubin.packed, b""),
@@ -46,7 +46,7 @@ impl Image {
     }
 }
 
-/// An image of each file of kernels.
+/// The images for a card: one of each file of kernels.
 pub struct Choice {
     pub files: Vec<(&'static str, Image)>,
 }
@@ -80,23 +80,24 @@ fn pick_from(files: &'static [File], major: u32, minor: u32) -> Result<Choice, S
     Ok(Choice { files: files.iter().map(image).collect::<Result<_, _>>()? })
 }
 
-/// A compute capability (major, minor), and its images.
-type Kind = ((u32, u32), Vec<Vec<u8>>);
+/// A file of kernels by its name, and its image.
+type Ready = (&'static str, Vec<u8>);
 
 /// Images made ready for the driver, once for all dies of a kind.
 #[derive(Default)]
 pub struct Shelf {
-    known: Vec<Kind>,
+    /// Of each compute capability (major, minor) that was asked for.
+    known: Vec<((u32, u32), Vec<Ready>)>,
 }
 
 impl Shelf {
     /// The images of a compute capability, or why there are none.
-    pub fn get(&mut self, major: u32, minor: u32) -> Result<&[Vec<u8>], String> {
+    pub fn get(&mut self, major: u32, minor: u32) -> Result<&[Ready], String> {
         let at = match self.known.iter().position(|(cc, _)| *cc == (major, minor)) {
             Some(at) => at,
             None => {
-                let images =
-                    pick(major, minor)?.files.iter().map(|(_, image)| image.bytes()).collect::<Result<_, _>>()?;
+                let ready = |(file, image): &(&'static str, Image)| Ok::<Ready, String>((*file, image.bytes()?));
+                let images = pick(major, minor)?.files.iter().map(ready).collect::<Result<_, _>>()?;
                 self.known.push(((major, minor), images));
                 self.known.len() - 1
             }

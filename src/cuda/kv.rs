@@ -1,45 +1,18 @@
 //! The KV cache: StoreKv, copies of cells, and the rotation of cached keys to other positions (kernels/kv.cu).
+//!
+//! When sequences are copied apart or shifted, cells move (`graph::Move`). Moves by the same number of positions go
+//! together, as many at once as their lists have room for: the host writes the pairs of cells, the cells that turn and
+//! the angles to where a micro-batch's tables are otherwise, and each layer's keys and values are copied, then its keys
+//! turned.
 
-use super::die::Ptr;
+use super::args::{CopyCells, KV_THREADS, KV_TURN_MOST, Store, Turn};
+use super::driver::Ptr;
 use super::executor::Executor;
+use super::kernels;
 use super::step::{Step, blocks, int};
 use crate::error::{Error, Result};
 use crate::graph::{Move, Node, RopeKind, StateId, StoreKv, rows_of_cells};
 use crate::quant::Type;
-
-const THREADS: u32 = 128;
-
-/// As in kv.cu.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Store {
-    x: Ptr,
-    side: Ptr,
-    cells: Ptr,
-    row: i32,
-    cols: i32,
-}
-
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Copies {
-    side: Ptr,
-    pairs: Ptr,
-    row: i64,
-}
-
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Turn {
-    side: Ptr,
-    cells: Ptr,
-    angles: Ptr,
-    row: i64,
-    head_dim: i32,
-    first: i32,
-    n_rot: i32,
-    neox: i32,
-}
 
 pub(super) fn store(s: &Step, node: &Node, o: &StoreKv) -> Result<()> {
     let place = s.place(o.state);
@@ -49,17 +22,16 @@ pub(super) fn store(s: &Step, node: &Node, o: &StoreKv) -> Result<()> {
         let cols = s.graph().value(*v).cols;
         let (at, cells) = (s.kv_base().add(side.offset), s.cells(place.cache));
         let args = Store { x: s.at(*v), side: at, cells, row: int(side.row)?, cols: int(cols)? };
-        let grid = [blocks(s.n_rows(*v), 1)?, blocks(cols, THREADS as usize)?, 1];
-        s.launch(&format!("store_{}", ty.name()), grid, THREADS, &args)?;
+        let grid = [blocks(s.n_rows(*v), 1)?, blocks(cols, KV_THREADS)?, 1];
+        s.launch(kernels::store(ty)?, grid, &args)?;
     }
     Ok(())
 }
 
-/// Moves whose lists are on a die at once, and elements that turn of a head: with both, the lists fill the least room of the tables.
+/// Moves whose lists are on a die at once, and elements that turn of a head: with both, the lists fill the least room
+/// of the tables.
 const MOVES: usize = 1024;
 const TURNED: usize = 1024;
-/// Elements of a head at most, as in kv.cu.
-const HEAD: usize = 2048;
 
 /// Moves cells as `graph::Executor` says; returns when all is done.
 pub(super) fn move_cells(x: &mut Executor, moves: &[Vec<Move>]) -> Result<()> {
@@ -98,7 +70,7 @@ fn portions(moves: &[Move]) -> impl Iterator<Item = &[Move]> {
     moves.chunk_by(|a, b| a.delta == b.delta).flat_map(|m| m.chunks(MOVES))
 }
 
-/// What the kernels of some moves look up, in the place of a micro-batch's tables.
+/// The lists that the kernels of some moves look up, in the place of a micro-batch's tables.
 struct Lists {
     pairs: Ptr,
     n_pairs: usize,
@@ -110,8 +82,8 @@ struct Lists {
 
 impl Lists {
     /// # Safety
-    /// The session checked the cells; at most `MOVES` moves and `TURNED` angles. The die is at rest; `host` is page-locked, as large as
-    /// the tables, and nobody else uses it.
+    /// The session checked the cells; at most `MOVES` moves and `TURNED` angles. The die is at rest; `host` is
+    /// page-locked, as large as the tables, and nobody else uses it.
     unsafe fn new(x: &Executor, moves: &[Move], angles: &[f32], host: *mut u8) -> Result<Lists> {
         let pairs: Vec<u32> = moves.iter().filter(|m| m.from != m.to).flat_map(|m| [m.from, m.to]).collect();
         let cells: Vec<u32> = moves.iter().filter(|m| m.delta != 0).map(|m| m.to).collect();
@@ -123,7 +95,8 @@ impl Lists {
             n += 1;
         }
         let at = x.arenas.kv;
-        // SAFETY: as above; the KV arena begins with room for the tables, and the caller of `new` waits before it writes again.
+        // SAFETY: as above; the KV arena begins with room for the tables, and the caller of `new` waits before it
+        // writes again.
         unsafe { x.die.copy_in(at, host, n * size_of::<u32>()) }?;
         let word = |n: usize| at.add(n * size_of::<u32>());
         Ok(Lists {
@@ -143,16 +116,17 @@ impl Lists {
                 continue;
             }
             let (side, row) = (x.arenas.kv.add(part.offset), part.row);
-            let grid = [blocks(row, 16 * THREADS as usize)?, blocks(self.n_pairs, 1)?, 1];
+            let grid = [blocks(row, 16 * KV_THREADS)?, blocks(self.n_pairs, 1)?, 1];
+            let args = CopyCells { side, pairs: self.pairs, row: row as i64 };
             // SAFETY: the lists' cells lie within the side.
-            unsafe { x.die.launch("copy_cells", grid, THREADS, &Copies { side, pairs: self.pairs, row: row as i64 }) }?;
+            unsafe { x.die.launch(kernels::copy_cells, grid, &args) }?;
         }
         if self.n_cells == 0 {
             return Ok(());
         }
-        if x.type_k == Type::Q8_0 && shape.head_dim_k > HEAD {
+        if x.type_k == Type::Q8_0 && shape.head_dim_k > KV_TURN_MOST {
             return Err(Error::unsupported(format!(
-                "CUDA devices turn keys of up to {HEAD} elements, not {}",
+                "CUDA devices turn keys of up to {KV_TURN_MOST} elements, not {}",
                 shape.head_dim_k
             )));
         }
@@ -168,7 +142,7 @@ impl Lists {
         };
         let grid = [blocks(shape.n_head_kv, 1)?, blocks(self.n_cells, 1)?, 1];
         // SAFETY: as above; the angles are of this layer's rope.
-        unsafe { x.die.launch(&format!("turn_{}", x.type_k.name()), grid, THREADS, &args) }
+        unsafe { x.die.launch(kernels::turn(x.type_k)?, grid, &args) }
     }
 }
 

@@ -1,8 +1,10 @@
-//! CUDA devices: dies, their arenas, and the executor that gives the graph of a micro-batch to a die's stream. One op, one file, of the
-//! same name as in `cpu`; the kernels are in `kernels/`.
+//! CUDA devices: dies, their arenas, and the executor that gives the graph of a micro-batch to a die's stream. There is
+//! one file for each op, of the same name as in `cpu`; the kernels are in `kernels/`, their argument structs in `args`,
+//! and the table of all of them in `kernels`.
 //!
 //! Everything runs in the die's one stream, in order. The host waits only where it needs a result.
 
+mod args;
 mod attention;
 pub mod bench;
 mod columns;
@@ -17,6 +19,7 @@ mod fill;
 mod gemm;
 mod image;
 mod images;
+mod kernels;
 mod kv;
 mod matvec;
 mod norm;
@@ -27,11 +30,13 @@ mod run;
 mod step;
 mod tables;
 
-pub use die::{Die, Event, Pinned, Ptr, Visit};
+pub use die::{Die, Event, Pinned, Visit};
 pub use discover::{Search, open};
+pub use driver::Ptr;
 pub use executor::{Arenas, Executor, Held, Parts, Staging, staging_bytes};
 pub(crate) use fill::RING_BYTES;
 pub use fill::{Ring, Source};
 pub use image::Shelf;
+pub use kernels::{Entry as KernelEntry, TABLE as KERNELS};
 pub use run::{has_kernel, workspace_bytes};
 pub use tables::{Tables, tables_bytes};

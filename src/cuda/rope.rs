@@ -1,29 +1,9 @@
 //! Rope: rotary position embedding. The table comes from the host, as part of the input.
 
-use super::die::Ptr;
 use super::step::{Step, blocks, int};
+use super::{args, kernels};
 use crate::error::Result;
 use crate::graph::{Node, RopeKind, Rotate};
-
-const THREADS: u32 = 128;
-
-/// As in rope.cu.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Rope {
-    x: Ptr,
-    table: Ptr,
-    positions: Ptr,
-    y: Ptr,
-    n_head: i32,
-    head_dim: i32,
-    n_rot: i32,
-    first: i32,
-    halves: i32,
-    length: i32,
-    scale: f32,
-    copies: i32,
-}
 
 pub(super) fn rotate(s: &Step, node: &Node, r: &Rotate) -> Result<()> {
     let Some(output) = node.output else { return Ok(()) };
@@ -31,7 +11,7 @@ pub(super) fn rotate(s: &Step, node: &Node, r: &Rotate) -> Result<()> {
     let (x, y) = (s.at(node.inputs[0]), s.at(output));
     // The elements that do not turn stay as they are where the output took the input's place.
     let copies = x != y || r.temperature.is_some();
-    let args = Rope {
+    let args = args::Rope {
         x,
         table: s.at(node.inputs[1]),
         positions: s.positions(),
@@ -46,5 +26,6 @@ pub(super) fn rotate(s: &Step, node: &Node, r: &Rotate) -> Result<()> {
         copies: i32::from(copies),
     };
     let units = n_rot / 2 + if copies { r.head_dim - n_rot } else { 0 };
-    s.launch("rope", [blocks(s.n_rows(output) * r.n_head, 1)?, blocks(units, THREADS as usize)?, 1], THREADS, &args)
+    let kernel = kernels::rope;
+    s.launch(kernel, [blocks(s.n_rows(output) * r.n_head, 1)?, blocks(units, kernel.threads())?, 1], &args)
 }

@@ -1,4 +1,4 @@
-//! The walk through the graph: which file gives which op to the stream, and the working memory that it needs.
+//! The walk through the graph: each op goes to the file that gives it to the stream, or tells its working memory.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,8 +13,8 @@ use crate::quant::Type;
 /// Nodes of longer steps between two looks at the cancel flag.
 const PIECE: usize = 32;
 
-/// Bytes of workspace that a node's kernel needs at the largest batch; `None` if that overflows. Products decode their weights on the
-/// way to registers or shared memory and need none.
+/// Bytes of workspace that a node's kernel needs at the largest batch; `None` if that overflows. Products decode their
+/// weights on the way to registers or shared memory and need none.
 pub fn workspace_bytes(graph: &Graph, node: &Node, limits: Limits) -> Option<usize> {
     let rows = node.inputs.first().map_or(0, |v| limits.rows(graph.value(*v).rows));
     match &node.op {
@@ -69,7 +69,7 @@ impl graph::Executor for Executor {
         !matches!(op, Op::Embed(_) | Op::RopeTable(_)) && (op.facts().product.is_none() || ty.on_cuda())
     }
 
-    /// Returns before the nodes are done. The tables are there.
+    /// Returns before the nodes are done. The tables must be on the die.
     fn run(&mut self, nodes: Range<usize>, micro: &Micro<'_>, cancel: &AtomicBool) -> Result<()> {
         if micro.tokens.len() <= FEW_TOKENS
             && let Some(mut replays) = self.replays.take()

@@ -1,7 +1,9 @@
-//! A micro-batch on its way through a die's part of the graph: what every operation has at hand.
+//! A micro-batch on its way through a die's part of the graph: every operation's file finds its addresses here.
 
-use super::die::Ptr;
+use super::args::Args;
+use super::driver::Ptr;
 use super::executor::Executor;
+use super::kernels::Kernel;
 use crate::error::{Error, Result, Status};
 use crate::graph::{Graph, Matrices, Micro, Node, StateId, StatePlace, ValueId, WeightId, WeightSlice};
 use crate::quant::Type;
@@ -11,7 +13,7 @@ pub(super) struct Step<'a> {
     pub micro: &'a Micro<'a>,
 }
 
-/// A size as kernels take it.
+/// A size as kernels take it: as an `int`.
 pub(super) fn int(n: usize) -> Result<i32> {
     i32::try_from(n)
         .map_err(|_| Error::new(Status::Unsupported, format!("a size of {n} is too large for a CUDA device")))
@@ -61,7 +63,7 @@ impl Step<'_> {
         // The plan put every weight that a node of this die reads on this die.
         self.x.arenas.weights.add(self.x.weights[id.0 as usize].map_or(0, |held| held.offset))
     }
-    /// Matrices that a node multiplies by: how they lie, and where the first row is.
+    /// The matrices that a node multiplies by: their sizes, and the place of the first row.
     pub fn matrices(&self, part: WeightSlice) -> (Matrices, Ptr) {
         let held = self.x.weights[part.weight.0 as usize].map_or(part, |held| held.part);
         let m = part.within(&held, self.x.graph.weight(part.weight));
@@ -87,13 +89,14 @@ impl Step<'_> {
     pub fn runs(&self, cache: usize) -> Ptr {
         self.table(self.x.tables.caches[cache].1)
     }
-    /// Those of all caches.
+    /// The spans of all caches.
     pub fn spans(&self) -> Ptr {
         self.table(self.x.tables.spans)
     }
 
-    pub fn launch<A: Copy>(&self, kernel: &str, grid: [u32; 3], threads: u32, args: &A) -> Result<()> {
-        // SAFETY: each operation's file has the kernel's struct and takes its addresses from the layout and the plan.
-        unsafe { self.x.die.launch(kernel, grid, threads, args) }
+    /// Gives a kernel to the stream.
+    pub fn launch<A: Args>(&self, kernel: Kernel<A>, grid: [u32; 3], args: &A) -> Result<()> {
+        // SAFETY: each operation's file takes its addresses from the layout and the plan.
+        unsafe { self.x.die.launch(kernel, grid, args) }
     }
 }

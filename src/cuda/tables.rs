@@ -1,17 +1,19 @@
-//! What a micro-batch's kernels look up: positions, rows of logits, cells, runs and spans. The host writes them side by side into
-//! page-locked memory, and each die gets them by one copy to the start of its KV arena.
+//! The tables of a micro-batch, which its kernels look up: positions, rows whose results are asked for, and for each
+//! cache the cells of the new tokens, runs and spans.
 //!
-//! Where they lie depends only on the numbers of tokens, logits and runs, so that a recorded decode step finds them again.
+//! The host writes them side by side into page-locked memory, and each die gets them by one copy to the start of its KV
+//! arena. Their places depend only on the numbers of tokens, results and runs, so that a recorded step finds them
+//! again; the spans, whose number changes with the caches' order, come last.
 
 use crate::graph::{Cache, Limits, Micro, Run, Span};
 
 /// Every table begins at a multiple of this.
 const ALIGN: usize = 16;
-/// Bytes at least: room for the angles and moves of a shift.
+/// Bytes at least: a shift of cells puts its moves and angles in the same place (kv.rs).
 const LEAST: usize = 16 << 10;
 
-/// Bytes at the largest micro-batch; `None` if they overflow. A cache's spans are at most its cells: a micro-batch that has more,
-/// because sequences share cells, is cut.
+/// Bytes of the tables at the largest micro-batch; `None` if they overflow. A cache's spans are at most its cells: a
+/// micro-batch that has more, because sequences share cells, is cut.
 pub fn tables_bytes(limits: Limits, caches: &[Cache]) -> Option<usize> {
     let (n, outputs) = (limits.n_tokens, limits.n_outputs.min(limits.n_tokens));
     let mut bytes = n.checked_add(outputs)?.checked_mul(4)?;
@@ -27,9 +29,9 @@ pub fn tables_bytes(limits: Limits, caches: &[Cache]) -> Option<usize> {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tables {
     pub(super) outputs: usize,
-    /// Of each cache: cells, runs.
+    /// The places of each cache's cells and runs.
     pub(super) caches: Vec<(usize, usize)>,
-    /// Those of all caches; runs count from here.
+    /// The place of all caches' spans; runs count their spans from here.
     pub(super) spans: usize,
     pub(super) bytes: usize,
 }
@@ -52,7 +54,8 @@ impl Tables {
     /// Writes a micro-batch's tables to `to`.
     ///
     /// # Safety
-    /// `to` has `tables_bytes` bytes of the limits that the micro-batch keeps, aligned to 16, which nobody reads meanwhile.
+    /// `to` has `tables_bytes` bytes of the limits that the micro-batch keeps, aligned to 16, which nobody
+    /// reads meanwhile.
     pub unsafe fn write(micro: &Micro<'_>, to: *mut u8) -> Tables {
         let tables = Tables::new(micro);
         let put = |at: usize, from: *const u8, bytes: usize| {

@@ -18,6 +18,7 @@
 #include <random>
 #include <string>
 #include <vector>
+#include "args.h"
 #include "rig.h"
 
 namespace {
@@ -78,37 +79,6 @@ double element(Type t, const uint8_t* row, int i, int n) {
     std::memcpy(&h, row + n + i / 32 * 2, 2);
     return half_value(h) * (int8_t)row[i];
 }
-
-// --- The kernels' arguments ---
-
-struct Span { int cell, pos, len; };
-struct Run { int first, n, first_span, n_spans; };
-struct AttentionArgs {
-    const float* q;
-    const uint8_t *keys, *values;
-    float* partial;
-    const int* positions;
-    const Run* runs;
-    const Span* spans;
-    int k_row, v_row, k_head, v_head, n_tokens, n_runs, n_head, n_head_kv, dk, dv, pieces, n_parts, lanes, window;
-    float scale, softcap;
-};
-struct MergeArgs {
-    const float *partial, *sinks;
-    float* out;
-    int n_tokens, n_head, dv, n_parts;
-};
-struct PrefillArgs {
-    const float* q;
-    const uint8_t *keys, *values;
-    float *out, *partial;
-    const float* sinks;
-    const int* positions;
-    const Run* runs;
-    const Span* spans;
-    int k_row, v_row, k_head, v_head, type_k, type_v, n_tokens, n_runs, n_head, n_head_kv, dk, dv, n_parts, window;
-    float scale, softcap;
-};
 
 int failures = 0, cases = 0;
 double largest = 0;
@@ -351,10 +321,22 @@ struct Bench {
     int k_head() const { return c.dk; }
     int v_head() const { return c.v_in_k ? c.dk : c.dv; }
 
-    void merge(const char* form, Floats& partial, int n_parts) {
+    Attention whole(float* out, float* partial, int n_parts) const {
+        Attention a = {};
+        a.q = d_q->p, a.keys = d_keys->p, a.values = v_base();
+        a.out = out, a.partial = partial, a.sinks = sinks_or_none();
+        a.positions = d_positions->p, a.runs = d_runs->p, a.spans = d_spans->p;
+        a.k_row = (int)k_row, a.v_row = (int)v_row, a.k_head = k_head(), a.v_head = v_head();
+        a.type_k = gguf[c.k], a.type_v = gguf[tv];
+        a.n_tokens = n_tokens, a.n_runs = (int)runs.size(), a.n_head = n_head, a.n_head_kv = c.n_head_kv;
+        a.dk = c.dk, a.dv = c.dv, a.n_parts = n_parts;
+        a.window = window(), a.scale = scale(), a.softcap = c.softcap;
+        return a;
+    }
+    void merge(const char* form, Attention a) {
         Floats out(nothing());
-        launch("attention_merge", n_head, n_tokens, 1,
-            MergeArgs{partial.p, sinks_or_none(), out.p, n_tokens, n_head, c.dv, n_parts});
+        a.out = out.p;
+        launch("attention_merge", n_head, n_tokens, 1, a);
         compare(form, out);
     }
     bool has_split() const {
@@ -365,11 +347,11 @@ struct Bench {
         const int most = std::max(c.dk, c.dv), lanes = most <= 64 ? 8 : most <= 128 ? 16 : 32;
         const int g = c.group <= 2 ? 2 : c.group <= 4 ? 4 : 8, pieces = (c.group + g - 1) / g;
         Floats partial(rows() * n_parts * (c.dv + 2));
-        launch(std::string("attention_") + names[c.k] + "_" + names[tv] + "_" + std::to_string(g), n_tokens * pieces, n_parts / 4, c.n_head_kv,
-            AttentionArgs{d_q->p, d_keys->p, v_base(), partial.p, d_positions->p, d_runs->p, d_spans->p, (int)k_row,
-                (int)v_row, k_head(), v_head(), n_tokens, (int)runs.size(), n_head, c.n_head_kv, c.dk, c.dv, pieces, n_parts, lanes,
-                window(), scale(), c.softcap});
-        merge("split", partial, n_parts);
+        Attention a = whole(nullptr, partial.p, n_parts);
+        a.pieces = pieces, a.lanes = lanes;
+        const std::string kernel = std::string("attention_") + names[c.k] + "_" + names[tv] + "_" + std::to_string(g);
+        launch(kernel, n_tokens * pieces, n_parts / 4, c.n_head_kv, a);
+        merge("split", a);
     }
     // `spare` blocks find no tile.
     void tiles(int n_parts, int spare) {
@@ -377,11 +359,10 @@ struct Bench {
         int n_tiles = spare;
         for (const Run& run : runs) n_tiles += (run.n * c.group + r - 1) / r;
         Floats partial(n_parts > 1 ? rows() * n_parts * (c.dv + 2) : 0), out(nothing());
-        launch("attention_prefill_" + std::to_string(form), n_tiles, n_parts, c.n_head_kv,
-            PrefillArgs{d_q->p, d_keys->p, v_base(), out.p, partial.p, sinks_or_none(), d_positions->p, d_runs->p, d_spans->p, (int)k_row, (int)v_row, k_head(), v_head(), gguf[c.k], gguf[tv], n_tokens, (int)runs.size(), n_head,
-                c.n_head_kv, c.dk, c.dv, n_parts, window(), scale(), c.softcap});
+        const Attention a = whole(out.p, partial.p, n_parts);
+        launch("attention_prefill_" + std::to_string(form), n_tiles, n_parts, c.n_head_kv, a);
         if (n_parts == 1) compare("tiles", out);
-        else merge("tiles in parts", partial, n_parts);
+        else merge("tiles in parts", a);
     }
     // The reference without a key each token sees, or with one that it does not see any more, must be told from the right one.
     void can_fail() {
@@ -420,10 +401,6 @@ void both(const Case& c) {
 
 // --- The cache ---
 
-struct StoreArgs { const float* x; uint8_t* side; const int* cells; int row, cols; };
-struct CopyArgs { uint8_t* side; const int* pairs; long long row; };
-struct TurnArgs { uint8_t* side; const int* cells; const float* angles; long long row; int head_dim, first, n_rot, neox; };
-
 void cache(Type t, int n_head, int dim) {
     cases++;
     const std::string what = std::string("cache ") + names[t] + " " + std::to_string(n_head) + " x " + std::to_string(dim);
@@ -436,13 +413,13 @@ void cache(Type t, int n_head, int dim) {
     const Device<uint8_t> side(expected);
     const Device<int> d_cells(std::vector<int>(cells, cells + n));
     for (int i = 0; i < n; i++) encode(t, &x[i * cols], cols, &expected[cells[i] * row]);
-    launch(std::string("store_") + names[t], n, (cols + 127) / 128, 1, StoreArgs{d_x.p, side.p, d_cells.p, (int)row, cols});
+    launch(std::string("store_") + names[t], n, (cols + 127) / 128, 1, Store{d_x.p, side.p, d_cells.p, (int)row, cols});
     if (side.get() != expected) fail(what + ": store");
 
     const int pairs[4] = {7, 8, 3, 1};
     for (int i = 0; i < 2; i++) std::memcpy(&expected[pairs[2 * i + 1] * row], &expected[pairs[2 * i] * row], row);
     const Device<int> d_pairs(std::vector<int>(pairs, pairs + 4));
-    launch("copy_cells", 2, 2, 1, CopyArgs{side.p, d_pairs.p, (long long)row});
+    launch("copy_cells", 2, 2, 1, CopyCells{side.p, d_pairs.p, (long long)row});
     if (side.get() != expected) fail(what + ": copy");
 
     for (int neox = 0; neox < 2; neox++) {
@@ -468,7 +445,7 @@ void cache(Type t, int n_head, int dim) {
         }
         const Device<float> d_angles(angles);
         launch(std::string("turn_") + names[t], n_head, n, 1,
-            TurnArgs{side.p, d_cells.p, d_angles.p, (long long)row, dim, first, n_rot, neox});
+            Turn{side.p, d_cells.p, d_angles.p, (long long)row, dim, first, n_rot, neox});
         if (side.get() != expected) fail(what + ": turn");
     }
 }

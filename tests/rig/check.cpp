@@ -1,5 +1,6 @@
-// Every access of a kernel to memory comes by here: g++ -fsanitize=thread puts a call before each, and these are the functions it calls.
-// Nothing of libtsan is linked. -fsanitize=alignment and =bounds do the same for vectors at crooked addresses and array indices.
+// Every access of a kernel to memory comes by here: g++ -fsanitize=thread puts a call before each, and these are the
+// functions it calls. Nothing of libtsan is linked. -fsanitize=alignment and =bounds do the same for vectors at crooked
+// addresses and array indices.
 #include "check.h"
 
 #include <dlfcn.h>
@@ -233,7 +234,8 @@ __attribute__((noinline)) void write_slowly(uintptr_t a, size_t n, const void* p
     }
 }
 
-// For accesses that lie at a multiple of their size, so within one page: the compiler saw to it, or the alignment check did.
+// For accesses that lie at a multiple of their size, so within one page: the compiler saw to it, or the alignment check
+// did.
 template <unsigned n> inline void read_one(void* p, const void* pc) {
     const uintptr_t a = (uintptr_t)p;
     if (__builtin_expect(a - die_begin < die_span, 1)) {

@@ -82,6 +82,7 @@ bool set(Config& c, const std::string& key, const std::string& value) {
                  : key == "races"     ? &c.races
                                       : nullptr;
     if (flag) return number(value, n) && (*flag = n != 0, true);
+    if (key == "without") return c.without = value, true;
     if (key == "driver") return number(value, n) && (c.driver = (int)n, true);
     if (key == "host_limit") return number(value, c.host_limit);
     bool known = true;

@@ -1,4 +1,5 @@
-// What the rig is told: text from REKINDLE_RIG (the text itself, or the path of a file that holds it) or from rig_config.
+// What the rig is told: text from REKINDLE_RIG (the text itself, or the path of a file that holds it) or from
+// rig_config.
 //
 // Settings are `key = value`, with ; or a line's end between them; # begins a comment. Sizes may end in KiB, MiB, GiB.
 //
@@ -10,6 +11,7 @@
 //   host_limit = 0        page-locked host memory that there is; 0: no limit
 //   races = 1             1 (default): blocks and warps of one launch may not read or write what others of it write, nor ldg read it
 //   reverse = 0           1: blocks run from the last to the first, for kernels that lean on the order
+//   without = NAME        no module has the kernel of that name
 //   peer = yes            yes, no or lies (reported, enabled, but what is copied does not arrive), between all dies;
 //   peer.0.1 = lies       or from die 0 (whose context enables it) to die 1
 // and for every die, or with `die.2.` before it for die 2 alone:
@@ -48,6 +50,7 @@ struct Config {
     int driver = 11040;
     bool defer = true, poison = true, unwritten = false, reverse = false, races = true;
     uint64_t host_limit = 0;
+    std::string without;
     Config();
 };
 

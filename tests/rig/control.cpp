@@ -16,7 +16,9 @@
 //   int rig_faults()                     how many there were
 //   uint64 rig_launches()                kernels run
 //   void rig_reset()                     forgets calls, failures, faults and peaks
-//   int rig_kernel_count(); const char* rig_kernel_name(i); int64 rig_kernel_args_size(name) (-1: no such kernel)
+//   int rig_kernel_count(); const char* rig_kernel_name(i)
+//   const char* rig_kernel_args(name)    the name of its struct, or null where there is no such kernel
+//   int64 rig_kernel_args_size(name), rig_kernel_threads(name)   the bytes of that; threads of a block at most; -1: no such kernel
 #include "control.h"
 
 #include <cstdio>
@@ -174,6 +176,14 @@ CONTROL(const char*) rig_kernel_name(int i) {
     for (const Kernel* k = first_kernel(); k; k = k->next)
         if (i-- == 0) return k->name;
     return nullptr;
+}
+CONTROL(const char*) rig_kernel_args(const char* name) {
+    const Kernel* k = kernel(name);
+    return k ? k->args : nullptr;
+}
+CONTROL(int64_t) rig_kernel_threads(const char* name) {
+    const Kernel* k = kernel(name);
+    return k ? (int64_t)k->threads : -1;
 }
 CONTROL(int64_t) rig_kernel_args_size(const char* name) {
     const Kernel* k = kernel(name);

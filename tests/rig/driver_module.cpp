@@ -149,7 +149,7 @@ FACE cuModuleGetFunction(void** out, void* handle, const char* name) {
     if (!m) return invalid_handle;
     if (!out || !name) return invalid_value;
     const Kernel* k = kernel(name);
-    if (!k || !mentions(m->names, name)) return not_found;
+    if (!k || !mentions(m->names, name) || config.without == name) return not_found;
     Function*& f = m->functions[name];
     if (!f) f = new Function(m, k);
     return *out = f, success;
@@ -224,25 +224,22 @@ FACE cuLaunchKernel(void* handle, unsigned gx, unsigned gy, unsigned gz, unsigne
         fault(wrong_use, "%s: %u bytes of dynamic shared memory; kernels here declare theirs with SHARED", k.name, shared);
         return invalid_value;
     }
-    std::vector<char> args(k.args_size);
-    if (params && params[0]) {
-        memcpy(args.data(), params[0], k.args_size);
-    } else if (extra) {  // pairs of 1: buffer, 2: its size; 0 ends them
-        const void* buffer = nullptr;
-        size_t bytes = 0;
-        for (; extra[0]; extra += 2) {
-            if ((uintptr_t)extra[0] == 1) buffer = extra[1];
-            if ((uintptr_t)extra[0] == 2) bytes = *(size_t*)extra[1];
-        }
-        if (!buffer || bytes != k.args_size) {
-            fault(wrong_use, "%s: %zu bytes of arguments, it takes %u", k.name, bytes, k.args_size);
-            return invalid_value;
-        }
-        memcpy(args.data(), buffer, bytes);
-    } else {
-        fault(wrong_use, "%s: no arguments", k.name);
+    if (params || !extra) {
+        fault(wrong_use, "%s: arguments without their size; only `extra` has one", k.name);
         return invalid_value;
     }
+    const void* buffer = nullptr;
+    size_t bytes = 0;
+    for (; extra[0]; extra += 2) {  // pairs of 1: buffer, 2: its size; 0 ends them
+        if ((uintptr_t)extra[0] == 1) buffer = extra[1];
+        if ((uintptr_t)extra[0] == 2) bytes = *(size_t*)extra[1];
+    }
+    if (!buffer || bytes != k.args_size) {
+        fault(wrong_use, "%s: %zu bytes of arguments, it takes %u (%s)", k.name, buffer ? bytes : 0, k.args_size, k.args);
+        return invalid_value;
+    }
+    std::vector<char> args(bytes);
+    memcpy(args.data(), buffer, bytes);
     (void)VALGRIND_MAKE_MEM_DEFINED(args.data(), args.size());  // padding too: it is looked through for pointers
     Op op = {};
     op.name = k.name;

@@ -1,6 +1,7 @@
-// Every thread of a block is a fibre with a stack of its own. A fibre runs until its warp or its block has to meet; then the next one
-// in the ring of its warp (at a barrier: of its block) goes on. As all of them have to arrive, the next one in the ring can always
-// run, or has gone astray: there is no search for a runnable fibre, no queue, and a shuffle costs one switch per lane.
+// Every thread of a block is a fibre with a stack of its own. A fibre runs until its warp or its block has to meet;
+// then the next one in the ring of its warp (at a barrier: of its block) goes on. As all of them have to arrive, the
+// next one in the ring can always run, or has gone astray: there is no search for a runnable fibre, no queue, and a
+// shuffle costs one switch per lane.
 #include "fibre.h"
 
 #include <sys/mman.h>
@@ -214,8 +215,9 @@ Kernel*& kernels() {
 Now now_checked = {0, 1, 1, 1, false};
 uintptr_t stacks_begin = 0;
 
-Kernel::Kernel(const char* name, const char* file, unsigned args_size, unsigned threads, void (*run)(const void*))
-    : name(name), file(file), args_size(args_size), threads(threads), run(run) {
+Kernel::Kernel(const char* name, const char* file, const char* args, unsigned args_size, unsigned threads,
+               void (*run)(const void*))
+    : name(name), file(file), args(args), args_size(args_size), threads(threads), run(run) {
     if (const Kernel* other = rig::kernel(name)) {
         fprintf(stderr, "rig: two kernels are called %s: in %s and in %s\n", name, other->file, file);
         abort();

@@ -7,35 +7,12 @@
 //
 // Under valgrind it also shows that nothing is read
 // beyond what is there.
+#include "args.h"
 #include "numbers.h"
 
 #include <cstring>
 
 using Bytes = Place<uint8_t>;
-
-// As in gemm.cu and experts.cu.
-struct Gemm {
-    const uint8_t* w;
-    const float* x;
-    const float* bias;
-    float* y;
-    long long head_bytes;
-    int row_bytes, n_in, n_out, n_rows, x_stride, y_stride;
-};
-struct GemmExperts {
-    const uint8_t* w;
-    const float* x;
-    const float* bias;
-    float* y;
-    const int* lists;
-    long long expert_bytes;
-    int row_bytes, n_in, n_out, n_pairs, n_expert, bias_stride, per_row, unused;
-};
-struct ExpertLists {
-    const float* route;
-    int* lists;
-    int n_rows, n_used, n_expert, unused;
-};
 
 // --- The formats ---
 

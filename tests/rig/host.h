@@ -1,5 +1,5 @@
-// What kernels/device.h includes on the host: the words of CUDA C++, for one thread of a block that runs as a fibre (fibre.cpp).
-// No system header is included here, so that a kernel may have any name that the C library also uses.
+// What kernels/device.h includes on the host: the words of CUDA C++, for one thread of a block that runs as a fibre
+// (fibre.cpp). No system header is included here, so that a kernel may have any name that the C library also uses.
 #pragma once
 
 // --- Vectors, with CUDA's alignment ---
@@ -35,15 +35,16 @@ namespace rig {
 
 // A kernel that was compiled in. The constructor enrols it under its name.
 struct Kernel {
-    const char *name, *file;
+    const char *name, *file, *args;  // args: the name of its struct
     unsigned args_size, threads;
     void (*run)(const void* args);
     Kernel* next;
-    Kernel(const char* name, const char* file, unsigned args_size, unsigned threads, void (*run)(const void*));
+    Kernel(const char* name, const char* file, const char* args, unsigned args_size, unsigned threads,
+           void (*run)(const void*));
 };
 
-// Constant for a thread while a kernel runs, so the compiler may ask once. Functions, not variables: a variable would be one more
-// checked access at each use.
+// Constant for a thread while a kernel runs, so the compiler may ask once. Functions, not variables: a variable would
+// be one more checked access at each use.
 uint3 thread_idx() __attribute__((const));
 uint3 block_idx() __attribute__((const));
 uint3 block_dim() __attribute__((const));
@@ -83,10 +84,11 @@ void check_ldg(const void* p, size_t n);
 #define KERNEL(name, Args, threads)                                                                                     \
     static void name(const Args a);                                                                                     \
     static __attribute__((no_sanitize("thread"))) void rig_run_##name(const void* p) { name(*(const Args*)p); }         \
-    static rig::Kernel rig_kernel_##name(#name, __FILE__, sizeof(Args), threads, rig_run_##name);                       \
+    static rig::Kernel rig_kernel_##name(#name, __FILE__, #Args, sizeof(Args), threads, rig_run_##name);                \
     static __attribute__((noinline)) void name(const Args a)
 
-// One section for all shared memory, so that the checks know an address of it; what follows the # keeps it out of the file.
+// One section for all shared memory, so that the checks know an address of it; what follows the # keeps it out of the
+// file.
 #if defined(__x86_64__)
 #define RIG_SECTION "rig_shared,\"aw\",@nobits#"
 #else
@@ -157,7 +159,8 @@ DEVICE unsigned short float_to_half(float x) {
     if (rest > 0x7f800000) return (unsigned short)0x7fff;  // what a card makes of any NaN
     if (rest >= 0x477ff000) return (unsigned short)(sign | 0x7c00);
     if (rest < 0x38800000) {
-        // Adding a half puts the bit of weight 2^-24 at the end of the mantissa, where the addition rounds as it should.
+        // Adding a half puts the bit of weight 2^-24 at the end of the mantissa, where the addition rounds as it
+        // should.
         const unsigned sum = __float_as_uint(__uint_as_float(rest) + 0.5f);
         return (unsigned short)(sign | (sum - 0x3f000000));
     }

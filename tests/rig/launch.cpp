@@ -8,11 +8,15 @@
 
 namespace rig {
 
-bool launch(const char* name, Size3 grid, Size3 block, const void* args) {
+bool launch(const char* name, Size3 grid, Size3 block, const void* args, size_t bytes) {
     begin_once();
     const Kernel* k = kernel(name);
     if (!k) {
         fault(wrong_use, "there is no kernel %s", name);
+        return false;
+    }
+    if (bytes != k->args_size) {
+        fault(wrong_use, "%s: %zu bytes of arguments, it takes %u (%s)", name, bytes, k->args_size, k->args);
         return false;
     }
     check_for(0, true);

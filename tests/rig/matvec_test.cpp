@@ -12,29 +12,12 @@
 #include <string>
 #include <vector>
 
+#include "args.h"
 #include "rig.h"
 
 namespace rig {
 extern "C" const char* rig_report() __attribute__((weak));
 }
-
-struct Matvec {
-    const unsigned char* w;
-    const float* x;
-    float* y;
-    const float* bias;
-    long long row_bytes, head_bytes;
-    int n_in, n_out, n_rows, x_stride, y_stride, x_head, y_head, split;
-};
-struct MatvecExperts {
-    const unsigned char* w;
-    const float* x;
-    float* y;
-    const float *bias, *route;
-    long long row_bytes, expert_bytes;
-    int n_in, n_out, n_expert, n_used, bias_expert, x_row, x_part, y_stride, split, zero;
-};
-static_assert(sizeof(Matvec) == 80 && sizeof(MatvecExperts) == 96, "hidden padding");
 
 static uint64_t state = 88172645463325252ull;
 static uint32_t random_bits() {
@@ -185,7 +168,7 @@ static void compare(const Format& f, const uint8_t* row, const float* x, int n_i
     }
 }
 
-static void run(const std::string& name, rig::Size3 grid, const void* args) {
+template <class Args> static void run(const std::string& name, rig::Size3 grid, const Args& args) {
     launches++;
     if (!rig::launch(name.c_str(), grid, {128, 1, 1}, args)) complain(name + ": " + (rig::rig_report ? rig::rig_report() : "launch failed"));
 }
@@ -212,7 +195,7 @@ static void matvec(const Format& f, int n_in, int n_out, int n_rows, int variant
     const Matvec a = {dw.p, dx.p, dy.p, with_bias ? db.p : nullptr, (long long)row_bytes, (long long)(row_bytes * n_out), n_in, n_out,
                       n_rows, x_stride, y_stride, n_in, n_out, split};
     const std::string name = std::string("matvec_") + f.name + "_" + std::to_string(variant);
-    run(name, {blocks(f, variant, n_out, split), (unsigned)n_head, 1}, &a);
+    run(name, {blocks(f, variant, n_out, split), (unsigned)n_head, 1}, a);
     y = dy.read();
     for (int n = 0; n < n_rows; n++)
         for (int h = 0; h < n_head; h++)
@@ -242,7 +225,7 @@ static void experts(const Format& f, int n_in, int n_all, int first, int n_out, 
                              (long long)(row_bytes * n_all), n_in, n_out, n_expert, n_used, n_all, x_row, per_part ? n_in : 0,
                              n_used * n_out, split, 0};
     const std::string name = std::string("matvec_experts_") + f.name;
-    run(name, {blocks(f, 1, n_out, split), (unsigned)(n_rows * n_used), 1}, &a);
+    run(name, {blocks(f, 1, n_out, split), (unsigned)(n_rows * n_used), 1}, a);
     y = dy.read();
     for (int n = 0; n < n_rows; n++)
         for (int j = 0; j < n_used; j++)

@@ -1,5 +1,6 @@
-// Each die has a range of addresses, four times as long as its memory, so that a freed address is not given out again soon and its use
-// is found. Whether a byte was written is known by page where whole pages are written, by bit elsewhere.
+// Each die has a range of addresses, four times as long as its memory, so that a freed address is not given out again
+// soon and its use is found. Whether a byte was written is known by page where whole pages are written, by bit
+// elsewhere.
 #include "memory.h"
 
 #include <sys/mman.h>

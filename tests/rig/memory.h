@@ -54,7 +54,8 @@ bool holds(int die, uintptr_t address, size_t bytes);
 size_t written(uintptr_t address, size_t bytes);
 void mark_written(uintptr_t address, size_t bytes);
 
-// Copies and fills that keep the marks, and leave pages of zeros out of the machine's memory. All within live allocations.
+// Copies and fills that keep the marks, and leave pages of zeros out of the machine's memory. All within live
+// allocations.
 void copy_in(uintptr_t to, const void* from, size_t bytes);
 void copy_out(void* to, uintptr_t from, size_t bytes);
 void copy_within(uintptr_t to, uintptr_t from, size_t bytes);

@@ -2,74 +2,10 @@
 //
 // Tolerance: a few roundings of single precision (2^-24 each) of the numbers that go into a result; sums of n add sqrt(n) of them;
 // exp, tanh and log of a card may err by two or three units in the last place.
+#include "args.h"
 #include "numbers.h"
 
 #include <algorithm>
-
-// As in the kernels' files.
-struct RmsNorm {
-    const float* x;
-    const float* weight;
-    float* y;
-    long long n_groups;
-    int group;
-    float eps;
-};
-struct Rope {
-    const float* x;
-    const float* table;
-    const int* positions;
-    float* y;
-    int n_head, head_dim, n_rot, first, halves, length;
-    float scale;
-    int copies;
-};
-struct Columns {
-    const float* x;
-    float* y;
-    int head, first, n, unused;
-};
-struct Concat {
-    const float* x;
-    const float* b;
-    float* y;
-    int n_head, n_x, n_b, parts;
-};
-struct Scale {
-    const float* x;
-    const float* scale;
-    const float* bias;
-    const float* route;
-    float* y;
-    int cols, n_used;
-};
-struct Each {
-    const float* x;
-    const float* b;
-    float* y;
-    long long n;
-    float alpha, limit;
-};
-struct SelectOutputs {
-    const float* x;
-    const int* outputs;
-    float* y;
-    int cols, unused;
-};
-struct Route {
-    const float* logits;
-    const float* bias;
-    float* y;
-    int n_expert, n_used, gating, normalise, n_group, n_group_used;
-    float scale;
-    int unused;
-};
-struct SumExperts {
-    const float* x;
-    const float* route;
-    float* y;
-    int cols, n_used;
-};
 
 static const double ulp = 0x1p-24;
 static const float nan_ = NAN, inf = INFINITY;

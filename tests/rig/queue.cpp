@@ -1,5 +1,5 @@
-// Work and its order. With `defer` nothing asynchronous happens before a synchronisation asks for it: the latest moment that a card
-// may choose. A host that reads or changes page-locked memory too early then gets wrong numbers every time.
+// Work and its order. With `defer` nothing asynchronous happens before a synchronisation asks for it: the latest moment
+// that a card may choose. A host that reads or changes page-locked memory too early then gets wrong numbers every time.
 #include <algorithm>
 #include <chrono>
 #include <thread>

@@ -1,5 +1,5 @@
-// Faults: what a card would punish and what a driver would not forgive, told in words. The first text is kept, every one goes to the
-// error output.
+// Faults: what a card would punish and what a driver would not forgive, told in words. The first text is kept, every
+// one goes to the error output.
 #pragma once
 #include <string>
 

@@ -8,13 +8,14 @@
 
 namespace rig {
 
-// Runs a kernel over a grid. False, with a text in rig_report(), where a thread did what a card punishes or there is no such kernel.
-// Host memory may be used here, unchecked; of memory from device_memory every access is checked. REKINDLE_RIG counts here too: with
-// reverse = 1 in it the blocks run from the last to the first.
-RIG_PUBLIC bool launch(const char* name, Size3 grid, Size3 block, const void* args);
+// Runs a kernel over a grid. False, with a text in rig_report(), where a thread did what a card punishes, there is no
+// such kernel, or it takes another number of bytes. Host memory may be used here, unchecked; of memory from
+// device_memory every access is checked. REKINDLE_RIG counts here too: with reverse = 1 in it the blocks run from the
+// last to the first.
+RIG_PUBLIC bool launch(const char* name, Size3 grid, Size3 block, const void* args, size_t bytes);
 
 template <class Args> bool launch(const char* name, Size3 grid, Size3 block, const Args& args) {
-    return launch(name, grid, block, static_cast<const void*>(&args));
+    return launch(name, grid, block, static_cast<const void*>(&args), sizeof args);
 }
 
 // Memory of the first die. Nobody has written it yet: put something there with to_device, or let a kernel do it.

@@ -77,6 +77,8 @@ const char* rig_report();
 int rig_faults();
 void rig_reset();
 int64_t rig_kernel_args_size(const char*);
+int64_t rig_kernel_threads(const char*);
+const char* rig_kernel_args(const char*);
 }
 
 static int checks = 0, bad = 0;
@@ -112,6 +114,12 @@ static std::string cubin(int sm) {
     return s;
 }
 
+// Launches with a buffer of arguments and its size.
+static int start(H f, unsigned grid, unsigned block, H stream, void* args, size_t bytes) {
+    void* extra[] = {(void*)1, args, (void*)2, &bytes, nullptr};
+    return cuLaunchKernel(f, grid, 1, 1, block, 1, 1, 0, stream, nullptr, extra);
+}
+
 // A context of its own on a die, with a module and a stream: what most tests want.
 struct Seat {
     H context = nullptr, module = nullptr, stream = nullptr;
@@ -129,8 +137,7 @@ struct Seat {
     template <class Args> int launch(const char* name, unsigned grid, unsigned block, Args args) {
         H f = nullptr;
         OK(cuModuleGetFunction(&f, module, name));
-        void* params[] = {&args};
-        return cuLaunchKernel(f, grid, 1, 1, block, 1, 1, 0, stream, params, nullptr);
+        return start(f, grid, block, stream, &args, sizeof args);
     }
     // The error of a kernel that is run to its end.
     template <class Args> int run(const char* name, unsigned grid, unsigned block, Args args) {
@@ -262,8 +269,7 @@ static void wrong_use() {
     {
         Seat other(1);
         Copy args = {p, p, 1};
-        void* params[] = {&args};
-        IS(cuLaunchKernel(f, 1, 1, 1, 32, 1, 1, 0, other.stream, params, nullptr), 400);
+        IS(start(f, 1, 32, other.stream, &args, sizeof args), 400);
         TELLS("dies 0, 1 and 1");
         IS(other.run("copy_floats", 1, 32, args), 700);
         TELLS("runs on die 1 but reads 4 bytes of die 0");
@@ -272,6 +278,17 @@ static void wrong_use() {
     OK(s.launch("copy_floats", 1, 32, Copy{p, p, 1}));
     OK(cuMemFree_v2(p));
     TELLS("waiting work (copy_floats) uses");
+    // Arguments of another size than the kernel's, or of none.
+    Copy args = {p, p, 0};
+    IS(start(f, 1, 32, s.stream, &args, sizeof args - 8), 1);
+    TELLS("copy_floats: 16 bytes of arguments, it takes 24 (Copy)");
+    IS(start(f, 1, 32, s.stream, &args, sizeof args + 8), 1);
+    TELLS("32 bytes of arguments, it takes 24");
+    IS(start(f, 1, 32, s.stream, nullptr, sizeof args), 1);
+    TELLS("0 bytes of arguments, it takes 24");
+    void* params[] = {&args};
+    IS(cuLaunchKernel(f, 1, 1, 1, 32, 1, 1, 0, s.stream, params, nullptr), 1);
+    TELLS("arguments without their size");
 }
 
 static void kernels() {
@@ -334,6 +351,8 @@ static void kernels() {
     for (int i = 0; i < 64; i++) IS(y[i], i / 32 * 32 + 5 + (i ^ 3) + 16);
     OK(cuMemFree_v2(p));
     IS(rig_kernel_args_size("order"), 8);
+    IS(rig_kernel_threads("order"), 32);
+    IS(strcmp(rig_kernel_args("order"), "Turn"), 0);
     IS(rig_kernel_args_size("nothing"), -1);
     QUIET;
 }
@@ -625,6 +644,8 @@ static void plain() {
     IS(rig::launch("copy_floats", {1, 1, 1}, {128, 1, 1}, args), 0);
     TELLS("offset 396");
     rig::free_device(args.y);
+    IS(rig::launch("copy_floats", {1, 1, 1}, {128, 1, 1}, &args, 8), 0);
+    TELLS("8 bytes of arguments, it takes 24");
 }
 
 int main() {

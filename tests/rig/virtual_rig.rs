@@ -1,4 +1,5 @@
-//! The virtual rig from Rust: builds it, runs a test's body in a process that finds it as its driver, and asks it what happened.
+//! The virtual rig from Rust: builds it, runs a test's body in a process that finds it as its driver, and asks it what
+//! happened.
 //!
 //! With `REKINDLE_GPU=1`, bodies that need no rig run on this machine's cards instead (tests/gpu.sh).
 
@@ -57,7 +58,8 @@ pub fn with_dies(name: &str, config: &str, body: impl FnOnce(&Rig)) {
     body(&Rig::cards());
 }
 
-/// Runs `body` in a process of its own that finds the rig, configured by `config`, where a driver would be. `name` is the test's.
+/// Runs `body` in a process of its own that finds the rig, configured by `config`, where a driver would be. `name` is
+/// the test's.
 pub fn with_rig(name: &str, config: &str, body: impl FnOnce(&Rig)) {
     if std::env::var(INSIDE).is_ok_and(|inside| inside == name) {
         return body(&Rig::open());
@@ -106,8 +108,8 @@ pub fn twice() -> String {
     format!("[{},{}]", die(0), die(0))
 }
 
-/// What a test runs on: the rig, with the library's functions for tests (tests/rig/control.cpp), or cards, of which there is nothing
-/// to ask.
+/// What a test runs on: the rig, with the library's functions for tests (tests/rig/control.cpp), or cards, of which
+/// there is nothing to ask.
 pub struct Rig {
     library: *mut c_void,
     n_cards: usize,
@@ -179,6 +181,11 @@ impl Rig {
         live_kinds_text() -> *const c_char = c"rig_live_kinds";
         report_text() -> *const c_char = c"rig_report";
         faults() -> c_int = c"rig_faults";
+        kernel_count() -> c_int = c"rig_kernel_count";
+        kernel_name_text(i: c_int) -> *const c_char = c"rig_kernel_name";
+        kernel_args_text(name: *const c_char) -> *const c_char = c"rig_kernel_args";
+        kernel_args_bytes(name: *const c_char) -> i64 = c"rig_kernel_args_size";
+        kernel_threads(name: *const c_char) -> i64 = c"rig_kernel_threads";
         current(context: *mut *mut c_void) -> c_int = c"cuCtxGetCurrent";
         reset() -> () = c"rig_reset";
     }
@@ -197,6 +204,15 @@ impl Rig {
             return String::new();
         }
         Self::text(self.report_text())
+    }
+    /// The kernels of `kernels/*.cu`, in any order: name, name of the struct and its bytes, threads of a block.
+    pub fn kernels(&self) -> Vec<(String, String, i64, i64)> {
+        let kernel = |i| {
+            let name = self.kernel_name_text(i);
+            let (bytes, threads) = (self.kernel_args_bytes(name), self.kernel_threads(name));
+            (Self::text(name), Self::text(self.kernel_args_text(name)), bytes, threads)
+        };
+        (0..self.kernel_count()).map(kernel).collect()
     }
     fn text(at: *const c_char) -> String {
         // SAFETY: the rig's texts live until the next such call.

@@ -1,0 +1,550 @@
+//! The arguments of kernels: their structs, and the numbers that both sides must agree on, described once.
+//!
+//! `kernels/args.h` is generated from this file, and every kernel includes it; a test below fails while the two differ
+//! (`REKINDLE_BLESS=1 cargo test --lib args_h` writes it). A field's type is written as the kernel sees it; here an
+//! address is a [`Ptr`]. No struct has hidden padding, which two compilers might place differently: where fields do not
+//! fill a multiple of eight bytes, one named `unused` does.
+
+use super::driver::Ptr;
+use crate::graph;
+use crate::quant::Type;
+
+/// A struct that a kernel takes, by value.
+pub trait Args: Copy {
+    const NAME: &'static str;
+}
+
+/// A type of a field: its holder here, and a kernel's word for it.
+pub trait Field {
+    type Held;
+    #[cfg(test)]
+    const C: &'static str;
+}
+
+macro_rules! fields {
+    ($($ty:ty as $held:ty = $c:literal;)*) => {$(
+        impl Field for $ty {
+            type Held = $held;
+            #[cfg(test)]
+            const C: &'static str = $c;
+        }
+    )*};
+}
+
+fields! {
+    i32 as i32 = "int ";
+    i64 as i64 = "long long ";
+    f32 as f32 = "float ";
+    // Kernels count with `int`. The host's counts are of cells and tokens, which positions number, and those are `i32`.
+    u32 as u32 = "int ";
+    *const u8 as Ptr = "const unsigned char* ";
+    *mut u8 as Ptr = "unsigned char* ";
+    *const i32 as Ptr = "const int* ";
+    *mut i32 as Ptr = "int* ";
+    *const f32 as Ptr = "const float* ";
+    *mut f32 as Ptr = "float* ";
+    *const graph::Span as Ptr = "const Span* ";
+    *const graph::Run as Ptr = "const Run* ";
+}
+
+/// A constant or a struct as the test writes it to `args.h`.
+#[cfg(test)]
+enum Described {
+    Constant { docs: &'static [&'static str], name: &'static str, value: usize },
+    Struct { docs: &'static [&'static str], name: &'static str, fields: &'static [DescribedField] },
+}
+#[cfg(test)]
+struct DescribedField {
+    docs: &'static [&'static str],
+    c: &'static str,
+    name: &'static str,
+}
+
+macro_rules! constants {
+    ($($(#[doc = $doc:literal])* $name:ident = $value:expr;)*) => {
+        // Some are the kernels' alone.
+        $($(#[doc = $doc])* #[allow(dead_code)] pub const $name: usize = $value;)*
+
+        #[cfg(test)]
+        const CONSTANTS: &[Described] =
+            &[$(Described::Constant { docs: &[$($doc),*], name: stringify!($name), value: $name }),*];
+    };
+}
+
+/// A struct as the test is told of it.
+#[cfg(test)]
+macro_rules! described {
+    ($(#[doc = $about:literal])* $name:ident { $($(#[doc = $doc:literal])* $field:ident: $ty:ty,)* }) => {
+        Described::Struct {
+            docs: &[$($about),*],
+            name: stringify!($name),
+            fields: &[$(DescribedField { docs: &[$($doc),*], c: <$ty as Field>::C, name: stringify!($field) }),*],
+        }
+    };
+}
+
+/// Structs of the graph's that kernels read in a micro-batch's tables.
+macro_rules! tables {
+    ($($(#[doc = $about:literal])* $name:ident { $($(#[doc = $doc:literal])* $field:ident: $ty:ty,)* })*) => {
+        $(
+            // The fields are those of the struct, in its order, and fill it.
+            const _: () = {
+                let mut end = 0;
+                $(
+                    assert!(std::mem::offset_of!(graph::$name, $field) == end);
+                    end += size_of::<$ty>();
+                    let _: fn(&graph::$name) -> &$ty = |whole| &whole.$field;
+                )*
+                assert!(size_of::<graph::$name>() == end);
+            };
+        )*
+
+        #[cfg(test)]
+        const TABLES: &[Described] =
+            &[$(described!($(#[doc = $about])* $name { $($(#[doc = $doc])* $field: $ty,)* })),*];
+    };
+}
+
+macro_rules! args {
+    ($($(#[doc = $about:literal])* $name:ident { $($(#[doc = $doc:literal])* $field:ident: $ty:ty,)* })*) => {
+        $(
+            $(#[doc = $about])*
+            #[repr(C)]
+            #[derive(Debug, Clone, Copy)]
+            pub struct $name {
+                $($(#[doc = $doc])* pub $field: <$ty as Field>::Held,)*
+            }
+
+            impl Args for $name {
+                const NAME: &'static str = stringify!($name);
+            }
+
+            // No hidden padding.
+            const _: () = assert!(size_of::<$name>() == 0 $(+ size_of::<<$ty as Field>::Held>())*);
+        )*
+
+        #[cfg(test)]
+        const STRUCTS: &[Described] =
+            &[$(described!($(#[doc = $about])* $name { $($(#[doc = $doc])* $field: $ty,)* })),*];
+    };
+}
+
+constants! {
+    /// GGUF's numbers of the types that a KV cache may have.
+    TYPE_F32 = Type::F32 as usize;
+    TYPE_F16 = Type::F16 as usize;
+    TYPE_Q8_0 = Type::Q8_0 as usize;
+    /// Threads of a block of each form of attention; a warp of the split form takes a part of the context.
+    ATTENTION_THREADS = 128;
+    /// Parts of a context at most: `attention_merge` has a lane for each.
+    ATTENTION_PARTS = 32;
+    COLUMNS_THREADS = 128;
+    EACH_THREADS = 256;
+    GEMM_THREADS = 128;
+    /// Rows of x and outputs of a tile.
+    GEMM_ROWS = 64;
+    GEMM_OUTPUTS = 128;
+    /// Those of a small tile.
+    GEMM_SMALL_ROWS = 32;
+    GEMM_SMALL_OUTPUTS = 64;
+    KV_THREADS = 128;
+    /// Elements at most of a head of Q8_0 that turns.
+    KV_TURN_MOST = 2048;
+    LISTS_THREADS = 1024;
+    MATVEC_THREADS = 128;
+    NORM_THREADS = 512;
+    NORM_SMALL_THREADS = 128;
+    ROPE_THREADS = 128;
+    ROUTE_THREADS = 32;
+    /// Experts at most of `route`, and of `route_many`.
+    ROUTE_FEW = 512;
+    ROUTE_MOST = 4096;
+    /// The ways in which logits become weights (`Gating`).
+    GATING_SOFTMAX = 0;
+    GATING_SIGMOID = 1;
+    GATING_SOFTMAX_OF_CHOSEN = 2;
+    SELECT_THREADS = 256;
+    SUM_THREADS = 256;
+}
+
+tables! {
+    /// Neighbouring cells of a KV cache that hold neighbouring positions of one sequence. A run's spans stand in the
+    /// order of positions.
+    Span {
+        cell: u32,
+        pos: i32,
+        len: u32,
+    }
+    /// Neighbouring tokens of a micro-batch that belong to one sequence and see the same spans, each up to its own
+    /// position.
+    Run {
+        first: u32,
+        n: u32,
+        first_span: u32,
+        n_spans: u32,
+    }
+}
+
+args! {
+    /// Attention in each of its forms (attention.cu, attention_prefill.cu), and the merging of parts.
+    Attention {
+        /// Queries `[n_tokens, n_head * dk]`.
+        q: *const f32,
+        /// The cache's sides: cell 0.
+        keys: *const u8,
+        values: *const u8,
+        /// `[n_tokens, n_head * dv]`
+        out: *mut f32,
+        /// The parts' results, for merging: `dv` floats for each (token, head, part), then a maximum and a sum for
+        /// each.
+        partial: *mut f32,
+        /// `[n_head]`, or null.
+        sinks: *const f32,
+        /// Of each token.
+        positions: *const i32,
+        runs: *const graph::Run,
+        /// Runs count their spans from here.
+        spans: *const graph::Span,
+        /// Bytes from cell to cell.
+        k_row: i32,
+        v_row: i32,
+        /// Elements from head to head.
+        k_head: i32,
+        v_head: i32,
+        /// TYPE_...; the tiled form looks at them.
+        type_k: i32,
+        type_v: i32,
+        n_tokens: i32,
+        n_runs: i32,
+        n_head: i32,
+        n_head_kv: i32,
+        /// Elements of a key and of a value.
+        dk: i32,
+        dv: i32,
+        /// Parts that the context is cut into.
+        n_parts: i32,
+        /// Of the split form: pieces of the query heads that share a KV head, one a warp.
+        pieces: i32,
+        /// Of the split form: lanes that hold a key; 8, 16 or 32, and 8 lanes are no fewer than dk and dv.
+        lanes: i32,
+        /// Positions that a token sees.
+        window: i32,
+        scale: f32,
+        /// 0: none.
+        softcap: f32,
+    }
+
+    /// Elements first .. first + n of each head of `head` elements.
+    Columns {
+        x: *const f32,
+        y: *mut f32,
+        head: i32,
+        first: i32,
+        n: i32,
+        unused: i32,
+    }
+
+    /// n_x elements of each head of x, then n_b of b: of the same head, or of the row where b has one part for all
+    /// heads.
+    Concat {
+        x: *const f32,
+        b: *const f32,
+        y: *mut f32,
+        n_head: i32,
+        n_x: i32,
+        n_b: i32,
+        /// Parts of a row of b: 1 or n_head.
+        parts: i32,
+    }
+
+    /// x times a scale, plus a bias; where there is a route, those of each part's expert.
+    Scale {
+        x: *const f32,
+        scale: *const f32,
+        /// Or null.
+        bias: *const f32,
+        /// Or null.
+        route: *const f32,
+        y: *mut f32,
+        cols: i32,
+        /// Experts of a row, 0 without a route.
+        n_used: i32,
+    }
+
+    /// n elements of x, b and y; `alpha` and `limit` are what the operation has of them.
+    Each {
+        x: *const f32,
+        b: *const f32,
+        y: *mut f32,
+        n: i64,
+        alpha: f32,
+        limit: f32,
+    }
+
+    /// The pairs of a row and one of its experts, sorted by expert (experts.cu).
+    ExpertLists {
+        /// `[n_rows, 2 n_used]`: numbers of experts, then weights.
+        route: *const f32,
+        /// Ints: the number of tiles; where each expert's pairs begin `[n_expert + 1]`; the pairs by expert `[n_rows
+        /// n_used]`; the tiles, `[n_tiles, 2]`: expert and first pair.
+        lists: *mut i32,
+        n_rows: i32,
+        n_used: i32,
+        n_expert: i32,
+        unused: i32,
+    }
+
+    /// Many rows times a matrix, or times a matrix for each head: head h takes columns h n_in .. of x and h n_out .. of
+    /// y.
+    Gemm {
+        w: *const u8,
+        x: *const f32,
+        /// Or null.
+        bias: *const f32,
+        y: *mut f32,
+        /// From one head's matrix to the next.
+        head_bytes: i64,
+        row_bytes: i32,
+        n_in: i32,
+        n_out: i32,
+        n_rows: i32,
+        /// Floats from row to row.
+        x_stride: i32,
+        y_stride: i32,
+    }
+
+    /// Many pairs of a row and an expert: pair p reads row p / per_row of x and writes row p of y, both without gaps.
+    GemmExperts {
+        /// Of expert 0, at the first output that is wanted.
+        w: *const u8,
+        x: *const f32,
+        /// Likewise, or null.
+        bias: *const f32,
+        y: *mut f32,
+        /// As `expert_lists` leaves them.
+        lists: *const i32,
+        expert_bytes: i64,
+        row_bytes: i32,
+        n_in: i32,
+        n_out: i32,
+        n_pairs: i32,
+        n_expert: i32,
+        /// Floats from one expert's bias to the next.
+        bias_stride: i32,
+        per_row: i32,
+        unused: i32,
+    }
+
+    /// Rows of new keys or values, to their cells.
+    Store {
+        /// `[n_tokens, cols]`
+        x: *const f32,
+        /// Cell 0, of `row` bytes.
+        side: *mut u8,
+        /// Of each token.
+        cells: *const i32,
+        row: i32,
+        cols: i32,
+    }
+
+    /// Copies of cells.
+    CopyCells {
+        /// Cell 0, of `row` bytes, an even number.
+        side: *mut u8,
+        /// From, to. No cell is the first of one pair and the second of another.
+        pairs: *const i32,
+        row: i64,
+    }
+
+    /// The rotation of cached keys to other positions.
+    Turn {
+        /// Cell 0, of `row` bytes.
+        side: *mut u8,
+        cells: *const i32,
+        /// `[n_rot]`: cosine and sine of each pair of elements, side by side.
+        angles: *const f32,
+        row: i64,
+        /// Elements of a head; the first that turns; and how many do.
+        head_dim: i32,
+        first: i32,
+        n_rot: i32,
+        /// Pairs are (i, i + n_rot / 2), not neighbours.
+        neox: i32,
+    }
+
+    /// Up to eight rows times a matrix, or times a matrix for each head (the grid's y).
+    Matvec {
+        w: *const u8,
+        x: *const f32,
+        y: *mut f32,
+        /// Or null.
+        bias: *const f32,
+        row_bytes: i64,
+        /// From one head's matrix to the next.
+        head_bytes: i64,
+        n_in: i32,
+        n_out: i32,
+        n_rows: i32,
+        /// Floats from row to row.
+        x_stride: i32,
+        y_stride: i32,
+        /// Floats from head to head.
+        x_head: i32,
+        y_head: i32,
+        /// Warps that share their rows: 1, 2 or 4.
+        split: i32,
+    }
+
+    /// Pairs of a row and an expert, each for itself.
+    MatvecExperts {
+        /// Of expert 0, at the first output that is wanted.
+        w: *const u8,
+        x: *const f32,
+        y: *mut f32,
+        /// Likewise, or null.
+        bias: *const f32,
+        /// `[n_rows, 2 n_used]`
+        route: *const f32,
+        row_bytes: i64,
+        expert_bytes: i64,
+        n_in: i32,
+        n_out: i32,
+        n_expert: i32,
+        n_used: i32,
+        /// Floats from one expert's bias to the next.
+        bias_stride: i32,
+        /// Floats from row to row of x.
+        x_row: i32,
+        /// Floats from one used expert's part of x to the next; 0: they share it.
+        x_part: i32,
+        /// Floats from row to row of y.
+        y_stride: i32,
+        /// Warps that share their rows: 1, 2 or 4.
+        split: i32,
+        unused: i32,
+    }
+
+    /// Groups of columns, each divided by its root mean square. Groups follow each other without gaps.
+    RmsNorm {
+        x: *const f32,
+        weight: *const f32,
+        y: *mut f32,
+        n_groups: i64,
+        /// Columns of a group.
+        group: i32,
+        eps: f32,
+    }
+
+    /// Pairs of elements of each head, turned by the angles of a table.
+    Rope {
+        x: *const f32,
+        /// `[n_tokens, n_rot]`: cosine and sine of each pair, side by side.
+        table: *const f32,
+        positions: *const i32,
+        y: *mut f32,
+        n_head: i32,
+        head_dim: i32,
+        /// Elements that turn, from `first` on.
+        n_rot: i32,
+        first: i32,
+        /// Pairs are (i, i + n_rot / 2), not neighbours.
+        halves: i32,
+        /// Of the temperature; 0 without one.
+        length: i32,
+        scale: f32,
+        /// The elements that do not turn are written too.
+        copies: i32,
+    }
+
+    /// The choice of each row's experts.
+    Route {
+        /// `[n_rows, n_expert]`
+        logits: *const f32,
+        /// Added for choosing only, or null.
+        bias: *const f32,
+        /// `[n_rows, 2 n_used]`: numbers of experts, then weights.
+        y: *mut f32,
+        n_expert: i32,
+        n_used: i32,
+        /// GATING_...
+        gating: i32,
+        normalise: i32,
+        n_group: i32,
+        n_group_used: i32,
+        scale: f32,
+        unused: i32,
+    }
+
+    /// The rows whose results are asked for.
+    SelectOutputs {
+        x: *const f32,
+        /// Of each row of y, its row of x.
+        outputs: *const i32,
+        y: *mut f32,
+        cols: i32,
+        unused: i32,
+    }
+
+    /// The sum of a row's parts, one of each of its experts, by their weights.
+    SumExperts {
+        /// `[n_rows, n_used cols]`
+        x: *const f32,
+        route: *const f32,
+        /// `[n_rows, cols]`
+        y: *mut f32,
+        cols: i32,
+        n_used: i32,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write;
+
+    use super::*;
+
+    const TOP: &str = "\
+// The arguments of kernels: their structs, and the numbers that both sides must agree on. Generated from
+// src/cuda/args.rs; do not edit: `REKINDLE_BLESS=1 cargo test --lib args_h` writes it.
+#pragma once
+";
+
+    fn args_h() -> String {
+        let mut out = String::from(TOP);
+        let mut say = |docs: &[&str], indent: &str, what: std::fmt::Arguments| {
+            docs.iter().for_each(|doc| writeln!(out, "{indent}//{doc}").unwrap());
+            writeln!(out, "{indent}{what}").unwrap();
+        };
+        say(&[], "", format_args!(""));
+        for described in [CONSTANTS, TABLES, STRUCTS].into_iter().flatten() {
+            match described {
+                Described::Constant { docs, name, value } => {
+                    say(docs, "", format_args!("enum {{ {name} = {value} }};"))
+                }
+                Described::Struct { docs, name, fields } => {
+                    say(&[], "", format_args!(""));
+                    say(docs, "", format_args!("struct {name} {{"));
+                    for DescribedField { docs, c, name } in *fields {
+                        say(docs, "    ", format_args!("{c}{name};"));
+                    }
+                    say(&[], "", format_args!("}};"));
+                }
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn args_h_is_made_of_this_file() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/kernels/args.h");
+        let text = args_h();
+        if std::env::var_os("REKINDLE_BLESS").is_some() {
+            std::fs::write(path, &text).unwrap();
+        }
+        let checked_in = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(
+            checked_in == text,
+            "kernels/args.h is out of date; REKINDLE_BLESS=1 cargo test --lib args_h writes it"
+        );
+    }
+}
