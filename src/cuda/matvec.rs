@@ -2,7 +2,6 @@
 //! decoded once, for all rows. Products of more rows go on to gemm.rs.
 
 use super::args::{Matvec, MatvecExperts};
-use super::driver::Ptr;
 use super::gemm::{self, Product};
 use super::kernels::OfType;
 use super::step::{Step, blocks, int};
