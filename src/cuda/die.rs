@@ -172,7 +172,7 @@ impl Die {
     }
 
     /// Gives memory back early.
-    pub(super) fn give(&mut self, at: Ptr) -> Result<()> {
+    pub fn give(&mut self, at: Ptr) -> Result<()> {
         self.enter()?;
         self.allocations.retain(|a| *a != at.0);
         // SAFETY: allocated by `allocate`, and not used any more.
@@ -204,7 +204,7 @@ impl Die {
     pub fn event(&mut self) -> Result<Event> {
         self.new_event(EVENT_DISABLE_TIMING)
     }
-    pub(super) fn timed_event(&mut self) -> Result<Event> {
+    pub fn timed_event(&mut self) -> Result<Event> {
         self.new_event(0)
     }
     fn new_event(&mut self, flags: u32) -> Result<Event> {
@@ -235,7 +235,7 @@ impl Die {
         unsafe { self.driver.cuEventSynchronize(self.index, event.0) }
     }
     /// Seconds between two reached marks.
-    pub(super) fn seconds(&self, from: Event, to: Event) -> Result<f64> {
+    pub fn seconds(&self, from: Event, to: Event) -> Result<f64> {
         let mut ms = 0f32;
         self.enter()?;
         // SAFETY: events with timing.

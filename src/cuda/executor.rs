@@ -120,6 +120,11 @@ impl Executor {
         &self.die
     }
 
+    /// Its die, for another executor.
+    pub fn into_die(self) -> Die {
+        self.die
+    }
+
     /// The address of row `row` of a value that this die holds.
     pub fn at(&self, v: ValueId, row: usize) -> Ptr {
         let offset = self.layout.offset(v).unwrap_or(0) + row * self.graph.value(v).cols * size_of::<f32>();

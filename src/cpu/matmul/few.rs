@@ -101,7 +101,7 @@ pub(super) unsafe fn product<V: Simd, W: Weight>(p: &Product, layout: &Layout) {
             V::store_f(all.as_mut_ptr(), total::<V>(&sums, t));
             let y = p.row_of_y(layout.groups * LANES + t).add(row);
             for (i, sum) in all.into_iter().take(p.rows.end - row).enumerate() {
-                let bias = if p.bias.is_null() { 0.0 } else { *p.bias.add(row + i) };
+                let bias = p.bias(row + i);
                 *y.add(i) = sum + bias;
             }
         }

@@ -104,7 +104,7 @@ pub(super) unsafe fn product<V: Simd, K: Panel, const R: usize, const T: usize, 
             }
             for t in 0..tokens {
                 for i in 0..rows {
-                    let bias = if p.bias.is_null() { 0.0 } else { *p.bias.add(row + i) };
+                    let bias = p.bias(row + i);
                     let sum = V::sum(V::load_f(sums.add((t * TILE + i) * 16)));
                     *p.row_of_y(panel + t).add(row + i) = sum + bias;
                 }

@@ -24,6 +24,7 @@ pub struct Product {
     pub y_stride: usize,
     /// The row of y that each token is; null if they follow each other.
     pub y_rows: *const u32,
+    /// Null, or an element for each row of the matrix; at any address, as a file has it.
     pub bias: *const f32,
 }
 
@@ -46,5 +47,15 @@ impl Product {
         // SAFETY: as the caller says.
         let row = if self.y_rows.is_null() { t } else { unsafe { self.y_rows.add(t).read() as usize } };
         self.y.wrapping_add(row * self.y_stride)
+    }
+
+    /// What is added to the results of a row of the matrix.
+    ///
+    /// # Safety
+    /// That of the whole; `row` is one of the rows.
+    #[inline(always)]
+    pub(super) unsafe fn bias(&self, row: usize) -> f32 {
+        // SAFETY: as the caller says.
+        if self.bias.is_null() { 0.0 } else { unsafe { self.bias.add(row).read_unaligned() } }
     }
 }

@@ -191,7 +191,7 @@ pub(super) unsafe fn write<V: Simd, const T: usize>(
     sums: &[[V::F; T]],
 ) {
     for (i, sums) in sums.iter().enumerate() {
-        let bias = if p.bias.is_null() { 0.0 } else { *p.bias.add(row + i) };
+        let bias = p.bias(row + i);
         for t in 0..T {
             let token = layout.groups * LANES + first + t;
             *p.row_of_y(token).add(row + i) = V::sum(sums[t]) + bias;

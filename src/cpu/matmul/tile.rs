@@ -366,7 +366,7 @@ unsafe fn write(p: &Product, scratch: &Scratch, panel: usize, groups: usize, row
         for t in 0..LANES.min(p.n_tokens - first) {
             let y = p.row_of_y(first + t).add(row);
             for i in 0..rows {
-                let bias = if p.bias.is_null() { 0.0 } else { *p.bias.add(row + i) };
+                let bias = p.bias(row + i);
                 *y.add(i) = *scratch.sums(0, g, i).add(t) + bias;
             }
         }
