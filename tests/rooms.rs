@@ -226,7 +226,7 @@ fn no_room_uses_one_above_it() {
         // Any mention counts, also without `use`.
         for (at, _) in module.text.match_indices("crate::") {
             let rest = &module.text[at + 7..];
-            let names = if rest.starts_with('{') { rest[1..].split('}').next().unwrap_or("") } else { rest };
+            let names = rest.strip_prefix('{').map_or(rest, |list| list.split('}').next().unwrap_or(""));
             for name in names.split(',').take(if rest.starts_with('{') { usize::MAX } else { 1 }) {
                 let name: String = name.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
                 if rooms.contains(&name) && name != path[0] {

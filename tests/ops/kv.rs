@@ -104,7 +104,7 @@ fn stored(noise: &mut Noise, types: [Type; 2], n_head: usize, dims: [usize; 2], 
     let moves = vec![by(7, 8, 0), by(3, 1, 0), by(2, 2, 5), by(10, 4, 5), by(0, 0, 5), by(8, 8, -3), by(9, 5, -3)];
     let cached = Cached { shape, type_k: types[0], type_v: types[1], n_cells: 11, cache: n_head % 2, filled, moves };
     let cells = vec![7, 2, 3, 10, 0];
-    let inputs = vec![numbers(noise, cells.len(), n_k), numbers(noise, cells.len(), n_v)];
+    let inputs = [numbers(noise, cells.len(), n_k), numbers(noise, cells.len(), n_v)];
     let inputs = inputs[..if v_in_k { 1 } else { 2 }].to_vec();
     let op = Op::StoreKv(StoreKv { state: StateId(1) });
     let [k, v] = types.map(Type::name);

@@ -13,7 +13,7 @@ impl Noise {
     }
 
     pub fn below(&mut self, n: usize) -> usize {
-        (u64::from(self.bits()) * n as u64 >> 32) as usize
+        ((u64::from(self.bits()) * n as u64) >> 32) as usize
     }
 
     /// From `low` to `high`, both among them.

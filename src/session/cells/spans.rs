@@ -106,10 +106,8 @@ impl Spans {
             n += s.span.len;
             gone(s.span);
         }
-        let mut at = first;
-        for s in [head, tail].into_iter().flatten() {
+        for (at, s) in (first..).zip([head, tail].into_iter().flatten()) {
             self.0.insert(at, s);
-            at += 1;
         }
         let behind = first + usize::from(head.is_some());
         if behind > 0 {
