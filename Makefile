@@ -56,9 +56,9 @@ test:
 bench: all
 	$(PYTHON) tests/bench/bench.py $(if $(filter install,$(REFERENCE)),--install) $(BENCH)
 
-# The parts alone: products by weight type, planning, the bookkeeping of sequences.
+# The parts alone: each op, products by weight type, planning, the bookkeeping of sequences.
 microbench:
-	$(CARGO) bench --bench matmul --bench plan --bench sequences
+	$(CARGO) bench --bench ops --bench matmul --bench plan --bench sequences
 
 install: all
 	$(INSTALL) -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(LIBDIR)/cmake/rekindle $(DESTDIR)$(INCLUDEDIR) \

@@ -4,7 +4,8 @@
 //! `cargo bench --bench ops -- [cpu|cuda] [OP ...] [TYPE ...] [cols=N] [rows=N] [context=N] [tokens=N] [mib=N]
 //! [round=MILLISECONDS] [threads=N] [device=N]`
 //!
-//! Products and attention are repeated on other weights and caches until `mib` were read, so that no cache has them.
+//! Products and attention of few tokens are repeated on other weights and caches until `mib` were read, so that no cache
+//! has them.
 //! Without a CUDA device it says so, and ends well. On the virtual rig (tests/rig) it runs with small sizes; times mean
 //! nothing there. `REKINDLE_CPU` chooses the instruction set.
 
@@ -88,7 +89,7 @@ fn told<D: Device>(device: &mut D, asked: &[String], [cols, n_out, n_ctx, many]:
             continue;
         }
         let (bytes, flops) = bounds(&row);
-        let is_repeated = matches!(row.op, Op::MatMul(_) | Op::Attention(_));
+        let is_repeated = matches!(row.op, Op::MatMul(_) | Op::Attention(_)) && speed.n_tokens <= 8;
         let copies = if is_repeated { (most / bytes).max(1) } else { 1 };
         let row = row.repeated(copies);
         let mut ready = Ready::new(device, &row, copies)?;

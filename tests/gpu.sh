@@ -26,6 +26,13 @@ while [ $# -gt 0 ]; do
     shift
 done
 
+# packed FILE COMMAND...: what cargo builds, as a file.
+packed() {
+    file=$1
+    shift
+    built=$(cargo "$@" --no-run 2>&1) || { echo "$built"; exit 1; }
+    cp "$(echo "$built" | sed -n 's/.*Executable.*(\(.*\)).*/\1/p' | tail -1)" "$file" || exit 1
+}
 # The tests of the CUDA path, the benchmark, the tool with its library.
 build() {
     command -v cargo >/dev/null || {
@@ -33,13 +40,12 @@ build() {
         exit 2
     }
     mkdir -p "$1" && make --no-print-directory all || exit 1
-    built=$(cargo test --no-run --test rig 2>&1) || { echo "$built"; exit 1; }
-    cp "$(echo "$built" | sed -n 's/.*Executable.*(\(.*\)).*/\1/p' | tail -1)" "$1/rig" || exit 1
-    built=$(cargo bench --no-run --bench cuda 2>&1) || { echo "$built"; exit 1; }
-    cp "$(echo "$built" | sed -n 's/.*Executable.*(\(.*\)).*/\1/p' | tail -1)" "$1/cuda" || exit 1
+    packed "$1/rig" test --test rig
+    packed "$1/ops" test --test ops
+    packed "$1/bench" bench --bench ops
     cp -L build/rekindle build/librekindle.so.1 "$1" || exit 1
     # Debug information is most of it.
-    command -v strip >/dev/null && strip "$1/rig" "$1/cuda" "$1/librekindle.so.1"
+    command -v strip >/dev/null && strip "$1/rig" "$1/ops" "$1/bench" "$1/librekindle.so.1"
     return 0
 }
 if [ -n "$pack" ]; then
@@ -116,8 +122,8 @@ fi
 
 # 1. The tests of the virtual rig, on the card. Two dies are one card where there is no second one, and in any case
 #    once.
-correct() {
-    if step "$1" "$2" "$bin/rig" "$3" --exact --nocapture --test-threads=1; then
+correct() { # NAME LIMIT TEST [PROGRAM]
+    if step "$1" "$2" "$bin/${4-rig}" "$3" --exact --nocapture --test-threads=1; then
         if grep -q '1 passed' "$out"; then
             note "$name" ok "$seconds" "$(grep '^SKIPPED' "$out" | tail -1 | cut -c1-100)"
         else
@@ -125,6 +131,7 @@ correct() {
         fi
     fi
 }
+correct 'each op alone' 60 every_op_is_exact_on_a_die ops
 correct 'logits, float64 fixtures' 90 logits_are_exact_on_one_die
 correct 'one die, many, one card as two' 170 logits_do_not_depend_on_the_dies
 correct 'caches F32, F16, Q8_0' 100 caches_of_every_type_are_the_cpus
@@ -135,9 +142,9 @@ correct 'greedy text' 60 greedy_text_is_the_cpus
 
 # 2. Kernels beside a plain copy.
 if [ -n "$small" ]; then
-    told 'plain copy' 'kernels' 120 "$bin/cuda" cols=512 rows=64 context=64 tokens=16 mib=1 round=0
+    told 'plain copy' 'kernels' 120 "$bin/bench" cuda cols=512 rows=64 context=64 tokens=16 mib=1 round=0
 else
-    told 'plain copy' 'kernels' 100 "$bin/cuda"
+    told 'plain copy' 'kernels' 120 "$bin/bench" cuda round=40
 fi
 
 # 3. Tokens per second.

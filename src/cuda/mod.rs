@@ -6,7 +6,6 @@
 
 mod args;
 mod attention;
-pub mod bench;
 mod columns;
 mod die;
 mod discover;
