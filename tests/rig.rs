@@ -1,5 +1,6 @@
-//! The CUDA path down to the driver call, on a rig of virtual dies (tests/rig): a libcuda.so.1 that executes the kernels on the host,
-//! keeps account of every byte, and detects what a card would punish. With REKINDLE_GPU=1, what needs no rig runs on cards.
+//! The CUDA path down to the driver call, on a rig of virtual dies (tests/rig): a libcuda.so.1 that executes the
+//! kernels on the host, keeps account of every byte, and detects what a card would punish. With REKINDLE_GPU=1, what
+//! needs no rig runs on cards.
 
 #[path = "rig/virtual_rig.rs"]
 mod virtual_rig;
@@ -124,8 +125,8 @@ fn a_missing_kernel_is_told_at_once() {
 
 const FOUR: &str = "dies = 4; memory = 256MiB; overhead = 1MiB";
 
-/// Normalised mean squared error of 1e-6 at most to logits in float64 (or to the reference's in float32 where there are none), over
-/// every type and architecture: the dies compute in float32, observed 1e-13 to 1e-8.
+/// Normalised mean squared error of 1e-6 at most to logits in float64 (or to the reference's in float32 where there are
+/// none), over every type and architecture: the dies compute in float32, observed 1e-13 to 1e-8.
 #[test]
 fn logits_are_exact_on_one_die() {
     with_dies("logits_are_exact_on_one_die", FOUR, |rig| {
@@ -154,8 +155,8 @@ fn spreads(rig: &Rig) -> Vec<(String, bool)> {
     all
 }
 
-/// Every fixture on 2 and 4 dies, on one die as two, and on dies with the CPU, token by token after a batch: what one die gives, to the
-/// bit, but for layers on the CPU, which computes otherwise.
+/// Every fixture on 2 and 4 dies, on one die as two, and on dies with the CPU, token by token after a batch: what one
+/// die gives, to the bit, but for layers on the CPU, which computes otherwise.
 #[test]
 fn logits_do_not_depend_on_the_dies() {
     with_dies("logits_do_not_depend_on_the_dies", FOUR, |rig| {
@@ -223,7 +224,8 @@ fn one_of_each(cases: Vec<Case>) -> Vec<Case> {
     cases.into_iter().filter(|case| is_new(case)).collect()
 }
 
-/// Caches of F16 and Q8_0 hold rounded keys and values, the same ones that the CPU's hold but where a rounding falls the other way.
+/// Caches of F16 and Q8_0 hold rounded keys and values, the same ones that the CPU's hold but where a rounding falls
+/// the other way.
 #[test]
 fn caches_of_every_type_are_the_cpus() {
     with_dies("caches_of_every_type_are_the_cpus", FOUR, |rig| {
@@ -244,7 +246,8 @@ fn caches_of_every_type_are_the_cpus() {
                 let (context, plan) = plan(rig, "cuda:2", &case.file, &params, true, false);
                 let model = load_on(rig, &context, &plan, &case.name);
                 let error = nmse(&decode_at(&model, 0, 0, &case.tokens).concat(), &expected);
-                // Where float32 falls to the other side of a rounding, the difference is a part of what the rounding itself costs.
+                // Where float32 falls to the other side of a rounding, the difference is a part of what the rounding
+                // itself costs.
                 let rounding = nmse(&expected, &decode_at(&load(&case.file, &exact_kv()), 0, 0, &case.tokens).concat());
                 println!(
                     "{:26} {:5} {:5} {error:10.2e}, of the rounding {rounding:10.2e}",
@@ -386,14 +389,86 @@ fn last(model: &Model, at: i32, tokens: &[i32]) -> Vec<f32> {
     row(model, 0)
 }
 
-/// What the driver is asked for in vain is told by name; nothing stays behind, and the next load on the same context works. Every call
-/// of a whole run in turn: finding two dies, planning, loading, decoding, ending.
+/// Calls that may fail with nobody to tell: where a die or a model ends.
+const SILENT: [&str; 10] = [
+    "cuCtxSynchronize",
+    "Destroy",
+    "cuMemFree",
+    "Unload",
+    "Unregister",
+    "cuCtxSetCurrent",
+    "cuCtxGetCurrent",
+    "cuCtxPopCurrent",
+    "cuStreamSynchronize",
+    "cuMemGetInfo",
+];
+
+/// Calls that the library does without: a second context on a die is not measured where there can be none, and steps
+/// that cannot be recorded run as they are.
+const SPARED: [&str; 2] = ["cuCtxCreate", "cuGraphInstantiate"];
+
+/// Every call of `work` in turn fails, each in two ways. `work` fails with an error that names the call, or gives what
+/// it gives without a failure; `after` is then to find everything as it should be. Both get a text that says which call
+/// it was.
+fn fail_each<T>(
+    rig: &Rig,
+    mut work: impl FnMut() -> rekindle::Result<T>,
+    mut after: impl FnMut(rekindle::Result<T>, &str),
+) {
+    rig.reset();
+    let outcome = work();
+    let n = rig.calls();
+    let names: Vec<String> = (1..=n).map(|k| rig.call_name(k)).collect();
+    // Kernels are looked up one after the other: the first and the last of a row of them stand for all.
+    let stands = |k: usize| {
+        !names[k].contains("GetFunction")
+            || names.get(k.wrapping_sub(1)) != Some(&names[k])
+            || names.get(k + 1) != Some(&names[k])
+    };
+    after(outcome, "no failure");
+    let (mut told, mut survived) = (0, 0);
+    for k in (1..=n).filter(|k| stands(*k as usize - 1)) {
+        // Out of memory; and a failed launch, seen later, that the die's context does not survive.
+        for (code, delayed) in [(2, 0), (719, 1)] {
+            rig.reset();
+            rig.fail_at(k, code, delayed);
+            let outcome = work();
+            let name = &names[k as usize - 1];
+            let what = format!("call {k} of {n}, {name}, code {code}");
+            assert_eq!(rig.failed(), 1, "{what}");
+            rig.fail_at(0, 0, 0);
+            match &outcome {
+                Err(e) if delayed == 1 => assert!(e.message.contains("cu"), "{what}: {}", e.message),
+                Err(e) => {
+                    assert!(e.message.contains(name.as_str()), "{what}: {}", e.message);
+                    assert!(!e.detail.subject.is_empty(), "{what}");
+                }
+                Ok(_) => {
+                    let may = SPARED.iter().chain(&SILENT).any(|s| name.contains(s));
+                    assert!(may, "{what}: nobody was told");
+                }
+            }
+            *(if outcome.is_err() { &mut told } else { &mut survived }) += 1;
+            // Work of another die may have read what the failed work should have written; on a card, garbage that
+            // nobody sees.
+            if delayed == 1 && rig.report().contains("nobody wrote") {
+                rig.reset();
+            }
+            after(outcome, &what);
+        }
+    }
+    println!("{n} calls, failed two ways: {told} told, {survived} where nobody listens or it does without");
+    assert!(told > survived);
+}
+
+/// What the driver is asked for in vain is told by name; nothing stays behind, and the next load on the same context
+/// works. Every call of a whole run in turn: finding two dies; then, on one context, planning, loading, decoding,
+/// ending.
 #[test]
 fn every_failing_call_is_told() {
     with_rig("every_failing_call_is_told", FOUR, |rig| {
         let file = fixture("models/llama-F32.gguf");
-        let params = Params { n_ctx: 64, n_batch: 16, n_ubatch: 16, ..exact_kv() };
-        let params = Params { n_outputs_max: 16, ..params };
+        let params = Params { n_ctx: 64, n_batch: 16, n_ubatch: 16, n_outputs_max: 16, ..exact_kv() };
         let work = |context: &Arc<Context>| -> rekindle::Result<Vec<Vec<f32>>> {
             let gguf = Arc::new(Gguf::open(&file)?);
             let limits = vec![DeviceLimit { device: 0, reserve_bytes: 0, max_layers: Some(1) }];
@@ -413,76 +488,30 @@ fn every_failing_call_is_told() {
             decode(16, &[9])?;
             Ok(rows)
         };
-        let run = || Context::new("cuda:2", 1, None, LogLevel::Error).and_then(|c| work(&c));
-        let expected = run().unwrap();
-        let n = rig.calls();
-        let names: Vec<String> = (1..=n).map(|k| rig.call_name(k)).collect();
-        // Kernels are looked up one after the other: the first and the last of them stand for all.
-        let alike = |k: usize| names[k - 2] == names[k - 1] && names[k] == names[k - 1];
-        let is_like_both_neighbours =
-            |k: u64| k > 1 && k < n && names[k as usize - 1].contains("GetFunction") && alike(k as usize);
-        rig.check_empty("without a failure");
-        // Where a die or a model ends, a failure has nobody to tell.
-        // What a second context takes is not measured where there can be none, and steps that cannot be recorded run as they are.
-        let does_without = ["cuCtxCreate", "cuGraphInstantiate"];
-        let silent = [
-            "cuCtxSynchronize",
-            "Destroy",
-            "cuMemFree",
-            "Unload",
-            "Unregister",
-            "cuCtxSetCurrent",
-            "cuCtxGetCurrent",
-            "cuCtxPopCurrent",
-            "cuStreamSynchronize",
-            "cuMemGetInfo",
-        ];
-        let (mut told, mut survived) = (0, 0);
-        for k in (1..=n).filter(|k| !is_like_both_neighbours(*k)) {
-            // Out of memory, a failed launch that the context does not survive, an invalid value; some only seen later.
-            for (code, delayed) in [(2, 0), (719, 1)] {
-                rig.reset();
-                rig.fail_at(k, code, delayed);
-                let context = Context::new("cuda:2", 1, None, LogLevel::Error);
-                let outcome = match &context {
-                    Ok(c) => work(c),
-                    Err(e) => Err(e.clone()),
-                };
-                let name = rig.call_name(k);
-                let what = format!("call {k} of {n}, {name}, code {code}");
-                assert_eq!(rig.failed(), 1, "{what}");
-                match &outcome {
-                    Err(e) if delayed == 1 => {
-                        assert!(e.message.contains("cu"), "{what}: {}", e.message);
-                        told += 1;
-                    }
-                    Err(e) => {
-                        assert!(e.message.contains(&name), "{what}: {}", e.message);
-                        assert!(!e.detail.subject.is_empty(), "{what}");
-                        told += 1;
-                    }
-                    Ok(rows) => {
-                        let without = does_without.iter().any(|s| name.contains(s));
-                        assert!(without || silent.iter().any(|s| name.contains(s)), "{what}: nobody was told");
-                        assert!(same_bits(rows, &expected), "{what}");
-                        survived += 1;
-                    }
-                }
-                rig.fail_at(0, 0, 0);
-                // Work of another die may have read what the failed work should have written; on a card, garbage that nobody sees.
-                if delayed == 1 && rig.report().contains("nobody wrote") {
-                    rig.reset();
-                }
-                if let Ok(context) = &context {
-                    let again = work(context).unwrap_or_else(|e| panic!("after {what}: {e}\n{}", rig.report()));
-                    assert!(same_bits(&again, &expected), "after {what}");
-                }
-                drop(context);
-                rig.check_empty(&what);
+        let find = || Context::new("cuda:2", 1, None, LogLevel::Error);
+        let expected = work(&find().unwrap()).unwrap();
+        let right = |context: &Arc<Context>, what: &str| {
+            let rows = work(context).unwrap_or_else(|e| panic!("after {what}: {e}\n{}", rig.report()));
+            assert!(same_bits(&rows, &expected), "after {what}");
+        };
+        fail_each(rig, find, |found, what| {
+            if let Ok(context) = found {
+                right(&context, what);
             }
-        }
-        println!("{n} calls, each failed two ways: {told} told, {survived} at the end where nobody listens");
-        assert!(told > n);
+            rig.check_empty(what);
+        });
+        let context = find().unwrap();
+        fail_each(
+            rig,
+            || work(&context),
+            |outcome, what| {
+                if let Ok(rows) = outcome {
+                    assert!(same_bits(&rows, &expected), "{what}");
+                }
+                right(&context, what);
+                rig.check_empty(what);
+            },
+        );
     });
 }
 
@@ -580,7 +609,8 @@ fn a_card_that_is_too_old_is_left_out() {
     });
 }
 
-/// The real shape of deepseek-r1:14b, its weights zeros that take no room, loads as planned: on one die, and with a longer context on two.
+/// The real shape of deepseek-r1:14b, its weights zeros that take no room, loads as planned: on one die, and with a
+/// longer context on two.
 #[test]
 fn a_real_shape_loads_as_planned() {
     let name = "a_real_shape_loads_as_planned";

@@ -1,13 +1,14 @@
 // kernels/attention*.cu and kv.cu on the emulator, against a plain computation in double.
 //
-// All is in a die's memory, where the rig finds every access out of bounds, every read of what nobody wrote (cells that no token sees,
-// a workspace's empty parts) and every race. Outputs hold NaN before each launch.
+// All is in a die's memory, where the rig finds every access out of bounds, every read of what nobody wrote (cells that
+// no token sees, a workspace's empty parts) and every race. Outputs hold NaN before each launch.
 //
-// Tolerance of an output: the largest visible |value| times (4 e + 2^-21), where e = 2^-23 * the largest sum of |q k| * scale is what
-// rounding may do to a score: a sum of up to 576 products in FP32 goes wrong like a random walk, by some sqrt(576) = 24 half units of
-// 2^-24 of its partial sums, which are far smaller than the sum of |q k|. A score that is off by e makes its weight off by e, and the sum of
-// weights too; 2^-21 is for exp2 and the sums over keys. The worst share of it that was seen is printed. That it is narrow enough is
-// tested: with one key left out, or one key too many, of the reference the results must not agree.
+// Tolerance of an output: the largest visible |value| times (4 e + 2^-21), where e = 2^-23 * the largest sum of |q k| *
+// scale is what rounding may do to a score: a sum of up to 576 products in FP32 goes wrong like a random walk, by some
+// sqrt(576) = 24 half units of 2^-24 of its partial sums, which are far smaller than the sum of |q k|. A score that is
+// off by e makes its weight off by e, and the sum of weights too; 2^-21 is for exp2 and the sums over keys. The worst
+// share of it that was seen is printed. That it is narrow enough is tested: with one key left out, or one key too many,
+// of the reference the results must not agree.
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -68,7 +69,8 @@ void encode(Type t, const float* x, int n, uint8_t* to) {
         const float d = most / 127.0f, inverse = d == 0 ? 0 : 1.0f / d;
         const uint16_t h = half_of(d);
         std::memcpy(to + n + 2 * b, &h, 2);
-        for (int i = 0; i < 32; i++) to[32 * b + i] = (uint8_t)(int8_t)std::min(127.0f, std::max(-127.0f, rintf(x[32 * b + i] * inverse)));
+        for (int i = 0; i < 32; i++)
+            to[32 * b + i] = (uint8_t)(int8_t)std::min(127.0f, std::max(-127.0f, rintf(x[32 * b + i] * inverse)));
     }
 }
 double element(Type t, const uint8_t* row, int i, int n) {
@@ -131,9 +133,11 @@ struct Case {
 
 std::string describe(const Case& c, const char* form) {
     char text[300];
-    std::snprintf(text, sizeof text, "%s %s/%s dk %d dv %d group %d x %d%s window %d%s softcap %g cells %d runs %zu x %d context %d",
-        form, names[c.k], names[c.v], c.dk, c.dv, c.group, c.n_head_kv, c.v_in_k ? " v in k" : "", c.window, c.sinks ? " sinks" : "",
-        c.softcap, c.how, c.runs.size(), c.runs[0].second, c.contexts[c.runs[0].first]);
+    std::snprintf(text, sizeof text,
+                  "%s %s/%s dk %d dv %d group %d x %d%s window %d%s softcap %g cells %d runs %zu x %d context %d", form,
+                  names[c.k], names[c.v], c.dk, c.dv, c.group, c.n_head_kv, c.v_in_k ? " v in k" : "", c.window,
+                  c.sinks ? " sinks" : "", c.softcap, c.how, c.runs.size(), c.runs[0].second,
+                  c.contexts[c.runs[0].first]);
     return text;
 }
 
@@ -263,9 +267,12 @@ struct Bench {
                 double most = 0;
                 for (size_t i = 0; i < seen.size(); i++) {
                     const uint8_t* row = &keys[seen[i] * k_row];
-                    for (int e = 0; e < c.dk; e++) k[i * c.dk + e] = element(c.k, row, hk * c.dk + e, c.n_head_kv * c.dk);
+                    for (int e = 0; e < c.dk; e++)
+                        k[i * c.dk + e] = element(c.k, row, hk * c.dk + e, c.n_head_kv * c.dk);
                     for (int e = 0; e < c.dv; e++) {
-                        v[i * c.dv + e] = c.v_in_k ? k[i * c.dk + e] : element(tv, &values[seen[i] * v_row], hk * c.dv + e, c.n_head_kv * c.dv);
+                        v[i * c.dv + e] =
+                            c.v_in_k ? k[i * c.dk + e]
+                                     : element(tv, &values[seen[i] * v_row], hk * c.dv + e, c.n_head_kv * c.dv);
                         most = std::max(most, std::fabs(v[i * c.dv + e]));
                     }
                 }
@@ -277,7 +284,8 @@ struct Bench {
                     double high = c.sinks ? sinks[head] : -INFINITY, total = 0, e = 0;
                     for (size_t i = 0; i < seen.size(); i++) {
                         double sum = 0, size = 0;
-                        for (int j = 0; j < c.dk; j++) sum += query[j] * k[i * c.dk + j], size += std::fabs(query[j] * k[i * c.dk + j]);
+                        for (int j = 0; j < c.dk; j++)
+                            sum += query[j] * k[i * c.dk + j], size += std::fabs(query[j] * k[i * c.dk + j]);
                         e = std::max(e, 0x1p-23 * size * scale());
                         p[i] = c.softcap > 0 ? c.softcap * std::tanh(sum * scale() / c.softcap) : sum * scale();
                         high = std::max(high, p[i]);
@@ -297,7 +305,8 @@ struct Bench {
     }
 
     // The worst share of what is allowed.
-    static double off(const std::vector<float>& x, const std::vector<double>& expected, const std::vector<double>& allowed) {
+    static double off(const std::vector<float>& x, const std::vector<double>& expected,
+                      const std::vector<double>& allowed) {
         double worst = 0;
         for (size_t i = 0; i < expected.size(); i++) {
             const double share = std::fabs(x[i] - expected[i]) / allowed[i];
@@ -364,11 +373,13 @@ struct Bench {
         if (n_parts == 1) compare("tiles", out);
         else merge("tiles in parts", a);
     }
-    // The reference without a key each token sees, or with one that it does not see any more, must be told from the right one.
+    // The reference without a key each token sees, or with one that it does not see any more, must be told from the
+    // right one.
     void can_fail() {
         std::vector<float> right(expected.begin(), expected.end());
         if (off(right, reference(1, 0, nullptr), allowed) < 4) fail(describe(c, "a missing key") + " goes unseen");
-        if (c.window && off(right, reference(0, 1, nullptr), allowed) < 4) fail(describe(c, "a key too many") + " goes unseen");
+        if (c.window && off(right, reference(0, 1, nullptr), allowed) < 4)
+            fail(describe(c, "a key too many") + " goes unseen");
     }
 };
 
@@ -403,7 +414,8 @@ void both(const Case& c) {
 
 void cache(Type t, int n_head, int dim) {
     cases++;
-    const std::string what = std::string("cache ") + names[t] + " " + std::to_string(n_head) + " x " + std::to_string(dim);
+    const std::string what =
+        std::string("cache ") + names[t] + " " + std::to_string(n_head) + " x " + std::to_string(dim);
     const int cols = n_head * dim, n_cells = 11, n = 5, cells[n] = {7, 2, 3, 10, 0};
     const size_t row = row_bytes(t, cols);
     std::vector<float> x(n * cols);
@@ -485,7 +497,8 @@ int main(int n, char** args) {
         c.dv = between(0, 2) ? c.dk : blocks ? 32 * between(1, 5) : dims[between(0, 10)];
         c.group = groups[i % 10];
         c.n_head_kv = c.group > 8 || between(0, 1) ? 1 : 3;
-        if (c.k != Q8_0 && between(0, 4) == 0) c.v_in_k = true, c.dk = std::max(c.dk, c.dv), c.dv = std::min(c.dk, c.dv), c.v = c.k;
+        if (c.k != Q8_0 && between(0, 4) == 0)
+            c.v_in_k = true, c.dk = std::max(c.dk, c.dv), c.dv = std::min(c.dk, c.dv), c.v = c.k;
         c.window = between(0, 2) ? 0 : between(1, 90);
         c.sinks = between(0, 2) == 0;
         c.softcap = between(0, 2) ? 0 : 5.0f;
@@ -506,7 +519,8 @@ int main(int n, char** args) {
     // Long contexts, also of single cells; a prompt of 70 tokens.
     for (int i = 0; i < 6; i++) {
         Case c = plain;
-        c.k = type(i), c.v = type(i + i / 3), c.dk = c.dv = 128, c.how = i % 2 ? SINGLE : WHOLE, c.window = i == 4 ? 100 : 0;
+        c.k = type(i), c.v = type(i + i / 3), c.dk = c.dv = 128, c.how = i % 2 ? SINGLE : WHOLE,
+        c.window = i == 4 ? 100 : 0;
         both(with_runs(c, 1, 1, 600));
         c.n_head_kv = 1;
         both(with_runs(c, 1, 70, 70 + 40 * i));
@@ -519,6 +533,7 @@ int main(int n, char** args) {
         Bench(with_runs(c, 1, 20, 60)).can_fail();
     }
 
-    std::printf("attention: %d cases, %d failures, largest deviation %.3f of what is allowed\n", cases, failures, largest);
+    std::printf("attention: %d cases, %d failures, largest deviation %.3f of what is allowed\n", cases, failures,
+                largest);
     return failures != 0;
 }

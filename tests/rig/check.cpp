@@ -60,7 +60,8 @@ bool read_only(uintptr_t a) {
                 const uintptr_t begin = info->dlpi_addr + h.p_vaddr;
                 const auto in = [&](uintptr_t x) { return x - begin < h.p_memsz; };
                 // Constants with addresses in them lie where the loader writes once (PT_GNU_RELRO).
-                if ((h.p_type == PT_LOAD && !(h.p_flags & PF_W) && in(s.address)) || (h.p_type == PT_GNU_RELRO && in(s.address)))
+                if ((h.p_type == PT_LOAD && !(h.p_flags & PF_W) && in(s.address)) ||
+                    (h.p_type == PT_GNU_RELRO && in(s.address)))
                     constant = true;
                 if (h.p_type == PT_LOAD && in((uintptr_t)&read_only)) here = true;
             }
@@ -79,29 +80,32 @@ __attribute__((noinline, cold)) void refuse(uintptr_t a, size_t n, bool write, c
     if (die < 0)
         fault_at(pc, illegal_address, "%s %s of the host's memory, at %p", verb, size, (void*)a);
     if (dies[die].begin != die_begin)
-        fault_at(pc, illegal_address, "runs on die %d but %s %s of die %d, at %p", die_number, verb, size, die, (void*)a);
+        fault_at(pc, illegal_address, "runs on die %d but %s %s of die %d, at %p", die_number, verb, size, die,
+                 (void*)a);
     const auto above = dies[die].allocations.upper_bound(a);
     const Allocation* lower = allocation_at(die, a);
     const Allocation* upper = above == dies[die].allocations.end() ? nullptr : &above->second;
-    const size_t offset = lower ? a - lower->begin : 0, past = lower && offset >= lower->bytes ? offset - lower->bytes : 0;
+    const size_t offset = lower ? a - lower->begin : 0,
+                 past = lower && offset >= lower->bytes ? offset - lower->bytes : 0;
     if (upper && (!lower || (offset >= lower->bytes && upper->begin - a < past)))
-        fault_at(pc, illegal_address, "%s %s at %p, %zu before the allocation of %zu bytes at %p (die %d)", verb, size, (void*)a, upper->begin - a,
-                 upper->bytes, (void*)upper->begin, die);
+        fault_at(pc, illegal_address, "%s %s at %p, %zu before the allocation of %zu bytes at %p (die %d)", verb, size,
+                 (void*)a, upper->begin - a, upper->bytes, (void*)upper->begin, die);
     if (!lower) fault_at(pc, illegal_address, "%s %s at %p, where die %d has no allocation", verb, size, (void*)a, die);
     if (offset + n > lower->bytes)
-        fault_at(pc, illegal_address, "%s %s at %p, offset %zu of the allocation of %zu bytes at %p (die %d)", verb, size, (void*)a, offset,
-                 lower->bytes, (void*)lower->begin, die);
+        fault_at(pc, illegal_address, "%s %s at %p, offset %zu of the allocation of %zu bytes at %p (die %d)", verb,
+                 size, (void*)a, offset, lower->bytes, (void*)lower->begin, die);
     const size_t good = written(a, n);
-    fault_at(pc, launch_failed, "reads %s at %p, offset %zu of the allocation of %zu bytes at %p (die %d), which nobody wrote", size, (void*)a,
-             offset + good, lower->bytes, (void*)lower->begin, die);
+    fault_at(pc, launch_failed,
+             "reads %s at %p, offset %zu of the allocation of %zu bytes at %p (die %d), which nobody wrote", size,
+             (void*)a, offset + good, lower->bytes, (void*)lower->begin, die);
 }
 
 __attribute__((noinline, cold)) void refuse_shared(uintptr_t a, size_t n, const char* what, int other, const void* pc) {
     char size[32], who[48] = "";
     if (other == many_warps) snprintf(who, sizeof who, " by other warps");
     else if (other >= 0) snprintf(who, sizeof who, " by warp %d", other);
-    fault_at(pc, launch_failed, "warp %u %s%s: %s of shared memory, at %#zx of the section", now_checked.warp, what, who, size_text(size, n),
-             a - shared_begin);
+    fault_at(pc, launch_failed, "warp %u %s%s: %s of shared memory, at %#zx of the section", now_checked.warp, what,
+             who, size_text(size, n), a - shared_begin);
 }
 
 // Not a die's memory, not a stack.
@@ -143,7 +147,8 @@ void shared_write(uintptr_t a, size_t n, const void* pc, bool atomic) {
         if (w.write_epoch < now.block_epoch) {
             w.initialised = 0;
             shared_used += 4;
-            if (shared_used > shared_limit) refuse_shared(a, k, "writes, beyond the 48 KiB that a block can have", -1, pc);
+            if (shared_used > shared_limit)
+                refuse_shared(a, k, "writes, beyond the 48 KiB that a block can have", -1, pc);
         }
         if (w.read_epoch == now.epoch && w.reader != now.warp && (w.read & mask) && !atomic)
             refuse_shared(a, k, "writes, with no barrier between, what was read", w.reader, pc);
@@ -177,31 +182,40 @@ __attribute__((noinline, cold)) void refuse_race(uintptr_t a, const char* what, 
     const Allocation* m = allocation_at(die_number, a);
     char who[40] = "another block";
     if (r.epoch >= now_checked.block_epoch)
-        snprintf(who, sizeof who, r.epoch == now_checked.epoch && r.warp != now_checked.warp ? "warp %u, with no barrier between," : "warp %u", r.warp);
-    fault_at(pc, launch_failed, "warp %u %s %s wrote in this launch: offset %zu of the allocation of %zu bytes at %p (die %d)", now_checked.warp, what,
-             who, (size_t)(a - m->begin), m->bytes, (void*)m->begin, die_number);
+        snprintf(who, sizeof who,
+                 r.epoch == now_checked.epoch && r.warp != now_checked.warp ? "warp %u, with no barrier between,"
+                                                                            : "warp %u",
+                 r.warp);
+    fault_at(pc, launch_failed,
+             "warp %u %s %s wrote in this launch: offset %zu of the allocation of %zu bytes at %p (die %d)",
+             now_checked.warp, what, who, (size_t)(a - m->begin), m->bytes, (void*)m->begin, die_number);
 }
 
-inline bool written_in_launch(uintptr_t a) { return page_epochs[(a - all_begin) >> page_shift] >= now_checked.launch_epoch; }
+inline bool written_in_launch(uintptr_t a) {
+    return page_epochs[(a - all_begin) >> page_shift] >= now_checked.launch_epoch;
+}
 
 __attribute__((noinline)) void race_read(uintptr_t a, size_t n, const void* pc) {
     const Now now = now_checked;
     by_word(a, n, [&](const Record& r, uint8_t mask, uintptr_t at) {
         if (r.epoch < now.launch_epoch || !(r.bytes & mask)) return;
-        if (r.epoch < now.block_epoch ? !now.acquired : r.epoch == now.epoch && r.warp != now.warp && r.warp != by_atomic)
+        if (r.epoch < now.block_epoch ? !now.acquired
+                                      : r.epoch == now.epoch && r.warp != now.warp && r.warp != by_atomic)
             refuse_race(at, "reads what", r, pc);
     });
 }
 
 inline void race_write(uintptr_t a, size_t n, const void* pc) {
     const Now now = now_checked;
-    for (size_t page = (a - all_begin) >> page_shift; page <= (a + n - 1 - all_begin) >> page_shift; page++) page_epochs[page] = now.epoch;
+    for (size_t page = (a - all_begin) >> page_shift; page <= (a + n - 1 - all_begin) >> page_shift; page++)
+        page_epochs[page] = now.epoch;
     by_word(a, n, [&](Record& r, uint8_t mask, uintptr_t at) {
         if (r.epoch == now.epoch && r.warp == now.warp) {
             r.bytes |= mask;
             return;
         }
-        if (r.epoch >= now.launch_epoch && (r.bytes & mask) && r.warp != by_atomic && (r.epoch < now.block_epoch || r.epoch == now.epoch))
+        if (r.epoch >= now.launch_epoch && (r.bytes & mask) && r.warp != by_atomic &&
+            (r.epoch < now.block_epoch || r.epoch == now.epoch))
             refuse_race(at, "writes what", r, pc);
         r = {now.epoch, (uint16_t)now.warp, mask};
     });
@@ -277,7 +291,8 @@ void check_for(int die, bool host_memory) {
     if (words || !__start_rig_shared) return;
     shared_begin = (uintptr_t)__start_rig_shared;
     shared_span = (size_t)(__stop_rig_shared - __start_rig_shared);
-    words = (Word*)mmap(nullptr, (shared_span / 4 + 1) * sizeof(Word), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    words = (Word*)mmap(nullptr, (shared_span / 4 + 1) * sizeof(Word), PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (words == MAP_FAILED) abort();
 }
 
@@ -385,11 +400,11 @@ struct Bounds {
 
 HOOK __ubsan_handle_type_mismatch_v1(Mismatch* m, uintptr_t p) {
     if (!rig::running()) return;
-    rig::fault_at(HERE, rig::misaligned, "%s, which must lie at multiples of %u, at %#zx (%s:%u)", m->type->name, 1u << m->log_alignment, p,
-                  m->source.file, m->source.line);
+    rig::fault_at(HERE, rig::misaligned, "%s, which must lie at multiples of %u, at %#zx (%s:%u)", m->type->name,
+                  1u << m->log_alignment, p, m->source.file, m->source.line);
 }
 HOOK __ubsan_handle_out_of_bounds(Bounds* b, uintptr_t index) {
     if (!rig::running()) return;
-    rig::fault_at(HERE, rig::launch_failed, "index %lld of %s (%s:%u)", (long long)(int64_t)index, b->array->name, b->source.file,
-                  b->source.line);
+    rig::fault_at(HERE, rig::launch_failed, "index %lld of %s (%s:%u)", (long long)(int64_t)index, b->array->name,
+                  b->source.file, b->source.line);
 }

@@ -18,7 +18,11 @@ bool number(const std::string& text, uint64_t& out) {
     const double x = strtod(text.c_str(), &end);
     if (end == text.c_str() || x < 0) return false;
     const std::string unit = trim(end);
-    const double scale = unit == "" ? 1 : unit == "KiB" ? 1024. : unit == "MiB" ? 1048576. : unit == "GiB" ? 1073741824. : 0;
+    const double scale = unit == ""      ? 1
+                         : unit == "KiB" ? 1024.
+                         : unit == "MiB" ? 1048576.
+                         : unit == "GiB" ? 1073741824.
+                                         : 0;
     out = (uint64_t)(x * scale);
     return scale != 0;
 }

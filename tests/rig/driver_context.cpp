@@ -31,7 +31,8 @@ Context* current() { return stack.empty() ? nullptr : stack.back(); }
 Context* usable(const char* name, int& error) {
     Context* c = current();
     if (!c || !c->alive) {
-        fault(wrong_use, "%s: %s", name, c ? "the current context is destroyed" : "no context is current in this thread");
+        fault(wrong_use, "%s: %s", name,
+              c ? "the current context is destroyed" : "no context is current in this thread");
         error = c ? context_is_destroyed : invalid_context;
         return nullptr;
     }
@@ -57,8 +58,10 @@ void destroy_context(Context* context) {
     }
     // Of one that died nothing more can be asked; its end takes all with it.
     if (!left.empty() && !context->sticky)
-        fault(wrong_use, "the context of die %d is destroyed with %zu allocations (%zu bytes)", context->die, left.size(), bytes);
-    if (!things.empty() && !context->sticky) fault(wrong_use, "the context of die %d is destroyed with: %s", context->die, things.c_str());
+        fault(wrong_use, "the context of die %d is destroyed with %zu allocations (%zu bytes)", context->die,
+              left.size(), bytes);
+    if (!things.empty() && !context->sticky)
+        fault(wrong_use, "the context of die %d is destroyed with: %s", context->die, things.c_str());
     for (uintptr_t a : left) release(context->die, a);
     d.reserved -= context->reserved;
     context->null_stream->alive = context->alive = false;

@@ -21,7 +21,8 @@ uint64_t host_allocated = 0, host_registered = 0;
 Object::Object(const char* kind, Context* context) : kind(kind), context(context) { objects.insert(this); }
 
 Stream::Stream(Context* c, bool blocking) : Object("stream", c), blocking(blocking) { streams.push_back(this); }
-Context::Context(int die, bool primary) : Object("context"), die(die), primary(primary), null_stream(new Stream(this, true)) {
+Context::Context(int die, bool primary)
+    : Object("context"), die(die), primary(primary), null_stream(new Stream(this, true)) {
     contexts.push_back(this);
 }
 
@@ -112,13 +113,67 @@ FACE cuDeviceGetAttribute(int* value, int attribute, int device) {
     DIE(device);
     if (!value) return invalid_value;
     const std::map<int, int> values = {
-        {1, 1024}, {2, 1024}, {3, 1024}, {4, 64}, {5, 0x7fffffff}, {6, 65535}, {7, 65535},  // threads, block, grid
-        {8, 49152}, {9, 65536}, {10, 32}, {11, 0x7fffffff}, {12, 65536},                    // shared, constant, warp, pitch, registers
-        {13, die.clock}, {14, 512}, {15, 1}, {16, die.sms}, {17, 0}, {18, 0}, {19, 1}, {20, 0}, {31, 1}, {32, die.ecc},
-        {33, die.pci}, {34, 0}, {35, 0}, {36, die.memory_clock}, {37, die.bus}, {38, 1572864}, {39, 2048}, {40, 2}, {41, 1}, {50, 0},
-        {75, die.major}, {76, die.minor}, {78, 1}, {79, 1}, {80, 1}, {81, 114688}, {82, 131072}, {83, 1},
-        {84, die.name == "Tesla K80"}, {85, die.pci / 4}, {86, 0}, {87, 24}, {88, 0}, {89, 0}, {90, 0}, {91, 1}, {95, 0}, {96, 0}, {97, 49152},
-        {99, 1}, {100, 0}, {101, 0}, {102, 0}, {106, 16}, {111, 0}, {112, 0}, {113, 0}, {114, 0}, {115, 0},  // 115: memory pools
+        {1, 1024},
+        {2, 1024},
+        {3, 1024},
+        {4, 64},
+        {5, 0x7fffffff},
+        {6, 65535},
+        {7, 65535}, // threads, block, grid
+        {8, 49152},
+        {9, 65536},
+        {10, 32},
+        {11, 0x7fffffff},
+        {12, 65536}, // shared, constant, warp, pitch, registers
+        {13, die.clock},
+        {14, 512},
+        {15, 1},
+        {16, die.sms},
+        {17, 0},
+        {18, 0},
+        {19, 1},
+        {20, 0},
+        {31, 1},
+        {32, die.ecc},
+        {33, die.pci},
+        {34, 0},
+        {35, 0},
+        {36, die.memory_clock},
+        {37, die.bus},
+        {38, 1572864},
+        {39, 2048},
+        {40, 2},
+        {41, 1},
+        {50, 0},
+        {75, die.major},
+        {76, die.minor},
+        {78, 1},
+        {79, 1},
+        {80, 1},
+        {81, 114688},
+        {82, 131072},
+        {83, 1},
+        {84, die.name == "Tesla K80"},
+        {85, die.pci / 4},
+        {86, 0},
+        {87, 24},
+        {88, 0},
+        {89, 0},
+        {90, 0},
+        {91, 1},
+        {95, 0},
+        {96, 0},
+        {97, 49152},
+        {99, 1},
+        {100, 0},
+        {101, 0},
+        {102, 0},
+        {106, 16},
+        {111, 0},
+        {112, 0},
+        {113, 0},
+        {114, 0},
+        {115, 0}, // 115: memory pools
     };
     const auto it = values.find(attribute);
     if (it == values.end()) {
@@ -231,7 +286,8 @@ static const struct {
     {901, "CUDA_ERROR_STREAM_CAPTURE_INVALIDATED", "operation failed due to a previous error during capture"},
     {903, "CUDA_ERROR_STREAM_CAPTURE_UNMATCHED", "the capture was not initiated in this stream"},
     {904, "CUDA_ERROR_STREAM_CAPTURE_UNJOINED", "capturing stream has unjoined work"},
-    {906, "CUDA_ERROR_STREAM_CAPTURE_IMPLICIT", "operation would make the legacy stream depend on a capturing blocking stream"},
+    {906, "CUDA_ERROR_STREAM_CAPTURE_IMPLICIT",
+     "operation would make the legacy stream depend on a capturing blocking stream"},
     {999, "CUDA_ERROR_UNKNOWN", "unknown error"},
 };
 

@@ -24,8 +24,8 @@ int device_range(const char* name, const char* what, Address p, size_t bytes) {
     if (die >= 0 && holds(die, p, bytes)) return die;
     const Allocation* a = die < 0 ? nullptr : allocation_at(die, p);
     if (a && p <= a->end())
-        fault(wrong_use, "%s: %s of %zu bytes at offset %zu of an allocation of %zu bytes (die %d)", name, what, bytes, (size_t)(p - a->begin),
-              a->bytes, die);
+        fault(wrong_use, "%s: %s of %zu bytes at offset %zu of an allocation of %zu bytes (die %d)", name, what, bytes,
+              (size_t)(p - a->begin), a->bytes, die);
     else
         fault(wrong_use, "%s: %s of %zu bytes at %#llx, which is in no allocation", name, what, bytes, p);
     return -1;
@@ -44,8 +44,9 @@ int readable(const char* name, uintptr_t p, size_t bytes) {
     if (good == bytes || config.unwritten) return 0;
     const int die = die_of(p);
     const Allocation* a = allocation_at(die, p);
-    fault(launch_failed, "%s: copies %zu bytes from offset %zu of the allocation of %zu bytes at %p (die %d); nobody wrote offset %zu", name, bytes,
-          (size_t)(p - a->begin), a->bytes, (void*)a->begin, die, (size_t)(p - a->begin) + good);
+    fault(launch_failed,
+          "%s: copies %zu bytes from offset %zu of the allocation of %zu bytes at %p (die %d); nobody wrote offset %zu",
+          name, bytes, (size_t)(p - a->begin), a->bytes, (void*)a->begin, die, (size_t)(p - a->begin) + good);
     return launch_failed;
 }
 int writable(const char* name, uintptr_t p, size_t bytes) {
@@ -91,7 +92,8 @@ struct Copy {
 
     // Whether its arguments make sense, and what to answer where they do not.
     bool sound() const {
-        if (to_die ? device_range(name, "destination", to, bytes) < 0 : !host_range(name, "destination", (void*)to)) return false;
+        if (to_die ? device_range(name, "destination", to, bytes) < 0 : !host_range(name, "destination", (void*)to))
+            return false;
         return from_die ? device_range(name, "source", from, bytes) >= 0 : host_range(name, "source", (void*)from);
     }
 };
@@ -223,7 +225,8 @@ static int allocate_host(void** out, size_t bytes) {
     if (config.host_limit && host_allocated + host_registered + bytes > config.host_limit) return out_of_memory;
     // With a page without access behind it, so that an overrun is seen.
     const size_t whole = (bytes + page_bytes - 1) / page_bytes * page_bytes;
-    void* p = mmap(nullptr, whole + page_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* p =
+        mmap(nullptr, whole + page_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED) return out_of_memory;
     mprotect((char*)p + whole, page_bytes, PROT_NONE);
     host_ranges[(uintptr_t)p] = {bytes, false, p};
@@ -341,7 +344,8 @@ static bool contexts_fit(const char* name, Address to, void* to_context, Address
     Context *a = alive<Context>(to_context, "context"), *b = alive<Context>(from_context, "context");
     if (!a || !b) return false;
     if (die_of(to) == a->die && die_of(from) == b->die) return true;
-    fault(wrong_use, "%s: memory of dies %d and %d with contexts of dies %d and %d", name, die_of(to), die_of(from), a->die, b->die);
+    fault(wrong_use, "%s: memory of dies %d and %d with contexts of dies %d and %d", name, die_of(to), die_of(from),
+          a->die, b->die);
     return false;
 }
 FACE cuMemcpyPeer(Address to, void* to_context, Address from, void* from_context, size_t n) {

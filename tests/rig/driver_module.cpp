@@ -21,7 +21,8 @@ namespace rig {
 static int refuse(int code, const char* why, int a = 0, int b = 0) {
     char text[200];
     snprintf(text, sizeof text, why, a, b);
-    fprintf(stderr, "rig: module: %s\n", text);  // an answer of the driver, not a fault: a library may have another image to try
+    fprintf(stderr, "rig: module: %s\n",
+            text); // an answer of the driver, not a fault: a library may have another image to try
     return code;
 }
 
@@ -29,12 +30,15 @@ static int check_ptx(const char* text, const DieConfig& die, int driver, std::st
     int major = 0, minor = 0, sm = 0;
     const char* version = strstr(text, ".version");
     const char* target = strstr(text, ".target");
-    if (!version || sscanf(version, ".version %d.%d", &major, &minor) != 2) return refuse(invalid_image, "PTX without .version");
+    if (!version || sscanf(version, ".version %d.%d", &major, &minor) != 2)
+        return refuse(invalid_image, "PTX without .version");
     if (target) sscanf(target, ".target sm_%d", &sm);
     // Drivers of CUDA 10.0 to 10.2 understand PTX up to 6.3 to 6.5, 11.x up to 7.x, 12.x up to 8.x.
     const int release = driver % 1000 / 10, newest = driver < 11000 ? 63 + release : (driver / 1000 - 4) * 10 + release;
-    if (major * 10 + minor > newest) return refuse(unsupported_ptx, "PTX %d.%d is too new for the driver", major, minor);
-    if (sm > die.major * 10 + die.minor) return refuse(no_binary, "PTX for sm_%d, the die has %d", sm, die.major * 10 + die.minor);
+    if (major * 10 + minor > newest)
+        return refuse(unsupported_ptx, "PTX %d.%d is too new for the driver", major, minor);
+    if (sm > die.major * 10 + die.minor)
+        return refuse(no_binary, "PTX for sm_%d, the die has %d", sm, die.major * 10 + die.minor);
     names = "\n";  // not empty, even where there is no entry
     for (const char* at = text; (at = strstr(at, ".entry"));) {
         at += 6;
@@ -56,7 +60,8 @@ static int check_cubin(const char* image, const DieConfig& die, std::string& nam
     memcpy(&sections, image + 60, 2);
     if (image[4] != 2 || machine != 190) return refuse(invalid_image, "an ELF file for machine %d", machine);
     const int sm = (int)(flags & 0xff), major = sm / 10, minor = sm % 10;
-    if (major != die.major || minor > die.minor) return refuse(no_binary, "a cubin for sm_%d, the die has %d", sm, die.major * 10 + die.minor);
+    if (major != die.major || minor > die.minor)
+        return refuse(no_binary, "a cubin for sm_%d, the die has %d", sm, die.major * 10 + die.minor);
     // The section table may lie anywhere; the name tables are found by their own entries.
     for (unsigned i = 0; section_table && section_bytes >= 64 && i < sections; i++) {
         const char* s = image + section_table + (size_t)i * section_bytes;
@@ -72,7 +77,8 @@ static int check_cubin(const char* image, const DieConfig& die, std::string& nam
 
 int check_image(const char* image, const DieConfig& die, int driver, std::string& names) {
     if (memcmp(image, "\x7f" "ELF", 4) == 0) return check_cubin(image, die, names);
-    if (strncmp(image, "//", 2) == 0 || strncmp(image, ".version", 8) == 0 || image[0] == '\n') return check_ptx(image, die, driver, names);
+    if (strncmp(image, "//", 2) == 0 || strncmp(image, ".version", 8) == 0 || image[0] == '\n')
+        return check_ptx(image, die, driver, names);
     return refuse(invalid_image, "neither a cubin nor PTX");
 }
 
@@ -200,8 +206,8 @@ FACE cuOccupancyMaxActiveBlocksPerMultiprocessor(int* out, void* handle, int blo
     return *out = fit < 16 ? fit : 16, success;
 }
 
-FACE cuLaunchKernel(void* handle, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared, void* stream,
-                    void** params, void** extra) {
+FACE cuLaunchKernel(void* handle, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
+                    unsigned shared, void* stream, void** params, void** extra) {
     ENTER_LATE;
     CONTEXT;
     Function* f = alive<Function>(handle, "function");
@@ -209,19 +215,21 @@ FACE cuLaunchKernel(void* handle, unsigned gx, unsigned gy, unsigned gz, unsigne
     if (!f || !s) return invalid_handle;
     const Kernel& k = *f->kernel;
     if (f->context != context || s->context != context) {
-        fault(wrong_use, "%s: function, stream and current context are of dies %d, %d and %d", k.name, f->context->die, s->context->die,
-              context->die);
+        fault(wrong_use, "%s: function, stream and current context are of dies %d, %d and %d", k.name, f->context->die,
+              s->context->die, context->die);
         return invalid_handle;
     }
     const uint64_t threads = (uint64_t)bx * by * bz;
-    if (!gx || !gy || !gz || gx > 0x7fffffff || gy > 65535 || gz > 65535 || bx > 1024 || by > 1024 || bz > 64 || !threads ||
-        threads > k.threads || threads > 1024 || threads % 32) {
-        fault(wrong_use, "%s: a grid of %ux%ux%u blocks of %ux%ux%u threads; it takes at most %u threads, a multiple of 32", k.name, gx, gy, gz, bx,
-              by, bz, k.threads);
+    if (!gx || !gy || !gz || gx > 0x7fffffff || gy > 65535 || gz > 65535 || bx > 1024 || by > 1024 || bz > 64 ||
+        !threads || threads > k.threads || threads > 1024 || threads % 32) {
+        fault(wrong_use,
+              "%s: a grid of %ux%ux%u blocks of %ux%ux%u threads; it takes at most %u threads, a multiple of 32",
+              k.name, gx, gy, gz, bx, by, bz, k.threads);
         return invalid_value;
     }
     if (shared) {
-        fault(wrong_use, "%s: %u bytes of dynamic shared memory; kernels here declare theirs with SHARED", k.name, shared);
+        fault(wrong_use, "%s: %u bytes of dynamic shared memory; kernels here declare theirs with SHARED", k.name,
+              shared);
         return invalid_value;
     }
     if (params || !extra) {
@@ -235,7 +243,8 @@ FACE cuLaunchKernel(void* handle, unsigned gx, unsigned gy, unsigned gz, unsigne
         if ((uintptr_t)extra[0] == 2) bytes = *(size_t*)extra[1];
     }
     if (!buffer || bytes != k.args_size) {
-        fault(wrong_use, "%s: %zu bytes of arguments, it takes %u (%s)", k.name, buffer ? bytes : 0, k.args_size, k.args);
+        fault(wrong_use, "%s: %zu bytes of arguments, it takes %u (%s)", k.name, buffer ? bytes : 0, k.args_size,
+              k.args);
         return invalid_value;
     }
     std::vector<char> args(bytes);
@@ -244,7 +253,8 @@ FACE cuLaunchKernel(void* handle, unsigned gx, unsigned gy, unsigned gz, unsigne
     Op op = {};
     op.name = k.name;
     op.touches = pointed_at(args);
-    op.run = [args = std::move(args), die = context->die, kernel = &k, grid = Size3{gx, gy, gz}, block = Size3{bx, by, bz}] {
+    op.run = [args = std::move(args), die = context->die, kernel = &k, grid = Size3{gx, gy, gz},
+              block = Size3{bx, by, bz}] {
         check_for(die, false);
         launched++;
         return execute(*kernel, grid, block, args.data(), Order{config.reverse, config.races}) ? 0 : (int)reported();

@@ -270,7 +270,9 @@ float atomic_add(float* p, float x) { return change_at(p, AT, [=](float y) { ret
 int atomic_max(int* p, int x) { return change_at(p, AT, [=](int y) { return y < x ? x : y; }); }
 int atomic_min(int* p, int x) { return change_at(p, AT, [=](int y) { return x < y ? x : y; }); }
 int atomic_exchange(int* p, int x) { return change_at(p, AT, [=](int) { return x; }); }
-int atomic_compare(int* p, int expected, int x) { return change_at(p, AT, [=](int y) { return y == expected ? x : y; }); }
+int atomic_compare(int* p, int expected, int x) {
+    return change_at(p, AT, [=](int y) { return y == expected ? x : y; });
+}
 
 void copy(void* to, const void* from, size_t n) {
     check_read(from, n, AT);
@@ -302,7 +304,8 @@ bool execute(const Kernel& kernel, Size3 grid, Size3 block, const void* args, Or
     launch_.reverse = order.reverse;
     launch_.at = order.reverse ? uint3{grid.x - 1, grid.y - 1, grid.z - 1} : uint3{0, 0, 0};
     if (n == 0 || n % lanes || n > max_threads || n > kernel.threads || !grid.x || !grid.y || !grid.z) {
-        fault(launch_failed, "%s: blocks of %ux%ux%u threads, a grid of %ux%ux%u: threads must be a multiple of 32 and at most %u",
+        fault(launch_failed,
+              "%s: blocks of %ux%ux%u threads, a grid of %ux%ux%u: threads must be a multiple of 32 and at most %u",
               kernel.name, block.x, block.y, block.z, grid.x, grid.y, grid.z, kernel.threads);
         return false;
     }

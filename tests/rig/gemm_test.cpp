@@ -1,9 +1,9 @@
-// gemm.cu and experts.cu against plain sums in double precision over weights that are decoded here, element by element, from the
-// formats' definitions.
+// gemm.cu and experts.cu against plain sums in double precision over weights that are decoded here, element by element,
+// from the formats' definitions.
 //
-// Tolerance: products of single-precision numbers summed one after the other err by at most n 2^-24 of the sum of their magnitudes,
-// and as roundings go up and down, by about sqrt(n) of that; four times this is allowed. Where each row of x picks one element, the
-// result must be that weight to the bit.
+// Tolerance: products of single-precision numbers summed one after the other err by at most n 2^-24 of the sum of their
+// magnitudes, and as roundings go up and down, by about sqrt(n) of that; four times this is allowed. Where each row of
+// x picks one element, the result must be that weight to the bit.
 //
 // Under valgrind it also shows that nothing is read
 // beyond what is there.
@@ -59,9 +59,12 @@ static double with_mins(const uint8_t* b, int i, int q) {
 }
 static int k_nibble(const uint8_t* p, int i) { return p[i / 64 * 32 + i % 32] >> (i / 32 % 2 * 4) & 15; }
 static double q4_k(const uint8_t* b, int i) { return with_mins(b, i, k_nibble(b + 16, i)); }
-static double q5_k(const uint8_t* b, int i) { return with_mins(b, i, k_nibble(b + 48, i) + 16 * (b[16 + i % 32] >> i / 32 & 1)); }
+static double q5_k(const uint8_t* b, int i) {
+    return with_mins(b, i, k_nibble(b + 48, i) + 16 * (b[16 + i % 32] >> i / 32 & 1));
+}
 static double q6_k(const uint8_t* b, int i) {
-    const int l = b[i / 128 * 64 + i % 64] >> (i % 128 / 64 * 4) & 15, h = b[128 + i / 128 * 32 + i % 32] >> i % 128 / 32 * 2 & 3;
+    const int l = b[i / 128 * 64 + i % 64] >> (i % 128 / 64 * 4) & 15,
+              h = b[128 + i / 128 * 32 + i % 32] >> i % 128 / 32 * 2 & 3;
     return half(b + 208) * (int8_t)b[192 + i / 16] * (l + 16 * h - 32);
 }
 static double iq4_xs(const uint8_t* b, int i) {
@@ -137,7 +140,8 @@ static unsigned up(int n, int by) { return (unsigned)((n + by - 1) / by); }
 // What lies in y where nothing may be written.
 static const float untouched = -12345;
 
-static void product(Random& random, const Type& type, bool small, int n_in, int n_out, int n_rows, int n_head, bool with_bias) {
+static void product(Random& random, const Type& type, bool small, int n_in, int n_out, int n_rows, int n_head,
+                    bool with_bias) {
     const int bytes = row_bytes(type, n_in), x_stride = n_in * n_head, y_stride = n_out * n_head;
     const Bytes w = blocks(random, type, (size_t)(n_out * n_head), n_in);
     Place<float> x = floats(random, (size_t)(n_rows * x_stride));
@@ -145,8 +149,17 @@ static void product(Random& random, const Type& type, bool small, int n_in, int 
     if (n_head > 1) x[(size_t)(2 * x_stride + n_in)] = NAN;
     const Place<float> bias = floats(random, (size_t)n_out);
     Place<float> y = filled((size_t)((n_rows + 1) * y_stride), untouched);
-    const Gemm args = {w.get(), x.get(), with_bias ? bias.get() : nullptr, y.get(), (long long)n_out * bytes, bytes, n_in, n_out,
-                       n_rows, x_stride, y_stride};
+    const Gemm args = {w.get(),
+                       x.get(),
+                       with_bias ? bias.get() : nullptr,
+                       y.get(),
+                       (long long)n_out * bytes,
+                       bytes,
+                       n_in,
+                       n_out,
+                       n_rows,
+                       x_stride,
+                       y_stride};
     const std::string name = std::string(small ? "gemm_small_" : "gemm_") + type.name;
     run(name, {up(n_rows, small ? 32 : 64), up(n_out, small ? 64 : 128), (unsigned)n_head}, 128, args);
     char shape[80];
@@ -159,7 +172,8 @@ static void product(Random& random, const Type& type, bool small, int n_in, int 
             std::vector<double> v = decoded(type, w.get() + (size_t)(h * n_out + o) * (size_t)bytes, n_in);
             for (int r = 0; r < n_rows; r++) {
                 const size_t at = (size_t)(r * y_stride + h * n_out + o);
-                compare(check, at, y[at], v, x.get() + (size_t)(r * x_stride + h * n_in), with_bias ? bias[(size_t)o] : 0);
+                compare(check, at, y[at], v, x.get() + (size_t)(r * x_stride + h * n_in),
+                        with_bias ? bias[(size_t)o] : 0);
             }
             const int k = random.below(n_in);
             const float* row = x.get() + (size_t)(h * n_in);
@@ -170,7 +184,8 @@ static void product(Random& random, const Type& type, bool small, int n_in, int 
             compare(other, 0, y[(size_t)(h * n_out + o)], v, row, with_bias ? bias[(size_t)o] : 0);
         }
     }
-    for (int i = 0; i < y_stride; i++) check.number((size_t)(n_rows * y_stride + i), y[(size_t)(n_rows * y_stride + i)], untouched, 0);
+    for (int i = 0; i < y_stride; i++)
+        check.number((size_t)(n_rows * y_stride + i), y[(size_t)(n_rows * y_stride + i)], untouched, 0);
     check.done();
     if (other.wrong != other.all) printf("%s: wrong weights are not found\n", check.what.c_str()), failures++;
 }
@@ -188,7 +203,8 @@ static void values(Random& random, const Type& type, bool small) {
     Check check = {name + " values"};
     for (int o = 0; o < n_out; o++) {
         for (int i = 0; i < n_in; i++) {
-            check.number((size_t)(i * n_out + o), y[(size_t)(i * n_out + o)], (float)weight(type, w.get() + o * bytes, i), 0);
+            check.number((size_t)(i * n_out + o), y[(size_t)(i * n_out + o)],
+                         (float)weight(type, w.get() + o * bytes, i), 0);
         }
     }
     check.done();
@@ -210,7 +226,8 @@ static Place<int> lists(const Place<float>& route, int n_rows, int n_used, int n
     }
     starts.push_back(n_pairs);
     std::vector<int> should = {(int)tiles.size() / 2};
-    for (const std::vector<int>* part : {&starts, &pairs, &tiles}) should.insert(should.end(), part->begin(), part->end());
+    for (const std::vector<int>* part : {&starts, &pairs, &tiles})
+        should.insert(should.end(), part->begin(), part->end());
     Check check = {"lists of " + std::to_string(n_pairs) + " pairs, " + std::to_string(n_expert) + " experts"};
     if (should.size() > all.n) printf("more tiles than there is room for\n"), failures++;
     for (size_t i = 0; i < all.n; i++) check.number(i, all[i], i < should.size() ? should[i] : -7, 0);
@@ -237,24 +254,40 @@ static Place<float> routes(Random& random, int n_rows, int n_used, int n_expert,
     return route;
 }
 
-static void experts(Random& random, const Type& type, int n_in, int n_all, int first, int n_out, int n_rows, bool each) {
+static void experts(Random& random, const Type& type, int n_in, int n_all, int first, int n_out, int n_rows,
+                    bool each) {
     const int n_expert = 5, n_used = 2, n_pairs = n_rows * n_used, bytes = row_bytes(type, n_in);
     const Place<float> route = routes(random, n_rows, n_used, n_expert, 3);
     const Place<int> all = lists(route, n_rows, n_used, n_expert);
     const Bytes w = blocks(random, type, (size_t)(n_expert * n_all), n_in);
-    const Place<float> x = floats(random, (size_t)((each ? n_pairs : n_rows) * n_in)), bias = floats(random, (size_t)(n_expert * n_all));
+    const Place<float> x = floats(random, (size_t)((each ? n_pairs : n_rows) * n_in)),
+                       bias = floats(random, (size_t)(n_expert * n_all));
     Place<float> y = filled((size_t)(n_pairs * n_out), untouched);
-    const GemmExperts args = {w.get() + (size_t)(first * bytes), x.get(), bias.get() + first, y.get(), all.get(),
-                              (long long)n_all * bytes, bytes, n_in, n_out, n_pairs, n_expert, n_all, each ? 1 : n_used, 0};
+    const GemmExperts args = {w.get() + (size_t)(first * bytes),
+                              x.get(),
+                              bias.get() + first,
+                              y.get(),
+                              all.get(),
+                              (long long)n_all * bytes,
+                              bytes,
+                              n_in,
+                              n_out,
+                              n_pairs,
+                              n_expert,
+                              n_all,
+                              each ? 1 : n_used,
+                              0};
     const std::string name = std::string("gemm_experts_") + type.name;
     run(name, {(unsigned)(n_pairs / 32 + n_expert), up(n_out, 64), 1}, 128, args);
-    Check check = {name + " " + std::to_string(n_in) + " x " + std::to_string(n_out) + ", " + std::to_string(n_rows) + " rows"};
+    Check check = {name + " " + std::to_string(n_in) + " x " + std::to_string(n_out) + ", " + std::to_string(n_rows) +
+                   " rows"};
     for (int p = 0; p < n_pairs; p++) {
         const int e = (int)route[(size_t)(p / n_used * 2 * n_used + p % n_used)];
         for (int o = 0; o < n_out; o++) {
             const size_t row = (size_t)(e * n_all + first + o);
             const std::vector<double> v = decoded(type, w.get() + row * (size_t)bytes, n_in);
-            compare(check, (size_t)(p * n_out + o), y[(size_t)(p * n_out + o)], v, x.get() + (size_t)((each ? p : p / n_used) * n_in), bias[row]);
+            compare(check, (size_t)(p * n_out + o), y[(size_t)(p * n_out + o)], v,
+                    x.get() + (size_t)((each ? p : p / n_used) * n_in), bias[row]);
         }
     }
     check.done();
@@ -283,7 +316,8 @@ int main() {
         if (type.len == 1) experts(random, type, 37, 3, 0, 3, 9, false);
     }
     for (int n_expert : {2, 32, 256, 257, 700}) {
-        for (int n_rows : {1, 17, 300}) lists(routes(random, n_rows, n_expert < 8 ? 1 : 7, n_expert, 1), n_rows, n_expert < 8 ? 1 : 7, n_expert);
+        for (int n_rows : {1, 17, 300})
+            lists(routes(random, n_rows, n_expert < 8 ? 1 : 7, n_expert, 1), n_rows, n_expert < 8 ? 1 : 7, n_expert);
     }
     printf("gemm_test: %d failures\n", failures);
     return failures != 0;

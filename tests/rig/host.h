@@ -81,10 +81,10 @@ void check_ldg(const void* p, size_t n);
 #define __launch_bounds__(...)
 #define INFINITE __builtin_inff()
 
-#define KERNEL(name, Args, threads)                                                                                     \
-    static void name(const Args a);                                                                                     \
-    static __attribute__((no_sanitize("thread"))) void rig_run_##name(const void* p) { name(*(const Args*)p); }         \
-    static rig::Kernel rig_kernel_##name(#name, __FILE__, #Args, sizeof(Args), threads, rig_run_##name);                \
+#define KERNEL(name, Args, threads) \
+    static void name(const Args a); \
+    static __attribute__((no_sanitize("thread"))) void rig_run_##name(const void* p) { name(*(const Args*)p); } \
+    static rig::Kernel rig_kernel_##name(#name, __FILE__, #Args, sizeof(Args), threads, rig_run_##name); \
     static __attribute__((noinline)) void name(const Args a)
 
 // One section for all shared memory, so that the checks know an address of it; what follows the # keeps it out of the

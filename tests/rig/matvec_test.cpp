@@ -1,10 +1,11 @@
-// The mat-vec kernels against sums in double precision of weights that are decoded here, value by value, from the formats'
-// descriptions.
+// The mat-vec kernels against sums in double precision of weights that are decoded here, value by value, from the
+// formats' descriptions.
 //
-// The bound: each addition of a partial sum p rounds it by at most 2^-24 |p|, up or down. With a_i the largest size that the terms
-// of value i can have on the way, the offset that decoding adds included (`amplified` below), partial sums are about
-// sqrt(sum (x_i a_i)^2) or less, and at most 40 + n / 64 of them are rounded one after another. Roundings are independent enough
-// to grow with the root of their number; 4 standard deviations are allowed, and the rounding of the result and of its bias.
+// The bound: each addition of a partial sum p rounds it by at most 2^-24 |p|, up or down. With a_i the largest size
+// that the terms of value i can have on the way, the offset that decoding adds included (`amplified` below), partial
+// sums are about sqrt(sum (x_i a_i)^2) or less, and at most 40 + n / 64 of them are rounded one after another.
+// Roundings are independent enough to grow with the root of their number; 4 standard deviations are allowed, and the
+// rounding of the result and of its bias.
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -58,9 +59,21 @@ static Value scaled(double d, double q, double offset) { return {d * q, std::fab
 static Value lowered(Value v, double min) { return {v.v + min, v.amplified + std::fabs(min)}; }
 
 static const std::vector<Format> formats = {
-    {"F32", 1, 4, {}, [](const uint8_t* b, int) { float f; memcpy(&f, b, 4); return scaled(1, f, 0); }},
+    {"F32",
+     1,
+     4,
+     {},
+     [](const uint8_t* b, int) {
+         float f;
+         memcpy(&f, b, 4);
+         return scaled(1, f, 0);
+     }},
     {"F16", 1, 2, {0}, [](const uint8_t* b, int) { return scaled(1, half_value(b), 0); }},
-    {"BF16", 1, 2, {}, [](const uint8_t* b, int) {
+    {"BF16",
+     1,
+     2,
+     {},
+     [](const uint8_t* b, int) {
          uint32_t u = (uint32_t)(b[0] | b[1] << 8) << 16;
          float f;
          memcpy(&f, &u, 4);
@@ -68,47 +81,85 @@ static const std::vector<Format> formats = {
      }},
     {"Q8_0", 32, 34, {0}, [](const uint8_t* b, int i) { return scaled(half_value(b), (int8_t)b[2 + i], 0); }},
     {"Q4_0", 32, 18, {0}, [](const uint8_t* b, int i) { return scaled(half_value(b), nibble(b + 2, i) - 8, 32); }},
-    {"Q4_1", 32, 20, {0, 2}, [](const uint8_t* b, int i) {
-         return lowered(scaled(half_value(b), nibble(b + 4, i), 24), half_value(b + 2));
-     }},
-    {"Q5_0", 32, 22, {0}, [](const uint8_t* b, int i) {
-         return scaled(half_value(b), (nibble(b + 6, i) | fifth(b + 2, i)) - 16, 64);
-     }},
-    {"Q5_1", 32, 24, {0, 2}, [](const uint8_t* b, int i) {
+    {"Q4_1",
+     32,
+     20,
+     {0, 2},
+     [](const uint8_t* b, int i) { return lowered(scaled(half_value(b), nibble(b + 4, i), 24), half_value(b + 2)); }},
+    {"Q5_0",
+     32,
+     22,
+     {0},
+     [](const uint8_t* b, int i) { return scaled(half_value(b), (nibble(b + 6, i) | fifth(b + 2, i)) - 16, 64); }},
+    {"Q5_1",
+     32,
+     24,
+     {0, 2},
+     [](const uint8_t* b, int i) {
          return lowered(scaled(half_value(b), nibble(b + 8, i) | fifth(b + 4, i), 48), half_value(b + 2));
      }},
-    {"Q2_K", 256, 84, {80, 82}, [](const uint8_t* b, int i) {
+    {"Q2_K",
+     256,
+     84,
+     {80, 82},
+     [](const uint8_t* b, int i) {
          const int q = b[16 + i / 128 * 32 + i % 32] >> i % 128 / 32 * 2 & 3, s = b[i / 16];
          return lowered(scaled(half_value(b + 80) * (s & 15), q, 6), -half_value(b + 82) * (s >> 4));
      }},
-    {"Q3_K", 256, 110, {108}, [](const uint8_t* b, int i) {
-         const int j = i / 16, q = (b[32 + i / 128 * 32 + i % 32] >> i % 128 / 32 * 2 & 3) + (b[i % 32] >> i / 32 & 1) * 4 - 4;
+    {"Q3_K",
+     256,
+     110,
+     {108},
+     [](const uint8_t* b, int i) {
+         const int j = i / 16,
+                   q = (b[32 + i / 128 * 32 + i % 32] >> i % 128 / 32 * 2 & 3) + (b[i % 32] >> i / 32 & 1) * 4 - 4;
          const int low = b[96 + j % 8] >> j / 8 * 4 & 15, high = b[104 + j % 4] >> j / 4 * 2 & 3;
          return scaled(half_value(b + 108) * (low + 16 * high - 32), q, 24);
      }},
-    {"Q4_K", 256, 144, {0, 2}, [](const uint8_t* b, int i) {
+    {"Q4_K",
+     256,
+     144,
+     {0, 2},
+     [](const uint8_t* b, int i) {
          int scale, min;
          six_bits(b + 4, i / 32, scale, min);
          const int byte = b[16 + i / 64 * 32 + i % 32], q = i / 32 % 2 ? byte >> 4 : byte & 15;
          return lowered(scaled(half_value(b) * scale, q, 32), -half_value(b + 2) * min);
      }},
-    {"Q5_K", 256, 176, {0, 2}, [](const uint8_t* b, int i) {
+    {"Q5_K",
+     256,
+     176,
+     {0, 2},
+     [](const uint8_t* b, int i) {
          int scale, min;
          six_bits(b + 4, i / 32, scale, min);
-         const int byte = b[48 + i / 64 * 32 + i % 32], q = (i / 32 % 2 ? byte >> 4 : byte & 15) + (b[16 + i % 32] >> i / 32 & 1) * 16;
+         const int byte = b[48 + i / 64 * 32 + i % 32],
+                   q = (i / 32 % 2 ? byte >> 4 : byte & 15) + (b[16 + i % 32] >> i / 32 & 1) * 16;
          return lowered(scaled(half_value(b) * scale, q, 64), -half_value(b + 2) * min);
      }},
-    {"Q6_K", 256, 210, {208}, [](const uint8_t* b, int i) {
+    {"Q6_K",
+     256,
+     210,
+     {208},
+     [](const uint8_t* b, int i) {
          const int half = i / 128, quarter = i % 128 / 32, l = i % 32, byte = b[half * 64 + quarter % 2 * 32 + l];
          const int q = (quarter < 2 ? byte & 15 : byte >> 4) + (b[128 + half * 32 + l] >> 2 * quarter & 3) * 16 - 32;
          return scaled(half_value(b + 208) * (int8_t)b[192 + i / 16], q, 160);
      }},
     {"IQ4_NL", 32, 18, {0}, [](const uint8_t* b, int i) { return scaled(half_value(b), iq4[nibble(b + 2, i)], 0); }},
-    {"IQ4_XS", 256, 136, {0}, [](const uint8_t* b, int i) {
+    {"IQ4_XS",
+     256,
+     136,
+     {0},
+     [](const uint8_t* b, int i) {
          const int j = i / 32, low = b[4 + j / 2] >> j % 2 * 4 & 15, high = (b[2] | b[3] << 8) >> 2 * j & 3;
          return scaled(half_value(b) * (low + 16 * high - 32), iq4[nibble(b + 8 + 16 * j, i % 32)], 0);
      }},
-    {"MXFP4", 32, 17, {}, [](const uint8_t* b, int i) { return scaled(std::ldexp(1, b[0] - 127), e2m1[nibble(b + 1, i)], 48); }},
+    {"MXFP4",
+     32,
+     17,
+     {},
+     [](const uint8_t* b, int i) { return scaled(std::ldexp(1, b[0] - 127), e2m1[nibble(b + 1, i)], 48); }},
 };
 
 static std::vector<uint8_t> random_weights(const Format& f, size_t n_blocks) {
@@ -150,7 +201,8 @@ static void complain(const std::string& what) {
 }
 
 // One row of the matrix and one of x, against y.
-static void compare(const Format& f, const uint8_t* row, const float* x, int n_in, float bias, float y, const std::string& what) {
+static void compare(const Format& f, const uint8_t* row, const float* x, int n_in, float bias, float y,
+                    const std::string& what) {
     double sum = bias, squares = 0;
     for (int i = 0; i < n_in; i++) {
         const Value v = f.at(row + (size_t)(i / f.len) * f.bytes, i % f.len);
@@ -170,7 +222,8 @@ static void compare(const Format& f, const uint8_t* row, const float* x, int n_i
 
 template <class Args> static void run(const std::string& name, rig::Size3 grid, const Args& args) {
     launches++;
-    if (!rig::launch(name.c_str(), grid, {128, 1, 1}, args)) complain(name + ": " + (rig::rig_report ? rig::rig_report() : "launch failed"));
+    if (!rig::launch(name.c_str(), grid, {128, 1, 1}, args))
+        complain(name + ": " + (rig::rig_report ? rig::rig_report() : "launch failed"));
 }
 
 static unsigned blocks(const Format& f, int variant, int n_out, int split) {
@@ -183,7 +236,8 @@ static int most_split(const Format& f, int variant) {
 
 static const float marker = -12345.0f;
 
-static void matvec(const Format& f, int n_in, int n_out, int n_rows, int variant, int n_head, bool with_bias, int split) {
+static void matvec(const Format& f, int n_in, int n_out, int n_rows, int variant, int n_head, bool with_bias,
+                   int split) {
     const size_t row_bytes = (size_t)(n_in / f.len) * f.bytes;
     const int x_stride = n_in * n_head, y_stride = n_out * n_head;
     std::vector<uint8_t> w = random_weights(f, (size_t)n_in / f.len * n_out * n_head);
@@ -192,28 +246,43 @@ static void matvec(const Format& f, int n_in, int n_out, int n_rows, int variant
     for (auto& v : bias) v = random_unit();
     Device<uint8_t> dw(w);
     Device<float> dx(x), dy(y), db(bias);
-    const Matvec a = {dw.p, dx.p, dy.p, with_bias ? db.p : nullptr, (long long)row_bytes, (long long)(row_bytes * n_out), n_in, n_out,
-                      n_rows, x_stride, y_stride, n_in, n_out, split};
+    const Matvec a = {dw.p,
+                      dx.p,
+                      dy.p,
+                      with_bias ? db.p : nullptr,
+                      (long long)row_bytes,
+                      (long long)(row_bytes * n_out),
+                      n_in,
+                      n_out,
+                      n_rows,
+                      x_stride,
+                      y_stride,
+                      n_in,
+                      n_out,
+                      split};
     const std::string name = std::string("matvec_") + f.name + "_" + std::to_string(variant);
     run(name, {blocks(f, variant, n_out, split), (unsigned)n_head, 1}, a);
     y = dy.read();
     for (int n = 0; n < n_rows; n++)
         for (int h = 0; h < n_head; h++)
             for (int o = 0; o < n_out; o++)
-                compare(f, &w[(size_t)(h * n_out + o) * row_bytes], &x[(size_t)n * x_stride + h * n_in], n_in, with_bias ? bias[o] : 0,
-                        y[(size_t)n * y_stride + h * n_out + o],
-                        name + " " + std::to_string(n_in) + "x" + std::to_string(n_out) + " split " + std::to_string(split) + " row " +
-                            std::to_string(n) + " of " + std::to_string(n_rows) + " head " + std::to_string(h) + " output " + std::to_string(o));
+                compare(f, &w[(size_t)(h * n_out + o) * row_bytes], &x[(size_t)n * x_stride + h * n_in], n_in,
+                        with_bias ? bias[o] : 0, y[(size_t)n * y_stride + h * n_out + o],
+                        name + " " + std::to_string(n_in) + "x" + std::to_string(n_out) + " split " +
+                            std::to_string(split) + " row " + std::to_string(n) + " of " + std::to_string(n_rows) +
+                            " head " + std::to_string(h) + " output " + std::to_string(o));
     for (int i = 0; i < 16; i++)
         if (y[(size_t)n_rows * y_stride + i] != marker) complain(name + ": wrote behind y");
 }
 
-static void experts(const Format& f, int n_in, int n_all, int first, int n_out, int n_rows, bool per_part, bool with_bias, int split) {
+static void experts(const Format& f, int n_in, int n_all, int first, int n_out, int n_rows, bool per_part,
+                    bool with_bias, int split) {
     const int n_expert = 5, n_used = 3;
     const size_t row_bytes = (size_t)(n_in / f.len) * f.bytes;
     std::vector<uint8_t> w = random_weights(f, (size_t)n_in / f.len * n_all * n_expert);
     const int x_row = per_part ? n_used * n_in : n_in;
-    std::vector<float> x((size_t)n_rows * x_row), bias((size_t)n_expert * n_all), y((size_t)n_rows * n_used * n_out, marker);
+    std::vector<float> x((size_t)n_rows * x_row), bias((size_t)n_expert * n_all),
+        y((size_t)n_rows * n_used * n_out, marker);
     std::vector<float> route((size_t)n_rows * 2 * n_used, 0.5f);
     for (auto& v : x) v = random_unit() + 0.25f;
     for (auto& v : bias) v = random_unit();
@@ -221,9 +290,23 @@ static void experts(const Format& f, int n_in, int n_all, int first, int n_out, 
         for (int j = 0; j < n_used; j++) route[n * 2 * n_used + j] = (float)((n * 2 + j * 3 + 4) % n_expert);
     Device<uint8_t> dw(w);
     Device<float> dx(x), dy(y), db(bias), dr(route);
-    const MatvecExperts a = {dw.p + first * row_bytes, dx.p, dy.p, with_bias ? db.p + first : nullptr, dr.p, (long long)row_bytes,
-                             (long long)(row_bytes * n_all), n_in, n_out, n_expert, n_used, n_all, x_row, per_part ? n_in : 0,
-                             n_used * n_out, split, 0};
+    const MatvecExperts a = {dw.p + first * row_bytes,
+                             dx.p,
+                             dy.p,
+                             with_bias ? db.p + first : nullptr,
+                             dr.p,
+                             (long long)row_bytes,
+                             (long long)(row_bytes * n_all),
+                             n_in,
+                             n_out,
+                             n_expert,
+                             n_used,
+                             n_all,
+                             x_row,
+                             per_part ? n_in : 0,
+                             n_used * n_out,
+                             split,
+                             0};
     const std::string name = std::string("matvec_experts_") + f.name;
     run(name, {blocks(f, 1, n_out, split), (unsigned)(n_rows * n_used), 1}, a);
     y = dy.read();
@@ -231,9 +314,10 @@ static void experts(const Format& f, int n_in, int n_all, int first, int n_out, 
         for (int j = 0; j < n_used; j++)
             for (int o = 0; o < n_out; o++) {
                 const size_t e = (size_t)route[n * 2 * n_used + j], at = e * n_all + first + o;
-                compare(f, &w[at * row_bytes], &x[(size_t)n * x_row + (per_part ? j * n_in : 0)], n_in, with_bias ? bias[at] : 0,
-                        y[(size_t)(n * n_used + j) * n_out + o],
-                        name + " " + std::to_string(n_in) + "x" + std::to_string(n_out) + " pair " + std::to_string(n) + "," + std::to_string(j) + " output " + std::to_string(o));
+                compare(f, &w[at * row_bytes], &x[(size_t)n * x_row + (per_part ? j * n_in : 0)], n_in,
+                        with_bias ? bias[at] : 0, y[(size_t)(n * n_used + j) * n_out + o],
+                        name + " " + std::to_string(n_in) + "x" + std::to_string(n_out) + " pair " + std::to_string(n) +
+                            "," + std::to_string(j) + " output " + std::to_string(o));
             }
 }
 
@@ -248,7 +332,11 @@ int main(int n_args, char** args) {
         for (int n_in : widths) {
             for (int n_out : {1, 3, 33}) {
                 for (int n_rows = 1; n_rows <= 8; n_rows++, turn++) {
-                    const int variant = n_rows <= 1 ? 1 : n_rows <= 2 ? 2 : n_rows <= 4 ? 4 : 8, most = most_split(f, variant);
+                    const int variant = n_rows <= 1   ? 1
+                                        : n_rows <= 2 ? 2
+                                        : n_rows <= 4 ? 4
+                                                      : 8,
+                              most = most_split(f, variant);
                     matvec(f, n_in, n_out, n_rows, variant, 1, turn % 2, std::min(most, 1 << turn % 3));
                 }
                 // Fewer rows than the variant.

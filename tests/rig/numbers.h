@@ -21,7 +21,8 @@ struct Random {
     float within(float low, float high) { return low + (high - low) * (float)(bits() >> 8) * 0x1p-24f; }
 };
 
-// Memory that begins at a multiple of 64, as a tensor or value does, and ends where they end, so that valgrind sees what lies behind.
+// Memory that begins at a multiple of 64, as a tensor or value does, and ends where they end, so that valgrind sees
+// what lies behind.
 template <class T> struct Place {
     size_t n;
     std::unique_ptr<T[], void (*)(void*)> at;

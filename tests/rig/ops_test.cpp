@@ -1,7 +1,8 @@
-// The small operations against plain loops in double precision, over shapes with edges, in place where the executor does that.
+// The small operations against plain loops in double precision, over shapes with edges, in place where the executor
+// does that.
 //
-// Tolerance: a few roundings of single precision (2^-24 each) of the numbers that go into a result; sums of n add sqrt(n) of them;
-// exp, tanh and log of a card may err by two or three units in the last place.
+// Tolerance: a few roundings of single precision (2^-24 each) of the numbers that go into a result; sums of n add
+// sqrt(n) of them; exp, tanh and log of a card may err by two or three units in the last place.
 #include "args.h"
 #include "numbers.h"
 
@@ -38,15 +39,26 @@ static void norm(Random& random, int n_groups, int group) {
     }
 }
 
-static void rope(Random& random, int n_tokens, int n_head, int head_dim, int n_rot, int first, int halves, int length, bool in_place) {
+static void rope(Random& random, int n_tokens, int n_head, int head_dim, int n_rot, int first, int halves, int length,
+                 bool in_place) {
     const size_t n = (size_t)(n_tokens * n_head * head_dim);
     const Place<float> x = floats(random, n), table = floats(random, (size_t)(n_tokens * n_rot));
     Place<int> positions((size_t)n_tokens);
     for (int t = 0; t < n_tokens; t++) positions[(size_t)t] = t * 4099;
     Place<float> y = in_place ? copy(x) : filled(n, -9);
     const int copies = !in_place || length > 0;
-    const Rope args = {in_place ? y.get() : x.get(), table.get(), positions.get(), y.get(), n_head, head_dim, n_rot, first, halves,
-                       length, 0.1f, copies};
+    const Rope args = {in_place ? y.get() : x.get(),
+                       table.get(),
+                       positions.get(),
+                       y.get(),
+                       n_head,
+                       head_dim,
+                       n_rot,
+                       first,
+                       halves,
+                       length,
+                       0.1f,
+                       copies};
     run("rope", {(unsigned)(n_tokens * n_head), up(n_rot / 2 + (copies ? head_dim - n_rot : 0), 128), 1}, 128, args);
     Check check = {"rope of " + std::to_string(n_rot) + " of " + std::to_string(head_dim)};
     for (int h = 0; h < n_tokens * n_head; h++) {
@@ -58,9 +70,11 @@ static void rope(Random& random, int n_tokens, int n_head, int head_dim, int n_r
             const double v = should[(size_t)a], w = should[(size_t)b];
             should[(size_t)a] = v * c - w * s, should[(size_t)b] = v * s + w * c;
         }
-        const double by = length ? 1 + (double)0.1f * std::log(std::floor((double)positions[(size_t)token] / length) + 1) : 1;
+        const double by =
+            length ? 1 + (double)0.1f * std::log(std::floor((double)positions[(size_t)token] / length) + 1) : 1;
         for (int i = 0; i < head_dim; i++) {
-            check.number((size_t)(h * head_dim + i), y[(size_t)(h * head_dim + i)], should[(size_t)i] * by, 8 * ulp * 2 * by);
+            check.number((size_t)(h * head_dim + i), y[(size_t)(h * head_dim + i)], should[(size_t)i] * by,
+                         8 * ulp * 2 * by);
         }
     }
     check.done();
@@ -72,22 +86,26 @@ static void columns(Random& random, int n_rows, int n_head, int head, int first,
     run("columns", {(unsigned)(n_rows * n_head), up(n, 128), 1}, 128, Columns{x.get(), y.get(), head, first, n, 0});
     Check check = {"columns"};
     for (int h = 0; h < n_rows * n_head; h++) {
-        for (int i = 0; i < n; i++) check.number((size_t)h, y[(size_t)(h * n + i)], x[(size_t)(h * head + first + i)], 0);
+        for (int i = 0; i < n; i++)
+            check.number((size_t)h, y[(size_t)(h * n + i)], x[(size_t)(h * head + first + i)], 0);
     }
     check.done();
 }
 
 static void concat(Random& random, int n_rows, int n_head, int n_x, int n_b, int parts) {
-    const Place<float> x = floats(random, (size_t)(n_rows * n_head * n_x)), b = floats(random, (size_t)(n_rows * parts * n_b));
+    const Place<float> x = floats(random, (size_t)(n_rows * n_head * n_x)),
+                       b = floats(random, (size_t)(n_rows * parts * n_b));
     const int n = n_x + n_b;
     Place<float> y = filled((size_t)(n_rows * n_head * n), -9);
-    run("concat", {(unsigned)(n_rows * n_head), up(n, 128), 1}, 128, Concat{x.get(), b.get(), y.get(), n_head, n_x, n_b, parts});
+    run("concat", {(unsigned)(n_rows * n_head), up(n, 128), 1}, 128,
+        Concat{x.get(), b.get(), y.get(), n_head, n_x, n_b, parts});
     Check check = {"concat"};
     for (int r = 0; r < n_rows; r++) {
         for (int h = 0; h < n_head; h++) {
             const int part = parts == 1 ? r : r * n_head + h;
             for (int i = 0; i < n; i++) {
-                const float should = i < n_x ? x[(size_t)((r * n_head + h) * n_x + i)] : b[(size_t)(part * n_b + i - n_x)];
+                const float should =
+                    i < n_x ? x[(size_t)((r * n_head + h) * n_x + i)] : b[(size_t)(part * n_b + i - n_x)];
                 check.number((size_t)(r * n_head + h), y[(size_t)((r * n_head + h) * n + i)], should, 0);
             }
         }
@@ -104,7 +122,8 @@ static void scale(Random& random, int n_rows, int cols, int n_used, bool with_bi
         for (int i = 0; i < n_used; i++) route[(size_t)(r * 2 * n_used + i)] = (float)((r + 3 * i) % n_expert);
     }
     run("scale", {(unsigned)(n_rows * parts), up(cols, 256), 1}, 256,
-        Scale{y.get(), scales.get(), with_bias ? bias.get() : nullptr, n_used ? route.get() : nullptr, y.get(), cols, n_used});
+        Scale{y.get(), scales.get(), with_bias ? bias.get() : nullptr, n_used ? route.get() : nullptr, y.get(), cols,
+              n_used});
     Check check = {"scale"};
     for (int i = 0; i < n_rows * parts; i++) {
         const int e = n_used ? (i / parts + 3 * (i % parts)) % n_expert : 0;
@@ -131,7 +150,9 @@ static void each(Random& random, const char* name, double (*f)(double, double), 
                 const double should = f(x[i], b[i]);
                 // exp of x errs by x roundings; sums may cancel down from x and b.
                 const double size = std::isnan(x[i]) ? 12 : std::fabs(x[i]);
-                const double most = std::fabs(should) * (8 + 2 * size) + (name[0] == 'a' ? 24 : name[5] == 'g' ? 8 * size * std::fabs(b[i]) : 0);
+                const double most = std::fabs(should) * (8 + 2 * size) + (name[0] == 'a'   ? 24
+                                                                          : name[5] == 'g' ? 8 * size * std::fabs(b[i])
+                                                                                           : 0);
                 check.number(i, y[i], should, ulp * most + 1e-37);
             }
             check.done();
@@ -146,19 +167,23 @@ static void select(Random& random) {
     Place<float> y = filled(3 * 300, -9);
     run("select_outputs", {3, 2, 1}, 256, SelectOutputs{x.get(), outputs.get(), y.get(), 300, 0});
     Check check = {"select_outputs"};
-    for (int i = 0; i < 900; i++) check.number((size_t)i, y[(size_t)i], x[(size_t)(outputs[(size_t)(i / 300)] * 300 + i % 300)], 0);
+    for (int i = 0; i < 900; i++)
+        check.number((size_t)i, y[(size_t)i], x[(size_t)(outputs[(size_t)(i / 300)] * 300 + i % 300)], 0);
     check.done();
 }
 
 static void sum_experts(Random& random, int n_rows, int n_used, int cols) {
-    const Place<float> x = floats(random, (size_t)(n_rows * n_used * cols)), route = floats(random, (size_t)(n_rows * 2 * n_used));
+    const Place<float> x = floats(random, (size_t)(n_rows * n_used * cols)),
+                       route = floats(random, (size_t)(n_rows * 2 * n_used));
     Place<float> y = filled((size_t)(n_rows * cols), -9);
-    run("sum_experts", {(unsigned)n_rows, up(cols, 256), 1}, 256, SumExperts{x.get(), route.get(), y.get(), cols, n_used});
+    run("sum_experts", {(unsigned)n_rows, up(cols, 256), 1}, 256,
+        SumExperts{x.get(), route.get(), y.get(), cols, n_used});
     Check check = {"sum_experts"};
     for (int r = 0; r < n_rows; r++) {
         for (int c = 0; c < cols; c++) {
             double sum = 0;
-            for (int i = 0; i < n_used; i++) sum += (double)route[(size_t)((2 * r + 1) * n_used + i)] * x[(size_t)((r * n_used + i) * cols + c)];
+            for (int i = 0; i < n_used; i++)
+                sum += (double)route[(size_t)((2 * r + 1) * n_used + i)] * x[(size_t)((r * n_used + i) * cols + c)];
             check.number((size_t)(r * cols + c), y[(size_t)(r * cols + c)], sum, 2 * n_used * ulp);
         }
     }
@@ -217,7 +242,8 @@ static void choose(const Route& r, const float* logits, std::vector<int>& ids, s
     for (float& w : weights) w = (r.normalise ? w / std::fmax(sum, 6.1035156e-5f) : w) * r.scale;
 }
 
-static void route(Random& random, int n_expert, int n_used, int gating, int normalise, int n_group, int n_group_used, bool with_bias) {
+static void route(Random& random, int n_expert, int n_used, int gating, int normalise, int n_group, int n_group_used,
+                  bool with_bias) {
     const int n_rows = 12;
     Place<float> logits = floats(random, (size_t)(n_rows * n_expert), -4, 4), bias = floats(random, (size_t)n_expert);
     for (int i = 0; i < n_expert; i++) {
@@ -245,7 +271,8 @@ static void route(Random& random, int n_expert, int n_used, int gating, int norm
         for (int i = 0; i < n_used; i++) {
             check.number((size_t)r, y[(size_t)(r * 2 * n_used + i)], ids[(size_t)i], 0);
             const double w = weights[(size_t)i];
-            check.number((size_t)r, y[(size_t)(r * 2 * n_used + n_used + i)], w, (16 + std::sqrt(n_expert)) * ulp * std::fabs(w));
+            check.number((size_t)r, y[(size_t)(r * 2 * n_used + n_used + i)], w,
+                         (16 + std::sqrt(n_expert)) * ulp * std::fabs(w));
         }
     }
     check.done();

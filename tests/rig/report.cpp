@@ -27,8 +27,8 @@ void compose(const char* format, va_list list) {
     int n = 0;
     if (running()) {
         const Place p = place();
-        n = snprintf(pending, sizeof pending, "%s, block (%u, %u, %u), thread (%u, %u, %u): ", p.kernel, p.block.x, p.block.y, p.block.z,
-                     p.thread.x, p.thread.y, p.thread.z);
+        n = snprintf(pending, sizeof pending, "%s, block (%u, %u, %u), thread (%u, %u, %u): ", p.kernel, p.block.x,
+                     p.block.y, p.block.z, p.thread.x, p.thread.y, p.thread.z);
     }
     vsnprintf(pending + n, sizeof pending - (size_t)n, format, list);
 }

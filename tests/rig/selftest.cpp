@@ -89,12 +89,13 @@ static int checks = 0, bad = 0;
         if (g != w) bad++, printf("selftest.cpp:%d: %s is %lld, not %lld\n", __LINE__, #got, g, w);              \
     } while (0)
 #define OK(call) IS(call, 0)
-#define TELLS(part)                                                                                              \
-    do {                                                                                                         \
-        const std::string text = rig_report();                                                                   \
-        checks++;                                                                                                \
-        if (text.find(part) == std::string::npos) bad++, printf("selftest.cpp:%d: no '%s' in '%s'\n", __LINE__, part, text.c_str()); \
-        rig_reset();                                                                                             \
+#define TELLS(part) \
+    do { \
+        const std::string text = rig_report(); \
+        checks++; \
+        if (text.find(part) == std::string::npos) \
+            bad++, printf("selftest.cpp:%d: no '%s' in '%s'\n", __LINE__, part, text.c_str()); \
+        rig_reset(); \
     } while (0)
 #define QUIET                                                                                                    \
     do {                                                                                                         \
@@ -103,8 +104,9 @@ static int checks = 0, bad = 0;
         rig_reset();                                                                                             \
     } while (0)
 
-static const char ptx[] = "//\n.version 7.4\n.target sm_37\n.entry copy_floats .entry add_one .entry wild .entry shared_wrong "
-                          ".entry meet_wrong .entry spin .entry sum_many .entry order .entry race .entry words";
+static const char ptx[] =
+    "//\n.version 7.4\n.target sm_37\n.entry copy_floats .entry add_one .entry wild .entry shared_wrong "
+    ".entry meet_wrong .entry spin .entry sum_many .entry order .entry race .entry words";
 
 static std::string cubin(int sm) {
     std::string s(64, '\0');
@@ -343,7 +345,8 @@ static void kernels() {
     OK(s.run("words", 1, 32, p));
     unsigned w[16];
     OK(cuMemcpyDtoH_v2(w, p, 64));
-    const unsigned want[] = {0x77335511, 0x6789abcd, 0x23456789, 0x3f800000, 0x7c00, 0, 2, 0x33800000, 2u + 31u + 0x80000000u, 0x40000000};
+    const unsigned want[] = {
+        0x77335511, 0x6789abcd, 0x23456789, 0x3f800000, 0x7c00, 0, 2, 0x33800000, 2u + 31u + 0x80000000u, 0x40000000};
     for (size_t i = 0; i < sizeof want / 4; i++) IS(w[i], want[i]);
     OK(s.run("meet_wrong", 1, 64, What{p, 3}));
     int y[64];
@@ -361,8 +364,13 @@ static void races() {
     const struct {
         int what, code;
         const char* text;
-    } cases[] = {{0, 719, "with no barrier between"}, {1, 719, "writes what another block wrote"}, {2, 719, "reads what another block wrote"},
-                 {3, 719, "reads by ldg what warp 0 wrote"}, {4, 0, ""}, {5, 0, ""}, {6, 719, "reads what another block"}};
+    } cases[] = {{0, 719, "with no barrier between"},
+                 {1, 719, "writes what another block wrote"},
+                 {2, 719, "reads what another block wrote"},
+                 {3, 719, "reads by ldg what warp 0 wrote"},
+                 {4, 0, ""},
+                 {5, 0, ""},
+                 {6, 719, "reads what another block"}};
     for (const auto& c : cases) {
         if (c.what == 6) OK(rig_config("dies = 2; memory = 64MiB; overhead = 4MiB; hidden = 8MiB; reverse = 1"));
         Seat s;
@@ -375,7 +383,9 @@ static void races() {
         else QUIET;
     }
     for (const char* reverse : {"0", "1"}) {
-        OK(rig_config(("dies = 2; memory = 64MiB; overhead = 4MiB; hidden = 8MiB; races = 0; reverse = " + std::string(reverse)).c_str()));
+        OK(rig_config(
+            ("dies = 2; memory = 64MiB; overhead = 4MiB; hidden = 8MiB; races = 0; reverse = " + std::string(reverse))
+                .c_str()));
         Seat s;
         Ptr p;
         int last;

@@ -58,7 +58,7 @@ KERNEL(shared_wrong, Shared, 64) {
         part[i] = 0;                                                // another warp may still read
     }
     if (a.what == 4) for (int k = i; k < 13000; k += 64) huge[k] = 0;
-    if (a.what == 5) {                                              // nothing wrong: bytes of one word by two warps, all barriers there
+    if (a.what == 5) { // nothing wrong: bytes of one word by two warps, all barriers there
         bytes[(i & 31) * 2 + i / 32] = i;
         part[i] = i;
         __syncthreads();
@@ -158,7 +158,9 @@ struct Words {
 };
 KERNEL(words, Words, 32) {
     SHARED(unsigned, fill[32]);
-    static_assert(alignof(float4) == 16 && alignof(uint2) == 8 && alignof(ushort4) == 8 && alignof(uchar4) == 4 && sizeof(float3) == 12, "");
+    static_assert(alignof(float4) == 16 && alignof(uint2) == 8 && alignof(ushort4) == 8 && alignof(uchar4) == 4 &&
+                      sizeof(float3) == 12,
+                  "");
     fill[threadIdx.x] = 0;
     if (threadIdx.x) return;
     int n = 0;
