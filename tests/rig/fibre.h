@@ -38,8 +38,8 @@ struct Now {
     unsigned warp;         // of the running thread, within its block
     uint32_t epoch;        // grows with each barrier and each block, never falls
     uint32_t block_epoch;  // the epoch that the running block began with
-    uint32_t
-        launch_epoch; // that the launch began with; the highest there is where nobody looks for races between blocks
+    // That the launch began with; the highest there is where nobody looks for races between blocks.
+    uint32_t launch_epoch;
     bool acquired;         // the block has done an atomic operation, so it may know what other blocks have done
 };
 extern Now now_checked;
