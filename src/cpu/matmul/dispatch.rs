@@ -2,9 +2,10 @@
 //!
 //! A kernel is a generic function over `Simd` that is always inlined. `instruction_set!` makes a module per instruction
 //! set, with functions that enable its instructions (`#[target_feature]`) and call the kernels with its vectors, so all
-//! of a kernel is compiled with these instructions. The numbers behind its name are the shapes of the kernels' inner
-//! loops: as many rows and tokens at once as that instruction set's registers hold. `choose!` calls the module that
-//! belongs to an `Isa`.
+//! of a kernel is compiled with these instructions. Each is a function of its own that is never inlined, because a
+//! compiler takes more than twice as long for a function of twice the length. The numbers behind its name are the
+//! shapes of the kernels' inner loops: as many rows and tokens at once as that instruction set's registers hold.
+//! `choose!` calls the module that belongs to an `Isa`.
 
 // SAFETY: of the whole module: callers pass only an `Isa` that this processor has, and pointers as `Product` and
 // `Source` say.
@@ -62,52 +63,95 @@ macro_rules! instruction_set {
         mod $name {
             use super::*;
 
-            $(#[$feature])?
             unsafe fn quantised<W: Weight>(p: &Product, layout: &Layout) {
                 if layout.groups > 0 {
-                    tile::product::<$simd, W, $r, $t, $r1>(p, layout);
+                    quantised_tiles::<W>(p, layout);
                 }
                 if few::is_for(layout.singles) {
-                    return few::product::<$simd, W>(p, layout);
+                    return quantised_few::<W>(p, layout);
                 }
                 by_tokens!(
                     layout,
                     first,
                     [],
-                    row::product::<$simd, W, 4>(p, layout, first),
-                    row::product::<$simd, W, 2>(p, layout, first),
-                    row::product::<$simd, W, 1>(p, layout, first)
+                    quantised_rows::<W, 4>(p, layout, first),
+                    quantised_rows::<W, 2>(p, layout, first),
+                    quantised_rows::<W, 1>(p, layout, first)
                 );
             }
 
-            $(#[$feature])?
             unsafe fn half<W: HalfWeight>(p: &Product, layout: &Layout) {
                 if panel::is_for(p.n_tokens) {
-                    return panel::product::<$simd, half::Halves<W>, $pr, $pt, $r1>(p, layout);
+                    return half_panels::<W>(p, layout);
                 }
                 by_tokens!(
                     layout,
                     first,
-                    [half::few::<$simd, W, 8, TILE>(p, layout, first)],
-                    half::few::<$simd, W, 4, TILE>(p, layout, first),
-                    half::few::<$simd, W, 2, TILE>(p, layout, first),
-                    half::few::<$simd, W, 1, 1>(p, layout, first)
+                    [half_rows::<W, 8, TILE>(p, layout, first)],
+                    half_rows::<W, 4, TILE>(p, layout, first),
+                    half_rows::<W, 2, TILE>(p, layout, first),
+                    half_rows::<W, 1, 1>(p, layout, first)
                 );
             }
 
-            $(#[$feature])?
             unsafe fn float(p: &Product, layout: &Layout) {
                 if panel::is_for(p.n_tokens) {
-                    return panel::product::<$simd, float::Floats, $pr, $pt, $r1>(p, layout);
+                    return float_panels(p, layout);
                 }
                 by_tokens!(
                     layout,
                     first,
                     [],
-                    float::few::<$simd, $four, 4>(p, layout, first),
-                    float::few::<$simd, $two, 2>(p, layout, first),
-                    float::few::<$simd, $one, 1>(p, layout, first)
+                    float_rows::<$four, 4>(p, layout, first),
+                    float_rows::<$two, 2>(p, layout, first),
+                    float_rows::<$one, 1>(p, layout, first)
                 );
+            }
+
+            $(#[$feature])?
+            #[inline(never)]
+            unsafe fn quantised_tiles<W: Weight>(p: &Product, layout: &Layout) {
+                tile::product::<$simd, W, $r, $t, $r1>(p, layout)
+            }
+
+            $(#[$feature])?
+            #[inline(never)]
+            unsafe fn quantised_few<W: Weight>(p: &Product, layout: &Layout) {
+                few::product::<$simd, W>(p, layout)
+            }
+
+            $(#[$feature])?
+            #[inline(never)]
+            unsafe fn quantised_rows<W: Weight, const T: usize>(p: &Product, layout: &Layout, first: usize) {
+                row::product::<$simd, W, T>(p, layout, first)
+            }
+
+            $(#[$feature])?
+            #[inline(never)]
+            unsafe fn half_panels<W: HalfWeight>(p: &Product, layout: &Layout) {
+                panel::product::<$simd, half::Halves<W>, $pr, $pt, $r1>(p, layout)
+            }
+
+            $(#[$feature])?
+            #[inline(never)]
+            unsafe fn half_rows<W: HalfWeight, const T: usize, const R: usize>(
+                p: &Product,
+                layout: &Layout,
+                first: usize,
+            ) {
+                half::few::<$simd, W, T, R>(p, layout, first)
+            }
+
+            $(#[$feature])?
+            #[inline(never)]
+            unsafe fn float_panels(p: &Product, layout: &Layout) {
+                panel::product::<$simd, float::Floats, $pr, $pt, $r1>(p, layout)
+            }
+
+            $(#[$feature])?
+            #[inline(never)]
+            unsafe fn float_rows<const R: usize, const T: usize>(p: &Product, layout: &Layout, first: usize) {
+                float::few::<$simd, R, T>(p, layout, first)
             }
 
             pub(super) unsafe fn product(p: &Product, layout: &Layout) {
