@@ -33,7 +33,7 @@ class Builder:
 
     def __init__(self, name, arch, s, keys, t=T.F32, salt=""):
         self.name, self.arch, self.t = name, arch, t
-        self.s = dict(n_vocab=64, n_layer=2, **s) if "n_layer" not in s else dict(n_vocab=64, **s)
+        self.s = {"n_vocab": 64, "n_layer": 2, **s}
         self.rng = np.random.default_rng(zlib.crc32((name + salt).encode()))
         self.w = gguf.GGUFWriter(str(OUT / f"{name}.gguf"), arch)
         self.w.add_name(name)
@@ -96,24 +96,29 @@ class Builder:
         if not tied:
             self.matrix("output.weight", s["n_vocab"], s["n_embd"], output)
 
-    def attention(self, i, bias="", qk_norm=False, fused=False):
-        s, b = self.s, f"blk.{i}."
+    def attention(self, i, bias="", qk_norm=False, fused=False, kv=True, value=True, gated=False, qk_mean=1.3, **shape):
+        """A layer's matrices and norms; `shape` has what differs from the other layers. Without `kv` the layer reads
+        another one's cache, without `value` V is K. Each head of a `gated` query is followed by its output's gate."""
+        s, b = {**self.s, **shape}, f"blk.{i}."
         e, hd = s["n_embd"], s["head_dim"]
-        q, kv = s["n_head"] * hd, s["n_head_kv"] * hd
+        q, n_kv = s["n_head"] * hd, s["n_head_kv"] * hd
         self.norm(b + "attn_norm.weight")
         if fused:
-            self.matrix(b + "attn_qkv.weight", q + 2 * kv, e, 1.4)
+            self.matrix(b + "attn_qkv.weight", q + 2 * n_kv, e, 1.4)
         else:
-            self.matrix(b + "attn_q.weight", q, e, 1.5)
-            self.matrix(b + "attn_k.weight", kv, e, 1.5)
-            self.matrix(b + "attn_v.weight", kv, e, 1.0)
+            self.matrix(b + "attn_q.weight", 2 * q if gated else q, e, 1.5)
+            if kv:
+                self.matrix(b + "attn_k.weight", n_kv, e, 1.5)
+            if kv and value:
+                self.matrix(b + "attn_v.weight", n_kv, e, 1.0)
         self.matrix(b + "attn_output.weight", e, q, 1.0)
-        for name, n in (("q", q), ("k", kv), ("v", kv), ("o", e)):
+        for name, n in (("q", q), ("k", n_kv), ("v", n_kv), ("o", e)):
             if name in bias:
                 self.vector(b + ("attn_output.bias" if name == "o" else f"attn_{name}.bias"), n)
         if qk_norm:
-            self.norm(b + "attn_q_norm.weight", hd, 1.3)
-            self.norm(b + "attn_k_norm.weight", hd, 1.3)
+            self.norm(b + "attn_q_norm.weight", hd, qk_mean)
+            if kv:
+                self.norm(b + "attn_k_norm.weight", hd, qk_mean)
 
     def gated(self, i, n_ff=None, suffix=""):
         e, ff, b = self.s["n_embd"], n_ff or self.s["n_ff"], f"blk.{i}."

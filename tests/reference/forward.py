@@ -15,10 +15,19 @@ NEIGHBOURS = ("llama", "mistral3", "deepseek2")
 SCALED = ("llama", "qwen3", "qwen3moe", "mistral3")
 
 
+# What this file and its neighbours describe.
+KNOWN = (
+    "llama", "mistral3", "qwen2", "qwen3", "qwen3moe", "gemma2", "gemma3", "phi3", "gpt-oss", "deepseek2",
+)
+
+
 def exact(path):
+    """None for an architecture that is not described here."""
     from forward_latent import Latent
 
     arch = gguf.GGUFReader(str(path)).fields["general.architecture"].contents()
+    if arch not in KNOWN:
+        return None
     return (Latent if arch == "deepseek2" else Exact)(path)
 
 

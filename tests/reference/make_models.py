@@ -1,20 +1,23 @@
-"""Writes the small random models of tests/fixtures/models: python make_models.py [NAME...], names as patterns
+"""Writes the small random models of tests/fixtures/models: python make_models.py [-o DIR] [NAME...], names as patterns
 
-Those below are llama and qwen2; the others are in models/. Each one here has two layers, grouped-query attention and no
+DIR takes the place of tests/fixtures/models. What a family calls large is written only if a name asks for it. Those
+below are llama and qwen2; the others are in models/. Each one here has two layers, grouped-query attention and no
 tokeniser. The weights are scaled so that attention is far from uniform and logits are of the order of 1 to 10. This
 needs numpy, gguf and llama-cpp-python (whose ggml quantises the K types).
 """
 
+import argparse
 import fnmatch
-import sys
+import pathlib
 import zlib
 
 import gguf
 import numpy as np
 from gguf import GGMLQuantizationType as T
 
-from builder import OUT, quantise
-from models import deepseek, dense, experts, gemma
+import builder
+from builder import quantise
+from models import deepseek, dense, experts, gemma, gemma3n, gemma4, nextn, sections, step35
 
 SMALL = dict(n_vocab=64, n_embd=64, n_head=4, n_head_kv=2, head_dim=16, n_ff=32)
 BLOCKS = dict(SMALL, n_ff=96)
@@ -49,7 +52,7 @@ MODELS = {
 def write(name, arch, shape, t, options):
     s = {**shape, **{k: v for k, v in options.items() if k in shape}}
     rng = np.random.default_rng(zlib.crc32(name.encode()))
-    w = gguf.GGUFWriter(str(OUT / f"{name}.gguf"), arch)
+    w = gguf.GGUFWriter(str(builder.OUT / f"{name}.gguf"), arch)
     w.add_name(name)
     w.add_vocab_size(s["n_vocab"])
     w.add_context_length(256)
@@ -117,11 +120,16 @@ def write(name, arch, shape, t, options):
     w.close()
 
 
-OUT.mkdir(parents=True, exist_ok=True)
-wanted = sys.argv[1:] or ["*"]
-makers = {name: lambda name: write(name, *MODELS[name]) for name in MODELS}
-for family in (dense, gemma, experts, deepseek):
+args = argparse.ArgumentParser()
+args.add_argument("-o", type=pathlib.Path, default=builder.OUT)
+args.add_argument("names", nargs="*")
+args = args.parse_args()
+builder.OUT = args.o
+builder.OUT.mkdir(parents=True, exist_ok=True)
+makers, large = {name: lambda name: write(name, *MODELS[name]) for name in MODELS}, set()
+for family in (dense, gemma, experts, deepseek, gemma4, gemma3n, step35, sections, nextn):
     makers.update({name: family.write for name in family.MODELS})
+    large.update(getattr(family, "LARGE", ()))
 for name, make in makers.items():
-    if any(fnmatch.fnmatchcase(name, pattern) for pattern in wanted):
+    if any(fnmatch.fnmatchcase(name, pattern) for pattern in args.names or ([] if name in large else ["*"])):
         make(name)
