@@ -82,7 +82,7 @@ impl Tables {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::CacheView;
+    use crate::graph::{CacheKind, CacheView};
 
     #[test]
     fn tables_lie_apart_and_within_their_bytes() {
@@ -93,7 +93,8 @@ mod tests {
         let view = CacheView { cells: &[1, 2, 3], runs: &runs, spans: &spans };
         let micro =
             Micro { tokens: &[7, 8, 9], positions: &[4, 5, 6], caches: &[view, view], outputs: &[2], first_output: 0 };
-        let caches = [Cache { window: None, n_cells: 3 }, Cache { window: Some(2), n_cells: 3 }];
+        let cache = |kind| Cache { kind, n_cells: 3 };
+        let caches = [cache(CacheKind::Context), cache(CacheKind::Window(2))];
         let most = tables_bytes(Limits { n_tokens: 3, n_outputs: 1 }, &caches).unwrap();
         let mut bytes = vec![0u64; most / 8];
         // SAFETY: as many bytes as asked for, of a multiple of 16.

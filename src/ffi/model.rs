@@ -130,6 +130,11 @@ pub struct rekindle_model_info {
     pub n_params: u64,
     pub architecture: [c_char; 64],
     pub name: [c_char; 128],
+    /// Non-zero: rekindle_seq_shift works, and rekindle_seq_remove takes positions from the middle of a sequence. Zero
+    /// with models whose layers keep a recurrent state per sequence.
+    pub can_shift: u32,
+    /// Checkpoints of recurrent states that there is room for; 0 for models without such states.
+    pub n_checkpoints: u32,
 }
 
 // SAFETY: repr(C), no padding, plain numbers.
@@ -163,6 +168,8 @@ pub unsafe extern "C" fn rekindle_model_get_info(
             n_params: i.n_params,
             architecture: chars(&i.architecture),
             name: chars(&i.name),
+            can_shift: u32::from(i.can_shift),
+            n_checkpoints: i.n_checkpoints,
         };
         // SAFETY: the caller's struct.
         unsafe { write(info, &value) }

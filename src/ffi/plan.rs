@@ -100,11 +100,28 @@ pub struct rekindle_plan_params {
     pub limits: *const rekindle_device_limit,
     /// The family estimator's factor on compute buffers, 1 to 100; 0 means 3.5.
     pub margin: f64,
+    /// Checkpoints of recurrent states, of all sequences together, for models whose layers remember a sequence as a
+    /// whole (rekindle_seq_cut tells of them). Each takes the bytes of one sequence's state. 0 means four per sequence,
+    /// 16 at most; REKINDLE_CHECKPOINTS_NONE means none. At most 1024.
+    pub n_checkpoints: u32,
+    /// Zero.
+    pub reserved: u32,
 }
+
+/// For n_checkpoints of rekindle_plan_params: keep no checkpoints.
+pub const REKINDLE_CHECKPOINTS_NONE: u32 = u32::MAX;
 
 // SAFETY: repr(C), no padding, plain numbers.
 unsafe impl Struct for rekindle_plan_params {
     const NAME: &'static str = "rekindle_plan_params";
+}
+
+fn checkpoints(n: u32) -> Option<u32> {
+    match n {
+        0 => None,
+        REKINDLE_CHECKPOINTS_NONE => Some(0),
+        n => Some(n),
+    }
 }
 
 fn kv_type(field: &str, n: i32) -> Result<Option<Type>> {
@@ -168,6 +185,7 @@ unsafe fn read_params(params: *const rekindle_plan_params) -> Result<Params> {
     Ok(Params {
         n_ctx: p.n_ctx,
         n_seq_max: p.n_seq_max,
+        n_checkpoints: checkpoints(p.n_checkpoints),
         n_outputs_max: p.n_outputs_max,
         n_batch: p.n_batch,
         n_ubatch: p.n_ubatch,

@@ -80,6 +80,10 @@ pub struct rekindle_plan_summary {
     /// Layers that the CPU computes as a whole, beside dies or alone.
     pub n_cpu_layers: u32,
     pub tightest_bytes: u64,
+    /// Layers that keep a recurrent state per sequence, and the checkpoints of such states that the plan has room for; 0
+    /// for models without such layers.
+    pub n_recurrent_layers: u32,
+    pub n_checkpoints: u32,
 }
 
 // SAFETY: repr(C), no padding, plain numbers.
@@ -129,6 +133,8 @@ pub unsafe extern "C" fn rekindle_plan_get_summary(
             tightest_device: p.tightest().map_or(-1, |(d, _)| d.device as i32),
             n_cpu_layers: p.n_cpu_layers(),
             tightest_bytes: p.tightest().map_or(0, |(_, left)| left),
+            n_recurrent_layers: p.n_recurrent_layers,
+            n_checkpoints: p.n_checkpoints,
         };
         // SAFETY: the caller's struct.
         unsafe { write(summary, &value) }
@@ -155,7 +161,7 @@ pub struct rekindle_plan_device {
     /// The bytes that are missing; 0 if it fits.
     pub shortfall: u64,
     /// The weights arena; weights that are used straight from the file's memory map, which are the system's page cache;
-    /// the KV cache; the compute arena; the driver's own part.
+    /// the KV arena, which holds the KV cache and recurrent states; the compute arena; the driver's own part.
     pub weights: u64,
     pub mapped: u64,
     pub kv: u64,
@@ -165,6 +171,8 @@ pub struct rekindle_plan_device {
     pub n_expert_layers: u32,
     /// Zero.
     pub reserved2: u32,
+    /// Those bytes of the KV arena that are recurrent states: of sequences, of batches under way, and of checkpoints.
+    pub states: u64,
 }
 
 // SAFETY: repr(C), no padding, plain numbers.
@@ -208,6 +216,7 @@ pub unsafe extern "C" fn rekindle_plan_get_device(
             driver: d.memory.driver,
             n_expert_layers: d.n_expert_layers,
             reserved2: 0,
+            states: d.memory.states,
         };
         // SAFETY: the caller's struct.
         unsafe { write(device, &value) }

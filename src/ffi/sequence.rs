@@ -10,10 +10,11 @@ use crate::session::Model;
 
 /// Forgets positions p0 to p1 - 1 of a sequence. A p0 below 0 stands for the start and a p1 below 0 for the end, here
 /// and below; a seq_id below 0 stands for every sequence. Layers that see a window only (gemma, gpt-oss) keep no more
-/// than that window. A sequence that is cut further back cannot go on there, and rekindle_decode says so; remove the
-/// whole sequence then.
+/// than that window, and recurrent layers (qwen3.5, mamba) a state only where there is a checkpoint. A sequence that is
+/// cut elsewhere cannot go on there, and rekindle_decode says so. rekindle_seq_cut cuts it where it can.
 ///
-/// REKINDLE_INVALID_ARGUMENT: a sequence id out of range, here and below. REKINDLE_BUSY, here and below.
+/// REKINDLE_UNSUPPORTED: recurrent layers would have to forget tokens before others (rekindle_model_info.can_shift tells
+/// beforehand). REKINDLE_INVALID_ARGUMENT: a sequence id out of range, here and below. REKINDLE_BUSY, here and below.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rekindle_seq_remove(
@@ -25,8 +26,49 @@ pub unsafe extern "C" fn rekindle_seq_remove(
     guard("rekindle_seq_remove", || get::<Model, _>(model)?.seq_remove(seq_id, p0, p1))
 }
 
+/// Cuts the tail of a sequence: to the longest part of its first `length` positions from whose end it can go on.
+/// `*reached` gets the length of that part, and the caller decodes the rest again from there.
+///
+/// Layers that see all tokens can go on anywhere, so mostly `*reached` is `length`, or the sequence's own length if that
+/// is less. Layers with a window can go on where the window still holds what the next token sees. Recurrent layers
+/// remember a sequence as a whole, so they go on from a checkpoint. Checkpoints are taken by themselves: where a prompt
+/// (a batch with more than 16 tokens of a sequence) begins, where it ends, 16 tokens before that, and every 4096 tokens
+/// in between. rekindle_seq_checkpoint takes one more. When there are more than n_checkpoints of the plan, those in the
+/// middle of prompts go first, then the oldest. If none is left, `*reached` is 0 and the sequence is empty.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn rekindle_seq_cut(
+    model: *mut rekindle_model,
+    seq_id: i32,
+    length: u32,
+    reached: *mut u32,
+) -> rekindle_status {
+    guard("rekindle_seq_cut", || {
+        let m = get::<Model, _>(model)?;
+        let out = place(reached, "reached")?;
+        let n = m.seq_cut(seq_id, length)?;
+        // SAFETY: not null, so the caller's place for the result.
+        unsafe { out.write(n) };
+        Ok(())
+    })
+}
+
+/// Takes a checkpoint of a sequence at its end, to which rekindle_seq_cut can go back. It costs no copy and lasts until
+/// the sequence is cut before it, or until more than n_checkpoints of the plan were taken; those of the host are given
+/// up last. Models without recurrent layers need none, and nothing happens.
+///
+/// REKINDLE_INVALID_ARGUMENT: the plan has no room for checkpoints, or the sequence cannot go on at its end.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn rekindle_seq_checkpoint(model: *mut rekindle_model, seq_id: i32) -> rekindle_status {
+    guard("rekindle_seq_checkpoint", || get::<Model, _>(model)?.seq_checkpoint(seq_id))
+}
+
 /// Makes sequence `dst` the same as positions p0 to p1 - 1 of `src`. Both share the cells, so this costs no memory. The
-/// former contents of `dst` are forgotten. If `dst` is `src`, nothing changes.
+/// former contents of `dst` are forgotten. If `dst` is `src`, nothing changes. Recurrent states and checkpoints are
+/// shared too.
+///
+/// REKINDLE_UNSUPPORTED: recurrent layers would have to forget the positions before p0.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rekindle_seq_copy(
@@ -50,6 +92,7 @@ pub unsafe extern "C" fn rekindle_seq_keep(model: *mut rekindle_model, seq_id: i
 /// of a full context, call rekindle_seq_remove(model, s, 0, n) and then rekindle_seq_shift(model, s, n, -1, -n). Cells
 /// that other sequences share are copied first.
 ///
+/// REKINDLE_UNSUPPORTED: recurrent layers cannot (rekindle_model_info.can_shift tells beforehand).
 /// REKINDLE_INVALID_ARGUMENT: a position would be negative or meet another. REKINDLE_CONTEXT_FULL: no free cells for
 /// the copies. REKINDLE_OUT_OF_MEMORY: there is no room for small buffers. REKINDLE_DEVICE: a device failed; the KV
 /// cache is lost, and the model can only be destroyed.

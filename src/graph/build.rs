@@ -133,6 +133,12 @@ impl<'a> Builder<'a> {
         StateId(self.states.len() as u32 - 1)
     }
 
+    /// A recurrent state of this layer, of `n` elements per sequence.
+    pub(super) fn recurrent_state(&mut self, n: usize) -> StateId {
+        self.states.push(State { layer: self.layer, shape: StateShape::Recurrent(n) });
+        StateId(self.states.len() as u32 - 1)
+    }
+
     /// A node whose result has as many rows as `x`.
     pub(super) fn like(&mut self, op: Op, inputs: &[ValueId], name: &'static str, cols: usize) -> ValueId {
         let (rows, _) = self.shape(inputs[0]);

@@ -81,15 +81,14 @@ impl Graph {
     }
     /// The shape of a state that the builder made as a KV cache.
     pub fn kv(&self, id: StateId) -> &KvShape {
-        let StateShape::Kv(shape) = &self.state(id).shape;
-        shape
+        match &self.state(id).shape {
+            StateShape::Kv(shape) => shape,
+            StateShape::Recurrent(_) => unreachable!("the builder gives attention only KV caches"),
+        }
     }
     /// The KV caches among the states.
     pub fn kv_shapes(&self) -> impl Iterator<Item = &KvShape> {
-        self.states.iter().map(|s| {
-            let StateShape::Kv(shape) = &s.shape;
-            shape
-        })
+        self.states.iter().filter_map(|s| if let StateShape::Kv(shape) = &s.shape { Some(shape) } else { None })
     }
 
     /// The value of a result.

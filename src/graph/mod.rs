@@ -30,6 +30,6 @@ pub use op::{
     RopeTable, Rotate, Route, Scale, SoftCap, StoreKv, SumExperts,
 };
 pub use rope::{Factors, Rope, RopeKind, Rotation, Temperature, Yarn};
-pub use state::{Cache, KeyRope, KvShape, Side, State, StatePlace, StateShape, rows_of_cells, states_of};
-pub use step::{CacheView, Micro, Move, Run, Span};
+pub use state::{Cache, CacheKind, KeyRope, KvShape, Side, State, StatePlace, StateShape, rows_of_cells, states_of};
+pub use step::{CacheView, Micro, Move, NO_CELL, Run, Span};
 pub use value::{Matrices, Rows, StateId, Value, ValueId, WeightId, WeightSlice};

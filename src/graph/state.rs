@@ -20,6 +20,8 @@ pub struct State {
 pub enum StateShape {
     /// A row of keys and one of values for each cached token.
     Kv(KvShape),
+    /// A row for each sequence, of so many elements of f32: all that a recurrent layer remembers of its tokens.
+    Recurrent(usize),
 }
 
 /// The row that a KV cache keeps per token: a key and a value of each of its heads.
@@ -48,14 +50,23 @@ pub struct KeyRope {
     pub kind: RopeKind,
 }
 
-/// A set of cells, with a bookkeeping that several states share: which cell holds which token of which sequences. A
-/// cell is a place for one token; every state of the cache has a row for it.
+/// A set of cells, with a bookkeeping that several states share. Every state of the cache has a row for each cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cache {
-    /// Tokens that a token sees, itself among them. Those further back are forgotten as a sequence grows. `None`: all
-    /// are kept.
-    pub window: Option<u32>,
+    pub kind: CacheKind,
     pub n_cells: usize,
+}
+
+/// The kinds of cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CacheKind {
+    /// A cell is a place for one token. All tokens are kept.
+    Context,
+    /// A cell is a place for one token. A token sees so many, itself among them; those further back are forgotten as a
+    /// sequence grows.
+    Window(u32),
+    /// A cell is a place for what recurrent layers remember of one sequence at one position.
+    Recurrent,
 }
 
 /// The place of a state in its device's KV arena: two sides (keys, values), each with a row for each cell of its cache.

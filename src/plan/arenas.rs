@@ -16,13 +16,17 @@
 //! A KV cache has a cell per token of the context. Layers with a window need fewer: the window of each sequence, and a
 //! batch on top. Its cells are taken before any is given up, so a batch that fails has cost nothing. If that is no less
 //! than the whole context, they share its cache.
+//!
+//! Recurrent layers keep a state per sequence, whatever its length. A batch writes the new state beside the old one, so
+//! that an error leaves the old one; so there are two cells per sequence. On top come those of the checkpoints, from
+//! which a sequence that was cut goes on.
 
 use super::memory::Memory;
 use super::params::Weights;
 use crate::device::{Device, Kind};
 use crate::error::{Error, Result};
 use crate::graph::{
-    ALIGN, Cache, Executor, Graph, INPUT, KvShape, Layout, Limits, Node, Part, Placement, Side, StatePlace, StateShape,
+    ALIGN, Cache, CacheKind, Executor, Graph, INPUT, KvShape, Layout, Limits, Node, Part, Placement, Side, StatePlace, StateShape,
     WeightSlice,
 };
 use crate::quant::Type;
@@ -36,6 +40,7 @@ pub struct Sizing {
     pub type_v: Type,
     pub n_threads: u32,
     pub n_seq_max: u32,
+    pub n_checkpoints: u32,
     pub n_batch: u32,
 }
 
@@ -105,22 +110,36 @@ pub(super) fn computes(kind: Kind, graph: &Graph, node: &Node) -> bool {
     }
 }
 
-/// The cache that a layer needs for a context of `n_ctx` tokens.
-fn cache(s: &KvShape, n_ctx: u32, c: Sizing) -> Cache {
-    let whole = Cache { window: None, n_cells: n_ctx as usize };
-    let Some(window) = s.window else { return whole };
-    let n = u64::from(window) * u64::from(c.n_seq_max) + u64::from(c.n_batch);
-    if n < u64::from(n_ctx) { Cache { window: Some(window), n_cells: n as usize } } else { whole }
+/// The cache that a state needs for a context of `n_ctx` tokens.
+fn cache(s: &StateShape, n_ctx: u32, c: Sizing) -> Cache {
+    let whole = Cache { kind: CacheKind::Context, n_cells: n_ctx as usize };
+    match s {
+        StateShape::Recurrent(_) => {
+            let n_cells = 2 * c.n_seq_max as usize + c.n_checkpoints as usize;
+            Cache { kind: CacheKind::Recurrent, n_cells }
+        }
+        StateShape::Kv(KvShape { window: None, .. }) => whole,
+        StateShape::Kv(KvShape { window: Some(window), .. }) => {
+            let n = u64::from(*window) * u64::from(c.n_seq_max) + u64::from(c.n_batch);
+            if n < u64::from(n_ctx) {
+                Cache { kind: CacheKind::Window(*window), n_cells: n as usize }
+            } else {
+                whole
+            }
+        }
+    }
 }
 
 /// The different caches of a graph's states, that of the whole context first.
 pub(super) fn caches(graph: &Graph, n_ctx: u32, c: Sizing) -> Vec<Cache> {
-    let mut caches = vec![Cache { window: None, n_cells: n_ctx as usize }];
-    for own in graph.kv_shapes().map(|shape| cache(shape, n_ctx, c)) {
+    let mut caches = vec![Cache { kind: CacheKind::Context, n_cells: n_ctx as usize }];
+    for own in graph.states.iter().map(|state| cache(&state.shape, n_ctx, c)) {
         if !caches.contains(&own) {
             caches.push(own);
         }
     }
+    // The session keeps that of recurrent states apart.
+    caches.sort_by_key(|c| c.kind == CacheKind::Recurrent);
     caches
 }
 
@@ -130,21 +149,26 @@ pub(super) fn tables_bytes(caches: &[Cache], limits: Limits) -> Result<usize> {
 }
 
 /// (bytes of a row, bytes of all rows) of each side of a state with `n_cells` cells.
-fn sides(s: &KvShape, n_cells: usize, c: Sizing) -> Result<[(usize, usize); 2]> {
-    let side = |ty: Type, head_dim: usize| {
-        let row = ty.row_bytes(s.n_head_kv.checked_mul(head_dim)?)?;
+fn sides(s: &StateShape, n_cells: usize, c: Sizing) -> Result<[(usize, usize); 2]> {
+    let side = |ty: Type, n_heads: usize, head_dim: usize| {
+        let row = ty.row_bytes(n_heads.checked_mul(head_dim)?)?;
         Some((row, row.checked_mul(n_cells)?.checked_next_multiple_of(ALIGN)?))
     };
-    let values = if s.v_in_k { Some((0, 0)) } else { side(c.type_v, s.head_dim_v) };
-    Ok([side(c.type_k, s.head_dim_k).ok_or_else(overflow)?, values.ok_or_else(overflow)?])
+    let (keys, values) = match s {
+        StateShape::Kv(s) => (
+            side(c.type_k, s.n_head_kv, s.head_dim_k),
+            if s.v_in_k { Some((0, 0)) } else { side(c.type_v, s.n_head_kv, s.head_dim_v) },
+        ),
+        StateShape::Recurrent(n) => (side(Type::F32, 1, *n), Some((0, 0))),
+    };
+    Ok([keys.ok_or_else(overflow)?, values.ok_or_else(overflow)?])
 }
 
 /// Bytes of each layer's states for a context of `n_ctx` tokens, the output last.
 pub(super) fn layer_states(graph: &Graph, n_ctx: u32, c: Sizing) -> Result<Vec<u64>> {
     let mut bytes = vec![0; graph.n_layer as usize + 1];
     for state in &graph.states {
-        let StateShape::Kv(s) = &state.shape;
-        let [k, v] = sides(s, cache(s, n_ctx, c).n_cells, c)?;
+        let [k, v] = sides(&state.shape, cache(&state.shape, n_ctx, c).n_cells, c)?;
         bytes[state.layer as usize] += k.1 as u64 + v.1 as u64;
     }
     Ok(bytes)
@@ -187,17 +211,21 @@ pub(super) fn measure(
     memory[placement.input as usize].compute += cuda::staging_bytes(n_dies, tables) as u64;
     let mut states = Vec::with_capacity(graph.states.len());
     for state in &graph.states {
-        let StateShape::Kv(shape) = &state.shape;
-        let own = cache(shape, n_ctx, c);
+        let own = cache(&state.shape, n_ctx, c);
         let cache = caches.iter().position(|other| *other == own).unwrap_or(0);
-        let end = &mut kv_end[placement.layers[state.layer as usize] as usize];
+        let device = placement.layers[state.layer as usize] as usize;
+        let end = &mut kv_end[device];
+        let before = *end;
         let mut take = |(row, bytes): (usize, usize)| -> Result<Side> {
             let offset = *end;
             *end = end.checked_add(bytes).filter(|n| *n <= isize::MAX as usize).ok_or_else(overflow)?;
             Ok(Side { offset, row })
         };
-        let [k, v] = sides(shape, own.n_cells, c)?;
+        let [k, v] = sides(&state.shape, own.n_cells, c)?;
         states.push(StatePlace { cache, n_cells: own.n_cells, keys: take(k)?, values: take(v)? });
+        if own.kind == CacheKind::Recurrent {
+            memory[device].states += (kv_end[device] - before) as u64;
+        }
     }
     for (m, end) in memory.iter_mut().zip(kv_end) {
         m.kv = end as u64;

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::estimator::Estimator;
 use super::family::Family;
-use super::params::{DeviceLimit, EstimatorKind, Params};
+use super::params::{DeviceLimit, EstimatorKind, Params, Source};
 use super::report::Plan;
 use super::request::Request;
 use super::search::Model;
@@ -12,6 +12,7 @@ use crate::context::Context;
 use crate::device::Kind;
 use crate::error::{Error, Result, Status};
 use crate::gguf::Gguf;
+use crate::graph::StateShape;
 
 impl Plan {
     /// Plans `file` on the context's devices. A model that does not fit gives a plan with `fits` false and each
@@ -42,6 +43,14 @@ impl Plan {
             ));
         }
         reasons.push(format!("n_batch {} and n_ubatch {}: {}", batch.n_batch, batch.n_ubatch, r.batch_source.name()));
+        let recurrent = e.exact.iter().flat_map(|x| &x.graph.states);
+        let mut recurrent: Vec<u32> =
+            recurrent.filter(|s| matches!(s.shape, StateShape::Recurrent(_))).map(|s| s.layer).collect();
+        recurrent.dedup();
+        let n_checkpoints = if recurrent.is_empty() { 0 } else { r.n_checkpoints };
+        if n_checkpoints > 0 {
+            reasons.push(checkpoints_reason(&r));
+        }
         Ok(Plan {
             architecture: r.architecture.clone(),
             name,
@@ -54,6 +63,8 @@ impl Plan {
             batch_source: r.batch_source,
             n_seq_max: r.n_seq_max,
             n_outputs_max: r.n_outputs_max,
+            n_recurrent_layers: recurrent.len() as u32,
+            n_checkpoints,
             type_k: e.type_k,
             type_v: e.type_v,
             n_threads: context.n_threads(),
@@ -106,4 +117,10 @@ fn estimator(r: &Request<'_>) -> Result<Box<dyn Estimator>> {
         }
         Err(e) => Err(e),
     }
+}
+
+/// The reason for the number of checkpoints.
+fn checkpoints_reason(r: &Request<'_>) -> String {
+    let source = if r.params.n_checkpoints.is_some() { Source::Caller } else { Source::Global };
+    format!("n_checkpoints {}: {}; a sequence that is cut goes on from the last one", r.n_checkpoints, source.name())
 }

@@ -7,8 +7,10 @@ pub struct Memory {
     pub weights: u64,
     /// Weights used straight from the file's memory map; page cache, not the process's own.
     pub mapped: u64,
-    /// The KV cache arena.
+    /// The KV arena: caches of keys and values, and recurrent states.
     pub kv: u64,
+    /// The recurrent states among them.
+    pub states: u64,
     /// The compute arena.
     pub compute: u64,
     /// The driver's own share.

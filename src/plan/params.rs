@@ -64,6 +64,8 @@ pub struct Params {
     /// Tokens that the KV cache holds, of all sequences together.
     pub n_ctx: u32,
     pub n_seq_max: u32,
+    /// Checkpoints of recurrent states, of all sequences together; `None`: four per sequence, at most 16.
+    pub n_checkpoints: Option<u32>,
     /// Rows of a batch whose logits can be asked for at once; default one per sequence.
     pub n_outputs_max: u32,
     pub n_batch: u32,
@@ -83,3 +85,5 @@ pub struct Params {
 
 /// The most sequences of a model. Each cell of a cache has a bit for every one.
 pub const MAX_SEQUENCES: u32 = 256;
+/// The most checkpoints of a model.
+pub const MAX_CHECKPOINTS: u32 = 1024;

@@ -110,6 +110,9 @@ pub struct Plan {
     pub batch_source: Source,
     pub n_seq_max: u32,
     pub n_outputs_max: u32,
+    /// Layers with a recurrent state, and checkpoints of their states; 0 for models without such layers.
+    pub n_recurrent_layers: u32,
+    pub n_checkpoints: u32,
     pub type_k: Type,
     pub type_v: Type,
     pub n_threads: u32,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::arenas::Sizing;
 use super::batch;
-use super::params::{MAX_SEQUENCES, Params, Source};
+use super::params::{MAX_CHECKPOINTS, MAX_SEQUENCES, Params, Source};
 use crate::arch::{self, BatchDefaults};
 use crate::context::Context;
 use crate::device::Device;
@@ -29,6 +29,12 @@ impl Site {
     }
 }
 
+/// Checkpoints per sequence, if the caller does not say it. A turn of a chat makes up to three: where the prompt
+/// begins, a little before its end, and at its end. The fourth is that of the turn before.
+const CHECKPOINTS: u32 = 4;
+/// With many sequences, checkpoints are no more than these by default.
+const MOST_BY_DEFAULT: u32 = 16;
+
 /// Everything that a plan is made from.
 pub(super) struct Request<'a> {
     pub context: &'a Arc<Context>,
@@ -41,6 +47,7 @@ pub(super) struct Request<'a> {
     pub batch: BatchDefaults,
     pub batch_source: Source,
     pub n_seq_max: u32,
+    pub n_checkpoints: u32,
     pub n_outputs_max: u32,
     /// Per device of the context.
     pub sites: Vec<Site>,
@@ -64,6 +71,13 @@ impl<'a> Request<'a> {
         if n_seq_max > n_ctx {
             return bad("n_seq_max", n_seq_max, format!("at most the {n_ctx} tokens of context"));
         }
+        let n_checkpoints = match params.n_checkpoints {
+            Some(n) if n > MAX_CHECKPOINTS => {
+                return bad("n_checkpoints", n, format!("at most {MAX_CHECKPOINTS}"));
+            }
+            Some(n) => n,
+            None => (CHECKPOINTS * n_seq_max).min(MOST_BY_DEFAULT),
+        };
         let (batch, batch_source) = batch::choose(&architecture, params, n_ctx)?;
         let n_outputs_max = if params.n_outputs_max > 0 { params.n_outputs_max } else { n_seq_max.min(batch.n_batch) };
         if n_outputs_max > batch.n_batch {
@@ -83,6 +97,7 @@ impl<'a> Request<'a> {
             batch,
             batch_source,
             n_seq_max,
+            n_checkpoints,
             n_outputs_max,
             sites,
         })
@@ -102,7 +117,15 @@ impl<'a> Request<'a> {
     /// The choices that decide sizes besides the graph, with these types of the KV cache.
     pub fn sizing(&self, (type_k, type_v): (Type, Type)) -> Sizing {
         let (weights, n_threads) = (self.params.weights, self.context.n_threads());
-        Sizing { weights, type_k, type_v, n_threads, n_seq_max: self.n_seq_max, n_batch: self.batch.n_batch }
+        Sizing {
+            weights,
+            type_k,
+            type_v,
+            n_threads,
+            n_seq_max: self.n_seq_max,
+            n_checkpoints: self.n_checkpoints,
+            n_batch: self.batch.n_batch,
+        }
     }
 
     /// The dies that may compute layers, a bit each; the CPU alone, if there are none.

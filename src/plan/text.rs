@@ -115,11 +115,16 @@ impl Plan {
             for (name, bytes) in [
                 ("weights (mapped file)", m.mapped),
                 ("weights", m.weights),
-                ("KV cache", m.kv),
+                ("KV cache", m.kv - m.states),
+                ("states", m.states),
                 ("compute", m.compute),
                 ("driver", m.driver),
                 ("free after", left),
             ] {
+                // Only some families have states.
+                if name == "states" && bytes == 0 {
+                    continue;
+                }
                 writeln!(out, "  {name:<22}{bytes:>16} B {:>12}", human(bytes))?;
             }
             if d.shortfall > 0 {
@@ -255,7 +260,10 @@ impl Plan {
                 format!("{}{}", d.n_layers, if d.has_output { " + output" } else { "" })
             })?;
             row(&name("weights"), &|p| human(p.devices[i].memory.weights + p.devices[i].memory.mapped))?;
-            row(&name("KV cache"), &|p| human(p.devices[i].memory.kv))?;
+            row(&name("KV cache"), &|p| human(p.devices[i].memory.kv - p.devices[i].memory.states))?;
+            if both.iter().any(|p| p.devices[i].memory.states > 0) {
+                row(&name("states"), &|p| human(p.devices[i].memory.states))?;
+            }
             row(&name("compute"), &|p| human(p.devices[i].memory.compute))?;
             row(&name("driver, reserve"), &|p| human(p.devices[i].memory.driver))?;
             row(&name("sum"), &|p| human(p.devices[i].memory.needed()))?;

@@ -1,23 +1,40 @@
-//! The bookkeeping of all KV caches: that of the whole context, and one for each window that some layers see.
+//! The bookkeeping of all caches: that of the whole context, one for each window that some layers see, and that of
+//! recurrent states.
 //!
 //! A cache of a window has fewer cells than the context. So positions that a window has moved past are forgotten, batch
 //! by batch, and their cells used again. A sequence that is then cut may lack positions that its next token sees; it
-//! cannot go on there.
+//! cannot go on there, unless recurrent layers have a checkpoint further back (`recurrent`).
 
-use super::cells::Cells;
-use crate::error::{Error, Result};
-use crate::graph::Cache;
+use super::cells::{Cells, Shift};
+use super::recurrent::{Recurrent, Taken};
+use crate::error::{Error, Result, Status};
+use crate::graph::{Cache, CacheKind};
 
 pub(super) struct Caches {
-    /// (window, cells), as the plan lists them; the first is that of the whole context.
+    /// (window, cells) of the caches of tokens, as the plan lists them; the first is that of the whole context.
     all: Vec<(Option<u32>, Cells)>,
+    /// The plan lists it behind them.
+    recurrent: Option<Recurrent>,
+}
+
+/// The cells of a batch.
+pub(super) struct BatchCells {
+    /// By cache of tokens: the cell of each token.
+    pub tokens: Vec<Vec<u32>>,
+    pub recurrent: Option<Taken>,
 }
 
 impl Caches {
     pub fn new(caches: &[Cache], n_seq_max: u32) -> Result<Caches> {
-        let all =
-            caches.iter().map(|c| Ok((c.window, Cells::new(c.n_cells, n_seq_max)?))).collect::<Result<Vec<_>>>()?;
-        Ok(Caches { all })
+        let (mut all, mut recurrent) = (Vec::new(), None);
+        for c in caches {
+            match c.kind {
+                CacheKind::Context => all.push((None, Cells::new(c.n_cells, n_seq_max)?)),
+                CacheKind::Window(n) => all.push((Some(n), Cells::new(c.n_cells, n_seq_max)?)),
+                CacheKind::Recurrent => recurrent = Some(Recurrent::new(c.n_cells, n_seq_max)?),
+            }
+        }
+        Ok(Caches { all, recurrent })
     }
 
     pub fn whole(&self) -> &Cells {
@@ -26,8 +43,18 @@ impl Caches {
     pub fn iter(&self) -> impl Iterator<Item = &Cells> {
         self.all.iter().map(|(_, cells)| cells)
     }
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Cells> {
+    fn iter_mut(&mut self) -> impl Iterator<Item = &mut Cells> {
         self.all.iter_mut().map(|(_, cells)| cells)
+    }
+
+    /// True if there are layers that remember sequences as a whole.
+    pub fn is_recurrent(&self) -> bool {
+        self.recurrent.is_some()
+    }
+
+    /// The number of positions up to the end of a sequence.
+    pub fn length(&self, seq: u32) -> i32 {
+        self.whole().last(seq).map_or(0, |p| p.saturating_add(1))
     }
 
     /// A window that lacks some of the positions that a token of `seq` at `next` sees, if there is one.
@@ -42,7 +69,8 @@ impl Caches {
 
     /// True if a sequence can go on at its end.
     pub fn can_go_on(&self, seq: u32) -> bool {
-        self.lacking(seq, self.whole().last(seq).map_or(0, |p| p.saturating_add(1))).is_none()
+        let length = self.length(seq);
+        self.lacking(seq, length).is_none() && self.recurrent.as_ref().is_none_or(|r| r.can_go_on(seq, length))
     }
 
     /// Forgets all positions that windows have moved past. Sequences still can go on at their ends.
@@ -50,8 +78,7 @@ impl Caches {
     /// # Errors
     /// `OutOfMemory`, as `Cells::remove`.
     pub fn forget_passed(&mut self) -> Result<()> {
-        let ends: Vec<i32> =
-            (0..self.whole().n_seq_max()).map(|s| self.whole().last(s).map_or(0, |p| p.saturating_add(1))).collect();
+        let ends: Vec<i32> = (0..self.whole().n_seq_max()).map(|s| self.length(s)).collect();
         for (window, windowed) in self.all.iter_mut().filter_map(|(w, c)| Some(((*w)?, c))) {
             for (seq, end) in ends.iter().enumerate() {
                 windowed.remove(seq as u32, 0, end.saturating_sub(window as i32 - 1))?;
@@ -63,9 +90,18 @@ impl Caches {
     /// Gives each token of a batch a cell in every cache. Positions that windows have moved past are forgotten first.
     ///
     /// # Errors
-    /// `ContextFull`; `InvalidArgument` if a window lacks positions before a token; `OutOfMemory`. No sequence loses
-    /// anything that it could still use.
-    pub fn take(&mut self, positions: &[i32], seqs: &[u32]) -> Result<Vec<Vec<u32>>> {
+    /// `ContextFull`; `InvalidArgument` if a window lacks positions before a token, or if recurrent layers remember
+    /// tokens that were cut; `OutOfMemory`. No sequence loses anything that it could still use; a checkpoint may go.
+    pub fn take(&mut self, positions: &[i32], seqs: &[u32]) -> Result<BatchCells> {
+        if let Some(recurrent) = &self.recurrent {
+            if let Some(seq) = seqs.iter().find(|s| !recurrent.can_go_on(**s, self.length(**s))) {
+                return Err(Error::invalid(format!(
+                    "sequence {seq} cannot go on at its end: it was cut, and recurrent layers remember what was there; \
+                     cut it to a checkpoint, or remove the whole sequence and decode it again"
+                ))
+                .subject("seq_ids"));
+            }
+        }
         let mut cells = vec![self.whole().find_free(positions.len())?];
         if self.all.len() > 1 {
             let mut seen = vec![false; self.whole().n_seq_max() as usize];
@@ -88,18 +124,136 @@ impl Caches {
             }
         }
         self.iter_mut().try_for_each(|cache| cache.reserve(seqs))?;
+        let recurrent = self.recurrent.as_mut().map(|r| r.take(positions, seqs)).transpose()?;
         for ((_, cache), cells) in self.all.iter_mut().zip(&cells) {
             for ((cell, pos), seq) in cells.iter().zip(positions).zip(seqs) {
                 cache.fill(*cell, *pos, *seq);
             }
         }
-        Ok(cells)
+        Ok(BatchCells { tokens: cells, recurrent })
     }
 
     /// Takes a failed batch's cells back: its tokens are the last of their sequences.
-    pub fn give_back(&mut self, seqs: &[u32]) {
+    pub fn give_back(&mut self, seqs: &[u32], cells: BatchCells) {
         for cache in self.iter_mut() {
             seqs.iter().for_each(|seq| cache.pop(*seq));
         }
+        if let (Some(r), Some(taken)) = (&mut self.recurrent, cells.recurrent) {
+            r.give_back(taken);
+        }
     }
+
+    /// Lets the sequences of a batch that has succeeded keep its cells.
+    pub fn commit(&mut self, cells: BatchCells) {
+        if let (Some(r), Some(taken)) = (&mut self.recurrent, cells.recurrent) {
+            r.commit(taken);
+        }
+    }
+
+    /// Forgets positions p0..p1 of a sequence.
+    ///
+    /// # Errors
+    /// `Unsupported` if recurrent layers would have to forget tokens before others; nothing changes. `OutOfMemory`, as
+    /// `Cells::remove`.
+    pub fn remove(&mut self, seq: u32, p0: i32, p1: i32) -> Result<()> {
+        let length = self.length(seq);
+        let n = self.whole().count(seq, p0, p1);
+        if self.is_recurrent() && n > 0 && p1 < length {
+            return Err(recurrent_layers(&format!("forget positions {p0} to {} of sequence {seq} alone", p1 - 1)));
+        }
+        self.iter_mut().try_for_each(|cells| cells.remove(seq, p0, p1))?;
+        let length = self.length(seq);
+        if let Some(r) = self.recurrent.as_mut().filter(|_| n > 0) {
+            r.cut(seq, length);
+        }
+        Ok(())
+    }
+
+    /// Forgets a sequence.
+    pub fn clear(&mut self, seq: u32) {
+        self.iter_mut().for_each(|cells| cells.clear(seq));
+        if let Some(r) = &mut self.recurrent {
+            r.cut(seq, 0);
+        }
+    }
+
+    /// Cuts a sequence to the longest part of its first `length` positions from whose end it can go on, and gives the
+    /// length of that.
+    ///
+    /// # Errors
+    /// `OutOfMemory`, as `Cells::remove`.
+    pub fn cut(&mut self, seq: u32, length: i32) -> Result<i32> {
+        let end = self.length(seq).min(length);
+        let mut ends = match &self.recurrent {
+            Some(r) if !r.can_go_on(seq, end) => Vec::new(),
+            _ => vec![end],
+        };
+        ends.extend(self.recurrent.iter().flat_map(|r| r.checkpoints(seq, end)));
+        // A cut at a position that the sequence has not would end before that.
+        let reached = |p: &i32| self.lacking(seq, *p).is_none() && (*p == 0 || self.whole().count(seq, *p - 1, *p) > 0);
+        let to = ends.into_iter().find(reached).unwrap_or(0);
+        self.remove(seq, to, i32::MAX)?;
+        Ok(to)
+    }
+
+    /// Keeps the state of a sequence at its end as a checkpoint.
+    ///
+    /// # Errors
+    /// `InvalidArgument` if it cannot go on there, or if the plan has no room for checkpoints.
+    pub fn checkpoint(&mut self, seq: u32) -> Result<()> {
+        let can = self.can_go_on(seq);
+        match &mut self.recurrent {
+            Some(_) if !can => Err(Error::invalid(format!("sequence {seq} cannot go on at its end")).subject("seq_id")),
+            Some(r) => r.checkpoint(seq),
+            None => Ok(()),
+        }
+    }
+
+    /// Lets `dst` share positions p0..p1 of `src`, in place of what it had.
+    ///
+    /// # Errors
+    /// `Unsupported` if recurrent layers would have to forget the first tokens; `OutOfMemory`. Nothing changes.
+    pub fn copy(&mut self, src: u32, dst: u32, p0: i32, p1: i32) -> Result<()> {
+        if self.is_recurrent() && self.whole().count(src, 0, p0) > 0 {
+            return Err(recurrent_layers(&format!("copy sequence {src} without its first {p0} positions")));
+        }
+        self.iter_mut().try_for_each(|cells| cells.copy(src, dst, p0, p1))?;
+        let length = self.length(dst);
+        if let Some(r) = &mut self.recurrent {
+            r.copy(src, dst, length);
+        }
+        Ok(())
+    }
+
+    /// Prepares a shift of positions p0..p1 by `delta` in every cache of tokens.
+    ///
+    /// # Errors
+    /// `Unsupported` with recurrent layers; those of `Cells::plan_shift`.
+    pub fn plan_shift(&mut self, seq: u32, p0: i32, p1: i32, delta: i32) -> Result<Vec<Shift>> {
+        if self.is_recurrent() {
+            return Err(recurrent_layers("shift positions"));
+        }
+        let plan = |caches: &Caches| {
+            caches.iter().map(|cells| cells.plan_shift(seq, p0, p1, delta)).collect::<Result<Vec<Shift>>>()
+        };
+        match plan(self) {
+            // Caches of windows may still hold positions that no token sees any more.
+            Err(e) if e.status == Status::ContextFull => {
+                self.forget_passed()?;
+                plan(self)
+            }
+            other => other,
+        }
+    }
+
+    /// Makes a prepared shift.
+    pub fn shift(&mut self, seq: u32, shifts: Vec<Shift>) {
+        for (cells, shift) in self.iter_mut().zip(shifts) {
+            cells.shift(seq, shift);
+        }
+    }
+}
+
+fn recurrent_layers(what: &str) -> Error {
+    Error::unsupported(format!("this model cannot {what}: its recurrent layers remember a sequence as a whole"))
 }

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::batch::{Batch, Checked};
+use super::caches::BatchCells;
 use super::cells::Cells;
 use super::model::{Model, State};
 use super::perf::{Counters, since};
@@ -29,13 +30,16 @@ impl Model {
         let mut state = self.state.write();
         let State { caches, n_outputs, .. } = &mut *state;
         let checked = batch.check(caches.whole(), &self.bounds())?;
-        let cells = caches.take(&checked.positions, &checked.seqs)?;
+        let mut cells = caches.take(&checked.positions, &checked.seqs)?;
         *n_outputs = 0;
-        let outcome = self.micro_batches(&mut state, batch.tokens, &checked, &cells);
+        let outcome = self.micro_batches(&mut state, batch.tokens, &checked, &mut cells);
         match outcome {
-            Ok(()) => state.n_outputs = checked.outputs.len() as u32,
+            Ok(()) => {
+                state.caches.commit(cells);
+                state.n_outputs = checked.outputs.len() as u32;
+            }
             Err(e) => {
-                state.caches.give_back(&checked.seqs);
+                state.caches.give_back(&checked.seqs, cells);
                 return Err(e);
             }
         }
@@ -48,8 +52,9 @@ impl Model {
         Ok(())
     }
 
-    fn micro_batches(&self, state: &mut State, tokens: &[i32], b: &Checked, cells: &[Vec<u32>]) -> Result<()> {
-        let mut parts: Vec<(Vec<Run>, Vec<Span>)> = cells.iter().map(|_| Default::default()).collect();
+    fn micro_batches(&self, state: &mut State, tokens: &[i32], b: &Checked, cells: &mut BatchCells) -> Result<()> {
+        let mut parts: Vec<(Vec<Run>, Vec<Span>)> = cells.tokens.iter().map(|_| Default::default()).collect();
+        let (mut kept, mut runs, mut spans) = Default::default();
         let mut first_output = 0;
         let mut first = 0;
         while first < tokens.len() {
@@ -65,11 +70,19 @@ impl Model {
                 }
                 range.end = first + range.len() / 2;
             }
-            let views: Vec<CacheView> = cells
+            let mut views: Vec<CacheView> = cells
+                .tokens
                 .iter()
                 .zip(&parts)
                 .map(|(cells, (runs, spans))| CacheView { cells: &cells[range.clone()], runs, spans })
                 .collect();
+            let now = cells
+                .recurrent
+                .as_ref()
+                .map(|taken| taken.part(first, &b.seqs[range.clone()], &mut kept, &mut runs, &mut spans));
+            if now.is_some() {
+                views.push(CacheView { cells: &kept, runs: &runs, spans: &spans });
+            }
             let here = b.outputs.iter().filter(|i| range.contains(&(**i as usize)));
             let outputs: Vec<u32> = here.map(|i| i - first as u32).collect();
             let micro = Micro {
@@ -80,6 +93,9 @@ impl Model {
                 first_output,
             };
             state.machine.run(&micro, &self.cancelled)?;
+            if let (Some(taken), Some(now)) = (&mut cells.recurrent, now) {
+                taken.went_on(now);
+            }
             first_output += outputs.len();
             first = range.end;
         }

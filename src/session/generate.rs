@@ -126,10 +126,11 @@ impl Model {
             if let Err(e) = self.decode_locked(&batch) {
                 let caches = &mut self.state.write().caches;
                 let seq = caches.whole().check_seq(seq_id)?;
-                caches.iter_mut().try_for_each(|c| c.remove(seq, before as i32, i32::MAX))?;
-                // Windows may have moved past positions from before the prompt. Half a sequence is of no use.
+                caches.remove(seq, before as i32, i32::MAX)?;
+                // Windows may have moved past positions from before the prompt, and the checkpoint at its beginning may
+                // have gone. Half a sequence is of no use.
                 if could_go_on && !caches.can_go_on(seq) {
-                    caches.iter_mut().for_each(|c| c.clear(seq));
+                    caches.clear(seq);
                 }
                 return Err(e);
             }

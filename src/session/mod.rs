@@ -12,6 +12,7 @@ mod load;
 mod machine;
 mod model;
 mod perf;
+mod recurrent;
 mod sequence;
 mod stretches;
 

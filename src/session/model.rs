@@ -35,6 +35,9 @@ pub struct ModelInfo {
     pub n_seq_max: u32,
     pub n_outputs_max: u32,
     pub n_params: u64,
+    /// False if recurrent layers remember each sequence as a whole, so that no part of it can be moved or taken out.
+    pub can_shift: bool,
+    pub n_checkpoints: u32,
 }
 
 /// The part of a model that one call at a time may change.
@@ -106,6 +109,8 @@ impl Model {
             n_ubatch: plan.n_ubatch,
             n_seq_max: plan.n_seq_max,
             n_outputs_max: plan.n_outputs_max,
+            can_shift: plan.n_recurrent_layers == 0,
+            n_checkpoints: plan.n_checkpoints,
             n_params: exact.graph.weights.iter().map(|w| w.ne.iter().product::<u64>()).sum(),
         };
         let caches = Caches::new(&exact.arenas.caches, plan.n_seq_max)?;

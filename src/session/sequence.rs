@@ -1,9 +1,8 @@
 //! Operations on cached sequences: remove, copy, keep, shift, length.
 
-use super::caches::Caches;
-use super::cells::{Cells, Shift};
+use super::cells::Cells;
 use super::model::{Model, State};
-use crate::error::{Error, Result, Status};
+use crate::error::{Error, Result};
 use crate::graph::{Move, Span};
 
 /// `p1 < 0` stands for the end, `p0 < 0` for the start.
@@ -13,20 +12,40 @@ fn range(p0: i32, p1: i32) -> (i32, i32) {
 
 impl Model {
     /// Forgets positions p0..p1 of a sequence; `seq < 0` stands for every sequence. Layers with a window keep no more
-    /// than that, so a sequence that is cut further back cannot go on there (`decode` says so).
+    /// than that, and recurrent layers a state only where there is a checkpoint. A sequence that is cut elsewhere cannot
+    /// go on there (`decode` says so); `seq_cut` cuts it where it can.
     ///
     /// # Errors
-    /// `InvalidArgument` for a sequence id out of range; `OutOfMemory`; `Busy`. The functions below may return these
-    /// too.
+    /// `Unsupported` if recurrent layers would have to forget tokens before others. `InvalidArgument` for a sequence id
+    /// out of range; `OutOfMemory`; `Busy`. The functions below may return these too.
     pub fn seq_remove(&self, seq: i32, p0: i32, p1: i32) -> Result<()> {
         let _write = self.write()?;
         let caches = &mut self.state.write().caches;
         let (p0, p1) = range(p0, p1);
         let seqs = if seq < 0 { 0..self.info.n_seq_max } else { caches.whole().check_seq(seq).map(|s| s..s + 1)? };
-        for cells in caches.iter_mut() {
-            seqs.clone().try_for_each(|s| cells.remove(s, p0, p1))?;
-        }
-        Ok(())
+        seqs.into_iter().try_for_each(|s| caches.remove(s, p0, p1))
+    }
+
+    /// Cuts a sequence to at most `length` positions: to the longest part from whose end it can go on. Gives the length
+    /// of that, from which the caller decodes the rest again. Layers that see everything can go on anywhere; recurrent
+    /// ones at a checkpoint; those with a window where it still holds what the next token sees.
+    pub fn seq_cut(&self, seq: i32, length: u32) -> Result<u32> {
+        let _write = self.write()?;
+        let caches = &mut self.state.write().caches;
+        let seq = caches.whole().check_seq(seq)?;
+        caches.cut(seq, i32::try_from(length).unwrap_or(i32::MAX)).map(|n| n as u32)
+    }
+
+    /// Keeps what recurrent layers remember at the end of a sequence as a checkpoint, to which `seq_cut` can go back.
+    /// Other models need none, and nothing happens.
+    ///
+    /// # Errors
+    /// `InvalidArgument` also if the sequence cannot go on at its end, or if the plan has no room for checkpoints.
+    pub fn seq_checkpoint(&self, seq: i32) -> Result<()> {
+        let _write = self.write()?;
+        let caches = &mut self.state.write().caches;
+        let seq = caches.whole().check_seq(seq)?;
+        caches.checkpoint(seq)
     }
 
     /// Lets `dst` share positions p0..p1 of `src`, which costs no memory. `dst` forgets its own first.
@@ -38,10 +57,7 @@ impl Model {
             return Ok(());
         }
         let (p0, p1) = range(p0, p1);
-        for cells in caches.iter_mut() {
-            cells.copy(src, dst, p0, p1)?;
-        }
-        Ok(())
+        caches.copy(src, dst, p0, p1)
     }
 
     /// Forgets every sequence but this one.
@@ -49,9 +65,7 @@ impl Model {
         let _write = self.write()?;
         let caches = &mut self.state.write().caches;
         let seq = caches.whole().check_seq(seq)?;
-        for cells in caches.iter_mut() {
-            (0..self.info.n_seq_max).filter(|s| *s != seq).for_each(|s| cells.clear(s));
-        }
+        (0..self.info.n_seq_max).filter(|s| *s != seq).for_each(|s| caches.clear(s));
         Ok(())
     }
 
@@ -71,22 +85,10 @@ impl Model {
             return Ok(());
         }
         check_shift(caches.whole(), seq, p0, p1, delta)?;
-        let plan = |caches: &Caches| {
-            caches.iter().map(|cells| cells.plan_shift(seq, p0, p1, delta)).collect::<Result<Vec<Shift>>>()
-        };
-        let mut shifts = match plan(caches) {
-            // Caches of windows may still hold positions that no token sees any more.
-            Err(e) if e.status == Status::ContextFull => {
-                caches.forget_passed()?;
-                plan(caches)?
-            }
-            other => other?,
-        };
+        let mut shifts = caches.plan_shift(seq, p0, p1, delta)?;
         let moves: Vec<Vec<Move>> = shifts.iter_mut().map(|s| std::mem::take(&mut s.moves)).collect();
         machine.move_cells(&moves)?;
-        for (cells, shift) in caches.iter_mut().zip(shifts) {
-            cells.shift(seq, shift);
-        }
+        caches.shift(seq, shifts);
         Ok(())
     }
 

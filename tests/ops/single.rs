@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use rekindle::graph::{
-    ALIGN, Cache, Graph, Input, Layout, Limits, Node, Op, Outcome, Part, Placement, Rotation, Rows, Side, State,
+    ALIGN, Cache, CacheKind, Graph, Input, Layout, Limits, Node, Op, Outcome, Part, Placement, Rotation, Rows, Side, State,
     StateId, StatePlace, StateShape, StoreKv, Value, ValueId, WeightId,
 };
 use rekindle::quant::Type;
@@ -101,7 +101,7 @@ impl Single {
         let n_tokens = if cached.is_some_and(|c| !c.filled.is_empty()) { n_tokens.max(FILL) } else { n_tokens };
         let n_outputs = row.batch.first_output + row.batch.outputs.len() + 1;
         let limits = Limits { n_tokens, n_outputs };
-        let caches = cached.map_or(vec![], |c| vec![Cache { window: None, n_cells: c.n_cells.max(1) }; 2]);
+        let caches = cached.map_or(vec![], |c| vec![Cache { kind: CacheKind::Context, n_cells: c.n_cells.max(1) }; 2]);
         let first = tables(limits, &caches);
         let (states, places, kv_bytes) = cached.map_or((vec![], vec![], first), |c| states(c, copies, first));
 

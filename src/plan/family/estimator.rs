@@ -67,6 +67,7 @@ impl Estimator for Family {
             let share = if d == cpu { &on_cpu } else { share_of(d).unwrap_or(&none) };
             let has_output = if d == cpu { !output_on_die } else { share.layers.contains(&n_layer) };
             let memory = Memory {
+                states: 0,
                 weights: share.weights,
                 mapped: 0,
                 kv: share.kv,
