@@ -4,19 +4,23 @@
 
 mod attention;
 mod columns;
+mod convolve;
 mod elementwise;
 mod embed;
 mod executor;
 mod experts;
 pub mod isa;
 mod kv;
+mod linear_attention;
 pub mod matmul;
 mod norm;
 mod pool;
 mod product;
+mod recurrent;
 mod rope;
 mod route;
 mod run;
+mod scan;
 mod signal;
 pub(crate) mod simd;
 mod step;

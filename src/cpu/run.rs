@@ -8,7 +8,9 @@ use super::executor::Executor;
 use super::matmul::Kernels;
 use super::pool::Poisoned;
 use super::step::Step;
-use super::{attention, columns, elementwise, embed, experts, kv, norm, product, rope, route};
+use super::{
+    attention, columns, convolve, elementwise, embed, experts, kv, linear_attention, norm, product, rope, route, scan,
+};
 use crate::error::{Error, Result, Status};
 use crate::graph::{self, Graph, Limits, Micro, Move, Node, Op, ValueId};
 use crate::quant::Type;
@@ -22,6 +24,8 @@ pub fn workspace_bytes(graph: &Graph, node: &Node, limits: Limits, n_threads: us
         Op::MatMulExperts(o) => experts::workspace_bytes(graph, o, rows, n_threads),
         Op::Route(o) => route::workspace_bytes(o, n_threads),
         Op::Attention(o) => attention::workspace_bytes(graph.kv(o.state), o.n_head, n_threads),
+        Op::LinearAttention(o) => linear_attention::workspace_bytes(o, n_threads),
+        Op::Scan(o) => scan::workspace_bytes(o, n_threads),
         _ => Some(0),
     }
 }
@@ -47,6 +51,9 @@ fn compute(s: &Step, node: &Node, rest: &[Node]) -> std::result::Result<(), Pois
         Op::Concat(o) => columns::concat(s, node, o),
         Op::StoreKv(o) => kv::store(s, node, o),
         Op::Attention(o) => attention::attention(s, node, o),
+        Op::Convolve(o) => convolve::convolve(s, node, o),
+        Op::LinearAttention(o) => linear_attention::linear_attention(s, node, o),
+        Op::Scan(o) => scan::scan(s, node, o),
         Op::Scale(o) => elementwise::scale(s, node, o),
         Op::Add => elementwise::add(s, node),
         Op::Gate(o) => elementwise::gate(s, node, *o),

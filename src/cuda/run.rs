@@ -26,7 +26,11 @@ pub fn workspace_bytes(graph: &Graph, node: &Node, limits: Limits) -> Option<usi
 
 /// True if there are kernels for a node of these shapes; those of weights are `supports`' affair.
 pub fn has_kernel(graph: &Graph, op: &Op) -> bool {
-    !matches!(op, Op::Attention(o) if graph.kv(o.state).head_dim_v > attention::MOST_VALUE)
+    match op {
+        Op::Attention(o) => graph.kv(o.state).head_dim_v <= attention::MOST_VALUE,
+        Op::Convolve(_) | Op::LinearAttention(_) | Op::Scan(_) => false,
+        _ => true,
+    }
 }
 
 /// Gives a node to the stream.
@@ -37,6 +41,9 @@ fn give(s: &Step, node: &Node) -> Result<()> {
     match &node.op {
         // Both belong to the input, which is the host's.
         Op::Embed(_) | Op::RopeTable(_) => Err(Error::new(Status::Internal, "the input was given to a die")),
+        Op::Convolve(_) | Op::LinearAttention(_) | Op::Scan(_) => {
+            Err(Error::new(Status::Internal, "an operation without a kernel was given to a die"))
+        }
         Op::SelectOutputs => embed::select_outputs(s, node),
         Op::RmsNorm(o) => norm::rms_norm(s, node, o),
         Op::MatMul(o) => matvec::matmul(s, node, o),

@@ -15,6 +15,7 @@ mod feed_forward;
 mod graph;
 mod layout;
 mod op;
+mod recurrent;
 mod rope;
 mod state;
 mod step;
@@ -29,6 +30,7 @@ pub use op::{
     Attend, Columns, Concat, Embed, Facts, Gate, Gating, MatMul, MatMulExperts, MatMulHeads, Op, Product, RmsNorm,
     RopeTable, Rotate, Route, Scale, SoftCap, StoreKv, SumExperts,
 };
+pub use recurrent::{Convolve, LinearAttention, Rule, Scan, Sharing};
 pub use rope::{Factors, Rope, RopeKind, Rotation, Temperature, Yarn};
 pub use state::{Cache, CacheKind, KeyRope, KvShape, Side, State, StatePlace, StateShape, rows_of_cells, states_of};
 pub use step::{CacheView, Micro, Move, NO_CELL, Run, Span};

@@ -3,6 +3,7 @@
 //! To add one: a struct and a variant here with its facts, a file of its name in `cpu/`, in `cuda/` and in `kernels/`,
 //! a row in the table of ops that drives tests and benchmarks (`tests/ops/`).
 
+use super::recurrent::{Convolve, LinearAttention, Scan};
 use super::rope::{RopeKind, Temperature};
 use super::value::{StateId, WeightId, WeightSlice};
 
@@ -22,6 +23,9 @@ pub enum Op {
     Concat(Concat),
     StoreKv(StoreKv),
     Attention(Attend),
+    Convolve(Convolve),
+    LinearAttention(LinearAttention),
+    Scan(Scan),
     Scale(Scale),
     /// a + b
     Add,
@@ -198,7 +202,7 @@ pub struct Facts {
     pub table: Option<WeightId>,
     /// The matrices that it multiplies by.
     pub product: Option<Product>,
-    /// The state that it writes a row of per token.
+    /// The state that it writes: a row per token, or that of a sequence.
     pub writes: Option<StateId>,
     /// The state that it reads, as far as tokens see it.
     pub reads: Option<StateId>,
@@ -235,6 +239,17 @@ impl Op {
             Op::Route(o) => Facts { floats: [o.bias, None], n_parts: o.n_expert, ..none },
             Op::StoreKv(o) => Facts { writes: Some(o.state), ..none },
             Op::Attention(o) => Facts { reads: Some(o.state), floats: [o.sinks, None], n_parts: o.n_head, ..none },
+            Op::Convolve(o) => {
+                Facts { reads: Some(o.state), writes: Some(o.state), floats: [Some(o.weight), o.bias], ..none }
+            }
+            Op::LinearAttention(o) => Facts {
+                reads: Some(o.state),
+                writes: Some(o.state),
+                floats: [Some(o.a), None],
+                n_parts: o.n_head,
+                ..none
+            },
+            Op::Scan(o) => Facts { reads: Some(o.state), writes: Some(o.state), floats: [Some(o.a), None], ..none },
             Op::Scale(o) => Facts { floats: [Some(o.scale), o.bias], in_place: true, ..none },
             Op::Rope(_) | Op::Add | Op::Gate(_) | Op::SoftCap(_) => Facts { in_place: true, ..none },
             Op::SumExperts(_) | Op::RopeTable(_) | Op::Columns(_) | Op::Concat(_) | Op::SelectOutputs => none,
@@ -257,6 +272,9 @@ impl Op {
             Op::Concat(_) => "concat",
             Op::StoreKv(_) => "store_kv",
             Op::Attention(_) => "attention",
+            Op::Convolve(_) => "convolve",
+            Op::LinearAttention(_) => "linear_attention",
+            Op::Scan(_) => "scan",
             Op::Scale(_) => "scale",
             Op::Add => "add",
             Op::Gate(_) => "gate",

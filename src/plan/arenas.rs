@@ -26,8 +26,8 @@ use super::params::Weights;
 use crate::device::{Device, Kind};
 use crate::error::{Error, Result};
 use crate::graph::{
-    ALIGN, Cache, CacheKind, Executor, Graph, INPUT, KvShape, Layout, Limits, Node, Part, Placement, Side, StatePlace, StateShape,
-    WeightSlice,
+    ALIGN, Cache, CacheKind, Executor, Graph, INPUT, KvShape, Layout, Limits, Node, Part, Placement, Side, StatePlace,
+    StateShape, WeightSlice,
 };
 use crate::quant::Type;
 use crate::{cpu, cuda};
@@ -121,11 +121,7 @@ fn cache(s: &StateShape, n_ctx: u32, c: Sizing) -> Cache {
         StateShape::Kv(KvShape { window: None, .. }) => whole,
         StateShape::Kv(KvShape { window: Some(window), .. }) => {
             let n = u64::from(*window) * u64::from(c.n_seq_max) + u64::from(c.n_batch);
-            if n < u64::from(n_ctx) {
-                Cache { kind: CacheKind::Window(*window), n_cells: n as usize }
-            } else {
-                whole
-            }
+            if n < u64::from(n_ctx) { Cache { kind: CacheKind::Window(*window), n_cells: n as usize } } else { whole }
         }
     }
 }

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::arenas;
 use crate::device::Kind;
-use crate::graph::{Graph, INPUT, Part, Rows};
+use crate::graph::{Graph, INPUT, Part, Rows, StateShape};
 
 /// Prefix sums over the units: nodes that only the CPU computes, and those of them that belong to experts.
 pub(super) fn cpu_nodes(graph: &Graph) -> Vec<(u32, u32)> {
@@ -99,8 +99,10 @@ pub(super) fn like_units(graph: &Graph) -> Vec<usize> {
             crate::cpu::matmul::scratch_bytes(w.ty, 16, p.part.n_cols).hash(h);
         }
         if let Some(state) = facts.reads.or(facts.writes) {
-            let s = graph.kv(state);
-            (s.n_head_kv, s.head_dim_k, s.head_dim_v).hash(h);
+            match &graph.state(state).shape {
+                StateShape::Kv(s) => (s.n_head_kv, s.head_dim_k, s.head_dim_v).hash(h),
+                StateShape::Recurrent(n) => n.hash(h),
+            }
         }
     }
     let mut numbers: HashMap<u64, usize> = HashMap::new();

@@ -22,7 +22,7 @@
 //! weight types stand with the types (`quant/types.rs`), all others below.
 
 use crate::device::{Device, Inventory, Kind};
-use crate::graph::{Graph, INPUT, Op, Part};
+use crate::graph::{Graph, INPUT, Op, Part, StateShape};
 use crate::quant::Type;
 
 /// Figures of a kind of device. The first three stand in for those of a device that are not known.
@@ -62,6 +62,9 @@ const CPU: Figures = Figures {
     attention_share: 0.5,
 };
 
+/// Operations of a prompt's token for each number of a recurrent state: two products of keys and queries with it, and a
+/// share of the new one.
+const OPERATIONS_PER_STATE: f64 = 8.0;
 /// Seconds before the first byte of a copy arrives: of one over a link, and of one by way of the host, which is two
 /// copies and a wait.
 const LINK_START: f64 = 10e-6;
@@ -176,6 +179,13 @@ pub(super) fn units(graph: &Graph, r: &Rates, kv: (Type, Type), n_ubatch: u32, n
             } else {
                 s.prompt += read / batch;
             }
+        }
+        if let Some(state) = facts.reads
+            && let StateShape::Recurrent(n) = graph.state(state).shape
+        {
+            // A token reads the state and writes it; a prompt does that once per chunk, and is bound by operations.
+            s.decode += (2 * n * size_of::<f32>()) as f64 / r.read;
+            s.prompt += OPERATIONS_PER_STATE * n as f64 / (r.flops * r.figures.prompt_share);
         }
         if let (Some(state), Op::Attention(_)) = (facts.reads, &node.op) {
             let shape = graph.kv(state);

@@ -164,7 +164,8 @@ pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut L
     let mut memory = vec![Memory::default(); context.devices().len()];
     let states = arenas.memory[cpu].states;
     let mapped = mapped.iter().map(|info| info.n_bytes).sum();
-    memory[cpu] = Memory { weights: arena.bytes() as u64, mapped, kv: kv as u64, states, compute: compute as u64, driver: 0 };
+    memory[cpu] =
+        Memory { weights: arena.bytes() as u64, mapped, kv: kv as u64, states, compute: compute as u64, driver: 0 };
     for (die, _) in &dies {
         memory[die.index as usize] = arenas.memory[die.index as usize];
     }

@@ -162,7 +162,9 @@ impl Recurrent {
     /// `InvalidArgument` if the plan has no room for checkpoints.
     pub fn checkpoint(&mut self, seq: u32) -> Result<()> {
         if self.n_checkpoints == 0 {
-            return Err(Error::invalid("the plan has no room for checkpoints: n_checkpoints is 0").subject("n_checkpoints"));
+            return Err(
+                Error::invalid("the plan has no room for checkpoints: n_checkpoints is 0").subject("n_checkpoints")
+            );
         }
         let own = self.seqs[seq as usize];
         let Some(cell) = own.cell else { return Ok(()) };
@@ -290,7 +292,13 @@ impl Recurrent {
                 && self.room_for(Reason::Prompt, taken.new.len())
             {
                 self.hold(cell);
-                taken.new.push(Checkpoint { cell, pos: own.next, seqs: vec![seq as u32], reason: Reason::Prompt, open: false });
+                taken.new.push(Checkpoint {
+                    cell,
+                    pos: own.next,
+                    seqs: vec![seq as u32],
+                    reason: Reason::Prompt,
+                    open: false,
+                });
             }
         }
         let mut left = counts.to_vec();

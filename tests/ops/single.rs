@@ -4,8 +4,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use rekindle::graph::{
-    ALIGN, Cache, CacheKind, Graph, Input, Layout, Limits, Node, Op, Outcome, Part, Placement, Rotation, Rows, Side, State,
-    StateId, StatePlace, StateShape, StoreKv, Value, ValueId, WeightId,
+    ALIGN, Cache, CacheKind, Graph, Input, Layout, Limits, Node, Op, Outcome, Part, Placement, Rotation, Rows, Side,
+    State, StateId, StatePlace, StateShape, StoreKv, Value, ValueId, WeightId,
 };
 use rekindle::quant::Type;
 

@@ -100,7 +100,7 @@ impl<E: Elements> Operation for Dot<'_, E> {
 /// With n the nearest integer to x / ln 2, exp(x) is 2^n exp(r), where r = x - n ln 2 is small enough for a short
 /// series.
 #[inline(always)]
-unsafe fn exp<V: Simd>(x: V::F) -> V::F {
+pub(super) unsafe fn exp<V: Simd>(x: V::F) -> V::F {
     let x = V::clamp(x, -88.0, 88.3);
     let n = V::round(V::mul(x, V::splat(std::f32::consts::LOG2_E)));
     // ln 2 is in two parts. The first has few bits, so n times it is exact, and so is the difference.
