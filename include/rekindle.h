@@ -577,7 +577,18 @@ typedef struct {
   const rekindle_device_limit *limits;
   /** The family estimator's factor on compute buffers, 1 to 100; 0 means 3.5. */
   double margin;
+  /**
+   * Checkpoints of recurrent states, of all sequences together, for models whose layers remember a sequence as a
+   * whole (rekindle_seq_cut tells of them). Each takes the bytes of one sequence's state. 0 means four per sequence,
+   * 16 at most; REKINDLE_CHECKPOINTS_NONE means none. At most 1024.
+   */
+  uint32_t n_checkpoints;
+  /** Zero. */
+  uint32_t reserved;
 } rekindle_plan_params;
+
+/** For n_checkpoints of rekindle_plan_params: keep no checkpoints. */
+#define REKINDLE_CHECKPOINTS_NONE UINT32_MAX
 
 /**
  * Plans a file on a context's devices and allocates nothing there. `params` may be NULL. On success, and also with
@@ -697,6 +708,12 @@ typedef struct {
   /** Layers that the CPU computes as a whole, beside dies or alone. */
   uint32_t n_cpu_layers;
   uint64_t tightest_bytes;
+  /**
+   * Layers that keep a recurrent state per sequence, and the checkpoints of such states that the plan has room for; 0
+   * for models without such layers.
+   */
+  uint32_t n_recurrent_layers;
+  uint32_t n_checkpoints;
 } rekindle_plan_summary;
 
 /** Tells what a plan decided. A plan never changes, and all its functions may run at the same time. */
@@ -723,7 +740,7 @@ typedef struct {
   uint64_t shortfall;
   /**
    * The weights arena; weights that are used straight from the file's memory map, which are the system's page cache;
-   * the KV cache; the compute arena; the driver's own part.
+   * the KV arena, which holds the KV cache and recurrent states; the compute arena; the driver's own part.
    */
   uint64_t weights;
   uint64_t mapped;
@@ -734,6 +751,8 @@ typedef struct {
   uint32_t n_expert_layers;
   /** Zero. */
   uint32_t reserved2;
+  /** Those bytes of the KV arena that are recurrent states: of sequences, of batches under way, and of checkpoints. */
+  uint64_t states;
 } rekindle_plan_device;
 
 /**
@@ -912,6 +931,13 @@ typedef struct {
   uint64_t n_params;
   char architecture[64];
   char name[128];
+  /**
+   * Non-zero: rekindle_seq_shift works, and rekindle_seq_remove takes positions from the middle of a sequence. Zero
+   * with models whose layers keep a recurrent state per sequence.
+   */
+  uint32_t can_shift;
+  /** Checkpoints of recurrent states that there is room for; 0 for models without such states. */
+  uint32_t n_checkpoints;
 } rekindle_model_info;
 
 /** Tells what a model is. */
@@ -1042,16 +1068,52 @@ rekindle_status rekindle_embeddings(const rekindle_model *model,
 /**
  * Forgets positions p0 to p1 - 1 of a sequence. A p0 below 0 stands for the start and a p1 below 0 for the end, here
  * and below; a seq_id below 0 stands for every sequence. Layers that see a window only (gemma, gpt-oss) keep no more
- * than that window. A sequence that is cut further back cannot go on there, and rekindle_decode says so; remove the
- * whole sequence then.
+ * than that window, and recurrent layers (qwen3.5, mamba) a state only where there is a checkpoint. A sequence that is
+ * cut elsewhere cannot go on there, and rekindle_decode says so. rekindle_seq_cut cuts it where it can.
  *
- * REKINDLE_INVALID_ARGUMENT: a sequence id out of range, here and below. REKINDLE_BUSY, here and below.
+ * REKINDLE_UNSUPPORTED: recurrent layers would have to forget tokens before others (rekindle_model_info.can_shift tells
+ * beforehand). REKINDLE_INVALID_ARGUMENT: a sequence id out of range, here and below. REKINDLE_BUSY, here and below.
  */
-REKINDLE_MUST_USE rekindle_status rekindle_seq_remove(rekindle_model *model, int32_t seq_id, int32_t p0, int32_t p1);
+REKINDLE_MUST_USE
+rekindle_status rekindle_seq_remove(rekindle_model *model,
+                                    int32_t seq_id,
+                                    int32_t p0,
+                                    int32_t p1);
+
+/**
+ * Cuts the tail of a sequence: to the longest part of its first `length` positions from whose end it can go on.
+ * `*reached` gets the length of that part, and the caller decodes the rest again from there.
+ *
+ * Layers that see all tokens can go on anywhere, so mostly `*reached` is `length`, or the sequence's own length if that
+ * is less. Layers with a window can go on where the window still holds what the next token sees. Recurrent layers
+ * remember a sequence as a whole, so they go on from a checkpoint. Checkpoints are taken by themselves: where a prompt
+ * (a batch with more than 16 tokens of a sequence) begins, where it ends, 16 tokens before that, and every 4096 tokens
+ * in between. rekindle_seq_checkpoint takes one more. When there are more than n_checkpoints of the plan, those in the
+ * middle of prompts go first, then the oldest. If none is left, `*reached` is 0 and the sequence is empty.
+ */
+REKINDLE_MUST_USE
+rekindle_status rekindle_seq_cut(rekindle_model *model,
+                                 int32_t seq_id,
+                                 uint32_t length,
+                                 uint32_t *reached);
+
+/**
+ * Takes a checkpoint of a sequence at its end, to which rekindle_seq_cut can go back. It costs no copy and lasts until
+ * the sequence is cut before it, or until more than n_checkpoints of the plan were taken; those of the host are given
+ * up last. Models without recurrent layers need none, and nothing happens.
+ *
+ * REKINDLE_INVALID_ARGUMENT: the plan has no room for checkpoints, or the sequence cannot go on at its end.
+ */
+REKINDLE_MUST_USE
+rekindle_status rekindle_seq_checkpoint(rekindle_model *model,
+                                        int32_t seq_id);
 
 /**
  * Makes sequence `dst` the same as positions p0 to p1 - 1 of `src`. Both share the cells, so this costs no memory. The
- * former contents of `dst` are forgotten. If `dst` is `src`, nothing changes.
+ * former contents of `dst` are forgotten. If `dst` is `src`, nothing changes. Recurrent states and checkpoints are
+ * shared too.
+ *
+ * REKINDLE_UNSUPPORTED: recurrent layers would have to forget the positions before p0.
  */
 REKINDLE_MUST_USE
 rekindle_status rekindle_seq_copy(rekindle_model *model,
@@ -1068,6 +1130,7 @@ REKINDLE_MUST_USE rekindle_status rekindle_seq_keep(rekindle_model *model, int32
  * of a full context, call rekindle_seq_remove(model, s, 0, n) and then rekindle_seq_shift(model, s, n, -1, -n). Cells
  * that other sequences share are copied first.
  *
+ * REKINDLE_UNSUPPORTED: recurrent layers cannot (rekindle_model_info.can_shift tells beforehand).
  * REKINDLE_INVALID_ARGUMENT: a position would be negative or meet another. REKINDLE_CONTEXT_FULL: no free cells for
  * the copies. REKINDLE_OUT_OF_MEMORY: there is no room for small buffers. REKINDLE_DEVICE: a device failed; the KV
  * cache is lost, and the model can only be destroyed.
@@ -1698,6 +1761,8 @@ typedef struct {
                                         size_t capacity,
                                         size_t *needed);
   rekindle_status (*model_plan)(const rekindle_model *model, rekindle_plan_t **plan);
+  rekindle_status (*seq_cut)(rekindle_model *model, int32_t seq_id, uint32_t length, uint32_t *reached);
+  rekindle_status (*seq_checkpoint)(rekindle_model *model, int32_t seq_id);
 } rekindle_api_table;
 
 /**

@@ -232,6 +232,8 @@ struct plan_params {
     std::vector<device_limit> limits = {};
     /// The family estimator's factor on compute buffers; 0: its own.
     double margin = 0;
+    /// Checkpoints of recurrent states, of all sequences together; 0: none. Not set: the library's choice.
+    std::optional<std::uint32_t> n_checkpoints = std::nullopt;
 };
 
 namespace detail {
@@ -262,6 +264,7 @@ template <class F> rekindle_status with_params(const plan_params &params, F &&f)
     p.n_limits = static_cast<std::uint32_t>(limits.size());
     p.limits = limits.data();
     p.margin = params.margin;
+    p.n_checkpoints = params.n_checkpoints == 0u ? REKINDLE_CHECKPOINTS_NONE : params.n_checkpoints.value_or(0);
     return f(&p);
 }
 
@@ -500,6 +503,15 @@ class model : public detail::handle<rekindle_model, rekindle_model_destroy> {
     void seq_shift(std::int32_t seq, std::int32_t p0, std::int32_t p1, std::int32_t delta) {
         check(rekindle_seq_shift(get(), seq, p0, p1, delta));
     }
+    /// Cuts a sequence to the longest part of its first `length` positions from whose end it can go on, and gives the
+    /// length of that.
+    std::uint32_t seq_cut(std::int32_t seq, std::uint32_t length) {
+        std::uint32_t reached = 0;
+        check(rekindle_seq_cut(get(), seq, length, &reached));
+        return reached;
+    }
+    /// Takes a checkpoint of a sequence at its end, to which `seq_cut` can go back.
+    void seq_checkpoint(std::int32_t seq) { check(rekindle_seq_checkpoint(get(), seq)); }
     std::uint32_t seq_length(std::int32_t seq) const {
         std::uint32_t n = 0;
         check(rekindle_seq_length(get(), seq, &n));

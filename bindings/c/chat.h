@@ -96,7 +96,10 @@ static rekindle_status turn(const options *o, const rekindle_chat_params *params
     if (!n) fail("the template gives an empty prompt", "");
     /* The last token is decoded again, for its logits. */
     while (same < n_cached && same + 1 < n && cached[same] == tokens[same]) same++;
-    check(rekindle_seq_remove(model, 0, (int32_t)same, -1), "chat");
+    /* Layers with a window, and those that keep a state, may have to go on further back. */
+    uint32_t reached = 0;
+    check(rekindle_seq_cut(model, 0, (uint32_t)same, &reached), "chat");
+    same = reached;
     if (n > max_cached) cached = grown(cached, (max_cached = n) * sizeof *cached);
     memcpy(cached, tokens, n * sizeof *tokens);
     n_cached = n;
@@ -107,13 +110,6 @@ static rekindle_status turn(const options *o, const rekindle_chat_params *params
     atomic_store(&stopped, 0);
     atomic_store(&answering, 1);
     rekindle_status status = rekindle_generate(model, sampler, &p, on_answer, NULL, &r);
-    if (status == REKINDLE_INVALID_ARGUMENT && same > 0) {
-        /* Layers with a window have forgotten what lies before the cut: the whole conversation once more. */
-        check(rekindle_seq_remove(model, 0, -1, -1), "chat");
-        p.prompt_tokens = tokens;
-        p.n_prompt_tokens = n;
-        status = rekindle_generate(model, sampler, &p, on_answer, NULL, &r);
-    }
     atomic_store(&answering, 0);
     free(tokens);
     uint32_t length = 0;

@@ -37,6 +37,7 @@ static const char USAGE[] =
     "  --compare        measured and family side by side\n"
     "  --reserve MIB    to leave free everywhere\n"
     "  --limit D:MIB[:LAYERS]  to leave free on device D, and layers at most (-: none at all)\n"
+    "  --checkpoints N  of recurrent states (4 per sequence)\n"
     "  --ask Q          context, batch, devices, kv: what these devices could do\n"
     "\n"
     "run, chat, tokenize\n"
@@ -167,7 +168,10 @@ static options parse(int argc, char **argv) {
         else if (!strcmp(a, "--objective")) o.plan.objective = choose(a, next, OBJECTIVES);
         else if (!strcmp(a, "--estimator")) o.plan.estimator = choose(a, next, ESTIMATORS);
         else if (!strcmp(a, "--ask")) o.ask = choose(a, next, QUESTIONS);
-        else if (!strcmp(a, "--margin")) o.plan.margin = (double)real(a, next);
+        else if (!strcmp(a, "--checkpoints")) {
+            o.plan.n_checkpoints = number(a, next);
+            if (!o.plan.n_checkpoints) o.plan.n_checkpoints = REKINDLE_CHECKPOINTS_NONE;
+        } else if (!strcmp(a, "--margin")) o.plan.margin = (double)real(a, next);
         else if (!strcmp(a, "--reserve")) o.plan.reserve_bytes = (uint64_t)number(a, next) << 20;
         else if (!strcmp(a, "--limit")) add_limit(&o, next);
         else if (!strcmp(a, "-p")) o.prompt = next;

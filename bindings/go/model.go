@@ -165,6 +165,21 @@ func (m *Model) Remove(seq, p0, p1 int32) error {
 	})
 }
 
+// Cut cuts a sequence to the longest part of its first length positions from whose end it can go on, and gives the
+// length of that.
+func (m *Model) Cut(seq int32, length uint32) (uint32, error) {
+	var n C.uint32_t
+	err := call(func() C.rekindle_status { return C.rekindle_seq_cut(m.h, C.int32_t(seq), C.uint32_t(length), &n) })
+	runtime.KeepAlive(m)
+	return uint32(n), err
+}
+
+// Checkpoint keeps the state of a sequence at its end, to which Cut can go back.
+func (m *Model) Checkpoint(seq int32) error {
+	defer runtime.KeepAlive(m)
+	return call(func() C.rekindle_status { return C.rekindle_seq_checkpoint(m.h, C.int32_t(seq)) })
+}
+
 // Length is a sequence's last position plus one.
 func (m *Model) Length(seq int32) (uint32, error) {
 	var n C.uint32_t

@@ -86,7 +86,13 @@ type PlanParams struct {
 	// Margin is the family estimator's factor on compute buffers.
 	Margin float64
 	Limits []DeviceLimit
+	// Checkpoints is the number of checkpoints of recurrent states, of all sequences together; 0 means the library's
+	// choice, NoCheckpoints none.
+	Checkpoints uint32
 }
+
+// NoCheckpoints stands for no checkpoints in PlanParams.
+const NoCheckpoints = C.REKINDLE_CHECKPOINTS_NONE
 
 // c gives C the parameters; pin keeps the limits where they are.
 func (params *PlanParams) c(pin *runtime.Pinner) C.rekindle_plan_params {
@@ -96,6 +102,7 @@ func (params *PlanParams) c(pin *runtime.Pinner) C.rekindle_plan_params {
 		n_ubatch: C.uint32_t(params.Ubatch), reserve_bytes: C.uint64_t(params.ReserveBytes),
 		type_k: C.int32_t(params.KeyType), type_v: C.int32_t(params.ValueType),
 		objective: C.int32_t(params.Objective), estimator: C.int32_t(params.Estimator), margin: C.double(params.Margin),
+		n_checkpoints: C.uint32_t(params.Checkpoints),
 	}
 	if params.CopyWeights {
 		p.weights = C.REKINDLE_WEIGHTS_COPIED
@@ -177,6 +184,8 @@ type PlanSummary struct {
 	TightestBytes  uint64
 	// CPULayers are computed by the CPU as a whole, beside dies or alone.
 	CPULayers uint32
+	// RecurrentLayers keep a state per sequence; Checkpoints is the room for checkpoints of these states.
+	RecurrentLayers, Checkpoints uint32
 }
 
 func (p *Plan) summary() (C.rekindle_plan_summary, error) {
@@ -202,7 +211,8 @@ func (p *Plan) Summary() (PlanSummary, error) {
 		PredictedDecode: float64(s.predicted_decode), PredictedDecodeFull: float64(s.predicted_decode_full),
 		PredictedPrompt: float64(s.predicted_prompt), PredictedPipelined: float64(s.predicted_pipelined),
 		TightestDevice: int32(s.tightest_device), TightestBytes: uint64(s.tightest_bytes),
-		CPULayers: uint32(s.n_cpu_layers),
+		CPULayers: uint32(s.n_cpu_layers), RecurrentLayers: uint32(s.n_recurrent_layers),
+		Checkpoints: uint32(s.n_checkpoints),
 	}, nil
 }
 
@@ -220,6 +230,8 @@ type PlanDevice struct {
 	// Shortfall is what is missing, bytes; 0 if it fits.
 	Shortfall uint64
 	Memory    Memory
+	// States are those bytes of Memory.KV that are recurrent states.
+	States uint64
 }
 
 // Devices tells what goes on each device of the context.
@@ -240,6 +252,7 @@ func (p *Plan) Devices() ([]PlanDevice, error) {
 			ExpertLayers: uint32(d.n_expert_layers), HasOutput: d.has_output != 0,
 			TotalBytes: uint64(d.total_bytes), FreeBytes: uint64(d.free_bytes), Shortfall: uint64(d.shortfall),
 			Memory: Memory{uint64(d.weights), uint64(d.mapped), uint64(d.kv), uint64(d.compute), uint64(d.driver)},
+			States: uint64(d.states),
 		}
 	}
 	return devices, nil

@@ -111,6 +111,8 @@ table! {
     rekindle_chat_template,
     rekindle_chat_template_name,
     rekindle_model_plan,
+    rekindle_seq_cut,
+    rekindle_seq_checkpoint,
 }
 
 /// The table of functions, which lives as long as the library. `abi_version` is the host's REKINDLE_ABI_VERSION; the

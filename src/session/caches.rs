@@ -14,7 +14,7 @@ pub(super) struct Caches {
     /// (window, cells) of the caches of tokens, as the plan lists them; the first is that of the whole context.
     all: Vec<(Option<u32>, Cells)>,
     /// The plan lists it behind them.
-    recurrent: Option<Recurrent>,
+    pub(super) recurrent: Option<Recurrent>,
 }
 
 /// The cells of a batch.

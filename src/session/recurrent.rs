@@ -31,6 +31,9 @@
 //! end of a piece go when the next one begins. If there are too many, those of the spacing go first, then the oldest,
 //! and those that the host took last.
 
+#[cfg(test)]
+mod tests;
+
 use crate::error::{Error, Result, Status, try_vec};
 use crate::graph::{NO_CELL, Run, Span};
 

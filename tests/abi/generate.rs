@@ -104,6 +104,7 @@ fn valid(h: &Header, f: &Function, a: &Argument) -> (String, String) {
         ("uint32_t", "abi_version") => (String::new(), "REKINDLE_ABI_VERSION".into()),
         ("uint32_t", "index") if f.name.starts_with("rekindle_file_key_") => (String::new(), "integer_key(&w)".into()),
         ("uint32_t", "index" | "row" | "device" | "flags") => (String::new(), "0".into()),
+        ("uint32_t", "length") => (String::new(), "1".into()),
         ("uint32_t", "max_elements") => (String::new(), "4".into()),
         ("int32_t", "question") => (String::new(), "REKINDLE_ASK_LARGEST_CONTEXT".into()),
         ("int32_t", "token") => (String::new(), "5".into()),

@@ -88,7 +88,7 @@ AT(rekindle_tensor_info, n_bytes, 56);
 AT(rekindle_tensor_info, type_name, 64);
 AT(rekindle_tensor_info, name, 80);
 
-SIZE(rekindle_plan_params, 72);
+SIZE(rekindle_plan_params, 80);
 AT(rekindle_plan_params, struct_size, 0);
 AT(rekindle_plan_params, n_ctx, 4);
 AT(rekindle_plan_params, n_seq_max, 8);
@@ -104,6 +104,8 @@ AT(rekindle_plan_params, estimator, 48);
 AT(rekindle_plan_params, n_limits, 52);
 AT(rekindle_plan_params, limits, 56);
 AT(rekindle_plan_params, margin, 64);
+AT(rekindle_plan_params, n_checkpoints, 72);
+AT(rekindle_plan_params, reserved, 76);
 
 SIZE(rekindle_device_limit, 24);
 AT(rekindle_device_limit, device, 0);
@@ -112,7 +114,7 @@ AT(rekindle_device_limit, max_layers, 8);
 AT(rekindle_device_limit, reserved, 12);
 AT(rekindle_device_limit, reserve_bytes, 16);
 
-SIZE(rekindle_plan_summary, 344);
+SIZE(rekindle_plan_summary, 352);
 AT(rekindle_plan_summary, struct_size, 0);
 AT(rekindle_plan_summary, fits, 4);
 AT(rekindle_plan_summary, n_layer, 8);
@@ -141,8 +143,10 @@ AT(rekindle_plan_summary, predicted_pipelined, 320);
 AT(rekindle_plan_summary, tightest_device, 328);
 AT(rekindle_plan_summary, n_cpu_layers, 332);
 AT(rekindle_plan_summary, tightest_bytes, 336);
+AT(rekindle_plan_summary, n_recurrent_layers, 344);
+AT(rekindle_plan_summary, n_checkpoints, 348);
 
-SIZE(rekindle_plan_device, 96);
+SIZE(rekindle_plan_device, 104);
 AT(rekindle_plan_device, struct_size, 0);
 AT(rekindle_plan_device, device, 4);
 AT(rekindle_plan_device, first_layer, 8);
@@ -159,6 +163,7 @@ AT(rekindle_plan_device, compute, 72);
 AT(rekindle_plan_device, driver, 80);
 AT(rekindle_plan_device, n_expert_layers, 88);
 AT(rekindle_plan_device, reserved2, 92);
+AT(rekindle_plan_device, states, 96);
 
 SIZE(rekindle_plan_layer, 168);
 AT(rekindle_plan_layer, struct_size, 0);
@@ -181,7 +186,7 @@ AT(rekindle_load_params, progress_user_data, 24);
 AT(rekindle_load_params, on_oom, 32);
 AT(rekindle_load_params, no_cuda_graphs, 36);
 
-SIZE(rekindle_model_info, 248);
+SIZE(rekindle_model_info, 256);
 AT(rekindle_model_info, struct_size, 0);
 AT(rekindle_model_info, n_vocab, 4);
 AT(rekindle_model_info, n_embd, 8);
@@ -197,6 +202,8 @@ AT(rekindle_model_info, n_outputs_max, 44);
 AT(rekindle_model_info, n_params, 48);
 AT(rekindle_model_info, architecture, 56);
 AT(rekindle_model_info, name, 120);
+AT(rekindle_model_info, can_shift, 248);
+AT(rekindle_model_info, n_checkpoints, 252);
 
 SIZE(rekindle_memory, 48);
 AT(rekindle_memory, struct_size, 0);
