@@ -111,8 +111,8 @@ fn every_op_is_exact_on_a_die() {
             }
         }
         none_wrong(&wrong);
-        // Those two belong to the input, which is the host's.
-        seen.tell("die", &["embed", "rope_table"]);
+        // Two belong to the input, which is the host's; recurrent layers are the CPU's so far.
+        seen.tell("die", &["embed", "rope_table", "convolve", "linear_attention", "scan"]);
         drop((die, context));
         rig.check_empty("every row");
     });

@@ -73,7 +73,9 @@ impl Executor {
 
 impl graph::Executor for Executor {
     fn supports(op: &Op, ty: Type) -> bool {
-        !matches!(op, Op::Embed(_) | Op::RopeTable(_)) && (op.facts().product.is_none() || ty.on_cuda())
+        let on_host = matches!(op, Op::Embed(_) | Op::RopeTable(_));
+        let missing = matches!(op, Op::Convolve(_) | Op::LinearAttention(_) | Op::Scan(_));
+        !on_host && !missing && (op.facts().product.is_none() || ty.on_cuda())
     }
 
     /// Returns before the nodes are done. The tables must be on the die.

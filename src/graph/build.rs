@@ -134,6 +134,7 @@ impl<'a> Builder<'a> {
     }
 
     /// A recurrent state of this layer, of `n` elements per sequence.
+    #[allow(dead_code)]
     pub(super) fn recurrent_state(&mut self, n: usize) -> StateId {
         self.states.push(State { layer: self.layer, shape: StateShape::Recurrent(n) });
         StateId(self.states.len() as u32 - 1)

@@ -191,7 +191,7 @@ fn row(noise: &mut Noise, case: Case, runs: &[(usize, usize)], lengths: &[usize]
     let shape = KvShape { n_head_kv, head_dim_k: dk, head_dim_v: dv, v_in_k, window: case.window, rope };
     let [type_k, type_v] = if v_in_k { [types[0]; 2] } else { types };
     let cache = n_tokens % 2;
-    let cached = Cached { shape, type_k, type_v, n_cells, cache, filled, moves: Vec::new() };
+    let cached = Cached { shape, type_k, type_v, n_cells, cache, filled, moves: Vec::new(), recurrent: false };
     let attend = Attend {
         state: StateId(1),
         n_head,

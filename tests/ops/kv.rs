@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rekindle::graph::{Factors, KeyRope, KvShape, Move, Op, Rope, RopeKind, StateId, StoreKv};
+use rekindle::graph::{Factors, KeyRope, KvShape, Move, NO_CELL, Op, Rope, RopeKind, StateId, StoreKv};
 use rekindle::quant::{Type, dequantize, quantize};
 
 use super::noise::Noise;
@@ -12,7 +12,8 @@ use super::row::{Batch, Cached, Matrix, Near, Row};
 pub fn cells(row: &Row) -> Vec<u32> {
     let Some(c) = &row.cached else { return Vec::new() };
     let filled = c.filled.iter().map(|(cell, ..)| *cell);
-    let mut all: Vec<u32> = filled.chain(row.batch.cells.iter().copied()).chain(c.moves.iter().map(|m| m.to)).collect();
+    let written = row.batch.cells.iter().copied().filter(|cell| *cell != NO_CELL);
+    let mut all: Vec<u32> = filled.chain(written).chain(c.moves.iter().map(|m| m.to)).collect();
     all.sort_unstable();
     all.dedup();
     all
@@ -102,7 +103,16 @@ fn stored(noise: &mut Noise, types: [Type; 2], n_head: usize, dims: [usize; 2], 
     let by = |from, to, delta| Move { from, to, delta };
     // Copies, turns where they are, both at once; then more by another delta.
     let moves = vec![by(7, 8, 0), by(3, 1, 0), by(2, 2, 5), by(10, 4, 5), by(0, 0, 5), by(8, 8, -3), by(9, 5, -3)];
-    let cached = Cached { shape, type_k: types[0], type_v: types[1], n_cells: 11, cache: n_head % 2, filled, moves };
+    let cached = Cached {
+        shape,
+        type_k: types[0],
+        type_v: types[1],
+        n_cells: 11,
+        cache: n_head % 2,
+        filled,
+        moves,
+        recurrent: false,
+    };
     let cells = vec![7, 2, 3, 10, 0];
     let inputs = [numbers(noise, cells.len(), n_k), numbers(noise, cells.len(), n_v)];
     let inputs = inputs[..if v_in_k { 1 } else { 2 }].to_vec();

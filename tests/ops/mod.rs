@@ -19,6 +19,7 @@ mod kv;
 pub mod noise;
 mod norm;
 mod product;
+pub mod recurrent;
 mod rope;
 mod route;
 pub mod row;
@@ -32,7 +33,7 @@ use row::{Near, On, Row};
 
 /// The rows of every op.
 pub fn table() -> Vec<Row> {
-    let kinds: [fn() -> Vec<Row>; 9] = [
+    let kinds: [fn() -> Vec<Row>; 10] = [
         embed::rows,
         norm::rows,
         product::rows,
@@ -41,6 +42,7 @@ pub fn table() -> Vec<Row> {
         columns::rows,
         kv::rows,
         attention::rows,
+        recurrent::rows,
         elementwise::rows,
     ];
     kinds.iter().flat_map(|rows| rows()).collect()
@@ -62,6 +64,9 @@ pub fn reference(row: &Row, on: On) -> Vec<Near> {
         Op::Concat(o) => columns::concat(row, o),
         Op::StoreKv(_) => kv::store_kv(row),
         Op::Attention(o) => attention::attention(row, o, 0, 0),
+        Op::Convolve(o) => recurrent::convolve(row, o),
+        Op::LinearAttention(o) => recurrent::linear_attention(row, o),
+        Op::Scan(o) => recurrent::scan(row, o),
         Op::Scale(o) => elementwise::scale(row, o),
         Op::Add => elementwise::add(row),
         Op::Gate(o) => elementwise::gate(row, *o),

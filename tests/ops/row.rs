@@ -56,7 +56,7 @@ impl Batch {
     }
 }
 
-/// A KV cache.
+/// A KV cache, or one of recurrent states.
 #[derive(Debug, Clone)]
 pub struct Cached {
     pub shape: KvShape,
@@ -69,6 +69,8 @@ pub struct Cached {
     pub filled: Vec<(u32, Vec<f32>, Vec<f32>)>,
     /// What happens to cells after the op.
     pub moves: Vec<Move>,
+    /// True if a cell has a state of `head_dim_k` floats in place of keys and values.
+    pub recurrent: bool,
 }
 
 /// One op, and all that it reads.

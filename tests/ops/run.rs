@@ -73,7 +73,13 @@ impl<'a, D: Device> Ready<'a, D> {
 
     /// Stores the keys and values that the cache has before.
     fn fill(&mut self) -> Result<()> {
-        let (Some((nodes, values)), Some(c)) = (self.single.fill.clone(), &self.row.cached) else { return Ok(()) };
+        let Some(c) = &self.row.cached else { return Ok(()) };
+        if c.recurrent {
+            let cells: Vec<u32> = c.filled.iter().map(|(cell, ..)| *cell).collect();
+            let floats = c.filled.iter().flat_map(|(_, state, _)| state);
+            return self.x.write_cells(c.cache, &cells, &floats.flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>());
+        }
+        let Some((nodes, values)) = self.single.fill.clone() else { return Ok(()) };
         for some in c.filled.chunks(self.single.limits.n_tokens) {
             let mut batch = Batch { cells: some.iter().map(|(cell, ..)| *cell).collect(), ..Batch::of(some.len()) };
             batch.runs.clear();
@@ -185,6 +191,7 @@ pub fn run<D: Device>(device: &mut D, row: &Row) -> Result<Vec<f32>> {
     let mut ready = Ready::new(device, row, 1)?;
     ready.run()?;
     let made = match (ready.single.output, &row.cached) {
+        (Some(v), Some(c)) if c.recurrent => ready.result(v).and_then(|made| Ok([made, ready.cells(c)?].concat())),
         (Some(v), _) => ready.result(v),
         (None, Some(c)) => ready.cells(c),
         (None, None) => panic!("{}: an op that makes nothing", row.name),

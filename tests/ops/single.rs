@@ -72,7 +72,8 @@ fn states(c: &Cached, copies: usize, first: usize) -> (Vec<State>, Vec<StatePlac
         keys: side(k),
         values: side(v),
     }));
-    let state = |layer: usize| State { layer: layer as u32, shape: StateShape::Kv(c.shape) };
+    let shape = if c.recurrent { StateShape::Recurrent(c.shape.head_dim_k) } else { StateShape::Kv(c.shape) };
+    let state = |layer: usize| State { layer: layer as u32, shape };
     ((0..=copies).map(state).collect(), places, end)
 }
 
@@ -83,6 +84,9 @@ fn copied(op: &Op, i: usize) -> Op {
         Op::MatMul(o) => o.matrix.first_row += i * o.matrix.n_rows,
         Op::StoreKv(o) => o.state.0 += i as u32,
         Op::Attention(o) => o.state.0 += i as u32,
+        Op::Convolve(o) => o.state.0 += i as u32,
+        Op::LinearAttention(o) => o.state.0 += i as u32,
+        Op::Scan(o) => o.state.0 += i as u32,
         _ => {}
     }
     op
@@ -106,7 +110,7 @@ impl Single {
         let (states, places, kv_bytes) = cached.map_or((vec![], vec![], first), |c| states(c, copies, first));
 
         let mut b = Building::default();
-        let fill = cached.filter(|c| !c.filled.is_empty()).map(|c| {
+        let fill = cached.filter(|c| !c.filled.is_empty() && !c.recurrent).map(|c| {
             let (shape, n) = (&c.shape, if c.shape.v_in_k { 1 } else { 2 });
             let cols = [shape.n_head_kv * shape.head_dim_k, shape.n_head_kv * shape.head_dim_v];
             let values: Vec<ValueId> = cols[..n].iter().map(|cols| b.given(*cols)).collect();
