@@ -49,7 +49,7 @@ pub(super) fn linear_attention(s: &Step, node: &Node, o: &LinearAttention) -> Re
     let Some(output) = node.output else { return s.worker.barrier() };
     // The scratch below takes the place of prepared activations.
     s.prepared.set(None);
-    let a = s.weight_floats(o.a);
+    let (a, skip) = (s.weight_floats(o.a), o.skip.map(|w| s.weight_floats(w)));
     let inputs: [*const f32; 5] = std::array::from_fn(|i| s.at(node.inputs[i]).cast_const());
     let n_floats = Sizes { head_k: o.head_k, head_v: o.head_v }.floats().unwrap_or(0);
     // SAFETY: the workspace was measured for this many floats per thread.
@@ -65,6 +65,9 @@ pub(super) fn linear_attention(s: &Step, node: &Node, o: &LinearAttention) -> Re
                 true => head.tokens(&st, scratch),
                 false => head.chunks(&st, scratch),
             });
+            if let Some(skip) = &skip {
+                states.stretches(chain, 0, |st| head.skip(&st, skip[head.head]));
+            }
         }
     })
 }
@@ -91,6 +94,18 @@ impl Head<'_> {
     }
     fn out(&self, t: usize) -> *mut f32 {
         self.out.wrapping_add((t * self.o.n_head + self.head) * self.o.head_v)
+    }
+
+    /// Adds the values times a number to the results.
+    fn skip(&self, st: &Stretch, by: f32) {
+        for t in st.first..st.first + st.n {
+            // SAFETY: a head's value and its result have `head_v` elements each, and this thread alone uses the latter.
+            let (v, out) = unsafe {
+                let n = self.o.head_v;
+                (std::slice::from_raw_parts(self.v(t), n), std::slice::from_raw_parts_mut(self.out(t), n))
+            };
+            out.iter_mut().zip(v).for_each(|(out, v)| *out += by * v);
+        }
     }
 
     fn tokens(&self, st: &Stretch, scratch: &mut [f32]) {

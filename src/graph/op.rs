@@ -245,7 +245,7 @@ impl Op {
             Op::LinearAttention(o) => Facts {
                 reads: Some(o.state),
                 writes: Some(o.state),
-                floats: [Some(o.a), None],
+                floats: [Some(o.a), o.skip],
                 n_parts: o.n_head,
                 ..none
             },

@@ -30,7 +30,7 @@ impl Convolve {
 /// S = exp(a step) S
 /// S = S + k beta (v - S^T k)^T      Rule::Delta
 /// S = S + k beta v^T                Rule::Sum
-/// out = S^T q
+/// out = S^T q + skip v
 /// ```
 ///
 /// With the first rule it is the gated delta net (Yang, Kautz and Hatamizadeh 2024, arXiv:2412.06464), with the second
@@ -38,12 +38,13 @@ impl Convolve {
 ///
 /// Queries and keys are `[n_tokens, n_head_k * head_k]`, values `[n_tokens, n_head * head_v]`, betas `[n_tokens,
 /// n_head]`. Steps are `[n_tokens, n_head]`, or `[n_tokens, n_head * head_k]` if each row of S has its own (Kimi Delta
-/// Attention); `a` is `[n_head]`.
+/// Attention); `a` is `[n_head]`, and so is `skip`.
 #[derive(Debug, Clone, Copy)]
 pub struct LinearAttention {
     pub rule: Rule,
     pub state: StateId,
     pub a: WeightId,
+    pub skip: Option<WeightId>,
     pub n_head: usize,
     /// Heads of queries and keys. Each belongs to `n_head / n_head_k` heads of values.
     pub n_head_k: usize,

@@ -72,7 +72,7 @@ pub fn convolve(row: &Row, o: &Convolve) -> Vec<Near> {
 }
 
 pub fn linear_attention(row: &Row, o: &LinearAttention) -> Vec<Near> {
-    let a = row.weights[0].values();
+    let (a, skip) = (row.weights[0].values(), o.skip.map(|_| row.weights[1].values()));
     let input = |i: usize, t: usize, at: usize| f64::from(row.inputs[i].row(t)[at]);
     let walked = walk(row, |state, t| {
         let mut out = vec![0.0; o.n_head * o.head_v];
@@ -96,7 +96,8 @@ pub fn linear_attention(row: &Row, o: &LinearAttention) -> Vec<Near> {
                 };
                 let u = input(4, t, head) * (input(2, t, head * o.head_v + col) - read);
                 (0..o.head_k).for_each(|i| state[at(i)] += k(i) * u);
-                out[head * o.head_v + col] = (0..o.head_k).map(|i| state[at(i)] * q(i)).sum();
+                let skipped = skip.as_ref().map_or(0.0, |d| f64::from(d[head]) * input(2, t, head * o.head_v + col));
+                out[head * o.head_v + col] = (0..o.head_k).map(|i| state[at(i)] * q(i)).sum::<f64>() + skipped;
             }
         }
         out
@@ -234,6 +235,7 @@ pub fn attended(
         rule,
         state: StateId(1),
         a: WeightId(0),
+        skip: (rule == Rule::Sum).then_some(WeightId(1)),
         n_head,
         n_head_k,
         head_k,
@@ -257,7 +259,15 @@ pub fn attended(
     ];
     let name = format!("linear_attention {rule:?} {shape:?}, {sharing:?}, by row {by_row}, {what}");
     let cached = states(noise, n_head * head_k * head_v, 0.3);
-    row(name, Op::LinearAttention(o), inputs, n_head * head_v, vec![decays(noise, n_head)], cached, runs)
+    row(
+        name,
+        Op::LinearAttention(o),
+        inputs,
+        n_head * head_v,
+        vec![decays(noise, n_head), Weight::floats(noise.floats(n_head))],
+        cached,
+        runs,
+    )
 }
 
 pub fn scanned(noise: &mut Noise, cols: usize, n_state: usize, (what, runs): (&str, Runs)) -> Row {
