@@ -50,7 +50,8 @@ class Builder:
             "rope.freq_base": 10000.0,
         }
         if "head_dim" in s:
-            common["attention.key_length"] = common["attention.value_length"] = s["head_dim"]
+            common["attention.key_length"] = s["head_dim"]
+            common["attention.value_length"] = s.get("value_dim", s["head_dim"])
             common["rope.dimension_count"] = s["head_dim"]
         for key, value in {**common, **keys}.items():
             if value is not None:
@@ -96,23 +97,28 @@ class Builder:
         if not tied:
             self.matrix("output.weight", s["n_vocab"], s["n_embd"], output)
 
-    def attention(self, i, bias="", qk_norm=False, fused=False, kv=True, value=True, gated=False, qk_mean=1.3, **shape):
+    def attention(self, i, bias="", qk_norm=False, fused=False, kv=True, value=True, gated=False, qk_mean=1.3, pre=True,
+                  **shape):
         """A layer's matrices and norms; `shape` has what differs from the other layers. Without `kv` the layer reads
-        another one's cache, without `value` V is K. Each head of a `gated` query is followed by its output's gate."""
+        another one's cache, without `value` V is K. Each head of a `gated` query is followed by its output's gate.
+        Without `pre` there is no norm before it."""
         s, b = {**self.s, **shape}, f"blk.{i}."
         e, hd = s["n_embd"], s["head_dim"]
         q, n_kv = s["n_head"] * hd, s["n_head_kv"] * hd
-        self.norm(b + "attn_norm.weight")
+        value_dim = s.get("value_dim", hd)
+        n_value, n_out = s["n_head_kv"] * value_dim, s["n_head"] * value_dim
+        if pre:
+            self.norm(b + "attn_norm.weight")
         if fused:
-            self.matrix(b + "attn_qkv.weight", q + 2 * n_kv, e, 1.4)
+            self.matrix(b + "attn_qkv.weight", q + n_kv + n_value, e, 1.4)
         else:
             self.matrix(b + "attn_q.weight", 2 * q if gated else q, e, 1.5)
             if kv:
                 self.matrix(b + "attn_k.weight", n_kv, e, 1.5)
             if kv and value:
-                self.matrix(b + "attn_v.weight", n_kv, e, 1.0)
-        self.matrix(b + "attn_output.weight", e, q, 1.0)
-        for name, n in (("q", q), ("k", n_kv), ("v", n_kv), ("o", e)):
+                self.matrix(b + "attn_v.weight", n_value, e, 1.0)
+        self.matrix(b + "attn_output.weight", e, n_out, 1.0)
+        for name, n in (("q", q), ("k", n_kv), ("v", n_value), ("o", e)):
             if name in bias:
                 self.vector(b + ("attn_output.bias" if name == "o" else f"attn_{name}.bias"), n)
         if qk_norm:
