@@ -89,13 +89,6 @@ fn the_rig_finds_faults() {
     println!("{}", text.lines().last().unwrap_or_default());
 }
 
-/// Each kernel alone, for types and shapes beyond the models'.
-#[test]
-fn kernels_alone_are_exact() {
-    let text = make(&["kernels"]);
-    text.lines().filter(|l| !l.contains("g++") && !l.starts_with("for ")).for_each(|l| println!("{l}"));
-}
-
 /// The library's table of kernels is that of `kernels/*.cu`: the same names, structs, their bytes, and threads.
 #[test]
 fn kernels_are_those_of_the_table() {
