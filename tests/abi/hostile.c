@@ -25,11 +25,8 @@ static uint64_t random_below(uint64_t n) {
   return random_state % n;
 }
 
-static double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
+/* Seconds of the processors. The clock on the wall would blame a file for what else runs on the machine. */
+static double used(void) { return (double)clock() / CLOCKS_PER_SEC; }
 
 /* Counts what came out; an error must have a text. */
 static int good(rekindle_status s) {
@@ -67,7 +64,7 @@ static void use(rekindle_context *c, const char *path) {
   rekindle_file *f = NULL;
   rekindle_plan_t *p = NULL;
   rekindle_model *m = NULL;
-  double start = now();
+  double start = used();
   if (!good(rekindle_file_open(c, path, strlen(path), &f))) {
     CHECK(f == NULL);
     rejected++;
@@ -90,7 +87,7 @@ static void use(rekindle_context *c, const char *path) {
     if (p) OK(rekindle_plan_destroy(p));
     OK(rekindle_file_close(f));
   }
-  double took = now() - start;
+  double took = used() - start;
   if (took > slowest) slowest = took;
   if (!getenv("REKINDLE_TEST_SHORT")) CHECK(took < 1.0);
 }

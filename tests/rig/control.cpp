@@ -1,21 +1,29 @@
 // What tests find by dlsym in the library that the program under test has open:
 //
-// int rig_config(text)                 configures anew (config.h), while nothing is alive; 0, or -1 for bad text, -2
-// while something is uint64 rig_calls()                   calls of the driver since the last reset const char*
-// rig_call_name(k)         of the k-th of them, from 1 void rig_fail_at(k, code, delayed)   the k-th call fails with
-// that code; delayed: if it is a launch or an asynchronous copy or
-// fill, the call succeeds and the work fails, which the next synchronisation tells.
-//                                        k = 0: no failure any more
-// void rig_fail_function(name, k, code)  the k-th call from now on of that function fails; k = 0: every one; code = 0:
-// none any more uint64 rig_failed()                  how many calls have failed so uint64 rig_bytes(die),
-// rig_peak_bytes(die)   asked for by cuMemAlloc uint64 rig_host_bytes(), rig_registered_bytes() uint64
-// rig_live_objects()            contexts, streams, events, modules, graphs and executable ones, page-locked ranges
-// const char* rig_live_kinds()         what they are const char* rig_report()             the first fault's text, or ""
-// (valid until the next call of it in the same thread) int rig_faults()                     how many there were uint64
-// rig_launches()                kernels run void rig_reset()                     forgets calls, failures, faults and
-// peaks int rig_kernel_count(); const char* rig_kernel_name(i) const char* rig_kernel_args(name)    the name of its
-// struct, or null where there is no such kernel int64 rig_kernel_args_size(name), rig_kernel_threads(name)   the bytes
-// of that; threads of a block at most; -1: no such kernel
+//   int rig_config(text)                 configures anew (config.h), while nothing is alive; 0, or -1 for bad text, -2
+//                                        while something is
+//   uint64 rig_calls()                   calls of the driver since the last reset
+//   const char* rig_call_name(k)         of the k-th of them, from 1
+//   void rig_fail_at(k, code, delayed)   the k-th call fails with that code; delayed: if it is a launch or an
+//                                        asynchronous copy or fill, the call succeeds and the work fails, which the
+//                                        next synchronisation tells. k = 0: no failure any more
+//   void rig_fail_function(name, k, code)  the k-th call from now on of that function fails; k = 0: every one; code =
+//                                          0: none any more
+//   uint64 rig_failed()                  how many calls have failed so
+//   uint64 rig_bytes(die), rig_peak_bytes(die)   asked for by cuMemAlloc
+//   uint64 rig_host_bytes(), rig_registered_bytes()
+//   uint64 rig_live_objects()            contexts, streams, events, modules, graphs and executable ones, page-locked
+//                                        ranges
+//   const char* rig_live_kinds()         what they are
+//   const char* rig_report()             the first fault's text, or "" (valid until the next call of it in the same
+//                                        thread)
+//   int rig_faults()                     how many there were
+//   uint64 rig_launches()                kernels run
+//   void rig_reset()                     forgets calls, failures, faults and peaks
+//   int rig_kernel_count(); const char* rig_kernel_name(i)
+//   const char* rig_kernel_args(name)    the name of its struct, or null where there is no such kernel
+//   int64 rig_kernel_args_size(name), rig_kernel_threads(name)   the bytes of that; threads of a block at most; -1: no
+//                                        such kernel
 #include "control.h"
 
 #include <cstdio>
