@@ -7,7 +7,7 @@ use rekindle::cpu::matmul::{Kernels, Product, Source, act_bytes, act_format, scr
 use rekindle::quant::{Type, quantize};
 use std::time::{Duration, Instant};
 
-const TYPES: [Type; 16] = [
+const TYPES: [Type; 28] = [
     Type::Q4_K,
     Type::Q6_K,
     Type::Q8_0,
@@ -24,6 +24,18 @@ const TYPES: [Type; 16] = [
     Type::IQ4_XS,
     Type::Q2_K,
     Type::Q3_K,
+    Type::IQ3_XXS,
+    Type::IQ3_S,
+    Type::IQ2_XXS,
+    Type::IQ2_XS,
+    Type::IQ2_S,
+    Type::IQ1_S,
+    Type::IQ1_M,
+    Type::NVFP4,
+    Type::Q1_0,
+    Type::Q2_0,
+    Type::TQ1_0,
+    Type::TQ2_0,
 ];
 
 fn argument(name: &str) -> Option<usize> {

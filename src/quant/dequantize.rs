@@ -1,6 +1,6 @@
 //! The plain decoding of each block format, one block at a time. Everything faster is tested against it.
 //!
-//! There are four kinds of formats. d and m are halves (16-bit floats) of the block, and bytes lie in the order in
+//! There are five kinds of formats. d and m are halves (16-bit floats) of the block, and bytes lie in the order in
 //! which they are named:
 //!
 //! - **Blocks of 32 with a scale** (Q4_0, Q5_0, Q8_0): x = d (q - offset), where the offset makes levels signed. Q4_1
@@ -11,20 +11,23 @@
 //!   each with a small integer scale s, and in Q2_K, Q4_K and Q5_K with an integer minimum n: x = d s q - m n. In Q3_K,
 //!   Q6_K and IQ4_XS scales are signed and there is no minimum: x = d s (q - offset). The scales themselves are packed
 //!   in 4, 6 or 8 bits.
-//! - **Levels from a table** (IQ4_NL, IQ4_XS, MXFP4): q is an index into 16 levels that lie closer together near zero.
+//! - **Levels from a table** (IQ4_NL, IQ4_XS, MXFP4, NVFP4): q is an index into 16 levels that lie closer together near
+//!   zero.
+//! - **Few levels** (Q1_0: -1 and 1; TQ1_0, TQ2_0: -1, 0 and 1; Q2_0: -1 to 2) with a scale of the block.
+//! - **Groups of levels from a grid** (the IQ1, IQ2 and IQ3 types): `grid.rs`.
 //! - **Plain floats** (F32, F16, BF16).
 //!
-//! MXFP4 has no half but a power of two as its scale. The fields that a function names are in the order of the block's
-//! bytes.
+//! MXFP4 has no half but a power of two as its scale, NVFP4 small floats of 8 bits. The fields that a function names are
+//! in the order of the block's bytes.
 
-use super::Type;
+use super::{Type, grid};
 
 /// The value of an IEEE half's bits.
 pub fn half_to_f32(bits: u16) -> f32 {
     half::f16::from_bits(bits).to_f32_const()
 }
 
-fn half_at(block: &[u8], at: usize) -> f32 {
+pub(super) fn half_at(block: &[u8], at: usize) -> f32 {
     half_to_f32(u16::from_le_bytes([block[at], block[at + 1]]))
 }
 
@@ -77,7 +80,22 @@ pub fn dequantize(ty: Type, src: &[u8], dst: &mut [f32]) {
             Type::Q2_K => q2_k(out, block),
             Type::Q3_K => q3_k(out, block),
             Type::TQ2_0 => tq2_0(out, block),
+            Type::TQ1_0 => tq1_0(out, block),
             Type::MXFP4 => from_table(out, &block[1..], &MXFP4_LEVELS, half_power(block[0])),
+            Type::NVFP4 => nvfp4(out, block),
+            Type::Q1_0 => {
+                for (i, x) in out.iter_mut().enumerate() {
+                    *x = half_at(block, 0) * if block[2 + i / 8] >> (i % 8) & 1 == 1 { 1.0 } else { -1.0 };
+                }
+            }
+            Type::Q2_0 => {
+                for (i, x) in out.iter_mut().enumerate() {
+                    *x = (f32::from(block[2 + i / 4] >> (i % 4 * 2) & 3) - 1.0) * half_at(block, 0);
+                }
+            }
+            Type::IQ1_S | Type::IQ1_M | Type::IQ2_XXS | Type::IQ2_XS | Type::IQ2_S | Type::IQ3_XXS | Type::IQ3_S => {
+                grid::dequantize(ty, block, out)
+            }
             _ => panic!("no dequantisation of {}", ty.name()),
         }
     }
@@ -174,6 +192,53 @@ fn tq2_0(out: &mut [f32], block: &[u8]) {
     let d = half_at(block, 64);
     for (i, x) in out.iter_mut().enumerate() {
         *x = (f32::from(bit_pair(&block[..64], i)) - 1.0) * d;
+    }
+}
+
+/// The digit in base 3 of element i of TQ1_0: which byte has it, and at which place. A byte is the fraction
+/// 0.d0 d1 d2 d3 d4 in base 3 (or of four digits), in 256ths, rounded up. So three times the byte has d0 as its whole
+/// part, and what is left is a fraction again.
+pub(crate) fn tq1_0_place(i: usize) -> (usize, usize) {
+    match i {
+        0..160 => (i % 32, i / 32),
+        160..240 => (32 + i % 16, (i - 160) / 16),
+        _ => (48 + i % 4, (i - 240) / 4),
+    }
+}
+
+/// TQ1_0 has digits in base 3 that stand for -1, 0 and 1, and then their scale d.
+fn tq1_0(out: &mut [f32], block: &[u8]) {
+    let d = half_at(block, 52);
+    for (i, x) in out.iter_mut().enumerate() {
+        let (byte, digit) = tq1_0_place(i);
+        let rest = block[byte].wrapping_mul(3u8.pow(digit as u32));
+        *x = ((u16::from(rest) * 3 >> 8) as f32 - 1.0) * d;
+    }
+}
+
+/// Half of each scale of NVFP4, as its levels are doubled, by the scale's byte: four bits of exponent, three of
+/// fraction, a top bit that does not count. 127 stands for no number, and is taken as 0.
+pub(crate) static NVFP4_SCALES: [f32; 256] = {
+    let mut out = [0f32; 256];
+    let mut i = 0;
+    while i < 256 {
+        let (exponent, fraction) = (i >> 3 & 15, (i & 7) as f32);
+        if exponent == 0 {
+            out[i] = fraction / 1024.0;
+        } else if i != 127 {
+            out[i] = (8.0 + fraction) * (1 << exponent) as f32 / 2048.0;
+        }
+        i += 1;
+    }
+    out
+};
+
+/// NVFP4: a scale for each 16 of 64 elements, indices. Of each 16 the first 8 are the low nibbles of 8 bytes.
+fn nvfp4(out: &mut [f32], block: &[u8]) {
+    for (i, x) in out.iter_mut().enumerate() {
+        let byte = block[4 + i / 16 * 8 + i % 8];
+        let level = MXFP4_LEVELS[usize::from(if i % 16 < 8 { byte & 15 } else { byte >> 4 })];
+        *x = f32::from(level) * NVFP4_SCALES[usize::from(block[i / 16])];
     }
 }
 

@@ -5,11 +5,14 @@
 //! decode the same formats faster, and are tested against it.
 
 mod dequantize;
+mod grid;
+mod grids;
 mod quantize;
 mod types;
 
-pub(crate) use dequantize::{IQ4_LEVELS, MXFP4_LEVELS};
+pub(crate) use dequantize::{IQ4_LEVELS, MXFP4_LEVELS, NVFP4_SCALES};
 pub use dequantize::{dequantize, half_to_f32};
+pub(crate) use grids::{IQ1_GRID, IQ2_S_GRID, IQ2_XS_GRID, IQ2_XXS_GRID, IQ3_S_GRID, IQ3_XXS_GRID};
 pub use quantize::quantize;
 pub use types::Type;
 pub(crate) use types::weight_types;

@@ -1,22 +1,22 @@
 //! Plain quantisers, for a quantised KV cache (F16, Q8_0) and to make weights for tests. They take the scale that
 //! reaches the largest element and do not search for a better one. `dequantize` describes the formats.
 
-use super::Type;
-use super::dequantize::{IQ4_LEVELS, MXFP4_LEVELS, half_power};
+use super::dequantize::{IQ4_LEVELS, MXFP4_LEVELS, NVFP4_SCALES, half_power, tq1_0_place};
+use super::{Type, grid};
 use half::{bf16, f16};
 
-fn put_half(block: &mut [u8], at: usize, x: f32) -> f32 {
+pub(super) fn put_half(block: &mut [u8], at: usize, x: f32) -> f32 {
     let h = f16::from_f32_const(x);
     block[at..at + 2].copy_from_slice(&h.to_bits().to_le_bytes());
     h.to_f32_const()
 }
 
-fn inverse(d: f32) -> f32 {
+pub(super) fn inverse(d: f32) -> f32 {
     if d == 0.0 { 0.0 } else { 1.0 / d }
 }
 
 /// The nearest level of `x` in `low..=high`.
-fn level(x: f32, low: i32, high: i32) -> i32 {
+pub(super) fn level(x: f32, low: i32, high: i32) -> i32 {
     (x.round_ties_even() as i32).clamp(low, high)
 }
 
@@ -69,6 +69,25 @@ pub fn quantize(ty: Type, src: &[f32], dst: &mut [u8]) {
             Type::Q2_K => q2_k(block, x),
             Type::Q3_K => q3_k(block, x),
             Type::TQ2_0 => tq2_0(block, x),
+            Type::TQ1_0 => tq1_0(block, x),
+            Type::Q1_0 => {
+                block.fill(0);
+                put_half(block, 0, x.iter().map(|v| v.abs()).sum::<f32>() / x.len() as f32);
+                x.iter().enumerate().for_each(|(i, v)| block[2 + i / 8] |= u8::from(*v >= 0.0) << (i % 8));
+            }
+            Type::Q2_0 => {
+                block.fill(0);
+                // -1 or 2 is the end that is reached.
+                let (low, high) = range(x);
+                let d = put_half(block, 0, (high / 2.0).max(-low));
+                for (i, &v) in x.iter().enumerate() {
+                    block[2 + i / 4] |= (level(v * inverse(d) + 1.0, 0, 3) as u8) << (i % 4 * 2);
+                }
+            }
+            Type::NVFP4 => nvfp4(block, x),
+            Type::IQ1_S | Type::IQ1_M | Type::IQ2_XXS | Type::IQ2_XS | Type::IQ2_S | Type::IQ3_XXS | Type::IQ3_S => {
+                grid::quantize(ty, block, x)
+            }
             Type::MXFP4 => {
                 let amax = x.iter().fold(0f32, |m, v| m.max(v.abs()));
                 // The largest level is 6 of these powers of two. The largest element may be up to 8 of them and is
@@ -186,6 +205,32 @@ fn tq2_0(block: &mut [u8], x: &[f32]) {
     for (i, &v) in x.iter().enumerate() {
         let q = level(v * inverse(d) + 1.0, 0, 2) as u8;
         block[i / 128 * 32 + i % 32] |= q << (i / 32 % 4 * 2);
+    }
+}
+
+fn tq1_0(block: &mut [u8], x: &[f32]) {
+    block.fill(0);
+    let d = put_half(block, 52, extreme(x).abs());
+    let mut fractions = [0u16; 52];
+    for (i, &v) in x.iter().enumerate() {
+        let (byte, digit) = tq1_0_place(i);
+        fractions[byte] += level(v * inverse(d) + 1.0, 0, 2) as u16 * 3u16.pow(4 - digit as u32);
+    }
+    for (byte, n) in block.iter_mut().zip(fractions) {
+        *byte = (n * 256).div_ceil(243) as u8;
+    }
+}
+
+/// The largest level is 6; each scale is the least that reaches its 16 elements.
+fn nvfp4(block: &mut [u8], x: &[f32]) {
+    block.fill(0);
+    for (j, sub) in x.chunks_exact(16).enumerate() {
+        let wanted = extreme(sub).abs() / 12.0;
+        let scale = (0..126u8).find(|s| NVFP4_SCALES[usize::from(*s)] >= wanted).unwrap_or(126);
+        block[j] = scale;
+        let mut nibbles = [0; 16];
+        indices(&mut nibbles, sub, inverse(NVFP4_SCALES[usize::from(scale)]), &MXFP4_LEVELS);
+        (0..8).for_each(|i| block[4 + 8 * j + i] = nibbles[i] | nibbles[i + 8] << 4);
     }
 }
 

@@ -5,8 +5,8 @@ fn known() -> impl Iterator<Item = Type> {
     Type::ALL.iter().copied().filter(|ty| ty.on_cpu())
 }
 
-/// Blocks and values made by tests/fixtures/quant/make.py with the gguf package.
-const FIXTURES: [(Type, &[u8]); 16] = [
+/// Blocks and values made by tests/fixtures/quant/make.py with the gguf package or the reference's own code.
+const FIXTURES: [(Type, &[u8]); 27] = [
     (Type::F16, include_bytes!("../../tests/fixtures/quant/F16.bin")),
     (Type::BF16, include_bytes!("../../tests/fixtures/quant/BF16.bin")),
     (Type::Q8_0, include_bytes!("../../tests/fixtures/quant/Q8_0.bin")),
@@ -23,10 +23,21 @@ const FIXTURES: [(Type, &[u8]); 16] = [
     (Type::Q2_K, include_bytes!("../../tests/fixtures/quant/Q2_K.bin")),
     (Type::Q3_K, include_bytes!("../../tests/fixtures/quant/Q3_K.bin")),
     (Type::TQ2_0, include_bytes!("../../tests/fixtures/quant/TQ2_0.bin")),
+    (Type::IQ3_XXS, include_bytes!("../../tests/fixtures/quant/IQ3_XXS.bin")),
+    (Type::IQ3_S, include_bytes!("../../tests/fixtures/quant/IQ3_S.bin")),
+    (Type::IQ2_XXS, include_bytes!("../../tests/fixtures/quant/IQ2_XXS.bin")),
+    (Type::IQ2_XS, include_bytes!("../../tests/fixtures/quant/IQ2_XS.bin")),
+    (Type::IQ2_S, include_bytes!("../../tests/fixtures/quant/IQ2_S.bin")),
+    (Type::NVFP4, include_bytes!("../../tests/fixtures/quant/NVFP4.bin")),
+    (Type::TQ1_0, include_bytes!("../../tests/fixtures/quant/TQ1_0.bin")),
+    (Type::IQ1_S, include_bytes!("../../tests/fixtures/quant/IQ1_S.bin")),
+    (Type::IQ1_M, include_bytes!("../../tests/fixtures/quant/IQ1_M.bin")),
+    (Type::Q1_0, include_bytes!("../../tests/fixtures/quant/Q1_0.bin")),
+    (Type::Q2_0, include_bytes!("../../tests/fixtures/quant/Q2_0.bin")),
 ];
 
 #[test]
-fn values_are_those_of_the_gguf_package() {
+fn values_are_those_of_the_reference() {
     let missing = |ty: &Type| *ty != Type::F32 && !FIXTURES.iter().any(|(have, _)| have == ty);
     assert_eq!(known().find(missing), None);
     for (ty, file) in FIXTURES {
@@ -68,7 +79,13 @@ fn quantised_values_are_near() {
             Type::MXFP4 => 8.0,
             Type::Q3_K => 7.0,
             Type::Q2_K => 3.0,
-            Type::TQ2_0 => 2.0,
+            Type::TQ1_0 | Type::TQ2_0 => 2.0,
+            Type::Q1_0 | Type::Q2_0 => 3.0,
+            // Their grids lack most groups of levels, and where seven signs of eight are stored, one may be wrong.
+            Type::IQ1_S | Type::IQ1_M => 2.5,
+            Type::IQ2_XXS | Type::IQ2_XS => 3.0,
+            Type::IQ3_XXS => 3.5,
+            Type::IQ2_S | Type::IQ3_S => 4.0,
             _ => 15.0,
         };
         for (a, b) in x.iter().zip(&back) {

@@ -26,26 +26,27 @@ macro_rules! weight_types {
             Q5_K = 13: 256 in 176, cpu [quantised Q5K 0.75], cuda [0.6];
             Q6_K = 14: 256 in 210, cpu [quantised Q6K 0.75], cuda [0.52];
             Q8_K = 15: 256 in 292, cpu [none], cuda [];
-            IQ2_XXS = 16: 256 in 66, cpu [none], cuda [];
-            IQ2_XS = 17: 256 in 74, cpu [none], cuda [];
-            IQ3_XXS = 18: 256 in 98, cpu [none], cuda [];
-            IQ1_S = 19: 256 in 50, cpu [none], cuda [];
+            IQ2_XXS = 16: 256 in 66, cpu [quantised Iq2Xxs 0.75], cuda [];
+            IQ2_XS = 17: 256 in 74, cpu [quantised Iq2Xs 0.75], cuda [];
+            IQ3_XXS = 18: 256 in 98, cpu [quantised Iq3Xxs 0.75], cuda [];
+            IQ1_S = 19: 256 in 50, cpu [quantised Iq1S 0.75], cuda [];
             IQ4_NL = 20: 32 in 18, cpu [quantised Iq4Nl 0.75], cuda [0.6];
-            IQ3_S = 21: 256 in 110, cpu [none], cuda [];
-            IQ2_S = 22: 256 in 82, cpu [none], cuda [];
+            IQ3_S = 21: 256 in 110, cpu [quantised Iq3S 0.75], cuda [];
+            IQ2_S = 22: 256 in 82, cpu [quantised Iq2S 0.75], cuda [];
             IQ4_XS = 23: 256 in 136, cpu [quantised Iq4Xs 0.75], cuda [0.6];
             I8 = 24: 1 in 1, cpu [none], cuda [];
             I16 = 25: 1 in 2, cpu [none], cuda [];
             I32 = 26: 1 in 4, cpu [none], cuda [];
             I64 = 27: 1 in 8, cpu [none], cuda [];
             F64 = 28: 1 in 8, cpu [none], cuda [];
-            IQ1_M = 29: 256 in 56, cpu [none], cuda [];
+            IQ1_M = 29: 256 in 56, cpu [quantised Iq1M 0.75], cuda [];
             BF16 = 30: 1 in 2, cpu [half Bf16 0.85], cuda [0.85];
-            TQ1_0 = 34: 256 in 54, cpu [none], cuda [];
+            TQ1_0 = 34: 256 in 54, cpu [quantised Tq1_0 0.75], cuda [];
             TQ2_0 = 35: 256 in 66, cpu [quantised Tq2_0 0.75], cuda [];
             MXFP4 = 39: 32 in 17, cpu [quantised Mxfp4 0.75], cuda [0.6];
-            NVFP4 = 40: 64 in 36, cpu [none], cuda [];
-            Q1_0 = 41: 128 in 18, cpu [none], cuda [];
+            NVFP4 = 40: 64 in 36, cpu [quantised Nvfp4 0.75], cuda [];
+            Q1_0 = 41: 128 in 18, cpu [quantised Q1_0 0.75], cuda [];
+            Q2_0 = 42: 64 in 18, cpu [quantised Q2_0 0.75], cuda [];
         }
     };
 }

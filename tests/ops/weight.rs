@@ -19,6 +19,10 @@ pub struct Weight {
 fn halves(ty: Type) -> &'static [usize] {
     match ty {
         Type::F16 | Type::Q4_0 | Type::Q5_0 | Type::Q8_0 | Type::IQ4_NL | Type::IQ4_XS => &[0],
+        Type::IQ2_XXS | Type::IQ2_XS | Type::IQ2_S | Type::IQ3_XXS | Type::IQ3_S | Type::IQ1_S => &[0],
+        Type::Q1_0 | Type::Q2_0 => &[0],
+        Type::NVFP4 => &[],
+        Type::TQ1_0 => &[52],
         Type::Q4_1 | Type::Q5_1 | Type::Q4_K | Type::Q5_K => &[0, 2],
         Type::Q2_K => &[80, 82],
         Type::Q3_K => &[108],
@@ -36,6 +40,11 @@ fn block(noise: &mut Noise, ty: Type, block: &mut [u8]) {
     }
     if ty == Type::MXFP4 {
         block[0] = if noise.below(31) == 0 { noise.below(3) } else { 120 + noise.below(8) } as u8;
+        return;
+    }
+    if ty == Type::IQ1_M {
+        // Of the half's exponent three bits are the top ones of a word of scales, and two those of the word before.
+        block[55] = block[55] & 0x8f | if noise.below(29) == 0 { 0x00 } else { 0x20 };
         return;
     }
     for at in halves(ty) {

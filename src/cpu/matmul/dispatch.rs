@@ -13,7 +13,7 @@
 
 use super::acts::{self, Layout, Source, act_format};
 use super::product::Product;
-use super::weight::{self, HalfWeight, Weight};
+use super::weight::{HalfWeight, Weight};
 use super::{few, float, half, panel, row, tile, vector};
 use crate::cpu::isa::Isa;
 #[cfg(target_arch = "aarch64")]
@@ -22,6 +22,11 @@ use crate::cpu::simd::portable::Portable;
 #[cfg(target_arch = "x86_64")]
 use crate::cpu::simd::{avx2::Avx2, avx512::Avx512};
 use crate::quant::{Type, weight_types};
+
+/// The formats of weights, under the names that the table of types has for them.
+mod format {
+    pub(super) use crate::cpu::matmul::{grid::*, ternary::*, weight::*};
+}
 
 /// Rows of a tile of weights of 16 bits, for a few tokens.
 const TILE: usize = 8;
@@ -48,8 +53,8 @@ macro_rules! product_of {
         match $p.ty { $(Type::$name => product_of!(@$kind $($kernel)?, $p, $layout),)* }
     };
     (@float, $p:ident, $layout:ident) => { float($p, $layout) };
-    (@half $kernel:ident, $p:ident, $layout:ident) => { half::<weight::$kernel>($p, $layout) };
-    (@quantised $kernel:ident, $p:ident, $layout:ident) => { quantised::<weight::$kernel>($p, $layout) };
+    (@half $kernel:ident, $p:ident, $layout:ident) => { half::<format::$kernel>($p, $layout) };
+    (@quantised $kernel:ident, $p:ident, $layout:ident) => { quantised::<format::$kernel>($p, $layout) };
     // Plans with such weights are not loaded: `Kernels::supports` reads the same table.
     (@none, $p:ident, $layout:ident) => { unreachable!("no kernel for {}", $p.ty.name()) };
 }

@@ -18,8 +18,8 @@
 //!
 //! The first sum is one of small integers, of which processors multiply and add four to a lane in one instruction. The
 //! others do not depend on the weights, and are made once per token. `acts` rounds activations and lays them out;
-//! `weight` unpacks the levels and scales of each type. Five files multiply, by the type of the weights and the number
-//! of tokens:
+//! `weight`, `grid` and `ternary` unpack the levels and scales of each type. Five files multiply, by the type of the
+//! weights and the number of tokens:
 //!
 //! | Weights | Tokens | File | A lane of a vector is |
 //! |---|---|---|---|
@@ -51,6 +51,7 @@ pub(super) mod attend;
 mod dispatch;
 mod few;
 mod float;
+mod grid;
 mod half;
 mod kernels;
 mod panel;
@@ -58,6 +59,7 @@ mod product;
 pub(super) mod recur;
 mod row;
 pub(super) mod scan;
+mod ternary;
 mod tile;
 mod vector;
 mod weight;

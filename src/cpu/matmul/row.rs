@@ -74,7 +74,10 @@ pub(super) unsafe fn product<V: Simd, W: Weight, const T: usize>(p: &Product, la
     }
     let mut tails = [Tail::new(), Tail::new()];
     let left = p.row_bytes % step_bytes;
-    let masks = [0, 1].map(|half| mask(left.saturating_sub(half * W::HALF_BYTES) / W::TYPE.block_bytes()));
+    let masks = [0, 1].map(|half| {
+        let blocks = left.saturating_sub(half * W::HALF_BYTES) / W::TYPE.block_bytes();
+        mask(blocks * W::TYPE.block_len(), W::FINE)
+    });
     let end = p.rows.end * p.row_bytes;
     for r in p.rows.clone() {
         let mut weights = p.w.add(r * p.row_bytes);
@@ -105,9 +108,9 @@ pub(super) unsafe fn product<V: Simd, W: Weight, const T: usize>(p: &Product, la
     }
 }
 
-/// A mask that keeps scales and mins of the first `n` of 8 blocks of 32.
-fn mask(n: usize) -> [u32; 16] {
-    std::array::from_fn(|lane| if lane % 8 < n { u32::MAX } else { 0 })
+/// A mask that keeps the scales and mins of the first `n` of 256 columns.
+fn mask(n: usize, fine: bool) -> [u32; 16] {
+    std::array::from_fn(|lane| if if fine { 16 * lane < n } else { 32 * (lane % 8) < n } { u32::MAX } else { 0 })
 }
 
 /// The head (scales and mins) of 256 columns, of which maybe only some blocks count.

@@ -2,7 +2,7 @@
 //!
 //! # Problem
 //!
-//! There are some fifteen formats of quantised weights, three kernels for them and four instruction sets. None of the
+//! There are some thirty formats of quantised weights, three kernels for them and four instruction sets. None of the
 //! kernels should know a format.
 //!
 //! # Idea
@@ -10,7 +10,7 @@
 //! All formats are of one kind. A block of neighbouring weights has levels, which are small whole numbers, and a scale:
 //!
 //! ```text
-//! weight = scale * (level - OFFSET)           Q4_0, Q5_0, Q8_0, Q3_K, Q6_K, IQ4, MXFP4, TQ2_0
+//! weight = scale * (level - OFFSET)           Q4_0, Q5_0, Q8_0, Q3_K, Q6_K, IQ4, MXFP4, NVFP4 and those of other files
 //! weight = scale * level + min                Q4_1, Q5_1           (MINS)
 //! weight = scale * level - min                Q4_K, Q5_K           (MINS, MINUS)    Q2_K (FINE_MINS)
 //! ```
@@ -28,13 +28,14 @@
 //! ```
 //!
 //! Types whose levels are all nibbles say where these lie ([`Nibbles`]), which lets `few` transpose before it unpacks.
-//! IQ4 and MXFP4 look their levels up in a table of 16.
+//! IQ4, MXFP4 and NVFP4 look their levels up in a table of 16. Two files have formats of other kinds: `grid` those that
+//! look up groups of levels in a large table, `ternary` those of two to four levels.
 
 // SAFETY: of the whole module: callers pass whole halves of steps (256 elements), and run where `V`'s instructions are.
 #![allow(unsafe_op_in_unsafe_fn)]
 
 use crate::cpu::simd::Simd;
-use crate::quant::{IQ4_LEVELS, MXFP4_LEVELS, Type};
+use crate::quant::{IQ4_LEVELS, MXFP4_LEVELS, NVFP4_SCALES, Type};
 
 /// The place of levels in nibbles: of 256 weights, 8 pieces of 16 bytes have 32 levels each.
 pub(super) struct Nibbles {
@@ -99,7 +100,7 @@ pub(super) struct Iq4Nl;
 pub(super) struct Iq4Xs;
 pub(super) struct Q2K;
 pub(super) struct Q3K;
-pub(super) struct Tq2_0;
+pub(super) struct Nvfp4;
 
 impl Weight for Q4_0 {
     const TYPE: Type = Type::Q4_0;
@@ -271,27 +272,12 @@ impl Weight for Q2K {
     }
 }
 
-impl Weight for Tq2_0 {
-    const TYPE: Type = Type::TQ2_0;
-    const MOST: i32 = 3;
-    const OFFSET: i32 = 1;
-
-    #[inline(always)]
-    unsafe fn head<V: Simd>(p: *const u8) -> V::F {
-        V::two_halves(p.add(64), p.add(64))
-    }
-    #[inline(always)]
-    unsafe fn levels<V: Simd>(p: *const u8, c: usize) -> V::B {
-        V::and(bit_pairs::<V>(p, c), V::splat_byte(3))
-    }
-}
-
 const LOW_NIBBLES: u128 = u128::MAX / 255 * 15;
 
 /// Bit pairs 64c..64c + 64 of Q2_K, Q3_K and TQ2_0. A byte has four, of elements that are 32 apart. The other bits are
 /// anything.
 #[inline(always)]
-unsafe fn bit_pairs<V: Simd>(p: *const u8, c: usize) -> V::B {
+pub(super) unsafe fn bit_pairs<V: Simd>(p: *const u8, c: usize) -> V::B {
     let bit = 4 * (c % 2) as i32;
     V::twice_shifted(p.add(32 * (c / 2)), bit, bit + 2)
 }
@@ -350,6 +336,16 @@ unsafe fn iq4_levels<V: Simd>(nibbles: V::B) -> V::B {
     V::lookup(V::bias_q8(V::table(IQ4_LEVELS.as_ptr().cast())), nibbles)
 }
 
+/// Eight nibbles as eight bytes, the lowest first.
+#[inline(always)]
+pub(super) fn nibbles_apart(nibbles: u32) -> u64 {
+    // First the upper half is moved away from the lower, then the quarters apart, then each from the next.
+    let x = u64::from(nibbles);
+    let x = (x | x << 16) & 0x0000_ffff_0000_ffff;
+    let x = (x | x << 8) & 0x00ff_00ff_00ff_00ff;
+    (x | x << 4) & 0x0f0f_0f0f_0f0f_0f0f
+}
+
 impl Weight for Iq4Xs {
     const TYPE: Type = Type::IQ4_XS;
     const WIDE: bool = true;
@@ -357,12 +353,8 @@ impl Weight for Iq4Xs {
 
     #[inline(always)]
     unsafe fn head<V: Simd>(p: *const u8) -> V::F {
-        // A scale has a nibble in one place and a bit pair in another. Eight of each are spread over the bytes of a
-        // word: first the upper half is moved away from the lower, then the quarters apart, then each from the next.
-        let mut low = u64::from(p.add(4).cast::<u32>().read_unaligned());
-        low = (low | low << 16) & 0x0000_ffff_0000_ffff;
-        low = (low | low << 8) & 0x00ff_00ff_00ff_00ff;
-        low = (low | low << 4) & 0x0f0f_0f0f_0f0f_0f0f;
+        // A scale has a nibble in one place and a bit pair in another. Eight of each are spread over a word's bytes.
+        let low = nibbles_apart(p.add(4).cast::<u32>().read_unaligned());
         let mut high = u64::from(p.add(2).cast::<u16>().read_unaligned());
         high = (high | high << 24) & 0x0000_00ff_0000_00ff;
         high = (high | high << 12) & 0x000f_000f_000f_000f;
@@ -416,8 +408,36 @@ impl Weight for Mxfp4 {
     }
     #[inline(always)]
     unsafe fn of_nibbles<V: Simd>(nibbles: V::B) -> V::B {
-        const TABLE: [u8; 16] = plus(MXFP4_LEVELS, 12);
-        V::lookup(V::table(TABLE.as_ptr()), nibbles)
+        V::lookup(V::table(FP4_TABLE.as_ptr()), nibbles)
+    }
+}
+
+const FP4_TABLE: [u8; 16] = plus(MXFP4_LEVELS, 12);
+
+impl Weight for Nvfp4 {
+    const TYPE: Type = Type::NVFP4;
+    const MOST: i32 = 24;
+    const FINE: bool = true;
+    const OFFSET: i32 = 12;
+
+    #[inline(always)]
+    unsafe fn head<V: Simd>(p: *const u8) -> V::F {
+        let mut scales = [0f32; 16];
+        for (i, scale) in scales.iter_mut().enumerate() {
+            *scale = NVFP4_SCALES[usize::from(*p.add(36 * (i / 4) + i % 4))];
+        }
+        V::load_f(scales.as_ptr())
+    }
+    #[inline(always)]
+    unsafe fn levels<V: Simd>(p: *const u8, c: usize) -> V::B {
+        // Of each 16 levels the first 8 are the low nibbles of 8 bytes.
+        let p = p.add(36 * c + 4).cast::<u64>();
+        let mut nibbles = [0; 8];
+        for i in 0..4 {
+            nibbles[2 * i] = p.add(i).read_unaligned() & (u64::MAX / 17);
+            nibbles[2 * i + 1] = p.add(i).read_unaligned() >> 4 & (u64::MAX / 17);
+        }
+        V::lookup(V::table(FP4_TABLE.as_ptr()), V::of_longs(nibbles))
     }
 }
 

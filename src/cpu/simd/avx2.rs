@@ -39,15 +39,21 @@ unsafe fn nibbles(p: *const u8) -> __m256i {
     _mm256_and_si256(both, _mm256_set1_epi8(15))
 }
 
+/// Byte i is all ones if bit i is set, else 0.
 #[inline(always)]
-unsafe fn bits_to_16(bits: u32) -> __m256i {
+unsafe fn spread_bits(bits: u32) -> __m256i {
     // Byte i gets byte i / 8 of the bits, then keeps bit i % 8 only.
     let spread = _mm256_shuffle_epi8(
         _mm256_set1_epi32(bits as i32),
         _mm256_set_epi64x(0x0303030303030303, 0x0202020202020202, 0x0101010101010101, 0),
     );
     let bit = _mm256_set1_epi64x(0x8040201008040201u64 as i64);
-    _mm256_and_si256(_mm256_cmpeq_epi8(_mm256_and_si256(spread, bit), bit), _mm256_set1_epi8(16))
+    _mm256_cmpeq_epi8(_mm256_and_si256(spread, bit), bit)
+}
+
+#[inline(always)]
+unsafe fn bits_to_16(bits: u32) -> __m256i {
+    _mm256_and_si256(spread_bits(bits), _mm256_set1_epi8(16))
 }
 
 /// The last three of the four additions of `Simd::sum`.
@@ -141,6 +147,15 @@ impl Simd for Avx2 {
         ]
     }
     #[inline(always)]
+    unsafe fn of_longs(x: [u64; 8]) -> Self::B {
+        [0, 4].map(|i| _mm256_setr_epi64x(x[i] as i64, x[i + 1] as i64, x[i + 2] as i64, x[i + 3] as i64))
+    }
+    #[inline(always)]
+    unsafe fn of_words(x: [u32; 16]) -> Self::B {
+        let x = x.map(|x| x as i32);
+        [0, 8].map(|i| _mm256_setr_epi32(x[i], x[i + 1], x[i + 2], x[i + 3], x[i + 4], x[i + 5], x[i + 6], x[i + 7]))
+    }
+    #[inline(always)]
     unsafe fn store_halves(p: *mut u8, q: *mut u8, x: Self::B) {
         _mm256_storeu_si256(p.cast(), x[0]);
         _mm256_storeu_si256(q.cast(), x[1]);
@@ -178,6 +193,15 @@ impl Simd for Avx2 {
         [bits_to_16(bits as u32), bits_to_16((bits >> 32) as u32)]
     }
     #[inline(always)]
+    unsafe fn signed(x: Self::B, bits: u64, offset: u8) -> Self::B {
+        let (negative, offset) =
+            ([spread_bits(bits as u32), spread_bits((bits >> 32) as u32)], Self::splat_byte(offset));
+        // Where all bits are flipped and 1 is added, a number changes its sign.
+        let x = both!(_mm256_xor_si256(x, negative));
+        let plus = both!(_mm256_sub_epi8(offset, negative));
+        both!(_mm256_add_epi8(x, plus))
+    }
+    #[inline(always)]
     unsafe fn table(p: *const u8) -> Self::B {
         [_mm256_broadcastsi128_si256(_mm_loadu_si128(p.cast())); 2]
     }
@@ -201,8 +225,10 @@ impl Simd for Avx2 {
             let pairs = [0, 1, 2, 3].map(|k| _mm256_maddubs_epi16(u[k][i], s[k][i]));
             let (a, b) = (_mm256_add_epi16(pairs[0], pairs[1]), _mm256_add_epi16(pairs[2], pairs[3]));
             let ones = _mm256_set1_epi16(1);
-            // A pair is at most 2 * 127 * most: of 31 four fit in 16 bits, of 63 two.
-            acc[i] = if most <= 31 {
+            // A pair is at most 2 * 127 * most: of 31 four fit in 16 bits, of 63 two, of 127 one.
+            acc[i] = if most > 63 {
+                pairs.into_iter().fold(acc[i], |acc, pair| _mm256_add_epi32(acc, _mm256_madd_epi16(pair, ones)))
+            } else if most <= 31 {
                 _mm256_add_epi32(acc[i], _mm256_madd_epi16(_mm256_add_epi16(a, b), ones))
             } else {
                 _mm256_add_epi32(_mm256_add_epi32(acc[i], _mm256_madd_epi16(a, ones)), _mm256_madd_epi16(b, ones))

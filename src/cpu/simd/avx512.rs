@@ -71,6 +71,19 @@ impl Simd for Avx512 {
         _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high)
     }
     #[inline(always)]
+    unsafe fn of_longs(x: [u64; 8]) -> __m512i {
+        let x = x.map(|x| x as i64);
+        _mm512_setr_epi64(x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7])
+    }
+    #[inline(always)]
+    unsafe fn of_words(x: [u32; 16]) -> __m512i {
+        let x = x.map(|x| x as i32);
+        let quarters = [0, 4, 8, 12].map(|i| _mm_setr_epi32(x[i], x[i + 1], x[i + 2], x[i + 3]));
+        let low = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(quarters[0]), quarters[1]);
+        let high = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(quarters[2]), quarters[3]);
+        _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high)
+    }
+    #[inline(always)]
     unsafe fn store_halves(p: *mut u8, q: *mut u8, x: __m512i) {
         _mm256_storeu_si256(p.cast(), _mm512_castsi512_si256(x));
         _mm256_storeu_si256(q.cast(), _mm512_extracti64x4_epi64::<1>(x));
@@ -113,6 +126,11 @@ impl Simd for Avx512 {
     #[inline(always)]
     unsafe fn bits_to_16(bits: u64) -> __m512i {
         _mm512_maskz_mov_epi8(bits, _mm512_set1_epi8(16))
+    }
+    #[inline(always)]
+    unsafe fn signed(x: __m512i, bits: u64, offset: u8) -> __m512i {
+        let offset = _mm512_set1_epi8(offset as i8);
+        _mm512_mask_sub_epi8(_mm512_add_epi8(offset, x), bits, offset, x)
     }
     #[inline(always)]
     unsafe fn table(p: *const u8) -> __m512i {

@@ -46,6 +46,10 @@ pub(crate) trait Simd: Copy {
     unsafe fn load_halves(p: *const u8, q: *const u8) -> Self::B;
     /// 16 bytes from each address.
     unsafe fn load_quarters(p: [*const u8; 4]) -> Self::B;
+    /// The bytes of 8 words of 64 bits.
+    unsafe fn of_longs(x: [u64; 8]) -> Self::B;
+    /// The bytes of 16 words of 32 bits.
+    unsafe fn of_words(x: [u32; 16]) -> Self::B;
     /// 32 bytes to each address.
     unsafe fn store_halves(p: *mut u8, q: *mut u8, x: Self::B);
     unsafe fn splat_byte(x: u8) -> Self::B;
@@ -61,6 +65,8 @@ pub(crate) trait Simd: Copy {
     unsafe fn nibbles(p: *const u8, q: *const u8) -> Self::B;
     /// Byte i is 16 if bit i is set, else 0.
     unsafe fn bits_to_16(bits: u64) -> Self::B;
+    /// `offset` plus each byte of x, or less it where its bit is set. No sum is beyond 0..=127.
+    unsafe fn signed(x: Self::B, bits: u64, offset: u8) -> Self::B;
     /// 16 bytes four times.
     unsafe fn table(p: *const u8) -> Self::B;
     /// The bytes of a `table` at these indices, 0..=15.
@@ -68,7 +74,7 @@ pub(crate) trait Simd: Copy {
     /// Signed bytes plus `Q8_BIAS`.
     unsafe fn bias_q8(x: Self::B) -> Self::B;
 
-    /// `acc[i]` + sum of `u[4i+j] s[4i+j]`; `u` in 0..=63, `s` in -127..=127.
+    /// `acc[i]` + sum of `u[4i+j] s[4i+j]`; `u` in 0..=127, `s` in -127..=127.
     unsafe fn dot(acc: Self::I, u: Self::B, s: Self::B) -> Self::I;
     /// True if `dot_four` takes fewer instructions than four times `dot`.
     const FOUR: bool = false;

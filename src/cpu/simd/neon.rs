@@ -112,6 +112,15 @@ impl Simd for Neon {
         p.map(|p| vld1q_u8(p))
     }
     #[inline(always)]
+    unsafe fn of_longs(x: [u64; 8]) -> Self::B {
+        [0, 2, 4, 6].map(|i| vreinterpretq_u8_u64(vcombine_u64(vcreate_u64(x[i]), vcreate_u64(x[i + 1]))))
+    }
+    #[inline(always)]
+    unsafe fn of_words(x: [u32; 16]) -> Self::B {
+        let long = |i: usize| u64::from(x[i]) | u64::from(x[i + 1]) << 32;
+        Self::of_longs([long(0), long(2), long(4), long(6), long(8), long(10), long(12), long(14)])
+    }
+    #[inline(always)]
     unsafe fn store_halves(p: *mut u8, q: *mut u8, x: Self::B) {
         vst1q_u8(p, x[0]);
         vst1q_u8(p.add(16), x[1]);
@@ -156,6 +165,14 @@ impl Simd for Neon {
             bits_to_16((bits >> 32) as u16),
             bits_to_16((bits >> 48) as u16),
         ]
+    }
+    #[inline(always)]
+    unsafe fn signed(x: Self::B, bits: u64, offset: u8) -> Self::B {
+        let offset = vdupq_n_u8(offset);
+        [0, 1, 2, 3].map(|i| {
+            let negative = vtstq_u8(bits_to_16((bits >> (16 * i)) as u16), vdupq_n_u8(16));
+            vbslq_u8(negative, vsubq_u8(offset, x[i]), vaddq_u8(offset, x[i]))
+        })
     }
     #[inline(always)]
     unsafe fn table(p: *const u8) -> Self::B {

@@ -127,6 +127,14 @@ impl Simd for Portable {
         out
     }
     #[inline(always)]
+    unsafe fn of_longs(x: [u64; 8]) -> [u8; 64] {
+        std::mem::transmute(x.map(u64::to_le_bytes))
+    }
+    #[inline(always)]
+    unsafe fn of_words(x: [u32; 16]) -> [u8; 64] {
+        std::mem::transmute(x.map(u32::to_le_bytes))
+    }
+    #[inline(always)]
     unsafe fn store_halves(p: *mut u8, q: *mut u8, x: [u8; 64]) {
         std::ptr::copy_nonoverlapping(x.as_ptr(), p, 32);
         std::ptr::copy_nonoverlapping(x.as_ptr().add(32), q, 32);
@@ -181,6 +189,15 @@ impl Simd for Portable {
             *out = ((((bit & (0x7f * ONES)) + 0x7f * ONES) | bit) & (0x80 * ONES)) >> 3;
         }
         std::mem::transmute(out)
+    }
+    #[inline(always)]
+    unsafe fn signed(x: [u8; 64], bits: u64, offset: u8) -> [u8; 64] {
+        // Where all bits are flipped and 1 is added, a number changes its sign.
+        let negative = Self::bits_to_16(bits);
+        each!(64, 0, i => {
+            let all = 0u8.wrapping_sub(negative[i] >> 4);
+            offset.wrapping_add((x[i] ^ all).wrapping_sub(all))
+        })
     }
     #[inline(always)]
     unsafe fn table(p: *const u8) -> [u8; 64] {

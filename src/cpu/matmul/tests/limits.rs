@@ -12,15 +12,23 @@ fn extreme_blocks_do_not_overflow() {
                 let halves: &[usize] = match ty {
                     Type::Q6_K => &[208],
                     Type::Q4_0 | Type::Q5_0 | Type::Q8_0 | Type::IQ4_NL | Type::IQ4_XS => &[0],
+                    Type::IQ2_XXS | Type::IQ2_XS | Type::IQ2_S | Type::IQ3_XXS | Type::IQ3_S | Type::IQ1_S => &[0],
+                    Type::Q1_0 | Type::Q2_0 => &[0],
+                    Type::TQ1_0 => &[52],
                     Type::Q2_K => &[80, 82],
                     Type::Q3_K => &[108],
                     Type::TQ2_0 => &[64],
-                    Type::MXFP4 => &[],
+                    Type::MXFP4 | Type::NVFP4 | Type::IQ1_M => &[],
                     _ => &[0, 2],
                 };
                 block.fill(fill);
-                if ty == Type::MXFP4 {
-                    block[0] = 126;
+                match ty {
+                    Type::MXFP4 => block[0] = 126,
+                    // The half 0x3400 in the top bits of four words.
+                    Type::IQ1_M => [49, 51, 53, 55].into_iter().zip([0, 0, 4, 3]).for_each(|(at, top)| {
+                        block[at] = block[at] & 15 | top << 4;
+                    }),
+                    _ => {}
                 }
                 for &at in halves {
                     block[at..at + 2].copy_from_slice(&0x3400u16.to_le_bytes());
@@ -139,9 +147,11 @@ fn weights_that_are_no_numbers() {
 #[test]
 fn the_next_row_does_not_matter() {
     // The row ends in the first half of a step, and in the second.
-    for (n_cols, ty) in [608, 864].into_iter().flat_map(|n| {
+    let cases = [608, 864].into_iter().flat_map(|n| {
         [Type::Q8_0, Type::Q4_0, Type::Q4_1, Type::Q5_0, Type::Q5_1, Type::IQ4_NL, Type::MXFP4].map(|ty| (n, ty))
-    }) {
+    });
+    let longer = [(576, Type::Q2_0), (832, Type::Q2_0), (640, Type::Q1_0), (896, Type::Q1_0), (832, Type::NVFP4)];
+    for (n_cols, ty) in cases.chain(longer) {
         let mut case = Case::new(ty, 21, n_cols);
         // Not-a-number as a half; the greatest power of two in MXFP4.
         for row in case.weights[1..].chunks_exact_mut(ty.row_bytes(n_cols).unwrap()).skip(1) {

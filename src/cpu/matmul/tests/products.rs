@@ -6,7 +6,7 @@ use super::*;
 fn products_are_those_of_the_dequantised_weights() {
     for ty in types() {
         // Two steps and a part of one where the type allows it.
-        let n_cols = 512 + if ty.block_len() == 256 { 256 } else { 96 };
+        let n_cols = 512 + if ty.block_len() < 64 { 96 } else { ty.block_len() };
         let case = Case::new(ty, 37, n_cols);
         for isa in Isa::available() {
             for n_tokens in [1, 2, 3, 7, 16, 23, 33] {
@@ -27,6 +27,9 @@ fn rows_of_any_length_work() {
         (Type::Q8_0, &[32, 64, 288]),
         (Type::Q4_0, &[32, 224]),
         (Type::Q5_1, &[32, 480]),
+        (Type::NVFP4, &[64, 192, 448]),
+        (Type::Q1_0, &[128, 384]),
+        (Type::Q2_0, &[64, 320]),
     ] {
         for &n_cols in lengths {
             let case = Case::new(ty, 5, n_cols);
@@ -46,6 +49,7 @@ fn products_do_not_depend_on_the_batch() {
         let lengths: &[usize] = match ty.block_len() {
             1 => &[70, 512, 1000],
             32 => &[32, 512, 992],
+            64 | 128 => &[128, 512, 896],
             // Enough steps that they are done in pieces.
             _ => &[256, 1280, 256 * 27],
         };
