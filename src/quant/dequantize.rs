@@ -212,7 +212,7 @@ fn tq1_0(out: &mut [f32], block: &[u8]) {
     for (i, x) in out.iter_mut().enumerate() {
         let (byte, digit) = tq1_0_place(i);
         let rest = block[byte].wrapping_mul(3u8.pow(digit as u32));
-        *x = ((u16::from(rest) * 3 >> 8) as f32 - 1.0) * d;
+        *x = ((u16::from(rest) * 3 / 256) as f32 - 1.0) * d;
     }
 }
 

@@ -82,7 +82,7 @@ unsafe fn top_nibbles(p: *const u8, stride: usize) -> u64 {
     for i in 0..8 {
         out |= u64::from(*p.add(stride * i + stride - 1)) << (8 * i);
     }
-    out >> 4 & 15 * ONES
+    out >> 4 & (15 * ONES)
 }
 
 impl Weight for Iq2Xxs {
@@ -205,7 +205,7 @@ impl Weight for Iq1S {
     #[inline(always)]
     unsafe fn head<V: Simd>(p: *const u8) -> V::F {
         // The scales are bits 4 to 6 of the upper bytes.
-        coarse_head::<V>(top_nibbles(p.add(34), 2) & 7 * ONES, p, 0.25)
+        coarse_head::<V>(top_nibbles(p.add(34), 2) & (7 * ONES), p, 0.25)
     }
     #[inline(always)]
     unsafe fn levels<V: Simd>(p: *const u8, c: usize) -> V::B {
