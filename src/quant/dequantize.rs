@@ -20,16 +20,9 @@
 //! MXFP4 has no half but a power of two as its scale, NVFP4 small floats of 8 bits. The fields that a function names are
 //! in the order of the block's bytes.
 
-use super::{Type, grid};
-
-/// The value of an IEEE half's bits.
-pub fn half_to_f32(bits: u16) -> f32 {
-    half::f16::from_bits(bits).to_f32_const()
-}
-
-pub(super) fn half_at(block: &[u8], at: usize) -> f32 {
-    half_to_f32(u16::from_le_bytes([block[at], block[at + 1]]))
-}
+use super::grid;
+use super::scale::half_at;
+use super::types::Type;
 
 /// The levels of MXFP4. Its numbers have two bits of exponent and one of fraction (e2m1); doubled they are whole.
 pub(crate) const MXFP4_LEVELS: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];

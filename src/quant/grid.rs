@@ -16,10 +16,9 @@
 //! Where 7 signs are stored, the eighth makes their number even. In IQ1 all levels of a group of 8 (IQ1_M) or of 32
 //! (IQ1_S) are shifted up or down by 1/8.
 
-use super::Type;
-use super::dequantize::half_at;
 use super::grids::*;
-use super::quantize::{inverse, level, put_half};
+use super::scale::{half_at, half_to_f32, inverse, level, put_half};
+use super::types::Type;
 
 /// One of the types here.
 #[derive(Clone, Copy)]
@@ -123,7 +122,7 @@ fn eight(ty: Type, block: &[u8], i: usize) -> Eight {
 /// d of IQ1_M: four bits of it are the top bits of each word of scales.
 fn scattered_half(block: &[u8]) -> f32 {
     let bits = (0..4).map(|k| short(block, 48 + 2 * k) >> 12 << (4 * k)).sum();
-    super::half_to_f32(bits)
+    half_to_f32(bits)
 }
 
 /// Writes the values of a block.

@@ -8,12 +8,14 @@ mod dequantize;
 mod grid;
 mod grids;
 mod quantize;
+mod scale;
 mod types;
 
+pub use dequantize::dequantize;
 pub(crate) use dequantize::{IQ4_LEVELS, MXFP4_LEVELS, NVFP4_SCALES};
-pub use dequantize::{dequantize, half_to_f32};
 pub(crate) use grids::{IQ1_GRID, IQ2_S_GRID, IQ2_XS_GRID, IQ2_XXS_GRID, IQ3_S_GRID, IQ3_XXS_GRID};
 pub use quantize::quantize;
+pub use scale::half_to_f32;
 pub use types::Type;
 pub(crate) use types::weight_types;
 

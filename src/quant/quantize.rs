@@ -2,23 +2,10 @@
 //! reaches the largest element and do not search for a better one. `dequantize` describes the formats.
 
 use super::dequantize::{IQ4_LEVELS, MXFP4_LEVELS, NVFP4_SCALES, half_power, tq1_0_place};
-use super::{Type, grid};
-use half::{bf16, f16};
-
-pub(super) fn put_half(block: &mut [u8], at: usize, x: f32) -> f32 {
-    let h = f16::from_f32_const(x);
-    block[at..at + 2].copy_from_slice(&h.to_bits().to_le_bytes());
-    h.to_f32_const()
-}
-
-pub(super) fn inverse(d: f32) -> f32 {
-    if d == 0.0 { 0.0 } else { 1.0 / d }
-}
-
-/// The nearest level of `x` in `low..=high`.
-pub(super) fn level(x: f32, low: i32, high: i32) -> i32 {
-    (x.round_ties_even() as i32).clamp(low, high)
-}
+use super::grid;
+use super::scale::{inverse, level, put_half};
+use super::types::Type;
+use half::bf16;
 
 /// Writes `src` as blocks of `ty` to `dst`; each type with [`Type::on_cpu`].
 ///
