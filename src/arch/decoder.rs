@@ -14,7 +14,8 @@ use super::hparams::{Hparams, LayerSizes};
 use super::keys::Keys;
 use crate::error::Result;
 use crate::graph::{
-    Attention, Builder, Gate, Gating, Graph, Latent, Rope, RopeKind, Route, Scales, Table, Temperature, ValueId,
+    Act, Activation, Attention, Builder, Dense, Gate, Gating, Graph, Latent, Mixture, NormKind, Norms, Rope, RopeKind,
+    Route, Scales, ValueId,
 };
 
 /// A layer: a mixer, through which tokens see each other, and a feed-forward block for each token by itself.
@@ -27,63 +28,20 @@ pub(super) struct Layer {
 /// The kinds of mixer.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Mixer {
-    Attention(Heads),
-    Latent(LatentSizes),
-}
-
-/// Grouped-query attention.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Heads {
-    pub n_head: usize,
-    pub n_head_kv: usize,
-    pub head_dim: usize,
-    /// Index into the decoder's ropes.
-    pub rope: usize,
-    /// Scores are multiplied by it.
-    pub scale: f32,
-    /// True if each head's query and key are normed.
-    pub qk_norm: bool,
-    /// Tokens that a token sees, itself among them; `None`: all before it.
-    pub window: Option<u32>,
-    /// Limits scores: cap tanh(score / cap).
-    pub softcap: Option<f32>,
-    /// True if each head has a logit that takes a share of the softmax and adds nothing to the result.
-    pub sinks: bool,
-}
-
-/// Latent attention.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct LatentSizes {
-    pub n_head: usize,
-    pub kv_lora_rank: usize,
-    pub q_lora_rank: Option<usize>,
-    /// Elements of a head's key, the rotated part among them.
-    pub key: usize,
-    /// Elements of a head's value.
-    pub value: usize,
-    pub scale: f32,
+    None,
+    /// Grouped-query attention.
+    Attention(Attention),
+    Latent(Latent),
 }
 
 /// The kinds of feed-forward block.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum FeedForward {
-    Dense { n_ff: usize },
+    None,
+    Dense(Dense),
     Mixture(Mixture),
-}
-
-/// A mixture of experts: their sizes, the way in which they are weighted, and the experts that every token uses.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Mixture {
-    pub n_expert: usize,
-    pub n_expert_used: usize,
-    pub n_ff: usize,
-    pub gating: Gating,
-    pub normalise: bool,
-    pub scale: f32,
-    pub n_group: usize,
-    pub n_group_used: usize,
-    /// Width of the experts that every token uses; 0: none.
-    pub n_ff_shared: usize,
+    /// Side by side, with norms of their own (gemma4).
+    DenseAndExperts(Dense, Mixture),
 }
 
 /// An architecture.
@@ -92,19 +50,38 @@ pub(super) struct Decoder {
     pub layers: Vec<Layer>,
     /// Rotations that layers choose from. The first takes the file's factors of frequencies.
     pub ropes: Vec<Rope>,
+    /// True if the others take them, too.
+    pub factors_for_all: bool,
     pub rope_kind: RopeKind,
-    /// Lets queries grow with their position.
-    pub temperature: Option<Temperature>,
+    pub norms: Norms,
     /// Token embeddings are multiplied by it.
     pub embed_scale: f32,
-    /// True if the results of mixer and feed-forward block are normed before they are added.
-    pub post_norms: bool,
-    /// The name of the norm before the feed-forward block.
-    pub ffn_norm: &'static str,
-    pub gate: Gate,
+    /// True if embeddings are normed, without a weight.
+    pub embed_norm: bool,
+    /// True if a row of a table of positions is added to them.
+    pub embed_positions: bool,
+    /// Width of the second embedding, of which each layer has a part of its own; 0: there is none.
+    pub n_embd_per_layer: usize,
+    /// The name of the norm before the mixer; `None`: there is none.
+    pub attn_norm: Option<&'static str>,
+    /// The name of the norm before the feed-forward block; `None`: there is none.
+    pub ffn_norm: Option<&'static str>,
+    /// The norms of the results of mixer and feed-forward block, before these are added, if they are normed.
+    pub post_norms: Option<Norms>,
+    /// True if the feed-forward block reads what the mixer reads: the layer's input, or its norm where the block has no
+    /// norm of its own.
+    pub parallel: bool,
+    /// The results of mixer and feed-forward block are multiplied by it.
+    pub residual_scale: f32,
+    /// True if a layer's result is multiplied by a number of its own (layer_output_scale), where the file has one.
+    pub layer_scale: bool,
+    /// Logits are multiplied by it.
+    pub logit_scale: f32,
     /// Limits logits: cap tanh(logit / cap).
     pub logit_softcap: Option<f32>,
     pub scales: Scales,
+    /// Tensors that files may have and the model does not apply, named without their layer.
+    pub ignored: &'static [&'static str],
 }
 
 /// The scales that llama, qwen3, mistral3 and their mixtures apply, if files have such tensors.
@@ -113,60 +90,115 @@ pub(super) const ALL_SCALES: Scales = Scales { ffn: true, experts: true, output:
 impl Decoder {
     /// The plain decoder of llama with the rotation `kind`.
     pub fn new(h: &Hparams, rope_kind: RopeKind) -> Decoder {
+        let act = Act::Gated(Gate::Plain(Activation::Silu));
         let mixture = h.experts.map(|e| Mixture {
-            n_expert: e.n_expert,
-            n_expert_used: e.n_expert_used,
+            route: Route {
+                n_expert: e.n_expert,
+                n_expert_used: e.n_expert_used,
+                gating: Gating::Softmax,
+                normalise: true,
+                scale: 1.0,
+                n_group: e.n_group,
+                n_group_used: e.n_group_used,
+                bias: None,
+            },
             n_ff: e.n_ff,
-            gating: Gating::Softmax,
-            normalise: true,
-            scale: 1.0,
-            n_group: 1,
-            n_group_used: 1,
-            n_ff_shared: 0,
+            act,
+            weighted_inputs: false,
+            shared: None,
         });
+        let attention = |sizes: &LayerSizes| Attention {
+            n_head: sizes.n_head,
+            n_head_kv: sizes.n_head_kv,
+            key: sizes.key,
+            value: sizes.value,
+            scale: h.attention_scale.unwrap_or(1.0 / (sizes.key as f32).sqrt()),
+            rope: Some(0),
+            window: None,
+            chunked: false,
+            softcap: None,
+            qk_norm: None,
+            norm_rotated: false,
+            v_norm: false,
+            sinks: false,
+            temperature: None,
+            gate: None,
+            out_scale: 1.0,
+            reads: None,
+        };
         let layer = |sizes: &LayerSizes| Layer {
-            mixer: Mixer::Attention(Heads {
-                n_head: sizes.n_head,
-                n_head_kv: sizes.n_head_kv,
-                head_dim: sizes.head_dim,
-                rope: 0,
-                scale: h.attention_scale.unwrap_or(1.0 / (sizes.head_dim as f32).sqrt()),
-                qk_norm: false,
-                window: None,
-                softcap: None,
-                sinks: false,
-            }),
-            ffn: mixture.map_or(FeedForward::Dense { n_ff: sizes.n_ff }, FeedForward::Mixture),
+            mixer: if sizes.n_head_kv == 0 { Mixer::None } else { Mixer::Attention(attention(sizes)) },
+            ffn: match (mixture, sizes.n_ff) {
+                (Some(mixture), _) => FeedForward::Mixture(mixture),
+                (None, 0) => FeedForward::None,
+                (None, n_ff) => FeedForward::Dense(Dense { n_ff, act }),
+            },
         };
         Decoder {
             layers: h.layers.iter().map(layer).collect(),
             ropes: vec![h.rope.clone()],
+            factors_for_all: false,
             rope_kind,
-            temperature: None,
+            norms: Norms { kind: NormKind::Rms, eps: h.eps, biases: false },
             embed_scale: 1.0,
-            post_norms: false,
-            ffn_norm: "ffn_norm",
-            gate: Gate::Silu,
+            embed_norm: false,
+            embed_positions: false,
+            n_embd_per_layer: 0,
+            attn_norm: Some("attn_norm"),
+            ffn_norm: Some("ffn_norm"),
+            post_norms: None,
+            parallel: false,
+            residual_scale: 1.0,
+            layer_scale: false,
+            logit_scale: 1.0,
             logit_softcap: None,
             scales: Scales { ffn: false, experts: false, output: true },
+            ignored: &[],
         }
     }
 
     /// Changes the attention of every layer that has one.
-    pub fn heads(mut self, change: impl Fn(&mut Heads)) -> Decoder {
-        for layer in &mut self.layers {
-            if let Mixer::Attention(heads) = &mut layer.mixer {
-                change(heads);
-            }
-        }
+    pub fn heads(mut self, change: impl Fn(&mut Attention)) -> Decoder {
+        self.attentions().for_each(|(_, a)| change(a));
         self
+    }
+
+    /// The attention of every layer that has one, with the layer's number.
+    pub fn attentions(&mut self) -> impl Iterator<Item = (usize, &mut Attention)> {
+        self.layers.iter_mut().enumerate().filter_map(|(i, layer)| match &mut layer.mixer {
+            Mixer::Attention(a) => Some((i, a)),
+            Mixer::None | Mixer::Latent(_) => None,
+        })
     }
 
     /// Changes every mixture of experts.
     pub fn mixtures(mut self, change: impl Fn(&mut Mixture)) -> Decoder {
         for layer in &mut self.layers {
-            if let FeedForward::Mixture(mixture) = &mut layer.ffn {
-                change(mixture);
+            if let FeedForward::Mixture(m) | FeedForward::DenseAndExperts(_, m) = &mut layer.ffn {
+                change(m);
+            }
+        }
+        self
+    }
+
+    /// Gives every feed-forward block this middle.
+    pub fn act(mut self, act: Act) -> Decoder {
+        for layer in &mut self.layers {
+            match &mut layer.ffn {
+                FeedForward::None => {}
+                FeedForward::Dense(dense) => dense.act = act,
+                FeedForward::Mixture(m) => m.act = act,
+                FeedForward::DenseAndExperts(dense, m) => (dense.act, m.act) = (act, act),
+            }
+        }
+        self
+    }
+
+    /// Makes the feed-forward block of the layers that are `dense` an ordinary one.
+    pub fn dense(mut self, h: &Hparams, dense: impl Fn(usize) -> bool) -> Decoder {
+        for (i, layer) in self.layers.iter_mut().enumerate().filter(|(i, _)| dense(*i)) {
+            if let FeedForward::Mixture(m) = layer.ffn {
+                layer.ffn = FeedForward::Dense(Dense { n_ff: h.layers[i].n_ff, act: m.act });
             }
         }
         self
@@ -179,11 +211,20 @@ impl Decoder {
             self.ropes.push(rope);
             self.ropes.len() - 1
         });
-        for (layer, _) in self.layers.iter_mut().zip(local).filter(|(_, local)| **local) {
-            if let Mixer::Attention(heads) = &mut layer.mixer {
-                (heads.window, heads.rope) = (Some(n), own);
-            }
+        for (_, a) in self.attentions().filter(|(i, _)| local[*i]) {
+            (a.window, a.rope) = (Some(n), Some(own));
         }
+        self
+    }
+
+    /// Makes the norms LayerNorms, which may have biases.
+    pub fn layer_norms(self, h: &Hparams) -> Decoder {
+        Decoder { norms: Norms { kind: NormKind::Layer, eps: h.layer_eps, biases: true }, ..self }
+    }
+
+    /// Leaves queries and keys of some layers as they are, without a rotation.
+    pub fn without_rope(mut self, without: impl Fn(usize) -> bool) -> Decoder {
+        self.attentions().filter(|(i, _)| without(*i)).for_each(|(_, a)| a.rope = None);
         self
     }
 
@@ -198,90 +239,104 @@ impl Decoder {
 
     /// The graph of a file. Biases are added if the file has them.
     pub fn build(mut self, k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
-        let mut g = Builder::new(k.file, h.n_layer, self.scales);
-        let mut x = g.embed(h.n_embd, h.n_vocab, self.embed_scale)?;
+        let mut g = Builder::new(k.file, h.n_layer, self.scales, self.norms, self.ignored);
+        let mut x = g.embed("token_embd", h.n_embd, h.n_vocab, self.embed_scale)?;
+        if self.embed_positions {
+            let positions = g.embed_positions(h.n_embd, h.n_ctx_train as usize)?;
+            x = g.add(x, positions, "embd_at");
+        }
+        if self.embed_norm {
+            x = g.bare_norm(x, h.n_embd, "embd_norm");
+        }
+        let second = match self.n_embd_per_layer {
+            0 => None,
+            n => Some(g.embed_per_layer(x, n, h.n_vocab)?),
+        };
         let n_ctx_orig = k.u32("rope.scaling.original_context_length")?.filter(|n| *n > 0).unwrap_or(h.n_ctx_train);
-        self.ropes[0].factors = g.rope_factors(self.ropes[0].n_rot, n_ctx_orig)?;
-        let tables: Vec<Table> = self.ropes.iter().map(|r| g.rope_table(r.clone(), self.rope_kind)).collect();
+        let n_rot = self.ropes.iter().map(|r| r.n_rot).max().unwrap_or(0);
+        let factors = g.rope_factors(n_rot, n_ctx_orig)?;
+        let take = if self.factors_for_all { self.ropes.len() } else { 1 };
+        self.ropes[..take].iter_mut().for_each(|rope| rope.factors = factors);
+        for (i, rope) in self.ropes.iter().enumerate() {
+            let used = self.layers.iter().any(|layer| match layer.mixer {
+                Mixer::None => false,
+                Mixer::Attention(a) => a.rope == Some(i),
+                Mixer::Latent(a) => a.rope == Some(i),
+            });
+            g.rope_table(rope.clone(), self.rope_kind, used);
+        }
         for (i, layer) in self.layers.iter().enumerate() {
             g.layer(i as u32);
-            let n = g.rms_norm(x, "attn_norm", h.rms_eps)?;
-            let mut m = self.mixer(&mut g, n, layer.mixer, &tables, h.rms_eps)?;
-            if self.post_norms {
-                m = g.rms_norm(m, "post_attention_norm", h.rms_eps)?;
+            // Behind the last mixer tokens no longer see each other, so only rows whose results were asked for go on.
+            let last = i + 1 == self.layers.len();
+            let outputs = |g: &mut Builder<'_>, x| if last { g.select_outputs(x) } else { x };
+            let input = x;
+            let n = norm(&mut g, x, self.attn_norm)?;
+            if let Some(m) = self.mixer(&mut g, n, layer.mixer)? {
+                x = self.plus(&mut g, x, m, "post_attention_norm", "attn_res")?;
             }
-            x = g.add(x, m, "attn_res");
-            if i + 1 == self.layers.len() {
-                // Behind the last mixer tokens no longer see each other, so only rows whose results were asked for go
-                // on.
-                x = g.select_outputs(x);
+            x = outputs(&mut g, x);
+            let from = match (self.parallel, self.ffn_norm) {
+                (false, _) => x,
+                (true, Some(_)) => outputs(&mut g, input),
+                (true, None) => outputs(&mut g, n),
+            };
+            if let Some(f) = self.feed_forward(&mut g, from, layer.ffn)? {
+                x = self.plus(&mut g, x, f, "post_ffw_norm", "ffn_res")?;
             }
-            let n = g.rms_norm(x, self.ffn_norm, h.rms_eps)?;
-            let mut f = self.feed_forward(&mut g, n, layer.ffn)?;
-            if self.post_norms {
-                f = g.rms_norm(f, "post_ffw_norm", h.rms_eps)?;
+            if let Some(second) = second {
+                let own = g.of_layer(second, self.n_embd_per_layer);
+                let own = outputs(&mut g, own);
+                x = g.add_per_layer(x, own)?;
             }
-            x = g.add(x, f, "ffn_res");
+            if self.layer_scale && g.has("layer_output_scale") {
+                x = g.times_tensor(x, "layer_output_scale", "weight", 1, 1.0)?;
+            }
         }
-        g.finish(x, h.rms_eps, h.n_vocab, self.logit_softcap)
+        g.finish(x, h.n_vocab, self.logit_scale, self.logit_softcap)
     }
 
-    fn mixer(&self, g: &mut Builder<'_>, x: ValueId, mixer: Mixer, tables: &[Table], eps: f32) -> Result<ValueId> {
-        let temperature = self.temperature;
+    /// x plus the result of a mixer or feed-forward block.
+    fn plus(
+        &self,
+        g: &mut Builder<'_>,
+        x: ValueId,
+        mut y: ValueId,
+        post_norm: &'static str,
+        name: &'static str,
+    ) -> Result<ValueId> {
+        if let Some(norms) = self.post_norms {
+            y = g.norm_by(y, post_norm, norms)?;
+        }
+        let y = g.times(y, self.residual_scale, "res_scaled");
+        Ok(g.add(x, y, name))
+    }
+
+    fn mixer(&self, g: &mut Builder<'_>, x: ValueId, mixer: Mixer) -> Result<Option<ValueId>> {
         match mixer {
-            Mixer::Attention(a) => g.attention(
-                x,
-                Attention {
-                    n_head: a.n_head,
-                    n_head_kv: a.n_head_kv,
-                    head_dim: a.head_dim,
-                    scale: a.scale,
-                    table: tables[a.rope],
-                    window: a.window,
-                    softcap: a.softcap,
-                    qk_norm: a.qk_norm.then_some(eps),
-                    sinks: a.sinks,
-                    temperature,
-                },
-            ),
-            Mixer::Latent(l) => g.latent_attention(
-                x,
-                Latent {
-                    n_head: l.n_head,
-                    kv_lora_rank: l.kv_lora_rank,
-                    nope: l.key - self.ropes[0].n_rot,
-                    rope: self.ropes[0].n_rot,
-                    head_dim_v: l.value,
-                    q_lora_rank: l.q_lora_rank,
-                    eps,
-                    scale: l.scale,
-                    table: tables[0],
-                    temperature,
-                },
-            ),
+            Mixer::None => Ok(None),
+            Mixer::Attention(a) => g.attention(x, a).map(Some),
+            Mixer::Latent(a) => g.latent_attention(x, a).map(Some),
         }
     }
 
-    fn feed_forward(&self, g: &mut Builder<'_>, x: ValueId, ffn: FeedForward) -> Result<ValueId> {
-        let m = match ffn {
-            FeedForward::Dense { n_ff } => return g.ffn(x, n_ff, self.gate),
-            FeedForward::Mixture(m) => m,
-        };
-        let route = Route {
-            n_expert: m.n_expert,
-            n_expert_used: m.n_expert_used,
-            gating: m.gating,
-            normalise: m.normalise,
-            scale: m.scale,
-            n_group: m.n_group,
-            n_group_used: m.n_group_used,
-            bias: None,
-        };
-        let routed = g.experts(x, m.n_ff, self.gate, route)?;
-        if m.n_ff_shared == 0 {
-            return Ok(routed);
+    fn feed_forward(&self, g: &mut Builder<'_>, x: ValueId, ffn: FeedForward) -> Result<Option<ValueId>> {
+        match ffn {
+            FeedForward::None => Ok(None),
+            FeedForward::Dense(dense) => {
+                let n = norm(g, x, self.ffn_norm)?;
+                g.ffn(n, dense).map(Some)
+            }
+            FeedForward::Mixture(m) => {
+                let n = norm(g, x, self.ffn_norm)?;
+                g.mixture(n, m).map(Some)
+            }
+            FeedForward::DenseAndExperts(dense, m) => g.dense_and_experts(x, dense, m).map(Some),
         }
-        let shared = g.shared_experts(x, m.n_ff_shared, self.gate)?;
-        Ok(g.add(routed, shared, "ffn_sum"))
     }
+}
+
+/// The norm `role` of x, if there is one.
+fn norm(g: &mut Builder<'_>, x: ValueId, role: Option<&'static str>) -> Result<ValueId> {
+    role.map_or(Ok(x), |role| g.norm(x, role))
 }

@@ -1,12 +1,12 @@
-//! gemma2 and gemma3: scaled embeddings, norms before and behind each block, GELU. Layers have a window, but for every
-//! second one in gemma2 and every sixth in gemma3. gemma2 caps scores and logits. gemma3 norms queries and keys, and
+//! gemma, gemma2 and gemma3: scaled embeddings and GELU. gemma is llama otherwise. The others have norms before and behind
+//! each block. Layers have a window, but for every second one in gemma2 and every sixth in gemma3. gemma2 caps scores and logits. gemma3 norms queries and keys, and
 //! layers with a window rotate by a base of their own, unscaled.
 
 use super::decoder::Decoder;
 use super::hparams::Hparams;
 use super::keys::Keys;
 use crate::error::Result;
-use crate::graph::{Gate, Graph, Rope, RopeKind};
+use crate::graph::{Act, Activation, Graph, QkNorm, Rope, RopeKind};
 
 /// The window of gemma2, if the file does not say it.
 const GEMMA2_WINDOW: u32 = 4096;
@@ -19,18 +19,24 @@ fn common(h: &Hparams, layers_of_27b: u32) -> Decoder {
     let of_27b = h.n_layer == layers_of_27b;
     let n_embd = h.n_embd;
     let d = Decoder::new(h, RopeKind::Neox).heads(|a| {
-        let n = if of_27b { n_embd / a.n_head } else { a.head_dim };
+        let n = if of_27b { n_embd / a.n_head } else { a.key };
         a.scale = 1.0 / (n as f32).sqrt();
     });
-    Decoder { embed_scale: (h.n_embd as f32).sqrt(), post_norms: true, gate: Gate::Gelu, ..d }
+    let d = d.act(Act::Gated(Activation::Gelu.into()));
+    Decoder { embed_scale: (h.n_embd as f32).sqrt(), post_norms: Some(d.norms), ..d }
+}
+
+pub(super) fn gemma(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
+    h.dense(k)?;
+    Decoder { post_norms: None, ..common(h, 0) }.build(k, h)
 }
 
 pub(super) fn gemma2(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     h.dense(k)?;
     let n = k.u32("attention.sliding_window")?.filter(|n| *n > 0).unwrap_or(GEMMA2_WINDOW);
-    let rope = k.positive("rope.freq_base_swa")?.map(|freq_base| Rope { freq_base, ..h.rope.clone() });
+    let rope = k.local_rope(h)?;
     let cap = k.positive("attn_logit_softcapping")?.unwrap_or(50.0);
-    let d = common(h, GEMMA2_27B_LAYERS).windows(n, &k.local_layers(h.n_layer, 2)?, rope);
+    let d = common(h, GEMMA2_27B_LAYERS).windows(n, &k.local_layers(h.n_layer, Some(2))?, rope);
     let mut d = d.heads(|a| a.softcap = Some(cap));
     d.logit_softcap = Some(k.positive("final_logit_softcapping")?.unwrap_or(30.0));
     d.build(k, h)
@@ -38,7 +44,7 @@ pub(super) fn gemma2(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
 
 pub(super) fn gemma3(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     h.dense(k)?;
-    let mut d = common(h, GEMMA3_27B_LAYERS).heads(|a| a.qk_norm = true);
+    let mut d = common(h, GEMMA3_27B_LAYERS).heads(|a| a.qk_norm = Some(QkNorm::Heads));
     d.logit_softcap = k.positive("final_logit_softcapping")?;
     // Ollama's files name both bases.
     if let Some(base) = k.positive("rope.global.freq_base")? {
@@ -49,7 +55,7 @@ pub(super) fn gemma3(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     if let Some(n) = k.u32("attention.sliding_window")?.filter(|n| *n > 0) {
         let base = k.positive("rope.local.freq_base")?.or(k.positive("rope.freq_base_swa")?).unwrap_or(10000.0);
         let rope = Rope { freq_base: base, freq_scale: 1.0, ..d.ropes[0].clone() };
-        d = d.windows(n, &k.local_layers(h.n_layer, 6)?, Some(rope));
+        d = d.windows(n, &k.local_layers(h.n_layer, Some(6))?, Some(rope));
     }
     d.build(k, h)
 }

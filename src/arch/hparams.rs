@@ -19,7 +19,9 @@ pub struct Hparams {
     pub n_vocab: usize,
     /// The context the model was trained for.
     pub n_ctx_train: u32,
-    pub rms_eps: f32,
+    /// RMSNorms add it before they divide, and LayerNorms the other.
+    pub eps: f32,
+    pub layer_eps: f32,
     /// Attention scores are multiplied by it: `attention.scale`, or 1 / sqrt(head_dim).
     pub attention_scale: Option<f32>,
     pub rope: Rope,
@@ -30,10 +32,13 @@ pub struct Hparams {
 /// The sizes that may differ from layer to layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LayerSizes {
+    /// 0 in layers without attention, and so are the KV heads.
     pub n_head: usize,
     pub n_head_kv: usize,
-    pub head_dim: usize,
-    /// 0 if every layer is a mixture.
+    /// Elements of a head's key, and of its value.
+    pub key: usize,
+    pub value: usize,
+    /// 0 in layers without a feed-forward block, or if every layer is a mixture.
     pub n_ff: usize,
 }
 
@@ -43,6 +48,9 @@ pub struct Experts {
     pub n_expert: usize,
     pub n_expert_used: usize,
     pub n_ff: usize,
+    /// Experts stand in groups, and are chosen from some of these; 1 and 1: there are none.
+    pub n_group: usize,
+    pub n_group_used: usize,
 }
 
 impl Hparams {
@@ -57,30 +65,37 @@ impl Hparams {
         let n_head = k.sizes("attention.head_count", n, MAX_WIDTH)?.ok_or_else(|| k.missing("attention.head_count"))?;
         let n_head_kv = k.sizes("attention.head_count_kv", n, MAX_WIDTH)?.unwrap_or_else(|| n_head.clone());
         let n_ctx_train = k.size("context_length", 1 << 30)?;
-        if let Some((heads, kv)) = n_head.iter().zip(&n_head_kv).find(|(heads, kv)| *heads % *kv != 0) {
+        if let Some((heads, kv)) = n_head.iter().zip(&n_head_kv).find(|(heads, kv)| **kv != 0 && *heads % *kv != 0) {
             return Err(k.bad("attention.head_count_kv", kv, &format!("a divisor of the {heads} query heads")));
         }
-        let head_dim = match k.sizes("attention.key_length", n, 65536)? {
+        let any = n_head.iter().copied().find(|n| *n > 0).unwrap_or(1);
+        let key = match k.sizes("attention.key_length", n, 65536)? {
             Some(lengths) => lengths,
-            None if n_embd % n_head[0] == 0 => vec![n_embd / n_head[0]; n],
+            None if n_embd % any == 0 => vec![n_embd / any; n],
             None => {
                 let expected = format!("a divisor of the embedding length {n_embd}");
-                return Err(k.bad("attention.head_count", n_head[0], &expected));
+                return Err(k.bad("attention.head_count", any, &expected));
             }
         };
-        for (key, heads) in [("attention.head_count", &n_head), ("attention.head_count_kv", &n_head_kv)] {
-            for (heads, length) in heads.iter().zip(&head_dim) {
+        let value = k.sizes("attention.value_length", n, 65536)?.unwrap_or_else(|| key.clone());
+        for (name, heads) in [("attention.head_count", &n_head), ("attention.head_count_kv", &n_head_kv)] {
+            for (heads, length) in heads.iter().zip(key.iter().zip(&value).map(|(k, v)| k.max(v))) {
                 if heads.checked_mul(*length).is_none_or(|n| n > MAX_WIDTH) {
                     let expected = format!("at most {} heads of length {length}", MAX_WIDTH / length);
-                    return Err(k.bad(key, heads, &expected));
+                    return Err(k.bad(name, heads, &expected));
                 }
             }
         }
-        let rms_key = "attention.layer_norm_rms_epsilon";
-        let rms_eps = k.f32(rms_key)?.ok_or_else(|| k.missing(rms_key))?;
-        if !(0.0..1.0).contains(&rms_eps) {
-            return Err(k.bad(rms_key, rms_eps, "0 to 1"));
+        let (rms_key, layer_key) = ("attention.layer_norm_rms_epsilon", "attention.layer_norm_epsilon");
+        let (eps, layer_eps) = (k.f32(rms_key)?, k.f32(layer_key)?);
+        for (key, eps) in [(rms_key, eps), (layer_key, layer_eps)] {
+            if let Some(eps) = eps.filter(|eps| !(0.0..1.0).contains(eps)) {
+                return Err(k.bad(key, eps, "0 to 1"));
+            }
         }
+        let (Some(eps), Some(layer_eps)) = (eps.or(layer_eps), layer_eps.or(eps)) else {
+            return Err(k.missing(rms_key));
+        };
         let attention_scale = k.f32("attention.scale")?.filter(|s| *s != 0.0);
         let n_ff = k.sizes("feed_forward_length", n, MAX_WIDTH);
         let first = n_ff.as_ref().ok().and_then(|n| n.as_ref()).map(|n| n[0]);
@@ -93,7 +108,8 @@ impl Hparams {
         let layers = (0..n).map(|i| LayerSizes {
             n_head: n_head[i] as usize,
             n_head_kv: n_head_kv[i] as usize,
-            head_dim: head_dim[i] as usize,
+            key: key[i] as usize,
+            value: value[i] as usize,
             n_ff: n_ff[i] as usize,
         });
         Ok(Hparams {
@@ -102,9 +118,10 @@ impl Hparams {
             layers: layers.collect(),
             n_vocab: n_vocab(k.file)?,
             n_ctx_train,
-            rms_eps,
+            eps,
+            layer_eps,
             attention_scale,
-            rope: rope(k, head_dim.iter().copied().min().unwrap_or(0), n_ctx_train)?,
+            rope: rope(k, key.iter().copied().min().unwrap_or(0), n_ctx_train)?,
             experts,
         })
     }
@@ -132,16 +149,30 @@ impl Hparams {
         self.equal_heads(k)
     }
 
-    /// Refuses a file with values and keys of different lengths.
+    /// Refuses a file with values and keys of different lengths, or with a layer without attention or feed-forward.
     ///
     /// # Errors
-    /// `BadFile` for values of another length than keys.
+    /// `BadFile`, naming the key.
     pub fn equal_heads(&self, k: &Keys<'_>) -> Result<()> {
-        match k.u32("attention.value_length")? {
-            Some(n) if self.layers.iter().any(|l| l.head_dim != n as usize) => {
-                Err(k.bad("attention.value_length", n, &format!("{}, the length of keys", self.first().head_dim)))
-            }
-            _ => Ok(()),
+        self.all_attend(k)?;
+        match self.layers.iter().find(|l| l.key != l.value) {
+            Some(l) => Err(k.bad("attention.value_length", l.value, &format!("{}, the length of keys", l.key))),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses a file with a layer without attention or feed-forward.
+    ///
+    /// # Errors
+    /// `BadFile`, naming the key.
+    pub fn all_attend(&self, k: &Keys<'_>) -> Result<()> {
+        let without = |of: fn(&LayerSizes) -> usize| self.layers.iter().any(|l| of(l) == 0);
+        let (mixed, size) = (self.experts.is_some(), format!("1 to {MAX_WIDTH}"));
+        match () {
+            _ if without(|l| l.n_head) => Err(k.bad("attention.head_count", 0, &size)),
+            _ if without(|l| l.n_head_kv) => Err(k.bad("attention.head_count_kv", 0, &size)),
+            _ if !mixed && without(|l| l.n_ff) => Err(k.bad("feed_forward_length", 0, &size)),
+            () => Ok(()),
         }
     }
 }
@@ -162,15 +193,28 @@ fn experts(k: &Keys<'_>, n_ff: Option<u32>) -> Result<Option<Experts>> {
         return Ok(None);
     }
     k.in_range("expert_count", n_expert, MAX_EXPERTS)?;
-    let used = k.size("expert_used_count", MAX_EXPERTS)?;
+    let used_key = "expert_used_count";
+    let used = k.uniform_size(used_key, MAX_EXPERTS)?.ok_or_else(|| k.missing(used_key))?;
     if used > n_expert {
-        return Err(k.bad("expert_used_count", used, &format!("at most the {n_expert} experts")));
+        return Err(k.bad(used_key, used, &format!("at most the {n_expert} experts")));
     }
     // Some files write 0, which means: as long as the dense ones.
     let zero = matches!(k.u32("expert_feed_forward_length"), Ok(Some(0)));
     let own = if zero { None } else { k.uniform_size("expert_feed_forward_length", MAX_WIDTH)? };
     let n_ff = own.or(n_ff).ok_or_else(|| k.missing("expert_feed_forward_length"))?;
-    Ok(Some(Experts { n_expert: n_expert as usize, n_expert_used: used as usize, n_ff: n_ff as usize }))
+    let groups = |key| Ok(k.u32(key)?.unwrap_or(0).max(1));
+    let (n_group, n_group_used) = (groups("expert_group_count")?, groups("expert_group_used_count")?);
+    if n_expert % n_group != 0 || n_group_used > n_group || used > n_expert / n_group * n_group_used {
+        let expected = format!("a divisor of {n_expert} experts whose groups hold those used");
+        return Err(k.bad("expert_group_count", n_group, &expected));
+    }
+    Ok(Some(Experts {
+        n_expert: n_expert as usize,
+        n_expert_used: used as usize,
+        n_ff: n_ff as usize,
+        n_group: n_group as usize,
+        n_group_used: n_group_used as usize,
+    }))
 }
 
 /// The rows of the token embedding; keys about the vocabulary may be absent in files without a tokeniser.
@@ -226,7 +270,7 @@ fn rope(k: &Keys, head_dim: u32, n_ctx_train: u32) -> Result<Rope> {
         }
     };
     let attn_factor = k.f32("rope.scaling.attn_factor")?.filter(|f| *f > 0.0).unwrap_or(1.0);
-    Ok(Rope { n_rot: n_rot as usize, freq_base, freq_scale, attn_factor, yarn, factors: Factors::None })
+    Ok(Rope { n_rot: n_rot as usize, freq_base, freq_scale, attn_factor, yarn, factors: Factors::None, sections: None })
 }
 
 /// The growth of queries with their position, if `attention.temperature_scale` asks for it. They grow once in `length`
@@ -235,5 +279,5 @@ pub(super) fn temperature(k: &Keys<'_>, h: &Hparams, length: Option<u32>) -> Res
     let Some(scale) = k.positive("attention.temperature_scale")? else { return Ok(None) };
     let orig = k.u32("rope.scaling.original_context_length")?;
     let length = length.or(orig).filter(|n| *n > 0).unwrap_or(h.n_ctx_train);
-    Ok(Some(Temperature { scale, length }))
+    Ok(Some(Temperature { scale, length, offset: 0 }))
 }

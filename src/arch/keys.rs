@@ -72,7 +72,8 @@ impl Keys<'_> {
         self.in_range(key, first, max).map(Some)
     }
 
-    /// A size per layer, if the key is there: some files give it once, others as an array.
+    /// A size per layer, if the key is there: some files give it once, others as an array, in which 0 stands for layers
+    /// without.
     pub fn sizes(&self, key: &str, n_layer: usize, max: u32) -> Result<Option<Vec<u32>>> {
         let Some(Value::Array(a)) = self.file.get(&self.name(key)) else {
             let one = self.u32(key)?.map(|n| self.in_range(key, n, max)).transpose()?;
@@ -84,24 +85,18 @@ impl Keys<'_> {
             return Err(self.bad(key, found, &format!("a size for each of the {n_layer} layers")));
         }
         let size = |n: &u64| u32::try_from(*n).map_err(|_| self.bad(key, n, &format!("1 to {max}")));
-        all[..n_layer].iter().map(|n| self.in_range(key, size(n)?, max)).collect::<Result<Vec<u32>>>().map(Some)
+        let in_range = |n: &u64| if *n == 0 { Ok(0) } else { self.in_range(key, size(n)?, max) };
+        all[..n_layer].iter().map(in_range).collect::<Result<Vec<u32>>>().map(Some)
     }
 
     /// True for each layer that sees a window only. The key `attention.sliding_window_pattern` is a bool per layer, or
     /// a number n: then every n-th layer sees all. If it is missing, n is `default`.
-    pub fn local_layers(&self, n_layer: u32, default: u32) -> Result<Vec<bool>> {
+    pub fn local_layers(&self, n_layer: u32, default: Option<u32>) -> Result<Vec<bool>> {
         let key = "attention.sliding_window_pattern";
-        let n = match self.file.get(&self.name(key)) {
-            Some(Value::Array(a)) => {
-                let local = |v: Value| if let Value::Bool(b) = v { Some(b) } else { v.as_int().map(|n| n != 0) };
-                let all: Option<Vec<bool>> = a.iter().take(n_layer as usize).map(local).collect();
-                return all.filter(|l| l.len() == n_layer as usize).ok_or_else(|| {
-                    let found = format!("an array of {} {}", a.len(), a.elem_type().name());
-                    self.bad(key, found, &format!("a bool for each of the {n_layer} layers"))
-                });
-            }
-            _ => self.u32(key)?.unwrap_or(default),
-        };
+        if let Some(Value::Array(_)) = self.file.get(&self.name(key)) {
+            return self.flags(key, n_layer as usize)?.ok_or_else(|| self.missing(key));
+        }
+        let n = self.u32(key)?.or(default).ok_or_else(|| self.missing(key))?;
         Ok((0..n_layer).map(|i| n == 0 || i % n < n - 1).collect())
     }
 }

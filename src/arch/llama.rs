@@ -1,5 +1,6 @@
 //! llama, and models that share its graph: Llama 1 to 3, Mistral 7B, SmolLM, TinyLlama, Mixtral, deepseek-r1:8b and
-//! :70b, …
+//! :70b, … seed_oss rotates by halves and has another name for a norm; smollm3 leaves every fourth layer without
+//! rotation.
 
 use super::decoder::{ALL_SCALES, Decoder};
 use super::hparams::Hparams;
@@ -7,7 +8,17 @@ use super::keys::Keys;
 use crate::error::Result;
 use crate::graph::{Graph, RopeKind};
 
-pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
+pub(super) fn llama(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     h.equal_heads(k)?;
     Decoder { scales: ALL_SCALES, ..Decoder::new(h, RopeKind::Norm) }.build(k, h)
+}
+
+pub(super) fn seed_oss(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
+    h.dense(k)?;
+    Decoder { ffn_norm: Some("post_attention_norm"), ..Decoder::new(h, RopeKind::Neox) }.build(k, h)
+}
+
+pub(super) fn smollm3(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
+    h.dense(k)?;
+    Decoder::new(h, RopeKind::Norm).without_rope(|i| i % 4 == 3).build(k, h)
 }

@@ -4,18 +4,35 @@
 //! how the family differs from the plain decoder, and a line in `FAMILIES`. A family that is no such decoder is
 //! described in the words of `graph::Builder`.
 
+mod bailingmoe2;
 mod batch;
+mod cohere;
 mod decoder;
 mod deepseek2;
+mod ernie;
+mod exaone;
+mod experts;
 mod gemma;
+mod gemma4;
+mod glm;
+mod gpt;
 mod gpt_oss;
+mod granite;
 mod hparams;
+mod hunyuan;
 mod keys;
+mod layers;
 mod llama;
+mod llama4;
+mod mimo2;
+mod minimax_m2;
 mod mistral3;
-mod phi3;
+mod muse_glimmer;
+mod olmo2;
+mod phi;
 mod qwen2;
 mod qwen3;
+mod step35;
 
 pub use batch::{BatchDefaults, GLOBAL_BATCH, batch_defaults};
 pub use hparams::{Experts, Hparams};
@@ -33,17 +50,53 @@ struct Family {
 }
 
 const FAMILIES: &[Family] = &[
-    Family { name: "llama", build: llama::build },
+    Family { name: "llama", build: llama::llama },
+    Family { name: "seed_oss", build: llama::seed_oss },
+    Family { name: "smollm3", build: llama::smollm3 },
     Family { name: "mistral3", build: mistral3::build },
-    Family { name: "qwen2", build: qwen2::build },
+    Family { name: "mistral4", build: deepseek2::build },
+    Family { name: "qwen2", build: qwen2::plain },
+    Family { name: "qwen2vl", build: qwen2::vl },
     Family { name: "qwen3", build: qwen3::dense },
     Family { name: "qwen3moe", build: qwen3::moe },
+    Family { name: "qwen3vl", build: qwen3::vl },
+    Family { name: "qwen3vlmoe", build: qwen3::vl_moe },
+    Family { name: "gemma", build: gemma::gemma },
     Family { name: "gemma2", build: gemma::gemma2 },
     Family { name: "gemma3", build: gemma::gemma3 },
-    Family { name: "phi3", build: phi3::build },
+    Family { name: "gemma4", build: gemma4::build },
+    Family { name: "phi2", build: phi::phi2 },
+    Family { name: "phi3", build: phi::phi3 },
+    Family { name: "phimoe", build: phi::phimoe },
     Family { name: "gpt-oss", build: gpt_oss::build },
     Family { name: "gptoss", build: gpt_oss::build },
     Family { name: "deepseek2", build: deepseek2::build },
+    Family { name: "granite", build: granite::plain },
+    Family { name: "granitemoe", build: granite::plain },
+    Family { name: "granite_swa", build: granite::windowed },
+    Family { name: "chatglm", build: glm::chatglm },
+    Family { name: "glm4", build: glm::glm4 },
+    Family { name: "glm4moe", build: glm::glm4moe },
+    Family { name: "olmo2", build: olmo2::build },
+    Family { name: "exaone4", build: exaone::exaone4 },
+    Family { name: "exaone-moe", build: exaone::moe },
+    Family { name: "ernie4_5", build: ernie::dense },
+    Family { name: "ernie4_5-moe", build: ernie::moe },
+    Family { name: "hunyuan-dense", build: hunyuan::dense },
+    Family { name: "hunyuan-moe", build: hunyuan::moe },
+    Family { name: "llama4", build: llama4::build },
+    Family { name: "bailingmoe2", build: bailingmoe2::build },
+    Family { name: "minimax-m2", build: minimax_m2::build },
+    Family { name: "mimo2", build: mimo2::build },
+    Family { name: "step35", build: step35::build },
+    Family { name: "muse-glimmer", build: muse_glimmer::build },
+    Family { name: "command-r", build: cohere::command_r },
+    Family { name: "cohere2", build: cohere::cohere2 },
+    Family { name: "stablelm", build: cohere::stablelm },
+    Family { name: "gpt2", build: gpt::gpt2 },
+    Family { name: "gptneox", build: gpt::gptneox },
+    Family { name: "starcoder2", build: gpt::starcoder2 },
+    Family { name: "falcon", build: gpt::falcon },
 ];
 
 /// The architectures that can be planned exactly, loaded and decoded.
@@ -83,7 +136,8 @@ const BESIDE: [&str; 4] = ["v.", "a.", "mm.", "cls."];
 /// Refuses a file with a tensor that the graph does not read: it belongs to a model that the graph would decode
 /// wrongly. Layers behind the trunk are left out on purpose.
 fn all_read(k: &Keys<'_>, graph: &Graph) -> Result<()> {
-    let read: HashSet<&str> = graph.weights.iter().map(|w| w.name.as_str()).collect();
+    let read = graph.weights.iter().map(|w| w.name.as_str()).chain(graph.unread.iter().map(String::as_str));
+    let read: HashSet<&str> = read.collect();
     let behind = graph.n_layer..k.u32("block_count")?.unwrap_or(0);
     let layer = |name: &str| name.strip_prefix("blk.")?.split('.').next()?.parse().ok();
     let left_out = |name: &str| {

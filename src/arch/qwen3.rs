@@ -1,11 +1,12 @@
 //! qwen3 and qwen3moe: norms of each head's query and key, and no biases. The mixtures weight their experts by a
 //! softmax over all, and divide the weights of the chosen ones by their sum. deepseek-r1:8b (2025-05), qwen3:30b-a3b.
+//! qwen3vl and qwen3vlmoe are their text parts, whose rotation has sections that take turns.
 
 use super::decoder::{ALL_SCALES, Decoder};
 use super::hparams::Hparams;
 use super::keys::Keys;
 use crate::error::Result;
-use crate::graph::{Graph, RopeKind};
+use crate::graph::{Graph, QkNorm, RopeKind};
 
 pub(super) fn dense(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     h.dense(k)?;
@@ -13,16 +14,30 @@ pub(super) fn dense(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
 }
 
 pub(super) fn moe(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
+    Decoder { scales: ALL_SCALES, ..decoder(k, h)? }.build(k, h)
+}
+
+pub(super) fn vl(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
+    h.dense(k)?;
+    vl_moe(k, h)
+}
+
+pub(super) fn vl_moe(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
+    let mut d = decoder(k, h)?;
+    d.ropes[0].sections = k.sections(true)?;
+    d.build(k, h)
+}
+
+fn decoder(k: &Keys<'_>, h: &Hparams) -> Result<Decoder> {
     h.equal_heads(k)?;
     let mut d = Decoder::new(h, RopeKind::Neox).heads(|a| {
-        a.qk_norm = true;
-        a.scale = 1.0 / (a.head_dim as f32).sqrt();
+        a.qk_norm = Some(QkNorm::Heads);
+        a.scale = 1.0 / (a.key as f32).sqrt();
     });
-    d.scales = ALL_SCALES;
     let all_experts = h.first().n_ff;
     if all_experts > 0 && k.u32("expert_feed_forward_length")?.is_none() {
         // Older files give the width of all experts in use together.
-        d = d.mixtures(|m| m.n_ff = all_experts / m.n_expert_used);
+        d = d.mixtures(|m| m.n_ff = all_experts / m.route.n_expert_used);
     }
-    d.build(k, h)
+    Ok(d)
 }

@@ -80,7 +80,7 @@ struct Work<'a> {
 impl Work<'_> {
     /// The last position that a token at `pos` does not see any more, since its window has passed it.
     fn behind(&self, pos: i32) -> i64 {
-        self.shape.window.map_or(-1, |w| i64::from(pos) - i64::from(w))
+        self.shape.behind(pos)
     }
 
     fn n_tiles(&self) -> usize {

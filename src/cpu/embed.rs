@@ -1,8 +1,8 @@
-//! Embed: a row of the token embedding per token. SelectOutputs: the rows whose results are asked for.
+//! Embed: a row of a table per token, by its id or position. SelectOutputs: the rows whose results are asked for.
 
 use super::pool::Poisoned;
 use super::step::Step;
-use crate::graph::{Embed, Node};
+use crate::graph::{Embed, EmbedBy, Node};
 use crate::quant::dequantize;
 
 pub(super) fn embed(s: &Step, node: &Node, o: &Embed) -> Result<(), Poisoned> {
@@ -11,11 +11,16 @@ pub(super) fn embed(s: &Step, node: &Node, o: &Embed) -> Result<(), Poisoned> {
     let cols = s.x.graph.value(output).cols;
     // The reader checked the tensor's bytes, so a row has a whole number of them.
     let row_bytes = info.ty.row_bytes(cols).unwrap_or(0);
-    s.worker.share(s.micro.tokens.len(), 1, |tokens| {
+    let numbers = match o.by {
+        EmbedBy::Token => s.micro.tokens,
+        EmbedBy::Position => s.micro.positions,
+    };
+    s.worker.share(numbers.len(), 1, |tokens| {
         for t in tokens {
-            // SAFETY: the session checked that the id is below the table's rows; each row of the output has one writer.
+            // SAFETY: the session checked that ids and positions are below the table's rows; each row of the output has
+            // one writer.
             unsafe {
-                let at = s.x.weight(o.table).add(s.micro.tokens[t] as usize * row_bytes);
+                let at = s.x.weight(o.table).add(numbers[t] as usize * row_bytes);
                 let row = s.floats_mut(output, t * cols, cols);
                 dequantize(info.ty, std::slice::from_raw_parts(at, row_bytes), row);
                 row.iter_mut().for_each(|x| *x *= o.scale);

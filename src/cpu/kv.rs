@@ -86,7 +86,8 @@ impl Parts {
             return;
         }
         let shape = self.graph.kv(state);
-        let rotation = &self.rotations[shape.rope.rope];
+        let Some(rope) = shape.rope else { return };
+        let rotation = &self.rotations[rope.rope];
         let angles = &mut angles[..2 * rotation.frequencies.len()];
         let keys = &mut keys[..shape.n_head_kv * shape.head_dim_k];
         // SAFETY: the row that `to` holds.
@@ -96,7 +97,7 @@ impl Parts {
             angle.copy_from_slice(&turn);
         }
         for head in keys.chunks_exact_mut(shape.head_dim_k) {
-            turn(&mut head[shape.rope.first..], angles, shape.rope.kind);
+            turn(&mut head[rope.first..], angles, rope.kind);
         }
         quantize(self.type_k, keys, cell);
     }

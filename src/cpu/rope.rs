@@ -42,8 +42,8 @@ pub(super) fn table(s: &Step, node: &Node, o: &RopeTable) -> Result<(), Poisoned
 
 pub(super) fn rotate(s: &Step, node: &Node, r: &Rotate) -> Result<(), Poisoned> {
     let Some(output) = node.output else { return s.worker.barrier() };
-    let (input, table) = (node.inputs[0], node.inputs[1]);
-    let (n_rot, head_dim) = (s.x.graph.value(table).cols, r.head_dim);
+    let (input, head_dim) = (node.inputs[0], r.head_dim);
+    let table = node.inputs.get(1).map(|table| (*table, s.x.graph.value(*table).cols));
     let heads = s.micro.tokens.len() * r.n_head;
     s.worker.share(heads, 8, |heads| {
         for h in heads {
@@ -56,8 +56,10 @@ pub(super) fn rotate(s: &Step, node: &Node, r: &Rotate) -> Result<(), Poisoned> 
                 }
                 s.floats_mut(output, h * head_dim, head_dim)
             };
-            // SAFETY: a row of the table, which nobody writes in this step.
-            turn(&mut head[r.first..], unsafe { s.floats(table, token * n_rot, n_rot) }, r.kind);
+            if let Some((table, n_rot)) = table {
+                // SAFETY: a row of the table, which nobody writes in this step.
+                turn(&mut head[r.first..], unsafe { s.floats(table, token * n_rot, n_rot) }, r.kind);
+            }
             if let Some(t) = r.temperature {
                 let by = t.at(s.micro.positions[token]);
                 head.iter_mut().for_each(|x| *x *= by);

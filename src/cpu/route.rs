@@ -124,6 +124,7 @@ pub(super) fn sum_experts(s: &Step, node: &Node, o: &SumExperts) -> Result<(), P
                 unsafe { (s.floats(route, row * 2 * n_used + n_used, n_used), s.floats_mut(output, row * cols, cols)) };
             out.fill(0.0);
             for (i, weight) in weights.iter().enumerate() {
+                let weight = if o.weighted { *weight } else { 1.0 };
                 // SAFETY: part i of the row.
                 let part = unsafe { s.floats(parts, (row * n_used + i) * cols, cols) };
                 out.iter_mut().zip(part).for_each(|(o, p)| *o += weight * p);

@@ -39,7 +39,7 @@ fn compute(s: &Step, node: &Node, rest: &[Node]) -> std::result::Result<(), Pois
     match &node.op {
         Op::Embed(o) => embed::embed(s, node, o),
         Op::SelectOutputs => embed::select_outputs(s, node),
-        Op::RmsNorm(o) => norm::rms_norm(s, node, o),
+        Op::Norm(o) => norm::norm(s, node, o),
         Op::MatMul(o) => product::matmul(s, node, o, rest),
         Op::MatMulHeads(o) => product::matmul_heads(s, node, o),
         Op::MatMulExperts(o) => experts::matmul(s, node, o),
@@ -56,6 +56,7 @@ fn compute(s: &Step, node: &Node, rest: &[Node]) -> std::result::Result<(), Pois
         Op::Scan(o) => scan::scan(s, node, o),
         Op::Scale(o) => elementwise::scale(s, node, o),
         Op::Add => elementwise::add(s, node),
+        Op::Activation(o) => elementwise::activation(s, node, *o),
         Op::Gate(o) => elementwise::gate(s, node, *o),
         Op::SoftCap(o) => elementwise::soft_cap(s, node, o),
     }

@@ -4,8 +4,8 @@ use super::args::{self, Each};
 use super::driver::Ptr;
 use super::kernels::{self, Kernel};
 use super::step::{Step, blocks, int};
-use crate::error::Result;
-use crate::graph::{self, Gate, Node, SoftCap};
+use crate::error::{Error, Result, Status};
+use crate::graph::{self, Activation, Gate, Node, SoftCap};
 
 /// Blocks at most; with more elements, a thread has several.
 const MOST_BLOCKS: u32 = 4096;
@@ -17,7 +17,7 @@ pub(super) fn scale(s: &Step, node: &Node, o: &graph::Scale) -> Result<()> {
     let cols = s.graph().value(output).cols / parts;
     let args = args::Scale {
         x: s.at(node.inputs[0]),
-        scale: s.weight(o.scale),
+        scale: o.scale.map_or(Ptr::NULL, |w| s.weight(w)),
         bias: o.bias.map_or(Ptr::NULL, |b| s.weight(b)),
         route: node.inputs.get(1).map_or(Ptr::NULL, |r| s.at(*r)),
         y: s.at(output),
@@ -34,9 +34,12 @@ pub(super) fn add(s: &Step, node: &Node) -> Result<()> {
 
 pub(super) fn gate(s: &Step, node: &Node, gate: Gate) -> Result<()> {
     match gate {
-        Gate::Silu => each(s, node, kernels::gate_silu, 0.0, 0.0),
-        Gate::Gelu => each(s, node, kernels::gate_gelu, 0.0, 0.0),
+        Gate::Plain(Activation::Silu) => each(s, node, kernels::gate_silu, 0.0, 0.0),
+        Gate::Plain(Activation::Gelu) => each(s, node, kernels::gate_gelu, 0.0, 0.0),
         Gate::SiluClamped { alpha, limit } => each(s, node, kernels::gate_silu_clamped, alpha, limit),
+        Gate::Plain(_) | Gate::SiluLimited { .. } => {
+            Err(Error::new(Status::Internal, "a gate without a kernel was given to a die"))
+        }
     }
 }
 

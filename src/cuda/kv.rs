@@ -38,17 +38,19 @@ pub(super) fn move_cells(x: &mut Executor, moves: &[Vec<Move>]) -> Result<()> {
     for (cache, moves) in
         moves.iter().enumerate().flat_map(|(cache, all)| portions(all).map(move |moves| (cache, moves)))
     {
-        for (rope, rotation) in x.rotations.iter().enumerate() {
+        // Keys that no rotation turned are copied alone.
+        for rope in (0..x.rotations.len()).map(Some).chain([None]) {
             let turned = |s: &StateId| {
                 let i = s.0 as usize;
-                x.here[i] && x.states[i].cache == cache && x.graph.kv(*s).rope.rope == rope
+                x.here[i] && x.states[i].cache == cache && x.graph.kv(*s).rope.map(|r| r.rope) == rope
             };
             let states: Vec<StateId> = (0..x.states.len() as u32).map(StateId).filter(turned).collect();
             if states.is_empty() {
                 continue;
             }
             let delta = moves[0].delta;
-            let angles: Vec<f32> = if delta == 0 { Vec::new() } else { rotation.turns(delta).flatten().collect() };
+            let rotation = rope.filter(|_| delta != 0).map(|r| &x.rotations[r]);
+            let angles: Vec<f32> = rotation.into_iter().flat_map(|r| r.turns(delta)).flatten().collect();
             if angles.len() > TURNED {
                 return Err(Error::unsupported(format!(
                     "CUDA devices turn up to {TURNED} elements of a key, not {}",
@@ -121,9 +123,7 @@ impl Lists {
             // SAFETY: the lists' cells lie within the side.
             unsafe { x.die.launch(kernels::copy_cells, grid, &args) }?;
         }
-        if self.n_cells == 0 {
-            return Ok(());
-        }
+        let Some(rope) = shape.rope.filter(|_| self.n_cells > 0) else { return Ok(()) };
         if x.type_k == Type::Q8_0 && shape.head_dim_k > KV_TURN_MOST {
             return Err(Error::unsupported(format!(
                 "CUDA devices turn keys of up to {KV_TURN_MOST} elements, not {}",
@@ -136,9 +136,9 @@ impl Lists {
             angles: self.angles,
             row: place.keys.row as i64,
             head_dim: int(shape.head_dim_k)?,
-            first: int(shape.rope.first)?,
+            first: int(rope.first)?,
             n_rot: int(self.n_rot)?,
-            neox: i32::from(shape.rope.kind == RopeKind::Neox),
+            neox: i32::from(rope.kind == RopeKind::Neox),
         };
         let grid = [blocks(shape.n_head_kv, 1)?, blocks(self.n_cells, 1)?, 1];
         // SAFETY: as above; the angles are of this layer's rope.

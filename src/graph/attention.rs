@@ -1,9 +1,9 @@
 //! Attention in the words of the builder: rotation, grouped-query attention, latent attention.
 
 use super::build::Builder;
-use super::op::{Attend, Columns, Concat, Op, RopeTable, Rotate, StoreKv};
+use super::op::{Activation, Attend, Gate, Op, RopeTable, Rotate, StoreKv};
 use super::rope::{Factors, Rope, RopeKind, Temperature};
-use super::state::{KeyRope, KvShape};
+use super::state::{KeyRope, KvShape, StateShape};
 use super::value::{Rows, StateId, ValueId};
 use crate::error::{Error, Result};
 
@@ -20,20 +20,60 @@ pub struct Table {
 pub struct Attention {
     pub n_head: usize,
     pub n_head_kv: usize,
-    pub head_dim: usize,
+    /// Elements of a head's key, and of its value.
+    pub key: usize,
+    pub value: usize,
     /// Scores are multiplied by it.
     pub scale: f32,
-    pub table: Table,
+    /// The model's rotation that turns queries and keys; `None`: they stay as they are.
+    pub rope: Option<usize>,
     /// Tokens that a token sees, itself among them; `None`: all before it.
     pub window: Option<u32>,
+    /// True if a token sees back to the last multiple of the window only.
+    pub chunked: bool,
     /// Limits scores: cap tanh(score / cap).
     pub softcap: Option<f32>,
-    /// The epsilon of a root-mean-square norm of each head's query and key (attn_q_norm, attn_k_norm); `None`: no norm.
-    pub qk_norm: Option<f32>,
+    /// The norm of queries and keys.
+    pub qk_norm: Option<QkNorm>,
+    /// True if that comes behind the rotation.
+    pub norm_rotated: bool,
+    /// True if each head's value is normed, without a weight.
+    pub v_norm: bool,
     /// True if each head has a logit of its own (attn_sinks) that takes a share of the softmax and adds nothing to the
     /// result.
     pub sinks: bool,
     pub temperature: Option<Temperature>,
+    /// The gate of the result.
+    pub gate: Option<OutputGate>,
+    /// The block's result is multiplied by it.
+    pub out_scale: f32,
+    /// The earlier layer whose cache is read. The layer has no keys and values of its own then.
+    pub reads: Option<u32>,
+}
+
+/// Norms of queries and keys (attn_q_norm, attn_k_norm), of the model's kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QkNorm {
+    /// Each head, all by the same weight.
+    Heads,
+    /// Each head, by a weight of its own.
+    EachHead,
+    /// All heads together.
+    Row,
+    /// Each head, without a weight.
+    Bare,
+}
+
+/// Gates that attention's result is multiplied by before attn_output: the sigmoid of numbers that the layer's input
+/// makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutputGate {
+    /// A number for each element: attn_q gives a head's query, then its numbers.
+    InQuery,
+    /// A number for each element, by attn_gate.
+    Elements,
+    /// A number for each head, by attn_gate.
+    Heads,
 }
 
 /// The shape of latent attention (DeepSeek-V2, arXiv:2405.04434): all heads of queries share one compressed key, whose
@@ -41,27 +81,32 @@ pub struct Attention {
 #[derive(Debug, Clone, Copy)]
 pub struct Latent {
     pub n_head: usize,
-    /// Elements of the compressed key, of a head's part without rotation, of the rotated part, and of a value.
+    /// Elements of the compressed key.
     pub kv_lora_rank: usize,
-    pub nope: usize,
-    pub rope: usize,
-    pub head_dim_v: usize,
     /// Elements that queries are compressed to; `None`: they are not.
     pub q_lora_rank: Option<usize>,
-    pub eps: f32,
+    /// Elements of a head's key, the rotated part at its end among them, and of its value.
+    pub key: usize,
+    pub value: usize,
     pub scale: f32,
-    pub table: Table,
+    /// The model's rotation; `None`: that part of the keys is not turned.
+    pub rope: Option<usize>,
+    /// Elements of the rotated part.
+    pub n_rot: usize,
     pub temperature: Option<Temperature>,
 }
 
 impl Builder<'_> {
-    /// A table of cosines and sines of this batch's positions. It is computed once, and read by every layer that
-    /// rotates by it.
-    pub fn rope_table(&mut self, rope: Rope, kind: RopeKind) -> Table {
+    /// Adds a rotation. Its table of cosines and sines of this batch's positions is computed once, if a layer rotates by
+    /// it.
+    pub fn rope_table(&mut self, rope: Rope, kind: RopeKind, used: bool) {
         let (n_rot, index) = (rope.n_rot, self.ropes.len());
         self.ropes.push(rope);
-        let value = self.node(Op::RopeTable(RopeTable { rope: index }), &[], "rope", Rows::Tokens, n_rot);
-        Table { value, rope: index, kind }
+        let table = used.then(|| {
+            let value = self.node(Op::RopeTable(RopeTable { rope: index }), &[], "rope", Rows::Tokens, n_rot);
+            Table { value, rope: index, kind }
+        });
+        self.tables.push(table);
     }
 
     /// Divisors of the frequencies, if the file has them: `rope_freqs.weight`, or one tensor for contexts up to
@@ -82,27 +127,35 @@ impl Builder<'_> {
         }
     }
 
-    fn rope(
+    /// The table of a rotation.
+    fn table(&self, rope: Option<usize>) -> Option<Table> {
+        self.tables.get(rope?).copied().flatten()
+    }
+
+    /// The rotation that cached keys have, from element `first` of a head on.
+    fn key_rope(&self, rope: Option<usize>, first: usize) -> Option<KeyRope> {
+        self.table(rope).map(|t| KeyRope { rope: t.rope, first, kind: t.kind })
+    }
+
+    /// Turns each head, from element `first` on, and multiplies it by the temperature.
+    fn rotate(
         &mut self,
         x: ValueId,
-        table: Table,
+        rope: Option<usize>,
         n_head: usize,
         first: usize,
         temperature: Option<Temperature>,
         name: &'static str,
     ) -> ValueId {
+        let table = self.table(rope);
+        if table.is_none() && temperature.is_none() {
+            return x;
+        }
         let (_, cols) = self.shape(x);
-        let op = Op::Rope(Rotate { n_head, head_dim: cols / n_head, first, kind: table.kind, temperature });
-        self.node(op, &[x, table.value], name, Rows::Tokens, cols)
-    }
-
-    fn columns(&mut self, x: ValueId, n_head: usize, first: usize, n: usize, name: &'static str) -> ValueId {
-        self.like(Op::Columns(Columns { n_head, first }), &[x], name, n_head * n)
-    }
-
-    fn concat(&mut self, a: ValueId, b: ValueId, n_head: usize, n_each: usize, name: &'static str) -> ValueId {
-        let cols = n_head * n_each;
-        self.like(Op::Concat(Concat { n_head }), &[a, b], name, cols)
+        let kind = table.map_or(RopeKind::Norm, |t| t.kind);
+        let op = Op::Rope(Rotate { n_head, head_dim: cols / n_head, first, kind, temperature });
+        let inputs: Vec<ValueId> = [x].into_iter().chain(table.map(|t| t.value)).collect();
+        self.node(op, &inputs, name, Rows::Tokens, cols)
     }
 
     fn store_kv(&mut self, inputs: Vec<ValueId>, shape: KvShape) -> StateId {
@@ -111,37 +164,111 @@ impl Builder<'_> {
         state
     }
 
+    /// Some rows of attn_qkv times x. A bias that comes behind a scale cannot be cut, so all of the product is then.
+    fn of_fused(&mut self, x: ValueId, name: &'static str, first: usize, n: usize, all: usize) -> Result<ValueId> {
+        if self.scaled_before_bias("attn_qkv") {
+            let whole = self.linear(x, "attn_qkv", all)?;
+            return Ok(self.columns(whole, 1, first, n, name));
+        }
+        self.linear_part(x, "attn_qkv", name, first, n, all)
+    }
+
+    /// The norm of queries or keys.
+    fn qk_norm(&mut self, x: ValueId, kind: QkNorm, role: &'static str, n_head: usize) -> Result<ValueId> {
+        let (_, cols) = self.shape(x);
+        let (norms, head) = (self.norms, cols / n_head);
+        match kind {
+            QkNorm::Heads => self.group_norm(x, role, norms, head, &[head]),
+            QkNorm::EachHead => self.group_norm(x, role, norms, head, &[head, n_head]),
+            QkNorm::Row => self.group_norm(x, role, norms, cols, &[cols]),
+            QkNorm::Bare => Ok(self.bare_norm(x, head, role)),
+        }
+    }
+
+    /// The cache of an earlier layer, whose shape must be that of this layer's own.
+    fn cache_of(&self, layer: u32, shape: KvShape) -> Result<StateId> {
+        let found = self.states.iter().position(|s| s.layer == layer && s.shape == StateShape::Kv(shape));
+        found.map(|i| StateId(i as u32)).ok_or_else(|| {
+            Error::bad_file(format!(
+                "layer {} reads the KV cache of layer {layer}, which keeps none of that shape",
+                self.layer
+            ))
+        })
+    }
+
     /// Grouped-query attention over the KV cache: attn_q, attn_k, attn_v (or attn_qkv), norms of heads, rotation,
-    /// attention, attn_output.
+    /// attention, its gate, attn_output.
     pub fn attention(&mut self, x: ValueId, a: Attention) -> Result<ValueId> {
         let (_, n_embd) = self.shape(x);
-        let (n_q, n_kv) = (a.n_head * a.head_dim, a.n_head_kv * a.head_dim);
-        let (mut q, mut k, v) = if self.has("attn_qkv") {
-            let all = n_q + 2 * n_kv;
-            (
-                self.linear_part(x, "attn_qkv", "attn_q", 0, n_q, all)?,
-                self.linear_part(x, "attn_qkv", "attn_k", n_q, n_kv, all)?,
-                self.linear_part(x, "attn_qkv", "attn_v", n_q + n_kv, n_kv, all)?,
-            )
-        } else {
-            (self.linear(x, "attn_q", n_q)?, self.linear(x, "attn_k", n_kv)?, self.linear(x, "attn_v", n_kv)?)
+        let (n_q, n_out) = (a.n_head * a.key, a.n_head * a.value);
+        let (n_k, n_v) = (a.n_head_kv * a.key, a.n_head_kv * a.value);
+        let fused = self.has("attn_qkv").then_some(n_q + n_k + n_v);
+        let own = a.reads.is_none();
+        let mut gate = None;
+        let mut q = match (fused, a.gate) {
+            (Some(all), _) => self.of_fused(x, "attn_q", 0, n_q, all)?,
+            (None, Some(OutputGate::InQuery)) => {
+                let both = self.linear(x, "attn_q", n_q + n_out)?;
+                gate = Some(self.columns(both, a.n_head, a.key, a.value, "attn_gate"));
+                self.columns(both, a.n_head, 0, a.key, "q")
+            }
+            (None, _) => self.linear(x, "attn_q", n_q)?,
         };
-        if let Some(eps) = a.qk_norm {
-            q = self.group_norm(q, "attn_q_norm", eps, a.head_dim)?;
-            k = self.group_norm(k, "attn_k_norm", eps, a.head_dim)?;
+        let (mut k, mut v) = (None, None);
+        if let Some(all) = fused.filter(|_| own) {
+            k = Some(self.of_fused(x, "attn_k", n_q, n_k, all)?);
+            v = Some(self.of_fused(x, "attn_v", n_q + n_k, n_v, all)?);
+        } else if own {
+            k = Some(self.linear(x, "attn_k", n_k)?);
+            // Without a matrix of their own, values are the keys as they are here.
+            v = if n_k == n_v && a.v_norm && !self.has("attn_v") { k } else { Some(self.linear(x, "attn_v", n_v)?) };
         }
-        let q = self.rope(q, a.table, a.n_head, 0, a.temperature, "q_rope");
-        let k = self.rope(k, a.table, a.n_head_kv, 0, None, "k_rope");
-        let rope = KeyRope { rope: a.table.rope, first: 0, kind: a.table.kind };
-        let (n_head_kv, head_dim) = (a.n_head_kv, a.head_dim);
-        let shape =
-            KvShape { n_head_kv, head_dim_k: head_dim, head_dim_v: head_dim, v_in_k: false, window: a.window, rope };
-        let state = self.store_kv(vec![k, v], shape);
+        for after in [false, true] {
+            if let Some(kind) = a.qk_norm.filter(|_| a.norm_rotated == after) {
+                q = self.qk_norm(q, kind, "attn_q_norm", a.n_head)?;
+                k = k.map(|k| self.qk_norm(k, kind, "attn_k_norm", a.n_head_kv)).transpose()?;
+            }
+            if !after {
+                q = self.rotate(q, a.rope, a.n_head, 0, a.temperature, "q_rope");
+                k = k.map(|k| self.rotate(k, a.rope, a.n_head_kv, 0, None, "k_rope"));
+            }
+        }
+        if a.v_norm {
+            v = v.map(|v| self.bare_norm(v, a.value, "v_norm"));
+        }
+        let shape = KvShape {
+            n_head_kv: a.n_head_kv,
+            head_dim_k: a.key,
+            head_dim_v: a.value,
+            v_in_k: false,
+            window: a.window,
+            chunked: a.chunked,
+            rope: self.key_rope(a.rope, 0),
+        };
+        let state = match a.reads {
+            Some(layer) => {
+                // Files may have what the keys and values would be made by.
+                let roles = ["attn_k", "attn_v", "attn_k_norm"];
+                let names: Vec<String> = roles.iter().map(|r| self.name(r, "weight")).collect();
+                self.unread.extend(names);
+                self.cache_of(layer, shape)?
+            }
+            None => self.store_kv(k.into_iter().chain(v).collect(), shape),
+        };
         let sinks =
             if a.sinks { Some(self.required_floats(&self.name("attn_sinks", "weight"), &[a.n_head])?) } else { None };
         let op = Op::Attention(Attend { state, n_head: a.n_head, scale: a.scale, softcap: a.softcap, sinks });
-        let out = self.node(op, &[q], "attn", Rows::Tokens, n_q);
-        self.linear(out, "attn_output", n_embd)
+        let mut out = self.node(op, &[q], "attn", Rows::Tokens, n_out);
+        match a.gate {
+            Some(OutputGate::Elements) => gate = Some(self.product(x, "attn_gate", n_out)?),
+            Some(OutputGate::Heads) => gate = Some(self.product(x, "attn_gate", a.n_head)?),
+            Some(OutputGate::InQuery) | None => {}
+        }
+        if let Some(gate) = gate {
+            out = self.like(Op::Gate(Gate::Plain(Activation::Sigmoid)), &[gate, out], "attn_gated", n_out);
+        }
+        let out = self.linear(out, "attn_output", n_embd)?;
+        Ok(self.times(out, a.out_scale, "attn_scaled"))
     }
 
     /// Latent attention. A head's key, but for its rotated part, is a product of the compressed key with a matrix
@@ -149,38 +276,43 @@ impl Builder<'_> {
     /// first, results by the second. Then no key of a head is ever made, and the cache holds the compressed key alone.
     pub fn latent_attention(&mut self, x: ValueId, a: Latent) -> Result<ValueId> {
         let (_, n_embd) = self.shape(x);
-        let n_head = a.n_head;
-        let head = a.nope + a.rope;
+        let (n_head, nope) = (a.n_head, a.key - a.n_rot);
         let q = match a.q_lora_rank {
             Some(rank) => {
                 let low = self.product(x, "attn_q_a", rank)?;
-                let low = self.rms_norm(low, "attn_q_a_norm", a.eps)?;
-                self.product(low, "attn_q_b", n_head * head)?
+                let low = self.norm(low, "attn_q_a_norm")?;
+                self.product(low, "attn_q_b", n_head * a.key)?
             }
-            None => self.product(x, "attn_q", n_head * head)?,
+            None => self.product(x, "attn_q", n_head * a.key)?,
         };
-        let kv = self.product(x, "attn_kv_a_mqa", a.kv_lora_rank + a.rope)?;
+        let kv = self.product(x, "attn_kv_a_mqa", a.kv_lora_rank + a.n_rot)?;
         let compressed = self.columns(kv, 1, 0, a.kv_lora_rank, "kv_cmpr");
-        let compressed = self.rms_norm(compressed, "attn_kv_a_norm", a.eps)?;
-        let k_pe = self.columns(kv, 1, a.kv_lora_rank, a.rope, "k_pe");
+        let compressed = self.norm(compressed, "attn_kv_a_norm")?;
+        let k_pe = self.columns(kv, 1, a.kv_lora_rank, a.n_rot, "k_pe");
         if !self.has("attn_k_b") && self.has("attn_kv_b") {
             return self.expanded_attention(a, q, compressed, k_pe, n_embd);
         }
-        let latent = a.kv_lora_rank + a.rope;
+        let latent = a.kv_lora_rank + a.n_rot;
         let k = self.concat(compressed, k_pe, 1, latent, "k_latent");
-        let k = self.rope(k, a.table, 1, a.kv_lora_rank, None, "k_rope");
-        let q_nope = self.columns(q, n_head, 0, a.nope, "q_nope");
+        let k = self.rotate(k, a.rope, 1, a.kv_lora_rank, None, "k_rope");
+        let q_nope = self.columns(q, n_head, 0, nope, "q_nope");
         let q_nope = self.linear_heads(q_nope, "attn_k_b", n_head, a.kv_lora_rank)?;
-        let q_pe = self.columns(q, n_head, a.nope, a.rope, "q_pe");
+        let q_pe = self.columns(q, n_head, nope, a.n_rot, "q_pe");
         let q = self.concat(q_nope, q_pe, n_head, latent, "q_latent");
-        let q = self.rope(q, a.table, n_head, a.kv_lora_rank, a.temperature, "q_rope");
-        let rope = KeyRope { rope: a.table.rope, first: a.kv_lora_rank, kind: a.table.kind };
-        let shape =
-            KvShape { n_head_kv: 1, head_dim_k: latent, head_dim_v: a.kv_lora_rank, v_in_k: true, window: None, rope };
+        let q = self.rotate(q, a.rope, n_head, a.kv_lora_rank, a.temperature, "q_rope");
+        let shape = KvShape {
+            n_head_kv: 1,
+            head_dim_k: latent,
+            head_dim_v: a.kv_lora_rank,
+            v_in_k: true,
+            window: None,
+            chunked: false,
+            rope: self.key_rope(a.rope, a.kv_lora_rank),
+        };
         let state = self.store_kv(vec![k], shape);
         let op = Op::Attention(Attend { state, n_head, scale: a.scale, softcap: None, sinks: None });
         let out = self.node(op, &[q], "attn", Rows::Tokens, n_head * a.kv_lora_rank);
-        let out = self.linear_heads(out, "attn_v_b", n_head, a.head_dim_v)?;
+        let out = self.linear_heads(out, "attn_v_b", n_head, a.value)?;
         self.linear(out, "attn_output", n_embd)
     }
 
@@ -194,25 +326,25 @@ impl Builder<'_> {
         k_pe: ValueId,
         n_embd: usize,
     ) -> Result<ValueId> {
-        let (n_head, head) = (a.n_head, a.nope + a.rope);
-        let kv = self.product(compressed, "attn_kv_b", n_head * (a.nope + a.head_dim_v))?;
-        let k_nope = self.columns(kv, n_head, 0, a.nope, "k_nope");
-        let v = self.columns(kv, n_head, a.nope, a.head_dim_v, "v");
-        let k = self.concat(k_nope, k_pe, n_head, head, "k");
-        let k = self.rope(k, a.table, n_head, a.nope, None, "k_rope");
-        let q = self.rope(q, a.table, n_head, a.nope, a.temperature, "q_rope");
-        let rope = KeyRope { rope: a.table.rope, first: a.nope, kind: a.table.kind };
+        let (n_head, nope) = (a.n_head, a.key - a.n_rot);
+        let kv = self.product(compressed, "attn_kv_b", n_head * (nope + a.value))?;
+        let k_nope = self.columns(kv, n_head, 0, nope, "k_nope");
+        let v = self.columns(kv, n_head, nope, a.value, "v");
+        let k = self.concat(k_nope, k_pe, n_head, a.key, "k");
+        let k = self.rotate(k, a.rope, n_head, nope, None, "k_rope");
+        let q = self.rotate(q, a.rope, n_head, nope, a.temperature, "q_rope");
         let shape = KvShape {
             n_head_kv: n_head,
-            head_dim_k: head,
-            head_dim_v: a.head_dim_v,
+            head_dim_k: a.key,
+            head_dim_v: a.value,
             v_in_k: false,
             window: None,
-            rope,
+            chunked: false,
+            rope: self.key_rope(a.rope, nope),
         };
         let state = self.store_kv(vec![k, v], shape);
         let op = Op::Attention(Attend { state, n_head, scale: a.scale, softcap: None, sinks: None });
-        let out = self.node(op, &[q], "attn", Rows::Tokens, n_head * a.head_dim_v);
+        let out = self.node(op, &[q], "attn", Rows::Tokens, n_head * a.value);
         self.linear(out, "attn_output", n_embd)
     }
 }

@@ -3,8 +3,9 @@
 //! A word looks its tensors up by GGUF's names, checks their shapes, and adds nodes. A missing or misshapen tensor is
 //! an error that names it, so a description needs no checks of its own.
 
+use super::attention::Table;
 use super::graph::{Graph, INPUT, Input, Node, Outcome, Part};
-use super::op::{Embed, MatMul, MatMulHeads, Op, RmsNorm, Scale, SoftCap};
+use super::op::{Columns, Concat, Embed, EmbedBy, MatMul, MatMulHeads, Norm, NormKind, Op, Scale, SoftCap};
 use super::rope::Rope;
 use super::state::{KvShape, State, StateShape};
 use super::value::{Rows, StateId, Value, ValueId, WeightId, WeightSlice};
@@ -15,16 +16,30 @@ use crate::quant::Type;
 /// Builds a graph from a file's tensors.
 pub struct Builder<'a> {
     file: &'a Gguf,
-    n_layer: u32,
-    layer: u32,
+    pub(super) n_layer: u32,
+    pub(super) layer: u32,
     /// The part of the layer that nodes belong to.
     pub(super) part: Part,
     values: Vec<Value>,
     weights: Vec<TensorInfo>,
+    pub(super) unread: Vec<String>,
     nodes: Vec<Node>,
-    states: Vec<State>,
+    pub(super) states: Vec<State>,
     pub(super) ropes: Vec<Rope>,
+    pub(super) tables: Vec<Option<Table>>,
     pub(super) scales: Scales,
+    pub(super) norms: Norms,
+    /// Tensors that the model does not apply, named without their layer.
+    ignored: &'static [&'static str],
+}
+
+/// The kind of a model's norms, and what they add before they divide.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Norms {
+    pub kind: NormKind,
+    pub eps: f32,
+    /// True if a bias is added where the file has one.
+    pub biases: bool,
 }
 
 /// Tells which `.scale` tensors of the file are applied. A scale stands beside a matrix, and multiplies its product.
@@ -39,7 +54,13 @@ pub struct Scales {
 }
 
 impl<'a> Builder<'a> {
-    pub fn new(file: &'a Gguf, n_layer: u32, scales: Scales) -> Builder<'a> {
+    pub fn new(
+        file: &'a Gguf,
+        n_layer: u32,
+        scales: Scales,
+        norms: Norms,
+        ignored: &'static [&'static str],
+    ) -> Builder<'a> {
         Builder {
             file,
             n_layer,
@@ -47,10 +68,14 @@ impl<'a> Builder<'a> {
             part: Part::Body,
             values: Vec::new(),
             weights: Vec::new(),
+            unread: Vec::new(),
             nodes: Vec::new(),
             states: Vec::new(),
             ropes: Vec::new(),
+            tables: Vec::new(),
             scales,
+            norms,
+            ignored,
         }
     }
 
@@ -66,6 +91,11 @@ impl<'a> Builder<'a> {
     /// True if the file has `{role}.weight` in this layer.
     pub fn has(&self, role: &str) -> bool {
         self.file.tensor(&self.name(role, "weight")).is_some()
+    }
+
+    /// True if a matrix has a scale and a bias, which is added behind it.
+    pub(super) fn scaled_before_bias(&self, role: &str) -> bool {
+        ["scale", "bias"].iter().all(|kind| self.file.tensor(&self.name(role, kind)).is_some())
     }
 
     /// The tensor `name` of shape `ne` (fastest dimension first), if the file has it.
@@ -95,6 +125,12 @@ impl<'a> Builder<'a> {
     pub fn required(&mut self, name: &str, ne: &[usize]) -> Result<WeightId> {
         self.optional(name, ne)?
             .ok_or_else(|| Error::bad_file(format!("tensor '{name}' is missing, expected shape {ne:?}")).subject(name))
+    }
+
+    /// The bias of a matrix, if the file has one that counts.
+    fn bias(&mut self, role: &str, n: usize) -> Result<Option<WeightId>> {
+        let kind = format!("{role}.bias");
+        if self.ignored.contains(&kind.as_str()) { Ok(None) } else { self.floats(&self.name(role, "bias"), &[n]) }
     }
 
     /// A tensor that is read as it stands, float by float: norm weights, biases, factors.
@@ -151,23 +187,84 @@ impl<'a> Builder<'a> {
         (v.rows, v.cols)
     }
 
-    /// Token ids -> `[n_tokens, n_embd]`: rows of token_embd.weight, times `scale`.
-    pub fn embed(&mut self, n_embd: usize, n_vocab: usize, scale: f32) -> Result<ValueId> {
-        let table = self.required("token_embd.weight", &[n_embd, n_vocab])?;
-        Ok(self.node(Op::Embed(Embed { table, scale }), &[], "embd", Rows::Tokens, n_embd))
+    /// Token ids -> `[n_tokens, n_embd]`: rows of `{role}.weight`, times `scale`.
+    pub fn embed(&mut self, role: &'static str, n_embd: usize, n_vocab: usize, scale: f32) -> Result<ValueId> {
+        let table = self.required(&self.name(role, "weight"), &[n_embd, n_vocab])?;
+        let op = Op::Embed(Embed { table, scale, by: EmbedBy::Token });
+        Ok(self.node(op, &[], "embd", Rows::Tokens, n_embd))
     }
 
-    /// Root-mean-square norm over a row, times `{role}.weight`.
-    pub fn rms_norm(&mut self, x: ValueId, role: &'static str, eps: f32) -> Result<ValueId> {
-        let (_, cols) = self.shape(x);
-        self.group_norm(x, role, eps, cols)
+    /// Positions -> `[n_tokens, n_embd]`: rows of position_embd.weight, which has one for each position of `n_ctx`.
+    pub fn embed_positions(&mut self, n_embd: usize, n_ctx: usize) -> Result<ValueId> {
+        let table = self.required("position_embd.weight", &[n_embd, n_ctx])?;
+        let op = Op::Embed(Embed { table, scale: 1.0, by: EmbedBy::Position });
+        Ok(self.node(op, &[], "pos_embd", Rows::Tokens, n_embd))
     }
 
-    /// The same norm over each `group` columns of a row. All groups share one weight.
-    pub(super) fn group_norm(&mut self, x: ValueId, role: &'static str, eps: f32, group: usize) -> Result<ValueId> {
+    /// The model's norm over a row, times `{role}.weight`, plus `{role}.bias` where norms have such.
+    pub fn norm(&mut self, x: ValueId, role: &'static str) -> Result<ValueId> {
+        self.norm_by(x, role, self.norms)
+    }
+
+    /// Another norm than the model's.
+    pub fn norm_by(&mut self, x: ValueId, role: &'static str, norms: Norms) -> Result<ValueId> {
         let (_, cols) = self.shape(x);
-        let weight = self.required_floats(&self.name(role, "weight"), &[group])?;
-        Ok(self.like(Op::RmsNorm(RmsNorm { weight, eps, group }), &[x], role, cols))
+        self.group_norm(x, role, norms, cols, &[cols])
+    }
+
+    /// A norm over each `group` columns of a row. The weight has the shape `ne`: an element for each column of a group,
+    /// or of the row.
+    pub(super) fn group_norm(
+        &mut self,
+        x: ValueId,
+        role: &'static str,
+        norms: Norms,
+        group: usize,
+        ne: &[usize],
+    ) -> Result<ValueId> {
+        let (_, cols) = self.shape(x);
+        let weight = Some(self.required_floats(&self.name(role, "weight"), ne)?);
+        let bias = if norms.biases { self.floats(&self.name(role, "bias"), ne)? } else { None };
+        let op = Op::Norm(Norm { kind: norms.kind, weight, bias, eps: norms.eps, group });
+        Ok(self.like(op, &[x], role, cols))
+    }
+
+    /// The model's norm over each `group` columns of a row, without a weight.
+    pub fn bare_norm(&mut self, x: ValueId, group: usize, name: &'static str) -> ValueId {
+        let (_, cols) = self.shape(x);
+        let Norms { kind, eps, .. } = self.norms;
+        self.like(Op::Norm(Norm { kind, weight: None, bias: None, eps, group }), &[x], name, cols)
+    }
+
+    /// x times a number.
+    pub fn times(&mut self, x: ValueId, by: f32, name: &'static str) -> ValueId {
+        let (_, cols) = self.shape(x);
+        let op = Op::Scale(Scale { by, scale: None, bias: None, n_expert_used: 0 });
+        if by == 1.0 { x } else { self.like(op, &[x], name, cols) }
+    }
+
+    /// x times `by` and the tensor `{role}.{kind}` of the shape `ne`: a number, or one for each column.
+    pub fn times_tensor(&mut self, x: ValueId, role: &'static str, kind: &str, ne: usize, by: f32) -> Result<ValueId> {
+        let (_, cols) = self.shape(x);
+        let scale = Some(self.required_floats(&self.name(role, kind), &[ne])?);
+        Ok(self.like(Op::Scale(Scale { by, scale, bias: None, n_expert_used: 0 }), &[x], role, cols))
+    }
+
+    /// Columns `first..first + n` of each head.
+    pub(super) fn columns(&mut self, x: ValueId, n_head: usize, first: usize, n: usize, name: &'static str) -> ValueId {
+        self.like(Op::Columns(Columns { n_head, first }), &[x], name, n_head * n)
+    }
+
+    /// Two values side by side, head by head; `n_each` columns of each head.
+    pub(super) fn concat(
+        &mut self,
+        a: ValueId,
+        b: ValueId,
+        n_head: usize,
+        n_each: usize,
+        name: &'static str,
+    ) -> ValueId {
+        self.like(Op::Concat(Concat { n_head }), &[a, b], name, n_head * n_each)
     }
 
     /// x times `{role}.weight`, then times `{role}.scale` and plus `{role}.bias` if the file has them.
@@ -186,7 +283,7 @@ impl<'a> Builder<'a> {
         n_all: usize,
     ) -> Result<ValueId> {
         let matrix = WeightSlice { first_row: first, n_rows: n_out, ..self.matrix(x, role, n_all)? };
-        let bias = self.floats(&self.name(role, "bias"), &[n_all])?;
+        let bias = self.bias(role, n_all)?;
         let counts = match role {
             "output" => self.scales.output,
             // A fused pair of gate and up.
@@ -199,7 +296,7 @@ impl<'a> Builder<'a> {
         };
         let x = self.like(Op::MatMul(MatMul { matrix, bias: None }), &[x], name, n_out);
         let bias = if n_out == n_all { bias } else { self.no_part_of(bias, role)? };
-        Ok(self.like(Op::Scale(Scale { scale, bias, n_expert_used: 0 }), &[x], name, n_out))
+        Ok(self.like(Op::Scale(Scale { by: 1.0, scale: Some(scale), bias, n_expert_used: 0 }), &[x], name, n_out))
     }
 
     /// All of `{role}.weight`, as a matrix that x is multiplied by.
@@ -235,11 +332,11 @@ impl<'a> Builder<'a> {
     /// bias too.
     pub(super) fn linear_scaled(&mut self, x: ValueId, role: &'static str, n_out: usize) -> Result<ValueId> {
         let matrix = self.matrix(x, role, n_out)?;
-        let bias = self.floats(&self.name(role, "bias"), &[n_out])?;
+        let bias = self.bias(role, n_out)?;
         let x = self.like(Op::MatMul(MatMul { matrix, bias }), &[x], role, n_out);
         let scale = if self.scales.ffn { self.floats(&self.name(role, "scale"), &[1])? } else { None };
         Ok(match scale {
-            Some(scale) => self.like(Op::Scale(Scale { scale, bias: None, n_expert_used: 0 }), &[x], role, n_out),
+            Some(_) => self.like(Op::Scale(Scale { by: 1.0, scale, bias: None, n_expert_used: 0 }), &[x], role, n_out),
             None => x,
         })
     }
@@ -268,12 +365,12 @@ impl<'a> Builder<'a> {
         self.node(Op::SelectOutputs, &[x], "outputs", Rows::Outputs, cols)
     }
 
-    /// Ends the graph: output norm and output matrix over the rows that `select_outputs` left, then the soft-cap of the
-    /// logits. The matrix is `output.weight`, or the token embedding if the file has none.
-    pub fn finish(mut self, x: ValueId, eps: f32, n_vocab: usize, softcap: Option<f32>) -> Result<Graph> {
+    /// Ends the graph: output norm and output matrix over the rows that `select_outputs` left, then scale and soft-cap
+    /// of the logits. The matrix is `output.weight`, or the token embedding if the file has none.
+    pub fn finish(mut self, x: ValueId, n_vocab: usize, scale: f32, softcap: Option<f32>) -> Result<Graph> {
         self.layer(self.n_layer);
         let (_, n_embd) = self.shape(x);
-        let embeddings = self.rms_norm(x, "output_norm", eps)?;
+        let embeddings = self.norm(x, "output_norm")?;
         let mut logits = match self.file.tensor("output.weight") {
             Some(_) => self.linear(embeddings, "output", n_vocab)?,
             None => {
@@ -281,15 +378,23 @@ impl<'a> Builder<'a> {
                 self.like(Op::MatMul(MatMul { matrix, bias: None }), &[embeddings], "output", n_vocab)
             }
         };
+        logits = self.times(logits, scale, "logit_scale");
         if let Some(cap) = softcap {
             logits = self.like(Op::SoftCap(SoftCap { cap }), &[logits], "softcap", n_vocab);
         }
+        let kind = |name: &str| {
+            let of_layer = name.strip_prefix("blk.").and_then(|rest| rest.split_once('.'));
+            of_layer.map_or(name.to_owned(), |(_, kind)| kind.to_owned())
+        };
+        let ignored = self.file.tensors().iter().map(|t| &t.name).filter(|n| self.ignored.contains(&kind(n).as_str()));
+        self.unread.extend(ignored.cloned());
         Ok(Graph {
             n_layer: self.n_layer,
             n_vocab,
             n_embd,
             values: self.values,
             weights: self.weights,
+            unread: self.unread,
             nodes: self.nodes,
             inputs: vec![Input::Tokens, Input::Positions],
             results: vec![(Outcome::Logits, logits), (Outcome::Embeddings, embeddings)],

@@ -2,9 +2,45 @@
 
 use super::build::Builder;
 use super::graph::Part;
-use super::op::{Gate, MatMulExperts, Op, Route, Scale, SumExperts};
+use super::op::{Activation, Gate, MatMulExperts, Op, Route, Scale, SumExperts};
 use super::value::{ValueId, WeightSlice};
 use crate::error::Result;
+
+/// The middle of a feed-forward block.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Act {
+    /// gate(ffn_gate x) * ffn_up x
+    Gated(Gate),
+    /// f(ffn_up x)
+    Plain(Activation),
+}
+
+/// A dense block of a width.
+#[derive(Debug, Clone, Copy)]
+pub struct Dense {
+    pub n_ff: usize,
+    pub act: Act,
+}
+
+/// A mixture of experts: the way in which they are chosen and weighted, their width, and the experts that every token
+/// uses.
+#[derive(Debug, Clone, Copy)]
+pub struct Mixture {
+    pub route: Route,
+    pub n_ff: usize,
+    pub act: Act,
+    /// True if the experts' inputs are multiplied by the weights, not their results.
+    pub weighted_inputs: bool,
+    pub shared: Option<Shared>,
+}
+
+/// The experts that every token uses.
+#[derive(Debug, Clone, Copy)]
+pub struct Shared {
+    pub dense: Dense,
+    /// True if their result is multiplied by the sigmoid of one number per token (ffn_gate_inp_shexp).
+    pub gated: bool,
+}
 
 /// A matrix that every expert has, all of them in one tensor: `n_out` of its `n_all` rows, from row `first` on.
 struct ExpertRole {
@@ -18,58 +54,108 @@ struct ExpertRole {
 }
 
 impl Builder<'_> {
-    /// ffn_down(gate(ffn_gate x) * ffn_up x). If the file has no ffn_gate, ffn_up holds both, the gate first.
-    pub fn ffn(&mut self, x: ValueId, n_ff: usize, gate: Gate) -> Result<ValueId> {
-        self.ffn_named(x, n_ff, gate, ["ffn_gate", "ffn_up", "ffn_down"])
+    /// ffn_down(gate(ffn_gate x) * ffn_up x), or ffn_down(f(ffn_up x)). If the file has no ffn_gate where there should
+    /// be one, ffn_up holds both, the gate first.
+    pub fn ffn(&mut self, x: ValueId, dense: Dense) -> Result<ValueId> {
+        self.ffn_named(x, dense, ["ffn_gate", "ffn_up", "ffn_down"])
     }
 
-    /// The experts that every token uses.
-    pub fn shared_experts(&mut self, x: ValueId, n_ff: usize, gate: Gate) -> Result<ValueId> {
-        self.ffn_named(x, n_ff, gate, ["ffn_gate_shexp", "ffn_up_shexp", "ffn_down_shexp"])
-    }
-
-    fn ffn_named(&mut self, x: ValueId, n_ff: usize, gate: Gate, roles: [&'static str; 3]) -> Result<ValueId> {
+    fn ffn_named(&mut self, x: ValueId, Dense { n_ff, act }: Dense, roles: [&'static str; 3]) -> Result<ValueId> {
         let (_, n_embd) = self.shape(x);
-        let (g, up) = if self.has(roles[0]) {
-            (self.linear_scaled(x, roles[0], n_ff)?, self.linear_scaled(x, roles[1], n_ff)?)
-        } else {
-            // If the gate is simply missing, ffn_up has half the rows asked for here, and the error names its shape.
-            (
-                self.linear_part(x, roles[1], roles[0], 0, n_ff, 2 * n_ff)?,
-                self.linear_part(x, roles[1], roles[1], n_ff, n_ff, 2 * n_ff)?,
-            )
+        let f = match act {
+            Act::Plain(f) => {
+                let up = self.linear_scaled(x, roles[1], n_ff)?;
+                self.like(Op::Activation(f), &[up], "ffn_act", n_ff)
+            }
+            Act::Gated(gate) => {
+                let (g, up) = if self.has(roles[0]) {
+                    (self.linear_scaled(x, roles[0], n_ff)?, self.linear_scaled(x, roles[1], n_ff)?)
+                } else {
+                    // If the gate is simply missing, ffn_up has half the rows asked for here, and the error names its
+                    // shape.
+                    (
+                        self.linear_part(x, roles[1], roles[0], 0, n_ff, 2 * n_ff)?,
+                        self.linear_part(x, roles[1], roles[1], n_ff, n_ff, 2 * n_ff)?,
+                    )
+                };
+                self.like(Op::Gate(gate), &[g, up], "ffn_act", n_ff)
+            }
         };
-        let f = self.like(Op::Gate(gate), &[g, up], "ffn_act", n_ff);
         self.linear_scaled(f, roles[2], n_embd)
     }
 
-    /// A mixture of experts: ffn_gate_inp routes each row to some of the experts in ffn_gate_exps and ffn_up_exps (or
-    /// ffn_gate_up_exps) and ffn_down_exps. `routing.bias` is taken from exp_probs_b if the file has it.
-    pub fn experts(&mut self, x: ValueId, n_ff: usize, gate: Gate, mut routing: Route) -> Result<ValueId> {
+    /// A mixture of experts: ffn_gate_inp routes each row to some of the experts.
+    pub fn mixture(&mut self, x: ValueId, m: Mixture) -> Result<ValueId> {
         let (_, n_embd) = self.shape(x);
-        let (n_expert, used) = (routing.n_expert, routing.n_expert_used);
-        routing.bias = self.floats(&self.name("exp_probs_b", "bias"), &[n_expert])?;
-        let logits = self.linear(x, "ffn_gate_inp", n_expert)?;
-        let route = self.like(Op::Route(routing), &[logits], "ffn_route", 2 * used);
+        let logits = self.linear(x, "ffn_gate_inp", m.route.n_expert)?;
+        let routed = self.experts(x, logits, m)?;
+        let Some(Shared { dense, gated }) = m.shared else { return Ok(routed) };
+        let mut shared = self.ffn_named(x, dense, ["ffn_gate_shexp", "ffn_up_shexp", "ffn_down_shexp"])?;
+        if gated {
+            let gate = self.linear(x, "ffn_gate_inp_shexp", 1)?;
+            let op = Op::Gate(Gate::Plain(Activation::Sigmoid));
+            shared = self.like(op, &[gate, shared], "ffn_shared", n_embd);
+        }
+        Ok(self.add(routed, shared, "ffn_sum"))
+    }
+
+    /// The experts in ffn_gate_exps and ffn_up_exps (or ffn_gate_up_exps) and ffn_down_exps that a router's logits
+    /// choose for each row. The route's bias is taken from exp_probs_b if the file has it.
+    pub fn experts(&mut self, x: ValueId, logits: ValueId, m: Mixture) -> Result<ValueId> {
+        let (_, n_embd) = self.shape(x);
+        let (n_ff, n_expert, used) = (m.n_ff, m.route.n_expert, m.route.n_expert_used);
+        let bias = self.floats(&self.name("exp_probs_b", "bias"), &[n_expert])?;
+        let route = self.like(Op::Route(Route { bias, ..m.route }), &[logits], "ffn_route", 2 * used);
         // The experts' part begins behind the router and ends with the sum. If it has a device of its own, a row of x
         // and its route go there, and one row comes back. With the router inside, the few numbers of the route would
         // not travel, but that device would have to hold the router's matrix too. With the sum outside, n_expert_used
         // rows would come back.
         self.part = Part::Experts;
         let each = |role, n_in, n_out, n_all, first| ExpertRole { role, n_in, n_out, n_all, first, n_expert, used };
-        let (gates, ups) = if self.has("ffn_gate_up_exps") {
-            let half = |first| each("ffn_gate_up_exps", n_embd, n_ff, 2 * n_ff, first);
-            (half(0), half(n_ff))
-        } else {
-            (each("ffn_gate_exps", n_embd, n_ff, n_ff, 0), each("ffn_up_exps", n_embd, n_ff, n_ff, 0))
+        // The matrices that multiply x keep its weights as they are, so the products are weighted instead of it.
+        let weights = m.weighted_inputs.then(|| self.columns(route, 1, used, used, "ffn_weights"));
+        let product = |g: &mut Self, role: ExpertRole| -> Result<ValueId> {
+            let y = g.linear_experts(x, route, role)?;
+            let weigh = Op::Gate(Gate::Plain(Activation::Identity));
+            Ok(weights.map_or(y, |w| g.like(weigh, &[w, y], "ffn_weighted", used * n_ff)))
         };
-        let g = self.linear_experts(x, route, gates)?;
-        let up = self.linear_experts(x, route, ups)?;
-        let f = self.like(Op::Gate(gate), &[g, up], "ffn_act", used * n_ff);
+        let f = match m.act {
+            Act::Plain(f) => {
+                let up = product(self, each("ffn_up_exps", n_embd, n_ff, n_ff, 0))?;
+                self.like(Op::Activation(f), &[up], "ffn_act", used * n_ff)
+            }
+            Act::Gated(gate) => {
+                let (gates, ups) = if self.has("ffn_gate_up_exps") {
+                    let half = |first| each("ffn_gate_up_exps", n_embd, n_ff, 2 * n_ff, first);
+                    (half(0), half(n_ff))
+                } else {
+                    (each("ffn_gate_exps", n_embd, n_ff, n_ff, 0), each("ffn_up_exps", n_embd, n_ff, n_ff, 0))
+                };
+                let (g, up) = (product(self, gates)?, product(self, ups)?);
+                self.like(Op::Gate(gate), &[g, up], "ffn_act", used * n_ff)
+            }
+        };
         let down = self.linear_experts(f, route, each("ffn_down_exps", n_ff, n_embd, n_embd, 0))?;
-        let sum = self.like(Op::SumExperts(SumExperts { n_expert_used: used }), &[down, route], "ffn_experts", n_embd);
+        let op = Op::SumExperts(SumExperts { n_expert_used: used, weighted: !m.weighted_inputs });
+        let sum = self.like(op, &[down, route], "ffn_experts", n_embd);
         self.part = Part::Body;
         Ok(sum)
+    }
+
+    /// The feed-forward of gemma4's mixtures. A dense block and experts stand side by side, each with norms of its own.
+    /// The router reads the row normed without a weight, times ffn_gate_inp.scale.
+    pub fn dense_and_experts(&mut self, x: ValueId, dense: Dense, m: Mixture) -> Result<ValueId> {
+        let (_, n_embd) = self.shape(x);
+        let n = self.norm(x, "ffn_norm")?;
+        let one = self.ffn(n, dense)?;
+        let one = self.norm(one, "post_ffw_norm_1")?;
+        let bare = self.bare_norm(x, n_embd, "ffn_gate_norm");
+        let bare = self.times_tensor(bare, "ffn_gate_inp", "scale", n_embd, 1.0 / (n_embd as f32).sqrt())?;
+        let logits = self.product(bare, "ffn_gate_inp", m.route.n_expert)?;
+        let n = self.norm(x, "pre_ffw_norm_2")?;
+        let other = self.experts(n, logits, m)?;
+        let other = self.norm(other, "post_ffw_norm_2")?;
+        Ok(self.add(one, other, "ffn_sum"))
     }
 
     fn linear_experts(&mut self, x: ValueId, route: ValueId, e: ExpertRole) -> Result<ValueId> {
@@ -82,6 +168,11 @@ impl Builder<'_> {
         let Some(scale) = scale else { return Ok(self.like(product(bias), &[x, route], e.role, cols)) };
         let x = self.like(product(None), &[x, route], e.role, cols);
         let bias = if e.n_out == e.n_all { bias } else { self.no_part_of(bias, e.role)? };
-        Ok(self.like(Op::Scale(Scale { scale, bias, n_expert_used: e.used }), &[x, route], e.role, cols))
+        Ok(self.like(
+            Op::Scale(Scale { by: 1.0, scale: Some(scale), bias, n_expert_used: e.used }),
+            &[x, route],
+            e.role,
+            cols,
+        ))
     }
 }

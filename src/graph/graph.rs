@@ -60,6 +60,8 @@ pub struct Graph {
     pub values: Vec<Value>,
     /// The tensors read, each once.
     pub weights: Vec<TensorInfo>,
+    /// Tensors that a family's files may have and the graph leaves out.
+    pub unread: Vec<String>,
     pub nodes: Vec<Node>,
     pub inputs: Vec<Input>,
     /// Results, each value once. Their rows stay until the next batch; those of one batch's micro-batches lie behind

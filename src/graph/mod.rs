@@ -15,23 +15,25 @@ mod feed_forward;
 mod graph;
 mod layout;
 mod op;
+mod per_layer;
 mod recurrent;
 mod rope;
 mod state;
 mod step;
 mod value;
 
-pub use attention::{Attention, Latent, Table};
-pub use build::{Builder, Scales};
+pub use attention::{Attention, Latent, OutputGate, QkNorm};
+pub use build::{Builder, Norms, Scales};
 pub use executor::Executor;
+pub use feed_forward::{Act, Dense, Mixture, Shared};
 pub use graph::{Graph, INPUT, Input, Node, Outcome, Part};
 pub use layout::{ALIGN, Layout, Limits, Placement};
 pub use op::{
-    Attend, Columns, Concat, Embed, Facts, Gate, Gating, MatMul, MatMulExperts, MatMulHeads, Op, Product, RmsNorm,
-    RopeTable, Rotate, Route, Scale, SoftCap, StoreKv, SumExperts,
+    Activation, Attend, Columns, Concat, Embed, EmbedBy, Facts, Gate, Gating, MatMul, MatMulExperts, MatMulHeads, Norm,
+    NormKind, Op, Product, RopeTable, Rotate, Route, Scale, SoftCap, StoreKv, SumExperts,
 };
 pub use recurrent::{Convolve, LinearAttention, Rule, Scan, Sharing};
-pub use rope::{Factors, Rope, RopeKind, Rotation, Temperature, Yarn};
+pub use rope::{Factors, Rope, RopeKind, Rotation, Sections, Temperature, Yarn};
 pub use state::{Cache, CacheKind, KeyRope, KvShape, Side, State, StatePlace, StateShape, rows_of_cells, states_of};
 pub use step::{CacheView, Micro, Move, NO_CELL, Run, Span};
 pub use value::{Matrices, Rows, StateId, Value, ValueId, WeightId, WeightSlice};

@@ -11,7 +11,7 @@ use super::value::{StateId, WeightId, WeightSlice};
 #[derive(Debug, Clone)]
 pub enum Op {
     Embed(Embed),
-    RmsNorm(RmsNorm),
+    Norm(Norm),
     MatMul(MatMul),
     MatMulHeads(MatMulHeads),
     MatMulExperts(MatMulExperts),
@@ -29,27 +29,51 @@ pub enum Op {
     Scale(Scale),
     /// a + b
     Add,
-    /// gate(a) * b
+    /// A function of each element.
+    Activation(Activation),
+    /// gate(a) * b. If a has fewer columns, each of its numbers counts for as many neighbouring columns of b.
     Gate(Gate),
     SoftCap(SoftCap),
     /// `[n_tokens, cols]` -> `[n_outputs, cols]`: the rows whose results were asked for.
     SelectOutputs,
 }
 
-/// Token ids -> `[n_tokens, n_embd]`: for each token its row of the table, times `scale`.
+/// Token ids or positions -> `[n_tokens, n_embd]`: for each token a row of the table, times `scale`.
 #[derive(Debug, Clone, Copy)]
 pub struct Embed {
     pub table: WeightId,
     pub scale: f32,
+    pub by: EmbedBy,
 }
 
-/// `[rows, cols]` -> the same shape: each `group` columns of a row are divided by their root mean square, then
-/// multiplied by the weight. A group is mostly the whole row.
+/// The number of the row that a token has in a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EmbedBy {
+    Token,
+    Position,
+}
+
+/// `[rows, cols]` -> the same shape: each `group` columns of a row are normed, then multiplied by the weight and added
+/// to the bias, where there are such. A group is mostly the whole row. Weight and bias have an element for each column
+/// of a group, or for each column of the row.
 #[derive(Debug, Clone, Copy)]
-pub struct RmsNorm {
-    pub weight: WeightId,
+pub struct Norm {
+    pub kind: NormKind,
+    pub weight: Option<WeightId>,
+    pub bias: Option<WeightId>,
     pub eps: f32,
     pub group: usize,
+}
+
+/// The kinds of norm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum NormKind {
+    /// x / sqrt(mean of squares + eps)
+    Rms,
+    /// (x - mean) / sqrt(variance + eps)
+    Layer,
+    /// x / max(sqrt(sum of squares), eps)
+    L2,
 }
 
 /// `[rows, in]` x matrix `[in, out]` (+ bias) -> `[rows, out]`. The matrix may be some rows of a tensor. The bias has
@@ -106,10 +130,12 @@ pub enum Gating {
     SoftmaxOfChosen,
 }
 
-/// `[rows, n_expert_used * cols]` and a route -> `[rows, cols]`: the sum of the experts' parts, each times its weight.
+/// `[rows, n_expert_used * cols]` and a route -> `[rows, cols]`: the sum of the experts' parts, each times its weight if
+/// `weighted`.
 #[derive(Debug, Clone, Copy)]
 pub struct SumExperts {
     pub n_expert_used: usize,
+    pub weighted: bool,
 }
 
 /// Positions -> `[n_tokens, n_rot]`: cosine and sine of each rotated pair, side by side.
@@ -121,6 +147,7 @@ pub struct RopeTable {
 
 /// `[n_tokens, n_head * head_dim]` and a rope table `[n_tokens, n_rot]` -> the first one's shape: of each head `n_rot`
 /// elements are rotated, from element `first` on. If a temperature is given, all is then multiplied by its factor.
+/// Without a table nothing is rotated.
 #[derive(Debug, Clone, Copy)]
 pub struct Rotate {
     pub n_head: usize,
@@ -165,25 +192,55 @@ pub struct Attend {
     pub sinks: Option<WeightId>,
 }
 
-/// `[rows, cols]` times scale `[1]` (+ bias `[cols]`). With a route `[rows, n_expert_used * cols]`, each expert's part
-/// by its own scale of `[n_expert]` and bias of `[cols, n_expert]`.
+/// `[rows, cols]` times `by`, times scale `[1]` or `[cols]`, plus bias `[cols]`, where there are such. With a route
+/// `[rows, n_expert_used * cols]`, each expert's part by its own scale of `[n_expert]` and bias of `[cols, n_expert]`.
 #[derive(Debug, Clone, Copy)]
 pub struct Scale {
-    pub scale: WeightId,
+    pub by: f32,
+    pub scale: Option<WeightId>,
     pub bias: Option<WeightId>,
     /// 0 without a route.
     pub n_expert_used: usize,
 }
 
-/// The function that a gate applies to its half of a feed-forward block.
+/// Functions of one number.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Gate {
+pub enum Activation {
+    /// x
+    Identity,
     /// x / (1 + exp(-x))
     Silu,
     /// The tanh form: x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))
     Gelu,
+    /// x / 2 (1 + erf(x / sqrt(2)))
+    GeluErf,
+    /// The larger of x and 0.
+    Relu,
+    /// Its square.
+    ReluSquared,
+    /// 1 / (1 + exp(-x))
+    Sigmoid,
+    /// ln(1 + exp(x))
+    Softplus,
+    /// Above 0: positive x^2 + beta x. Below: negative (exp(min(x, eps)) - 1 - x) + beta x (arXiv:2411.13010).
+    Xielu { positive: f32, negative: f32, beta: f32, eps: f32 },
+}
+
+/// The way in which one half of a feed-forward block gates the other.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Gate {
+    /// activation(x) y
+    Plain(Activation),
     /// gpt-oss: x / (1 + exp(-alpha x)), x at most `limit`; the other half within -limit..limit, plus 1
     SiluClamped { alpha: f32, limit: f32 },
+    /// SiLU of x, at most `limit`; the other half within -limit..limit
+    SiluLimited { limit: f32 },
+}
+
+impl From<Activation> for Gate {
+    fn from(activation: Activation) -> Gate {
+        Gate::Plain(activation)
+    }
 }
 
 /// cap tanh(x / cap), for each element.
@@ -227,7 +284,7 @@ impl Op {
         let product = |part, n_used| Some(Product { part, n_used });
         match self {
             Op::Embed(o) => Facts { table: Some(o.table), ..none },
-            Op::RmsNorm(o) => Facts { floats: [Some(o.weight), None], in_place: true, ..none },
+            Op::Norm(o) => Facts { floats: [o.weight, o.bias], in_place: true, ..none },
             Op::MatMul(o) => Facts { product: product(o.matrix, None), floats: [o.bias, None], ..none },
             Op::MatMulHeads(o) => Facts { product: product(o.matrices, None), n_parts: o.n_head, ..none },
             Op::MatMulExperts(o) => Facts {
@@ -250,8 +307,10 @@ impl Op {
                 ..none
             },
             Op::Scan(o) => Facts { reads: Some(o.state), writes: Some(o.state), floats: [Some(o.a), None], ..none },
-            Op::Scale(o) => Facts { floats: [Some(o.scale), o.bias], in_place: true, ..none },
-            Op::Rope(_) | Op::Add | Op::Gate(_) | Op::SoftCap(_) => Facts { in_place: true, ..none },
+            Op::Scale(o) => Facts { floats: [o.scale, o.bias], in_place: true, ..none },
+            Op::Rope(_) | Op::Add | Op::Activation(_) | Op::Gate(_) | Op::SoftCap(_) => {
+                Facts { in_place: true, ..none }
+            }
             Op::SumExperts(_) | Op::RopeTable(_) | Op::Columns(_) | Op::Concat(_) | Op::SelectOutputs => none,
         }
     }
@@ -260,7 +319,7 @@ impl Op {
     pub fn name(&self) -> &'static str {
         match self {
             Op::Embed(_) => "embed",
-            Op::RmsNorm(_) => "rms_norm",
+            Op::Norm(_) => "norm",
             Op::MatMul(_) => "matmul",
             Op::MatMulHeads(_) => "matmul_heads",
             Op::MatMulExperts(_) => "matmul_experts",
@@ -277,6 +336,7 @@ impl Op {
             Op::Scan(_) => "scan",
             Op::Scale(_) => "scale",
             Op::Add => "add",
+            Op::Activation(_) => "activation",
             Op::Gate(_) => "gate",
             Op::SoftCap(_) => "soft_cap",
             Op::SelectOutputs => "select_outputs",

@@ -84,16 +84,41 @@ impl Factors {
     }
 }
 
-/// A factor by which queries grow with their position: 1 + scale ln(floor(position / length) + 1).
+/// Pairs by the stream of positions that turns them (M-RoPE). A text gives the first three streams its positions, and
+/// the fourth zeros: pairs of that stream stand still.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sections {
+    /// Pairs of each stream. Streams begin anew behind the last.
+    pub counts: [u32; 4],
+    /// The first three take turns, pair by pair, each as far as its count goes; the fourth has the rest.
+    pub interleaved: bool,
+}
+
+impl Sections {
+    /// True if a text leaves a pair as it is.
+    fn rests(&self, pair: usize) -> bool {
+        let [first, second, third, fourth] = self.counts.map(u64::from);
+        let place = pair as u64 % (first + second + third + fourth).max(1);
+        if self.interleaved {
+            place >= 3 * [first, second, third][place as usize % 3]
+        } else {
+            place >= first + second + third
+        }
+    }
+}
+
+/// A factor by which queries grow with their position: 1 + scale ln(floor((position + offset) / length) + 1).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Temperature {
     pub scale: f32,
     pub length: u32,
+    pub offset: u32,
 }
 
 impl Temperature {
     pub fn at(self, position: i32) -> f32 {
-        1.0 + self.scale * ((f64::from(position) / f64::from(self.length)).floor() + 1.0).ln() as f32
+        let position = f64::from(position) + f64::from(self.offset);
+        1.0 + self.scale * ((position / f64::from(self.length)).floor() + 1.0).ln() as f32
     }
 }
 
@@ -109,6 +134,7 @@ pub struct Rope {
     pub attn_factor: f32,
     pub yarn: Option<Yarn>,
     pub factors: Factors,
+    pub sections: Option<Sections>,
 }
 
 impl Rope {
@@ -117,6 +143,9 @@ impl Rope {
         let (low, high) = self.ramp();
         (0..self.n_rot / 2)
             .map(|i| {
+                if self.sections.is_some_and(|s| s.rests(i)) {
+                    return 0.0;
+                }
                 let factor = factors.and_then(|f| f.get(i)).map_or(1.0, |f| f64::from(*f));
                 let extrapolated = f64::from(self.freq_base).powf(-2.0 * i as f64 / self.n_rot as f64) / factor;
                 let interpolated = extrapolated * f64::from(self.freq_scale);
@@ -179,7 +208,15 @@ mod tests {
     use super::*;
 
     fn plain(n_rot: usize) -> Rope {
-        Rope { n_rot, freq_base: 10000.0, freq_scale: 1.0, attn_factor: 1.0, yarn: None, factors: Factors::None }
+        Rope {
+            n_rot,
+            freq_base: 10000.0,
+            freq_scale: 1.0,
+            attn_factor: 1.0,
+            yarn: None,
+            factors: Factors::None,
+            sections: None,
+        }
     }
 
     #[test]

@@ -36,8 +36,22 @@ pub struct KvShape {
     pub v_in_k: bool,
     /// Tokens that a token sees, itself among them; `None`: all before it.
     pub window: Option<u32>,
-    /// The rotation that the cached keys have.
-    pub rope: KeyRope,
+    /// True if a token sees back to the last multiple of the window only.
+    pub chunked: bool,
+    /// The rotation that the cached keys have; `None`: none.
+    pub rope: Option<KeyRope>,
+}
+
+impl KvShape {
+    /// The last position that a token at `pos` does not see any more, since its window has passed it.
+    pub fn behind(&self, pos: i32) -> i64 {
+        let pos = i64::from(pos);
+        match self.window.map(i64::from) {
+            None => -1,
+            Some(w) if self.chunked => pos - pos % w - 1,
+            Some(w) => pos - w,
+        }
+    }
 }
 
 /// The rotation that cached keys have. It is kept so that they can be turned further, to other positions.

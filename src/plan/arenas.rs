@@ -99,7 +99,7 @@ pub(super) fn workspace<'a>(
 /// True if a kind of device has kernels for a node.
 pub(super) fn computes(kind: Kind, graph: &Graph, node: &Node) -> bool {
     let facts = node.op.facts();
-    if kind == Kind::Cuda && !cuda::has_kernel(graph, &node.op) {
+    if kind == Kind::Cuda && !cuda::has_kernel(graph, node) {
         return false;
     }
     let Some(weight) = facts.product.map(|p| p.part.weight).or(facts.table) else { return true };

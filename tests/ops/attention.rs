@@ -27,7 +27,10 @@ pub fn attention(row: &Row, o: &Attend, without: i32, more: i32) -> Vec<Near> {
     let mut all = Vec::new();
     for (run, t) in batch.runs.iter().flat_map(|r| (r.first..r.first + r.n).map(move |t| (r, t as usize))) {
         let last = batch.positions[t] - without;
-        let first = shape.window.map_or(0, |w| batch.positions[t] - w as i32 + 1 - more);
+        let first = shape.window.map_or(0, |w| match shape.chunked {
+            true => batch.positions[t] / w as i32 * w as i32 - more,
+            false => batch.positions[t] - w as i32 + 1 - more,
+        });
         let spans = &batch.spans[run.first_span as usize..][..run.n_spans as usize];
         let cells = spans.iter().flat_map(|s| (0..s.len).map(move |i| (s.cell + i, s.pos + i as i32)));
         let seen: Vec<_> =
@@ -89,6 +92,7 @@ pub struct Case {
     pub n_head_kv: usize,
     pub v_in_k: bool,
     pub window: Option<u32>,
+    pub chunked: bool,
     pub sinks: bool,
     pub softcap: Option<f32>,
     pub how: Cells,
@@ -102,6 +106,7 @@ pub const PLAIN: Case = Case {
     n_head_kv: 2,
     v_in_k: false,
     window: None,
+    chunked: false,
     sinks: false,
     softcap: None,
     how: Cells::Whole,
@@ -187,8 +192,9 @@ fn row(noise: &mut Noise, case: Case, runs: &[(usize, usize)], lengths: &[usize]
     let (n_head, n_tokens) = (group * n_head_kv, batch.tokens.len());
     let q = Matrix { cols: n_head * dk, x: side(n_tokens * n_head * dk).iter().map(|x| 1.5 * x).collect() };
     let sinks = side(n_head).iter().map(|x| 2.0 * x).collect();
-    let rope = KeyRope { rope: 0, first: 0, kind: RopeKind::Neox };
-    let shape = KvShape { n_head_kv, head_dim_k: dk, head_dim_v: dv, v_in_k, window: case.window, rope };
+    let rope = Some(KeyRope { rope: 0, first: 0, kind: RopeKind::Neox });
+    let shape =
+        KvShape { n_head_kv, head_dim_k: dk, head_dim_v: dv, v_in_k, window: case.window, chunked: case.chunked, rope };
     let [type_k, type_v] = if v_in_k { [types[0]; 2] } else { types };
     let cache = n_tokens % 2;
     let cached = Cached { shape, type_k, type_v, n_cells, cache, filled, moves: Vec::new(), recurrent: false };
@@ -237,6 +243,7 @@ fn drawn(noise: &mut Noise, i: usize) -> Row {
         (c.v_in_k, c.dk, c.dv, c.types[1]) = (true, c.dk.max(c.dv), c.dk.min(c.dv), c.types[0]);
     }
     c.window = (noise.below(3) == 0).then(|| noise.between(1, 90) as u32);
+    c.chunked = c.window.is_some() && i % 2 == 0;
     c.sinks = noise.below(3) == 0;
     c.softcap = (noise.below(3) == 0).then_some(5.0);
     c.how = cells(noise);
@@ -298,6 +305,7 @@ pub fn telling() -> Vec<Row> {
         let c = Case { types: [ty; 2], window, dk: 128, dv: 128, ..PLAIN };
         rows.push(with_runs(noise, c, 1, 4, 300));
         rows.push(with_runs(noise, c, 1, 20, 60));
+        rows.push(with_runs(noise, Case { chunked: window.is_some(), ..c }, 1, 20, 70));
     }
     rows
 }

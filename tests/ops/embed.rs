@@ -1,6 +1,6 @@
 //! Embed and SelectOutputs: rows that are picked.
 
-use rekindle::graph::{Embed, Op, WeightId};
+use rekindle::graph::{Embed, EmbedBy, Op, WeightId};
 use rekindle::quant::Type;
 
 use super::noise::Noise;
@@ -13,7 +13,8 @@ pub fn embed(row: &Row, o: &Embed) -> Vec<Near> {
         let is = f64::from(x) * f64::from(o.scale);
         Near { is, within: ULP * is.abs() }
     };
-    row.batch.tokens.iter().flat_map(|t| table.row(0, *t as usize)).map(one).collect()
+    let numbers = if o.by == EmbedBy::Token { &row.batch.tokens } else { &row.batch.positions };
+    numbers.iter().flat_map(|t| table.row(0, *t as usize)).map(one).collect()
 }
 
 pub fn select_outputs(row: &Row) -> Vec<Near> {
@@ -23,9 +24,16 @@ pub fn select_outputs(row: &Row) -> Vec<Near> {
 
 /// Rows of a table of 40.
 pub fn of_tokens(noise: &mut Noise, ty: Type, cols: usize, tokens: Vec<i32>, scale: f32) -> Row {
-    let op = Op::Embed(Embed { table: WeightId(0), scale });
-    let name = format!("embed {} of {cols} columns, {} tokens, scale {scale}", ty.name(), tokens.len());
-    let batch = Batch { positions: vec![0; tokens.len()], tokens, ..Batch::default() };
+    picked(noise, ty, cols, EmbedBy::Token, tokens, scale)
+}
+
+/// The same by tokens or positions, which are `numbers`; the others are 0.
+fn picked(noise: &mut Noise, ty: Type, cols: usize, by: EmbedBy, numbers: Vec<i32>, scale: f32) -> Row {
+    let op = Op::Embed(Embed { table: WeightId(0), scale, by });
+    let name = format!("embed {} of {cols} columns, {} by {by:?}, scale {scale}", ty.name(), numbers.len());
+    let zeros = vec![0; numbers.len()];
+    let (tokens, positions) = if by == EmbedBy::Token { (numbers, zeros) } else { (zeros, numbers) };
+    let batch = Batch { positions, tokens, ..Batch::default() };
     let row = Row { batch, ..Row::new(name, op, vec![], cols) };
     row.with(vec![Weight::random(noise, ty, [cols, 40, 1])])
 }
@@ -45,6 +53,7 @@ pub fn rows() -> Vec<Row> {
         rows.push(of_tokens(noise, ty, 2 * ty.block_len().max(32), tokens.clone(), 1.0));
         rows.push(of_tokens(noise, ty, 3 * ty.block_len(), tokens, 5.5));
     }
+    rows.push(picked(noise, Type::F32, 70, EmbedBy::Position, vec![0, 1, 39, 39], 1.0));
     rows.push(select(noise, 10, 300, &[9, 0, 4], 0));
     rows.push(select(noise, 10, 1, &[9], 3));
     rows.push(select(noise, 10, 513, &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9], 2));

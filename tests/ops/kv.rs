@@ -29,14 +29,14 @@ pub fn kept(ty: Type, x: &[f32]) -> Vec<f32> {
 }
 
 /// Keys of all heads, turned by some positions: in single precision, product by product.
-fn turn(keys: &mut [f32], shape: &KvShape, rope: &Rope, delta: i32) {
-    let (first, half) = (shape.rope.first, rope.n_rot / 2);
+fn turn(keys: &mut [f32], shape: &KvShape, own: KeyRope, rope: &Rope, delta: i32) {
+    let (first, half) = (own.first, rope.n_rot / 2);
     for head in keys.chunks_mut(shape.head_dim_k) {
         for i in 0..half {
             let frequency = f64::from(rope.freq_base).powf(-2.0 * i as f64 / rope.n_rot as f64);
             let (sin, cos) = (f64::from(delta) * frequency).sin_cos();
             let (sin, cos) = (sin as f32, cos as f32);
-            let (a, b) = if shape.rope.kind == RopeKind::Norm { (2 * i, 2 * i + 1) } else { (i, half + i) };
+            let (a, b) = if own.kind == RopeKind::Norm { (2 * i, 2 * i + 1) } else { (i, half + i) };
             let (x, y) = (head[first + a], head[first + b]);
             head[first + a] = x * cos - y * sin;
             head[first + b] = x * sin + y * cos;
@@ -57,8 +57,8 @@ pub fn store_kv(row: &Row) -> Vec<Near> {
     }
     for m in &c.moves {
         let (mut k, v) = all[&m.from].clone();
-        if m.delta != 0 {
-            turn(&mut k, &c.shape, rope, m.delta);
+        if let Some(own) = c.shape.rope.filter(|_| m.delta != 0) {
+            turn(&mut k, &c.shape, own, rope, m.delta);
             k = kept(c.type_k, &k);
         }
         all.insert(m.to, (k, v));
@@ -85,6 +85,7 @@ fn stored(noise: &mut Noise, types: [Type; 2], n_head: usize, dims: [usize; 2], 
         attn_factor: 1.0,
         yarn: None,
         factors: Factors::None,
+        sections: None,
     };
     let shape = KvShape {
         n_head_kv: n_head,
@@ -92,7 +93,8 @@ fn stored(noise: &mut Noise, types: [Type; 2], n_head: usize, dims: [usize; 2], 
         head_dim_v: dims[1],
         v_in_k,
         window: None,
-        rope: KeyRope { rope: 0, first, kind },
+        chunked: false,
+        rope: Some(KeyRope { rope: 0, first, kind }),
     };
     let side = |noise: &mut Noise, n: usize| numbers(noise, 1, n).x;
     let mut filled = |cell| {
@@ -148,6 +150,12 @@ pub fn rows() -> Vec<Row> {
                 rows.push(stored(noise, [k, v], 3, [5, 7], false, kind(i + j + 1)));
             }
         }
+        // Keys that no rotation has turned stay as they are.
+        let mut still = stored(noise, [k, k], 2, [64, 64], false, RopeKind::Neox);
+        if let Some(c) = &mut still.cached {
+            c.shape.rope = None;
+        }
+        rows.push(Row { name: still.name + ", not turned", ..still });
         rows.push(stored(noise, [k, k], 1, [576, 512], true, RopeKind::Norm));
         rows.push(stored(noise, [k, k], 1, [576, 512], true, RopeKind::Neox));
     }

@@ -24,7 +24,7 @@ mod rope;
 mod route;
 pub mod row;
 pub mod run;
-mod single;
+pub mod single;
 pub mod speeds;
 mod weight;
 
@@ -52,7 +52,7 @@ pub fn table() -> Vec<Row> {
 pub fn reference(row: &Row, on: On) -> Vec<Near> {
     match &row.op {
         Op::Embed(o) => embed::embed(row, o),
-        Op::RmsNorm(o) => norm::rms_norm(row, o),
+        Op::Norm(o) => norm::norm(row, o),
         Op::MatMul(o) => product::matmul(row, o, on),
         Op::MatMulHeads(o) => product::matmul_heads(row, o, on),
         Op::MatMulExperts(o) => product::matmul_experts(row, o, on),
@@ -69,6 +69,7 @@ pub fn reference(row: &Row, on: On) -> Vec<Near> {
         Op::Scan(o) => recurrent::scan(row, o),
         Op::Scale(o) => elementwise::scale(row, o),
         Op::Add => elementwise::add(row),
+        Op::Activation(o) => elementwise::activation(row, *o),
         Op::Gate(o) => elementwise::gate(row, *o),
         Op::SoftCap(o) => elementwise::soft_cap(row, o),
         Op::SelectOutputs => embed::select_outputs(row),

@@ -150,8 +150,9 @@ fn batch(runs: Runs) -> Batch {
 fn states(noise: &mut Noise, n: usize, size: f32) -> Cached {
     let mut filled = |cell| (cell, noise.floats(n).iter().map(|x| x * size).collect(), Vec::new());
     let filled = [0, 3, 5].map(&mut filled).to_vec();
-    let rope = KeyRope { rope: 0, first: 0, kind: RopeKind::Norm };
-    let shape = KvShape { n_head_kv: 1, head_dim_k: n, head_dim_v: n, v_in_k: true, window: None, rope };
+    let rope = Some(KeyRope { rope: 0, first: 0, kind: RopeKind::Norm });
+    let shape =
+        KvShape { n_head_kv: 1, head_dim_k: n, head_dim_v: n, v_in_k: true, window: None, chunked: false, rope };
     let (type_k, type_v) = (Type::F32, Type::F32);
     Cached { shape, type_k, type_v, n_cells: 8, cache: 1, filled, moves: Vec::new(), recurrent: true }
 }

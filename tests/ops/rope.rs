@@ -23,8 +23,8 @@ pub fn rope_table(row: &Row) -> Vec<Near> {
 
 /// Two products and their sum, then a factor: a few roundings of what goes into it.
 pub fn rope(row: &Row, o: &Rotate) -> Vec<Near> {
-    let (x, table) = (&row.inputs[0], &row.inputs[1]);
-    let n_rot = table.cols;
+    let (x, table) = (&row.inputs[0], row.inputs.get(1));
+    let n_rot = table.map_or(0, |t| t.cols);
     let mut all = Vec::new();
     for (h, head) in x.x.chunks(o.head_dim).enumerate() {
         let token = h / o.n_head;
@@ -35,13 +35,14 @@ pub fn rope(row: &Row, o: &Rotate) -> Vec<Near> {
                 RopeKind::Neox => [i, i + n_rot / 2],
             }
             .map(|i| o.first + i);
-            let (c, s) = (f64::from(table.row(token)[2 * i]), f64::from(table.row(token)[2 * i + 1]));
+            let Some(turn) = table.map(|t| t.row(token)) else { continue };
+            let (c, s) = (f64::from(turn[2 * i]), f64::from(turn[2 * i + 1]));
             let (v, w) = (y[a].0, y[b].0);
             y[a] = (v * c - w * s, 3.0 * ULP * ((v * c).abs() + (w * s).abs()));
             y[b] = (v * s + w * c, 3.0 * ULP * ((v * s).abs() + (w * c).abs()));
         }
         let by = o.temperature.map_or(1.0, |t| {
-            let steps = (f64::from(row.batch.positions[token]) / f64::from(t.length)).floor();
+            let steps = (f64::from(row.batch.positions[token] + t.offset as i32) / f64::from(t.length)).floor();
             1.0 + f64::from(t.scale) * (steps + 1.0).ln()
         });
         let rounds = if o.temperature.is_some() { 4.0 } else { 0.0 };
@@ -51,7 +52,8 @@ pub fn rope(row: &Row, o: &Rotate) -> Vec<Near> {
 }
 
 pub fn table(n_rot: usize, positions: &[i32], freq_scale: f32, attn_factor: f32) -> Row {
-    let rope = Rope { n_rot, freq_base: 10000.0, freq_scale, attn_factor, yarn: None, factors: Factors::None };
+    let rope =
+        Rope { n_rot, freq_base: 10000.0, freq_scale, attn_factor, yarn: None, factors: Factors::None, sections: None };
     let name = format!("rope_table of {n_rot} at {positions:?}, times {freq_scale} and {attn_factor}");
     let row = Row::new(name, Op::RopeTable(RopeTable { rope: 0 }), vec![], n_rot);
     let batch = Batch { positions: positions.to_vec(), ..Batch::of(positions.len()) };
@@ -73,11 +75,16 @@ pub fn rows() -> Vec<Row> {
     for kind in [RopeKind::Norm, RopeKind::Neox] {
         for kept in [false, true] {
             let plain = Rotate { n_head: 2, head_dim: 128, first: 0, kind, temperature: None };
-            let warm = |length| Some(Temperature { scale: 0.1, length });
+            let warm = |length| Some(Temperature { scale: 0.1, length, offset: 0 });
             rows.push(turned(noise, 3, plain, 128, kept));
             rows.push(turned(noise, 3, Rotate { n_head: 4, head_dim: 80, ..plain }, 32, kept));
             let behind = Rotate { n_head: 3, head_dim: 192, first: 128, temperature: warm(8192), ..plain };
             rows.push(turned(noise, 2, behind, 64, kept));
+            // Nothing but the temperature, of which a position is the first of a length only thanks to the offset.
+            let late = Temperature { scale: 0.5, length: 4100, offset: 1 };
+            let mut still = turned(noise, 5, Rotate { temperature: Some(late), ..plain }, 2, kept);
+            still.inputs.truncate(1);
+            rows.push(Row { name: still.name + ", no table", ..still });
             let few = Rotate { n_head: 1, head_dim: 576, first: 5, temperature: warm(16), ..plain };
             rows.push(turned(noise, 5, few, 6, kept));
         }

@@ -77,7 +77,10 @@ pub fn sum_experts(row: &Row, o: &SumExperts) -> Vec<Near> {
     let (parts, n) = (&row.inputs[0], o.n_expert_used);
     let mut all = Vec::new();
     for i in 0..row.n_rows() {
-        let weights = &row.inputs[1].row(i)[n..];
+        let weights: Vec<f32> = match o.weighted {
+            true => row.inputs[1].row(i)[n..].to_vec(),
+            false => vec![1.0; n],
+        };
         for c in 0..row.cols {
             let terms =
                 || weights.iter().enumerate().map(|(j, w)| f64::from(*w) * f64::from(parts.row(i)[j * row.cols + c]));
@@ -123,13 +126,15 @@ fn odd(noise: &mut Noise, r: Route) -> Row {
 
 pub fn summed(noise: &mut Noise, n_rows: usize, n_used: usize, cols: usize) -> Row {
     let inputs = vec![Matrix::random(noise, n_rows, n_used * cols), routes(noise, n_rows, n_used, 20, 20)];
-    let name = format!("sum_experts {n_used} of {cols} columns, {n_rows} rows");
-    Row::new(name, Op::SumExperts(SumExperts { n_expert_used: n_used }), inputs, cols)
+    let weighted = n_used != 3;
+    let name = format!("sum_experts {n_used} of {cols} columns, {n_rows} rows, weighted {weighted}");
+    Row::new(name, Op::SumExperts(SumExperts { n_expert_used: n_used, weighted }), inputs, cols)
 }
 
 pub fn rows() -> Vec<Row> {
     let noise = &mut Noise::new(7);
     let mut rows = vec![summed(noise, 3, 4, 300), summed(noise, 2, 9, 31), summed(noise, 5, 1, 257)];
+    rows.push(summed(noise, 4, 3, 300));
     for gating in [Gating::Softmax, Gating::Sigmoid, Gating::SoftmaxOfChosen] {
         for normalise in [false, true] {
             for (n_expert, n_expert_used, n_group, n_group_used, with_bias) in [

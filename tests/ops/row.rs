@@ -124,7 +124,7 @@ impl Row {
     pub fn disturbed(&self) -> Row {
         let mut row = self.clone();
         match (&self.op, &mut row.cached) {
-            (Op::Embed(_), _) => row.batch.tokens[0] ^= 1,
+            (Op::Embed(_), _) => (row.batch.tokens[0], row.batch.positions[0]) = (1, 1),
             (Op::RopeTable(_), _) => row.batch.positions[0] += 1,
             (Op::Attention(_), Some(c)) => {
                 c.filled.iter_mut().for_each(|(_, k, v)| k.iter_mut().chain(v).for_each(|x| *x = -*x))

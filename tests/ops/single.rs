@@ -134,6 +134,7 @@ impl Single {
             n_vocab: 1,
             n_embd: 1,
             values: b.values,
+            unread: Vec::new(),
             weights: row.weights.iter().map(|w| w.info.clone()).collect(),
             nodes: b.nodes,
             inputs: b.inputs,

@@ -1,6 +1,6 @@
 //! Rows of the sizes that models have, for the benchmark, and what bounds them.
 
-use rekindle::graph::{Gate, Gating, Op, RopeKind, Rotate, Route, SoftCap};
+use rekindle::graph::{Activation, Gating, Op, RopeKind, Rotate, Route, SoftCap};
 use rekindle::quant::Type;
 
 use super::attention::{PLAIN, with_runs};
@@ -97,11 +97,21 @@ pub fn rows(s: Sizes) -> Vec<Speed> {
         add("embed", Some(ty), many, Box::new(move |noise| embed::of_tokens(noise, ty, n_in, tokens.clone(), 1.0)));
     }
     for n in [1, many] {
-        for o in [Op::Add, Op::Gate(Gate::Silu), Op::Gate(Gate::Gelu), Op::SoftCap(SoftCap { cap: 30.0 })] {
+        for o in [
+            Op::Add,
+            Op::Gate(Activation::Silu.into()),
+            Op::Gate(Activation::Gelu.into()),
+            Op::SoftCap(SoftCap { cap: 30.0 }),
+        ] {
             add(o.name(), None, n, Box::new(move |noise| elementwise::of_shape(noise, o.clone(), n, n_out, false)));
         }
-        add("scale", None, n, Box::new(move |noise| elementwise::scaled(noise, n, n_in, 0, false, false)));
-        add("rms_norm", None, n, Box::new(move |noise| norm::norm(noise, n, n_in, 1, true)));
+        add(
+            "scale",
+            None,
+            n,
+            Box::new(move |noise| elementwise::scaled(noise, n, n_in, elementwise::Of::One, false, false)),
+        );
+        add("norm", None, n, Box::new(move |noise| norm::rms(noise, n, n_in, 1, true)));
         let o = Rotate { n_head: 32, head_dim: 128, first: 0, kind: RopeKind::Neox, temperature: None };
         add("rope", None, n, Box::new(move |noise| rope::turned(noise, n, o, 128, false)));
         add("rope_table", None, n, Box::new(move |_| rope::table(128, &vec![7; n], 1.0, 1.0)));

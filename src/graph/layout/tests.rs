@@ -1,12 +1,12 @@
 use super::*;
-use crate::graph::{Gate, Op, Outcome, Value};
+use crate::graph::{Activation, Gate, Op, Outcome, Value};
 
 /// A chain of adds and norms with a long-lived residual: no two values that live at once may share bytes.
 #[test]
 fn live_values_never_overlap() {
     let value = |name, cols| Value { name, rows: Rows::Tokens, cols };
     let node = |inputs: &[u32], output| Node {
-        op: Op::Gate(Gate::Silu),
+        op: Op::Gate(Gate::Plain(Activation::Silu)),
         inputs: inputs.iter().map(|v| ValueId(*v)).collect(),
         output: Some(ValueId(output)),
         layer: 0,
@@ -18,6 +18,7 @@ fn live_values_never_overlap() {
         n_embd: 16,
         values: vec![value("a", 16), value("b", 64), value("c", 64), value("d", 64), value("e", 16), value("f", 32)],
         weights: vec![],
+        unread: vec![],
         nodes: vec![node(&[], 0), node(&[0], 1), node(&[0], 2), node(&[1, 2], 3), node(&[3], 4), node(&[4, 0], 5)],
         inputs: vec![],
         results: vec![(Outcome::Logits, ValueId(5)), (Outcome::Embeddings, ValueId(4))],

@@ -1,0 +1,40 @@
+//! granite, granitemoe and granite_swa: llama with constants on embeddings, residuals and logits. The mixtures weight
+//! their experts by a softmax over the chosen ones. granite_swa has attention sinks, windows and layers without
+//! rotation.
+
+use super::decoder::Decoder;
+use super::experts::{share, shared_width};
+use super::hparams::Hparams;
+use super::keys::Keys;
+use crate::error::Result;
+use crate::graph::{Graph, RopeKind};
+
+pub(super) fn plain(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
+    let rotated = k.bool("rope.scaling.finetuned")?.unwrap_or(true);
+    decoder(k, h)?.without_rope(|_| !rotated).build(k, h)
+}
+
+pub(super) fn windowed(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
+    let local = k.local_layers(h.n_layer, None)?;
+    let rotated = k.flags("attention.rope_pattern", h.layers.len())?.unwrap_or_else(|| vec![true; h.layers.len()]);
+    let d = decoder(k, h)?.windows(k.window()?, &local, None).without_rope(|i| !rotated[i]);
+    d.heads(|a| a.sinks = true).build(k, h)
+}
+
+/// The constants and experts.
+pub(super) fn decoder(k: &Keys<'_>, h: &Hparams) -> Result<Decoder> {
+    h.equal_heads(k)?;
+    let n_shared = shared_width(k)?;
+    let d = Decoder::new(h, RopeKind::Norm).mixtures(|m| {
+        m.n_ff = h.first().n_ff;
+        share(m, n_shared);
+    });
+    let constant = |key| k.positive(key).map(|x| x.unwrap_or(1.0));
+    let logit_scale = k.positive("logit_scale")?.ok_or_else(|| k.missing("logit_scale"))?;
+    Ok(Decoder {
+        embed_scale: constant("embedding_scale")?,
+        residual_scale: constant("residual_scale")?,
+        logit_scale: 1.0 / logit_scale,
+        ..d
+    })
+}
