@@ -14,8 +14,8 @@ use super::hparams::{Hparams, LayerSizes};
 use super::keys::Keys;
 use crate::error::Result;
 use crate::graph::{
-    Act, Activation, Attention, Builder, Dense, Gate, Gating, Graph, Latent, Mixture, NormKind, Norms, Rope, RopeKind,
-    Route, Scales, ValueId,
+    Act, Activation, Attention, Builder, Dense, Gate, Gating, Graph, Latent, Mixture, NormKind, Norms, Recurrent, Rope,
+    RopeKind, Route, Scales, ValueId,
 };
 
 /// A layer: a mixer, through which tokens see each other, and a feed-forward block for each token by itself.
@@ -32,6 +32,9 @@ pub(super) enum Mixer {
     /// Grouped-query attention.
     Attention(Attention),
     Latent(Latent),
+    Recurrent(Recurrent),
+    /// Side by side on the same input; their results are added.
+    Both(Attention, Recurrent),
 }
 
 /// The kinds of feed-forward block.
@@ -79,6 +82,8 @@ pub(super) struct Decoder {
     pub logit_scale: f32,
     /// Limits logits: cap tanh(logit / cap).
     pub logit_softcap: Option<f32>,
+    /// The name of the norm before the output.
+    pub output_norm: &'static str,
     pub scales: Scales,
     /// Tensors that files may have and the model does not apply, named without their layer.
     pub ignored: &'static [&'static str],
@@ -106,6 +111,7 @@ impl Decoder {
             act,
             weighted_inputs: false,
             shared: None,
+            latent: None,
         });
         let attention = |sizes: &LayerSizes| Attention {
             n_head: sizes.n_head,
@@ -152,6 +158,7 @@ impl Decoder {
             layer_scale: false,
             logit_scale: 1.0,
             logit_softcap: None,
+            output_norm: "output_norm",
             scales: Scales { ffn: false, experts: false, output: true },
             ignored: &[],
         }
@@ -166,8 +173,8 @@ impl Decoder {
     /// The attention of every layer that has one, with the layer's number.
     pub fn attentions(&mut self) -> impl Iterator<Item = (usize, &mut Attention)> {
         self.layers.iter_mut().enumerate().filter_map(|(i, layer)| match &mut layer.mixer {
-            Mixer::Attention(a) => Some((i, a)),
-            Mixer::None | Mixer::Latent(_) => None,
+            Mixer::Attention(a) | Mixer::Both(a, _) => Some((i, a)),
+            Mixer::None | Mixer::Latent(_) | Mixer::Recurrent(_) => None,
         })
     }
 
@@ -200,6 +207,14 @@ impl Decoder {
             if let FeedForward::Mixture(m) = layer.ffn {
                 layer.ffn = FeedForward::Dense(Dense { n_ff: h.layers[i].n_ff, act: m.act });
             }
+        }
+        self
+    }
+
+    /// Makes every layer without KV heads a recurrent one.
+    pub fn recurrent(mut self, kind: Recurrent) -> Decoder {
+        for layer in self.layers.iter_mut().filter(|layer| matches!(layer.mixer, Mixer::None)) {
+            layer.mixer = Mixer::Recurrent(kind);
         }
         self
     }
@@ -259,8 +274,8 @@ impl Decoder {
         self.ropes[..take].iter_mut().for_each(|rope| rope.factors = factors);
         for (i, rope) in self.ropes.iter().enumerate() {
             let used = self.layers.iter().any(|layer| match layer.mixer {
-                Mixer::None => false,
-                Mixer::Attention(a) => a.rope == Some(i),
+                Mixer::None | Mixer::Recurrent(_) => false,
+                Mixer::Attention(a) | Mixer::Both(a, _) => a.rope == Some(i),
                 Mixer::Latent(a) => a.rope == Some(i),
             });
             g.rope_table(rope.clone(), self.rope_kind, used);
@@ -293,7 +308,7 @@ impl Decoder {
                 x = g.times_tensor(x, "layer_output_scale", "weight", 1, 1.0)?;
             }
         }
-        g.finish(x, h.n_vocab, self.logit_scale, self.logit_softcap)
+        g.finish(x, self.output_norm, h.n_vocab, self.logit_scale, self.logit_softcap)
     }
 
     /// x plus the result of a mixer or feed-forward block.
@@ -317,6 +332,11 @@ impl Decoder {
             Mixer::None => Ok(None),
             Mixer::Attention(a) => g.attention(x, a).map(Some),
             Mixer::Latent(a) => g.latent_attention(x, a).map(Some),
+            Mixer::Recurrent(r) => g.recurrent(x, r).map(Some),
+            Mixer::Both(a, r) => {
+                let (a, r) = (g.attention(x, a)?, g.recurrent(x, r)?);
+                Ok(Some(g.add(a, r, "mixer_sum")))
+            }
         }
     }
 

@@ -76,7 +76,7 @@ impl Keys<'_> {
     /// without.
     pub fn sizes(&self, key: &str, n_layer: usize, max: u32) -> Result<Option<Vec<u32>>> {
         let Some(Value::Array(a)) = self.file.get(&self.name(key)) else {
-            let one = self.u32(key)?.map(|n| self.in_range(key, n, max)).transpose()?;
+            let one = self.u32(key)?.map(|n| if n == 0 { Ok(0) } else { self.in_range(key, n, max) }).transpose()?;
             return Ok(one.map(|n| vec![n; n_layer]));
         };
         let all = a.u64s().map_err(|e| e.at(&self.name(key)))?;

@@ -21,17 +21,23 @@ mod granite;
 mod hparams;
 mod hunyuan;
 mod keys;
+mod kimi_linear;
 mod layers;
+mod lfm2;
 mod llama;
 mod llama4;
+mod mamba;
 mod mimo2;
 mod minimax_m2;
 mod mistral3;
 mod muse_glimmer;
+mod nemotron_h;
 mod olmo2;
 mod phi;
 mod qwen2;
 mod qwen3;
+mod qwen35;
+mod recurrent;
 mod step35;
 
 pub use batch::{BatchDefaults, GLOBAL_BATCH, batch_defaults};
@@ -97,6 +103,18 @@ const FAMILIES: &[Family] = &[
     Family { name: "gptneox", build: gpt::gptneox },
     Family { name: "starcoder2", build: gpt::starcoder2 },
     Family { name: "falcon", build: gpt::falcon },
+    Family { name: "qwen35", build: qwen35::dense },
+    Family { name: "qwen35moe", build: qwen35::moe },
+    Family { name: "qwen3next", build: qwen35::next },
+    Family { name: "lfm2", build: lfm2::build },
+    Family { name: "lfm2moe", build: lfm2::build },
+    Family { name: "mamba", build: mamba::mamba },
+    Family { name: "mamba2", build: mamba::mamba2 },
+    Family { name: "jamba", build: mamba::jamba },
+    Family { name: "falcon-h1", build: mamba::falcon_h1 },
+    Family { name: "nemotron_h", build: nemotron_h::build },
+    Family { name: "nemotron_h_moe", build: nemotron_h::build },
+    Family { name: "kimi-linear", build: kimi_linear::build },
 ];
 
 /// The architectures that can be planned exactly, loaded and decoded.

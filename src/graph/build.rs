@@ -170,7 +170,6 @@ impl<'a> Builder<'a> {
     }
 
     /// A recurrent state of this layer, of `n` elements per sequence.
-    #[allow(dead_code)]
     pub(super) fn recurrent_state(&mut self, n: usize) -> StateId {
         self.states.push(State { layer: self.layer, shape: StateShape::Recurrent(n) });
         StateId(self.states.len() as u32 - 1)
@@ -367,10 +366,17 @@ impl<'a> Builder<'a> {
 
     /// Ends the graph: output norm and output matrix over the rows that `select_outputs` left, then scale and soft-cap
     /// of the logits. The matrix is `output.weight`, or the token embedding if the file has none.
-    pub fn finish(mut self, x: ValueId, n_vocab: usize, scale: f32, softcap: Option<f32>) -> Result<Graph> {
+    pub fn finish(
+        mut self,
+        x: ValueId,
+        norm: &'static str,
+        n_vocab: usize,
+        scale: f32,
+        softcap: Option<f32>,
+    ) -> Result<Graph> {
         self.layer(self.n_layer);
         let (_, n_embd) = self.shape(x);
-        let embeddings = self.norm(x, "output_norm")?;
+        let embeddings = self.norm(x, norm)?;
         let mut logits = match self.file.tensor("output.weight") {
             Some(_) => self.linear(embeddings, "output", n_vocab)?,
             None => {

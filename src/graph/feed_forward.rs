@@ -32,6 +32,8 @@ pub struct Mixture {
     /// True if the experts' inputs are multiplied by the weights, not their results.
     pub weighted_inputs: bool,
     pub shared: Option<Shared>,
+    /// Elements of the shorter row that experts work on (ffn_latent_down, ffn_latent_up); `None`: the whole row.
+    pub latent: Option<usize>,
 }
 
 /// The experts that every token uses.
@@ -88,7 +90,14 @@ impl Builder<'_> {
     pub fn mixture(&mut self, x: ValueId, m: Mixture) -> Result<ValueId> {
         let (_, n_embd) = self.shape(x);
         let logits = self.linear(x, "ffn_gate_inp", m.route.n_expert)?;
-        let routed = self.experts(x, logits, m)?;
+        let routed = match m.latent {
+            None => self.experts(x, logits, m)?,
+            Some(n) => {
+                let low = self.product(x, "ffn_latent_down", n)?;
+                let low = self.experts(low, logits, m)?;
+                self.product(low, "ffn_latent_up", n_embd)?
+            }
+        };
         let Some(Shared { dense, gated }) = m.shared else { return Ok(routed) };
         let mut shared = self.ffn_named(x, dense, ["ffn_gate_shexp", "ffn_up_shexp", "ffn_down_shexp"])?;
         if gated {

@@ -32,7 +32,7 @@ pub use op::{
     Activation, Attend, Columns, Concat, Embed, EmbedBy, Facts, Gate, Gating, MatMul, MatMulExperts, MatMulHeads, Norm,
     NormKind, Op, Product, RopeTable, Rotate, Route, Scale, SoftCap, StoreKv, SumExperts,
 };
-pub use recurrent::{Convolve, LinearAttention, Rule, Scan, Sharing};
+pub use recurrent::{Convolve, Delta, Kimi, LinearAttention, Mamba, Mamba2, Recurrent, Rule, Scan, Sharing};
 pub use rope::{Factors, Rope, RopeKind, Rotation, Sections, Temperature, Yarn};
 pub use state::{Cache, CacheKind, KeyRope, KvShape, Side, State, StatePlace, StateShape, rows_of_cells, states_of};
 pub use step::{CacheView, Micro, Move, NO_CELL, Run, Span};

@@ -1,0 +1,34 @@
+//! nemotron_h and nemotron_h_moe: each layer is a Mamba-2 layer, or attention without rotation, or a feed-forward block
+//! with a squared ReLU and no gate. Experts may work on a shorter row.
+
+use super::decoder::{Decoder, FeedForward, Mixer};
+use super::hparams::{Hparams, MAX_WIDTH};
+use super::keys::Keys;
+use super::recurrent::Ssm;
+use crate::error::Result;
+use crate::graph::{Act, Activation, Dense, Gating, Graph, Recurrent, RopeKind, Shared};
+
+pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
+    let mamba2 = Recurrent::Mamba2(Ssm::read(k)?.mamba2(k)?);
+    let act = Act::Plain(Activation::ReluSquared);
+    let size = |key: &str| Ok(k.u32(key)?.unwrap_or(0).min(MAX_WIDTH) as usize);
+    let (n_ff_shared, latent) = (size("expert_shared_feed_forward_length")?, size("moe_latent_size")?);
+    let normalise = k.bool("expert_weights_norm")?.unwrap_or(false);
+    let scale = k.positive("expert_weights_scale")?.unwrap_or(1.0);
+    let mut d = Decoder::new(h, RopeKind::Norm).act(act).heads(|a| a.rope = None).mixtures(|m| {
+        let r = &mut m.route;
+        (r.gating, r.normalise, r.scale) = (Gating::Sigmoid, normalise, scale);
+        m.shared = Some(Shared { dense: Dense { n_ff: n_ff_shared, act }, gated: false });
+        m.latent = (latent > 0).then_some(latent);
+    });
+    for (layer, sizes) in d.layers.iter_mut().zip(&h.layers) {
+        match (sizes.n_ff, sizes.n_head_kv) {
+            (0, 0) => (layer.mixer, layer.ffn) = (Mixer::Recurrent(mamba2), FeedForward::None),
+            (0, _) => layer.ffn = FeedForward::None,
+            _ => layer.mixer = Mixer::None,
+        }
+    }
+    // A layer's only norm stands before whatever it is.
+    (d.parallel, d.ffn_norm) = (true, None);
+    d.build(k, h)
+}
