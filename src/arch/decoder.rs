@@ -56,6 +56,8 @@ pub(super) struct Decoder {
     /// True if the others take them, too.
     pub factors_for_all: bool,
     pub rope_kind: RopeKind,
+    /// True if the file's divisors of frequencies are applied.
+    pub rope_factors: bool,
     pub norms: Norms,
     /// Token embeddings are multiplied by it.
     pub embed_scale: f32,
@@ -130,6 +132,7 @@ impl Decoder {
             temperature: None,
             gate: None,
             out_scale: 1.0,
+            unbiased_out: false,
             reads: None,
         };
         let layer = |sizes: &LayerSizes| Layer {
@@ -145,6 +148,7 @@ impl Decoder {
             ropes: vec![h.rope.clone()],
             factors_for_all: false,
             rope_kind,
+            rope_factors: true,
             norms: Norms { kind: NormKind::Rms, eps: h.eps, biases: false },
             embed_scale: 1.0,
             embed_norm: false,
@@ -268,10 +272,12 @@ impl Decoder {
             n => Some(g.embed_per_layer(x, n, h.n_vocab)?),
         };
         let n_ctx_orig = k.u32("rope.scaling.original_context_length")?.filter(|n| *n > 0).unwrap_or(h.n_ctx_train);
-        let n_rot = self.ropes.iter().map(|r| r.n_rot).max().unwrap_or(0);
-        let factors = g.rope_factors(n_rot, n_ctx_orig)?;
-        let take = if self.factors_for_all { self.ropes.len() } else { 1 };
-        self.ropes[..take].iter_mut().for_each(|rope| rope.factors = factors);
+        if self.rope_factors {
+            let n_rot = self.ropes.iter().map(|r| r.n_rot).max().unwrap_or(0);
+            let factors = g.rope_factors(n_rot, n_ctx_orig)?;
+            let take = if self.factors_for_all { self.ropes.len() } else { 1 };
+            self.ropes[..take].iter_mut().for_each(|rope| rope.factors = factors);
+        }
         for (i, rope) in self.ropes.iter().enumerate() {
             let used = self.layers.iter().any(|layer| match layer.mixer {
                 Mixer::None | Mixer::Recurrent(_) => false,

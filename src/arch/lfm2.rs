@@ -11,10 +11,11 @@ pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     if n_taps < 2 {
         return Err(k.bad("shortconv.l_cache", n_taps, &format!("2 to {}", Convolve::MOST_TAPS)));
     }
-    let gating = match k.u32("expert_gating_func")?.unwrap_or(2) {
-        1 => Gating::Softmax,
-        2 => Gating::Sigmoid,
-        n => return Err(k.bad("expert_gating_func", n, "1 (softmax) or 2 (sigmoid)")),
+    let gating = match k.u32("expert_gating_func")? {
+        Some(1) => Gating::Softmax,
+        Some(2) | None => Gating::Sigmoid,
+        Some(_) if h.experts.is_none() => Gating::Sigmoid,
+        Some(n) => return Err(k.bad("expert_gating_func", n, "1 (softmax) or 2 (sigmoid)")),
     };
     let scale = k.positive("expert_weights_scale")?.unwrap_or(1.0);
     let mut d = Decoder::new(h, RopeKind::Neox)

@@ -1,7 +1,7 @@
 //! Models with Mamba layers: mamba and mamba2 have no others, jamba and granitehybrid have some attention layers, and
 //! falcon-h1 has both in every layer.
 
-use super::decoder::{Decoder, Mixer};
+use super::decoder::{Decoder, FeedForward, Mixer};
 use super::hparams::Hparams;
 use super::keys::Keys;
 use super::recurrent::Ssm;
@@ -19,7 +19,9 @@ pub(super) fn mamba2(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
 
 fn all(k: &Keys<'_>, h: &Hparams, kind: Recurrent) -> Result<Graph> {
     let mut d = Decoder::new(h, RopeKind::Norm);
-    d.layers.iter_mut().for_each(|layer| layer.mixer = Mixer::Recurrent(kind));
+    for layer in &mut d.layers {
+        (layer.mixer, layer.ffn) = (Mixer::Recurrent(kind), FeedForward::None);
+    }
     d.build(k, h)
 }
 
@@ -34,8 +36,10 @@ pub(super) fn falcon_h1(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     h.dense(k)?;
     let kind = Recurrent::Mamba2(Ssm::read(k)?.mamba2(k)?);
     let mut d = Decoder::new(h, RopeKind::Neox);
+    d.rope_factors = false;
     for layer in &mut d.layers {
-        if let Mixer::Attention(a) = layer.mixer {
+        if let Mixer::Attention(mut a) = layer.mixer {
+            a.unbiased_out = true;
             layer.mixer = Mixer::Both(a, kind);
         }
     }

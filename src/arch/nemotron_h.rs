@@ -1,7 +1,7 @@
 //! nemotron_h and nemotron_h_moe: each layer is a Mamba-2 layer, or attention without rotation, or a feed-forward block
 //! with a squared ReLU and no gate. Experts may work on a shorter row.
 
-use super::decoder::{Decoder, FeedForward, Mixer};
+use super::decoder::{ALL_SCALES, Decoder, FeedForward, Mixer};
 use super::hparams::{Hparams, MAX_WIDTH};
 use super::keys::Keys;
 use super::recurrent::Ssm;
@@ -30,5 +30,6 @@ pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     }
     // A layer's only norm stands before whatever it is.
     (d.parallel, d.ffn_norm) = (true, None);
+    d.scales = ALL_SCALES;
     d.build(k, h)
 }

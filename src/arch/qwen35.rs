@@ -27,7 +27,7 @@ fn build(k: &Keys<'_>, h: &Hparams, sharing: Sharing) -> Result<Graph> {
     if ssm.heads(k)? != head {
         return Err(k.bad("ssm.inner_size", ssm.n_inner, &format!("{}, a state for each head", n_head * head)));
     }
-    let delta = Delta { n_head, n_head_k, head, n_taps: ssm.n_taps, sharing };
+    let delta = Delta { n_head, n_head_k, head, n_taps: ssm.n_taps, sharing, scaled: sharing == Sharing::Turns };
     let mut d = Decoder::new(h, RopeKind::Neox).heads(|a| {
         a.qk_norm = Some(QkNorm::Heads);
         a.gate = Some(OutputGate::InQuery);

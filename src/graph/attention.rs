@@ -47,6 +47,8 @@ pub struct Attention {
     pub gate: Option<OutputGate>,
     /// The block's result is multiplied by it.
     pub out_scale: f32,
+    /// True if attn_output.bias is left out, if files have it.
+    pub unbiased_out: bool,
     /// The earlier layer whose cache is read. The layer has no keys and values of its own then.
     pub reads: Option<u32>,
 }
@@ -267,7 +269,10 @@ impl Builder<'_> {
         if let Some(gate) = gate {
             out = self.like(Op::Gate(Gate::Plain(Activation::Sigmoid)), &[gate, out], "attn_gated", n_out);
         }
-        let out = self.linear(out, "attn_output", n_embd)?;
+        let out = match a.unbiased_out {
+            true => self.linear_unbiased(out, "attn_output", n_embd)?,
+            false => self.linear(out, "attn_output", n_embd)?,
+        };
         Ok(self.times(out, a.out_scale, "attn_scaled"))
     }
 

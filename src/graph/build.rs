@@ -152,6 +152,12 @@ impl<'a> Builder<'a> {
             .ok_or_else(|| Error::bad_file(format!("tensor '{name}' is missing, expected shape {ne:?}")).subject(name))
     }
 
+    /// The tensor `{role}` of this layer, whose name has no suffix.
+    pub(super) fn bare_floats(&mut self, role: &str, ne: &[usize]) -> Result<WeightId> {
+        let name = self.name(role, "weight");
+        self.required_floats(name.trim_end_matches(".weight"), ne)
+    }
+
     pub(super) fn node(&mut self, op: Op, inputs: &[ValueId], name: &'static str, rows: Rows, cols: usize) -> ValueId {
         let output = ValueId(self.values.len() as u32);
         self.values.push(Value { name, rows, cols });
@@ -222,7 +228,12 @@ impl<'a> Builder<'a> {
         ne: &[usize],
     ) -> Result<ValueId> {
         let (_, cols) = self.shape(x);
-        let weight = Some(self.required_floats(&self.name(role, "weight"), ne)?);
+        let name = self.name(role, "weight");
+        // falcon-h1's files leave the suffix out.
+        let bare = name.trim_end_matches(".weight");
+        let bare = self.file.tensor(&name).is_none() && self.file.tensor(bare).is_some();
+        let weight = if bare { self.bare_floats(role, ne)? } else { self.required_floats(&name, ne)? };
+        let weight = Some(weight);
         let bias = if norms.biases { self.floats(&self.name(role, "bias"), ne)? } else { None };
         let op = Op::Norm(Norm { kind: norms.kind, weight, bias, eps: norms.eps, group });
         Ok(self.like(op, &[x], role, cols))
@@ -319,6 +330,14 @@ impl<'a> Builder<'a> {
                 .subject(name));
         }
         Ok(None)
+    }
+
+    /// x times `{role}.weight`, then times `{role}.scale` if the file has it; a bias is not looked for.
+    pub(super) fn linear_unbiased(&mut self, x: ValueId, role: &'static str, n_out: usize) -> Result<ValueId> {
+        let x = self.product(x, role, n_out)?;
+        let scale = self.floats(&self.name(role, "scale"), &[1])?;
+        let op = Op::Scale(Scale { by: 1.0, scale, bias: None, n_expert_used: 0 });
+        Ok(if scale.is_some() { self.like(op, &[x], role, n_out) } else { x })
     }
 
     /// x times `{role}.weight` alone: a scale or bias in the file is not looked for.

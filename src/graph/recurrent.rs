@@ -123,6 +123,8 @@ pub struct Delta {
     pub head: usize,
     pub n_taps: usize,
     pub sharing: Sharing,
+    /// True if scales of its matrices are applied, if files have such.
+    pub scaled: bool,
 }
 
 /// A layer of Kimi Delta Attention.
@@ -186,12 +188,6 @@ impl Builder<'_> {
         self.node(Op::LinearAttention(op), &inputs, "linear_attn", Rows::Tokens, op.n_head * op.head_v)
     }
 
-    /// The tensor `{role}` of this layer, whose name has no suffix.
-    fn bare_floats(&mut self, role: &str, ne: &[usize]) -> Result<WeightId> {
-        let name = self.name(role, "weight");
-        self.required_floats(name.trim_end_matches(".weight"), ne)
-    }
-
     fn activation(&mut self, x: ValueId, f: Activation, name: &'static str) -> ValueId {
         let (_, cols) = self.shape(x);
         self.like(Op::Activation(f), &[x], name, cols)
@@ -223,11 +219,12 @@ impl Builder<'_> {
     fn delta_net(&mut self, x: ValueId, d: Delta) -> Result<ValueId> {
         let (_, n_embd) = self.shape(x);
         let (keys, values, each) = (d.n_head_k * d.head, d.n_head * d.head, d.n_head / d.n_head_k);
+        let times = if d.scaled { Self::linear } else { Self::product };
         let (qkv, z) = if self.has("attn_qkv") {
-            (self.linear(x, "attn_qkv", 2 * keys + values)?, self.linear(x, "attn_gate", values)?)
+            (times(self, x, "attn_qkv", 2 * keys + values)?, times(self, x, "attn_gate", values)?)
         } else {
             // Head of keys by head of keys: its query, key, values and gates.
-            let all = self.linear(x, "ssm_in", 2 * keys + 2 * values)?;
+            let all = times(self, x, "ssm_in", 2 * keys + 2 * values)?;
             let part = |g: &mut Self, first, n, name| g.columns(all, d.n_head_k, first * d.head, n * d.head, name);
             let (q, k) = (part(self, 0, 1, "q"), part(self, 1, 1, "k"));
             let (v, z) = (part(self, 2, each, "v"), part(self, 2 + each, each, "z"));
@@ -235,9 +232,9 @@ impl Builder<'_> {
             (self.concat(qk, v, 1, 2 * keys + values, "qkv"), z)
         };
         let (alpha, beta) = if self.has("ssm_alpha") {
-            (self.linear(x, "ssm_alpha", d.n_head)?, self.linear(x, "ssm_beta", d.n_head)?)
+            (times(self, x, "ssm_alpha", d.n_head)?, times(self, x, "ssm_beta", d.n_head)?)
         } else {
-            let both = self.linear(x, "ssm_ba", 2 * d.n_head)?;
+            let both = times(self, x, "ssm_ba", 2 * d.n_head)?;
             let beta = self.columns(both, d.n_head_k, 0, each, "beta");
             (self.columns(both, d.n_head_k, each, each, "alpha"), beta)
         };
@@ -266,7 +263,7 @@ impl Builder<'_> {
         let out = self.linear_attention([q, k, v, steps, beta], op);
         let out = self.group_norm(out, "ssm_norm", self.norms, d.head, &[d.head])?;
         let out = self.gated(z, out, Activation::Silu, "ssm_gated");
-        self.linear(out, "ssm_out", n_embd)
+        times(self, out, "ssm_out", n_embd)
     }
 
     /// The same with a convolution for each of attn_q, attn_k and attn_v, a decay for each row of the state, and a
@@ -306,7 +303,7 @@ impl Builder<'_> {
         let low = self.product(x, "ssm_g_a", d.head)?;
         let gate = self.product(low, "ssm_g_b", n)?;
         let out = self.gated(gate, out, Activation::Sigmoid, "ssm_gated");
-        self.linear(out, "attn_output", n_embd)
+        self.product(out, "attn_output", n_embd)
     }
 
     /// ssm_in gives values and gates; the values go through a convolution; ssm_x makes steps, B and C of them.
