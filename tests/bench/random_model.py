@@ -4,8 +4,9 @@
     random_model.py OUT.gguf [--shape 1.1B] [--type Q4_K_M]
 
 The shapes are 1.1B (TinyLlama's), 8B (Llama 3's), 0.5B (Qwen2-0.5B's, with its tied embedding), moe (qwen3moe, 32
-experts of which 4 are used), long (four layers of 1.1B, its vocabulary cut alike, for long contexts) and tiny (for
-tests). The types are Q4_K_M (the mix), Q6_K, Q8_0, Q4_0 and F16. If rows are no multiple of 256, K types fall back to
+experts of which 4 are used), long (four layers of 1.1B, its vocabulary cut alike, for long contexts), tiny (for tests),
+and of models with recurrent layers qwen35 (1B), qwen35moe (2.7B, 64 experts of which 4 are used), lfm2 (1.2B) and mamba2
+(0.8B). The types are Q4_K_M (the mix), Q6_K, Q8_0, Q4_0 and F16. If rows are no multiple of 256, K types fall back to
 Q5_0 and Q8_0, as quantisers do.
 
 It needs nothing but Python. Blocks are random bytes under scales that keep activations of ordinary size. A matrix
@@ -28,6 +29,22 @@ SHAPES = {
         base=1e6,
     ),
     "long": dict(arch="llama", layers=4, embd=2048, heads=32, kv=4, head_dim=64, ff=5632, vocab=5824),
+    "qwen35": dict(
+        arch="qwen35", layers=24, embd=1536, heads=12, kv=2, head_dim=256, ff=4608, vocab=32000, base=1e7, rot=64,
+        state=128, groups=16, ssm_heads=16, inner=2048, taps=4, attends=lambda i: i % 4 == 3,
+    ),
+    "qwen35moe": dict(
+        arch="qwen35moe", layers=24, embd=1024, heads=8, kv=2, head_dim=256, ff=512, vocab=32000, base=1e7, rot=64,
+        state=128, groups=16, ssm_heads=16, inner=2048, taps=4, attends=lambda i: i % 4 == 3, experts=64, used=4,
+    ),
+    "lfm2": dict(
+        arch="lfm2", layers=16, embd=2048, heads=32, kv=8, head_dim=64, ff=8192, vocab=32000, base=1e6, taps=3,
+        attends=lambda i: i in (2, 5, 8, 10, 12, 14),
+    ),
+    "mamba2": dict(
+        arch="mamba2", layers=48, embd=1536, heads=0, kv=0, head_dim=0, ff=0, vocab=32000, state=128, groups=1,
+        ssm_heads=48, inner=3072, taps=4, attends=lambda i: False,
+    ),
     "tiny": dict(arch="llama", layers=3, embd=256, heads=4, kv=2, head_dim=64, ff=512, vocab=512),
 }
 # GGUF's number of a type, and elements and bytes of what is drawn at once.
@@ -129,7 +146,23 @@ def keys(name, file_type, s):
     }
     if s["arch"] == "llama":
         of_model["rope.dimension_count"] = s["head_dim"]
+    if s["arch"].startswith("qwen35"):
+        of_model |= {"rope.dimension_count": s["rot"], "rope.dimension_sections": [11, 11, 10, 0]}
+    if s["arch"].startswith("qwen35") or "experts" in s:
+        of_model |= {"attention.key_length": s["head_dim"], "attention.value_length": s["head_dim"]}
+    if s["arch"] == "lfm2":
+        of_model["shortconv.l_cache"] = s["taps"]
+        of_model["attention.head_count_kv"] = [s["kv"] if s["attends"](i) else 0 for i in range(s["layers"])]
+    if "state" in s:
+        of_model |= {
+            "ssm.conv_kernel": s["taps"],
+            "ssm.inner_size": s["inner"],
+            "ssm.state_size": s["state"],
+            "ssm.time_step_rank": s["ssm_heads"],
+            "ssm.group_count": s["groups"],
+        }
     if "experts" in s:
+        of_model |= {"expert_shared_feed_forward_length": s["ff"]} if "state" in s else {}
         of_model |= {"attention.key_length": s["head_dim"], "attention.value_length": s["head_dim"]}
         of_model |= {
             "expert_count": s["experts"],
@@ -156,7 +189,8 @@ def tensors(file_type, s):
     wide = "Q6_K" if file_type == "Q4_K_M" else ty
     layers, embd, ff, head_dim = s["layers"], s["embd"], s["ff"], s["head_dim"]
     n_q, n_kv = s["heads"] * head_dim, s["kv"] * head_dim
-    tied = s["arch"] == "qwen2"
+    arch, attends = s["arch"], s.get("attends", lambda i: True)
+    tied, gated = arch == "qwen2", arch.startswith("qwen35")
 
     def more_bits(i):
         """The layers whose attn_v and ffn_down the mix keeps in Q6_K."""
@@ -168,31 +202,71 @@ def tensors(file_type, s):
     def ones(name, n):
         return name + ".weight", "F32", (n,), struct.pack("<f", 1.0) * n
 
+    def convolution(name, n, bias):
+        yield name + ".weight", "F32", (s["taps"], n), normal(s["taps"] * n, 0.4)
+        if bias:
+            yield name + ".bias", "F32", (n,), normal(n, 0.1)
+
+    def recurrent(b):
+        """The mixer of a layer that does not attend."""
+        if arch == "lfm2":
+            yield matrix(b + "shortconv.in_proj", ty, embd, 3 * embd)
+            yield from convolution(b + "shortconv.conv", embd, False)
+            yield matrix(b + "shortconv.out_proj", ty, embd, embd)
+            return
+        n, inner, mixed = s["ssm_heads"], s["inner"], s["inner"] + 2 * s["groups"] * s["state"]
+        decays = b + "ssm_a", "F32", (n,) if gated else (1, n), struct.pack(f"<{n}f", *(-0.1 - i / n for i in range(n)))
+        if gated:
+            yield matrix(b + "attn_qkv", ty, embd, mixed)
+            yield matrix(b + "attn_gate", ty, embd, inner)
+            yield matrix(b + "ssm_alpha", ty, embd, n)
+            yield matrix(b + "ssm_beta", ty, embd, n)
+            yield ones(b + "ssm_norm", s["state"])
+        else:
+            yield matrix(b + "ssm_in", ty, embd, inner + mixed + n)
+            yield b + "ssm_d", "F32", (1, n), normal(n, 1.0)
+            yield b + "ssm_norm.weight", "F32", (inner // s["groups"], s["groups"]), struct.pack("<f", 1.0) * inner
+        yield from convolution(b + "ssm_conv1d", mixed, not gated)
+        yield b + "ssm_dt.bias", "F32", (n,), normal(n, 0.5)
+        yield decays
+        yield matrix(b + "ssm_out", ty, inner, embd)
+
     yield matrix("token_embd", wide if tied else ty, embd, s["vocab"])
     for i in range(layers):
         b, down = f"blk.{i}.", wide if more_bits(i) else ty
         yield ones(b + "attn_norm", embd)
-        yield matrix(b + "attn_q", ty, embd, n_q)
-        yield matrix(b + "attn_k", ty, embd, n_kv)
-        yield matrix(b + "attn_v", down, embd, n_kv)
-        yield matrix(b + "attn_output", ty, n_q, embd)
-        if s["arch"] == "qwen2":
+        if attends(i):
+            yield matrix(b + "attn_q", ty, embd, n_q * (2 if gated else 1))
+            yield matrix(b + "attn_k", ty, embd, n_kv)
+            yield matrix(b + "attn_v", down, embd, n_kv)
+            yield matrix(b + "attn_output", ty, n_q, embd)
+        else:
+            yield from recurrent(b)
+        if attends(i) and (gated or arch in ("lfm2", "qwen3moe")):
+            yield ones(b + "attn_q_norm", head_dim)
+            yield ones(b + "attn_k_norm", head_dim)
+        if arch == "mamba2":
+            continue
+        if arch == "qwen2":
             for name, n in [("q", n_q), ("k", n_kv), ("v", n_kv)]:
                 yield b + f"attn_{name}.bias", "F32", (n,), normal(n, 0.1)
-        yield ones(b + "ffn_norm", embd)
+        yield ones(b + ("post_attention_norm" if gated else "ffn_norm"), embd)
         if "experts" not in s:
             yield matrix(b + "ffn_gate", ty, embd, ff)
             yield matrix(b + "ffn_up", ty, embd, ff)
             yield matrix(b + "ffn_down", down, ff, embd)
             continue
         n = s["experts"]
-        yield ones(b + "attn_q_norm", head_dim)
-        yield ones(b + "attn_k_norm", head_dim)
+        if gated:
+            yield b + "ffn_gate_inp_shexp.weight", "F32", (embd,), normal(embd, embd**-0.5)
+            yield matrix(b + "ffn_gate_shexp", ty, embd, ff)
+            yield matrix(b + "ffn_up_shexp", ty, embd, ff)
+            yield matrix(b + "ffn_down_shexp", down, ff, embd)
         yield b + "ffn_gate_inp.weight", "F32", (embd, n), normal(embd * n, embd**-0.5)
         yield matrix(b + "ffn_gate_exps", ty, embd, ff, n)
         yield matrix(b + "ffn_up_exps", ty, embd, ff, n)
         yield matrix(b + "ffn_down_exps", down, ff, embd, n)
-    yield ones("output_norm", embd)
+    yield ones("token_embd_norm" if arch == "lfm2" else "output_norm", embd)
     if not tied:
         yield matrix("output", wide, embd, s["vocab"])
 
