@@ -33,6 +33,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 VERSION = "0.3.36"
 TYPES = ["Q4_K_M", "Q4_0", "Q8_0", "Q6_K", "F16"]
 FILES = [f"{shape}-{ty}" for shape in ("1.1B", "0.5B") for ty in TYPES] + ["moe-Q4_K_M", "long-Q4_K_M"]
+FILES += ["qwen35-Q4_K_M", "qwen35moe-Q4_K_M", "lfm2-Q4_K_M", "mamba2-Q4_K_M"]
 QUICK = ["1.1B-Q4_K_M", "moe-Q4_K_M", "long-Q4_K_M"]
 CASES = ["prompt", "decode", "together", "long", "avx2", "load"]
 # The least prompt speed by type; the other types have no target.

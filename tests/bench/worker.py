@@ -72,8 +72,10 @@ class Ours:
         self.call("seq_remove", self.model, -1, -1, -1)
 
     def cut(self, seq, n):
-        """Forgets a sequence's tokens from position n on."""
-        self.call("seq_remove", self.model, seq, n, -1)
+        """Forgets a sequence's tokens from position n on. False: it cannot go on there."""
+        reached = C.c_uint32()
+        self.call("seq_cut", self.model, seq, n, C.byref(reached))
+        return reached.value == n
 
     def decode(self, tokens, positions, seqs, outputs):
         arrays = [
@@ -120,7 +122,7 @@ class Theirs:
         self.api.llama_memory_clear(self.api.llama_get_memory(self.context), False)
 
     def cut(self, seq, n):
-        self.api.llama_memory_seq_rm(self.api.llama_get_memory(self.context), seq, n, -1)
+        return self.api.llama_memory_seq_rm(self.api.llama_get_memory(self.context), seq, n, -1)
 
     def decode(self, tokens, positions, seqs, outputs):
         b, self.rows = self.batch, []
@@ -183,8 +185,11 @@ def run(side, c):
         side.clear()
         return timed(lambda: [prompt(side, s, c["n"]) for s in range(c["seqs"])])
     if kind == "steps":
-        for s in range(c["seqs"]):
-            side.cut(s, c["from"])
+        if not all([side.cut(s, c["from"]) for s in range(c["seqs"])]):
+            # Recurrent layers remember what came after.
+            side.clear()
+            for s in range(c["seqs"]):
+                prompt(side, s, c["from"])
         return timed(steps, side, c["n"], c["seqs"], c["from"])
     if kind == "logits":
         path = c["path"]
