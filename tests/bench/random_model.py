@@ -199,8 +199,8 @@ def tensors(file_type, s):
     def matrix(name, ty, *shape):
         return name + ".weight", FALLBACK.get(ty, ty) if shape[0] % 256 else ty, shape, None
 
-    def ones(name, n):
-        return name + ".weight", "F32", (n,), struct.pack("<f", 1.0) * n
+    def ones(name, n, value=1.0):
+        return name + ".weight", "F32", (n,), struct.pack("<f", value) * n
 
     def convolution(name, n, bias):
         yield name + ".weight", "F32", (s["taps"], n), normal(s["taps"] * n, 0.4)
@@ -234,7 +234,8 @@ def tensors(file_type, s):
     yield matrix("token_embd", wide if tied else ty, embd, s["vocab"])
     for i in range(layers):
         b, down = f"blk.{i}.", wide if more_bits(i) else ty
-        yield ones(b + "attn_norm", embd)
+        # The short convolution of lfm2 is a product of three random rows, whose few large elements would drown the rest.
+        yield ones(b + "attn_norm", embd, 0.5 if arch == "lfm2" and not attends(i) else 1.0)
         if attends(i):
             yield matrix(b + "attn_q", ty, embd, n_q * (2 if gated else 1))
             yield matrix(b + "attn_k", ty, embd, n_kv)

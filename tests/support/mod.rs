@@ -65,6 +65,12 @@ pub fn load(path: &Path, params: &Params) -> Arc<Model> {
     Model::load(&context, &Arc::new(plan), LoadParams::default()).unwrap()
 }
 
+/// True if a model has recurrent layers. Tests of sequences that are cut and shifted anywhere leave those out
+/// (tests/recurrent.rs has them).
+pub fn is_recurrent(path: &Path) -> bool {
+    Gguf::open(path).unwrap().tensors().iter().any(|t| t.name.contains(".ssm_") || t.name.contains(".shortconv."))
+}
+
 pub fn row(model: &Model, row: u32) -> Vec<f32> {
     let (at, n) = model.logits(row).unwrap();
     // SAFETY: the pointer is good for n values until the next call that writes the model, and they are copied at once.
