@@ -1,20 +1,29 @@
-//! granite, granitemoe and granite_swa: llama with constants on embeddings, residuals and logits. The mixtures weight
+//! granite, granitemoe, granite_swa and granitehybrid: llama with constants on embeddings, residuals and logits. The mixtures weight
 //! their experts by a softmax over the chosen ones. granite_swa has attention sinks, windows and layers without
-//! rotation.
+//! rotation. granitehybrid has Mamba-2 in most layers.
 
 use super::decoder::Decoder;
 use super::experts::{share, shared_width};
 use super::hparams::Hparams;
 use super::keys::Keys;
+use super::recurrent::Ssm;
 use crate::error::Result;
-use crate::graph::{Graph, RopeKind};
+use crate::graph::{Graph, Recurrent, RopeKind};
 
 pub(super) fn plain(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
+    h.equal_heads(k)?;
     let rotated = k.bool("rope.scaling.finetuned")?.unwrap_or(true);
     decoder(k, h)?.without_rope(|_| !rotated).build(k, h)
 }
 
+pub(super) fn hybrid(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
+    let rotated = k.bool("rope.scaling.finetuned")?.unwrap_or(true);
+    let kind = Recurrent::Mamba2(Ssm::read(k)?.mamba2(k)?);
+    decoder(k, h)?.without_rope(|_| !rotated).recurrent(kind).build(k, h)
+}
+
 pub(super) fn windowed(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
+    h.equal_heads(k)?;
     let local = k.local_layers(h.n_layer, None)?;
     let rotated = k.flags("attention.rope_pattern", h.layers.len())?.unwrap_or_else(|| vec![true; h.layers.len()]);
     let d = decoder(k, h)?.windows(k.window()?, &local, None).without_rope(|i| !rotated[i]);
@@ -23,18 +32,16 @@ pub(super) fn windowed(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
 
 /// The constants and experts.
 pub(super) fn decoder(k: &Keys<'_>, h: &Hparams) -> Result<Decoder> {
-    h.equal_heads(k)?;
     let n_shared = shared_width(k)?;
     let d = Decoder::new(h, RopeKind::Norm).mixtures(|m| {
         m.n_ff = h.first().n_ff;
         share(m, n_shared);
     });
     let constant = |key| k.positive(key).map(|x| x.unwrap_or(1.0));
-    let logit_scale = k.positive("logit_scale")?.ok_or_else(|| k.missing("logit_scale"))?;
     Ok(Decoder {
         embed_scale: constant("embedding_scale")?,
         residual_scale: constant("residual_scale")?,
-        logit_scale: 1.0 / logit_scale,
+        logit_scale: 1.0 / constant("logit_scale")?,
         ..d
     })
 }

@@ -1,10 +1,11 @@
 //! kimi-linear: layers of Kimi Delta Attention, and latent attention without rotation where the file names KV heads.
 
 use super::decoder::{Decoder, Mixer};
+use super::experts::{gating, share, shared_count};
 use super::hparams::{Hparams, MAX_WIDTH};
 use super::keys::Keys;
 use crate::error::Result;
-use crate::graph::{Convolve, Dense, Gating, Graph, Kimi, Latent, Recurrent, RopeKind, Shared};
+use crate::graph::{Convolve, Gating, Graph, Kimi, Latent, Recurrent, RopeKind};
 
 pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     let size = |key: &str| k.size(key, MAX_WIDTH).map(|n| n as usize);
@@ -30,17 +31,12 @@ pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
             &format!("more than the {} rotated elements", latent.n_rot),
         ));
     }
-    let gating = match k.u32("expert_gating_func")?.unwrap_or(2) {
-        1 => Gating::Softmax,
-        2 => Gating::Sigmoid,
-        n => return Err(k.bad("expert_gating_func", n, "1 (softmax) or 2 (sigmoid)")),
-    };
+    let gating = gating(k, Gating::Sigmoid)?;
     let scale = k.positive("expert_weights_scale")?.unwrap_or(1.0);
-    let n_shared = k.u32("expert_shared_count")?.unwrap_or(1).max(1) as usize;
+    let n_shared = shared_count(k)?.max(1);
     let mut d = Decoder::new(h, RopeKind::Norm).mixtures(|m| {
         (m.route.gating, m.route.scale) = (gating, scale);
-        let n_ff = m.n_ff.saturating_mul(n_shared).min(MAX_WIDTH as usize);
-        m.shared = Some(Shared { dense: Dense { n_ff, act: m.act }, gated: false });
+        share(m, m.n_ff.saturating_mul(n_shared));
     });
     for (layer, sizes) in d.layers.iter_mut().zip(&h.layers) {
         layer.mixer = match sizes.n_head_kv {
@@ -48,6 +44,5 @@ pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
             _ => Mixer::Latent(latent),
         };
     }
-    let n_dense = k.u32("leading_dense_block_count")?.unwrap_or(0) as usize;
-    d.dense(h, |i| i < n_dense).build(k, h)
+    d.leading_dense(k, h)?.build(k, h)
 }

@@ -1,6 +1,7 @@
 //! lfm2 and lfm2moe: most layers are a short convolution, the others attention.
 
 use super::decoder::Decoder;
+use super::experts::gating;
 use super::hparams::Hparams;
 use super::keys::Keys;
 use crate::error::Result;
@@ -11,12 +12,7 @@ pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     if n_taps < 2 {
         return Err(k.bad("shortconv.l_cache", n_taps, &format!("2 to {}", Convolve::MOST_TAPS)));
     }
-    let gating = match k.u32("expert_gating_func")? {
-        Some(1) => Gating::Softmax,
-        Some(2) | None => Gating::Sigmoid,
-        Some(_) if h.experts.is_none() => Gating::Sigmoid,
-        Some(n) => return Err(k.bad("expert_gating_func", n, "1 (softmax) or 2 (sigmoid)")),
-    };
+    let gating = gating(k, Gating::Sigmoid)?;
     let scale = k.positive("expert_weights_scale")?.unwrap_or(1.0);
     let mut d = Decoder::new(h, RopeKind::Neox)
         .heads(|a| a.qk_norm = Some(QkNorm::Heads))
@@ -26,6 +22,5 @@ pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
         d = d.windows(n, &vec![true; h.layers.len()], None);
     }
     d.output_norm = "token_embd_norm";
-    let n_dense = k.u32("leading_dense_block_count")?.unwrap_or(0) as usize;
-    d.dense(h, |i| i < n_dense).build(k, h)
+    d.leading_dense(k, h)?.build(k, h)
 }

@@ -1,5 +1,5 @@
-//! Models with Mamba layers: mamba and mamba2 have no others, jamba and granitehybrid have some attention layers, and
-//! falcon-h1 has both in every layer.
+//! Models with Mamba layers: mamba and mamba2 have no others, jamba has some attention layers, and falcon-h1 has both
+//! in every layer.
 
 use super::decoder::{Decoder, FeedForward, Mixer};
 use super::hparams::Hparams;

@@ -114,6 +114,7 @@ const FAMILIES: &[Family] = &[
     Family { name: "falcon-h1", build: mamba::falcon_h1 },
     Family { name: "nemotron_h", build: nemotron_h::build },
     Family { name: "nemotron_h_moe", build: nemotron_h::build },
+    Family { name: "granitehybrid", build: granite::hybrid },
     Family { name: "kimi-linear", build: kimi_linear::build },
 ];
 

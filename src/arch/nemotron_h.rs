@@ -2,23 +2,22 @@
 //! with a squared ReLU and no gate. Experts may work on a shorter row.
 
 use super::decoder::{ALL_SCALES, Decoder, FeedForward, Mixer};
+use super::experts::{Routing, share, shared_width};
 use super::hparams::{Hparams, MAX_WIDTH};
 use super::keys::Keys;
 use super::recurrent::Ssm;
 use crate::error::Result;
-use crate::graph::{Act, Activation, Dense, Gating, Graph, Recurrent, RopeKind, Shared};
+use crate::graph::{Act, Activation, Gating, Graph, Recurrent, RopeKind};
 
 pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     let mamba2 = Recurrent::Mamba2(Ssm::read(k)?.mamba2(k)?);
     let act = Act::Plain(Activation::ReluSquared);
-    let size = |key: &str| Ok(k.u32(key)?.unwrap_or(0).min(MAX_WIDTH) as usize);
-    let (n_ff_shared, latent) = (size("expert_shared_feed_forward_length")?, size("moe_latent_size")?);
-    let normalise = k.bool("expert_weights_norm")?.unwrap_or(false);
-    let scale = k.positive("expert_weights_scale")?.unwrap_or(1.0);
+    let latent = k.u32("moe_latent_size")?.unwrap_or(0).min(MAX_WIDTH) as usize;
+    let n_ff_shared = shared_width(k)?;
+    let routing = Routing::read(k, Gating::Sigmoid)?;
     let mut d = Decoder::new(h, RopeKind::Norm).act(act).heads(|a| a.rope = None).mixtures(|m| {
-        let r = &mut m.route;
-        (r.gating, r.normalise, r.scale) = (Gating::Sigmoid, normalise, scale);
-        m.shared = Some(Shared { dense: Dense { n_ff: n_ff_shared, act }, gated: false });
+        routing.apply(m);
+        share(m, n_ff_shared);
         m.latent = (latent > 0).then_some(latent);
     });
     for (layer, sizes) in d.layers.iter_mut().zip(&h.layers) {

@@ -2,7 +2,8 @@
 //! whose result is multiplied by the sigmoid of a gate that comes with the query.
 
 use super::decoder::{ALL_SCALES, Decoder, Mixer};
-use super::hparams::{Hparams, MAX_WIDTH};
+use super::experts::shared_width;
+use super::hparams::Hparams;
 use super::keys::Keys;
 use super::recurrent::{Ssm, recurrent_layers};
 use crate::error::Result;
@@ -32,9 +33,10 @@ fn build(k: &Keys<'_>, h: &Hparams, sharing: Sharing) -> Result<Graph> {
         a.qk_norm = Some(QkNorm::Heads);
         a.gate = Some(OutputGate::InQuery);
     });
-    let n_ff_shared = k.u32("expert_shared_feed_forward_length")?.filter(|n| *n > 0).unwrap_or(0);
+    d.ropes[0].sections = k.sections(true)?;
+    let n_ff_shared = shared_width(k)?;
     d = d.mixtures(|m| {
-        let n_ff = if n_ff_shared > 0 { n_ff_shared.min(MAX_WIDTH) as usize } else { h.first().n_ff };
+        let n_ff = if n_ff_shared > 0 { n_ff_shared } else { h.first().n_ff };
         m.shared = Some(Shared { dense: Dense { n_ff, act: m.act }, gated: true });
     });
     d.ffn_norm = Some("post_attention_norm");
