@@ -16,6 +16,7 @@ mod graph;
 mod layout;
 mod op;
 mod per_layer;
+mod recurrence;
 mod recurrent;
 mod rope;
 mod state;
@@ -32,7 +33,8 @@ pub use op::{
     Activation, Attend, Columns, Concat, Embed, EmbedBy, Facts, Gate, Gating, MatMul, MatMulExperts, MatMulHeads, Norm,
     NormKind, Op, Product, RopeTable, Rotate, Route, Scale, SoftCap, StoreKv, SumExperts,
 };
-pub use recurrent::{Convolve, Delta, Kimi, LinearAttention, Mamba, Mamba2, Recurrent, Rule, Scan, Sharing};
+pub use recurrence::{Convolve, LinearAttention, Rule, Scan, Sharing};
+pub use recurrent::{Delta, Kimi, Mamba, Mamba2, Recurrent};
 pub use rope::{Factors, Rope, RopeKind, Rotation, Sections, Temperature, Yarn};
 pub use state::{Cache, CacheKind, KeyRope, KvShape, Side, State, StatePlace, StateShape, rows_of_cells, states_of};
 pub use step::{CacheView, Micro, Move, NO_CELL, Run, Span};

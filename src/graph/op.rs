@@ -3,7 +3,7 @@
 //! To add one: a struct and a variant here with its facts, a file of its name in `cpu/`, in `cuda/` and in `kernels/`,
 //! a row in the table of ops that drives tests and benchmarks (`tests/ops/`).
 
-use super::recurrent::{Convolve, LinearAttention, Scan};
+use super::recurrence::{Convolve, LinearAttention, Scan};
 use super::rope::{RopeKind, Temperature};
 use super::value::{StateId, WeightId, WeightSlice};
 
