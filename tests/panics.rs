@@ -168,6 +168,8 @@ fn calls() -> Vec<(&'static str, Call)> {
         rekindle_seq_copy |w| (w.model, 0, 0, 0, -1);
         rekindle_seq_keep |w| (w.model, 0);
         rekindle_seq_shift |w| (w.model, 0, 0, -1, 1);
+        rekindle_seq_cut |w| (w.model, 0, 1, &mut 0);
+        rekindle_seq_checkpoint |w| (w.model, 0);
         rekindle_seq_length |w| (w.model, 0, &mut 0);
         rekindle_n_free |w| (w.model, &mut 0);
         rekindle_sampler_create |w| (null(), &mut null_mut());
