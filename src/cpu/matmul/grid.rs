@@ -97,12 +97,9 @@ impl Weight for Iq2Xxs {
     #[inline(always)]
     unsafe fn levels<V: Simd>(p: *const u8, c: usize) -> V::B {
         let p = p.add(2 + 16 * c);
-        let mut levels = [0; 8];
-        for (i, to) in levels.iter_mut().enumerate() {
-            *to = entry(&IQ2_XXS_GRID, usize::from(*p.add(i / 4 * 8 + i % 4)));
-        }
+        let levels = V::of_longs(|i| entry(&IQ2_XXS_GRID, usize::from(*p.add(i / 4 * 8 + i % 4))));
         let signs = even_signs(sevens_apart(word(p.add(4)), word(p.add(12))));
-        V::signed(V::of_longs(levels), signs, Self::OFFSET as u8)
+        V::signed(levels, signs, Self::OFFSET as u8)
     }
 }
 
@@ -119,10 +116,7 @@ impl Weight for Iq2Xs {
     #[inline(always)]
     unsafe fn levels<V: Simd>(p: *const u8, c: usize) -> V::B {
         let p = p.add(2 + 16 * c);
-        let mut levels = [0; 8];
-        for (i, to) in levels.iter_mut().enumerate() {
-            *to = entry(&IQ2_XS_GRID, usize::from(short(p.add(2 * i)) & 511));
-        }
+        let levels = V::of_longs(|i| entry(&IQ2_XS_GRID, usize::from(short(p.add(2 * i)) & 511)));
         // The signs are the upper seven bits of each 16.
         let mut signs = 0;
         for half in 0..2 {
@@ -130,7 +124,7 @@ impl Weight for Iq2Xs {
             let x = (x | x >> 8) & 0x0000_ffff_0000_ffff;
             signs |= ((x | x >> 16) & 0xffff_ffff) << (32 * half);
         }
-        V::signed(V::of_longs(levels), even_signs(signs), Self::OFFSET as u8)
+        V::signed(levels, even_signs(signs), Self::OFFSET as u8)
     }
 }
 
@@ -147,11 +141,9 @@ impl Weight for Iq2S {
     #[inline(always)]
     unsafe fn levels<V: Simd>(p: *const u8, c: usize) -> V::B {
         let (low, high) = (p.add(2 + 8 * c), usize::from(short(p.add(66 + 2 * c))));
-        let mut levels = [0; 8];
-        for (i, to) in levels.iter_mut().enumerate() {
-            *to = entry(&IQ2_S_GRID, usize::from(*low.add(i)) | (high >> (2 * i) & 3) << 8);
-        }
-        V::signed(V::of_longs(levels), long(p.add(34 + 8 * c)), Self::OFFSET as u8)
+        let number = |i: usize| usize::from(*low.add(i)) | (high >> (2 * i) & 3) << 8;
+        let levels = V::of_longs(|i| entry(&IQ2_S_GRID, number(i)));
+        V::signed(levels, long(p.add(34 + 8 * c)), Self::OFFSET as u8)
     }
 }
 
@@ -167,13 +159,10 @@ impl Weight for Iq3Xxs {
     #[inline(always)]
     unsafe fn levels<V: Simd>(p: *const u8, c: usize) -> V::B {
         let numbers = p.add(2 + 16 * c);
-        let mut levels = [0; 16];
-        for (i, to) in levels.iter_mut().enumerate() {
-            *to = entry(&IQ3_XXS_GRID, usize::from(*numbers.add(i)));
-        }
+        let levels = V::of_words(|i| entry(&IQ3_XXS_GRID, usize::from(*numbers.add(i))));
         let signs = p.add(66 + 8 * c);
         let signs = even_signs(sevens_apart(word(signs), word(signs.add(4))));
-        V::signed(V::of_words(levels), signs, Self::OFFSET as u8)
+        V::signed(levels, signs, Self::OFFSET as u8)
     }
 }
 
@@ -189,11 +178,9 @@ impl Weight for Iq3S {
     #[inline(always)]
     unsafe fn levels<V: Simd>(p: *const u8, c: usize) -> V::B {
         let (low, high) = (p.add(2 + 16 * c), usize::from(short(p.add(66 + 2 * c))));
-        let mut levels = [0; 16];
-        for (i, to) in levels.iter_mut().enumerate() {
-            *to = entry(&IQ3_S_GRID, usize::from(*low.add(i)) | (high >> i & 1) << 8);
-        }
-        V::signed(V::of_words(levels), long(p.add(74 + 8 * c)), Self::OFFSET as u8)
+        let number = |i: usize| usize::from(*low.add(i)) | (high >> i & 1) << 8;
+        let levels = V::of_words(|i| entry(&IQ3_S_GRID, number(i)));
+        V::signed(levels, long(p.add(74 + 8 * c)), Self::OFFSET as u8)
     }
 }
 
@@ -209,16 +196,12 @@ impl Weight for Iq1S {
     }
     #[inline(always)]
     unsafe fn levels<V: Simd>(p: *const u8, c: usize) -> V::B {
-        let mut levels = [0; 8];
-        for half in 0..2 {
-            let (low, word) = (p.add(2 + 8 * c + 4 * half), usize::from(short(p.add(34 + 4 * c + 2 * half))));
-            let up = if word >> 15 == 0 { 2 * ONES } else { 0 };
-            for i in 0..4 {
-                let number = usize::from(*low.add(i)) | (word >> (3 * i) & 7) << 8;
-                levels[4 * half + i] = entry(&IQ1_GRID, number) + up;
-            }
-        }
-        V::of_longs(levels)
+        let (low, words) = (p.add(2 + 8 * c), word(p.add(34 + 4 * c)) as usize);
+        V::of_longs(|i| {
+            let word = words >> (i / 4 * 16);
+            let up = if word & 0x8000 == 0 { 2 * ONES } else { 0 };
+            entry(&IQ1_GRID, usize::from(*low.add(i)) | (word >> (i % 4 * 3) & 7) << 8) + up
+        })
     }
 }
 
@@ -245,12 +228,10 @@ impl Weight for Iq1M {
     #[inline(always)]
     unsafe fn levels<V: Simd>(p: *const u8, c: usize) -> V::B {
         let (low, high) = (p.add(8 * c), word(p.add(32 + 4 * c)));
-        let mut levels = [0; 8];
-        for (i, to) in levels.iter_mut().enumerate() {
+        V::of_longs(|i| {
             let high = high >> (4 * i);
             let up = if high & 8 == 0 { 2 * ONES } else { 0 };
-            *to = entry(&IQ1_GRID, usize::from(*low.add(i)) | (high as usize & 7) << 8) + up;
-        }
-        V::of_longs(levels)
+            entry(&IQ1_GRID, usize::from(*low.add(i)) | (high as usize & 7) << 8) + up
+        })
     }
 }

@@ -432,12 +432,8 @@ impl Weight for Nvfp4 {
     unsafe fn levels<V: Simd>(p: *const u8, c: usize) -> V::B {
         // Of each 16 levels the first 8 are the low nibbles of 8 bytes.
         let p = p.add(36 * c + 4).cast::<u64>();
-        let mut nibbles = [0; 8];
-        for i in 0..4 {
-            nibbles[2 * i] = p.add(i).read_unaligned() & (u64::MAX / 17);
-            nibbles[2 * i + 1] = p.add(i).read_unaligned() >> 4 & (u64::MAX / 17);
-        }
-        V::lookup(V::table(FP4_TABLE.as_ptr()), V::of_longs(nibbles))
+        let nibbles = V::of_longs(|i| p.add(i / 2).read_unaligned() >> (i % 2 * 4) & (u64::MAX / 17));
+        V::lookup(V::table(FP4_TABLE.as_ptr()), nibbles)
     }
 }
 

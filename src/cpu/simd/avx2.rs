@@ -147,13 +147,17 @@ impl Simd for Avx2 {
         ]
     }
     #[inline(always)]
-    unsafe fn of_longs(x: [u64; 8]) -> Self::B {
-        [0, 4].map(|i| _mm256_setr_epi64x(x[i] as i64, x[i + 1] as i64, x[i + 2] as i64, x[i + 3] as i64))
+    unsafe fn of_longs(x: impl Fn(usize) -> u64) -> Self::B {
+        let x = |i| x(i) as i64;
+        [_mm256_setr_epi64x(x(0), x(1), x(2), x(3)), _mm256_setr_epi64x(x(4), x(5), x(6), x(7))]
     }
     #[inline(always)]
-    unsafe fn of_words(x: [u32; 16]) -> Self::B {
-        let x = x.map(|x| x as i32);
-        [0, 8].map(|i| _mm256_setr_epi32(x[i], x[i + 1], x[i + 2], x[i + 3], x[i + 4], x[i + 5], x[i + 6], x[i + 7]))
+    unsafe fn of_words(x: impl Fn(usize) -> u32) -> Self::B {
+        let x = |i| x(i) as i32;
+        [
+            _mm256_setr_epi32(x(0), x(1), x(2), x(3), x(4), x(5), x(6), x(7)),
+            _mm256_setr_epi32(x(8), x(9), x(10), x(11), x(12), x(13), x(14), x(15)),
+        ]
     }
     #[inline(always)]
     unsafe fn store_halves(p: *mut u8, q: *mut u8, x: Self::B) {

@@ -71,16 +71,15 @@ impl Simd for Avx512 {
         _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high)
     }
     #[inline(always)]
-    unsafe fn of_longs(x: [u64; 8]) -> __m512i {
-        let x = x.map(|x| x as i64);
-        _mm512_setr_epi64(x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7])
+    unsafe fn of_longs(x: impl Fn(usize) -> u64) -> __m512i {
+        let x = |i| x(i) as i64;
+        _mm512_setr_epi64(x(0), x(1), x(2), x(3), x(4), x(5), x(6), x(7))
     }
     #[inline(always)]
-    unsafe fn of_words(x: [u32; 16]) -> __m512i {
-        let x = x.map(|x| x as i32);
-        let quarters = [0, 4, 8, 12].map(|i| _mm_setr_epi32(x[i], x[i + 1], x[i + 2], x[i + 3]));
-        let low = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(quarters[0]), quarters[1]);
-        let high = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(quarters[2]), quarters[3]);
+    unsafe fn of_words(x: impl Fn(usize) -> u32) -> __m512i {
+        let x = |i| x(i) as i32;
+        let low = _mm256_setr_epi32(x(0), x(1), x(2), x(3), x(4), x(5), x(6), x(7));
+        let high = _mm256_setr_epi32(x(8), x(9), x(10), x(11), x(12), x(13), x(14), x(15));
         _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high)
     }
     #[inline(always)]

@@ -46,10 +46,10 @@ pub(crate) trait Simd: Copy {
     unsafe fn load_halves(p: *const u8, q: *const u8) -> Self::B;
     /// 16 bytes from each address.
     unsafe fn load_quarters(p: [*const u8; 4]) -> Self::B;
-    /// The bytes of 8 words of 64 bits.
-    unsafe fn of_longs(x: [u64; 8]) -> Self::B;
-    /// The bytes of 16 words of 32 bits.
-    unsafe fn of_words(x: [u32; 16]) -> Self::B;
+    /// The bytes of words 0 to 7 of 64 bits. A function gives them, not an array, as that would go through memory.
+    unsafe fn of_longs(x: impl Fn(usize) -> u64) -> Self::B;
+    /// The bytes of words 0 to 15 of 32 bits.
+    unsafe fn of_words(x: impl Fn(usize) -> u32) -> Self::B;
     /// 32 bytes to each address.
     unsafe fn store_halves(p: *mut u8, q: *mut u8, x: Self::B);
     unsafe fn splat_byte(x: u8) -> Self::B;

@@ -112,13 +112,13 @@ impl Simd for Neon {
         p.map(|p| vld1q_u8(p))
     }
     #[inline(always)]
-    unsafe fn of_longs(x: [u64; 8]) -> Self::B {
-        [0, 2, 4, 6].map(|i| vreinterpretq_u8_u64(vcombine_u64(vcreate_u64(x[i]), vcreate_u64(x[i + 1]))))
+    unsafe fn of_longs(x: impl Fn(usize) -> u64) -> Self::B {
+        let two = |i| vreinterpretq_u8_u64(vcombine_u64(vcreate_u64(x(i)), vcreate_u64(x(i + 1))));
+        [two(0), two(2), two(4), two(6)]
     }
     #[inline(always)]
-    unsafe fn of_words(x: [u32; 16]) -> Self::B {
-        let long = |i: usize| u64::from(x[i]) | u64::from(x[i + 1]) << 32;
-        Self::of_longs([long(0), long(2), long(4), long(6), long(8), long(10), long(12), long(14)])
+    unsafe fn of_words(x: impl Fn(usize) -> u32) -> Self::B {
+        Self::of_longs(|i| u64::from(x(2 * i)) | u64::from(x(2 * i + 1)) << 32)
     }
     #[inline(always)]
     unsafe fn store_halves(p: *mut u8, q: *mut u8, x: Self::B) {

@@ -127,12 +127,12 @@ impl Simd for Portable {
         out
     }
     #[inline(always)]
-    unsafe fn of_longs(x: [u64; 8]) -> [u8; 64] {
-        std::mem::transmute(x.map(u64::to_le_bytes))
+    unsafe fn of_longs(x: impl Fn(usize) -> u64) -> [u8; 64] {
+        std::mem::transmute([0, 1, 2, 3, 4, 5, 6, 7].map(|i| x(i).to_le_bytes()))
     }
     #[inline(always)]
-    unsafe fn of_words(x: [u32; 16]) -> [u8; 64] {
-        std::mem::transmute(x.map(u32::to_le_bytes))
+    unsafe fn of_words(x: impl Fn(usize) -> u32) -> [u8; 64] {
+        Self::of_longs(|i| u64::from(x(2 * i)) | u64::from(x(2 * i + 1)) << 32)
     }
     #[inline(always)]
     unsafe fn store_halves(p: *mut u8, q: *mut u8, x: [u8; 64]) {
