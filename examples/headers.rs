@@ -19,7 +19,7 @@ fn main() -> io::Result<()> {
     std::fs::create_dir_all(&out)?;
     println!("{:44} {:>7} {:>15} {:>12}", "name", "tensors", "bytes claimed", "on disk");
     let print = |name: &str, w: Written| println!("{name:44} {:7} {:15} {:12}", w.tensors, w.claimed, w.on_disk);
-    for row in headers::ROWS {
+    for row in headers::all_rows() {
         let name = headers::file_name(row.tag);
         print(&name, headers::from_row(row, &out.join(&name))?);
     }

@@ -9,7 +9,10 @@
 mod copy;
 mod directory;
 mod rows;
+mod rows_varied;
 mod shapes;
+mod types;
+mod varied;
 mod vocabulary;
 mod writer;
 
@@ -18,7 +21,8 @@ use std::path::{Path, PathBuf};
 
 pub use copy::of_file;
 pub use directory::of_directory;
-pub use rows::{Experts, Latent, ModelRow, ROWS, Yarn, row};
+pub use rows::{Experts, Latent, ModelRow, ROWS, Yarn, all_rows, row};
+pub use rows_varied::VARIED;
 pub use shapes::of_row;
 pub use writer::{Header, Tensor, Value, Written};
 

@@ -1,5 +1,7 @@
 //! Models known by their shapes: public configurations, one row each.
 
+use super::rows_varied::VARIED;
+
 /// YaRN: stretched by `factor` from the context `original`.
 #[derive(Debug, Clone, Copy)]
 pub struct Yarn {
@@ -23,6 +25,31 @@ pub struct Experts {
 pub struct Latent {
     pub rank: u32,
     pub rope: u32,
+}
+
+/// A recurrent layer: a gated delta net, or Mamba-2.
+#[derive(Debug, Clone, Copy)]
+pub struct Ssm {
+    pub inner: u32,
+    pub heads: u32,
+    /// Numbers of a state per number of a head.
+    pub state: u32,
+    /// Groups of heads that share keys and queries.
+    pub groups: u32,
+}
+
+/// gemma4 beside what a row says of its layers with a window.
+#[derive(Debug, Clone, Copy)]
+pub struct Gemma4 {
+    /// Layers without a window: length of a head, and heads of keys.
+    pub head_dim: u32,
+    pub heads_kv: u32,
+    /// They have matrices for values; else keys serve as values.
+    pub values: bool,
+    /// Last layers that read an earlier layer's cache.
+    pub shared_caches: u32,
+    /// Length of a layer's own embedding.
+    pub per_layer: u32,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -53,9 +80,22 @@ pub struct ModelRow {
     pub window: Option<u32>,
     pub experts: Option<Experts>,
     pub latent: Option<Latent>,
+    /// A letter per layer, repeated, where layers are of several kinds: recurrent, attention, attention with a window,
+    /// feed-forward block alone (R, A, W, F).
+    pub pattern: &'static str,
+    pub ssm: Option<Ssm>,
+    pub gemma4: Option<Gemma4>,
 }
 
-const LLAMA: ModelRow = ModelRow {
+impl ModelRow {
+    /// The letter of a layer.
+    pub fn kind(&self, layer: u32) -> u8 {
+        let letters = self.pattern.as_bytes();
+        letters[layer as usize % letters.len()]
+    }
+}
+
+pub(super) const LLAMA: ModelRow = ModelRow {
     tag: "",
     arch: "llama",
     layers: 32,
@@ -77,6 +117,9 @@ const LLAMA: ModelRow = ModelRow {
     window: None,
     experts: None,
     latent: None,
+    pattern: "",
+    ssm: None,
+    gemma4: None,
 };
 
 const QWEN2: ModelRow = ModelRow {
@@ -104,7 +147,7 @@ const GEMMA3: ModelRow = ModelRow {
     ..LLAMA
 };
 
-/// Every row of the table of shapes; two models have the tag deepseek-r1:8b.
+/// Models whose layers are alike, or differ by the architecture's own rule; two have the tag deepseek-r1:8b.
 pub const ROWS: &[ModelRow] = &[
     ModelRow {
         tag: "deepseek-r1:1.5b",
@@ -232,7 +275,11 @@ pub const ROWS: &[ModelRow] = &[
     },
 ];
 
+pub fn all_rows() -> impl Iterator<Item = &'static ModelRow> {
+    ROWS.iter().chain(VARIED)
+}
+
 /// The row of that tag.
 pub fn row(tag: &str) -> &'static ModelRow {
-    ROWS.iter().find(|r| r.tag == tag).unwrap_or_else(|| panic!("no row {tag}"))
+    all_rows().find(|r| r.tag == tag).unwrap_or_else(|| panic!("no row {tag}"))
 }

@@ -3,6 +3,8 @@
 use rekindle::quant::Type;
 
 use super::rows::{Experts, ModelRow};
+use super::types::{fitting, more_bits};
+use super::varied;
 use super::vocabulary::vocabulary;
 use super::writer::{Header, Tensor};
 
@@ -11,14 +13,19 @@ const Q4_K_M: u32 = 15;
 const MXFP4_MOE: u32 = 38;
 
 pub fn of_row(r: &ModelRow) -> Header {
-    let mut h = Header { keys: Vec::new(), tensors: tensors(r) };
+    let varied = !r.pattern.is_empty();
+    let mut h = Header { keys: Vec::new(), tensors: if varied { varied::tensors(r) } else { tensors(r) } };
     h.key("general.architecture", r.arch);
     h.key("general.type", "model");
     h.key("general.name", r.tag);
     h.key("general.parameter_count", h.parameters());
     h.key("general.file_type", if r.arch == "gpt-oss" { MXFP4_MOE } else { Q4_K_M });
     h.key("general.quantization_version", 2u32);
-    architecture_keys(&mut h, r);
+    if varied {
+        varied::keys(&mut h, r);
+    } else {
+        architecture_keys(&mut h, r);
+    }
     tokenizer_keys(&mut h, r);
     h
 }
@@ -79,15 +86,22 @@ fn architecture_keys(h: &mut Header, r: &ModelRow) {
 fn tokenizer_keys(h: &mut Header, r: &ModelRow) {
     let (model, pre) = r.tokenizer;
     h.key("tokenizer.ggml.model", model);
-    h.key("tokenizer.ggml.pre", pre);
-    // Byte-level families have their special tokens last, SentencePiece first.
-    let (bos, eos, unknown) = if model == "llama" { (1, 2, Some(0)) } else { (r.vocab - 2, r.vocab - 1, None) };
+    if model != "gemma4" {
+        h.key("tokenizer.ggml.pre", pre);
+    }
+    // Byte-level families have their special tokens last, SentencePiece and gemma4 first.
+    let (bos, eos, unknown) = match model {
+        "llama" => (1, 2, Some(0)),
+        "gemma4" => (2, 1, Some(3)),
+        _ => (r.vocab - 2, r.vocab - 1, None),
+    };
     let special: Vec<u32> = [bos, eos].into_iter().chain(unknown).collect();
     let v = vocabulary(model, r.vocab as usize, &special, unknown);
     h.key("tokenizer.ggml.tokens", v.tokens);
-    if model == "llama" {
+    if model != "gpt2" {
         h.key("tokenizer.ggml.scores", v.scores);
-    } else {
+    }
+    if model != "llama" {
         h.key("tokenizer.ggml.merges", v.merges);
     }
     h.key("tokenizer.ggml.token_type", v.types);
@@ -100,14 +114,7 @@ fn tokenizer_keys(h: &mut Header, r: &ModelRow) {
 
 /// A matrix of type `want`, or what the quantiser falls back to where rows are no multiple of the block.
 fn matrix(name: &str, want: Type, shape: &[u64]) -> Tensor {
-    let fallback = match want {
-        Type::Q4_K => Type::Q5_0,
-        Type::Q5_K => Type::Q5_1,
-        Type::Q6_K => Type::Q8_0,
-        other => other,
-    };
-    let ty = [want, fallback].into_iter().find(|t| shape[0].is_multiple_of(t.block_len() as u64));
-    Tensor::new(format!("{name}.weight"), ty.unwrap_or(Type::F16), shape)
+    Tensor::new(format!("{name}.weight"), fitting(want, shape[0]), shape)
 }
 
 fn vector(name: &str, n: u32) -> Tensor {
@@ -116,11 +123,6 @@ fn vector(name: &str, n: u32) -> Tensor {
 
 fn bias(name: &str, shape: &[u64]) -> Tensor {
     Tensor::new(format!("{name}.bias"), Type::F32, shape)
-}
-
-/// Layers whose attn_v and ffn_down get Q6_K: the first and the last eighth, and every third between.
-fn more_bits(layer: u32, layers: u32) -> bool {
-    layer < layers / 8 || layer >= 7 * layers / 8 || (layer - layers / 8) % 3 == 2
 }
 
 fn tensors(r: &ModelRow) -> Vec<Tensor> {
