@@ -239,3 +239,40 @@ fn fallbacks_follow_the_rows() {
     assert_eq!(ty("phi3:3.8b", "blk.0.attn_qkv.weight"), Type::Q5_K);
     assert_eq!(ty("gpt-oss:20b", "blk.0.ffn_down_exps.weight"), Type::MXFP4);
 }
+
+/// Counts of tensors, of those in F32, and sizes in GiB, as loaders reported them for real files; prediction layers are
+/// taken off. Types and shapes are the quantiser's and the converter's work, so equal counts and bytes say that both
+/// rules are right here.
+#[test]
+fn varied_rows_have_the_sizes_of_real_files() {
+    for (tag, tensors, plain, gib) in [
+        ("qwen3.5:9b", None, None, Some("5.23")),
+        ("qwen3.6:27b", Some(866 - 15), Some(360 - 7), Some("15.401")),
+        ("qwen3.6:35b-a3b", Some(753 - 20), Some(310 - 9), None),
+        ("gemma4:26b-a4b", Some(658), Some(392), None),
+        ("gemma4:31b", Some(833), None, None),
+        ("gemma4:e4b", Some(720), Some(339), Some("4.95")),
+    ] {
+        let h = headers::of_row(headers::row(tag));
+        let bytes = h.tensors.iter().map(Tensor::bytes).sum::<u64>() as f64 / GIB;
+        assert!(tensors.is_none_or(|n| n == h.tensors.len()), "{tag}: {} tensors", h.tensors.len());
+        let f32s = h.tensors.iter().filter(|t| t.ty == Type::F32).count();
+        assert!(plain.is_none_or(|n| n == f32s), "{tag}: {f32s} in F32");
+        let digits = |told: &str| told.split_once('.').map_or(0, |(_, d)| d.len());
+        assert!(gib.is_none_or(|told| format!("{bytes:.*}", digits(told)) == told), "{tag}: {bytes} GiB");
+    }
+}
+
+/// Published parameter counts, and of granite4:h-small the size of its weights at two bytes each: 59.99 GiB. Another
+/// number of recurrent heads, another length of their state or an output of its own would give another size.
+#[test]
+fn varied_rows_have_the_parameters_of_real_models() {
+    let parameters = |tag: &str| headers::of_row(headers::row(tag)).parameters() as f64;
+    for (tag, billions) in
+        [("gemma4:31b", "30.70"), ("nemotron-3-nano:30b-a3b", "31.6"), ("lfm2.5:8b-a1b", "8.5"), ("qwen3.5:9b", "8.95")]
+    {
+        let digits = billions.split_once('.').map_or(0, |(_, d)| d.len());
+        assert_eq!(format!("{:.*}", digits, parameters(tag) / 1e9), billions, "{tag}");
+    }
+    assert_eq!(format!("{:.2}", 2.0 * parameters("granite4:h-small") / GIB), "59.99");
+}

@@ -99,8 +99,12 @@ fn own_keys(h: &mut Header, r: &ModelRow, key: &dyn Fn(&str) -> String) {
             // A sigmoid.
             h.key(key("expert_gating_func"), 2u32);
         }
-        // Real files have four more numbers that results are multiplied by.
+        // The scales are those of the family's other models of this width; they change no size.
         "granitehybrid" => {
+            h.key(key("attention.scale"), 1.0 / r.head_dim as f32);
+            h.key(key("embedding_scale"), 12f32);
+            h.key(key("residual_scale"), 0.22f32);
+            h.key(key("logit_scale"), 16f32);
             h.key(key("vocab_size"), r.vocab);
             h.key(key("rope.dimension_count"), r.head_dim);
             h.key(key("rope.scaling.finetuned"), false);

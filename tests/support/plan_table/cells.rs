@@ -29,6 +29,12 @@ pub fn family(n_ctx: u32, kv: Type) -> Params {
     Params { estimator: EstimatorKind::Family, margin: 3.5, ..measured(n_ctx, kv) }
 }
 
+/// True if dies compute the model's layers. Else every layer is on a CPU that may have them, however much room there is.
+pub fn dies_compute(file: &Arc<Gguf>) -> bool {
+    let p = plan_with_cpu(4, file, &measured(512, Type::F16));
+    dies(&p).iter().any(|d| d.n_layers > 0)
+}
+
 /// All devices but the last, which is the CPU.
 fn dies(p: &Plan) -> &[DevicePlan] {
     &p.devices[..p.devices.len() - 1]
@@ -74,11 +80,14 @@ pub fn gib_per_die(p: &Plan) -> String {
     joined(used(p).map(|d| gib(d.memory.needed())), " + ")
 }
 
-/// A line per die: weights, KV cache, compute arena and what the driver takes (the formulas: what they keep free).
+/// A line per die: weights, KV cache, states where the model has any, compute arena and what the driver takes (the
+/// formulas: what they keep free).
 pub fn parts(p: &Plan) -> String {
+    let states = p.devices.iter().any(|d| d.memory.states > 0);
     let die = |d: &DevicePlan| {
         let m = d.memory;
-        joined([m.weights, m.kv, m.compute, m.driver].map(mib).into_iter(), " + ")
+        let parts = [m.weights, m.kv - m.states].into_iter().chain(states.then_some(m.states));
+        joined(parts.chain([m.compute, m.driver]).map(mib), " + ")
     };
     joined(used(p).map(die), "<br>")
 }
@@ -96,6 +105,11 @@ pub fn speed(p: &Plan) -> String {
 /// `44 of 49`
 pub fn placed(p: &Plan) -> String {
     format!("{} of {}", used(p).map(units).sum::<u32>(), p.n_layer + 1)
+}
+
+/// What the CPU takes of its own memory for KV cache and states.
+pub fn cpu_kv(p: &Plan) -> String {
+    mib(p.devices.last().map_or(0, |d| d.memory.kv))
 }
 
 /// Layers, parts, GiB and speed; in place of the parts `otherwise` where it does not fit.

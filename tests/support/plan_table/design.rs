@@ -1,4 +1,5 @@
-//! The sections on single models: what started this, compute memory, the Q8_0 cache, experts on the CPU.
+//! The sections on single models: what started this, compute memory, the Q8_0 cache, experts on the CPU; and models
+//! beside one die and the CPU.
 
 use std::fmt::{Result, Write};
 
@@ -96,6 +97,32 @@ the experts and the token embedding from the mapped file.
             let (n, mapped) = (p.n_cpu_experts(), cells::mib(p.devices[1].memory.mapped));
             write!(out, "| {} | {n_ctx} | {n} of {} | {} | {mapped} |", model.name, p.n_layer, cells::parts(&p))?;
             writeln!(out, " {} | {why} |", cells::speed(&p))?;
+        }
+    }
+    Ok(())
+}
+
+pub fn beside_cpu(out: &mut String, models: &[Model]) -> Result {
+    writeln!(
+        out,
+        "
+### The same on one die and the CPU
+
+The CPU is the one described above. The output counts as a layer. The CPU computes whole layers, or the routed experts of some layers alone, whichever is
+predicted to be faster. It reads their weights, and the embeddings, from the mapped file; KV cache and states of its
+layers are in its memory.
+
+| model | context | layers on the die | experts on the CPU | MiB on the die | KV and states on the CPU | MiB mapped \
+for the CPU | tokens/s |
+|---|--:|--:|--:|---|--:|--:|--:|"
+    )?;
+    for model in models {
+        for n_ctx in super::CONTEXTS {
+            let p = cells::plan_with_cpu(1, &model.file, &measured(n_ctx, Type::F16));
+            let (experts, mapped) = (p.n_cpu_experts(), cells::mib(p.devices[1].memory.mapped));
+            let die = if cells::used(&p).count() == 0 { "nothing".to_owned() } else { cells::parts(&p) };
+            write!(out, "| {} | {n_ctx} | {} | {experts} of {} |", model.name, cells::placed(&p), p.n_layer)?;
+            writeln!(out, " {die} | {} | {mapped} | {} |", cells::cpu_kv(&p), cells::speed(&p))?;
         }
     }
     Ok(())

@@ -29,11 +29,26 @@ driver's share is the one that others measured.
 Made by `cargo run --release --example plan_table > docs/plans.md`; a test compares.
 ";
 
+const VARIED_LAYERS: &str = "
+### Layers of several kinds, in Q4_K_M by the usual rule
+
+A model that dies have no kernels for yet has its layers on the CPU, and a line here that says so.
+
+Recurrent layers keep a state per sequence, however long it is. The states here are those of one sequence, a second one
+that is swapped in once a step has succeeded, and 4 checkpoints. The second embedding of gemma4:e4b stays in the mapped
+file, too. Prediction layers are not in these files.
+
+The shapes are those of the models' configurations and of files that others listed. Four numbers of granite4:h-small
+are inferred: 128 recurrent heads with states of 128, shared experts of 1536 and a tied output are what gives its
+published weights of 59.99 GiB. Files of it and of nemotron-3-nano name 1048576 tokens, whatever was trained.
+";
+
 /// The document, of the models in `shared`'s `tensors` folder and of others; header-only files are written to `folder`
 /// and removed again.
 pub fn document(shared: &Path, folder: &Path) -> io::Result<String> {
     let directories = Models::of_directories(shared, folder)?;
-    let rows = Models::of_rows(folder)?;
+    let rows = Models::of_rows(headers::ROWS, folder)?;
+    let varied = Models::of_rows(headers::VARIED, folder)?;
     let mut out = INTRODUCTION.to_owned();
     // Writing to a String cannot fail.
     let _ = design::highlight(&mut out, rows.named("deepseek-r1:14b"));
@@ -45,8 +60,9 @@ pub fn document(shared: &Path, folder: &Path) -> io::Result<String> {
 ## Model by model
 
 `dies` are the dies that there are; if more of them change nothing, one line stands for all. The MiB per die are those
-of weights + KV cache + compute + driver. Tokens per second are those at an empty … at a full context. GiB are those of
-all dies together; those of the family do not count layers that it leaves to the CPU.
+of weights + KV cache + compute + driver; for models with recurrent layers, of weights + KV cache + states + compute +
+driver. Tokens per second are those at an empty … at a full context. GiB are those of all dies together; those of the
+family do not count layers that it leaves to the CPU.
 
 ### Tensor directories of real files
 ",
@@ -54,8 +70,12 @@ all dies together; those of the family do not count layers that it leaves to the
     let _ = tables(&mut out, &directories.measured);
     out.push_str("\n### Public configurations, in Q4_K_M by the usual rule\n");
     let _ = tables(&mut out, &rows.measured);
+    out.push_str(VARIED_LAYERS);
+    let _ = tables(&mut out, &varied.measured);
+    let _ = design::beside_cpu(&mut out, &varied.measured);
     let mut others: Vec<String> = directories.estimate_only;
     others.extend(rows.estimate_only);
+    others.extend(varied.estimate_only);
     let _ = write!(
         out,
         "\nEstimate only, by the family's formulas, since their graphs do not exist yet:\n{}.\n",
@@ -82,6 +102,10 @@ fn table(model: &Model) -> Result<String, fmt::Error> {
     let trained = rekindle::arch::n_ctx_train(&model.file).expect("a context length");
     let first = cells::plan(1, &model.file, &measured(CONTEXTS[0], Type::F16));
     writeln!(out, "({}, {} layers, trained for {trained})\n", first.architecture, first.n_layer)?;
+    if !cells::dies_compute(&model.file) {
+        writeln!(out, "Dies have no kernels for some operations of its layers yet.")?;
+        return Ok(out);
+    }
     writeln!(out, "| context | dies | layers | MiB per die | GiB | tokens/s | family: layers | GiB | fits |")?;
     writeln!(out, "|--:|---|---|---|--:|---|---|--:|---|")?;
     for n_ctx in CONTEXTS.into_iter().filter(|n| *n <= trained) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rekindle::gguf::Gguf;
 
-use super::headers::{self, ROWS};
+use super::headers::{self, ModelRow};
 
 pub struct Model {
     pub name: String,
@@ -40,9 +40,9 @@ impl Models {
     }
 
     /// Those known by their shapes.
-    pub fn of_rows(folder: &Path) -> io::Result<Models> {
+    pub fn of_rows(rows: &[ModelRow], folder: &Path) -> io::Result<Models> {
         let mut models = Models::default();
-        for row in ROWS {
+        for row in rows {
             let out = folder.join(format!("shape-{}", headers::file_name(row.tag)));
             models.add(row.tag.to_owned(), row.arch, out, |out| headers::from_row(row, out))?;
         }
