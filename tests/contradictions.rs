@@ -120,3 +120,104 @@ fn what_nobody_reads_is_refused() {
     });
     assert_eq!((e.status, e.detail.subject.as_str()), (Status::Unsupported, "blk.2.attn_sub_norm.weight"));
 }
+
+/// The same file as one of another family.
+fn renamed(header: &mut Header, from: &str, to: &str) {
+    set(header, "general.architecture", to);
+    for (key, _) in &mut header.keys {
+        if let Some(rest) = key.strip_prefix(&format!("{from}.")) {
+            *key = format!("{to}.{rest}");
+        }
+    }
+}
+
+/// A gemma4 of gemma3's sizes: every sixth layer sees all, the others a window.
+fn gemma4(header: &mut Header) {
+    renamed(header, "gemma3", "gemma4");
+    set(header, "gemma4.attention.key_length_swa", 128u32);
+    let pattern = (0..34).map(|i| i % 6 != 5).collect();
+    set(header, "gemma4.attention.sliding_window_pattern", Value::Bools(pattern));
+}
+
+/// Arrays that do not cover all layers, sections that are not four, caches that nobody keeps.
+#[test]
+fn what_layers_say_of_themselves_is_checked() {
+    type Change = fn(&mut Header);
+    let cases: [(&str, &str, Change, &str); 8] = [
+        (
+            "sections",
+            "qwen3:30b-a3b",
+            |h| {
+                renamed(h, "qwen3moe", "qwen3vlmoe");
+                set(h, "qwen3vlmoe.rope.dimension_sections", Value::I32s(vec![24, 20, 20]));
+            },
+            "qwen3vlmoe.rope.dimension_sections",
+        ),
+        (
+            "pattern",
+            "gemma3:4b",
+            |h| {
+                gemma4(h);
+                set(h, "gemma4.attention.sliding_window_pattern", Value::Bools(vec![true; 33]));
+            },
+            "gemma4.attention.sliding_window_pattern",
+        ),
+        (
+            "no-pattern",
+            "gemma3:4b",
+            |h| {
+                gemma4(h);
+                h.keys.retain(|(k, _)| k != "gemma4.attention.sliding_window_pattern");
+            },
+            "gemma4.attention.sliding_window_pattern",
+        ),
+        // All layers would read caches of others.
+        (
+            "all-shared",
+            "gemma3:4b",
+            |h| {
+                gemma4(h);
+                set(h, "gemma4.attention.shared_kv_layers", 34u32);
+            },
+            "gemma4.attention.shared_kv_layers",
+        ),
+        // The last two layers with caches of their own both have a window, so layers without would read one of those.
+        (
+            "one-kind-shared",
+            "gemma3:4b",
+            |h| {
+                gemma4(h);
+                set(h, "gemma4.attention.shared_kv_layers", 31u32);
+            },
+            "gemma4.attention.shared_kv_layers",
+        ),
+        ("no-scale", "llama3.1:8b", |h| renamed(h, "llama", "granite"), "granite.logit_scale"),
+        (
+            "limits",
+            "qwen3:30b-a3b",
+            |h| {
+                renamed(h, "qwen3moe", "step35");
+                set(h, "step35.attention.sliding_window", 512u32);
+                set(h, "step35.attention.sliding_window_pattern", 4u32);
+                set(h, "step35.swiglu_clamp_exp", Value::F32s(vec![7.0; 5]));
+            },
+            "step35.swiglu_clamp_exp",
+        ),
+        (
+            "no-feed-forward",
+            "llama3.1:8b",
+            |h| {
+                let mut widths = vec![14336; 32];
+                widths[7] = 0;
+                set(h, "llama.feed_forward_length", Value::I32s(widths));
+            },
+            "llama.feed_forward_length",
+        ),
+    ];
+    for (name, tag, change, subject) in cases {
+        let e = refusal(name, tag, change);
+        assert!(matches!(e.status, Status::BadFile | Status::Unsupported), "{name}: {e}");
+        assert_eq!(e.detail.subject, subject, "{name}: {e}");
+        assert!(e.message.contains(subject), "{name}: {e}");
+    }
+}

@@ -23,7 +23,7 @@ pub fn batch_defaults(architecture: &str) -> Option<BatchDefaults> {
     let (n_batch, n_ubatch) = match architecture {
         "deepseek2" => (2048, 256),
         "phi2" => (256, 256),
-        "llama" | "llama4" | "mllama" | "gemma" | "gemma2" | "gemma3" | "gemma3n" | "qwen2" | "qwen25vl"
+        "llama" | "llama4" | "mllama" | "gemma" | "gemma2" | "gemma3" | "gemma3n" | "qwen2" | "qwen25vl" | "gemma4"
         | "mistral3" | "command-r" | "stablelm" | "chatglm" | "gptoss" | "gpt-oss" => (512, 512),
         _ => return None,
     };

@@ -292,7 +292,7 @@ impl Decoder {
             let last = i + 1 == self.layers.len();
             let outputs = |g: &mut Builder<'_>, x| if last { g.select_outputs(x) } else { x };
             let input = x;
-            let n = norm(&mut g, x, self.attn_norm)?;
+            let n = if let Mixer::None = layer.mixer { x } else { norm(&mut g, x, self.attn_norm)? };
             if let Some(m) = self.mixer(&mut g, n, layer.mixer)? {
                 x = self.plus(&mut g, x, m, "post_attention_norm", "attn_res")?;
             }

@@ -14,6 +14,9 @@ pub(super) fn dense(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     if let Some(alpha) = k.positive("rope.scaling.alpha")? {
         let n = h.first().key as f32;
         d.ropes[0].freq_base *= alpha.powf(n / (n - 2.0));
+        if !d.ropes[0].freq_base.is_finite() {
+            return Err(k.bad("rope.scaling.alpha", alpha, "a number that leaves the base of the frequencies finite"));
+        }
     }
     h.dense(k)?;
     d.build(k, h)

@@ -1,6 +1,6 @@
 //! The graph of one micro-batch: nodes, and what enters, leaves and stays.
 
-use super::op::Op;
+use super::op::{EmbedBy, Op};
 use super::rope::Rope;
 use super::state::{KvShape, State, StateShape};
 use super::step::Micro;
@@ -91,6 +91,15 @@ impl Graph {
     /// The KV caches among the states.
     pub fn kv_shapes(&self) -> impl Iterator<Item = &KvShape> {
         self.states.iter().filter_map(|s| if let StateShape::Kv(shape) = &s.shape { Some(shape) } else { None })
+    }
+
+    /// The number of positions that the model has a row for, if it looks them up in a table. Tokens cannot be shifted to
+    /// other positions then.
+    pub fn n_positions(&self) -> Option<u64> {
+        self.nodes.iter().find_map(|node| match &node.op {
+            Op::Embed(o) if o.by == EmbedBy::Position => Some(self.weight(o.table).ne[1]),
+            _ => None,
+        })
     }
 
     /// The value of a result.

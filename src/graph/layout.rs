@@ -25,7 +25,7 @@
 //!
 //! ```text
 //! node              makes   takes                                     then dies
-//! rms_norm(x)       h       place A
+//! norm(x)           h       place A
 //! matmul(h)         g       place B
 //! matmul(h)         u       place C                                   h: A is free
 //! gate(g, u)        f       B, in place of g                          u: C is free

@@ -20,6 +20,8 @@ pub(super) struct Bounds {
     pub n_vocab: u32,
     pub n_batch: u32,
     pub n_outputs_max: u32,
+    /// Positions are below it.
+    pub n_positions: i32,
 }
 
 /// A batch whose every number was checked.
@@ -68,7 +70,7 @@ impl Batch<'_> {
             None => vec![0; n],
             Some(ids) => ids.iter().map(|s| cells.check_seq(*s)).collect::<Result<Vec<u32>>>()?,
         };
-        let positions = self.place(&seqs, cells)?;
+        let positions = self.place(&seqs, cells, bounds.n_positions)?;
         let outputs: Vec<u32> = match self.outputs {
             Some(flags) => (0..n as u32).filter(|i| flags[*i as usize] != 0).collect(),
             None => {
@@ -92,7 +94,7 @@ impl Batch<'_> {
     }
 
     /// Positions, which only go up within a sequence.
-    fn place(&self, seqs: &[u32], cells: &Cells) -> Result<Vec<i32>> {
+    fn place(&self, seqs: &[u32], cells: &Cells, n_positions: i32) -> Result<Vec<i32>> {
         // By sequence: its last position so far in this batch.
         let mut last: Vec<Option<i32>> = vec![None; cells.n_seq_max() as usize];
         let mut out = Vec::with_capacity(seqs.len());
@@ -103,11 +105,10 @@ impl Batch<'_> {
                 Some(p) => p[i],
                 None => before.saturating_add(1),
             };
-            if pos <= before || pos == i32::MAX {
+            if pos <= before || pos >= n_positions {
                 return Err(Error::invalid(format!(
                     "positions[{i}] is {pos} in sequence {seq}, expected more than its last position {before} and less \
-                     than {}",
-                    i32::MAX
+                     than {n_positions}"
                 ))
                 .subject("positions"));
             }

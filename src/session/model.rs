@@ -56,6 +56,8 @@ pub struct Model {
     /// By device of the context.
     memory: Vec<Memory>,
     pub(super) n_ubatch: usize,
+    /// Positions are below it.
+    n_positions: i32,
     pub(super) cancelled: AtomicBool,
     pub(super) counters: Counters,
     vocab: OnceLock<Result<Arc<Vocab>>>,
@@ -109,7 +111,7 @@ impl Model {
             n_ubatch: plan.n_ubatch,
             n_seq_max: plan.n_seq_max,
             n_outputs_max: plan.n_outputs_max,
-            can_shift: plan.n_recurrent_layers == 0,
+            can_shift: plan.n_recurrent_layers == 0 && exact.graph.n_positions().is_none(),
             n_checkpoints: plan.n_checkpoints,
             n_params: exact.graph.weights.iter().map(|w| w.ne.iter().product::<u64>()).sum(),
         };
@@ -122,6 +124,7 @@ impl Model {
             info,
             memory: loaded.memory,
             n_ubatch: plan.n_ubatch as usize,
+            n_positions: exact.graph.n_positions().and_then(|n| i32::try_from(n).ok()).unwrap_or(i32::MAX),
             cancelled: AtomicBool::new(false),
             counters,
             vocab: OnceLock::new(),
@@ -189,7 +192,8 @@ impl Model {
     }
 
     pub(super) fn bounds(&self) -> Bounds {
-        Bounds { n_vocab: self.info.n_vocab, n_batch: self.info.n_batch, n_outputs_max: self.info.n_outputs_max }
+        let ModelInfo { n_vocab, n_batch, n_outputs_max, .. } = self.info;
+        Bounds { n_vocab, n_batch, n_outputs_max, n_positions: self.n_positions }
     }
 }
 
