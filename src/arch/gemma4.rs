@@ -32,15 +32,13 @@ pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
             };
         }
     }
-    let cap = "final_logit_softcapping";
     let d = d.act(Act::Gated(Activation::Gelu.into()));
     Decoder {
         embed_scale: (h.n_embd as f32).sqrt(),
         n_embd_per_layer: k.u32("embedding_length_per_layer_input")?.unwrap_or(0) as usize,
         post_norms: Some(d.norms),
         layer_scale: has(0, "layer_output_scale"),
-        // 0 stands for no cap; a file without the key has one.
-        logit_softcap: k.f32(cap)?.map_or(Ok(Some(30.0)), |_| k.positive(cap))?,
+        logit_softcap: k.logit_softcap()?,
         scales: ALL_SCALES,
         ..d
     }

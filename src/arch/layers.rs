@@ -12,6 +12,12 @@ impl Keys<'_> {
         self.size("attention.sliding_window", i32::MAX as u32)
     }
 
+    /// The cap of logits in families that have one of 30 if the file does not say it.
+    pub fn logit_softcap(&self) -> Result<Option<f32>> {
+        let key = "final_logit_softcapping";
+        Ok(if self.f32(key)?.is_none() { Some(30.0) } else { self.positive(key)? })
+    }
+
     /// The rotation of layers with a window, if it has a base of its own.
     pub fn local_rope(&self, h: &Hparams) -> Result<Option<Rope>> {
         Ok(self.positive("rope.freq_base_swa")?.map(|freq_base| Rope { freq_base, ..h.rope.clone() }))

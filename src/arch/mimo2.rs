@@ -7,6 +7,21 @@ use super::keys::Keys;
 use crate::error::Result;
 use crate::graph::{Gating, Graph, RopeKind};
 
+/// Biases and scales of queries, keys and values do not count, nor does a dense block where experts are.
+const IGNORED: &[&str] = &[
+    "attn_qkv.bias",
+    "attn_q.bias",
+    "attn_k.bias",
+    "attn_v.bias",
+    "attn_qkv.scale",
+    "attn_q.scale",
+    "attn_k.scale",
+    "attn_v.scale",
+    "ffn_gate.weight",
+    "ffn_up.weight",
+    "ffn_down.weight",
+];
+
 pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     h.all_attend(k)?;
     let has = |i: usize, role: &str| k.file.tensor(&format!("blk.{i}.{role}.weight")).is_some();
@@ -18,7 +33,6 @@ pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     for (i, a) in d.attentions() {
         (a.sinks, a.out_scale) = (has(i, "attn_sinks"), out_scale);
     }
-    // Where experts are, a dense block is not read.
-    d.ignored = &["ffn_gate.weight", "ffn_up.weight", "ffn_down.weight"];
+    d.ignored = IGNORED;
     d.build(k, h)
 }

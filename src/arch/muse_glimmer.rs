@@ -24,7 +24,7 @@ pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
         embed_norm: true,
         post_norms: Some(Norms { eps: POST_EPS, ..d.norms }),
         logit_scale: k.positive("logit_scale")?.ok_or_else(|| k.missing("logit_scale"))?,
-        logit_softcap: k.positive("final_logit_softcapping")?,
+        logit_softcap: k.logit_softcap()?,
         ..d
     }
     .build(k, h)

@@ -95,7 +95,8 @@ impl<'a> Builder<'a> {
 
     /// True if a matrix has a scale and a bias, which is added behind it.
     pub(super) fn scaled_before_bias(&self, role: &str) -> bool {
-        ["scale", "bias"].iter().all(|kind| self.file.tensor(&self.name(role, kind)).is_some())
+        let counts = |kind: &str| !self.ignored.contains(&format!("{role}.{kind}").as_str());
+        ["scale", "bias"].iter().all(|kind| counts(kind) && self.file.tensor(&self.name(role, kind)).is_some())
     }
 
     /// The tensor `name` of shape `ne` (fastest dimension first), if the file has it.
@@ -127,10 +128,10 @@ impl<'a> Builder<'a> {
             .ok_or_else(|| Error::bad_file(format!("tensor '{name}' is missing, expected shape {ne:?}")).subject(name))
     }
 
-    /// The bias of a matrix, if the file has one that counts.
-    fn bias(&mut self, role: &str, n: usize) -> Result<Option<WeightId>> {
-        let kind = format!("{role}.bias");
-        if self.ignored.contains(&kind.as_str()) { Ok(None) } else { self.floats(&self.name(role, "bias"), &[n]) }
+    /// The bias or scale of a matrix, if the file has one that counts.
+    fn beside(&mut self, role: &str, kind: &str, n: usize) -> Result<Option<WeightId>> {
+        let own = format!("{role}.{kind}");
+        if self.ignored.contains(&own.as_str()) { Ok(None) } else { self.floats(&self.name(role, kind), &[n]) }
     }
 
     /// A tensor that is read as it stands, float by float: norm weights, biases, factors.
@@ -293,14 +294,14 @@ impl<'a> Builder<'a> {
         n_all: usize,
     ) -> Result<ValueId> {
         let matrix = WeightSlice { first_row: first, n_rows: n_out, ..self.matrix(x, role, n_all)? };
-        let bias = self.bias(role, n_all)?;
+        let bias = self.beside(role, "bias", n_all)?;
         let counts = match role {
             "output" => self.scales.output,
             // A fused pair of gate and up.
             "ffn_up" | "ffn_up_shexp" => self.scales.ffn,
             _ => true,
         };
-        let scale = if counts { self.floats(&self.name(role, "scale"), &[1])? } else { None };
+        let scale = if counts { self.beside(role, "scale", 1)? } else { None };
         let Some(scale) = scale else {
             return Ok(self.like(Op::MatMul(MatMul { matrix, bias }), &[x], name, n_out));
         };
@@ -350,7 +351,7 @@ impl<'a> Builder<'a> {
     /// bias too.
     pub(super) fn linear_scaled(&mut self, x: ValueId, role: &'static str, n_out: usize) -> Result<ValueId> {
         let matrix = self.matrix(x, role, n_out)?;
-        let bias = self.bias(role, n_out)?;
+        let bias = self.beside(role, "bias", n_out)?;
         let x = self.like(Op::MatMul(MatMul { matrix, bias }), &[x], role, n_out);
         let scale = if self.scales.ffn { self.floats(&self.name(role, "scale"), &[1])? } else { None };
         Ok(match scale {
