@@ -134,7 +134,7 @@ fn renamed(header: &mut Header, from: &str, to: &str) {
 /// A gemma4 of gemma3's sizes: every sixth layer sees all, the others a window.
 fn gemma4(header: &mut Header) {
     renamed(header, "gemma3", "gemma4");
-    set(header, "gemma4.attention.key_length_swa", 128u32);
+    set(header, "gemma4.attention.key_length_swa", 256u32);
     let pattern = (0..34).map(|i| i % 6 != 5).collect();
     set(header, "gemma4.attention.sliding_window_pattern", Value::Bools(pattern));
 }
