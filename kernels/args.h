@@ -11,6 +11,7 @@ enum { ATTENTION_THREADS = 128 };
 // Parts of a context at most: `attention_merge` has a lane for each.
 enum { ATTENTION_PARTS = 32 };
 enum { COLUMNS_THREADS = 128 };
+enum { CONVOLVE_THREADS = 128 };
 enum { EACH_THREADS = 256 };
 enum { GEMM_THREADS = 128 };
 // Rows of x and outputs of a tile.
@@ -22,6 +23,8 @@ enum { GEMM_SMALL_OUTPUTS = 64 };
 enum { KV_THREADS = 128 };
 // Elements at most of a head of Q8_0 that turns.
 enum { KV_TURN_MOST = 2048 };
+// Four lanes share a column of a state.
+enum { LINEAR_ATTENTION_THREADS = 128 };
 enum { LISTS_THREADS = 1024 };
 enum { MATVEC_THREADS = 128 };
 enum { NORM_THREADS = 512 };
@@ -35,6 +38,8 @@ enum { ROUTE_MOST = 4096 };
 enum { GATING_SOFTMAX = 0 };
 enum { GATING_SIGMOID = 1 };
 enum { GATING_SOFTMAX_OF_CHOSEN = 2 };
+// Four lanes share a column.
+enum { SCAN_THREADS = 128 };
 enum { SELECT_THREADS = 256 };
 enum { SUM_THREADS = 256 };
 
@@ -126,6 +131,31 @@ struct Concat {
     int parts;
 };
 
+// A causal convolution over the tokens of each sequence (convolve.cu).
+struct Convolve {
+    // `[n_tokens, cols]`
+    const float* x;
+    // `[cols, n_taps]`, the newest token last.
+    const float* weight;
+    // `[cols]`, or null.
+    const float* bias;
+    // Of cell 0, `[n_taps - 1, cols]`, the oldest first.
+    float* states;
+    // `[n_tokens, cols]`
+    float* y;
+    // After which tokens the state is kept, and where.
+    const int* cells;
+    const Run* runs;
+    // Runs count their spans from here.
+    const Span* spans;
+    // Floats from cell to cell.
+    long long row;
+    int n_runs;
+    int cols;
+    int n_taps;
+    int silu;
+};
+
 // x times a scale, plus a bias; where there is a route, those of each part's expert.
 struct Scale {
     const float* x;
@@ -202,6 +232,47 @@ struct GemmExperts {
     int bias_stride;
     int per_row;
     int unused;
+};
+
+// Linear attention with a decay (linear_attention.cu).
+struct LinearAttention {
+    // `[n_tokens, n_head_k * head_k]`
+    const float* q;
+    const float* k;
+    // `[n_tokens, n_head * head_v]`
+    const float* v;
+    // `[n_tokens, n_head]`, or `[n_tokens, n_head * head_k]` where rows have decays of their own.
+    const float* steps;
+    // `[n_tokens, n_head]`
+    const float* betas;
+    // `[n_head]`: the logarithms of the decays are `a` times the steps.
+    const float* a;
+    // `[n_head]`, or null.
+    const float* skip;
+    // Of cell 0, `[n_head, head_k, head_v]`.
+    float* states;
+    // `[n_tokens, n_head * head_v]`
+    float* y;
+    // After which tokens the state is kept, and where.
+    const int* cells;
+    const Run* runs;
+    // Runs count their spans from here.
+    const Span* spans;
+    // Floats from cell to cell.
+    long long row;
+    int n_runs;
+    int n_head;
+    int n_head_k;
+    int head_k;
+    int head_v;
+    // Pieces of a head's columns.
+    int pieces;
+    // Head i has keys i % n_head_k; else neighbours share them.
+    int turns;
+    // The delta rule; else that of sums.
+    int delta;
+    float scale_q;
+    float scale_k;
 };
 
 // Rows of new keys or values, to their cells.
@@ -341,6 +412,33 @@ struct Route {
     int n_group;
     int n_group_used;
     float scale;
+    int unused;
+};
+
+// The selective scan of Mamba (scan.cu).
+struct Scan {
+    // `[n_tokens, cols]`
+    const float* v;
+    const float* steps;
+    // `[n_tokens, n_state]`
+    const float* b;
+    const float* c;
+    // `[cols, n_state]`
+    const float* a;
+    // Of cell 0, `[n_state, cols]`.
+    float* states;
+    // `[n_tokens, cols]`
+    float* y;
+    // After which tokens the state is kept, and where.
+    const int* cells;
+    const Run* runs;
+    // Runs count their spans from here.
+    const Span* spans;
+    // Floats from cell to cell.
+    long long row;
+    int n_runs;
+    int cols;
+    int n_state;
     int unused;
 };
 

@@ -4,129 +4,15 @@
 //! (`REKINDLE_BLESS=1 cargo test --lib args_h` writes it). A field's type is written as the kernel sees it; here an
 //! address is a [`Ptr`]. A field named `unused` fills what two compilers might pad differently.
 
-use super::driver::Ptr;
+#[macro_use]
+mod describe;
+
+pub use describe::{Args, Field};
+#[cfg(test)]
+use describe::{Described, DescribedField};
+
 use crate::graph;
 use crate::quant::Type;
-
-/// A struct that a kernel takes, by value.
-pub trait Args: Copy {
-    const NAME: &'static str;
-}
-
-/// A type of a field: its holder here, and a kernel's word for it.
-pub trait Field {
-    type Held;
-    #[cfg(test)]
-    const C: &'static str;
-}
-
-macro_rules! fields {
-    ($($ty:ty as $held:ty = $c:literal;)*) => {$(
-        impl Field for $ty {
-            type Held = $held;
-            #[cfg(test)]
-            const C: &'static str = $c;
-        }
-    )*};
-}
-
-fields! {
-    i32 as i32 = "int ";
-    i64 as i64 = "long long ";
-    f32 as f32 = "float ";
-    // Kernels count with `int`. The host's counts are of cells and tokens, which positions number, and those are `i32`.
-    u32 as u32 = "int ";
-    *const u8 as Ptr = "const unsigned char* ";
-    *mut u8 as Ptr = "unsigned char* ";
-    *const i32 as Ptr = "const int* ";
-    *mut i32 as Ptr = "int* ";
-    *const f32 as Ptr = "const float* ";
-    *mut f32 as Ptr = "float* ";
-    *const graph::Span as Ptr = "const Span* ";
-    *const graph::Run as Ptr = "const Run* ";
-}
-
-/// A constant or a struct as the test writes it to `args.h`.
-#[cfg(test)]
-enum Described {
-    Constant { docs: &'static [&'static str], name: &'static str, value: usize },
-    Struct { docs: &'static [&'static str], name: &'static str, fields: &'static [DescribedField] },
-}
-#[cfg(test)]
-struct DescribedField {
-    docs: &'static [&'static str],
-    c: &'static str,
-    name: &'static str,
-}
-
-macro_rules! constants {
-    ($($(#[doc = $doc:literal])* $name:ident = $value:expr;)*) => {
-        // Some are the kernels' alone.
-        $($(#[doc = $doc])* #[allow(dead_code)] pub const $name: usize = $value;)*
-
-        #[cfg(test)]
-        const CONSTANTS: &[Described] =
-            &[$(Described::Constant { docs: &[$($doc),*], name: stringify!($name), value: $name }),*];
-    };
-}
-
-/// A struct as the test is told of it.
-#[cfg(test)]
-macro_rules! described {
-    ($(#[doc = $about:literal])* $name:ident { $($(#[doc = $doc:literal])* $field:ident: $ty:ty,)* }) => {
-        Described::Struct {
-            docs: &[$($about),*],
-            name: stringify!($name),
-            fields: &[$(DescribedField { docs: &[$($doc),*], c: <$ty as Field>::C, name: stringify!($field) }),*],
-        }
-    };
-}
-
-/// Structs of the graph's that kernels read in a micro-batch's tables.
-macro_rules! tables {
-    ($($(#[doc = $about:literal])* $name:ident { $($(#[doc = $doc:literal])* $field:ident: $ty:ty,)* })*) => {
-        $(
-            // The fields are those of the struct, in its order, and fill it.
-            const _: () = {
-                let mut end = 0;
-                $(
-                    assert!(std::mem::offset_of!(graph::$name, $field) == end);
-                    end += size_of::<$ty>();
-                    let _: fn(&graph::$name) -> &$ty = |whole| &whole.$field;
-                )*
-                assert!(size_of::<graph::$name>() == end);
-            };
-        )*
-
-        #[cfg(test)]
-        const TABLES: &[Described] =
-            &[$(described!($(#[doc = $about])* $name { $($(#[doc = $doc])* $field: $ty,)* })),*];
-    };
-}
-
-macro_rules! args {
-    ($($(#[doc = $about:literal])* $name:ident { $($(#[doc = $doc:literal])* $field:ident: $ty:ty,)* })*) => {
-        $(
-            $(#[doc = $about])*
-            #[repr(C)]
-            #[derive(Debug, Clone, Copy)]
-            pub struct $name {
-                $($(#[doc = $doc])* pub $field: <$ty as Field>::Held,)*
-            }
-
-            impl Args for $name {
-                const NAME: &'static str = stringify!($name);
-            }
-
-            // No hidden padding.
-            const _: () = assert!(size_of::<$name>() == 0 $(+ size_of::<<$ty as Field>::Held>())*);
-        )*
-
-        #[cfg(test)]
-        const STRUCTS: &[Described] =
-            &[$(described!($(#[doc = $about])* $name { $($(#[doc = $doc])* $field: $ty,)* })),*];
-    };
-}
 
 constants! {
     /// GGUF's numbers of the types that a KV cache may have.
@@ -138,6 +24,7 @@ constants! {
     /// Parts of a context at most: `attention_merge` has a lane for each.
     ATTENTION_PARTS = 32;
     COLUMNS_THREADS = 128;
+    CONVOLVE_THREADS = 128;
     EACH_THREADS = 256;
     GEMM_THREADS = 128;
     /// Rows of x and outputs of a tile.
@@ -149,6 +36,8 @@ constants! {
     KV_THREADS = 128;
     /// Elements at most of a head of Q8_0 that turns.
     KV_TURN_MOST = 2048;
+    /// Four lanes share a column of a state.
+    LINEAR_ATTENTION_THREADS = 128;
     LISTS_THREADS = 1024;
     MATVEC_THREADS = 128;
     NORM_THREADS = 512;
@@ -162,6 +51,8 @@ constants! {
     GATING_SOFTMAX = 0;
     GATING_SIGMOID = 1;
     GATING_SOFTMAX_OF_CHOSEN = 2;
+    /// Four lanes share a column.
+    SCAN_THREADS = 128;
     SELECT_THREADS = 256;
     SUM_THREADS = 256;
 }
@@ -256,6 +147,31 @@ args! {
         parts: i32,
     }
 
+    /// A causal convolution over the tokens of each sequence (convolve.cu).
+    Convolve {
+        /// `[n_tokens, cols]`
+        x: *const f32,
+        /// `[cols, n_taps]`, the newest token last.
+        weight: *const f32,
+        /// `[cols]`, or null.
+        bias: *const f32,
+        /// Of cell 0, `[n_taps - 1, cols]`, the oldest first.
+        states: *mut f32,
+        /// `[n_tokens, cols]`
+        y: *mut f32,
+        /// After which tokens the state is kept, and where.
+        cells: *const i32,
+        runs: *const graph::Run,
+        /// Runs count their spans from here.
+        spans: *const graph::Span,
+        /// Floats from cell to cell.
+        row: i64,
+        n_runs: i32,
+        cols: i32,
+        n_taps: i32,
+        silu: i32,
+    }
+
     /// x times a scale, plus a bias; where there is a route, those of each part's expert.
     Scale {
         x: *const f32,
@@ -332,6 +248,47 @@ args! {
         bias_stride: i32,
         per_row: i32,
         unused: i32,
+    }
+
+    /// Linear attention with a decay (linear_attention.cu).
+    LinearAttention {
+        /// `[n_tokens, n_head_k * head_k]`
+        q: *const f32,
+        k: *const f32,
+        /// `[n_tokens, n_head * head_v]`
+        v: *const f32,
+        /// `[n_tokens, n_head]`, or `[n_tokens, n_head * head_k]` where rows have decays of their own.
+        steps: *const f32,
+        /// `[n_tokens, n_head]`
+        betas: *const f32,
+        /// `[n_head]`: the logarithms of the decays are `a` times the steps.
+        a: *const f32,
+        /// `[n_head]`, or null.
+        skip: *const f32,
+        /// Of cell 0, `[n_head, head_k, head_v]`.
+        states: *mut f32,
+        /// `[n_tokens, n_head * head_v]`
+        y: *mut f32,
+        /// After which tokens the state is kept, and where.
+        cells: *const i32,
+        runs: *const graph::Run,
+        /// Runs count their spans from here.
+        spans: *const graph::Span,
+        /// Floats from cell to cell.
+        row: i64,
+        n_runs: i32,
+        n_head: i32,
+        n_head_k: i32,
+        head_k: i32,
+        head_v: i32,
+        /// Pieces of a head's columns.
+        pieces: i32,
+        /// Head i has keys i % n_head_k; else neighbours share them.
+        turns: i32,
+        /// The delta rule; else that of sums.
+        delta: i32,
+        scale_q: f32,
+        scale_k: f32,
     }
 
     /// Rows of new keys or values, to their cells.
@@ -471,6 +428,33 @@ args! {
         n_group: i32,
         n_group_used: i32,
         scale: f32,
+        unused: i32,
+    }
+
+    /// The selective scan of Mamba (scan.cu).
+    Scan {
+        /// `[n_tokens, cols]`
+        v: *const f32,
+        steps: *const f32,
+        /// `[n_tokens, n_state]`
+        b: *const f32,
+        c: *const f32,
+        /// `[cols, n_state]`
+        a: *const f32,
+        /// Of cell 0, `[n_state, cols]`.
+        states: *mut f32,
+        /// `[n_tokens, cols]`
+        y: *mut f32,
+        /// After which tokens the state is kept, and where.
+        cells: *const i32,
+        runs: *const graph::Run,
+        /// Runs count their spans from here.
+        spans: *const graph::Span,
+        /// Floats from cell to cell.
+        row: i64,
+        n_runs: i32,
+        cols: i32,
+        n_state: i32,
         unused: i32,
     }
 

@@ -44,6 +44,18 @@ pub static FILES: &[File] = &[
         ptx: include_bytes!("../../kernels/images/columns.ptx.z"),
     },
     File {
+        name: "convolve",
+        cubins: &[
+        Cubin { major: 3, minor: 7, packed: include_bytes!("../../kernels/images/convolve.sm_37.cubin.z") },
+        Cubin { major: 5, minor: 0, packed: include_bytes!("../../kernels/images/convolve.sm_50.cubin.z") },
+        Cubin { major: 6, minor: 0, packed: include_bytes!("../../kernels/images/convolve.sm_60.cubin.z") },
+        Cubin { major: 7, minor: 0, packed: include_bytes!("../../kernels/images/convolve.sm_70.cubin.z") },
+        Cubin { major: 8, minor: 0, packed: include_bytes!("../../kernels/images/convolve.sm_80.cubin.z") },
+        Cubin { major: 9, minor: 0, packed: include_bytes!("../../kernels/images/convolve.sm_90.cubin.z") },
+        ],
+        ptx: include_bytes!("../../kernels/images/convolve.ptx.z"),
+    },
+    File {
         name: "elementwise",
         cubins: &[
         Cubin { major: 3, minor: 7, packed: include_bytes!("../../kernels/images/elementwise.sm_37.cubin.z") },
@@ -90,6 +102,18 @@ pub static FILES: &[File] = &[
         Cubin { major: 9, minor: 0, packed: include_bytes!("../../kernels/images/kv.sm_90.cubin.z") },
         ],
         ptx: include_bytes!("../../kernels/images/kv.ptx.z"),
+    },
+    File {
+        name: "linear_attention",
+        cubins: &[
+        Cubin { major: 3, minor: 7, packed: include_bytes!("../../kernels/images/linear_attention.sm_37.cubin.z") },
+        Cubin { major: 5, minor: 0, packed: include_bytes!("../../kernels/images/linear_attention.sm_50.cubin.z") },
+        Cubin { major: 6, minor: 0, packed: include_bytes!("../../kernels/images/linear_attention.sm_60.cubin.z") },
+        Cubin { major: 7, minor: 0, packed: include_bytes!("../../kernels/images/linear_attention.sm_70.cubin.z") },
+        Cubin { major: 8, minor: 0, packed: include_bytes!("../../kernels/images/linear_attention.sm_80.cubin.z") },
+        Cubin { major: 9, minor: 0, packed: include_bytes!("../../kernels/images/linear_attention.sm_90.cubin.z") },
+        ],
+        ptx: include_bytes!("../../kernels/images/linear_attention.ptx.z"),
     },
     File {
         name: "matvec",
@@ -162,6 +186,18 @@ pub static FILES: &[File] = &[
         Cubin { major: 9, minor: 0, packed: include_bytes!("../../kernels/images/route.sm_90.cubin.z") },
         ],
         ptx: include_bytes!("../../kernels/images/route.ptx.z"),
+    },
+    File {
+        name: "scan",
+        cubins: &[
+        Cubin { major: 3, minor: 7, packed: include_bytes!("../../kernels/images/scan.sm_37.cubin.z") },
+        Cubin { major: 5, minor: 0, packed: include_bytes!("../../kernels/images/scan.sm_50.cubin.z") },
+        Cubin { major: 6, minor: 0, packed: include_bytes!("../../kernels/images/scan.sm_60.cubin.z") },
+        Cubin { major: 7, minor: 0, packed: include_bytes!("../../kernels/images/scan.sm_70.cubin.z") },
+        Cubin { major: 8, minor: 0, packed: include_bytes!("../../kernels/images/scan.sm_80.cubin.z") },
+        Cubin { major: 9, minor: 0, packed: include_bytes!("../../kernels/images/scan.sm_90.cubin.z") },
+        ],
+        ptx: include_bytes!("../../kernels/images/scan.ptx.z"),
     },
     File {
         name: "select_outputs",

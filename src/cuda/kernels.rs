@@ -7,10 +7,11 @@
 use std::marker::PhantomData;
 
 use super::args::{
-    ATTENTION_THREADS, Args, Attention, COLUMNS_THREADS, Columns, Concat, CopyCells, EACH_THREADS, Each, ExpertLists,
-    GEMM_THREADS, Gemm, GemmExperts, KV_THREADS, LISTS_THREADS, MATVEC_THREADS, Matvec, MatvecExperts,
-    NORM_SMALL_THREADS, NORM_THREADS, ROPE_THREADS, ROUTE_THREADS, RmsNorm, Rope, Route, SELECT_THREADS, SUM_THREADS,
-    Scale, SelectOutputs, Store, SumExperts, Turn,
+    ATTENTION_THREADS, Args, Attention, COLUMNS_THREADS, CONVOLVE_THREADS, Columns, Concat, Convolve, CopyCells,
+    EACH_THREADS, Each, ExpertLists, GEMM_THREADS, Gemm, GemmExperts, KV_THREADS, LINEAR_ATTENTION_THREADS,
+    LISTS_THREADS, LinearAttention, MATVEC_THREADS, Matvec, MatvecExperts, NORM_SMALL_THREADS, NORM_THREADS,
+    ROPE_THREADS, ROUTE_THREADS, RmsNorm, Rope, Route, SCAN_THREADS, SELECT_THREADS, SUM_THREADS, Scale, Scan,
+    SelectOutputs, Store, SumExperts, Turn,
 };
 use crate::error::{Error, Result, Status};
 use crate::quant::Type;
@@ -123,6 +124,9 @@ kernels! {
     "columns":
         columns(Columns, COLUMNS_THREADS),
         concat(Concat, COLUMNS_THREADS);
+    "convolve":
+        convolve_4(Convolve, CONVOLVE_THREADS),
+        convolve_16(Convolve, CONVOLVE_THREADS);
     "elementwise":
         scale(Scale, EACH_THREADS),
         add(Each, EACH_THREADS),
@@ -140,6 +144,13 @@ kernels! {
         turn_F32(Turn, KV_THREADS),
         turn_F16(Turn, KV_THREADS),
         turn_Q8_0(Turn, KV_THREADS);
+    "linear_attention":
+        linear_attention_64(LinearAttention, LINEAR_ATTENTION_THREADS),
+        linear_attention_128(LinearAttention, LINEAR_ATTENTION_THREADS),
+        linear_attention_256(LinearAttention, LINEAR_ATTENTION_THREADS),
+        linear_attention_by_row_64(LinearAttention, LINEAR_ATTENTION_THREADS),
+        linear_attention_by_row_128(LinearAttention, LINEAR_ATTENTION_THREADS),
+        linear_attention_by_row_256(LinearAttention, LINEAR_ATTENTION_THREADS);
     "rms_norm":
         rms_norm(RmsNorm, NORM_THREADS),
         rms_norm_small(RmsNorm, NORM_SMALL_THREADS);
@@ -149,6 +160,9 @@ kernels! {
         route(Route, ROUTE_THREADS),
         route_many(Route, ROUTE_THREADS),
         sum_experts(SumExperts, SUM_THREADS);
+    "scan":
+        scan_16(Scan, SCAN_THREADS),
+        scan_64(Scan, SCAN_THREADS);
     "select_outputs":
         select_outputs(SelectOutputs, SELECT_THREADS);
     of each type:

@@ -1,4 +1,5 @@
-//! The KV cache: StoreKv, copies of cells, and the rotation of cached keys to other positions (kernels/kv.cu).
+//! The KV cache: StoreKv, copies of cells (also of recurrent layers' states), and the rotation of cached keys to other
+//! positions (kernels/kv.cu).
 //!
 //! When sequences are copied apart or shifted, cells move (`graph::Move`). Moves by the same number of positions go
 //! together, as many at once as their lists have room for: the host writes the pairs of cells, the cells that turn and
@@ -11,7 +12,7 @@ use super::executor::Executor;
 use super::kernels;
 use super::step::{Step, blocks, int};
 use crate::error::{Error, Result};
-use crate::graph::{Move, Node, RopeKind, StateId, StoreKv, rows_of_cells};
+use crate::graph::{KeyRope, KvShape, Move, Node, RopeKind, StateId, StateShape, StoreKv, rows_of_cells};
 use crate::quant::Type;
 
 pub(super) fn store(s: &Step, node: &Node, o: &StoreKv) -> Result<()> {
@@ -38,13 +39,13 @@ pub(super) fn move_cells(x: &mut Executor, moves: &[Vec<Move>]) -> Result<()> {
     for (cache, moves) in
         moves.iter().enumerate().flat_map(|(cache, all)| portions(all).map(move |moves| (cache, moves)))
     {
-        // Keys that no rotation turned are copied alone.
+        // Keys that no rotation turned, and what recurrent layers remember, are copied alone.
         for rope in (0..x.rotations.len()).map(Some).chain([None]) {
-            let turned = |s: &StateId| {
+            let of_rope = |s: &StateId| {
                 let i = s.0 as usize;
-                x.here[i] && x.states[i].cache == cache && x.graph.kv(*s).rope.map(|r| r.rope) == rope
+                x.here[i] && x.states[i].cache == cache && turning(x, *s).map(|(_, r)| r.rope) == rope
             };
-            let states: Vec<StateId> = (0..x.states.len() as u32).map(StateId).filter(turned).collect();
+            let states: Vec<StateId> = (0..x.states.len() as u32).map(StateId).filter(of_rope).collect();
             if states.is_empty() {
                 continue;
             }
@@ -65,6 +66,14 @@ pub(super) fn move_cells(x: &mut Executor, moves: &[Vec<Move>]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The shape and the rotation of a state's keys, if it has keys that turn.
+fn turning(x: &Executor, state: StateId) -> Option<(&KvShape, KeyRope)> {
+    match &x.graph.state(state).shape {
+        StateShape::Kv(shape) => Some((shape, shape.rope?)),
+        StateShape::Recurrent(_) => None,
+    }
 }
 
 /// Moves by the same delta, as many as are on a die at once.
@@ -112,7 +121,7 @@ impl Lists {
     }
 
     fn launch(&self, x: &Executor, state: StateId) -> Result<()> {
-        let (place, shape) = (x.states[state.0 as usize], x.graph.kv(state));
+        let place = x.states[state.0 as usize];
         for part in place.sides() {
             if self.n_pairs == 0 || part.row == 0 {
                 continue;
@@ -123,7 +132,7 @@ impl Lists {
             // SAFETY: the lists' cells lie within the side.
             unsafe { x.die.launch(kernels::copy_cells, grid, &args) }?;
         }
-        let Some(rope) = shape.rope.filter(|_| self.n_cells > 0) else { return Ok(()) };
+        let Some((shape, rope)) = turning(x, state).filter(|_| self.n_cells > 0) else { return Ok(()) };
         if x.type_k == Type::Q8_0 && shape.head_dim_k > KV_TURN_MOST {
             return Err(Error::unsupported(format!(
                 "CUDA devices turn keys of up to {KV_TURN_MOST} elements, not {}",

@@ -7,6 +7,7 @@
 mod args;
 mod attention;
 mod columns;
+mod convolve;
 mod die;
 mod discover;
 mod driver;
@@ -20,12 +21,15 @@ mod image;
 mod images;
 mod kernels;
 mod kv;
+mod linear_attention;
 mod matvec;
 mod norm;
+mod recurrent;
 mod replay;
 mod rope;
 mod route;
 mod run;
+mod scan;
 mod step;
 mod tables;
 

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::executor::{Executor, FEW_TOKENS};
 use super::step::Step;
-use super::{attention, columns, elementwise, embed, experts, kv, matvec, norm, rope, route};
+use super::{
+    attention, columns, convolve, elementwise, embed, experts, kv, linear_attention, matvec, norm, rope, route, scan,
+};
 use crate::error::{Error, Result, Status};
 use crate::graph::{self, Activation, Gate, Graph, Limits, Micro, Move, Node, NormKind, Op, ValueId, WeightId};
 use crate::quant::Type;
@@ -43,7 +45,8 @@ pub fn has_kernel(graph: &Graph, node: &Node) -> bool {
         Op::SumExperts(o) => o.weighted,
         Op::Rope(o) => o.temperature.is_none_or(|t| t.offset == 0) && node.inputs.len() > 1,
         Op::Activation(_) | Op::Gate(Gate::SiluLimited { .. }) => false,
-        Op::Convolve(_) | Op::LinearAttention(_) | Op::Scan(_) => false,
+        Op::LinearAttention(o) => o.head_k <= linear_attention::MOST_ROWS,
+        Op::Scan(o) => o.n_state <= scan::MOST_STATE,
         _ => true,
     }
 }
@@ -56,9 +59,7 @@ fn give(s: &Step, node: &Node) -> Result<()> {
     match &node.op {
         // Both belong to the input, which is the host's.
         Op::Embed(_) | Op::RopeTable(_) => Err(Error::new(Status::Internal, "the input was given to a die")),
-        Op::Activation(_) | Op::Convolve(_) | Op::LinearAttention(_) | Op::Scan(_) => {
-            Err(Error::new(Status::Internal, "an operation without a kernel was given to a die"))
-        }
+        Op::Activation(_) => Err(Error::new(Status::Internal, "an operation without a kernel was given to a die")),
         Op::SelectOutputs => embed::select_outputs(s, node),
         Op::Norm(o) => norm::norm(s, node, o),
         Op::MatMul(o) => matvec::matmul(s, node, o),
@@ -71,6 +72,9 @@ fn give(s: &Step, node: &Node) -> Result<()> {
         Op::Concat(o) => columns::concat(s, node, o),
         Op::StoreKv(o) => kv::store(s, node, o),
         Op::Attention(o) => attention::attention(s, node, o),
+        Op::Convolve(o) => convolve::convolve(s, node, o),
+        Op::LinearAttention(o) => linear_attention::linear_attention(s, node, o),
+        Op::Scan(o) => scan::scan(s, node, o),
         Op::Scale(o) => elementwise::scale(s, node, o),
         Op::Add => elementwise::add(s, node),
         Op::Gate(o) => elementwise::gate(s, node, *o),
@@ -89,7 +93,7 @@ impl Executor {
 impl graph::Executor for Executor {
     fn supports(op: &Op, ty: Type) -> bool {
         let on_host = matches!(op, Op::Embed(_) | Op::RopeTable(_));
-        let missing = matches!(op, Op::Convolve(_) | Op::LinearAttention(_) | Op::Scan(_));
+        let missing = matches!(op, Op::Activation(_));
         !on_host && !missing && (op.facts().product.is_none() || ty.on_cuda())
     }
 

@@ -5,7 +5,7 @@
 //! arena. Their places depend only on the numbers of tokens, results and runs, so that a recorded step finds them
 //! again; the spans, whose number changes with the caches' order, come last.
 
-use crate::graph::{Cache, Limits, Micro, Run, Span};
+use crate::graph::{Cache, CacheKind, Limits, Micro, Run, Span};
 
 /// Every table begins at a multiple of this.
 const ALIGN: usize = 16;
@@ -13,13 +13,15 @@ const ALIGN: usize = 16;
 const LEAST: usize = 16 << 10;
 
 /// Bytes of the tables at the largest micro-batch; `None` if they overflow. A cache's spans are at most its cells: a
-/// micro-batch that has more, because sequences share cells, is cut.
+/// micro-batch that has more, because sequences share cells, is cut. With recurrent states each run has one at most,
+/// and sequences that take turns have a run for each token.
 pub fn tables_bytes(limits: Limits, caches: &[Cache]) -> Option<usize> {
     let (n, outputs) = (limits.n_tokens, limits.n_outputs.min(limits.n_tokens));
     let mut bytes = n.checked_add(outputs)?.checked_mul(4)?;
     for cache in caches {
         bytes = bytes.checked_add(n.checked_mul(4 + size_of::<Run>())?)?;
-        bytes = bytes.checked_add(cache.n_cells.checked_mul(size_of::<Span>())?)?;
+        let spans = if cache.kind == CacheKind::Recurrent { n } else { cache.n_cells };
+        bytes = bytes.checked_add(spans.checked_mul(size_of::<Span>())?)?;
     }
     let padding = (3 + 2 * caches.len()) * ALIGN;
     bytes.checked_add(padding)?.max(LEAST).checked_next_multiple_of(crate::graph::ALIGN)

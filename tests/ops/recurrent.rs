@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use rekindle::graph::{
-    Convolve, KeyRope, KvShape, LinearAttention, NO_CELL, Op, RopeKind, Rule, Run, Scan, Sharing, Span, StateId,
+    Convolve, KeyRope, KvShape, LinearAttention, Move, NO_CELL, Op, RopeKind, Rule, Run, Scan, Sharing, Span, StateId,
     WeightId,
 };
 use rekindle::quant::Type;
@@ -35,6 +35,9 @@ fn walk(row: &Row, mut token: impl FnMut(&mut Vec<f64>, usize) -> Vec<f64>) -> (
                 cells.insert(row.batch.cells[t], state.clone());
             }
         }
+    }
+    for m in &c.moves {
+        cells.insert(m.to, cells[&m.from].clone());
     }
     (results, cells.into_values().collect())
 }
@@ -154,7 +157,8 @@ fn states(noise: &mut Noise, n: usize, size: f32) -> Cached {
     let shape =
         KvShape { n_head_kv: 1, head_dim_k: n, head_dim_v: n, v_in_k: true, window: None, chunked: false, rope };
     let (type_k, type_v) = (Type::F32, Type::F32);
-    Cached { shape, type_k, type_v, n_cells: 8, cache: 1, filled, moves: Vec::new(), recurrent: true }
+    let moves = vec![Move { from: 5, to: 7, delta: 0 }];
+    Cached { shape, type_k, type_v, n_cells: 8, cache: 1, filled, moves, recurrent: true }
 }
 
 /// The shapes of batches: single tokens, a few, prompts about the length of a chunk, states that are kept in the
@@ -299,6 +303,15 @@ pub fn rows() -> Vec<Row> {
         rows.push(attended(noise, Rule::Sum, [3, 1, 20, 5], Sharing::Neighbours, false, batch));
         rows.push(scanned(noise, 40, 16, batch));
         rows.push(scanned(noise, 150, 5, batch));
+    }
+    // More taps, more rows of a head's state, more numbers of a column's: dies have other kernels for them.
+    for batch in [BATCHES[4], BATCHES[8]] {
+        rows.push(convolved(noise, 40, 9, true, true, batch));
+        rows.push(attended(noise, Rule::Delta, [2, 1, 128, 40], Sharing::Turns, false, batch));
+        rows.push(attended(noise, Rule::Sum, [2, 2, 200, 16], Sharing::Neighbours, false, batch));
+        rows.push(attended(noise, Rule::Delta, [1, 1, 100, 20], Sharing::Turns, true, batch));
+        rows.push(attended(noise, Rule::Delta, [1, 1, 256, 8], Sharing::Turns, true, batch));
+        rows.push(scanned(noise, 40, 40, batch));
     }
     rows
 }
