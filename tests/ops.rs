@@ -15,9 +15,9 @@ use std::collections::BTreeMap;
 use ops::cpu::Cpu;
 use ops::cuda::Cuda;
 use ops::row::{On, Row, off};
-use ops::run::{Device, run};
+use ops::run::{Device, run, run_after};
 use ops::single::Single;
-use ops::{attention, reference, table};
+use ops::{attention, recurrent, reference, table};
 use rekindle::cpu::isa::Isa;
 use rekindle::graph::{Executor, Op};
 use virtual_rig::with_dies;
@@ -120,6 +120,25 @@ fn every_op_is_exact_on_a_die() {
         none_wrong(&wrong);
         // Two belong to the input, which is the host's.
         seen.tell("die", &["activation", "embed", "rope_table"]);
+        drop((die, context));
+        rig.check_empty("every row");
+    });
+}
+
+/// A recorded step finds the cells, runs and spans of the next one.
+#[test]
+fn replayed_steps_find_their_states() {
+    let config = "dies = 1; memory = 512MiB; overhead = 1MiB";
+    with_dies("replayed_steps_find_their_states", config, |rig| {
+        let context = rig.context("cuda:1");
+        let mut die = Cuda::new(&context.devices()[0]).unwrap();
+        die.replay = true;
+        let (rows, other) = recurrent::after_others();
+        for row in &rows {
+            // The first step runs as it is, the second is recorded.
+            let are = run_after(&mut die, row, &[&other, &other]).unwrap();
+            assert!(off(&are, &reference(row, On::Cuda)).0 <= 1.0, "{}", row.name);
+        }
         drop((die, context));
         rig.check_empty("every row");
     });

@@ -93,8 +93,7 @@ impl Executor {
 impl graph::Executor for Executor {
     fn supports(op: &Op, ty: Type) -> bool {
         let on_host = matches!(op, Op::Embed(_) | Op::RopeTable(_));
-        let missing = matches!(op, Op::Activation(_));
-        !on_host && !missing && (op.facts().product.is_none() || ty.on_cuda())
+        !on_host && (op.facts().product.is_none() || ty.on_cuda())
     }
 
     /// Returns before the nodes are done. The tables must be on the die.

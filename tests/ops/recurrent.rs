@@ -315,3 +315,15 @@ pub fn rows() -> Vec<Row> {
     }
     rows
 }
+
+/// Rows, and a batch with as many tokens and runs but other cells, which writes none that the rows look at.
+pub fn after_others() -> (Vec<Row>, Batch) {
+    let noise = &mut Noise::new(22);
+    let runs: (&str, Runs) = ("after others", &[(2, Some(3), &[(1, 1)]), (1, Some(5), &[(0, 2)])]);
+    let rows = vec![
+        convolved(noise, 40, 4, true, true, runs),
+        attended(noise, Rule::Delta, [4, 2, 32, 32], Sharing::Turns, false, runs),
+        scanned(noise, 40, 16, runs),
+    ];
+    (rows, batch(&[(1, None, &[(0, 4)]), (2, Some(0), &[(1, 6)])]))
+}

@@ -188,7 +188,14 @@ fn with_micro<T>(row: &Row, batch: &Batch, then: impl FnOnce(&Micro<'_>) -> T) -
 
 /// What a device makes of a row: the result of its op, or what the cells then hold.
 pub fn run<D: Device>(device: &mut D, row: &Row) -> Result<Vec<f32>> {
+    run_after(device, row, &[])
+}
+
+/// The same, after the op has run on other batches.
+pub fn run_after<D: Device>(device: &mut D, row: &Row, before: &[&Batch]) -> Result<Vec<f32>> {
     let mut ready = Ready::new(device, row, 1)?;
+    let nodes = ready.single.nodes.clone();
+    before.iter().try_for_each(|batch| ready.micro(nodes.clone(), batch))?;
     ready.run()?;
     let made = match (ready.single.output, &row.cached) {
         (Some(v), Some(c)) if c.recurrent => ready.result(v).and_then(|made| Ok([made, ready.cells(c)?].concat())),
