@@ -292,7 +292,8 @@ impl Decoder {
             let last = i + 1 == self.layers.len();
             let outputs = |g: &mut Builder<'_>, x| if last { g.select_outputs(x) } else { x };
             let input = x;
-            let n = if let Mixer::None = layer.mixer { x } else { norm(&mut g, x, self.attn_norm)? };
+            let normed = !matches!(layer.mixer, Mixer::None) || (self.parallel && self.ffn_norm.is_none());
+            let n = if normed { norm(&mut g, x, self.attn_norm)? } else { x };
             if let Some(m) = self.mixer(&mut g, n, layer.mixer)? {
                 x = self.plus(&mut g, x, m, "post_attention_norm", "attn_res")?;
             }

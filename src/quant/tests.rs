@@ -76,7 +76,7 @@ fn quantised_values_are_near() {
             Type::Q6_K => 62.0,
             Type::Q5_0 | Type::Q5_1 | Type::Q5_K => 31.0,
             // Elements of more than 6 of the block's power of two, up to 8, become 6.
-            Type::MXFP4 => 8.0,
+            Type::MXFP4 | Type::NVFP4 => 8.0,
             Type::Q3_K => 7.0,
             Type::Q2_K => 3.0,
             Type::TQ1_0 | Type::TQ2_0 => 2.0,
