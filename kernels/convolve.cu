@@ -10,8 +10,10 @@
 template <int N, int AHEAD> DEVICE void convolve(const Convolve& a) {
     int run = (int)blockIdx.x;
     if (goes_on(a, run)) return;
-    const int c = (int)blockIdx.y * CONVOLVE_THREADS + (int)threadIdx.x, none = N - a.n_taps;
-    if (c >= a.cols) return;
+    // Lanes behind the end take the last column, and write nothing.
+    const int own = (int)blockIdx.y * CONVOLVE_THREADS + (int)threadIdx.x;
+    const bool real = own < a.cols;
+    const int c = real ? own : a.cols - 1, none = N - a.n_taps;
     float w[N], old[N];
     const int from = cell_before(a, run);
     const float* state = a.states + from * a.row + c;
@@ -21,7 +23,8 @@ template <int N, int AHEAD> DEVICE void convolve(const Convolve& a) {
         w[i] = old[i] = 0;
         if (i < none) continue;
         w[i] = *weight++;
-        if (i == N - 1 || from == NO_CELL) continue;
+        // Another warp may write that state by now.
+        if (i == N - 1 || from == NO_CELL || !real) continue;
         old[i] = *state;
         state += a.cols;
     }
@@ -37,10 +40,10 @@ template <int N, int AHEAD> DEVICE void convolve(const Convolve& a) {
             if (i >= none) sum = fmaf(old[i], w[i], sum);
         }
         if (a.silu) sum = __fdividef(sum, 1.0f + expf(-sum));
-        *y = sum;
+        if (real) *y = sum;
 #pragma unroll
         for (int i = 0; i < N - 1; i++) old[i] = old[i + 1];
-        if (cell == NO_CELL) return;
+        if (cell == NO_CELL || !real) return;
         float* to = a.states + cell * a.row + c;
         const int stride = settled(a.cols);
 #pragma unroll
