@@ -20,6 +20,18 @@ enum { GEMM_OUTPUTS = 128 };
 // Those of a small tile.
 enum { GEMM_SMALL_ROWS = 32 };
 enum { GEMM_SMALL_OUTPUTS = 64 };
+// The functions of a gate or an activation (`Activation`, `Gate`).
+enum { FUNCTION_IDENTITY = 0 };
+enum { FUNCTION_SILU = 1 };
+enum { FUNCTION_GELU = 2 };
+enum { FUNCTION_GELU_ERF = 3 };
+enum { FUNCTION_RELU = 4 };
+enum { FUNCTION_RELU_SQUARED = 5 };
+enum { FUNCTION_SIGMOID = 6 };
+enum { FUNCTION_SOFTPLUS = 7 };
+enum { FUNCTION_XIELU = 8 };
+enum { FUNCTION_SILU_CLAMPED = 9 };
+enum { FUNCTION_SILU_LIMITED = 10 };
 enum { KV_THREADS = 128 };
 // Elements at most of a head of Q8_0 that turns.
 enum { KV_TURN_MOST = 2048 };
@@ -29,6 +41,10 @@ enum { LISTS_THREADS = 1024 };
 enum { MATVEC_THREADS = 128 };
 enum { NORM_THREADS = 512 };
 enum { NORM_SMALL_THREADS = 128 };
+// The kinds of norm (`NormKind`).
+enum { NORM_RMS = 0 };
+enum { NORM_LAYER = 1 };
+enum { NORM_L2 = 2 };
 enum { ROPE_THREADS = 128 };
 enum { ROUTE_THREADS = 32 };
 // Experts at most of `route`, and of `route_many`.
@@ -106,6 +122,9 @@ struct Attention {
     float scale;
     // 0: none.
     float softcap;
+    // A token sees back to the last multiple of the window only.
+    int chunked;
+    int unused;
 };
 
 // Elements first .. first + n of each head of `head` elements.
@@ -156,9 +175,10 @@ struct Convolve {
     int silu;
 };
 
-// x times a scale, plus a bias; where there is a route, those of each part's expert.
+// x times `by` and a scale, plus a bias; where there is a route, those of each part's expert.
 struct Scale {
     const float* x;
+    // Or null.
     const float* scale;
     // Or null.
     const float* bias;
@@ -168,16 +188,38 @@ struct Scale {
     int cols;
     // Experts of a row, 0 without a route.
     int n_used;
+    float by;
+    // Each column has a scale of its own.
+    int of_columns;
 };
 
-// n elements of x, b and y; `alpha` and `limit` are what the operation has of them.
+// n elements of x, b and y.
 struct Each {
     const float* x;
     const float* b;
     float* y;
     long long n;
+    // Of the cap.
+    float limit;
+    int unused;
+};
+
+// A function of n elements of x, times those of b if it is a gate. The last four numbers are what the function has
+// of them.
+struct Gate {
+    const float* x;
+    const float* b;
+    float* y;
+    // Elements of y.
+    long long n;
+    // Elements of b for each of x.
+    int wide;
+    // FUNCTION_...
+    int function;
     float alpha;
     float limit;
+    float beta;
+    float eps;
 };
 
 // The pairs of a row and one of its experts, sorted by expert (experts.cu).
@@ -364,15 +406,23 @@ struct MatvecExperts {
     int unused;
 };
 
-// Groups of columns, each divided by its root mean square. Groups follow each other without gaps.
-struct RmsNorm {
+// Groups of columns, each brought to one size. Groups follow each other without gaps.
+struct Norm {
     const float* x;
+    // Or null, and so is the bias.
     const float* weight;
+    const float* bias;
     float* y;
     long long n_groups;
-    // Columns of a group.
+    // Columns of a group, and of a row.
     int group;
+    int cols;
     float eps;
+    // NORM_...
+    int kind;
+    // They have an element for each column of a row, not of a group.
+    int weight_of_row;
+    int bias_of_row;
 };
 
 // Pairs of elements of each head, turned by the angles of a table.
@@ -394,6 +444,9 @@ struct Rope {
     float scale;
     // The elements that do not turn are written too.
     int copies;
+    // Of the temperature: added to positions.
+    int offset;
+    int unused;
 };
 
 // The choice of each row's experts.
@@ -461,4 +514,7 @@ struct SumExperts {
     float* y;
     int cols;
     int n_used;
+    // Parts count by their weights.
+    int weighted;
+    int unused;
 };

@@ -47,7 +47,7 @@ template <int K, int V, int G> DEVICE void attention(const Attention& a) {
     while (r + 1 < a.n_runs && token >= ldg(&a.runs[r].first) + ldg(&a.runs[r].n)) r++;
     const Spans spans = {a.spans + ldg(&a.runs[r].first_span), ldg(&a.runs[r].n_spans)};
     const int pos = ldg(a.positions + token);
-    Walk w = walk(spans, share_of(spans, first_seen(pos, a.window), pos, part, a.n_parts));
+    Walk w = walk(spans, share_of(spans, first_seen(a, pos), pos, part, a.n_parts));
     const Place keys = place<K>(a.keys, a.k_row, head_kv * a.k_head + ke);
     const Place values = place<V>(a.values, a.v_row, head_kv * a.v_head + ve);
 

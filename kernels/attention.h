@@ -74,8 +74,10 @@ DEVICE Share share_of(const Spans& s, int low, int high, int part, int n_parts) 
     return share;
 }
 
-// The first position that a token at `pos` sees.
-DEVICE int first_seen(int pos, int window) { return max(pos - window + 1, 0); }
+// The number of positions that a token at `pos` sees, itself among them.
+DEVICE int reach(const Attention& a, int pos) { return a.chunked ? pos % a.window + 1 : a.window; }
+// The first of them.
+DEVICE int first_seen(const Attention& a, int pos) { return max(pos - reach(a, pos) + 1, 0); }
 
 // Walks over a share, 32 positions at a time.
 struct Walk {

@@ -128,7 +128,7 @@ template <int ROWS, int COLS> DEVICE void prefill(const Attention& a, float* sha
         const int f = thread / 8 + 16 * i, token = first_token + (first_row + f) / group;
         source[i] = f < n_rows ? token * a.n_head + head_kv * group + (first_row + f) % group : -1;
     }
-    const int low = first_seen(ldg(a.positions + first_token + first_row / group), a.window);
+    const int low = first_seen(a, ldg(a.positions + first_token + first_row / group));
     const int high = ldg(a.positions + first_token + (first_row + n_rows - 1) / group);
     Walk w = walk(spans, share_of(spans, low, high, part, a.n_parts));
     const int first_k = head_kv * a.k_head, first_v = head_kv * a.v_head;
@@ -187,14 +187,14 @@ template <int ROWS, int COLS> DEVICE void prefill(const Attention& a, float* sha
             }
         }
 
-        // 2. Weights. A row sees the positions from last - window + 1 to last: the keys below `n` of these 32, but for
+        // 2. Weights. A row sees the last positions up to its own, as far as it reaches: the keys below `n` of these 32, but for
         //    the first `gone`.
         bool there[4];
 #pragma unroll
         for (int j = 0; j < 4; j++) there[j] = shfl(cells, x + 8 * j) >= 0;
 #pragma unroll
         for (int i = 0; i < ROWS; i++) {
-            const int n = last[i] - w.pos + 1, gone = n - a.window;
+            const int n = last[i] - w.pos + 1, gone = n - reach(a, last[i]);
             float next = highest[i];
 #pragma unroll
             for (int j = 0; j < 4; j++) {

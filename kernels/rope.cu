@@ -12,7 +12,7 @@ KERNEL(rope, Rope, ROPE_THREADS) {
     const float* x = a.x + (long long)head * a.head_dim;
     float* y = a.y + (long long)head * a.head_dim;
     float by = 1;
-    if (a.length > 0) by = 1.0f + a.scale * logf((float)(ldg(a.positions + token) / a.length + 1));
+    if (a.length > 0) by = 1.0f + a.scale * logf((float)((ldg(a.positions + token) + a.offset) / a.length + 1));
     if (unit < n_pairs) {
         const int one = a.first + (a.halves ? unit : 2 * unit), other = one + (a.halves ? n_pairs : 1);
         const float* angle = a.table + (long long)token * a.n_rot + 2 * unit;

@@ -126,7 +126,7 @@ KERNEL(route_many, Route, ROUTE_THREADS) {
     choose(a, shared[0], shared[1], shared[2]);
 }
 
-// y[row] = sum over i of weight i times part i of the row. Grid (rows, parts of cols).
+// y[row] = sum over i of weight i (or 1) times part i of the row. Grid (rows, parts of cols).
 KERNEL(sum_experts, SumExperts, SUM_THREADS) {
     const long long row = blockIdx.x;
     const int c = (int)blockIdx.y * SUM_THREADS + (int)threadIdx.x;
@@ -135,6 +135,6 @@ KERNEL(sum_experts, SumExperts, SUM_THREADS) {
     const float* x = a.x + row * a.n_used * a.cols + c;
     float sum = 0;
 #pragma unroll 4
-    for (int i = 0; i < a.n_used; i++) sum += weights[i] * x[(long long)i * a.cols];
+    for (int i = 0; i < a.n_used; i++) sum += (a.weighted ? weights[i] : 1.0f) * x[(long long)i * a.cols];
     a.y[row * a.cols + c] = sum;
 }

@@ -119,7 +119,7 @@ fn every_op_is_exact_on_a_die() {
         }
         none_wrong(&wrong);
         // Two belong to the input, which is the host's.
-        seen.tell("die", &["activation", "embed", "rope_table"]);
+        seen.tell("die", &["embed", "rope_table"]);
         drop((die, context));
         rig.check_empty("every row");
     });

@@ -33,6 +33,18 @@ constants! {
     /// Those of a small tile.
     GEMM_SMALL_ROWS = 32;
     GEMM_SMALL_OUTPUTS = 64;
+    /// The functions of a gate or an activation (`Activation`, `Gate`).
+    FUNCTION_IDENTITY = 0;
+    FUNCTION_SILU = 1;
+    FUNCTION_GELU = 2;
+    FUNCTION_GELU_ERF = 3;
+    FUNCTION_RELU = 4;
+    FUNCTION_RELU_SQUARED = 5;
+    FUNCTION_SIGMOID = 6;
+    FUNCTION_SOFTPLUS = 7;
+    FUNCTION_XIELU = 8;
+    FUNCTION_SILU_CLAMPED = 9;
+    FUNCTION_SILU_LIMITED = 10;
     KV_THREADS = 128;
     /// Elements at most of a head of Q8_0 that turns.
     KV_TURN_MOST = 2048;
@@ -42,6 +54,10 @@ constants! {
     MATVEC_THREADS = 128;
     NORM_THREADS = 512;
     NORM_SMALL_THREADS = 128;
+    /// The kinds of norm (`NormKind`).
+    NORM_RMS = 0;
+    NORM_LAYER = 1;
+    NORM_L2 = 2;
     ROPE_THREADS = 128;
     ROUTE_THREADS = 32;
     /// Experts at most of `route`, and of `route_many`.
@@ -122,6 +138,9 @@ args! {
         scale: f32,
         /// 0: none.
         softcap: f32,
+        /// A token sees back to the last multiple of the window only.
+        chunked: i32,
+        unused: i32,
     }
 
     /// Elements first .. first + n of each head of `head` elements.
@@ -172,9 +191,10 @@ args! {
         silu: i32,
     }
 
-    /// x times a scale, plus a bias; where there is a route, those of each part's expert.
+    /// x times `by` and a scale, plus a bias; where there is a route, those of each part's expert.
     Scale {
         x: *const f32,
+        /// Or null.
         scale: *const f32,
         /// Or null.
         bias: *const f32,
@@ -184,16 +204,38 @@ args! {
         cols: i32,
         /// Experts of a row, 0 without a route.
         n_used: i32,
+        by: f32,
+        /// Each column has a scale of its own.
+        of_columns: i32,
     }
 
-    /// n elements of x, b and y; `alpha` and `limit` are what the operation has of them.
+    /// n elements of x, b and y.
     Each {
         x: *const f32,
         b: *const f32,
         y: *mut f32,
         n: i64,
+        /// Of the cap.
+        limit: f32,
+        unused: i32,
+    }
+
+    /// A function of n elements of x, times those of b if it is a gate. The last four numbers are what the function has
+    /// of them.
+    Gate {
+        x: *const f32,
+        b: *const f32,
+        y: *mut f32,
+        /// Elements of y.
+        n: i64,
+        /// Elements of b for each of x.
+        wide: i32,
+        /// FUNCTION_...
+        function: i32,
         alpha: f32,
         limit: f32,
+        beta: f32,
+        eps: f32,
     }
 
     /// The pairs of a row and one of its experts, sorted by expert (experts.cu).
@@ -380,15 +422,23 @@ args! {
         unused: i32,
     }
 
-    /// Groups of columns, each divided by its root mean square. Groups follow each other without gaps.
-    RmsNorm {
+    /// Groups of columns, each brought to one size. Groups follow each other without gaps.
+    Norm {
         x: *const f32,
+        /// Or null, and so is the bias.
         weight: *const f32,
+        bias: *const f32,
         y: *mut f32,
         n_groups: i64,
-        /// Columns of a group.
+        /// Columns of a group, and of a row.
         group: i32,
+        cols: i32,
         eps: f32,
+        /// NORM_...
+        kind: i32,
+        /// They have an element for each column of a row, not of a group.
+        weight_of_row: i32,
+        bias_of_row: i32,
     }
 
     /// Pairs of elements of each head, turned by the angles of a table.
@@ -410,6 +460,9 @@ args! {
         scale: f32,
         /// The elements that do not turn are written too.
         copies: i32,
+        /// Of the temperature: added to positions.
+        offset: i32,
+        unused: i32,
     }
 
     /// The choice of each row's experts.
@@ -477,6 +530,9 @@ args! {
         y: *mut f32,
         cols: i32,
         n_used: i32,
+        /// Parts count by their weights.
+        weighted: i32,
+        unused: i32,
     }
 }
 

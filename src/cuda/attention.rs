@@ -115,6 +115,8 @@ pub(super) fn attention(s: &Step, node: &Node, a: &Attend) -> Result<()> {
         window: shape.window.map_or(i32::MAX, |w| w.min(i32::MAX as u32) as i32),
         scale: a.scale,
         softcap: a.softcap.unwrap_or(0.0),
+        chunked: i32::from(shape.chunked),
+        unused: 0,
     };
     let (tiled, rows) = tiled_form(dv)?;
     if n_tokens > FEW_TOKENS {

@@ -8,10 +8,10 @@ use std::marker::PhantomData;
 
 use super::args::{
     ATTENTION_THREADS, Args, Attention, COLUMNS_THREADS, CONVOLVE_THREADS, Columns, Concat, Convolve, CopyCells,
-    EACH_THREADS, Each, ExpertLists, GEMM_THREADS, Gemm, GemmExperts, KV_THREADS, LINEAR_ATTENTION_THREADS,
-    LISTS_THREADS, LinearAttention, MATVEC_THREADS, Matvec, MatvecExperts, NORM_SMALL_THREADS, NORM_THREADS,
-    ROPE_THREADS, ROUTE_THREADS, RmsNorm, Rope, Route, SCAN_THREADS, SELECT_THREADS, SUM_THREADS, Scale, Scan,
-    SelectOutputs, Store, SumExperts, Turn,
+    EACH_THREADS, Each, ExpertLists, GEMM_THREADS, Gate, Gemm, GemmExperts, KV_THREADS, LINEAR_ATTENTION_THREADS,
+    LISTS_THREADS, LinearAttention, MATVEC_THREADS, Matvec, MatvecExperts, NORM_SMALL_THREADS, NORM_THREADS, Norm,
+    ROPE_THREADS, ROUTE_THREADS, Rope, Route, SCAN_THREADS, SELECT_THREADS, SUM_THREADS, Scale, Scan, SelectOutputs,
+    Store, SumExperts, Turn,
 };
 use crate::error::{Error, Result, Status};
 use crate::quant::Type;
@@ -130,9 +130,8 @@ kernels! {
     "elementwise":
         scale(Scale, EACH_THREADS),
         add(Each, EACH_THREADS),
-        gate_silu(Each, EACH_THREADS),
-        gate_gelu(Each, EACH_THREADS),
-        gate_silu_clamped(Each, EACH_THREADS),
+        activation(Gate, EACH_THREADS),
+        gate(Gate, EACH_THREADS),
         soft_cap(Each, EACH_THREADS);
     "experts":
         expert_lists(ExpertLists, LISTS_THREADS);
@@ -151,9 +150,9 @@ kernels! {
         linear_attention_by_row_64(LinearAttention, LINEAR_ATTENTION_THREADS),
         linear_attention_by_row_128(LinearAttention, LINEAR_ATTENTION_THREADS),
         linear_attention_by_row_256(LinearAttention, LINEAR_ATTENTION_THREADS);
-    "rms_norm":
-        rms_norm(RmsNorm, NORM_THREADS),
-        rms_norm_small(RmsNorm, NORM_SMALL_THREADS);
+    "norm":
+        norm(Norm, NORM_THREADS),
+        norm_small(Norm, NORM_SMALL_THREADS);
     "rope":
         rope(Rope, ROPE_THREADS);
     "route":

@@ -1,29 +1,44 @@
-//! Norm: each row, or each group of its columns, divided by its root mean square, times the weight.
+//! Norm: each row, or each group of its columns, brought to one size.
 
+use super::args::{self, NORM_L2, NORM_LAYER, NORM_RMS};
 use super::driver::Ptr;
+use super::kernels;
 use super::step::{Step, blocks, int};
-use super::{args, kernels};
 use crate::error::Result;
-use crate::graph::{self, Node};
+use crate::graph::{self, Node, NormKind};
 
 /// Groups of at most so many columns have a warp each, larger ones a block.
 const SMALL: usize = 256;
 
 pub(super) fn norm(s: &Step, node: &Node, o: &graph::Norm) -> Result<()> {
     let Some(output) = node.output else { return Ok(()) };
-    let group = o.group;
-    let n_groups = s.n_rows(output) * (s.graph().value(output).cols / group);
-    let args = args::RmsNorm {
+    let (group, cols) = (o.group, s.graph().value(output).cols);
+    let n_groups = s.n_rows(output) * (cols / group);
+    let floats = |w: Option<graph::WeightId>| w.map_or(Ptr::NULL, |w| s.weight(w));
+    let of_row = |w: Option<graph::WeightId>| {
+        i32::from(w.is_some_and(|w| s.graph().weight(w).ne.iter().product::<u64>() > group as u64))
+    };
+    let kind = match o.kind {
+        NormKind::Rms => NORM_RMS,
+        NormKind::Layer => NORM_LAYER,
+        NormKind::L2 => NORM_L2,
+    };
+    let args = args::Norm {
         x: s.at(node.inputs[0]),
-        weight: o.weight.map_or(Ptr::NULL, |w| s.weight(w)),
+        weight: floats(o.weight),
+        bias: floats(o.bias),
         y: s.at(output),
         n_groups: n_groups as i64,
         group: int(group)?,
+        cols: int(cols)?,
         eps: o.eps,
+        kind: kind as i32,
+        weight_of_row: of_row(o.weight),
+        bias_of_row: of_row(o.bias),
     };
     let (kernel, each) = match group <= SMALL {
-        true => (kernels::rms_norm_small, kernels::rms_norm_small.threads() / 32),
-        false => (kernels::rms_norm, 1),
+        true => (kernels::norm_small, kernels::norm_small.threads() / 32),
+        false => (kernels::norm, 1),
     };
     s.launch(kernel, [blocks(n_groups, each)?, 1, 1], &args)
 }

@@ -42,6 +42,8 @@ pub(super) fn sum_experts(s: &Step, node: &Node, o: &graph::SumExperts) -> Resul
         y: s.at(output),
         cols: int(cols)?,
         n_used: int(o.n_expert_used)?,
+        weighted: i32::from(o.weighted),
+        unused: 0,
     };
     let kernel = kernels::sum_experts;
     s.launch(kernel, [blocks(s.n_rows(output), 1)?, blocks(cols, kernel.threads())?, 1], &args)

@@ -9,7 +9,7 @@ use super::{
     attention, columns, convolve, elementwise, embed, experts, kv, linear_attention, matvec, norm, rope, route, scan,
 };
 use crate::error::{Error, Result, Status};
-use crate::graph::{self, Activation, Gate, Graph, Limits, Micro, Move, Node, NormKind, Op, ValueId, WeightId};
+use crate::graph::{self, Graph, Limits, Micro, Move, Node, Op, ValueId};
 use crate::quant::Type;
 
 /// Nodes of longer steps between two looks at the cancel flag.
@@ -28,23 +28,8 @@ pub fn workspace_bytes(graph: &Graph, node: &Node, limits: Limits) -> Option<usi
 
 /// True if there are kernels for a node of these shapes; those of weights are `supports`' affair.
 pub fn has_kernel(graph: &Graph, node: &Node) -> bool {
-    let floats = |w: WeightId| graph.weight(w).ne.iter().product::<u64>();
     match &node.op {
-        Op::Attention(o) => {
-            let shape = graph.kv(o.state);
-            shape.head_dim_v <= attention::MOST_VALUE && !shape.chunked
-        }
-        Op::Norm(o) => {
-            o.kind == NormKind::Rms && o.bias.is_none() && o.weight.is_some_and(|w| floats(w) == o.group as u64)
-        }
-        Op::Scale(o) => o.by == 1.0 && o.scale.is_some_and(|w| floats(w) == 1 || o.n_expert_used > 0),
-        Op::Gate(Gate::Plain(f)) => {
-            let [a, b] = [0, 1].map(|i| graph.value(node.inputs[i]).cols);
-            matches!(f, Activation::Silu | Activation::Gelu) && a == b
-        }
-        Op::SumExperts(o) => o.weighted,
-        Op::Rope(o) => o.temperature.is_none_or(|t| t.offset == 0) && node.inputs.len() > 1,
-        Op::Activation(_) | Op::Gate(Gate::SiluLimited { .. }) => false,
+        Op::Attention(o) => graph.kv(o.state).head_dim_v <= attention::MOST_VALUE,
         Op::LinearAttention(o) => o.head_k <= linear_attention::MOST_ROWS,
         Op::Scan(o) => o.n_state <= scan::MOST_STATE,
         _ => true,
@@ -59,7 +44,6 @@ fn give(s: &Step, node: &Node) -> Result<()> {
     match &node.op {
         // Both belong to the input, which is the host's.
         Op::Embed(_) | Op::RopeTable(_) => Err(Error::new(Status::Internal, "the input was given to a die")),
-        Op::Activation(_) => Err(Error::new(Status::Internal, "an operation without a kernel was given to a die")),
         Op::SelectOutputs => embed::select_outputs(s, node),
         Op::Norm(o) => norm::norm(s, node, o),
         Op::MatMul(o) => matvec::matmul(s, node, o),
@@ -77,6 +61,7 @@ fn give(s: &Step, node: &Node) -> Result<()> {
         Op::Scan(o) => scan::scan(s, node, o),
         Op::Scale(o) => elementwise::scale(s, node, o),
         Op::Add => elementwise::add(s, node),
+        Op::Activation(o) => elementwise::activation(s, node, *o),
         Op::Gate(o) => elementwise::gate(s, node, *o),
         Op::SoftCap(o) => elementwise::soft_cap(s, node, o),
     }

@@ -60,7 +60,8 @@ fn function(f: Activation, a: f64) -> (f64, f64) {
         }
         Activation::GeluErf => {
             let is = a * below(a);
-            (is, 16.0 * is.abs() + a * a * is.abs())
+            // The factor of x and the product are rounded, and the tail falls like exp(-x^2 / 2).
+            (is, 16.0 * is.abs() + 2.0 * a * a * is.abs())
         }
         Activation::Relu => (if a < 0.0 { 0.0 } else { a }, 0.0),
         Activation::ReluSquared => (if a < 0.0 { 0.0 } else { a * a }, a * a),

@@ -184,6 +184,7 @@ float sinf(float) noexcept;
 float cosf(float) noexcept;
 void sincosf(float, float*, float*) noexcept;
 float erff(float) noexcept;
+float erfcf(float) noexcept;
 float sqrtf(float) noexcept;
 float cbrtf(float) noexcept;
 float fmaf(float, float, float) noexcept;
