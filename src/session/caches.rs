@@ -93,14 +93,14 @@ impl Caches {
     /// `ContextFull`; `InvalidArgument` if a window lacks positions before a token, or if recurrent layers remember
     /// tokens that were cut; `OutOfMemory`. No sequence loses anything that it could still use; a checkpoint may go.
     pub fn take(&mut self, positions: &[i32], seqs: &[u32]) -> Result<BatchCells> {
-        if let Some(recurrent) = &self.recurrent {
-            if let Some(seq) = seqs.iter().find(|s| !recurrent.can_go_on(**s, self.length(**s))) {
-                return Err(Error::invalid(format!(
-                    "sequence {seq} cannot go on at its end: it was cut, and recurrent layers remember what was there; \
-                     cut it to a checkpoint, or remove the whole sequence and decode it again"
-                ))
-                .subject("seq_ids"));
-            }
+        if let Some(recurrent) = &self.recurrent
+            && let Some(seq) = seqs.iter().find(|s| !recurrent.can_go_on(**s, self.length(**s)))
+        {
+            return Err(Error::invalid(format!(
+                "sequence {seq} cannot go on at its end: it was cut, and recurrent layers remember what was there; cut \
+                 it to a checkpoint, or remove the whole sequence and decode it again"
+            ))
+            .subject("seq_ids"));
         }
         let mut cells = vec![self.whole().find_free(positions.len())?];
         if self.all.len() > 1 {

@@ -243,7 +243,7 @@ fn drawn(noise: &mut Noise, i: usize) -> Row {
         (c.v_in_k, c.dk, c.dv, c.types[1]) = (true, c.dk.max(c.dv), c.dk.min(c.dv), c.types[0]);
     }
     c.window = (noise.below(3) == 0).then(|| noise.between(1, 90) as u32);
-    c.chunked = c.window.is_some() && i % 2 == 0;
+    c.chunked = c.window.is_some() && i.is_multiple_of(2);
     c.sinks = noise.below(3) == 0;
     c.softcap = (noise.below(3) == 0).then_some(5.0);
     c.how = cells(noise);
