@@ -7,7 +7,7 @@
 
 mod support;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rekindle::Status;
@@ -26,7 +26,7 @@ fn models() -> Vec<PathBuf> {
     files
 }
 
-fn load(path: &PathBuf) -> Arc<Model> {
+fn load(path: &Path) -> Arc<Model> {
     let params = Params { n_ctx: 1200, n_seq_max: 4, n_outputs_max: 8, n_batch: 600, n_ubatch: 512, ..exact_kv() };
     support::load(path, &params)
 }
@@ -52,12 +52,12 @@ fn one_by_one(model: &Model, seq: i32, tokens: &[i32]) -> Vec<f32> {
     tokens.iter().map(|t| last(model, seq, &[*t])).last().unwrap()
 }
 
-fn check(what: &str, path: &PathBuf, a: &[f32], b: &[f32]) {
+fn check(what: &str, path: &Path, a: &[f32], b: &[f32]) {
     let off = nmse(a, b);
     assert!(off <= FORMS, "{}: {what}: NMSE {off:e}", path.display());
 }
 
-fn check_bits(what: &str, path: &PathBuf, a: &[f32], b: &[f32]) {
+fn check_bits(what: &str, path: &Path, a: &[f32], b: &[f32]) {
     assert!(same_bits(&[a.to_vec()], &[b.to_vec()]), "{}: {what}: the bits differ", path.display());
 }
 

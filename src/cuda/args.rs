@@ -2,7 +2,7 @@
 //!
 //! `kernels/args.h` is generated from this file, and every kernel includes it; a test fails while the two differ
 //! (`REKINDLE_BLESS=1 cargo test --lib args_h` writes it). A field's type is written as the kernel sees it; here an
-//! address is a [`Ptr`]. A field named `unused` fills what two compilers might pad differently.
+//! address is a `Ptr`. A field named `unused` fills what two compilers might pad differently.
 
 #[macro_use]
 mod describe;
