@@ -89,6 +89,8 @@ pub(super) struct Decoder {
     pub scales: Scales,
     /// Tensors that files may have and the model does not apply, named without their layer.
     pub ignored: &'static [&'static str],
+    /// The layer behind the trunk that guesses the token after the next, if files have it.
+    pub prediction: Option<Layer>,
 }
 
 /// The scales that llama, qwen3, mistral3 and their mixtures apply, if files have such tensors.
@@ -165,7 +167,15 @@ impl Decoder {
             output_norm: "output_norm",
             scales: Scales { ffn: false, experts: false, output: true },
             ignored: &[],
+            prediction: None,
         }
+    }
+
+    /// Says that files may have prediction layers behind the trunk, which look like its last layer with attention.
+    pub fn predicts(mut self) -> Decoder {
+        let attends = |layer: &&Layer| matches!(layer.mixer, Mixer::Attention(_));
+        self.prediction = self.layers.iter().rev().find(attends).copied();
+        self
     }
 
     /// Changes the attention of every layer that has one.
@@ -286,14 +296,16 @@ impl Decoder {
             });
             g.rope_table(rope.clone(), self.rope_kind, used);
         }
+        let prediction = self.prediction.filter(|_| k.draft);
         for (i, layer) in self.layers.iter().enumerate() {
             g.layer(i as u32);
             // Behind the last mixer tokens no longer see each other, so only rows whose results were asked for go on.
-            let last = i + 1 == self.layers.len();
+            // A draft begins with the hidden row of every token.
+            let last = i + 1 == self.layers.len() && prediction.is_none();
             let outputs = |g: &mut Builder<'_>, x| if last { g.select_outputs(x) } else { x };
             let input = x;
             let normed = !matches!(layer.mixer, Mixer::None) || (self.parallel && self.ffn_norm.is_none());
-            let n = if normed { norm(&mut g, x, self.attn_norm)? } else { x };
+            let n = if normed { norm_of(&mut g, x, self.attn_norm)? } else { x };
             if let Some(m) = self.mixer(&mut g, n, layer.mixer)? {
                 x = self.plus(&mut g, x, m, "post_attention_norm", "attn_res")?;
             }
@@ -315,7 +327,20 @@ impl Decoder {
                 x = g.times_tensor(x, "layer_output_scale", "weight", 1, 1.0)?;
             }
         }
-        g.finish(x, self.output_norm, h.n_vocab, self.logit_scale, self.logit_softcap)
+        let (norm, all_rows) = (self.output_norm, prediction.is_some());
+        let hidden = g.output(x, norm, h.n_vocab, self.logit_scale, self.logit_softcap, all_rows)?;
+        if let Some(layer) = prediction {
+            let mut x = g.begin_draft(hidden, h.n_vocab, self.embed_scale)?;
+            let n = norm_of(&mut g, x, self.attn_norm)?;
+            if let Some(m) = self.mixer(&mut g, n, layer.mixer)? {
+                x = self.plus(&mut g, x, m, "post_attention_norm", "draft_attn_res")?;
+            }
+            if let Some(f) = self.feed_forward(&mut g, x, layer.ffn)? {
+                x = self.plus(&mut g, x, f, "post_ffw_norm", "draft_ffn_res")?;
+            }
+            g.end_draft(x, norm, h.n_vocab)?;
+        }
+        Ok(g.finish(h.n_vocab, h.n_embd))
     }
 
     /// x plus the result of a mixer or feed-forward block.
@@ -351,11 +376,11 @@ impl Decoder {
         match ffn {
             FeedForward::None => Ok(None),
             FeedForward::Dense(dense) => {
-                let n = norm(g, x, self.ffn_norm)?;
+                let n = norm_of(g, x, self.ffn_norm)?;
                 g.ffn(n, dense).map(Some)
             }
             FeedForward::Mixture(m) => {
-                let n = norm(g, x, self.ffn_norm)?;
+                let n = norm_of(g, x, self.ffn_norm)?;
                 g.mixture(n, m).map(Some)
             }
             FeedForward::DenseAndExperts(dense, m) => g.dense_and_experts(x, dense, m).map(Some),
@@ -364,6 +389,6 @@ impl Decoder {
 }
 
 /// The norm `role` of x, if there is one.
-fn norm(g: &mut Builder<'_>, x: ValueId, role: Option<&'static str>) -> Result<ValueId> {
+fn norm_of(g: &mut Builder<'_>, x: ValueId, role: Option<&'static str>) -> Result<ValueId> {
     role.map_or(Ok(x), |role| g.norm(x, role))
 }

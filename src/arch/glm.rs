@@ -28,7 +28,7 @@ pub(super) fn glm4moe(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
         routing.apply(m);
         share(m, m.n_ff.saturating_mul(n_shared));
     });
-    Decoder { ffn_norm: Some("post_attention_norm"), ..d }.leading_dense(k, h)?.build(k, h)
+    Decoder { ffn_norm: Some("post_attention_norm"), ..d }.leading_dense(k, h)?.predicts().build(k, h)
 }
 
 fn with_sections(k: &Keys<'_>, mut d: Decoder) -> Result<Decoder> {

@@ -7,6 +7,8 @@ use crate::gguf::{Gguf, Value};
 pub struct Keys<'a> {
     pub file: &'a Gguf,
     pub arch: &'a str,
+    /// True if a layer that makes drafts is asked for.
+    pub draft: bool,
 }
 
 impl Keys<'_> {

@@ -123,11 +123,19 @@ pub fn supported() -> impl Iterator<Item = &'static str> {
     FAMILIES.iter().map(|f| f.name)
 }
 
-/// Reads a file's hyper-parameters and builds its graph.
+/// Reads a file's hyper-parameters and builds its graph, without a part that makes drafts.
 ///
 /// # Errors
 /// `Unsupported` for an architecture without a graph, `BadFile` for missing or contradicting keys and tensors.
 pub fn build(file: &Gguf) -> Result<(Hparams, Graph)> {
+    build_with(file, false)
+}
+
+/// The same, and `draft` asks for the nodes of a prediction layer behind the trunk.
+///
+/// # Errors
+/// As for `build`; `InvalidArgument` if the file has no prediction layer, or the family none that is known.
+pub fn build_with(file: &Gguf, draft: bool) -> Result<(Hparams, Graph)> {
     let place = file.path();
     let name = architecture(file)?;
     let family = FAMILIES.iter().find(|f| f.name == name).ok_or_else(|| {
@@ -138,10 +146,24 @@ pub fn build(file: &Gguf) -> Result<(Hparams, Graph)> {
         ))
         .subject("general.architecture")
     })?;
-    let keys = Keys { file, arch: name };
+    let keys = Keys { file, arch: name, draft };
     let h = Hparams::read(&keys).map_err(|e| e.at(place))?;
+    let behind = keys.u32("nextn_predict_layers").map_err(|e| e.at(place))?.unwrap_or(0);
+    if draft && behind == 0 {
+        return Err(no_draft(format!(
+            "{place}: drafts need a prediction layer, but key '{}' is missing or 0",
+            keys.name("nextn_predict_layers")
+        )));
+    }
     let graph = (family.build)(&keys, &h).and_then(|g| all_read(&keys, &g).map(|()| g)).map_err(|e| e.at(place))?;
+    if draft && graph.draft.is_none() {
+        return Err(no_draft(format!("{place}: the prediction layers of architecture '{name}' are not known")));
+    }
     Ok((h, graph))
+}
+
+fn no_draft(text: String) -> Error {
+    Error::invalid(text).subject("n_draft")
 }
 
 /// Parts of names of tensors that layers may have and graphs leave out. They are scales that an architecture does not

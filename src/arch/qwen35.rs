@@ -46,5 +46,5 @@ fn build(k: &Keys<'_>, h: &Hparams, sharing: Sharing) -> Result<Graph> {
             layer.mixer = Mixer::Recurrent(Recurrent::Delta(delta));
         }
     }
-    d.build(k, h)
+    d.predicts().build(k, h)
 }

@@ -10,9 +10,9 @@ use crate::error::{Error, Result};
 /// A value with the cosines and sines of this batch's positions, and how it is applied.
 #[derive(Debug, Clone, Copy)]
 pub struct Table {
-    value: ValueId,
-    rope: usize,
-    kind: RopeKind,
+    pub(super) value: ValueId,
+    pub(super) rope: usize,
+    pub(super) kind: RopeKind,
 }
 
 /// The shape of an attention block.

@@ -4,7 +4,7 @@
 //! an error that names it, so a description needs no checks of its own.
 
 use super::attention::Table;
-use super::graph::{Graph, INPUT, Input, Node, Outcome, Part};
+use super::graph::{Draft, Graph, INPUT, Input, Node, Outcome, Part};
 use super::op::{Columns, Concat, Embed, EmbedBy, MatMul, MatMulHeads, Norm, NormKind, Op, Scale, SoftCap};
 use super::rope::Rope;
 use super::state::{KvShape, State, StateShape};
@@ -31,6 +31,19 @@ pub struct Builder<'a> {
     pub(super) norms: Norms,
     /// Tensors that the model does not apply, named without their layer.
     ignored: &'static [&'static str],
+    pub(super) names: Names,
+    pub(super) inputs: Vec<Input>,
+    pub(super) results: Vec<(Outcome, ValueId)>,
+    pub(super) draft: Option<Draft>,
+}
+
+/// The names that tensors are looked up by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Names {
+    /// Those of the node's layer, or of no layer in input and output.
+    Model,
+    /// Those of the first layer behind the trunk.
+    Behind,
 }
 
 /// The kind of a model's norms, and what they add before they divide.
@@ -76,6 +89,10 @@ impl<'a> Builder<'a> {
             scales,
             norms,
             ignored,
+            names: Names::Model,
+            inputs: vec![Input::Tokens, Input::Positions],
+            results: Vec::new(),
+            draft: None,
         }
     }
 
@@ -85,7 +102,11 @@ impl<'a> Builder<'a> {
     }
 
     pub(super) fn name(&self, role: &str, kind: &str) -> String {
-        if self.layer < self.n_layer { format!("blk.{}.{role}.{kind}", self.layer) } else { format!("{role}.{kind}") }
+        match self.names {
+            Names::Behind => format!("blk.{}.{role}.{kind}", self.n_layer),
+            Names::Model if self.layer < self.n_layer => format!("blk.{}.{role}.{kind}", self.layer),
+            Names::Model => format!("{role}.{kind}"),
+        }
     }
 
     /// True if the file has `{role}.weight` in this layer.
@@ -160,14 +181,24 @@ impl<'a> Builder<'a> {
     }
 
     pub(super) fn node(&mut self, op: Op, inputs: &[ValueId], name: &'static str, rows: Rows, cols: usize) -> ValueId {
-        let output = ValueId(self.values.len() as u32);
-        self.values.push(Value { name, rows, cols });
+        let output = self.value(name, rows, cols);
         self.push(op, inputs.to_vec(), Some(output));
         output
     }
 
+    pub(super) fn value(&mut self, name: &'static str, rows: Rows, cols: usize) -> ValueId {
+        self.values.push(Value { name, rows, cols });
+        ValueId(self.values.len() as u32 - 1)
+    }
+
     pub(super) fn push(&mut self, op: Op, inputs: Vec<ValueId>, output: Option<ValueId>) {
-        self.nodes.push(Node { op, inputs, output, layer: self.layer, part: self.part });
+        // Only layers have parts that may be elsewhere.
+        let part = if self.layer < self.n_layer { self.part } else { Part::Body };
+        self.nodes.push(Node { op, inputs, output, layer: self.layer, part });
+    }
+
+    pub(super) fn n_nodes(&self) -> usize {
+        self.nodes.len()
     }
 
     /// A KV cache of this layer.
@@ -384,37 +415,48 @@ impl<'a> Builder<'a> {
         self.node(Op::SelectOutputs, &[x], "outputs", Rows::Outputs, cols)
     }
 
-    /// Ends the graph: output norm and output matrix over the rows that `select_outputs` left, then scale and soft-cap
-    /// of the logits. The matrix is `output.weight`, or the token embedding if the file has none.
-    pub fn finish(
-        mut self,
+    /// The output of the trunk: the norm, the rows that were asked for, their logits. With `all_rows` x still has a row
+    /// for every token, and so has the normed value, which is given back.
+    pub fn output(
+        &mut self,
         x: ValueId,
         norm: &'static str,
         n_vocab: usize,
         scale: f32,
         softcap: Option<f32>,
-    ) -> Result<Graph> {
+        all_rows: bool,
+    ) -> Result<ValueId> {
         self.layer(self.n_layer);
-        let (_, n_embd) = self.shape(x);
-        let embeddings = self.norm(x, norm)?;
-        let mut logits = match self.file.tensor("output.weight") {
-            Some(_) => self.linear(embeddings, "output", n_vocab)?,
-            None => {
-                let matrix = self.slice("token_embd.weight", &[n_embd, n_vocab])?;
-                self.like(Op::MatMul(MatMul { matrix, bias: None }), &[embeddings], "output", n_vocab)
-            }
-        };
+        let hidden = self.norm(x, norm)?;
+        let embeddings = if all_rows { self.select_outputs(hidden) } else { hidden };
+        let mut logits = self.output_matrix(embeddings, n_vocab)?;
         logits = self.times(logits, scale, "logit_scale");
         if let Some(cap) = softcap {
             logits = self.like(Op::SoftCap(SoftCap { cap }), &[logits], "softcap", n_vocab);
         }
+        self.results.extend([(Outcome::Logits, logits), (Outcome::Embeddings, embeddings)]);
+        Ok(hidden)
+    }
+
+    /// The product with `output.weight`, or with the token embedding if the file has none.
+    pub(super) fn output_matrix(&mut self, x: ValueId, n_vocab: usize) -> Result<ValueId> {
+        if self.has("output") {
+            return self.linear(x, "output", n_vocab);
+        }
+        let (_, n_embd) = self.shape(x);
+        let matrix = self.slice("token_embd.weight", &[n_embd, n_vocab])?;
+        Ok(self.like(Op::MatMul(MatMul { matrix, bias: None }), &[x], "output", n_vocab))
+    }
+
+    /// Ends the graph.
+    pub fn finish(mut self, n_vocab: usize, n_embd: usize) -> Graph {
         let kind = |name: &str| {
             let of_layer = name.strip_prefix("blk.").and_then(|rest| rest.split_once('.'));
             of_layer.map_or(name.to_owned(), |(_, kind)| kind.to_owned())
         };
         let ignored = self.file.tensors().iter().map(|t| &t.name).filter(|n| self.ignored.contains(&kind(n).as_str()));
         self.unread.extend(ignored.cloned());
-        Ok(Graph {
+        Graph {
             n_layer: self.n_layer,
             n_vocab,
             n_embd,
@@ -422,10 +464,11 @@ impl<'a> Builder<'a> {
             weights: self.weights,
             unread: self.unread,
             nodes: self.nodes,
-            inputs: vec![Input::Tokens, Input::Positions],
-            results: vec![(Outcome::Logits, logits), (Outcome::Embeddings, embeddings)],
+            inputs: self.inputs,
+            results: self.results,
             states: self.states,
             ropes: self.ropes,
-        })
+            draft: self.draft,
+        }
     }
 }

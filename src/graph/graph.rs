@@ -1,5 +1,7 @@
 //! The graph of one micro-batch: nodes, and what enters, leaves and stays.
 
+use std::ops::Range;
+
 use super::op::{EmbedBy, Op};
 use super::rope::Rope;
 use super::state::{KvShape, State, StateShape};
@@ -49,6 +51,19 @@ pub enum Outcome {
     Logits,
     /// `[n_outputs, n_embd]`, after the output norm.
     Embeddings,
+    /// `[n_tokens, n_embd]`, after the output norm: of every token of the last micro-batch. A draft begins with it.
+    Hidden,
+    /// `[n_outputs, n_vocab]` and `[n_outputs, n_embd]`: what the draft's nodes leave, and begin their next step with.
+    DraftLogits,
+    DraftHidden,
+}
+
+/// The part of a graph that makes drafts: a range of nodes that runs by itself.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    pub nodes: Range<usize>,
+    /// The hidden rows that it is given: of each token, that of the one before.
+    pub hidden: ValueId,
 }
 
 /// The graph of one micro-batch.
@@ -69,9 +84,16 @@ pub struct Graph {
     pub results: Vec<(Outcome, ValueId)>,
     pub states: Vec<State>,
     pub ropes: Vec<Rope>,
+    /// The nodes behind the trunk that make drafts, if they were asked for.
+    pub draft: Option<Draft>,
 }
 
 impl Graph {
+    /// The nodes of the trunk: all that a token takes without a draft.
+    pub fn trunk(&self) -> Range<usize> {
+        0..self.draft.as_ref().map_or(self.nodes.len(), |d| d.nodes.start)
+    }
+
     pub fn value(&self, id: ValueId) -> &Value {
         &self.values[id.0 as usize]
     }

@@ -5,11 +5,12 @@
 //! laid out once at the largest, and a smaller batch uses the same offsets (rule 3 of the design).
 //!
 //! The room holds the words that graphs are written in: values and weights (`value`), operations (`op`), what stays
-//! (`state`), nodes and what enters and leaves (`graph`), the builder (`build`, `attention`, `feed_forward`), places by
-//! lifetime (`layout`), a step (`step`), and the face of a device (`executor`).
+//! (`state`), nodes and what enters and leaves (`graph`), the builder (`build`, `attention`, `feed_forward`, `draft`),
+//! places by lifetime (`layout`), a step (`step`), and the face of a device (`executor`).
 
 mod attention;
 mod build;
+mod draft;
 mod executor;
 mod feed_forward;
 mod graph;
@@ -27,7 +28,7 @@ pub use attention::{Attention, Latent, OutputGate, QkNorm};
 pub use build::{Builder, Norms, Scales};
 pub use executor::Executor;
 pub use feed_forward::{Act, Dense, Mixture, Shared};
-pub use graph::{Graph, INPUT, Input, Node, Outcome, Part};
+pub use graph::{Draft, Graph, INPUT, Input, Node, Outcome, Part};
 pub use layout::{ALIGN, Layout, Limits, Placement};
 pub use op::{
     Activation, Attend, Columns, Concat, Embed, EmbedBy, Facts, Gate, Gating, MatMul, MatMulExperts, MatMulHeads, Norm,

@@ -13,6 +13,7 @@ fn live_values_never_overlap() {
         part: Part::Body,
     };
     let graph = Graph {
+        draft: None,
         n_layer: 1,
         n_vocab: 1,
         n_embd: 16,
