@@ -19,7 +19,7 @@
 //!
 //! Recurrent layers keep a state per sequence, whatever its length. A batch writes the new state beside the old one, so
 //! that an error leaves the old one; so there are two cells per sequence. On top come those of the checkpoints, from
-//! which a sequence that was cut goes on.
+//! which a sequence that was cut goes on, and one for each token of a draft, which may be cut anywhere.
 
 use super::memory::Memory;
 use super::params::Weights;
@@ -41,6 +41,7 @@ pub struct Sizing {
     pub n_threads: u32,
     pub n_seq_max: u32,
     pub n_checkpoints: u32,
+    pub n_draft: u32,
     pub n_batch: u32,
 }
 
@@ -64,7 +65,7 @@ pub struct Arenas {
     pub layer_weights: Vec<u64>,
     /// Bytes of the routed experts among them.
     pub layer_experts: Vec<u64>,
-    /// Bytes of each layer's states, the output last, which has none.
+    /// Bytes of each layer's states, the output last: that of a prediction layer.
     pub layer_states: Vec<u64>,
 }
 
@@ -115,7 +116,7 @@ fn cache(s: &StateShape, n_ctx: u32, c: Sizing) -> Cache {
     let whole = Cache { kind: CacheKind::Context, n_cells: n_ctx as usize };
     match s {
         StateShape::Recurrent(_) => {
-            let n_cells = 2 * c.n_seq_max as usize + c.n_checkpoints as usize;
+            let n_cells = 2 * c.n_seq_max as usize + c.n_checkpoints as usize + c.n_draft as usize;
             Cache { kind: CacheKind::Recurrent, n_cells }
         }
         StateShape::Kv(KvShape { window: None, .. }) => whole,
@@ -262,7 +263,7 @@ fn weights(
         let Some(device) = placement.device(node) else { continue };
         for part in graph.reads(node) {
             let w = part.weight.0 as usize;
-            if std::mem::replace(&mut counted[w], node.layer) != node.layer {
+            if node.layer != INPUT && std::mem::replace(&mut counted[w], node.layer) != node.layer {
                 let bytes = graph.weights[w].n_bytes;
                 layer_weights[node.layer as usize] += bytes;
                 layer_experts[node.layer as usize] += if node.part == Part::Experts { bytes } else { 0 };

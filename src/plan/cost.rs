@@ -159,7 +159,8 @@ pub(super) struct Unit {
 pub(super) fn units(graph: &Graph, r: &Rates, kv: (Type, Type), n_ubatch: u32, n_ctx: u32) -> Vec<Unit> {
     let mut out = vec![Unit::default(); graph.n_layer as usize + 1];
     let batch = f64::from(n_ubatch.max(1));
-    for node in graph.nodes.iter().filter(|n| n.layer != INPUT) {
+    // A draft is not counted: the figures are those of tokens without one.
+    for node in graph.nodes[graph.trunk()].iter().filter(|n| n.layer != INPUT) {
         let unit = &mut out[node.layer as usize];
         let s = if node.part == Part::Experts { &mut unit.experts } else { &mut unit.rest };
         s.decode += r.figures.start;

@@ -51,6 +51,9 @@ impl Plan {
         if n_checkpoints > 0 {
             reasons.push(checkpoints_reason(&r));
         }
+        if r.n_draft > 0 {
+            reasons.push(draft_reason(&r));
+        }
         Ok(Plan {
             architecture: r.architecture.clone(),
             name,
@@ -65,6 +68,7 @@ impl Plan {
             n_outputs_max: r.n_outputs_max,
             n_recurrent_layers: recurrent.len() as u32,
             n_checkpoints,
+            n_draft: r.n_draft,
             type_k: e.type_k,
             type_v: e.type_v,
             n_threads: context.n_threads(),
@@ -117,6 +121,16 @@ fn estimator(r: &Request<'_>) -> Result<Box<dyn Estimator>> {
         }
         Err(e) => Err(e),
     }
+}
+
+/// The reason for what a draft takes.
+fn draft_reason(r: &Request<'_>) -> String {
+    format!(
+        "n_draft {}: {}; the output's device holds the prediction layer, its KV cache, and {} rows of logits",
+        r.n_draft,
+        Source::Caller.name(),
+        r.n_outputs_max
+    )
 }
 
 /// The reason for the number of checkpoints.

@@ -66,6 +66,9 @@ pub struct Params {
     pub n_seq_max: u32,
     /// Checkpoints of recurrent states, of all sequences together; `None`: four per sequence, at most 16.
     pub n_checkpoints: Option<u32>,
+    /// Tokens that the model's own prediction layer drafts at most before the trunk checks them; 0: the layer is not
+    /// loaded.
+    pub n_draft: u32,
     /// Rows of a batch whose logits can be asked for at once; default one per sequence.
     pub n_outputs_max: u32,
     pub n_batch: u32,
@@ -87,3 +90,6 @@ pub struct Params {
 pub const MAX_SEQUENCES: u32 = 256;
 /// The most checkpoints of a model.
 pub const MAX_CHECKPOINTS: u32 = 1024;
+/// The most tokens of a draft: with one more they are a short batch, of which all kernels make the same bits as of
+/// single tokens.
+pub const MAX_DRAFT: u32 = 15;

@@ -113,6 +113,8 @@ pub struct Plan {
     /// Layers with a recurrent state, and checkpoints of their states; 0 for models without such layers.
     pub n_recurrent_layers: u32,
     pub n_checkpoints: u32,
+    /// Tokens of a draft at most; 0: the model makes none.
+    pub n_draft: u32,
     pub type_k: Type,
     pub type_v: Type,
     pub n_threads: u32,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::arenas::Sizing;
 use super::batch;
-use super::params::{MAX_CHECKPOINTS, MAX_SEQUENCES, Params, Source};
+use super::params::{MAX_CHECKPOINTS, MAX_DRAFT, MAX_SEQUENCES, Params, Source};
 use crate::arch::{self, BatchDefaults};
 use crate::context::Context;
 use crate::device::Device;
@@ -48,6 +48,7 @@ pub(super) struct Request<'a> {
     pub batch_source: Source,
     pub n_seq_max: u32,
     pub n_checkpoints: u32,
+    pub n_draft: u32,
     pub n_outputs_max: u32,
     /// Per device of the context.
     pub sites: Vec<Site>,
@@ -79,7 +80,16 @@ impl<'a> Request<'a> {
             None => (CHECKPOINTS * n_seq_max).min(MOST_BY_DEFAULT),
         };
         let (batch, batch_source) = batch::choose(&architecture, params, n_ctx)?;
-        let n_outputs_max = if params.n_outputs_max > 0 { params.n_outputs_max } else { n_seq_max.min(batch.n_batch) };
+        let n_draft = params.n_draft;
+        if n_draft > MAX_DRAFT {
+            return bad("n_draft", n_draft, format!("at most {MAX_DRAFT}"));
+        }
+        // A draft is checked in one batch, with the token before it.
+        if n_draft >= batch.n_batch {
+            return bad("n_draft", n_draft, format!("less than the {} tokens of a batch", batch.n_batch));
+        }
+        let asked = if params.n_outputs_max > 0 { params.n_outputs_max } else { n_seq_max.min(batch.n_batch) };
+        let n_outputs_max = if n_draft > 0 { asked.max(n_draft + 1) } else { asked };
         if n_outputs_max > batch.n_batch {
             return bad("n_outputs_max", n_outputs_max, format!("at most a batch's {} tokens", batch.n_batch));
         }
@@ -98,6 +108,7 @@ impl<'a> Request<'a> {
             batch_source,
             n_seq_max,
             n_checkpoints,
+            n_draft,
             n_outputs_max,
             sites,
         })
@@ -124,6 +135,7 @@ impl<'a> Request<'a> {
             n_threads,
             n_seq_max: self.n_seq_max,
             n_checkpoints: self.n_checkpoints,
+            n_draft: self.n_draft,
             n_batch: self.batch.n_batch,
         }
     }

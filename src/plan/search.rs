@@ -62,9 +62,10 @@ impl Model {
     /// Builds the graph of a request's file.
     ///
     /// # Errors
-    /// `Unsupported` for an architecture without a graph; `BadFile` for wrong keys or tensors.
+    /// `Unsupported` for an architecture without a graph; `BadFile` for wrong keys or tensors; `InvalidArgument` for
+    /// drafts without a prediction layer.
     pub fn new(r: &Request<'_>) -> Result<Model> {
-        let (hparams, graph) = arch::build(r.file)?;
+        let (hparams, graph) = arch::build_with(r.file, r.n_draft > 0)?;
         Ok(Model { hparams, graph: Arc::new(graph) })
     }
 

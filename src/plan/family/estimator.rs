@@ -2,7 +2,7 @@
 
 use super::{DEFAULT_MARGIN, DEFAULT_MINIMUM, Gpu, Query, Shape, Share, estimate};
 use crate::device::Kind;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::plan::estimator::{Estimate, Estimator};
 use crate::plan::memory::Memory;
 use crate::plan::params::Source;
@@ -23,6 +23,10 @@ impl Estimator for Family {
     }
 
     fn estimate(&self, r: &Request<'_>) -> Result<Estimate> {
+        if r.n_draft > 0 {
+            let text = format!("n_draft is {}, but a plan by the family's formulas has no drafts", r.n_draft);
+            return Err(Error::unsupported(text).subject("n_draft"));
+        }
         let shape = Shape::read(r.file)?;
         let devices = r.context.devices();
         let cpu = r.context.inventory().cpu();
