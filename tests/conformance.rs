@@ -120,6 +120,7 @@ fn greedy_text_is_that_of_the_reference() {
             no_special: false,
             parse_special: false,
             ignore_eog: false,
+            all_drafts: false,
         };
         let mut greedy = Sampler::new(SamplerParams::default()).unwrap();
         load(&path, &exact_kv())

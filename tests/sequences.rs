@@ -316,6 +316,7 @@ fn windows_forget_and_say_so() {
         no_special: false,
         parse_special: false,
         ignore_eog: false,
+        all_drafts: false,
     };
     let mut sampler = Sampler::new(SamplerParams::default()).unwrap();
     let e = model.generate(&mut sampler, &params, &mut |_, _| true).unwrap_err();

@@ -6,6 +6,7 @@
 //! cannot go on there, unless recurrent layers have a checkpoint further back (`recurrent`).
 
 use super::cells::{Cells, Shift};
+use super::hidden::Hidden;
 use super::recurrent::{Recurrent, Taken};
 use crate::error::{Error, Result, Status};
 use crate::graph::{Cache, CacheKind};
@@ -15,6 +16,8 @@ pub(super) struct Caches {
     all: Vec<(Option<u32>, Cells)>,
     /// The plan lists it behind them.
     pub(super) recurrent: Option<Recurrent>,
+    /// What a prediction layer has not seen yet, if there is one.
+    pub(super) hidden: Option<Hidden>,
 }
 
 /// The cells of a batch.
@@ -25,16 +28,17 @@ pub(super) struct BatchCells {
 }
 
 impl Caches {
-    pub fn new(caches: &[Cache], n_seq_max: u32) -> Result<Caches> {
+    /// The caches of a plan; a draft has at most `n_draft` tokens.
+    pub fn new(caches: &[Cache], n_seq_max: u32, n_draft: u32, hidden: Option<Hidden>) -> Result<Caches> {
         let (mut all, mut recurrent) = (Vec::new(), None);
         for c in caches {
             match c.kind {
                 CacheKind::Context => all.push((None, Cells::new(c.n_cells, n_seq_max)?)),
                 CacheKind::Window(n) => all.push((Some(n), Cells::new(c.n_cells, n_seq_max)?)),
-                CacheKind::Recurrent => recurrent = Some(Recurrent::new(c.n_cells, n_seq_max)?),
+                CacheKind::Recurrent => recurrent = Some(Recurrent::new(c.n_cells, n_seq_max, n_draft as usize)?),
             }
         }
-        Ok(Caches { all, recurrent })
+        Ok(Caches { all, recurrent, hidden })
     }
 
     pub fn whole(&self) -> &Cells {
@@ -67,6 +71,11 @@ impl Caches {
         windows.into_iter().find(lacks).map(|(window, _)| window)
     }
 
+    /// True if a sequence has all of `n` positions from `first` on, in every cache of tokens.
+    pub fn has(&self, seq: u32, first: i32, n: usize) -> bool {
+        self.iter().all(|cells| cells.count(seq, first, first.saturating_add(n as i32)) == n as u32)
+    }
+
     /// True if a sequence can go on at its end.
     pub fn can_go_on(&self, seq: u32) -> bool {
         let length = self.length(seq);
@@ -93,6 +102,14 @@ impl Caches {
     /// `ContextFull`; `InvalidArgument` if a window lacks positions before a token, or if recurrent layers remember
     /// tokens that were cut; `OutOfMemory`. No sequence loses anything that it could still use; a checkpoint may go.
     pub fn take(&mut self, positions: &[i32], seqs: &[u32]) -> Result<BatchCells> {
+        self.take_all(positions, seqs, false)
+    }
+
+    /// The same. A sequence can be cut behind every token of a `draft`, until `end_draft`.
+    ///
+    /// # Errors
+    /// As for `take`.
+    pub fn take_all(&mut self, positions: &[i32], seqs: &[u32], draft: bool) -> Result<BatchCells> {
         if let Some(recurrent) = &self.recurrent
             && let Some(seq) = seqs.iter().find(|s| !recurrent.can_go_on(**s, self.length(**s)))
         {
@@ -124,7 +141,7 @@ impl Caches {
             }
         }
         self.iter_mut().try_for_each(|cache| cache.reserve(seqs))?;
-        let recurrent = self.recurrent.as_mut().map(|r| r.take(positions, seqs)).transpose()?;
+        let recurrent = self.recurrent.as_mut().map(|r| r.take(positions, seqs, draft)).transpose()?;
         for ((_, cache), cells) in self.all.iter_mut().zip(&cells) {
             for ((cell, pos), seq) in cells.iter().zip(positions).zip(seqs) {
                 cache.fill(*cell, *pos, *seq);
@@ -133,10 +150,20 @@ impl Caches {
         Ok(BatchCells { tokens: cells, recurrent })
     }
 
+    /// Forgets that a draft could be cut anywhere.
+    pub fn end_draft(&mut self) {
+        if let Some(r) = &mut self.recurrent {
+            r.end_draft();
+        }
+    }
+
     /// Takes a failed batch's cells back: its tokens are the last of their sequences.
     pub fn give_back(&mut self, seqs: &[u32], cells: BatchCells) {
         for cache in self.iter_mut() {
             seqs.iter().for_each(|seq| cache.pop(*seq));
+        }
+        for seq in seqs {
+            self.cut_hidden(*seq);
         }
         if let (Some(r), Some(taken)) = (&mut self.recurrent, cells.recurrent) {
             r.give_back(taken);
@@ -166,6 +193,7 @@ impl Caches {
         if let Some(r) = self.recurrent.as_mut().filter(|_| n > 0) {
             r.cut(seq, length);
         }
+        self.cut_hidden(seq);
         Ok(())
     }
 
@@ -174,6 +202,15 @@ impl Caches {
         self.iter_mut().for_each(|cells| cells.clear(seq));
         if let Some(r) = &mut self.recurrent {
             r.cut(seq, 0);
+        }
+        self.cut_hidden(seq);
+    }
+
+    /// Lets the prediction layer forget what a sequence no longer has.
+    fn cut_hidden(&mut self, seq: u32) {
+        let length = self.length(seq);
+        if let Some(hidden) = &mut self.hidden {
+            hidden.cut(seq, length);
         }
     }
 
@@ -221,6 +258,9 @@ impl Caches {
         let length = self.length(dst);
         if let Some(r) = &mut self.recurrent {
             r.copy(src, dst, length);
+        }
+        if let Some(hidden) = &mut self.hidden {
+            hidden.copy(src, dst, length);
         }
         Ok(())
     }

@@ -52,7 +52,13 @@ impl Model {
         Ok(())
     }
 
-    fn micro_batches(&self, state: &mut State, tokens: &[i32], b: &Checked, cells: &mut BatchCells) -> Result<()> {
+    pub(super) fn micro_batches(
+        &self,
+        state: &mut State,
+        tokens: &[i32],
+        b: &Checked,
+        cells: &mut BatchCells,
+    ) -> Result<()> {
         let mut parts: Vec<(Vec<Run>, Vec<Span>)> = cells.tokens.iter().map(|_| Default::default()).collect();
         let (mut kept, mut runs, mut spans) = Default::default();
         let mut first_output = 0;
@@ -96,6 +102,8 @@ impl Model {
             if let (Some(taken), Some(now)) = (&mut cells.recurrent, now) {
                 taken.went_on(now);
             }
+            let (positions, seqs) = (&b.positions[range.clone()], &b.seqs[range.clone()]);
+            self.take_hidden(state, &tokens[range.clone()], positions, seqs)?;
             first_output += outputs.len();
             first = range.end;
         }

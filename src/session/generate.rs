@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::batch::Batch;
+use super::draft::Ahead;
 use super::model::Model;
 use super::perf::{Counters, since};
 use crate::error::{Error, Result, Status};
@@ -33,6 +34,8 @@ pub struct GenerateParams<'a> {
     pub parse_special: bool,
     /// Go on past tokens that end a generation.
     pub ignore_eog: bool,
+    /// Make drafts even while they lose time.
+    pub all_drafts: bool,
 }
 
 /// The reason for the end of a generation.
@@ -91,7 +94,10 @@ impl Model {
         self.decode_prompt(prompt, params.seq_id)?;
         prompt.iter().for_each(|t| sampler.accept(*t));
         let n_prompt = prompt.len() as u32;
-        let (n_generated, stop) = self.go_on(sampler, params, vocab.as_deref().ok(), on_piece)?;
+        let mut ahead = Ahead::new(params.all_drafts);
+        let outcome = self.go_on(sampler, params, vocab.as_deref().ok(), &mut ahead, on_piece);
+        self.end_drafts(params.seq_id, &mut ahead)?;
+        let (n_generated, stop) = outcome?;
         Ok(GenerateResult { n_prompt, n_generated, stop })
     }
 
@@ -151,13 +157,14 @@ impl Model {
         sampler: &mut Sampler,
         params: &GenerateParams<'_>,
         vocab: Option<&Vocab>,
+        ahead: &mut Ahead,
         on_piece: &mut dyn FnMut(i32, &[u8]) -> bool,
     ) -> Result<(u32, StopReason)> {
         let mut stream = Stream::new(false);
         let mut n = 0;
         let mut stop = loop {
             self.not_cancelled()?;
-            let token = self.sample(sampler, 0)?;
+            let token = self.sample(sampler, ahead.row())?;
             if !params.ignore_eog && vocab.is_some_and(|v| v.is_eog(token)) {
                 break StopReason::Eog;
             }
@@ -176,8 +183,9 @@ impl Model {
             if params.max_tokens > 0 && n == params.max_tokens {
                 break StopReason::Limit;
             }
-            let batch = Batch { tokens: &[token], seq_ids: Some(&[params.seq_id]), ..Batch::default() };
-            match self.decode_locked(&batch) {
+            // Behind the next token none is of use, if that is the last.
+            let most = if params.max_tokens > 0 { (params.max_tokens - n - 1) as usize } else { usize::MAX };
+            match self.go_on_with(token, params.seq_id, most, ahead) {
                 Err(e) if e.status == Status::ContextFull => break StopReason::ContextFull,
                 other => other?,
             }

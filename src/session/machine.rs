@@ -44,6 +44,10 @@ pub(super) struct Die {
     pub reads_host: bool,
 }
 
+/// The parts of a graph that run by themselves.
+const TRUNK: usize = 0;
+const DRAFT: usize = 1;
+
 /// The devices of a loaded model.
 pub(super) struct Machine {
     // The rings are in the arena of the CPU's executor. Fields are dropped in their order, so dies stand before it.
@@ -51,7 +55,8 @@ pub(super) struct Machine {
     pinned: Option<Pinned>,
     cpu: cpu::Executor,
     graph: std::sync::Arc<Graph>,
-    stretches: Vec<Stretch>,
+    /// Those of the trunk, and of the draft.
+    stretches: [Vec<Stretch>; 2],
     /// The place on the host in which tables for the dies are written.
     tables: *mut u8,
     /// By cache: its number of cells, which is also the number of spans that its tables have room for.
@@ -79,7 +84,8 @@ pub(super) struct Parts {
 impl Machine {
     pub fn new(parts: Parts) -> Machine {
         let Parts { cpu, dies, pinned, graph, placement, tables, n_cells } = parts;
-        let stretches = stretches(&graph, &placement);
+        let draft = graph.draft.as_ref().map(|d| d.nodes.clone());
+        let stretches = [graph.trunk(), draft.unwrap_or_default()].map(|nodes| stretches(&graph, nodes, &placement));
         Machine { dies, pinned, cpu, stretches, graph, tables, n_cells, lost: None }
     }
 
@@ -99,10 +105,45 @@ impl Machine {
     /// `Cancelled`; `Device` or `OutOfMemory` naming die and call; `Internal`. After an error that a die does not
     /// survive, every further call fails with it.
     pub fn run(&mut self, micro: &Micro<'_>, cancel: &AtomicBool) -> Result<()> {
+        self.run_part(TRUNK, micro, cancel)
+    }
+
+    /// Computes the draft's nodes for a micro-batch. `hidden` is for each token the hidden row of the one before.
+    ///
+    /// # Errors
+    /// As for `run`.
+    pub fn run_draft(&mut self, micro: &Micro<'_>, hidden: &[f32], cancel: &AtomicBool) -> Result<()> {
+        if let Some(draft) = &self.graph.draft {
+            self.cpu.write(draft.hidden, 0, hidden)?;
+        }
+        self.run_part(DRAFT, micro, cancel)
+    }
+
+    fn run_part(&mut self, part: usize, micro: &Micro<'_>, cancel: &AtomicBool) -> Result<()> {
         self.usable()?;
         let _visit = self.dies.first().map(|d| d.executor.die().visit()).transpose()?;
-        let outcome = self.steps(micro, cancel).and_then(|()| self.settle());
+        let outcome = self.steps(part, micro, cancel).and_then(|()| self.settle());
         self.after(outcome)
+    }
+
+    /// Puts a row of a result in the place of its first one.
+    ///
+    /// # Errors
+    /// `InvalidArgument` if the graph has no such row.
+    pub fn make_first(&mut self, outcome: Outcome, row: usize) -> Result<()> {
+        let Some(v) = self.graph.result(outcome).filter(|_| row > 0) else { return Ok(()) };
+        let copy = self.cpu.result_row(v, row).to_vec();
+        self.cpu.write(v, 0, &copy)
+    }
+
+    /// The hidden rows of the trunk's last micro-batch, `n` of them.
+    ///
+    /// # Errors
+    /// `InvalidArgument` if the graph makes no drafts.
+    pub fn hidden(&mut self, n: usize, to: &mut Vec<f32>) -> Result<()> {
+        let v = self.graph.result(Outcome::Hidden).ok_or_else(|| Error::invalid("this model makes no drafts"))?;
+        to.resize(n * self.graph.n_embd, 0.0);
+        self.cpu.read(v, 0, to)
     }
 
     fn usable(&self) -> Result<()> {
@@ -126,7 +167,7 @@ impl Machine {
         outcome
     }
 
-    fn steps(&mut self, micro: &Micro<'_>, cancel: &AtomicBool) -> Result<()> {
+    fn steps(&mut self, part: usize, micro: &Micro<'_>, cancel: &AtomicBool) -> Result<()> {
         if !self.dies.is_empty() {
             // SAFETY: the plan gave them this place, and the dies came to rest after the last micro-batch.
             let tables = unsafe { Tables::write(micro, self.tables) };
@@ -136,8 +177,9 @@ impl Machine {
                 unsafe { die.executor.take_tables(&tables, self.tables) }?;
             }
         }
-        for i in 0..self.stretches.len() {
-            let (device, nodes) = (self.stretches[i].device, self.stretches[i].nodes.clone());
+        for i in 0..self.stretches[part].len() {
+            let Stretch { device, nodes, .. } = &self.stretches[part][i];
+            let (device, nodes) = (*device, nodes.clone());
             match self.dies.iter_mut().position(|d| d.device == device) {
                 Some(d) => {
                     self.dies[d].at_work = true;
@@ -149,7 +191,7 @@ impl Machine {
                     self.cpu.run(nodes, micro, cancel)?;
                 }
             }
-            let Stretch { hand: Some((v, to)), .. } = &self.stretches[i] else { continue };
+            let Stretch { hand: Some((v, to)), .. } = &self.stretches[part][i] else { continue };
             let (v, to) = (*v, to.clone());
             for to in to {
                 self.hand(v, device, to, micro)?;

@@ -8,6 +8,8 @@ use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use super::batch::Bounds;
 use super::caches::Caches;
+use super::gain::Gain;
+use super::hidden::Hidden;
 use super::load::{self, LoadParams};
 use super::machine::Machine;
 use super::perf::{Counters, Perf, since};
@@ -38,6 +40,8 @@ pub struct ModelInfo {
     /// False if recurrent layers remember each sequence as a whole, so that no part of it can be moved or taken out.
     pub can_shift: bool,
     pub n_checkpoints: u32,
+    /// Tokens of a draft at most; 0: the model makes none.
+    pub n_draft: u32,
 }
 
 /// The part of a model that one call at a time may change.
@@ -46,6 +50,8 @@ pub(super) struct State {
     pub caches: Caches,
     /// Rows of logits that the last decode left.
     pub n_outputs: u32,
+    /// The switch of drafts, if the model makes any.
+    pub gain: Option<Gain>,
 }
 
 /// A loaded model. Calls that only read may run at once; of those that write, a second one gets `Busy`.
@@ -113,14 +119,17 @@ impl Model {
             n_outputs_max: plan.n_outputs_max,
             can_shift: plan.n_recurrent_layers == 0 && exact.graph.n_positions().is_none(),
             n_checkpoints: plan.n_checkpoints,
+            n_draft: plan.n_draft,
             n_params: exact.graph.weights.iter().map(|w| w.ne.iter().product::<u64>()).sum(),
         };
-        let caches = Caches::new(&exact.arenas.caches, plan.n_seq_max)?;
+        let hidden = exact.graph.draft.as_ref().map(|_| Hidden::new(h.n_embd, plan.n_seq_max));
+        let gain = exact.graph.draft.as_ref().map(|_| Gain::new(plan.n_draft as usize));
+        let caches = Caches::new(&exact.arenas.caches, plan.n_seq_max, plan.n_draft, hidden)?;
         let counters = Counters::default();
         Counters::add(&counters.load_us, since(start));
         context.log(LogLevel::Info, &format!("{}: loaded {} ({})", plan.file.path(), info.name, info.architecture));
         Ok(Arc::new(Model {
-            state: RwLock::new(State { machine: loaded.machine, caches, n_outputs: 0 }),
+            state: RwLock::new(State { machine: loaded.machine, caches, n_outputs: 0, gain }),
             info,
             memory: loaded.memory,
             n_ubatch: plan.n_ubatch as usize,

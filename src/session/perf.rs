@@ -14,6 +14,11 @@ pub struct Perf {
     pub prompt_us: u64,
     pub decode_us: u64,
     pub sample_us: u64,
+    /// Tokens that a prediction layer has guessed, and those of them that were right.
+    pub n_drafted: u64,
+    pub n_draft_agreed: u64,
+    /// Tokens that were decoded without a draft, because drafts had lost time.
+    pub n_draft_off: u64,
 }
 
 #[derive(Default)]
@@ -24,6 +29,9 @@ pub(super) struct Counters {
     pub prompt_us: AtomicU64,
     pub decode_us: AtomicU64,
     pub sample_us: AtomicU64,
+    pub n_drafted: AtomicU64,
+    pub n_draft_agreed: AtomicU64,
+    pub n_draft_off: AtomicU64,
 }
 
 /// Microseconds since `start`.
@@ -45,12 +53,17 @@ impl Counters {
             prompt_us: read(&self.prompt_us),
             decode_us: read(&self.decode_us),
             sample_us: read(&self.sample_us),
+            n_drafted: read(&self.n_drafted),
+            n_draft_agreed: read(&self.n_draft_agreed),
+            n_draft_off: read(&self.n_draft_off),
         }
     }
 
     /// Sets all but the time of the load to 0.
     pub fn reset(&self) {
-        for c in [&self.n_prompt_tokens, &self.n_decode_tokens, &self.prompt_us, &self.decode_us, &self.sample_us] {
+        let tokens =
+            [&self.n_prompt_tokens, &self.n_decode_tokens, &self.n_drafted, &self.n_draft_agreed, &self.n_draft_off];
+        for c in tokens.into_iter().chain([&self.prompt_us, &self.decode_us, &self.sample_us]) {
             c.store(0, Ordering::Relaxed);
         }
     }

@@ -47,6 +47,8 @@ const SPACING: i32 = 4096;
 /// The reasons for a checkpoint, in the order in which checkpoints are given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Reason {
+    /// Behind a token of a draft. They stand beside all others, in cells of their own, and go when it has been checked.
+    Draft,
     Spacing,
     Prompt,
     Host,
@@ -98,14 +100,14 @@ pub(super) struct Taken {
 }
 
 impl Recurrent {
-    pub fn new(n_cells: usize, n_seq_max: u32) -> Result<Recurrent> {
+    pub fn new(n_cells: usize, n_seq_max: u32, n_draft: usize) -> Result<Recurrent> {
         let n = n_seq_max as usize;
         Ok(Recurrent {
             holders: try_vec("cells of recurrent states", n_cells, 0)?,
             seqs: try_vec("sequences of recurrent states", n, Own::default())?,
             checkpoints: Vec::new(),
-            // The plan gives each sequence two cells, and each checkpoint one.
-            n_checkpoints: n_cells.saturating_sub(2 * n),
+            // The plan gives each sequence two cells, each checkpoint one, and each token of a draft.
+            n_checkpoints: n_cells.saturating_sub(2 * n + n_draft),
         })
     }
 
@@ -145,10 +147,11 @@ impl Recurrent {
 
     /// Makes room for a checkpoint; `pending` are to come already. Returns false if there is none for this reason.
     fn room_for(&mut self, reason: Reason, pending: usize) -> bool {
-        if self.checkpoints.len() + pending < self.n_checkpoints {
+        let others = || self.checkpoints.iter().enumerate().filter(|(_, c)| c.reason != Reason::Draft);
+        if others().count() + pending < self.n_checkpoints {
             return true;
         }
-        let first = self.checkpoints.iter().enumerate().min_by_key(|(i, c)| (c.reason, *i)).map(|(i, c)| (i, c.reason));
+        let first = others().min_by_key(|(i, c)| (c.reason, *i)).map(|(i, c)| (i, c.reason));
         match first {
             // Those of the spacing take the place of nothing else.
             Some((i, old)) if old <= reason => {
@@ -245,11 +248,11 @@ impl Recurrent {
         }
     }
 
-    /// Takes cells for a batch.
+    /// Takes cells for a batch. Of a draft the state is kept behind every token.
     ///
     /// # Errors
     /// `Internal`, as `fresh`. No sequence changes; checkpoints may have gone.
-    pub fn take(&mut self, positions: &[i32], seqs: &[u32]) -> Result<Taken> {
+    pub fn take(&mut self, positions: &[i32], seqs: &[u32], draft: bool) -> Result<Taken> {
         let n_seq = self.seqs.len();
         let mut taken = Taken {
             kept: vec![NO_CELL; seqs.len()],
@@ -263,7 +266,7 @@ impl Recurrent {
         for (seq, n) in counts.iter().enumerate().filter(|(_, n)| **n > 0) {
             self.close(seq as u32, *n > PROMPT);
         }
-        let outcome = self.take_all(&mut taken, positions, seqs, &counts);
+        let outcome = self.take_all(&mut taken, positions, seqs, &counts, draft);
         match outcome {
             Ok(()) => Ok(taken),
             Err(e) => {
@@ -287,7 +290,14 @@ impl Recurrent {
         }
     }
 
-    fn take_all(&mut self, taken: &mut Taken, positions: &[i32], seqs: &[u32], counts: &[usize]) -> Result<()> {
+    fn take_all(
+        &mut self,
+        taken: &mut Taken,
+        positions: &[i32],
+        seqs: &[u32],
+        counts: &[usize],
+        draft: bool,
+    ) -> Result<()> {
         for (seq, _) in counts.iter().enumerate().filter(|(_, n)| **n > PROMPT) {
             let own = self.seqs[seq];
             if let Some(cell) = own.cell
@@ -312,6 +322,12 @@ impl Recurrent {
             if taken.target[s].is_none() {
                 taken.target[s] = Some(self.fresh()?);
             }
+            if draft && left[s] > 0 {
+                let cell = self.fresh()?;
+                taken.kept[i] = cell;
+                let seqs = vec![*seq];
+                taken.new.push(Checkpoint { cell, pos: pos + 1, seqs, reason: Reason::Draft, open: false });
+            }
             let near_end = left[s] == BEFORE_END;
             let spaced = (pos + 1) % SPACING == 0 && left[s] > BEFORE_END;
             if counts[s] <= PROMPT || !(near_end || spaced) {
@@ -325,6 +341,15 @@ impl Recurrent {
             }
         }
         Ok(())
+    }
+
+    /// Drops the states that were kept within a draft.
+    pub fn end_draft(&mut self) {
+        for i in (0..self.checkpoints.len()).rev() {
+            if self.checkpoints[i].reason == Reason::Draft {
+                self.drop_checkpoint(i);
+            }
+        }
     }
 
     /// Gives the cells of a failed batch back.

@@ -23,12 +23,12 @@ pub(super) struct Stretch {
     pub hand: Option<(ValueId, Vec<u32>)>,
 }
 
-/// Cuts the graph where the device changes and where a value is handed on.
-pub(super) fn stretches(graph: &Graph, placement: &Placement) -> Vec<Stretch> {
+/// Cuts a range of nodes where the device changes and where a value is handed on.
+pub(super) fn stretches(graph: &Graph, range: Range<usize>, placement: &Placement) -> Vec<Stretch> {
     let device = |i: usize| placement.device(&graph.nodes[i]).unwrap_or(placement.input);
     let mut readers: Vec<Vec<u32>> = vec![Vec::new(); graph.values.len()];
-    for (i, node) in graph.nodes.iter().enumerate() {
-        for v in &node.inputs {
+    for i in range.clone() {
+        for v in &graph.nodes[i].inputs {
             readers[v.0 as usize].push(device(i));
         }
     }
@@ -47,7 +47,8 @@ pub(super) fn stretches(graph: &Graph, placement: &Placement) -> Vec<Stretch> {
     let given = graph.given().map(|v| (v, elsewhere(v, placement.input))).filter(|(_, to)| !to.is_empty());
     let mut out: Vec<Stretch> =
         given.map(|hand| Stretch { device: placement.input, nodes: 0..0, hand: Some(hand) }).collect();
-    for (i, node) in graph.nodes.iter().enumerate() {
+    for i in range {
+        let node = &graph.nodes[i];
         let here = device(i);
         let to = node.output.map(|v| elsewhere(v, here)).unwrap_or_default();
         match out.last_mut() {
@@ -75,7 +76,7 @@ mod tests {
         let mut layers = vec![0; n + 1];
         layers[n / 2..].fill(1);
         let placement = Placement::whole(2, layers);
-        let all = stretches(&graph, &placement);
+        let all = stretches(&graph, 0..graph.nodes.len(), &placement);
         let covered: Vec<usize> = all.iter().flat_map(|s| s.nodes.clone()).collect();
         assert_eq!(covered, (0..graph.nodes.len()).collect::<Vec<_>>());
         let hands: Vec<(&str, u32, Vec<u32>)> = all
