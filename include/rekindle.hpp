@@ -234,6 +234,8 @@ struct plan_params {
     double margin = 0;
     /// Checkpoints of recurrent states, of all sequences together; 0: none. Not set: the library's choice.
     std::optional<std::uint32_t> n_checkpoints = std::nullopt;
+    /// Tokens that the model's own prediction layer guesses at most; 0: it is not loaded.
+    std::uint32_t n_draft = 0;
 };
 
 namespace detail {
@@ -265,6 +267,7 @@ template <class F> rekindle_status with_params(const plan_params &params, F &&f)
     p.limits = limits.data();
     p.margin = params.margin;
     p.n_checkpoints = params.n_checkpoints == 0u ? REKINDLE_CHECKPOINTS_NONE : params.n_checkpoints.value_or(0);
+    p.n_draft = params.n_draft;
     return f(&p);
 }
 

@@ -38,6 +38,7 @@ static const char USAGE[] =
     "  --reserve MIB    to leave free everywhere\n"
     "  --limit D:MIB[:LAYERS]  to leave free on device D, and layers at most (-: none at all)\n"
     "  --checkpoints N  of recurrent states (4 per sequence)\n"
+    "  --draft N        run: tokens that the model's prediction layer guesses at most (none)\n"
     "  --ask Q          context, batch, devices, kv: what these devices could do\n"
     "\n"
     "run, chat, tokenize\n"
@@ -171,7 +172,8 @@ static options parse(int argc, char **argv) {
         else if (!strcmp(a, "--checkpoints")) {
             o.plan.n_checkpoints = number(a, next);
             if (!o.plan.n_checkpoints) o.plan.n_checkpoints = REKINDLE_CHECKPOINTS_NONE;
-        } else if (!strcmp(a, "--margin")) o.plan.margin = (double)real(a, next);
+        } else if (!strcmp(a, "--draft")) o.plan.n_draft = number(a, next);
+        else if (!strcmp(a, "--margin")) o.plan.margin = (double)real(a, next);
         else if (!strcmp(a, "--reserve")) o.plan.reserve_bytes = (uint64_t)number(a, next) << 20;
         else if (!strcmp(a, "--limit")) add_limit(&o, next);
         else if (!strcmp(a, "-p")) o.prompt = next;
@@ -327,6 +329,10 @@ static void run(const options *o) {
     printf("prompt %u tokens, %.1f per second; generated %u tokens, %.1f per second; ended by: %s\n", r.n_prompt,
            rate(perf.n_prompt_tokens, perf.prompt_us), r.n_generated, rate(perf.n_decode_tokens, perf.decode_us),
            r.stop >= 0 && r.stop <= 4 ? WHY[r.stop] : "?");
+    if (perf.n_drafted)
+        printf("drafts: %llu of %llu guesses were right; %llu tokens without a draft, since drafts lost time\n",
+               (unsigned long long)perf.n_draft_agreed, (unsigned long long)perf.n_drafted,
+               (unsigned long long)perf.n_draft_off);
     (void)rekindle_sampler_destroy(sampler);
 }
 

@@ -89,6 +89,8 @@ type PlanParams struct {
 	// Checkpoints is the number of checkpoints of recurrent states, of all sequences together; 0 means the library's
 	// choice, NoCheckpoints none.
 	Checkpoints uint32
+	// Draft is the number of tokens that the model's own prediction layer guesses at most; 0: it is not loaded.
+	Draft uint32
 }
 
 // NoCheckpoints stands for no checkpoints in PlanParams.
@@ -102,7 +104,7 @@ func (params *PlanParams) c(pin *runtime.Pinner) C.rekindle_plan_params {
 		n_ubatch: C.uint32_t(params.Ubatch), reserve_bytes: C.uint64_t(params.ReserveBytes),
 		type_k: C.int32_t(params.KeyType), type_v: C.int32_t(params.ValueType),
 		objective: C.int32_t(params.Objective), estimator: C.int32_t(params.Estimator), margin: C.double(params.Margin),
-		n_checkpoints: C.uint32_t(params.Checkpoints),
+		n_checkpoints: C.uint32_t(params.Checkpoints), n_draft: C.uint32_t(params.Draft),
 	}
 	if params.CopyWeights {
 		p.weights = C.REKINDLE_WEIGHTS_COPIED
@@ -186,6 +188,8 @@ type PlanSummary struct {
 	CPULayers uint32
 	// RecurrentLayers keep a state per sequence; Checkpoints is the room for checkpoints of these states.
 	RecurrentLayers, Checkpoints uint32
+	// Draft is the number of tokens of a draft at most, 0 if the model makes none.
+	Draft uint32
 }
 
 func (p *Plan) summary() (C.rekindle_plan_summary, error) {
@@ -212,7 +216,7 @@ func (p *Plan) Summary() (PlanSummary, error) {
 		PredictedPrompt: float64(s.predicted_prompt), PredictedPipelined: float64(s.predicted_pipelined),
 		TightestDevice: int32(s.tightest_device), TightestBytes: uint64(s.tightest_bytes),
 		CPULayers: uint32(s.n_cpu_layers), RecurrentLayers: uint32(s.n_recurrent_layers),
-		Checkpoints: uint32(s.n_checkpoints),
+		Checkpoints: uint32(s.n_checkpoints), Draft: uint32(s.n_draft),
 	}, nil
 }
 

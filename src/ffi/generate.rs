@@ -21,6 +21,8 @@ pub const REKINDLE_GENERATE_NO_SPECIAL: u32 = 1;
 pub const REKINDLE_GENERATE_PARSE_SPECIAL: u32 = 2;
 /// Go on past tokens that end a generation.
 pub const REKINDLE_GENERATE_IGNORE_EOG: u32 = 4;
+/// Let the prediction layer guess tokens even while that loses time; for measurements.
+pub const REKINDLE_GENERATE_ALL_DRAFTS: u32 = 8;
 
 /// For rekindle_generate. The prompt is given by either prompt or prompt_tokens.
 #[repr(C)]
@@ -86,6 +88,10 @@ pub type rekindle_piece_fn =
 /// go on, pass it as the next call's prompt_tokens. After REKINDLE_STOP_EOG it holds them all; the token that ended the
 /// generation is neither given nor decoded.
 ///
+/// If the plan has n_draft, a prediction layer guesses tokens, which are checked in batches. Neither the text nor what
+/// the sequence holds afterwards changes by it. During the callback the sequence may be longer, by guesses that are not
+/// checked yet, and the rows of logits are those of the batch.
+///
 /// The errors are those of rekindle_decode. A prompt that finds no room is REKINDLE_CONTEXT_FULL and changes nothing.
 /// If a prompt of several batches fails or is cancelled, the sequence is as it was before, or empty if layers with a
 /// window have moved past that. After a later failure or cancellation the sequence holds prompt and tokens as far as
@@ -117,7 +123,10 @@ pub unsafe extern "C" fn rekindle_generate(
             let p = read(params)?;
             (p, text(p.prompt, p.prompt_len, "prompt")?, slice(p.prompt_tokens, p.n_prompt_tokens, "prompt_tokens")?)
         };
-        let known = REKINDLE_GENERATE_NO_SPECIAL | REKINDLE_GENERATE_PARSE_SPECIAL | REKINDLE_GENERATE_IGNORE_EOG;
+        let known = REKINDLE_GENERATE_NO_SPECIAL
+            | REKINDLE_GENERATE_PARSE_SPECIAL
+            | REKINDLE_GENERATE_IGNORE_EOG
+            | REKINDLE_GENERATE_ALL_DRAFTS;
         if p.flags & !known != 0 {
             return Err(Error::invalid(format!("flags is {:#x}, known are {known:#x}", p.flags)).subject("flags"));
         }
@@ -131,6 +140,7 @@ pub unsafe extern "C" fn rekindle_generate(
             no_special: p.flags & REKINDLE_GENERATE_NO_SPECIAL != 0,
             parse_special: p.flags & REKINDLE_GENERATE_PARSE_SPECIAL != 0,
             ignore_eog: p.flags & REKINDLE_GENERATE_IGNORE_EOG != 0,
+            all_drafts: p.flags & REKINDLE_GENERATE_ALL_DRAFTS != 0,
         };
         let data = UserData(user_data);
         let mut call = |token: i32, piece: &[u8]| match on_piece {

@@ -135,6 +135,10 @@ pub struct rekindle_model_info {
     pub can_shift: u32,
     /// Checkpoints of recurrent states that there is room for; 0 for models without such states.
     pub n_checkpoints: u32,
+    /// Tokens that a prediction layer guesses at most before the others check them; 0 if none was asked for.
+    pub n_draft: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 // SAFETY: repr(C), no padding, plain numbers.
@@ -170,6 +174,8 @@ pub unsafe extern "C" fn rekindle_model_get_info(
             name: chars(&i.name),
             can_shift: u32::from(i.can_shift),
             n_checkpoints: i.n_checkpoints,
+            n_draft: i.n_draft,
+            reserved: 0,
         };
         // SAFETY: the caller's struct.
         unsafe { write(info, &value) }
@@ -257,6 +263,12 @@ pub struct rekindle_perf {
     pub prompt_us: u64,
     pub decode_us: u64,
     pub sample_us: u64,
+    /// Tokens that a prediction layer has guessed, and those of them that were right. The latter count as tokens that
+    /// came singly, too.
+    pub n_drafted: u64,
+    pub n_draft_agreed: u64,
+    /// Tokens of generations that were decoded without a guess, because guesses had lost more time than they won.
+    pub n_draft_off: u64,
 }
 
 // SAFETY: repr(C), no padding, plain numbers.
@@ -282,6 +294,9 @@ pub unsafe extern "C" fn rekindle_model_get_perf(
             prompt_us: p.prompt_us,
             decode_us: p.decode_us,
             sample_us: p.sample_us,
+            n_drafted: p.n_drafted,
+            n_draft_agreed: p.n_draft_agreed,
+            n_draft_off: p.n_draft_off,
         };
         // SAFETY: the caller's struct.
         unsafe { write(perf, &value) }

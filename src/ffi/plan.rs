@@ -104,8 +104,10 @@ pub struct rekindle_plan_params {
     /// whole (rekindle_seq_cut tells of them). Each takes the bytes of one sequence's state. 0 means four per sequence,
     /// 16 at most; REKINDLE_CHECKPOINTS_NONE means none. At most 1024.
     pub n_checkpoints: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Tokens that a prediction layer of the model itself (MTP) guesses at most before the others check them, all in
+    /// one batch; rekindle_generate does so. The text stays the same, bit by bit. 0 means that the layer is not loaded.
+    /// At most 15; a file without such a layer is an error. n_outputs_max is at least one more.
+    pub n_draft: u32,
 }
 
 /// For n_checkpoints of rekindle_plan_params: keep no checkpoints.
@@ -186,6 +188,7 @@ unsafe fn read_params(params: *const rekindle_plan_params) -> Result<Params> {
         n_ctx: p.n_ctx,
         n_seq_max: p.n_seq_max,
         n_checkpoints: checkpoints(p.n_checkpoints),
+        n_draft: p.n_draft,
         n_outputs_max: p.n_outputs_max,
         n_batch: p.n_batch,
         n_ubatch: p.n_ubatch,

@@ -84,6 +84,10 @@ pub struct rekindle_plan_summary {
     /// for models without such layers.
     pub n_recurrent_layers: u32,
     pub n_checkpoints: u32,
+    /// Tokens of a draft at most; 0 if the model makes none.
+    pub n_draft: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 // SAFETY: repr(C), no padding, plain numbers.
@@ -135,6 +139,8 @@ pub unsafe extern "C" fn rekindle_plan_get_summary(
             tightest_bytes: p.tightest().map_or(0, |(_, left)| left),
             n_recurrent_layers: p.n_recurrent_layers,
             n_checkpoints: p.n_checkpoints,
+            n_draft: p.n_draft,
+            reserved: 0,
         };
         // SAFETY: the caller's struct.
         unsafe { write(summary, &value) }

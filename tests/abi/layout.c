@@ -105,7 +105,7 @@ AT(rekindle_plan_params, n_limits, 52);
 AT(rekindle_plan_params, limits, 56);
 AT(rekindle_plan_params, margin, 64);
 AT(rekindle_plan_params, n_checkpoints, 72);
-AT(rekindle_plan_params, reserved, 76);
+AT(rekindle_plan_params, n_draft, 76);
 
 SIZE(rekindle_device_limit, 24);
 AT(rekindle_device_limit, device, 0);
@@ -114,7 +114,7 @@ AT(rekindle_device_limit, max_layers, 8);
 AT(rekindle_device_limit, reserved, 12);
 AT(rekindle_device_limit, reserve_bytes, 16);
 
-SIZE(rekindle_plan_summary, 352);
+SIZE(rekindle_plan_summary, 360);
 AT(rekindle_plan_summary, struct_size, 0);
 AT(rekindle_plan_summary, fits, 4);
 AT(rekindle_plan_summary, n_layer, 8);
@@ -145,6 +145,8 @@ AT(rekindle_plan_summary, n_cpu_layers, 332);
 AT(rekindle_plan_summary, tightest_bytes, 336);
 AT(rekindle_plan_summary, n_recurrent_layers, 344);
 AT(rekindle_plan_summary, n_checkpoints, 348);
+AT(rekindle_plan_summary, n_draft, 352);
+AT(rekindle_plan_summary, reserved, 356);
 
 SIZE(rekindle_plan_device, 104);
 AT(rekindle_plan_device, struct_size, 0);
@@ -186,7 +188,7 @@ AT(rekindle_load_params, progress_user_data, 24);
 AT(rekindle_load_params, on_oom, 32);
 AT(rekindle_load_params, no_cuda_graphs, 36);
 
-SIZE(rekindle_model_info, 256);
+SIZE(rekindle_model_info, 264);
 AT(rekindle_model_info, struct_size, 0);
 AT(rekindle_model_info, n_vocab, 4);
 AT(rekindle_model_info, n_embd, 8);
@@ -204,6 +206,8 @@ AT(rekindle_model_info, architecture, 56);
 AT(rekindle_model_info, name, 120);
 AT(rekindle_model_info, can_shift, 248);
 AT(rekindle_model_info, n_checkpoints, 252);
+AT(rekindle_model_info, n_draft, 256);
+AT(rekindle_model_info, reserved, 260);
 
 SIZE(rekindle_memory, 48);
 AT(rekindle_memory, struct_size, 0);
@@ -214,7 +218,7 @@ AT(rekindle_memory, kv, 24);
 AT(rekindle_memory, compute, 32);
 AT(rekindle_memory, driver, 40);
 
-SIZE(rekindle_perf, 56);
+SIZE(rekindle_perf, 80);
 AT(rekindle_perf, struct_size, 0);
 AT(rekindle_perf, reserved, 4);
 AT(rekindle_perf, n_prompt_tokens, 8);
@@ -223,6 +227,9 @@ AT(rekindle_perf, load_us, 24);
 AT(rekindle_perf, prompt_us, 32);
 AT(rekindle_perf, decode_us, 40);
 AT(rekindle_perf, sample_us, 48);
+AT(rekindle_perf, n_drafted, 56);
+AT(rekindle_perf, n_draft_agreed, 64);
+AT(rekindle_perf, n_draft_off, 72);
 
 SIZE(rekindle_vocab_info, 144);
 AT(rekindle_vocab_info, struct_size, 0);

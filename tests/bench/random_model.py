@@ -6,7 +6,8 @@
 The shapes are 1.1B (TinyLlama's), 8B (Llama 3's), 0.5B (Qwen2-0.5B's, with its tied embedding), moe (qwen3moe, 32
 experts of which 4 are used), long (four layers of 1.1B, its vocabulary cut alike, for long contexts), tiny (for tests),
 and of models with recurrent layers qwen35 (1B), qwen35moe (2.7B, 64 experts of which 4 are used), lfm2 (1.2B) and mamba2
-(0.8B). The types are Q4_K_M (the mix), Q6_K, Q8_0, Q4_0 and F16. If rows are no multiple of 256, K types fall back to
+(0.8B). qwen35-agrees has a prediction layer that mostly guesses what the trunk says, and qwen35-useless one that never
+does: of the former, layers add little to the embedding of a token, so both map a token to the next one alike. The types are Q4_K_M (the mix), Q6_K, Q8_0, Q4_0 and F16. If rows are no multiple of 256, K types fall back to
 Q5_0 and Q8_0, as quantisers do.
 
 It needs nothing but Python. Blocks are random bytes under scales that keep activations of ordinary size. A matrix
@@ -47,6 +48,9 @@ SHAPES = {
     ),
     "tiny": dict(arch="llama", layers=3, embd=256, heads=4, kv=2, head_dim=64, ff=512, vocab=512),
 }
+# `share` is the weight of the norms before mixers and feed-forward blocks: a small one lets these add little.
+SHAPES["qwen35-agrees"] = SHAPES["qwen35"] | dict(predictions=1, share=0.03)
+SHAPES["qwen35-useless"] = SHAPES["qwen35"] | dict(predictions=1)
 # GGUF's number of a type, and elements and bytes of what is drawn at once.
 TYPES = {
     "F32": (0, 1, 4),
@@ -146,6 +150,8 @@ def keys(name, file_type, s):
     }
     if s["arch"] == "llama":
         of_model["rope.dimension_count"] = s["head_dim"]
+    if "predictions" in s:
+        of_model |= {"block_count": s["layers"] + s["predictions"], "nextn_predict_layers": s["predictions"]}
     if s["arch"].startswith("qwen35"):
         of_model |= {"rope.dimension_count": s["rot"], "rope.dimension_sections": [11, 11, 10, 0]}
     if s["arch"].startswith("qwen35") or "experts" in s:
@@ -189,7 +195,11 @@ def tensors(file_type, s):
     wide = "Q6_K" if file_type == "Q4_K_M" else ty
     layers, embd, ff, head_dim = s["layers"], s["embd"], s["ff"], s["head_dim"]
     n_q, n_kv = s["heads"] * head_dim, s["kv"] * head_dim
-    arch, attends = s["arch"], s.get("attends", lambda i: True)
+    arch, behind, share = s["arch"], s.get("predictions", 0), s.get("share", 1.0)
+
+    def attends(i):
+        return i >= layers or s.get("attends", lambda _: True)(i)
+
     tied, gated = arch == "qwen2", arch.startswith("qwen35")
 
     def more_bits(i):
@@ -232,10 +242,10 @@ def tensors(file_type, s):
         yield matrix(b + "ssm_out", ty, inner, embd)
 
     yield matrix("token_embd", wide if tied else ty, embd, s["vocab"])
-    for i in range(layers):
+    for i in range(layers + behind):
         b, down = f"blk.{i}.", wide if more_bits(i) else ty
         # The short convolution of lfm2 is a product of three random rows, whose few large elements would drown the rest.
-        yield ones(b + "attn_norm", embd, 0.5 if arch == "lfm2" and not attends(i) else 1.0)
+        yield ones(b + "attn_norm", embd, 0.5 if arch == "lfm2" and not attends(i) else share)
         if attends(i):
             yield matrix(b + "attn_q", ty, embd, n_q * (2 if gated else 1))
             yield matrix(b + "attn_k", ty, embd, n_kv)
@@ -251,7 +261,14 @@ def tensors(file_type, s):
         if arch == "qwen2":
             for name, n in [("q", n_q), ("k", n_kv), ("v", n_kv)]:
                 yield b + f"attn_{name}.bias", "F32", (n,), normal(n, 0.1)
-        yield ones(b + ("post_attention_norm" if gated else "ffn_norm"), embd)
+        yield ones(b + ("post_attention_norm" if gated else "ffn_norm"), embd, share)
+        if i >= layers:
+            # The embedding goes through as it is, where the layer is to agree.
+            one = struct.pack("<e", 1.0)
+            rows = (bytes(2 * j) + one + bytes(2 * (2 * embd - 1 - j)) for j in range(embd))
+            yield b + "nextn.eh_proj.weight", "F16", (2 * embd, embd), b"".join(rows) if share < 1 else None
+            for name in ("enorm", "hnorm", "shared_head_norm"):
+                yield ones(b + "nextn." + name, embd)
         if "experts" not in s:
             yield matrix(b + "ffn_gate", ty, embd, ff)
             yield matrix(b + "ffn_up", ty, embd, ff)

@@ -130,6 +130,7 @@ impl Single {
             b.node(Op::SelectOutputs, &inputs[..1], Some(other));
         }
         let graph = Graph {
+            draft: None,
             n_layer: 1,
             n_vocab: 1,
             n_embd: 1,
