@@ -583,8 +583,12 @@ typedef struct {
    * 16 at most; REKINDLE_CHECKPOINTS_NONE means none. At most 1024.
    */
   uint32_t n_checkpoints;
-  /** Zero. */
-  uint32_t reserved;
+  /**
+   * Tokens that a prediction layer of the model itself (MTP) guesses at most before the others check them, all in
+   * one batch; rekindle_generate does so. The text stays the same, bit by bit. 0 means that the layer is not loaded.
+   * At most 15; a file without such a layer is an error. n_outputs_max is at least one more.
+   */
+  uint32_t n_draft;
 } rekindle_plan_params;
 
 /** For n_checkpoints of rekindle_plan_params: keep no checkpoints. */
@@ -714,6 +718,10 @@ typedef struct {
    */
   uint32_t n_recurrent_layers;
   uint32_t n_checkpoints;
+  /** Tokens of a draft at most; 0 if the model makes none. */
+  uint32_t n_draft;
+  /** Zero. */
+  uint32_t reserved;
 } rekindle_plan_summary;
 
 /** Tells what a plan decided. A plan never changes, and all its functions may run at the same time. */
@@ -938,6 +946,10 @@ typedef struct {
   uint32_t can_shift;
   /** Checkpoints of recurrent states that there is room for; 0 for models without such states. */
   uint32_t n_checkpoints;
+  /** Tokens that a prediction layer guesses at most before the others check them; 0 if none was asked for. */
+  uint32_t n_draft;
+  /** Zero. */
+  uint32_t reserved;
 } rekindle_model_info;
 
 /** Tells what a model is. */
@@ -989,6 +1001,14 @@ typedef struct {
   uint64_t prompt_us;
   uint64_t decode_us;
   uint64_t sample_us;
+  /**
+   * Tokens that a prediction layer has guessed, and those of them that were right. The latter count as tokens that
+   * came singly, too.
+   */
+  uint64_t n_drafted;
+  uint64_t n_draft_agreed;
+  /** Tokens of generations that were decoded without a guess, because guesses had lost more time than they won. */
+  uint64_t n_draft_off;
 } rekindle_perf;
 
 /** Gives a model's counters. */
@@ -1242,6 +1262,8 @@ REKINDLE_MUST_USE rekindle_status rekindle_sampler_reset(rekindle_sampler *sampl
 #define REKINDLE_GENERATE_PARSE_SPECIAL 2
 /** Go on past tokens that end a generation. */
 #define REKINDLE_GENERATE_IGNORE_EOG 4
+/** Let the prediction layer guess tokens even while that loses time; for measurements. */
+#define REKINDLE_GENERATE_ALL_DRAFTS 8
 
 /** For rekindle_generate. The prompt is given by either prompt or prompt_tokens. */
 typedef struct {
@@ -1294,6 +1316,10 @@ typedef int32_t (*rekindle_piece_fn)(void *user_data, int32_t token, const char 
  * Afterwards the sequence holds the prompt and all generated tokens except the last one, which is not decoded yet: to
  * go on, pass it as the next call's prompt_tokens. After REKINDLE_STOP_EOG it holds them all; the token that ended the
  * generation is neither given nor decoded.
+ *
+ * If the plan has n_draft, a prediction layer guesses tokens, which are checked in batches. Neither the text nor what
+ * the sequence holds afterwards changes by it. During the callback the sequence may be longer, by guesses that are not
+ * checked yet, and the rows of logits are those of the batch.
  *
  * The errors are those of rekindle_decode. A prompt that finds no room is REKINDLE_CONTEXT_FULL and changes nothing.
  * If a prompt of several batches fails or is cancelled, the sequence is as it was before, or empty if layers with a

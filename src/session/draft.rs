@@ -26,6 +26,9 @@
 //! same order. A batch of up to 16 tokens gives the same bits as single tokens. Recurrent layers keep their state after
 //! every token of such a batch, so the sequence is cut anywhere. The guesses only decide how much of this is done ahead.
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Instant;
 
 use super::batch::{Batch, Checked};
@@ -298,9 +301,6 @@ impl Model {
         state.machine.run_draft(&micro, rows, &self.cancelled)
     }
 }
-
-#[cfg(test)]
-mod tests;
 
 /// The token with the largest logit.
 fn largest(logits: &[f32]) -> i32 {

@@ -24,7 +24,8 @@ fn predicted(file: &Path, tokens: &[i32], n_ubatch: u32) -> Vec<f32> {
     let context = Context::new("cpu", 1, None, LogLevel::Error).unwrap();
     let file = Arc::new(Gguf::open(file).unwrap());
     let (type_k, type_v) = (Some(Type::F32), Some(Type::F32));
-    let params = Params { n_ctx: 64, n_ubatch, n_outputs_max: 64, n_draft: 2, type_k, type_v, ..Params::default() };
+    let params =
+        Params { n_ctx: 64, n_batch: 64, n_ubatch, n_outputs_max: 64, n_draft: 2, type_k, type_v, ..Params::default() };
     let plan = Arc::new(Plan::new(&context, &file, &params).unwrap());
     let model = Model::load(&context, &plan, LoadParams::default()).unwrap();
     model.decode(&Batch { tokens, ..Batch::default() }).unwrap();
