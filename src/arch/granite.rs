@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::graph::{Graph, Recurrent, RopeKind};
 
 pub(super) fn plain(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
+    has_logit_scale(k)?;
     h.equal_heads(k)?;
     let rotated = k.bool("rope.scaling.finetuned")?.unwrap_or(true);
     decoder(k, h)?.without_rope(|_| !rotated).build(k, h)
@@ -23,11 +24,17 @@ pub(super) fn hybrid(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
 }
 
 pub(super) fn windowed(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
+    has_logit_scale(k)?;
     h.equal_heads(k)?;
     let local = k.local_layers(h.n_layer, None)?;
     let rotated = k.flags("attention.rope_pattern", h.layers.len())?.unwrap_or_else(|| vec![true; h.layers.len()]);
     let d = decoder(k, h)?.windows(k.window()?, &local, None).without_rope(|i| !rotated[i]);
     d.heads(|a| a.sinks = true).build(k, h)
+}
+
+/// Without Mamba layers a file names the scale of its logits.
+fn has_logit_scale(k: &Keys<'_>) -> Result<()> {
+    k.positive("logit_scale")?.map(|_| ()).ok_or_else(|| k.missing("logit_scale"))
 }
 
 /// The constants and experts.
