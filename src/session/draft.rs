@@ -8,8 +8,8 @@
 //! # Idea
 //!
 //! The prediction layer guesses tokens, one after the other, at a small part of the trunk's cost. The trunk decodes the
-//! last token and these guesses as one batch, with logits of each. Then the sampler goes through the rows as it would go
-//! through single tokens. While it chooses what was guessed, the next row is there already. Where it chooses another
+//! last token and these guesses as one batch, with logits of each. Then the sampler goes through the rows as it would
+//! go through single tokens. While it chooses what was guessed, the next row is there already. Where it chooses another
 //! token, the rest of the batch is cut off.
 //!
 //! ```text
@@ -24,7 +24,8 @@
 //!
 //! Each token is sampled from the trunk's logits behind the tokens before it, by the same calls of the sampler in the
 //! same order. A batch of up to 16 tokens gives the same bits as single tokens. Recurrent layers keep their state after
-//! every token of such a batch, so the sequence is cut anywhere. The guesses only decide how much of this is done ahead.
+//! every token of such a batch, so the sequence is cut anywhere. The guesses only decide how much of this is done
+//! ahead.
 
 #[cfg(test)]
 mod tests;

@@ -9,10 +9,10 @@
 //! # Idea
 //!
 //! Drafts have an account of time. A draft that leaves `n` tokens after a time `t` brings in `n` times the time of a
-//! token without one, and takes out `t`. While the account is not in debt, drafts are made. A token without a draft pays
-//! in a small share of its time, so that after some time a draft is tried again; drafts that never win cost that share
-//! and what the account had at first. An account has bounds: drafts that have long won are given up soon after they
-//! begin to lose, and a moment at which the machine stood still does not end them for ever.
+//! token without one, and takes out `t`. While the account is not in debt, drafts are made. A token without a draft
+//! pays in a small share of its time, so that after some time a draft is tried again; drafts that never win cost that
+//! share and what the account had at first. An account has bounds: drafts that have long won are given up soon after
+//! they begin to lose, and a moment at which the machine stood still does not end them for ever.
 
 /// Times in microseconds.
 pub(super) struct Gain {

@@ -1,8 +1,8 @@
 //! The rows that a prediction layer goes on with: for each sequence, what of it the layer has not seen yet.
 //!
-//! The layer reads token k together with the trunk's hidden row of token k - 1. So a sequence that the layer has seen up
-//! to some position needs the hidden row before that position, and then for each token that the trunk has decoded since
-//! the token and its row:
+//! The layer reads token k together with the trunk's hidden row of token k - 1. So a sequence that the layer has seen
+//! up to some position needs the hidden row before that position, and then for each token that the trunk has decoded
+//! since the token and its row:
 //!
 //! ```text
 //! position       0 . . . . . . 7 | 8   9   10
@@ -10,8 +10,8 @@
 //! rows                         7   8   9   10       the last one waits for a token that is not there yet
 //! ```
 //!
-//! Rows may be missing: where a sequence was cut further back, its first token then gets a row of zeros, as the first of
-//! all has. The layer guesses worse there, and the trunk checks every guess, so no text changes by it.
+//! Rows may be missing: where a sequence was cut further back, its first token then gets a row of zeros, as the first
+//! of all has. The layer guesses worse there, and the trunk checks every guess, so no text changes by it.
 
 /// What the prediction layer has not seen of each sequence.
 pub(super) struct Hidden {

@@ -1,6 +1,7 @@
 //! Loaded models. Loading puts every weight where the plan says (`load`, `dies`). Decoding (`decode`) checks a batch
 //! (`batch`), gives its tokens cells (`caches`, `cells`) and runs it on the model's devices (`machine`). `sequence` and
-//! `generate` are the other calls of a host. A generation may check guesses of the model's own (`draft`, `hidden`, `gain`).
+//! `generate` are the other calls of a host. A generation may check guesses of the model's own (`draft`, `hidden`,
+//! `gain`).
 
 mod batch;
 mod caches;
