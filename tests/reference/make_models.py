@@ -1,7 +1,7 @@
 """Writes the small random models of tests/fixtures/models: python make_models.py [-o DIR] [NAME...], names as patterns
 
-DIR takes the place of tests/fixtures/models. What a family calls large is written only if a name asks for it. Those
-below are llama and qwen2; the others are in models/. Each one here has two layers, grouped-query attention and no
+DIR takes the place of tests/fixtures/models. What a family sets aside, to keep the repository small, is written only if
+a name asks for it. Those below are llama and qwen2; the others are in models/. Each one here has two layers, grouped-query attention and no
 tokeniser. The weights are scaled so that attention is far from uniform and logits are of the order of 1 to 10. This
 needs numpy, gguf and llama-cpp-python (whose ggml quantises the K types).
 """
@@ -126,10 +126,10 @@ args.add_argument("names", nargs="*")
 args = args.parse_args()
 builder.OUT = args.o
 builder.OUT.mkdir(parents=True, exist_ok=True)
-makers, large = {name: lambda name: write(name, *MODELS[name]) for name in MODELS}, set()
+makers, aside = {name: lambda name: write(name, *MODELS[name]) for name in MODELS}, set()
 for family in (dense, gemma, experts, deepseek, gemma4, gemma3n, step35, sections, nextn, hybrids, variants):
     makers.update({name: family.write for name in family.MODELS})
-    large.update(getattr(family, "LARGE", ()))
+    aside.update(getattr(family, "ASIDE", ()))
 for name, make in makers.items():
-    if any(fnmatch.fnmatchcase(name, pattern) for pattern in args.names or ([] if name in large else ["*"])):
+    if any(fnmatch.fnmatchcase(name, pattern) for pattern in args.names or ([] if name in aside else ["*"])):
         make(name)

@@ -49,6 +49,7 @@ MODELS = {
         dict(window=8, pattern=[1, 1, 0, 1], layer=6, tied=False, scale=False),
     ),
 }
+ASIDE = ("gemma4-layers-gqa", "gemma4-layers-own")
 
 
 def write(name):

@@ -79,6 +79,10 @@ MODELS = {
     "mamba2-tied": ("mamba2", dict(n_embd=12, n_ff=0, n_head=0, n_head_kv=0), {},
                     dict(layers="MM", ssm=(5, 3, 8, 1, 3), tied=True)),
 }
+ASIDE = (
+    "nemotron_h_moe-latent", "nemotron_h_moe-uneven", "nemotron_h-gqa", "granitehybrid-experts", "granitehybrid-dense",
+    "falcon-h1-plain", "mamba2-tied",
+)
 
 
 def decay(b, name, shape):

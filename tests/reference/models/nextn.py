@@ -58,6 +58,9 @@ MODELS = {
         dict(experts=(6, 2, 8), dense=1, tied=True),
     ),
 }
+ASIDE = (
+    "qwen35-nextn-two", "qwen35moe-nextn-fused", "qwen35moe-nextn-own", "glm4moe-nextn-norms", "glm4moe-nextn-shared",
+)
 
 
 def prediction(b, i, head):

@@ -31,6 +31,7 @@ MODELS = {
     "qwen3vlmoe-all": ("qwen3vlmoe", dict(n_embd=24, n_head=2, n_head_kv=2, head_dim=32, n_ff=24), [6, 5, 4, 1],
                        {"rope.freq_base": 1e6}, dict(experts=(3, 3, 8))),
 }
+ASIDE = ("qwen2vl-plain", "qwen2vl-fourth", "qwen3vlmoe-64", "qwen3vlmoe-16", "qwen3vlmoe-all")
 
 
 def write(name):

@@ -31,6 +31,7 @@ MODELS = {
         dict(heads=8, dense=1, experts=(4, 3, 8), gate=False, nextn=2),
     ),
 }
+ASIDE = ("step35-nextn",)
 
 
 def write(name):

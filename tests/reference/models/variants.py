@@ -89,6 +89,10 @@ MODELS = {
     "seed_oss-gqa": ("seed_oss", dict(n_embd=24, n_head=6, n_head_kv=2, head_dim=8, n_ff=20), {"rope.freq_base": 1e7},
                      dict(bias="qkv", before=("post_attention_norm",))),
 }
+KEPT = (
+    "smollm3-layers", "cohere2-layers", "stablelm-parallel", "mimo2-keys", "minimax-m2-gqa", "llama4-layers",
+)
+ASIDE = tuple(name for name in MODELS if name not in KEPT)
 
 
 def norms_of_heads(b, i, qk):
