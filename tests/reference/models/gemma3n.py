@@ -29,7 +29,7 @@ MODELS = {
         {"rope.freq_base": 1e6, "attention.sliding_window": 20},
     ),
 }
-ASIDE = ("gemma3n-30-layers", "gemma3n-35-layers")
+ASIDE = ("gemma3n-mqa", "gemma3n-30-layers", "gemma3n-35-layers")
 
 
 def write(name):

@@ -8,7 +8,8 @@ LAYER_NORM = {"attention.layer_norm_epsilon": 1e-5, "attention.layer_norm_rms_ep
 YARN = {"rope.scaling.type": "yarn", "rope.scaling.factor": 4.0, "rope.scaling.original_context_length": 32}
 POST = dict(pre=False, before=(), after=("post_attention_norm", "post_ffw_norm"))
 
-# `before` are the norms besides attention's, `after` those of results, `qk` is the form of the norms of queries and
+# `before` are the norms besides attention's, `after` those of results, whose mean is `post`: in deep models it is small,
+# or else rounding grows from layer to layer. `qk` is the form of the norms of queries and
 # keys: one for a head, for each head, for the whole row.
 # name: (architecture, shape, keys, options)
 MODELS = {
@@ -42,7 +43,7 @@ MODELS = {
                     {"nextn_predict_layers": 1}, dict(**POST, qk="head", tied=True, nextn=1)),
     # 64 layers are the 32B model: windows and rotation in three of four.
     "exaone4-windows": ("exaone4", dict(n_embd=8, n_head=2, n_head_kv=1, head_dim=4, n_ff=4, n_layer=64),
-                        {"attention.sliding_window": 12}, dict(**POST, qk="head")),
+                        {"attention.sliding_window": 12}, dict(**POST, qk="head", post=0.15)),
     # Values shorter than keys, more keys in windowed layers, sinks there, a third rotated.
     "mimo2-keys": ("mimo2", dict(n_embd=16, n_head=4, n_head_kv=1, head_dim=12, value_dim=8, n_ff=20, n_layer=5),
                    {"attention.sliding_window": 12,
@@ -153,8 +154,10 @@ def write(name):
         if options.get("sinks") and keys["attention.sliding_window_pattern"][i]:
             b.vector(at + "attn_sinks.weight", s["n_head"], 1.0, 1.0)
         before = options.get("before", ("ffn_norm",))
-        for part in (*before, *options.get("after", ())):
+        for part in before:
             b.norm(f"{at}{part}.weight")
+        for part in options.get("after", ()):
+            b.norm(f"{at}{part}.weight", mean=options.get("post", 1.0))
         if options.get("norm_bias"):
             biased += [f"{at}{part}" for part in ("attn_norm", *before)]
         feed_forward(b, i, options)
