@@ -4,10 +4,9 @@
 //! `cargo bench --bench ops -- [cpu|cuda] [OP ...] [TYPE ...] [cols=N] [rows=N] [context=N] [tokens=N] [mib=N]
 //! [round=MILLISECONDS] [threads=N] [device=N]`
 //!
-//! Products and attention of few tokens are repeated on other weights and caches until `mib` were read, so that no cache
-//! has them.
-//! Without a CUDA device it says so, and ends well. On the virtual rig (tests/rig) it runs with small sizes; times mean
-//! nothing there. `REKINDLE_CPU` chooses the instruction set.
+//! Products and attention of few tokens are repeated on other weights and caches until `mib` were read, so that no
+//! cache has them. Without a CUDA device it says so, and ends well. On the virtual rig (tests/rig) it runs with small
+//! sizes; times mean nothing there. `REKINDLE_CPU` chooses the instruction set.
 
 #[path = "../tests/ops/mod.rs"]
 mod ops;

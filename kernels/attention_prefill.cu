@@ -187,8 +187,8 @@ template <int ROWS, int COLS> DEVICE void prefill(const Attention& a, float* sha
             }
         }
 
-        // 2. Weights. A row sees the last positions up to its own, as far as it reaches: the keys below `n` of these 32, but for
-        //    the first `gone`.
+        // 2. Weights. A row sees the last positions up to its own, as far as it reaches: the keys below `n` of these
+        //    32, but for the first `gone`.
         bool there[4];
 #pragma unroll
         for (int j = 0; j < 4; j++) there[j] = shfl(cells, x + 8 * j) >= 0;

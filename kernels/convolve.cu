@@ -9,14 +9,14 @@
 // columns).
 template <int N, int AHEAD> DEVICE void convolve(const Convolve& a) {
     int run = (int)blockIdx.x;
-    if (goes_on(a, run)) return;
+    if (goes_on(a.states, run)) return;
     // Lanes behind the end take the last column, and write nothing.
     const int own = (int)blockIdx.y * CONVOLVE_THREADS + (int)threadIdx.x;
     const bool real = own < a.cols;
     const int c = real ? own : a.cols - 1, none = N - a.n_taps;
     float w[N], old[N];
-    const int from = cell_before(a, run);
-    const float* state = a.states + from * a.row + c;
+    const int from = cell_before(a.states, run);
+    const float* state = a.states.at + from * a.states.row + c;
     const float* weight = a.weight + (long long)c * a.n_taps;
 #pragma unroll
     for (int i = 0; i < N; i++) {
@@ -36,7 +36,7 @@ template <int N, int AHEAD> DEVICE void convolve(const Convolve& a) {
         float sum = offset;
 #pragma unroll
         for (int i = 0; i < N; i++) {
-            // What is behind the taps may be no number.
+            // Values behind the taps may be no numbers.
             if (i >= none) sum = fmaf(old[i], w[i], sum);
         }
         if (a.silu) sum = __fdividef(sum, 1.0f + expf(-sum));
@@ -44,7 +44,7 @@ template <int N, int AHEAD> DEVICE void convolve(const Convolve& a) {
 #pragma unroll
         for (int i = 0; i < N - 1; i++) old[i] = old[i + 1];
         if (cell == NO_CELL || !real) return;
-        float* to = a.states + cell * a.row + c;
+        float* to = a.states.at + cell * a.states.row + c;
         const int stride = settled(a.cols);
 #pragma unroll
         for (int i = 0; i < N - 1; i++) {
@@ -54,8 +54,8 @@ template <int N, int AHEAD> DEVICE void convolve(const Convolve& a) {
         }
     };
 
-    for (; run >= 0; run = next_run(a, run)) {
-        const int first = ldg(&a.runs[run].first), end = first + ldg(&a.runs[run].n);
+    for (; run >= 0; run = next_run(a.states, run)) {
+        const int first = ldg(&a.states.runs[run].first), end = first + ldg(&a.states.runs[run].n);
         const float* in = a.x + (long long)first * a.cols + c;
         float* y = a.y + (long long)first * a.cols + c;
         int t = first;
@@ -65,13 +65,13 @@ template <int N, int AHEAD> DEVICE void convolve(const Convolve& a) {
 #pragma unroll
             for (int i = 0; i < AHEAD; i++, in += a.cols) {
                 x[i] = *in;
-                cells[i] = a.cells[t + i];
+                cells[i] = a.states.cells[t + i];
             }
 #pragma unroll
             for (int i = 0; i < AHEAD; i++, y += a.cols) pass(x[i], y, cells[i]);
         }
 #pragma unroll 1
-        for (; t < end; t++, in += a.cols, y += a.cols) pass(*in, y, a.cells[t]);
+        for (; t < end; t++, in += a.cols, y += a.cols) pass(*in, y, a.states.cells[t]);
     }
 }
 

@@ -1,5 +1,5 @@
-// Scale, Add, Activation, Gate and SoftCap: element by element. A result may lie in the place of x, because each element is read
-// and written by one thread.
+// Scale, Add, Activation, Gate and SoftCap: element by element. A result may lie in the place of x, because each
+// element is read and written by one thread.
 #include "args.h"
 #include "device.h"
 

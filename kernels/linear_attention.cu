@@ -5,10 +5,10 @@
 //   S = S + k u^T
 //   y = S^T q + skip v
 //
-// The columns of S are independent, so a block takes 32 of them. Four neighbouring lanes share a column: each keeps R of
-// its rows in registers from the first token of a chain (recurrent.h) to the last. What the tokens bring comes to shared
-// memory, some tokens at a time. So a single token costs one read and one write of the state, and a prompt no more
-// than that.
+// The columns of S are independent, so a block takes 32 of them. Four neighbouring lanes share a column: each keeps R
+// of its rows in registers from the first token of a chain (recurrent.h) to the last. What the tokens bring comes to
+// shared memory, some tokens at a time. So a single token costs one read and one write of the state, and a prompt no
+// more than that.
 //
 // A prompt is not taken in chunks as on the CPU: kernels/README.md counts why.
 //
@@ -33,7 +33,7 @@ DEVICE float column_sum(const float4& x) {
 // Grid (runs times pieces of columns, heads).
 template <int R, int BY_ROW> DEVICE void linear_attention(const LinearAttention& a, float* shared) {
     int run = (int)blockIdx.x / a.pieces;
-    if (goes_on(a, run)) return;
+    if (goes_on(a.states, run)) return;
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, l = threadIdx.x % 4, column = threadIdx.x / 4;
     const int first_col = (int)blockIdx.x % a.pieces * COLUMNS, c = first_col + column, head = (int)blockIdx.y;
     const int head_k = a.turns ? head % a.n_head_k : head / (a.n_head / a.n_head_k);
@@ -42,8 +42,8 @@ template <int R, int BY_ROW> DEVICE void linear_attention(const LinearAttention&
     const int left = c < a.head_v ? a.head_k - 4 * l : 0;
     const long long own = ((long long)head * a.head_k + 4 * l) * a.head_v + c;
     float s[R];
-    const int from = cell_before(a, run);
-    const float* state = a.states + from * a.row + own;
+    const int from = cell_before(a.states, run);
+    const float* state = a.states.at + from * a.states.row + own;
 #pragma unroll
     for (int i = 0; i < R; i++) {
         s[i] = from != NO_CELL && 4 * (i - i % 4) + i % 4 < left ? *state : 0;
@@ -52,8 +52,8 @@ template <int R, int BY_ROW> DEVICE void linear_attention(const LinearAttention&
 
     // From token to token.
     const int key_stride = a.n_head_k * a.head_k, value_stride = a.n_head * a.head_v;
-    for (; run >= 0; run = next_run(a, run)) {
-        const int first = ldg(&a.runs[run].first), end = first + ldg(&a.runs[run].n);
+    for (; run >= 0; run = next_run(a.states, run)) {
+        const int first = ldg(&a.states.runs[run].first), end = first + ldg(&a.states.runs[run].n);
         float* y = a.y + (long long)first * value_stride + head * a.head_v + c;
         for (int t0 = first; t0 < end; t0 += TOKENS(BY_ROW)) {
             const int n = min(TOKENS(BY_ROW), end - t0);
@@ -79,7 +79,7 @@ template <int R, int BY_ROW> DEVICE void linear_attention(const LinearAttention&
                 if (lane == 0) {
                     to[COLUMNS] = BY_ROW ? 0 : expf(log_decay * *steps);
                     to[COLUMNS + 1] = a.betas[of_head];
-                    to[COLUMNS + 2] = __int_as_float(a.cells[t0 + t]);
+                    to[COLUMNS + 2] = __int_as_float(a.states.cells[t0 + t]);
                 }
                 q += WARPS * key_stride;
                 k += WARPS * key_stride;
@@ -121,7 +121,7 @@ template <int R, int BY_ROW> DEVICE void linear_attention(const LinearAttention&
                 if (l == 0 && left > 0) *y = a.skip ? fmaf(skip, v, read) : read;
                 const int cell = __float_as_int(rest[COLUMNS + 2]);
                 if (cell == NO_CELL) continue;
-                float* kept = a.states + settled(cell) * a.row + own;
+                float* kept = a.states.at + settled(cell) * a.states.row + own;
                 const int n_rows = settled(left), stride = settled(a.head_v);
 #pragma unroll
                 for (int i = 0; i < R; i++) {
@@ -136,7 +136,8 @@ template <int R, int BY_ROW> DEVICE void linear_attention(const LinearAttention&
 #ifdef __CUDACC__
 // Not told how many blocks should fit a multiprocessor, ptxas takes more registers to load a state at once.
 #undef KERNEL
-#define KERNEL(name, Args, threads) extern "C" __global__ void __launch_bounds__(threads, LEAST_##name) name(const Args a)
+#define KERNEL(name, Args, threads) \
+    extern "C" __global__ void __launch_bounds__(threads, LEAST_##name) name(const Args a)
 #define LEAST_linear_attention_64 16
 #define LEAST_linear_attention_128 10
 #define LEAST_linear_attention_256 5

@@ -1,9 +1,9 @@
-// Norm: each group of columns (a row, or a head's part of one) is brought to one size, then multiplied by the weight and
-// added to the bias, where there are such. Rms divides by the root mean square, Layer takes the mean away and divides by
-// the deviation from it, L2 divides by the length. Threads add up what they have of their own elements, each warp adds
-// up its threads' sums, and all warps theirs by way of shared memory; then every thread scales its elements. The first
-// few of them stay in registers meanwhile, so that most rows are read once. A result may lie in the place of x, because
-// each element is read and written by one thread.
+// Norm: each group of columns (a row, or a head's part of one) is brought to one size, then multiplied by the weight
+// and added to the bias, where there are such. Rms divides by the root mean square, Layer takes the mean away and
+// divides by the deviation from it, L2 divides by the length. Threads add up what they have of their own elements, each
+// warp adds up its threads' sums, and all warps theirs by way of shared memory; then every thread scales its elements.
+// The first few of them stay in registers meanwhile, so that most rows are read once. A result may lie in the place of
+// x, because each element is read and written by one thread.
 #include "args.h"
 #include "device.h"
 
@@ -65,7 +65,9 @@ KERNEL(norm, Norm, NORM_THREADS) {
         if (c < a.group) y[c] = normed(a, kept[i], mean, scale, at, c);
     }
 #pragma unroll 4
-    for (int c = t + NORM_KEPT * NORM_THREADS; c < a.group; c += NORM_THREADS) y[c] = normed(a, x[c], mean, scale, at, c);
+    for (int c = t + NORM_KEPT * NORM_THREADS; c < a.group; c += NORM_THREADS) {
+        y[c] = normed(a, x[c], mean, scale, at, c);
+    }
 }
 
 // A warp per group, for small ones (a head's): grid (groups / 4).

@@ -31,16 +31,16 @@ DEVICE float exp2_fast(float x) { return exp2f(x); }
 // Grid (runs, pieces of columns).
 template <int N> DEVICE void scan(const Scan& a, float* shared) {
     int run = (int)blockIdx.x;
-    if (goes_on(a, run)) return;
+    if (goes_on(a.states, run)) return;
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, l = threadIdx.x % 4, column = threadIdx.x / 4;
     const int first_col = (int)blockIdx.y * COLUMNS, c = first_col + column;
     // Number i of this lane is number 16 (i / 4) + i % 4 of those from 4 l on, of which there are so many.
     const int left = c < a.cols ? a.n_state - 4 * l : 0;
     float s[N], log2_a[N];
-    const int from = cell_before(a, run);
+    const int from = cell_before(a.states, run);
     const long long own = (long long)(4 * l) * a.cols + c;
     const float* decays = a.a + (long long)c * a.n_state + 4 * l;
-    const float* state = a.states + from * a.row + own;
+    const float* state = a.states.at + from * a.states.row + own;
 #pragma unroll
     for (int i = 0; i < N; i++) {
         const bool is = 4 * (i - i % 4) + i % 4 < left;
@@ -51,8 +51,8 @@ template <int N> DEVICE void scan(const Scan& a, float* shared) {
 
     // A warp brings tokens: B and C of N / 4 lanes' floats, values, steps.
     const bool has = first_col + lane < a.cols;
-    for (; run >= 0; run = next_run(a, run)) {
-        const int first = ldg(&a.runs[run].first), end = first + ldg(&a.runs[run].n);
+    for (; run >= 0; run = next_run(a.states, run)) {
+        const int first = ldg(&a.states.runs[run].first), end = first + ldg(&a.states.runs[run].n);
         float* y = a.y + (long long)first * a.cols + c;
         for (int t0 = first; t0 < end; t0 += TOKENS) {
             const int n = min(TOKENS, end - t0);
@@ -70,7 +70,7 @@ template <int N> DEVICE void scan(const Scan& a, float* shared) {
                 }
                 token[8 * N + lane] = has ? *v : 0;
                 token[8 * N + COLUMNS + lane] = has ? *step : 0;
-                if (lane == 0) token[8 * N + 2 * COLUMNS] = __int_as_float(a.cells[t0 + t]);
+                if (lane == 0) token[8 * N + 2 * COLUMNS] = __int_as_float(a.states.cells[t0 + t]);
                 b_c += WARPS * a.n_state;
                 v += WARPS * a.cols;
                 step += WARPS * a.cols;
@@ -98,7 +98,7 @@ template <int N> DEVICE void scan(const Scan& a, float* shared) {
                 if (l == 0 && left > 0) *y = sum;
                 const int cell = __float_as_int(token[8 * N + 2 * COLUMNS]);
                 if (cell == NO_CELL) continue;
-                float* to = a.states + cell * a.row + own;
+                float* to = a.states.at + cell * a.states.row + own;
                 const int n_own = settled(left), stride = settled(a.cols);
 #pragma unroll
                 for (int i = 0; i < N; i++) {

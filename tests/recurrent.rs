@@ -186,7 +186,7 @@ fn a_cut_goes_back_to_a_checkpoint() {
         check_bits("after the host's checkpoint", &path, &last(&model, 0, &other), &next);
         model.seq_cut(0, 5).unwrap();
         assert_eq!(model.seq_length(0).unwrap(), 0);
-        // What such layers cannot do is said, and nothing changes.
+        // Calls that such layers cannot answer say so, and nothing changes.
         last(&model, 0, &t);
         assert!(!model.info().can_shift);
         assert_eq!(model.seq_remove(0, 3, 5).unwrap_err().status, Status::Unsupported);

@@ -197,8 +197,8 @@ fn logits_do_not_depend_on_the_dies() {
     });
 }
 
-/// The fixtures with F32 weights: the CPU computes with them in float32 too. Those whose sequences cannot be cut anywhere
-/// are not among them.
+/// The fixtures with F32 weights: the CPU computes with them in float32 too. Those whose sequences cannot be cut
+/// anywhere are not among them.
 fn plain_cases() -> Vec<Case> {
     let plain = |c: &Case| Gguf::open(&c.file).unwrap().tensors().iter().all(|t| t.ty == Type::F32);
     cases().into_iter().filter(|c| plain(c) && !is_recurrent(&c.file) && !shares_caches(c)).collect()
@@ -246,7 +246,7 @@ fn caches_of_every_type_are_the_cpus() {
                 let (context, plan) = plan(rig, "cuda:2", &case.file, &params, true, false);
                 let model = load_on(rig, &context, &plan, &case.name);
                 let error = nmse(&decode_at(&model, 0, 0, &case.tokens).concat(), &expected);
-                // Where float32 falls to the other side of a rounding, the difference is a part of what the rounding
+                // If float32 falls to the other side of a rounding, the difference is a part of what the rounding
                 // itself costs.
                 let rounding = nmse(&expected, &decode_at(&load(&case.file, &exact_kv()), 0, 0, &case.tokens).concat());
                 println!(
@@ -461,7 +461,7 @@ fn fail_each<T>(
     assert!(told > survived);
 }
 
-/// What the driver is asked for in vain is told by name; nothing stays behind, and the next load on the same context
+/// A call that the driver refuses is told by name; nothing stays behind, and the next load on the same context
 /// works. Every call of a whole run in turn: finding two dies; then, on one context, planning, loading, decoding,
 /// ending.
 #[test]

@@ -1,6 +1,6 @@
-//! deepseek2 and mistral4: latent attention, whose keys have a rotated part beside the compressed one. The first layers are dense.
-//! In the others experts are chosen by groups, weighted by sigmoid or softmax, and joined by experts that every token
-//! uses. DeepSeek-V2, -V2-Lite, -V3, -R1, GLM-4.7-Flash, Mistral Small 4.
+//! deepseek2 and mistral4: latent attention, whose keys have a rotated part beside the compressed one. The first layers
+//! are dense. In the others experts are chosen by groups, weighted by sigmoid or softmax, and joined by experts that
+//! every token uses. DeepSeek-V2, -V2-Lite, -V3, -R1, GLM-4.7-Flash, Mistral Small 4.
 
 use super::decoder::{Decoder, Mixer};
 use super::experts::{Routing, share, shared_count};

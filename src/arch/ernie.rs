@@ -1,5 +1,5 @@
-//! ernie4_5 and ernie4_5-moe: llama without the bias that files may have behind attention. In the mixtures every n-th layer behind the leading dense ones has experts, which
-//! are joined by some that every token uses.
+//! ernie4_5 and ernie4_5-moe: llama without the bias that files may have behind attention. In the mixtures every n-th
+//! layer behind the leading dense ones has experts, which are joined by some that every token uses.
 
 use super::decoder::Decoder;
 use super::experts::{share, shared_width};

@@ -1,6 +1,6 @@
-//! gemma, gemma2 and gemma3: scaled embeddings and GELU. gemma is llama otherwise. The others have norms before and behind
-//! each block. Layers have a window, but for every second one in gemma2 and every sixth in gemma3. gemma2 caps scores and logits. gemma3 norms queries and keys, and
-//! layers with a window rotate by a base of their own, unscaled.
+//! gemma, gemma2 and gemma3: scaled embeddings and GELU. gemma is llama otherwise. The others have norms before and
+//! behind each block. Layers have a window, but for every second one in gemma2 and every sixth in gemma3. gemma2 caps
+//! scores and logits. gemma3 norms queries and keys, and layers with a window rotate by a base of their own, unscaled.
 
 use super::decoder::Decoder;
 use super::hparams::Hparams;

@@ -36,7 +36,7 @@ pub(super) fn falcon_h1(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     h.dense(k)?;
     let kind = Recurrent::Mamba2(Ssm::read(k)?.mamba2(k)?);
     let mut d = Decoder::new(h, RopeKind::Neox);
-    d.rope_factors = false;
+    (d.rope_factors, d.ignored) = (false, &["rope_freqs.weight", "attn_output.bias"]);
     for layer in &mut d.layers {
         if let Mixer::Attention(mut a) = layer.mixer {
             a.unbiased_out = true;

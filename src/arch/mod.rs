@@ -168,19 +168,8 @@ fn no_draft(text: String) -> Error {
 
 /// Parts of names of tensors that layers may have and graphs leave out. They are scales that an architecture does not
 /// apply, or that are 1 unless activations are quantised; tables that are computed instead; matrices that only another
-/// form of the layer reads (latent attention, the gated delta net).
-const LEFT_OUT: [&str; 10] = [
-    ".attn_output.bias",
-    "rope_freqs.weight",
-    ".scale",
-    ".input_scale",
-    ".attn_rot_embd.",
-    ".attn_kv_b.",
-    ".ssm_in.",
-    ".attn_q.bias",
-    ".attn_k.bias",
-    ".attn_v.bias",
-];
+/// form of the layer reads (latent attention).
+const LEFT_OUT: [&str; 4] = [".scale", ".input_scale", ".attn_rot_embd.", ".attn_kv_b."];
 
 /// Starts of names of tensors that stand beside the model: encoders of images and sound, and heads that classify.
 const BESIDE: [&str; 4] = ["v.", "a.", "mm.", "cls."];

@@ -7,7 +7,7 @@ use super::keys::Keys;
 use crate::error::Result;
 use crate::graph::{Graph, Norms, OutputGate, QkNorm, Rope, RopeKind};
 
-/// What the norms behind the blocks add before they divide. Files do not say it.
+/// The epsilon of the norms behind the blocks. Files do not say it.
 const POST_EPS: f32 = 1e-8;
 
 pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {

@@ -46,7 +46,7 @@ pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
             _ => {}
         }
     }
-    // Where experts are, a dense block is not read.
+    // A layer with experts does not read its dense block.
     d.ignored = &["ffn_gate.weight", "ffn_up.weight", "ffn_down.weight"];
     d.build(k, h)
 }

@@ -160,8 +160,8 @@ fn gelu(x: f32) -> f32 {
     0.5 * x * (1.0 + (SQRT_2_BY_PI * x * (1.0 + 0.044_715 * x * x)).tanh())
 }
 
-/// x times the normal distribution's share below x, which is erfc(-x / sqrt(2)) / 2. The complement of the error function
-/// is exp of a polynomial, off by no more than 1.2e-7 of itself (Press et al., Numerical Recipes, 6.2).
+/// x times the normal distribution's share below x, which is erfc(-x / sqrt(2)) / 2. The complement of the error
+/// function is exp of a polynomial, off by no more than 1.2e-7 of itself (Press et al., Numerical Recipes, 6.2).
 fn gelu_erf(x: f32) -> f32 {
     const TERMS: [f64; 10] = [
         -1.265_512_23,

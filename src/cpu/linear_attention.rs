@@ -12,26 +12,16 @@ use crate::graph::{LinearAttention, Node, Rule};
 /// Tokens of a chunk.
 const CHUNK: usize = 64;
 
-/// Floats of a thread's scratch.
-#[derive(Clone, Copy)]
-struct Sizes {
-    head_k: usize,
-    head_v: usize,
-}
-
-impl Sizes {
-    /// Keys with a lane per token, two products of tokens by tokens, two of tokens by columns, and some vectors.
-    fn floats(&self) -> Option<usize> {
-        let by_token =
-            CHUNK.checked_mul(self.head_k.checked_add(2 * CHUNK)?.checked_add(self.head_v.checked_mul(2)?)?)?;
-        by_token.checked_add(self.head_k.checked_mul(3)?)?.checked_add(CHUNK)
-    }
+/// Floats of a thread's scratch: keys with a lane per token, two products of tokens by tokens, two of tokens by columns,
+/// and some vectors.
+fn scratch_floats(o: &LinearAttention) -> Option<usize> {
+    let by_token = CHUNK.checked_mul(o.head_k.checked_add(2 * CHUNK)?.checked_add(o.head_v.checked_mul(2)?)?)?;
+    by_token.checked_add(o.head_k.checked_mul(3)?)?.checked_add(CHUNK)
 }
 
 /// Bytes of the threads' scratch.
 pub(super) fn workspace_bytes(o: &LinearAttention, n_threads: usize) -> Option<usize> {
-    let sizes = Sizes { head_k: o.head_k, head_v: o.head_v };
-    sizes.floats()?.checked_mul(n_threads)?.checked_mul(size_of::<f32>())
+    scratch_floats(o)?.checked_mul(n_threads)?.checked_mul(size_of::<f32>())
 }
 
 /// One head of one chain.
@@ -51,7 +41,7 @@ pub(super) fn linear_attention(s: &Step, node: &Node, o: &LinearAttention) -> Re
     s.prepared.set(None);
     let (a, skip) = (s.weight_floats(o.a), o.skip.map(|w| s.weight_floats(w)));
     let inputs: [*const f32; 5] = std::array::from_fn(|i| s.at(node.inputs[i]).cast_const());
-    let n_floats = Sizes { head_k: o.head_k, head_v: o.head_v }.floats().unwrap_or(0);
+    let n_floats = scratch_floats(o).unwrap_or(0);
     // SAFETY: the workspace was measured for this many floats per thread.
     let scratch =
         unsafe { std::slice::from_raw_parts_mut(s.workspace().cast::<f32>().add(n_floats * s.worker.index), n_floats) };
@@ -61,13 +51,16 @@ pub(super) fn linear_attention(s: &Step, node: &Node, o: &LinearAttention) -> Re
         for item in items {
             let (chain, head) = (item / o.n_head, item % o.n_head);
             let head = Head { s, o, inputs: &inputs, out: s.at(output), head, head_k: o.head_k_of(head), a: a[head] };
-            states.stretches(chain, head.head * o.head_k * o.head_v, |st| match st.short || by_token {
-                true => head.tokens(&st, scratch),
-                false => head.chunks(&st, scratch),
+            states.stretches(chain, head.head * o.head_k * o.head_v, |st| {
+                if st.short || by_token {
+                    head.tokens(&st, scratch);
+                } else {
+                    head.chunks(&st, scratch);
+                }
+                if let Some(skip) = &skip {
+                    head.skip(&st, skip[head.head]);
+                }
             });
-            if let Some(skip) = &skip {
-                states.stretches(chain, 0, |st| head.skip(&st, skip[head.head]));
-            }
         }
     })
 }

@@ -58,7 +58,8 @@ impl<'a> States<'a> {
         States { view, base, row: place.keys.row / size_of::<f32>(), chains }
     }
 
-    /// The stretches of a chain, in the order of its tokens; `part` is the first element of the state that is looked at.
+    /// The stretches of a chain, in the order of its tokens; `part` is the first element of the state that is
+    /// read.
     pub fn stretches(&self, chain: usize, part: usize, mut f: impl FnMut(Stretch)) {
         let at = |cell: u32| self.base.wrapping_add(cell as usize * self.row + part);
         let mut next = Some(self.chains[chain]);

@@ -1,8 +1,8 @@
 //! Scan: each column has a state of a few numbers, which change and are summed up with every token.
 //!
 //! Every number has a decay of its own, so a prompt cannot be said as products of matrices as in linear attention.
-//! Instead, neighbouring columns are computed side by side (`matmul/scan.rs`). Threads share chains (`recurrent.rs`) and
-//! pieces of columns.
+//! Instead, neighbouring columns are computed side by side (`matmul/scan.rs`). Threads share chains (`recurrent.rs`)
+//! and pieces of columns.
 
 use super::matmul::scan::{COLUMNS, Token};
 use super::pool::Poisoned;
@@ -56,7 +56,8 @@ pub(super) fn scan(s: &Step, node: &Node, o: &Scan) -> Result<(), Poisoned> {
                         c: unsafe { std::slice::from_raw_parts(c.add(t * o.n_state), o.n_state) },
                         out: s.at(output).wrapping_add(at),
                     };
-                    // SAFETY: rows of `n` columns, of the values and of `n_state` rows of the state, this piece's alone.
+                    // SAFETY: rows of `n` columns, of the values and of `n_state` rows of the state, all this
+                    // piece's.
                     unsafe { s.x.kernels.scan(token) };
                     from = st.to;
                 }

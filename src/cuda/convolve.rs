@@ -11,22 +11,18 @@ const _: () = assert!(Convolve::MOST_TAPS == 16);
 
 pub(super) fn convolve(s: &Step, node: &Node, o: &Convolve) -> Result<()> {
     let Some(output) = node.output else { return Ok(()) };
-    let (cols, states) = (s.graph().value(output).cols, s.recurrent(o.state));
+    let (cols, states) = (s.graph().value(output).cols, s.recurrent(o.state)?);
     let args = args::Convolve {
         x: s.at(node.inputs[0]),
         weight: s.weight(o.weight),
         bias: o.bias.map_or(Ptr::NULL, |b| s.weight(b)),
-        states: states.at,
         y: s.at(output),
-        cells: states.cells,
-        runs: states.runs,
-        spans: s.spans(),
-        row: states.row,
-        n_runs: int(states.n_runs)?,
+        states,
         cols: int(cols)?,
         n_taps: int(o.n_taps)?,
         silu: i32::from(o.silu),
+        unused: 0,
     };
     let kernel = if o.n_taps <= 4 { convolve_4 } else { convolve_16 };
-    s.launch(kernel, [blocks(states.n_runs, 1)?, blocks(cols, CONVOLVE_THREADS)?, 1], &args)
+    s.launch(kernel, [states.n_runs.cast_unsigned(), blocks(cols, CONVOLVE_THREADS)?, 1], &args)
 }

@@ -1,5 +1,5 @@
-//! LinearAttention: four lanes share a column of a head's state, and keep it in registers while the tokens of a sequence
-//! pass (kernels/linear_attention.cu), be they one or a prompt.
+//! LinearAttention: four lanes share a column of a head's state, and keep it in registers while the tokens of a
+//! sequence pass (kernels/linear_attention.cu), be they one or a prompt.
 
 use super::args::{self, LINEAR_ATTENTION_THREADS};
 use super::driver::Ptr;
@@ -27,7 +27,7 @@ fn kernel(o: &LinearAttention) -> Kernel<args::LinearAttention> {
 
 pub(super) fn linear_attention(s: &Step, node: &Node, o: &LinearAttention) -> Result<()> {
     let Some(output) = node.output else { return Ok(()) };
-    let states = s.recurrent(o.state);
+    let states = s.recurrent(o.state)?;
     let [q, k, v, steps, betas] = [0, 1, 2, 3, 4].map(|i| s.at(node.inputs[i]));
     let pieces = o.head_v.div_ceil(LINEAR_ATTENTION_THREADS / 4);
     let args = args::LinearAttention {
@@ -38,13 +38,8 @@ pub(super) fn linear_attention(s: &Step, node: &Node, o: &LinearAttention) -> Re
         betas,
         a: s.weight(o.a),
         skip: o.skip.map_or(Ptr::NULL, |w| s.weight(w)),
-        states: states.at,
         y: s.at(output),
-        cells: states.cells,
-        runs: states.runs,
-        spans: s.spans(),
-        row: states.row,
-        n_runs: int(states.n_runs)?,
+        states,
         n_head: int(o.n_head)?,
         n_head_k: int(o.n_head_k)?,
         head_k: int(o.head_k)?,
@@ -54,6 +49,7 @@ pub(super) fn linear_attention(s: &Step, node: &Node, o: &LinearAttention) -> Re
         delta: i32::from(o.rule == Rule::Delta),
         scale_q: o.scale_q,
         scale_k: o.scale_k,
+        unused: 0,
     };
-    s.launch(kernel(o), [blocks(states.n_runs * pieces, 1)?, blocks(o.n_head, 1)?, 1], &args)
+    s.launch(kernel(o), [blocks(states.n_runs as usize * pieces, 1)?, blocks(o.n_head, 1)?, 1], &args)
 }

@@ -11,7 +11,7 @@ pub(super) const MOST_STATE: usize = 64;
 
 pub(super) fn scan(s: &Step, node: &Node, o: &Scan) -> Result<()> {
     let Some(output) = node.output else { return Ok(()) };
-    let (cols, states) = (s.graph().value(output).cols, s.recurrent(o.state));
+    let (cols, states) = (s.graph().value(output).cols, s.recurrent(o.state)?);
     let [v, steps, b, c] = [0, 1, 2, 3].map(|i| s.at(node.inputs[i]));
     let args = args::Scan {
         v,
@@ -19,17 +19,11 @@ pub(super) fn scan(s: &Step, node: &Node, o: &Scan) -> Result<()> {
         b,
         c,
         a: s.weight(o.a),
-        states: states.at,
         y: s.at(output),
-        cells: states.cells,
-        runs: states.runs,
-        spans: s.spans(),
-        row: states.row,
-        n_runs: int(states.n_runs)?,
+        states,
         cols: int(cols)?,
         n_state: int(o.n_state)?,
-        unused: 0,
     };
     let kernel = if o.n_state <= 16 { scan_16 } else { scan_64 };
-    s.launch(kernel, [blocks(states.n_runs, 1)?, blocks(cols, SCAN_THREADS / 4)?, 1], &args)
+    s.launch(kernel, [states.n_runs.cast_unsigned(), blocks(cols, SCAN_THREADS / 4)?, 1], &args)
 }

@@ -80,8 +80,8 @@ pub struct rekindle_plan_summary {
     /// Layers that the CPU computes as a whole, beside dies or alone.
     pub n_cpu_layers: u32,
     pub tightest_bytes: u64,
-    /// Layers that keep a recurrent state per sequence, and the checkpoints of such states that the plan has room for; 0
-    /// for models without such layers.
+    /// Layers that keep a recurrent state per sequence, and the checkpoints of such states that the plan has room for;
+    /// 0 for models without such layers.
     pub n_recurrent_layers: u32,
     pub n_checkpoints: u32,
     /// Tokens of a draft at most; 0 if the model makes none.

@@ -99,8 +99,8 @@ pub struct Latent {
 }
 
 impl Builder<'_> {
-    /// Adds a rotation. Its table of cosines and sines of this batch's positions is computed once, if a layer rotates by
-    /// it.
+    /// Adds a rotation. Its table of cosines and sines of this batch's positions is computed once, if a layer rotates
+    /// by it.
     pub fn rope_table(&mut self, rope: Rope, kind: RopeKind, used: bool) {
         let (n_rot, index) = (rope.n_rot, self.ropes.len());
         self.ropes.push(rope);

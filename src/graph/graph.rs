@@ -115,8 +115,8 @@ impl Graph {
         self.states.iter().filter_map(|s| if let StateShape::Kv(shape) = &s.shape { Some(shape) } else { None })
     }
 
-    /// The number of positions that the model has a row for, if it looks them up in a table. Tokens cannot be shifted to
-    /// other positions then.
+    /// The number of positions that the model has a row for, if it looks them up in a table. Tokens cannot be shifted
+    /// to other positions then.
     pub fn n_positions(&self) -> Option<u64> {
         self.nodes.iter().find_map(|node| match &node.op {
             Op::Embed(o) if o.by == EmbedBy::Position => Some(self.weight(o.table).ne[1]),

@@ -130,8 +130,8 @@ pub enum Gating {
     SoftmaxOfChosen,
 }
 
-/// `[rows, n_expert_used * cols]` and a route -> `[rows, cols]`: the sum of the experts' parts, each times its weight if
-/// `weighted`.
+/// `[rows, n_expert_used * cols]` and a route -> `[rows, cols]`: the sum of the experts' parts, each times its weight
+/// if `weighted`.
 #[derive(Debug, Clone, Copy)]
 pub struct SumExperts {
     pub n_expert_used: usize,

@@ -1,14 +1,14 @@
 //! Operations that keep a state per sequence in place of rows per token.
 //!
 //! A recurrent layer reads its tokens one after the other. What it remembers of them is a state of fixed size, however
-//! many they are. [`CacheView`](super::CacheView) tells from which cell a run of tokens goes on, and after which of them
-//! the state is kept.
+//! many they are. [`CacheView`](super::CacheView) tells from which cell a run of tokens goes on, and after which of
+//! them the state is kept.
 
 use super::value::{StateId, WeightId};
 
 /// `[n_tokens, cols]` -> the same shape: for each column, a weighted sum of the token and the `n_taps - 1` before it in
-/// its sequence, plus the bias, then SiLU if it is asked for. The weight is `[n_taps, cols]`, the newest token last. The
-/// state is those last `n_taps - 1` rows.
+/// its sequence, plus the bias, then SiLU if it is asked for. The weight is `[n_taps, cols]`, the newest token last.
+/// The state is those last `n_taps - 1` rows.
 #[derive(Debug, Clone, Copy)]
 pub struct Convolve {
     pub state: StateId,

@@ -1,5 +1,5 @@
-//! Layers that keep a state per sequence, in the words of the builder: gated delta nets, Mamba, short convolutions. Their
-//! operations are told of in `recurrence`.
+//! Layers that keep a state per sequence, in the words of the builder: gated delta nets, Mamba, short convolutions.
+//! Their operations are told of in `recurrence`.
 
 use super::build::{Builder, Norms};
 use super::op::{Activation, Gate, Norm, NormKind, Op, Scale};

@@ -40,9 +40,9 @@ pub const NO_CELL: u32 = u32::MAX;
 /// One cache as a micro-batch sees it.
 ///
 /// With a cache of tokens, `spans` are the tokens that a run sees. With one of recurrent states, a run has one span,
-/// the cell of the state from which it goes on, or none if it begins a sequence; and `cells` says after which tokens the
-/// state is kept, and where. The last token of a run always has a cell. A later run of the same sequence may go on from
-/// the cell that an earlier one has written.
+/// the cell of the state from which it goes on, or none if it begins a sequence; and `cells` says after which tokens
+/// the state is kept, and where. The last token of a run always has a cell. A later run of the same sequence may go on
+/// from the cell that an earlier one has written.
 #[derive(Debug, Clone, Copy)]
 pub struct CacheView<'a> {
     /// The cell that each token's row is written to.

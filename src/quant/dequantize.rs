@@ -17,8 +17,8 @@
 //! - **Groups of levels from a grid** (the IQ1, IQ2 and IQ3 types): `grid.rs`.
 //! - **Plain floats** (F32, F16, BF16).
 //!
-//! MXFP4 has no half but a power of two as its scale, NVFP4 small floats of 8 bits. The fields that a function names are
-//! in the order of the block's bytes.
+//! MXFP4 has no half but a power of two as its scale, NVFP4 small floats of 8 bits. The fields that a function names
+//! are in the order of the block's bytes.
 
 use super::grid;
 use super::scale::half_at;

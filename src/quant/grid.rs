@@ -13,7 +13,7 @@
 //! | IQ1_S | d; 32 of numbers; for each 32 a word of high bits, scale, shift | 32 | 2 | none |
 //! | IQ1_M | 32 of numbers; 16 of high bits and shifts; 4 words of scales and d | 16 | 2 | none |
 //!
-//! Where 7 signs are stored, the eighth makes their number even. In IQ1 all levels of a group of 8 (IQ1_M) or of 32
+//! If 7 signs are stored, the eighth makes their number even. In IQ1 all levels of a group of 8 (IQ1_M) or of 32
 //! (IQ1_S) are shifted up or down by 1/8.
 
 use super::grids::*;
@@ -64,7 +64,7 @@ fn bit(byte: u8, at: usize, to: usize) -> usize {
     usize::from(byte >> at & 1) << to
 }
 
-/// What the fields of a block say of eight weights.
+/// Eight weights as the fields of a block describe them.
 struct Eight {
     /// s.
     scale: u8,

@@ -16,7 +16,7 @@ pub(super) struct Caches {
     all: Vec<(Option<u32>, Cells)>,
     /// The plan lists it behind them.
     pub(super) recurrent: Option<Recurrent>,
-    /// What a prediction layer has not seen yet, if there is one.
+    /// Tokens and rows that the prediction layer, if there is one, has not seen yet.
     pub(super) hidden: Option<Hidden>,
 }
 

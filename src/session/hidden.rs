@@ -13,7 +13,7 @@
 //! Rows may be missing: where a sequence was cut further back, its first token then gets a row of zeros, as the first
 //! of all has. The layer guesses worse there, and the trunk checks every guess, so no text changes by it.
 
-/// What the prediction layer has not seen of each sequence.
+/// Tokens of each sequence that the prediction layer has not seen, with their rows.
 pub(super) struct Hidden {
     n_embd: usize,
     seqs: Vec<Waiting>,

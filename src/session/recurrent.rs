@@ -8,9 +8,9 @@
 //!
 //! # Idea: nobody writes to a state that somebody holds
 //!
-//! A cell holds the state of one sequence after one of its tokens. A batch reads the cell that a sequence has and writes
-//! to a new one; when the batch has succeeded, the sequence takes the new cell and leaves the old. Cells are counted, so
-//! several may hold one:
+//! A cell holds the state of one sequence after one of its tokens. A batch reads the cell that a sequence has and
+//! writes to a new one; when the batch has succeeded, the sequence takes the new cell and leaves the old. Cells are
+//! counted, so several may hold one:
 //!
 //! - An error leaves the old cell, and so the sequence, as it was.
 //! - A copy of a sequence holds the same cell. It costs nothing.

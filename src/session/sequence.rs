@@ -12,8 +12,8 @@ fn range(p0: i32, p1: i32) -> (i32, i32) {
 
 impl Model {
     /// Forgets positions p0..p1 of a sequence; `seq < 0` stands for every sequence. Layers with a window keep no more
-    /// than that, and recurrent layers a state only where there is a checkpoint. A sequence that is cut elsewhere cannot
-    /// go on there (`decode` says so); `seq_cut` cuts it where it can.
+    /// than that, and recurrent layers a state only where there is a checkpoint. A sequence that is cut elsewhere
+    /// cannot go on there (`decode` says so); `seq_cut` cuts it where it can.
     ///
     /// # Errors
     /// `Unsupported` if recurrent layers would have to forget tokens before others. `InvalidArgument` for a sequence id

@@ -5,10 +5,11 @@
 
 The shapes are 1.1B (TinyLlama's), 8B (Llama 3's), 0.5B (Qwen2-0.5B's, with its tied embedding), moe (qwen3moe, 32
 experts of which 4 are used), long (four layers of 1.1B, its vocabulary cut alike, for long contexts), tiny (for tests),
-and of models with recurrent layers qwen35 (1B), qwen35moe (2.7B, 64 experts of which 4 are used), lfm2 (1.2B) and mamba2
-(0.8B). qwen35-agrees has a prediction layer that mostly guesses what the trunk says, and qwen35-useless one that never
-does: of the former, layers add little to the embedding of a token, so both map a token to the next one alike. The types are Q4_K_M (the mix), Q6_K, Q8_0, Q4_0 and F16. If rows are no multiple of 256, K types fall back to
-Q5_0 and Q8_0, as quantisers do.
+and of models with recurrent layers qwen35 (1B), qwen35moe (2.7B, 64 experts of which 4 are used), lfm2 (1.2B) and
+mamba2 (0.8B). qwen35-agrees has a prediction layer that mostly guesses what the trunk says, and qwen35-useless one that
+never does: of the former, layers add little to the embedding of a token, so both map a token to the next one alike. The
+types are Q4_K_M (the mix), Q6_K, Q8_0, Q4_0 and F16. If rows are no multiple of 256, K types fall back to Q5_0 and
+Q8_0, as quantisers do.
 
 It needs nothing but Python. Blocks are random bytes under scales that keep activations of ordinary size. A matrix
 repeats some thousand of them, beginning at another one in each matrix. Speed does not depend on the values, so there is
@@ -244,7 +245,8 @@ def tensors(file_type, s):
     yield matrix("token_embd", wide if tied else ty, embd, s["vocab"])
     for i in range(layers + behind):
         b, down = f"blk.{i}.", wide if more_bits(i) else ty
-        # The short convolution of lfm2 is a product of three random rows, whose few large elements would drown the rest.
+        # The short convolution of lfm2 is a product of three random rows, whose few large elements would hide all
+        # else.
         yield ones(b + "attn_norm", embd, 0.5 if arch == "lfm2" and not attends(i) else share)
         if attends(i):
             yield matrix(b + "attn_q", ty, embd, n_q * (2 if gated else 1))

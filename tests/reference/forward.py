@@ -15,7 +15,7 @@ NEIGHBOURS = ("llama", "mistral3", "deepseek2")
 SCALED = ("llama", "qwen3", "qwen3moe", "mistral3")
 
 
-# What this file and its neighbours describe.
+# The architectures that this file and its neighbours describe.
 KNOWN = (
     "llama", "mistral3", "qwen2", "qwen3", "qwen3moe", "gemma2", "gemma3", "phi3", "gpt-oss", "deepseek2",
 )

@@ -1,9 +1,9 @@
 """Writes the small random models of tests/fixtures/models: python make_models.py [-o DIR] [NAME...], names as patterns
 
 DIR takes the place of tests/fixtures/models. What a family sets aside, to keep the repository small, is written only if
-a name asks for it. Those below are llama and qwen2; the others are in models/. Each one here has two layers, grouped-query attention and no
-tokeniser. The weights are scaled so that attention is far from uniform and logits are of the order of 1 to 10. This
-needs numpy, gguf and llama-cpp-python (whose ggml quantises the K types).
+a name asks for it. Those below are llama and qwen2; the others are in models/. Each one here has two layers,
+grouped-query attention and no tokeniser. The weights are scaled so that attention is far from uniform and logits are of
+the order of 1 to 10. This needs numpy, gguf and llama-cpp-python (whose ggml quantises the K types).
 """
 
 import argparse

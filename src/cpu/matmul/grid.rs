@@ -7,7 +7,7 @@
 //! levels, plus eight; the shift of a group by an eighth up is 2 more for each byte, and that down nothing. So the
 //! OFFSET is 9.
 //!
-//! Where seven signs of eight are stored, [`even_signs`] makes the eighth of eight groups at once.
+//! If seven signs of eight are stored, [`even_signs`] makes the eighth of eight groups at once.
 
 // SAFETY: of the whole module: as in `weight`; every number of a group is below the length of its table.
 #![allow(unsafe_op_in_unsafe_fn)]

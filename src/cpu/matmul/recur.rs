@@ -14,7 +14,8 @@
 //!
 //! ```text
 //! the state after token t     S[t] = exp(G[t]) S + sum over i <= t of exp(G[t] - G[i]) k[i] u[i]^T
-//! what token t adds           u[t] = beta[t] (v[t] - exp(G[t]) S^T k[t] - sum over i < t of exp(G[t] - G[i]) (k[i] k[t]) u[i])
+//! what token t adds           u[t] = beta[t] (v[t] - exp(G[t]) S^T k[t]
+//!                                     - sum over i < t of exp(G[t] - G[i]) (k[i] k[t]) u[i])
 //! the result                  out[t] = S[t]^T q[t]
 //! ```
 //!
@@ -37,8 +38,8 @@ use crate::cpu::simd::Simd;
 
 /// One token, and some neighbouring columns of a head's state.
 pub(crate) struct Token<'a> {
-    /// The state before, and after; rows of `stride` floats, of which `n` columns are used. Null: all zeros. Both may be
-    /// the same.
+    /// The state before, and after; rows of `stride` floats, of which `n` columns are used. Null: all zeros. Both may
+    /// be the same.
     pub from: *const f32,
     pub to: *mut f32,
     pub stride: usize,

@@ -200,7 +200,7 @@ impl Simd for Avx2 {
     unsafe fn signed(x: Self::B, bits: u64, offset: u8) -> Self::B {
         let (negative, offset) =
             ([spread_bits(bits as u32), spread_bits((bits >> 32) as u32)], Self::splat_byte(offset));
-        // Where all bits are flipped and 1 is added, a number changes its sign.
+        // A number changes its sign if all its bits are flipped and 1 is added.
         let x = both!(_mm256_xor_si256(x, negative));
         let plus = both!(_mm256_sub_epi8(offset, negative));
         both!(_mm256_add_epi8(x, plus))

@@ -192,7 +192,7 @@ impl Simd for Portable {
     }
     #[inline(always)]
     unsafe fn signed(x: [u8; 64], bits: u64, offset: u8) -> [u8; 64] {
-        // Where all bits are flipped and 1 is added, a number changes its sign.
+        // A number changes its sign if all its bits are flipped and 1 is added.
         let negative = Self::bits_to_16(bits);
         each!(64, 0, i => {
             let all = 0u8.wrapping_sub(negative[i] >> 4);

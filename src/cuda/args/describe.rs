@@ -40,6 +40,7 @@ fields! {
     *mut f32 as Ptr = "float* ";
     *const graph::Span as Ptr = "const Span* ";
     *const graph::Run as Ptr = "const Run* ";
+    super::States as super::States = "States ";
 }
 
 /// A constant or a struct as the test writes it to `args.h`.
@@ -119,7 +120,7 @@ macro_rules! args {
         )*
 
         #[cfg(test)]
-        const STRUCTS: &[Described] =
+        pub(super) const STRUCTS: &[Described] =
             &[$(described!($(#[doc = $about])* $name { $($(#[doc = $doc])* $field: $ty,)* })),*];
     };
 }

@@ -8,9 +8,9 @@ LAYER_NORM = {"attention.layer_norm_epsilon": 1e-5, "attention.layer_norm_rms_ep
 YARN = {"rope.scaling.type": "yarn", "rope.scaling.factor": 4.0, "rope.scaling.original_context_length": 32}
 POST = dict(pre=False, before=(), after=("post_attention_norm", "post_ffw_norm"))
 
-# `before` are the norms besides attention's, `after` those of results, whose mean is `post`: in deep models it is small,
-# or else rounding grows from layer to layer. `qk` is the form of the norms of queries and keys: one for all heads, for
-# each head, for the whole row.
+# `before` are the norms besides attention's, `after` those of results, whose mean is `post`: in deep models it is
+# small, or else rounding grows from layer to layer. `qk` is the form of the norms of queries and keys: one for all
+# heads, for each head, for the whole row.
 # name: (architecture, shape, keys, options)
 MODELS = {
     # The fourth layer does not rotate.

@@ -195,7 +195,7 @@ fn recurrent(r: &ModelRow) -> Vec<Tensor> {
         ];
     };
     let [inner, heads, groups, state] = [s.inner, s.heads, s.groups, s.state].map(u64::from);
-    // What the convolution sees: values, and keys and queries of each group.
+    // The columns of the convolution: values, and keys and queries of each group.
     let convolved = inner + 2 * groups * state;
     let mut t =
         vec![weight("ssm_conv1d", &[TAPS, convolved]), plain("ssm_dt.bias", &[heads]), weight("ssm_out", &[inner, d])];

@@ -29,7 +29,8 @@ pub fn family(n_ctx: u32, kv: Type) -> Params {
     Params { estimator: EstimatorKind::Family, margin: 3.5, ..measured(n_ctx, kv) }
 }
 
-/// True if dies compute the model's layers. Else every layer is on a CPU that may have them, however much room there is.
+/// True if dies compute the model's layers. Else every layer is on a CPU that may have them, however much room there
+/// is.
 pub fn dies_compute(file: &Arc<Gguf>) -> bool {
     let p = plan_with_cpu(4, file, &measured(512, Type::F16));
     dies(&p).iter().any(|d| d.n_layers > 0)
@@ -107,7 +108,7 @@ pub fn placed(p: &Plan) -> String {
     format!("{} of {}", used(p).map(units).sum::<u32>(), p.n_layer + 1)
 }
 
-/// What the CPU takes of its own memory for KV cache and states.
+/// The CPU's own memory for KV cache and states.
 pub fn cpu_kv(p: &Plan) -> String {
     mib(p.devices.last().map_or(0, |d| d.memory.kv))
 }

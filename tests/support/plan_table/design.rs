@@ -108,9 +108,9 @@ pub fn beside_cpu(out: &mut String, models: &[Model]) -> Result {
         "
 ### The same on one die and the CPU
 
-The CPU is the one described above. The output counts as a layer. The CPU computes whole layers, or the routed experts of some layers alone, whichever is
-predicted to be faster. It reads their weights, and the embeddings, from the mapped file; KV cache and states of its
-layers are in its memory.
+The CPU is the one described above. The output counts as a layer. The CPU computes whole layers, or the routed experts
+of some layers alone, whichever is predicted to be faster. It reads their weights, and the embeddings, from the mapped
+file; KV cache and states of its layers are in its memory.
 
 | model | context | layers on the die | experts on the CPU | MiB on the die | KV and states on the CPU | MiB mapped \
 for the CPU | tokens/s |
