@@ -16,6 +16,7 @@
 // run at the same time, so weights come from memory about once.
 #include "args.h"
 #include "decode.h"
+#include "decode_grid.h"
 
 // Rows of x and y that follow each other, from `first` on. `in` and `out` give row r of the tile; a row behind the end
 // reads the last one, and is not written (`has`).
@@ -263,3 +264,7 @@ GEMM(Q6_K)
 GEMM(IQ4_NL)
 GEMM(IQ4_XS)
 GEMM(MXFP4)
+GEMM(IQ2_XS)
+GEMM(IQ2_S)
+GEMM(IQ3_XXS)
+GEMM(IQ3_S)

@@ -168,6 +168,7 @@ kernels! {
     "matvec_plain": F32, F16, BF16;
     "matvec_small": Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, IQ4_NL, MXFP4;
     "matvec": Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_XS;
+    "matvec_grid": IQ2_XS, IQ2_S, IQ3_XXS, IQ3_S;
 }
 
 // These are the types that the table of types promises.

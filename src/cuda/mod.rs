@@ -17,6 +17,8 @@ mod executor;
 mod experts;
 mod fill;
 mod gemm;
+#[cfg(test)]
+mod grids_h;
 mod image;
 mod images;
 mod kernels;

@@ -27,12 +27,12 @@ macro_rules! weight_types {
             Q6_K = 14: 256 in 210, cpu [quantised Q6K 0.75], cuda [0.52];
             Q8_K = 15: 256 in 292, cpu [none], cuda [];
             IQ2_XXS = 16: 256 in 66, cpu [quantised Iq2Xxs 0.75], cuda [];
-            IQ2_XS = 17: 256 in 74, cpu [quantised Iq2Xs 0.75], cuda [];
-            IQ3_XXS = 18: 256 in 98, cpu [quantised Iq3Xxs 0.75], cuda [];
+            IQ2_XS = 17: 256 in 74, cpu [quantised Iq2Xs 0.75], cuda [0.35];
+            IQ3_XXS = 18: 256 in 98, cpu [quantised Iq3Xxs 0.75], cuda [0.4];
             IQ1_S = 19: 256 in 50, cpu [quantised Iq1S 0.75], cuda [];
             IQ4_NL = 20: 32 in 18, cpu [quantised Iq4Nl 0.75], cuda [0.6];
-            IQ3_S = 21: 256 in 110, cpu [quantised Iq3S 0.75], cuda [];
-            IQ2_S = 22: 256 in 82, cpu [quantised Iq2S 0.75], cuda [];
+            IQ3_S = 21: 256 in 110, cpu [quantised Iq3S 0.75], cuda [0.4];
+            IQ2_S = 22: 256 in 82, cpu [quantised Iq2S 0.75], cuda [0.35];
             IQ4_XS = 23: 256 in 136, cpu [quantised Iq4Xs 0.75], cuda [0.6];
             I8 = 24: 1 in 1, cpu [none], cuda [];
             I16 = 25: 1 in 2, cpu [none], cuda [];
