@@ -491,6 +491,7 @@ typedef struct rekindle_plan_t rekindle_plan_t;
 #define REKINDLE_KV_F32 1
 #define REKINDLE_KV_F16 2
 #define REKINDLE_KV_Q8_0 3
+#define REKINDLE_KV_Q4_0 4
 
 /**
  * The CPU's way to the weights. AUTO: from the file's memory map if that is possible. MAPPED: always from the map.

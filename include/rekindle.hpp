@@ -189,6 +189,7 @@ enum class kv_type : std::int32_t {
     f32 = REKINDLE_KV_F32,
     f16 = REKINDLE_KV_F16,
     q8_0 = REKINDLE_KV_Q8_0,
+    q4_0 = REKINDLE_KV_Q4_0,
 };
 
 /// The CPU's way to the weights.

@@ -6,6 +6,7 @@
 enum { TYPE_F32 = 0 };
 enum { TYPE_F16 = 1 };
 enum { TYPE_Q8_0 = 8 };
+enum { TYPE_Q4_0 = 2 };
 // Threads of a block of each form of attention; a warp of the split form takes a part of the context.
 enum { ATTENTION_THREADS = 128 };
 // Parts of a context at most: `attention_merge` has a lane for each.
@@ -33,7 +34,7 @@ enum { FUNCTION_XIELU = 8 };
 enum { FUNCTION_SILU_CLAMPED = 9 };
 enum { FUNCTION_SILU_LIMITED = 10 };
 enum { KV_THREADS = 128 };
-// Elements at most of a head of Q8_0 that turns.
+// Elements at most of a head of blocks that turns.
 enum { KV_TURN_MOST = 2048 };
 // Four lanes share a column of a state.
 enum { LINEAR_ATTENTION_THREADS = 128 };

@@ -162,12 +162,16 @@ template <int K, int V, int G> DEVICE void attention(const Attention& a) {
 #define FORM(K, V, G) \
     KERNEL(attention_##K##_##V##_##G, Attention, ATTENTION_THREADS) { attention<TYPE_##K, TYPE_##V, G>(a); }
 #define FORMS(K, V) FORM(K, V, 2) FORM(K, V, 4) FORM(K, V, 8)
-// Keys or values of F32 beside others, which nobody has a reason to use, go by tiles.
+// Keys or values of F32 beside others, and keys of Q4_0 beside finer values, which nobody has a reason to use, go by
+// tiles.
 FORMS(F32, F32)
 FORMS(F16, F16)
 FORMS(F16, Q8_0)
 FORMS(Q8_0, F16)
 FORMS(Q8_0, Q8_0)
+FORMS(F16, Q4_0)
+FORMS(Q8_0, Q4_0)
+FORMS(Q4_0, Q4_0)
 
 // Joins the parts: each part's sums shrink to the highest maximum of all (a sink counts as a key without a value). A
 // warp's lane takes the maximum and sum of a part, then its threads add up a column of values each. Grid (heads,

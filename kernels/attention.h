@@ -133,9 +133,14 @@ template <> struct Raw<TYPE_Q8_0> {
     uint2 a;
     unsigned short d;
 };
+template <> struct Raw<TYPE_Q4_0> {
+    unsigned a;
+    unsigned short d;
+};
 
 // The place of an element in the first cell's row; other cells lie a multiple of the row's bytes behind it. A row of
 // Q8_0 has its bytes first and its scales, one for each 32, behind them, so that wide loads have whole bytes to load.
+// Q4_0 has a word for each 8 elements, the first four in the low nibbles of its bytes, and then its scales.
 struct Place {
     const unsigned char* elements;
     const unsigned char* scale;
@@ -154,11 +159,12 @@ DEVICE const unsigned char* settled(const unsigned char* p) { return p; }
 // That of element `e` of a row of `row` bytes.
 template <int TYPE> DEVICE Place place(const unsigned char* side, int row, int e) {
     if (TYPE == TYPE_Q8_0) return Place{settled(side + e), settled(side + row / 34 * 32 + e / 32 * 2)};
+    if (TYPE == TYPE_Q4_0) return Place{settled(side + e / 2), settled(side + row / 18 * 16 + e / 32 * 2)};
     return Place{settled(side + (TYPE == TYPE_F32 ? 4 : 2) * e), side};
 }
 
 // Loads eight elements, the first a multiple of 8, of the cell whose row begins `offset` bytes behind the first one's.
-// Rows of F32 and F16 are multiples of 16 bytes, those of Q8_0 of 8.
+// Rows of F32 and F16 are multiples of 16 bytes, those of Q8_0 of 8, those of Q4_0 of 4.
 DEVICE void load(Raw<TYPE_F32>& r, const Place& p, unsigned long long offset) {
     const float4* at = (const float4*)(p.elements + offset);
     r.a = ldg(at);
@@ -169,6 +175,10 @@ DEVICE void load(Raw<TYPE_F16>& r, const Place& p, unsigned long long offset) {
 }
 DEVICE void load(Raw<TYPE_Q8_0>& r, const Place& p, unsigned long long offset) {
     r.a = ldg((const uint2*)(p.elements + offset));
+    r.d = ldg((const unsigned short*)(p.scale + offset));
+}
+DEVICE void load(Raw<TYPE_Q4_0>& r, const Place& p, unsigned long long offset) {
+    r.a = ldg((const unsigned*)(p.elements + offset));
     r.d = ldg((const unsigned short*)(p.scale + offset));
 }
 
@@ -186,10 +196,9 @@ DEVICE void decode(const Raw<TYPE_F16>& r, float* x) {
     decode_halves(r.a.z, x + 4);
     decode_halves(r.a.w, x + 6);
 }
-// PRMT sets a byte b = v + 128 into the float 2^15 + b. Less 2^15 + 128, times d, is v d; as one FMA that is exact,
-// because (2^15 + 128) d has no more than 20 bits.
+// PRMT sets a byte b = v + 128 (8 in Q4_0) into the float 2^15 + b. Less 2^15 + 128, times d, is v d; as one FMA that
+// is exact, because (2^15 + 128) d has no more than 20 bits (24 with 8).
 DEVICE void decode_bytes(unsigned four, float d, float minus, float* x) {
-    four ^= 0x80808080;
     x[0] = fmaf(__uint_as_float(__byte_perm(four, 0x47000000, 0x7404)), d, minus);
     x[1] = fmaf(__uint_as_float(__byte_perm(four, 0x47000000, 0x7414)), d, minus);
     x[2] = fmaf(__uint_as_float(__byte_perm(four, 0x47000000, 0x7424)), d, minus);
@@ -197,6 +206,11 @@ DEVICE void decode_bytes(unsigned four, float d, float minus, float* x) {
 }
 DEVICE void decode(const Raw<TYPE_Q8_0>& r, float* x) {
     const float d = half_to_float(r.d), minus = -32896.0f * d;
-    decode_bytes(r.a.x, d, minus, x);
-    decode_bytes(r.a.y, d, minus, x + 4);
+    decode_bytes(r.a.x ^ 0x80808080, d, minus, x);
+    decode_bytes(r.a.y ^ 0x80808080, d, minus, x + 4);
+}
+DEVICE void decode(const Raw<TYPE_Q4_0>& r, float* x) {
+    const float d = half_to_float(r.d), minus = -32776.0f * d;
+    decode_bytes(r.a & 0x0f0f0f0f, d, minus, x);
+    decode_bytes(r.a >> 4 & 0x0f0f0f0f, d, minus, x + 4);
 }

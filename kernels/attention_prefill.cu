@@ -28,7 +28,7 @@
 template <int TYPE> DEVICE void fetch(float* x, const unsigned char* side, int row, int cell, int first, int e, int n) {
     const Place p = place<TYPE>(side, row, first + e);
     const unsigned long long offset = (unsigned long long)(unsigned)cell * (unsigned)row;
-    if (e + 8 <= n && row % (TYPE == TYPE_Q8_0 ? 8 : 16) == 0 && first % 8 == 0) {
+    if (e + 8 <= n && row % (TYPE == TYPE_Q8_0 ? 8 : TYPE == TYPE_Q4_0 ? 4 : 16) == 0 && first % 8 == 0) {
         Raw<TYPE> raw;
         load(raw, p, offset);
         decode(raw, x);
@@ -40,6 +40,12 @@ template <int TYPE> DEVICE void fetch(float* x, const unsigned char* side, int r
         Raw<TYPE_Q8_0> raw;
         raw.a.x = ldg(two) | (unsigned)ldg(two + 1) << 16;
         raw.a.y = ldg(two + 2) | (unsigned)ldg(two + 3) << 16;
+        raw.d = ldg((const unsigned short*)(p.scale + offset));
+        decode(raw, x);
+    } else if (TYPE == TYPE_Q4_0) {
+        const unsigned short* two = (const unsigned short*)(p.elements + offset);
+        Raw<TYPE_Q4_0> raw;
+        raw.a = ldg(two) | (unsigned)ldg(two + 1) << 16;
         raw.d = ldg((const unsigned short*)(p.scale + offset));
         decode(raw, x);
     } else {
@@ -64,6 +70,8 @@ DEVICE void stage(float* to, int type, const unsigned char* side, int row, int c
         fetch<TYPE_F16>(x, side, row, cell, first, e, n);
     } else if (type == TYPE_Q8_0) {
         fetch<TYPE_Q8_0>(x, side, row, cell, first, e, n);
+    } else if (type == TYPE_Q4_0) {
+        fetch<TYPE_Q4_0>(x, side, row, cell, first, e, n);
     } else {
         fetch<TYPE_F32>(x, side, row, cell, first, e, n);
     }

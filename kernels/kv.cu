@@ -3,7 +3,8 @@
 //
 // A cell of a side (the keys or the values of one layer) is a row of bytes. On a die a row of Q8_0 has its bytes first
 // and the scales of its blocks behind them: the same bytes as src/quant/quantize.rs makes, in an order that wide loads
-// can read. A warp makes a block of Q8_0: one element a lane, the scale from the largest of all lanes.
+// can read. Q4_0 likewise: a word for each eight elements, the first four in the low nibbles of its bytes. A warp makes
+// a block: one element a lane, the scale from the largest of all lanes.
 //
 // Keys turn in place: a block takes a head of a cell, reads it as floats, turns its pairs of elements by given angles,
 // and writes it back rounded. Products and sums are rounded one by one (__fmul_rn, __fadd_rn), as the CPU does it.
@@ -17,6 +18,19 @@ DEVICE void quantize_q8_0(unsigned char* row, int cols, int e, float x) {
     const int q = min(max(__float2int_rn(__fmul_rn(x, inverse)), -127), 127);
     row[e] = (unsigned char)q;
     if (e % 32 == 0) *(unsigned short*)(row + cols + e / 32 * 2) = float_to_half(d);
+}
+
+// The same of Q4_0. The scale comes of the element of the largest magnitude, the first of them, which becomes -8.
+DEVICE void quantize_q4_0(unsigned char* row, int cols, int e, float x) {
+    const float most = warp_max_or_none(fabsf(x));
+    const int first = __ffs((int)__ballot_sync(0xffffffffu, fabsf(x) == most)) - 1;
+    const float extreme = shfl(x, max(first, 0));
+    const unsigned short half = float_to_half(most == most ? extreme * -0.125f : most);
+    const float d = half_to_float(half), inverse = d == 0 ? 0.0f : __fdiv_rn(1.0f, d);
+    const int q = min(max(__float2int_rn(__fadd_rn(__fmul_rn(x, inverse), 8.0f)), 0), 15);
+    const int other = shfl_xor(q, 4);
+    if (e % 8 < 4) row[e / 8 * 4 + e % 4] = (unsigned char)(q | other << 4);
+    if (e % 32 == 0) *(unsigned short*)(row + cols / 2 + e / 32 * 2) = half;
 }
 
 // Grid of store_TYPE: (tokens, parts of cols).
@@ -38,6 +52,13 @@ KERNEL(store_Q8_0, Store, KV_THREADS) {
     if (c >= a.cols) return;
     unsigned char* to = a.side + (long long)ldg(a.cells + t) * a.row;
     quantize_q8_0(to, a.cols, c, a.x[(long long)t * a.cols + c]);
+}
+
+KERNEL(store_Q4_0, Store, KV_THREADS) {
+    const int c = blockIdx.y * KV_THREADS + threadIdx.x, t = blockIdx.x;
+    if (c >= a.cols) return;
+    unsigned char* to = a.side + (long long)ldg(a.cells + t) * a.row;
+    quantize_q4_0(to, a.cols, c, a.x[(long long)t * a.cols + c]);
 }
 
 // Grid (any number of blocks, pairs).
@@ -95,4 +116,21 @@ KERNEL(turn_Q8_0, Turn, KV_THREADS) {
     }
     __syncthreads();
     for (int i = threadIdx.x; i < a.head_dim; i += KV_THREADS) quantize_q8_0(row, cols, first + i, x[i]);
+}
+
+// The same of Q4_0.
+KERNEL(turn_Q4_0, Turn, KV_THREADS) {
+    SHARED(float, x[KV_TURN_MOST]);
+    unsigned char* row = a.side + ldg(a.cells + blockIdx.y) * a.row;
+    const int first = blockIdx.x * a.head_dim, cols = gridDim.x * a.head_dim;
+    for (int i = threadIdx.x; i < a.head_dim; i += KV_THREADS) {
+        const int e = first + i, q = row[e / 8 * 4 + e % 4] >> (e % 8 / 4 * 4) & 15;
+        x[i] = (float)(q - 8) * half_to_float(*(const unsigned short*)(row + cols / 2 + e / 32 * 2));
+    }
+    __syncthreads();
+    for (int i = threadIdx.x; i < a.n_rot / 2; i += KV_THREADS) {
+        turn(x[one(a, i)], x[other(a, i)], a.angles[2 * i], a.angles[2 * i + 1]);
+    }
+    __syncthreads();
+    for (int i = threadIdx.x; i < a.head_dim; i += KV_THREADS) quantize_q4_0(row, cols, first + i, x[i]);
 }

@@ -168,7 +168,7 @@ fn choices_are_the_librarys() {
     let expected: [(&str, Vec<&str>); 3] = [
         ("/$defs/source/enum", sources.map(Source::name).to_vec()),
         ("/$defs/device/properties/kind/enum", [Kind::Cpu, Kind::Cuda].map(Kind::name).to_vec()),
-        ("/$defs/kv_type/enum", [Type::F32, Type::F16, Type::Q8_0].map(Type::name).to_vec()),
+        ("/$defs/kv_type/enum", [Type::F32, Type::F16, Type::Q8_0, Type::Q4_0].map(Type::name).to_vec()),
     ];
     for (place, names) in expected {
         assert_eq!(*schema().pointer(place).unwrap(), json!(names), "{place}");

@@ -30,7 +30,7 @@ static const char USAGE[] =
     "  --devices SPEC   auto, cpu, cuda:2, k80:4, …  --threads N   CPU threads\n"
     "  --ctx N          tokens in the KV cache       --seqs N      sequences\n"
     "  --batch N        tokens of a batch            --ubatch N    tokens of a pass through the layers\n"
-    "  --outputs N      rows of logits               --kv TYPE     f32, f16, q8_0\n"
+    "  --outputs N      rows of logits               --kv TYPE     f32, f16, q8_0, q4_0\n"
     "  --copied         copy the weights, do not map --json        the plan as JSON\n"
     "  --objective O    latency, throughput, headroom\n"
     "  --estimator E    measured, family             --margin X    the family's factor on compute buffers (3.5)\n"
@@ -91,7 +91,8 @@ static int32_t kv_type(const char *text) {
     if (text && !strcmp(text, "f32")) return REKINDLE_KV_F32;
     if (text && !strcmp(text, "f16")) return REKINDLE_KV_F16;
     if (text && !strcmp(text, "q8_0")) return REKINDLE_KV_Q8_0;
-    fail("--kv takes f32, f16 or q8_0", "");
+    if (text && !strcmp(text, "q4_0")) return REKINDLE_KV_Q4_0;
+    fail("--kv takes f32, f16, q8_0 or q4_0", "");
     return 0;
 }
 
@@ -254,7 +255,7 @@ static int32_t progress(void *user_data, float done) {
 
 /* Answers the question of --ask. */
 static void ask(const options *o, const rekindle_plan_params *params) {
-    static const char *const kv[] = {"", "f32", "f16", "q8_0"};
+    static const char *const kv[] = {"", "f32", "f16", "q8_0", "q4_0"};
     uint32_t answer = 0;
     check(rekindle_plan_ask(context, file, params, o->ask, &answer), "plan");
     if (o->ask == REKINDLE_ASK_BEST_KV_TYPE) printf("%s\n", kv[answer]);

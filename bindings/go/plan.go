@@ -36,6 +36,7 @@ const (
 	KVF32     KVType = C.REKINDLE_KV_F32
 	KVF16     KVType = C.REKINDLE_KV_F16
 	KVQ8_0    KVType = C.REKINDLE_KV_Q8_0
+	KVQ4_0    KVType = C.REKINDLE_KV_Q4_0
 )
 
 // Source is where a choice came from.

@@ -21,6 +21,7 @@ constants! {
     TYPE_F32 = Type::F32 as usize;
     TYPE_F16 = Type::F16 as usize;
     TYPE_Q8_0 = Type::Q8_0 as usize;
+    TYPE_Q4_0 = Type::Q4_0 as usize;
     /// Threads of a block of each form of attention; a warp of the split form takes a part of the context.
     ATTENTION_THREADS = 128;
     /// Parts of a context at most: `attention_merge` has a lane for each.
@@ -48,7 +49,7 @@ constants! {
     FUNCTION_SILU_CLAMPED = 9;
     FUNCTION_SILU_LIMITED = 10;
     KV_THREADS = 128;
-    /// Elements at most of a head of Q8_0 that turns.
+    /// Elements at most of a head of blocks that turns.
     KV_TURN_MOST = 2048;
     /// Four lanes share a column of a state.
     LINEAR_ATTENTION_THREADS = 128;

@@ -55,9 +55,18 @@ fn split_form(shape: &KvShape, group: usize, sides: [(Type, usize); 2]) -> Optio
     let pieces = group.div_ceil(heads);
     let (dk, dv) = (shape.head_dim_k, shape.head_dim_v);
     let lanes = [8, 16, 32].into_iter().find(|n| dk.max(dv) <= 8 * n)?;
-    let wide = sides.iter().all(|(ty, row)| row % if *ty == Type::Q8_0 { 8 } else { 16 } == 0);
+    let wide = sides.iter().all(|(ty, row)| row % wide_bytes(*ty) == 0);
     let fits = dk.max(dv) <= SPLIT_DIM && dk % 8 == 0 && dv % 8 == 0 && pieces <= SPLIT_PIECES && wide;
     fits.then_some(SplitForm { kernel: forms[form], pieces, lanes })
+}
+
+/// Bytes of a load of eight elements, of which the kernels want every row to be a multiple.
+fn wide_bytes(ty: Type) -> usize {
+    match ty {
+        Type::Q8_0 => 8,
+        Type::Q4_0 => 4,
+        _ => 16,
+    }
 }
 
 /// Elements of a value per head at most, of the kernels that there are.

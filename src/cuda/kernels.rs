@@ -116,6 +116,15 @@ kernels! {
         attention_Q8_0_Q8_0_2(Attention, ATTENTION_THREADS),
         attention_Q8_0_Q8_0_4(Attention, ATTENTION_THREADS),
         attention_Q8_0_Q8_0_8(Attention, ATTENTION_THREADS),
+        attention_F16_Q4_0_2(Attention, ATTENTION_THREADS),
+        attention_F16_Q4_0_4(Attention, ATTENTION_THREADS),
+        attention_F16_Q4_0_8(Attention, ATTENTION_THREADS),
+        attention_Q8_0_Q4_0_2(Attention, ATTENTION_THREADS),
+        attention_Q8_0_Q4_0_4(Attention, ATTENTION_THREADS),
+        attention_Q8_0_Q4_0_8(Attention, ATTENTION_THREADS),
+        attention_Q4_0_Q4_0_2(Attention, ATTENTION_THREADS),
+        attention_Q4_0_Q4_0_4(Attention, ATTENTION_THREADS),
+        attention_Q4_0_Q4_0_8(Attention, ATTENTION_THREADS),
         attention_merge(Attention, ATTENTION_THREADS);
     "attention_prefill":
         attention_prefill_128(Attention, ATTENTION_THREADS),
@@ -139,10 +148,12 @@ kernels! {
         store_F32(Store, KV_THREADS),
         store_F16(Store, KV_THREADS),
         store_Q8_0(Store, KV_THREADS),
+        store_Q4_0(Store, KV_THREADS),
         copy_cells(CopyCells, KV_THREADS),
         turn_F32(Turn, KV_THREADS),
         turn_F16(Turn, KV_THREADS),
-        turn_Q8_0(Turn, KV_THREADS);
+        turn_Q8_0(Turn, KV_THREADS),
+        turn_Q4_0(Turn, KV_THREADS);
     "linear_attention":
         linear_attention_64(LinearAttention, LINEAR_ATTENTION_THREADS),
         linear_attention_128(LinearAttention, LINEAR_ATTENTION_THREADS),
@@ -228,6 +239,7 @@ pub fn store(ty: Type) -> Result<Kernel<Store>> {
         Type::F32 => Ok(store_F32),
         Type::F16 => Ok(store_F16),
         Type::Q8_0 => Ok(store_Q8_0),
+        Type::Q4_0 => Ok(store_Q4_0),
         _ => Err(no_kernel("store", &[ty])),
     }
 }
@@ -238,12 +250,14 @@ pub fn turn(ty: Type) -> Result<Kernel<Turn>> {
         Type::F32 => Ok(turn_F32),
         Type::F16 => Ok(turn_F16),
         Type::Q8_0 => Ok(turn_Q8_0),
+        Type::Q4_0 => Ok(turn_Q4_0),
         _ => Err(no_kernel("turn", &[ty])),
     }
 }
 
 /// The split form of attention for keys and values of these types: with 2, 4 or 8 query heads of a group at a time.
-/// `None`: keys or values of F32 beside others, which nobody has a reason to use, go by tiles.
+/// `None`: keys or values of F32 beside others, and keys of Q4_0 beside finer values, which nobody has a reason to use,
+/// go by tiles.
 pub fn attention_split(k: Type, v: Type) -> Option<[Kernel<Attention>; 3]> {
     match (k, v) {
         (Type::F32, Type::F32) => Some([attention_F32_F32_2, attention_F32_F32_4, attention_F32_F32_8]),
@@ -251,6 +265,9 @@ pub fn attention_split(k: Type, v: Type) -> Option<[Kernel<Attention>; 3]> {
         (Type::F16, Type::Q8_0) => Some([attention_F16_Q8_0_2, attention_F16_Q8_0_4, attention_F16_Q8_0_8]),
         (Type::Q8_0, Type::F16) => Some([attention_Q8_0_F16_2, attention_Q8_0_F16_4, attention_Q8_0_F16_8]),
         (Type::Q8_0, Type::Q8_0) => Some([attention_Q8_0_Q8_0_2, attention_Q8_0_Q8_0_4, attention_Q8_0_Q8_0_8]),
+        (Type::F16, Type::Q4_0) => Some([attention_F16_Q4_0_2, attention_F16_Q4_0_4, attention_F16_Q4_0_8]),
+        (Type::Q8_0, Type::Q4_0) => Some([attention_Q8_0_Q4_0_2, attention_Q8_0_Q4_0_4, attention_Q8_0_Q4_0_8]),
+        (Type::Q4_0, Type::Q4_0) => Some([attention_Q4_0_Q4_0_2, attention_Q4_0_Q4_0_4, attention_Q4_0_Q4_0_8]),
         _ => None,
     }
 }
@@ -276,7 +293,7 @@ mod tests {
             is(of.gemm_experts(), format!("gemm_experts_{name}"));
         }
         assert!(OfType::new(Type::Q8_1).is_err());
-        let cached = [Type::F32, Type::F16, Type::Q8_0];
+        let cached = [Type::F32, Type::F16, Type::Q8_0, Type::Q4_0];
         for k in cached {
             is(store(k).unwrap(), format!("store_{}", k.name()));
             is(turn(k).unwrap(), format!("turn_{}", k.name()));

@@ -13,7 +13,6 @@ use super::kernels;
 use super::step::{Step, blocks, int};
 use crate::error::{Error, Result};
 use crate::graph::{KeyRope, KvShape, Move, Node, RopeKind, StateId, StateShape, StoreKv, rows_of_cells};
-use crate::quant::Type;
 
 pub(super) fn store(s: &Step, node: &Node, o: &StoreKv) -> Result<()> {
     let place = s.place(o.state);
@@ -133,7 +132,7 @@ impl Lists {
             unsafe { x.die.launch(kernels::copy_cells, grid, &args) }?;
         }
         let Some((shape, rope)) = turning(x, state).filter(|_| self.n_cells > 0) else { return Ok(()) };
-        if x.type_k == Type::Q8_0 && shape.head_dim_k > KV_TURN_MOST {
+        if x.type_k.block_len() > 1 && shape.head_dim_k > KV_TURN_MOST {
             return Err(Error::unsupported(format!(
                 "CUDA devices turn keys of up to {KV_TURN_MOST} elements, not {}",
                 shape.head_dim_k

@@ -24,6 +24,7 @@ pub const REKINDLE_KV_DEFAULT: i32 = 0;
 pub const REKINDLE_KV_F32: i32 = 1;
 pub const REKINDLE_KV_F16: i32 = 2;
 pub const REKINDLE_KV_Q8_0: i32 = 3;
+pub const REKINDLE_KV_Q4_0: i32 = 4;
 
 /// The CPU's way to the weights. AUTO: from the file's memory map if that is possible. MAPPED: always from the map.
 /// COPIED: from a copy.
@@ -132,6 +133,7 @@ fn kv_type(field: &str, n: i32) -> Result<Option<Type>> {
         REKINDLE_KV_F32 => Ok(Some(Type::F32)),
         REKINDLE_KV_F16 => Ok(Some(Type::F16)),
         REKINDLE_KV_Q8_0 => Ok(Some(Type::Q8_0)),
+        REKINDLE_KV_Q4_0 => Ok(Some(Type::Q4_0)),
         _ => Err(Error::invalid(format!("{field} is {n}, expected a REKINDLE_KV_… number")).subject(field)),
     }
 }
@@ -141,6 +143,7 @@ pub(super) fn kv_number(ty: Type) -> i32 {
         Type::F32 => REKINDLE_KV_F32,
         Type::F16 => REKINDLE_KV_F16,
         Type::Q8_0 => REKINDLE_KV_Q8_0,
+        Type::Q4_0 => REKINDLE_KV_Q4_0,
         _ => REKINDLE_KV_DEFAULT,
     }
 }

@@ -37,7 +37,7 @@ use crate::graph::{Graph, KvShape, Placement};
 use crate::quant::Type;
 
 /// Types that the KV cache can have.
-const KV_TYPES: [Type; 3] = [Type::F32, Type::F16, Type::Q8_0];
+const KV_TYPES: [Type; 4] = [Type::F32, Type::F16, Type::Q8_0, Type::Q4_0];
 /// A context shorter than this is not worth keeping a model on the dies for.
 const SHORT_CONTEXT: u32 = 4096;
 
@@ -299,7 +299,9 @@ fn key_part(s: &KvShape) -> usize {
 /// Refuses a type that the KV cache of this model cannot have.
 fn kv_type(field: &str, ty: Type, graph: &Graph, len: fn(&KvShape) -> usize) -> Result<Type> {
     if !KV_TYPES.contains(&ty) {
-        return Err(Error::unsupported(format!("{field} is {}, expected F32, F16 or Q8_0", ty.name())).subject(field));
+        return Err(
+            Error::unsupported(format!("{field} is {}, expected F32, F16, Q8_0 or Q4_0", ty.name())).subject(field)
+        );
     }
     if let Some(n) = graph.kv_shapes().map(len).find(|n| n % ty.block_len() != 0) {
         return Err(Error::unsupported(format!(

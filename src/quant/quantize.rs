@@ -1,4 +1,4 @@
-//! Plain quantisers, for a quantised KV cache (F16, Q8_0) and to make weights for tests. They take the scale that
+//! Plain quantisers, for a quantised KV cache (F16, Q8_0, Q4_0) and to make weights for tests. They take the scale that
 //! reaches the largest element and do not search for a better one. `dequantize` describes the formats.
 
 use super::dequantize::{IQ4_LEVELS, MXFP4_LEVELS, NVFP4_SCALES, half_power, tq1_0_place};
@@ -88,9 +88,9 @@ pub fn quantize(ty: Type, src: &[f32], dst: &mut [u8]) {
     }
 }
 
-/// The number of the greatest magnitude.
+/// The number of the greatest magnitude, the first of them; NaN if there is one, as in Q8_0.
 fn extreme(x: &[f32]) -> f32 {
-    x.iter().fold(0f32, |m, &v| if v.abs() > m.abs() { v } else { m })
+    x.iter().fold(0f32, |m, &v| if v.abs() > m.abs() || v.is_nan() { v } else { m })
 }
 
 fn range(x: &[f32]) -> (f32, f32) {

@@ -94,16 +94,17 @@ fn quantised_values_are_near() {
     }
 }
 
-/// The type that a KV cache may have.
+/// Of the types of blocks that a KV cache may have.
 #[test]
-fn what_is_no_number_stays_so_in_q8_0() {
-    for at in [0, 5, 31] {
+fn what_is_no_number_stays_so_in_a_cache() {
+    for (ty, at) in [Type::Q8_0, Type::Q4_0].into_iter().flat_map(|ty| [0, 5, 31].map(|at| (ty, at))) {
         let mut x = [1f32; 64];
         x[at] = f32::NAN;
-        let (mut bytes, mut back) = ([0; 68], [0f32; 64]);
-        quantize(Type::Q8_0, &x, &mut bytes);
-        dequantize(Type::Q8_0, &bytes, &mut back);
-        assert!(back[at].is_nan() && back[32..].iter().all(|v| (v - 1.0).abs() < 1e-3), "{at}: {back:?}");
+        let (mut bytes, mut back) = (vec![0; ty.row_bytes(64).unwrap()], [0f32; 64]);
+        quantize(ty, &x, &mut bytes);
+        dequantize(ty, &bytes, &mut back);
+        let name = ty.name();
+        assert!(back[at].is_nan() && back[32..].iter().all(|v| (v - 1.0).abs() < 1e-3), "{name} {at}: {back:?}");
     }
 }
 

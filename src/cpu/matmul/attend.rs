@@ -34,7 +34,7 @@
 use std::marker::PhantomData;
 
 use super::kernels::Kernels;
-use super::vector::{Elements, Exp, Half, Operation, Q8, Single, padded};
+use super::vector::{Elements, Exp, Half, Operation, Q4, Q8, Single, padded};
 use crate::cpu::simd::Simd;
 use crate::quant::Type;
 
@@ -305,6 +305,7 @@ impl Kernels {
         match ty {
             Type::F32 => self.vector(Keys::<Single> { from, to, elements: PhantomData }),
             Type::F16 => self.vector(Keys::<Half> { from, to, elements: PhantomData }),
+            Type::Q4_0 => self.vector(Keys::<Q4> { from, to, elements: PhantomData }),
             _ => self.vector(Keys::<Q8> { from, to, elements: PhantomData }),
         };
     }
@@ -317,6 +318,7 @@ impl Kernels {
         match ty {
             Type::F32 => self.vector(Values::<Single> { from, to, elements: PhantomData }),
             Type::F16 => self.vector(Values::<Half> { from, to, elements: PhantomData }),
+            Type::Q4_0 => self.vector(Values::<Q4> { from, to, elements: PhantomData }),
             _ => self.vector(Values::<Q8> { from, to, elements: PhantomData }),
         };
     }

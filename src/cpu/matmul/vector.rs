@@ -29,6 +29,7 @@ pub(super) trait Elements {
 pub(super) struct Single;
 pub(super) struct Half;
 pub(super) struct Q8;
+pub(super) struct Q4;
 
 impl Elements for Single {
     type Raw = f32;
@@ -57,6 +58,19 @@ impl Elements for Q8 {
     #[inline(always)]
     unsafe fn load<V: Simd>(p: *const u8, i: usize) -> V::F {
         V::mul(V::load_i8(p.add(2 + 16 * i)), V::two_halves(p, p))
+    }
+}
+
+impl Elements for Q4 {
+    type Raw = u8;
+    const RAW: usize = 18;
+    const FLOATS: usize = 32;
+    #[inline(always)]
+    unsafe fn load<V: Simd>(p: *const u8, i: usize) -> V::F {
+        // The low nibbles are the first 16 elements.
+        let levels = p.add(2).cast::<u128>().read_unaligned() >> (4 * i) & (u128::MAX / 17);
+        let levels = V::sub(V::load_u8((&raw const levels).cast()), V::splat(8.0));
+        V::mul(levels, V::two_halves(p, p))
     }
 }
 

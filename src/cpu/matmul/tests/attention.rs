@@ -26,6 +26,7 @@ fn attention_over_a_block() {
             (Type::F16, 40, 56),
             (Type::F16, 192, 128),
             (Type::Q8_0, 64, 96),
+            (Type::Q4_0, 96, 64),
         ] {
             for (n, softcap) in [(1usize, None), (17, Some(0.7f32)), (64, None)] {
                 let what = format!("{} {} {dim_k} {dim_v} {n}", isa.name(), ty.name());
