@@ -229,17 +229,17 @@ pub fn with_runs(noise: &mut Noise, case: Case, n_runs: usize, n_tokens: usize, 
 
 /// Any of the shapes that models have, and some that they have not.
 fn drawn(noise: &mut Noise, i: usize) -> Row {
-    let types = [Type::F32, Type::F16, Type::Q8_0];
+    let types = [Type::F32, Type::F16, Type::Q8_0, Type::Q4_0];
     let mut any = |of: &[usize]| of[noise.below(of.len())];
-    let mut c = Case { types: [types[any(&[0, 1, 2])], types[any(&[0, 1, 2])]], ..PLAIN };
-    let of_blocks = c.types.contains(&Type::Q8_0);
+    let mut c = Case { types: [types[any(&[0, 1, 2, 3])], types[any(&[0, 1, 2, 3])]], ..PLAIN };
+    let of_blocks = c.types.iter().any(|ty| ty.block_len() > 1);
     let mut dim =
         || any(if of_blocks { &[32, 64, 96, 128, 160] } else { &[8, 64, 80, 96, 128, 16, 40, 192, 256, 20, 5] });
     let dims = [dim(), dim()];
     (c.dk, c.dv) = (dims[0], dims[usize::from(noise.below(3) == 0)]);
     c.group = [1, 2, 3, 4, 5, 7, 8, 12, 16, 32][i % 10];
     c.n_head_kv = if c.group > 8 || noise.below(2) == 0 { 1 } else { 3 };
-    if c.types[0] != Type::Q8_0 && noise.below(5) == 0 {
+    if c.types[0].block_len() == 1 && noise.below(5) == 0 {
         (c.v_in_k, c.dk, c.dv, c.types[1]) = (true, c.dk.max(c.dv), c.dk.min(c.dv), c.types[0]);
     }
     c.window = (noise.below(3) == 0).then(|| noise.between(1, 90) as u32);
@@ -262,7 +262,7 @@ pub fn rows() -> Vec<Row> {
     let noise = &mut Noise::new(9);
     let mut rows = Vec::new();
     // Each pair of types and size of heads, of few tokens and of more.
-    let types = [Type::F32, Type::F16, Type::Q8_0];
+    let types = [Type::F32, Type::F16, Type::Q8_0, Type::Q4_0];
     for types in types.into_iter().flat_map(|k| types.map(|v| [k, v])) {
         for (dim, group) in [(32, 2), (64, 8), (128, 3), (256, 3)] {
             let c = Case { types, dk: dim, dv: dim, group, how: cells(noise), ..PLAIN };
@@ -275,7 +275,7 @@ pub fn rows() -> Vec<Row> {
     }
     rows.extend((0..100).map(|i| drawn(noise, i)));
     // Latent attention.
-    for (ty, group) in [(Type::F32, 16), (Type::F16, 16), (Type::F16, 128), (Type::Q8_0, 16)] {
+    for (ty, group) in [(Type::F32, 16), (Type::F16, 16), (Type::F16, 128), (Type::Q8_0, 16), (Type::Q4_0, 16)] {
         let c =
             Case { types: [ty; 2], dk: 576, dv: 512, v_in_k: true, n_head_kv: 1, group, how: cells(noise), ..PLAIN };
         rows.push(with_runs(noise, c, 1, 1, 100));
@@ -286,7 +286,7 @@ pub fn rows() -> Vec<Row> {
     // Long contexts, also of single cells, past the CPU's parts of 2048 positions; prompts of 70 tokens.
     for (i, k) in types.into_iter().chain(types).enumerate() {
         let how = if i % 2 == 1 { Cells::Single } else { Cells::Whole };
-        let c = Case { types: [k, types[(i + i / 3) % 3]], dk: 128, dv: 128, how, ..PLAIN };
+        let c = Case { types: [k, types[(i + i / 4) % 4]], dk: 128, dv: 128, how, ..PLAIN };
         let c = Case { window: (i == 4).then_some(100), ..c };
         rows.push(with_runs(noise, c, 1, 1, 600));
         rows.push(with_runs(noise, Case { n_head_kv: 1, ..c }, 1, 70, 70 + 40 * i));
@@ -301,7 +301,7 @@ pub fn rows() -> Vec<Row> {
 pub fn telling() -> Vec<Row> {
     let noise = &mut Noise::new(10);
     let mut rows = Vec::new();
-    for (window, ty) in [None, Some(20)].into_iter().flat_map(|w| [(w, Type::F16), (w, Type::Q8_0)]) {
+    for (window, ty) in [None, Some(20)].into_iter().flat_map(|w| [(w, Type::F16), (w, Type::Q8_0), (w, Type::Q4_0)]) {
         let c = Case { types: [ty; 2], window, dk: 128, dv: 128, ..PLAIN };
         rows.push(with_runs(noise, c, 1, 4, 300));
         rows.push(with_runs(noise, c, 1, 20, 60));

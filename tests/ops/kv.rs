@@ -139,13 +139,13 @@ pub fn in_order(noise: &mut Noise, ty: Type, n_tokens: usize, n_head: usize, dim
 pub fn rows() -> Vec<Row> {
     let noise = &mut Noise::new(8);
     let mut rows = Vec::new();
-    let types = [Type::F32, Type::F16, Type::Q8_0];
+    let types = [Type::F32, Type::F16, Type::Q8_0, Type::Q4_0];
     for (i, k) in types.into_iter().enumerate() {
         let kind = |i: usize| if i.is_multiple_of(2) { RopeKind::Norm } else { RopeKind::Neox };
         for (j, v) in types.into_iter().enumerate() {
             rows.push(stored(noise, [k, v], 2, [64, 64], false, kind(i + j)));
             rows.push(stored(noise, [k, v], 3, [96, 32], false, kind(i + j + 1)));
-            if k != Type::Q8_0 && v != Type::Q8_0 {
+            if k.block_len() == 1 && v.block_len() == 1 {
                 rows.push(stored(noise, [k, v], 2, [10, 10], false, kind(i + j)));
                 rows.push(stored(noise, [k, v], 3, [5, 7], false, kind(i + j + 1)));
             }

@@ -159,12 +159,22 @@ fn rows_of(single: &Single, v: ValueId) -> usize {
     single.limits.rows(single.graph.value(v).rows)
 }
 
-/// The values of a cached row. Dies keep those of Q8_0 apart from the scales, which come behind.
+/// The values of a cached row. Dies keep levels apart from the scales, which come behind; those of Q4_0 in words of eight
+/// neighbours, the first four in the low nibbles.
 fn decoded(on: On, ty: Type, row: &[u8], n: usize) -> Vec<f32> {
     let mut blocks = row.to_vec();
     if on == On::Cuda && ty == Type::Q8_0 {
         let (levels, scales) = row.split_at(n);
         blocks = levels.chunks(32).zip(scales.chunks(2)).flat_map(|(l, s)| [s, l].concat()).collect();
+    }
+    if on == On::Cuda && ty == Type::Q4_0 {
+        let (words, scales) = row.split_at(n / 2);
+        let level = |i: usize| words[i / 8 * 4 + i % 4] >> (i % 8 / 4 * 4) & 15;
+        let block = |(b, s): (usize, &[u8])| {
+            let nibbles = (0..16).map(|i| level(32 * b + i) | level(32 * b + 16 + i) << 4);
+            s.iter().copied().chain(nibbles).collect::<Vec<u8>>()
+        };
+        blocks = scales.chunks(2).enumerate().flat_map(block).collect();
     }
     let mut floats = vec![0.0; n];
     dequantize(ty, &blocks, &mut floats);

@@ -87,7 +87,7 @@ pub fn rows(s: Sizes) -> Vec<Speed> {
             add("matmul_heads", Some(ty), n, Box::new(move |noise| heads(noise, ty, 512, 128, n, 16)));
         }
     }
-    for ty in [Type::F32, Type::F16, Type::Q8_0] {
+    for ty in [Type::F32, Type::F16, Type::Q8_0, Type::Q4_0] {
         for n in [1, many] {
             let case = super::attention::Case { types: [ty; 2], dk: 128, dv: 128, n_head_kv: 8, ..PLAIN };
             add("attention", Some(ty), n, Box::new(move |noise| with_runs(noise, case, 1, n, n_ctx.max(n))));
