@@ -75,16 +75,21 @@ pub(crate) struct Exact {
 }
 
 impl Exact {
-    /// An error that names the first tensor for whose type its device has no kernels. Its bytes can be planned, but it
-    /// cannot be computed with.
+    /// An error that names the first tensor whose type its device has no kernels for, or the operation. Its bytes can be
+    /// planned, but it cannot be computed with.
     pub fn uncomputable(&self, devices: &[Device]) -> Option<Error> {
         let graph = &self.graph;
-        let cannot = |n: &&Node| {
-            let device = self.placement.device(n).and_then(|d| devices.get(d as usize));
-            device.is_some_and(|d| !arenas::computes(d.kind, graph, n))
+        let device = |n: &Node| self.placement.device(n).and_then(|d| devices.get(d as usize));
+        let (node, device) = graph.nodes.iter().find_map(|n| {
+            let d = device(n)?;
+            (!arenas::computes(d.kind, graph, n)).then_some((n, d))
+        })?;
+        let facts = node.op.facts();
+        let Some(weight) = facts.product.map(|p| p.part.weight).or(facts.table) else {
+            let text = format!("device '{}' has no kernel for the operation {}", device.name, node.op.name());
+            return Some(Error::unsupported(text));
         };
-        let facts = graph.nodes.iter().find(cannot)?.op.facts();
-        let w = graph.weight(facts.product.map(|p| p.part.weight).or(facts.table)?);
+        let w = graph.weight(weight);
         let by = if w.ty.on_cpu() { "computed with by the CPU alone" } else { "not computed with" };
         let text = format!("tensor '{}' is of type {}, which is {by}", w.name, w.ty.name());
         Some(Error::unsupported(text).subject(&w.name))
