@@ -4,6 +4,8 @@ src/cuda/images.rs.
 
     kernels/build.py             compiles what changed
     kernels/build.py --check     compiles everything elsewhere; fails if a byte differs from what is checked in
+    kernels/build.py --check --sample   the same for two images of each file: that of sm_37, and another that changes
+                                 with the sources
     kernels/build.py --bound KERNEL VALUES BYTES [LOOP]   the bound of an inner loop (see report.py), from the image
                                                           on disk
     kernels/build.py --loops KERNEL                       instructions of its inner loops, counted
@@ -169,12 +171,7 @@ def build(args, images, old):
         headers = {h: texts[h].decode() for h in included(texts, f + ".cu")}
         jobs += [(f, k, texts[f + ".cu"].decode(), headers) for k in KINDS]
     if jobs:
-        if nvrtc.find() is None:
-            if args.offline:
-                raise nvrtc.Missing("NVRTC 11.8 is not in %s, and --offline" % nvrtc.folder())
-            print("installing %s" % " ".join(nvrtc.PACKAGES), flush=True)
-            nvrtc.install()
-        nvrtc.Compiler()
+        install(args)
         # The longest first, so that both processes end together.
         jobs.sort(key=lambda j: (-len(unpacked(os.path.join(args.images, image_name(*j[:2]))) or j[2]), j[:2]))
         with concurrent.futures.ProcessPoolExecutor(args.jobs) as pool:
@@ -278,6 +275,42 @@ def differences(args, made, index, texts_out):
     ]
 
 
+def sample(args):
+    """Two images of each file, compiled anew: names of those that differ, and of what is not made of the images on
+    disk. All images take a compiler's run of the same length each, so this takes two sevenths of a whole check."""
+    texts, index = sources(args.source), load_index(args.images)
+    turn = zlib.crc32(b"".join(crc(t).encode() for t in texts.values()))
+    jobs, wrong = [], []
+    for i, f in enumerate(n[:-3] for n in texts if n.endswith(".cu")):
+        if not fresh(index["files"].get(f), fingerprint(texts, f), args.images, f):
+            wrong.append(f + ".cu")
+            continue
+        headers = {h: texts[h].decode() for h in included(texts, f + ".cu")}
+        others = [k for k in KINDS if k != "sm_37"]
+        jobs += [(f, k, texts[f + ".cu"].decode(), headers) for k in ("sm_37", others[(turn + i) % len(others)])]
+    with concurrent.futures.ProcessPoolExecutor(args.jobs) as pool:
+        for (f, kind, _, _), (image, log) in zip(jobs, pool.map(compile_one, jobs)):
+            if image is None or "error: PTX" in log or image != unpacked(os.path.join(args.images, image_name(f, kind))):
+                wrong.append(image_name(f, kind))
+            elif kind == "sm_37" and spills(log) != index["files"][f]["spills"]:
+                wrong.append("the spills of %s in index.json" % f)
+    if not wrong:
+        rows, written = outputs(args, args.images, texts, index, 0)
+        wrong = [os.path.relpath(p, ROOT) for p, text in written.items() if read(p) != text.encode()]
+        wrong += ["%s (it spills on sm_37)" % name for name in report.spilling(rows)]
+    return wrong, len(jobs)
+
+
+def install(args):
+    """The compiler, in its folder."""
+    if nvrtc.find() is None:
+        if args.offline:
+            raise nvrtc.Missing("NVRTC 11.8 is not in %s, and --offline" % nvrtc.folder())
+        print("installing %s" % " ".join(nvrtc.PACKAGES), flush=True)
+        nvrtc.install()
+    nvrtc.Compiler()
+
+
 def look(args):
     """--bound and --loops, from the images on disk."""
     name = (args.bound or [args.loops])[0]
@@ -302,6 +335,7 @@ def look(args):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
+    parser.add_argument("--sample", action="store_true")
     parser.add_argument("--offline", action="store_true")
     parser.add_argument("--bound", nargs="+", metavar="X")
     parser.add_argument("--loops", metavar="KERNEL")
@@ -313,6 +347,13 @@ def main():
     if args.bound or args.loops:
         return look(args)
     begun = time.time()
+    if args.check and args.sample:
+        install(args)
+        wrong, n = sample(args)
+        for name in wrong:
+            print("out of date: %s" % name)
+        print("%d images compiled in %.1f s" % (n, time.time() - begun))
+        return 1 if wrong else 0
     if args.check:
         with tempfile.TemporaryDirectory() as made:
             texts, index, n, errors = build(args, made, {"files": {}})
