@@ -714,8 +714,8 @@ typedef struct {
   uint32_t n_cpu_layers;
   uint64_t tightest_bytes;
   /**
-   * Layers that keep a recurrent state per sequence, and the checkpoints of such states that the plan has room for; 0
-   * for models without such layers.
+   * Layers that keep a recurrent state per sequence, and the checkpoints of such states that the plan has room for;
+   * 0 for models without such layers.
    */
   uint32_t n_recurrent_layers;
   uint32_t n_checkpoints;
@@ -1092,8 +1092,9 @@ rekindle_status rekindle_embeddings(const rekindle_model *model,
  * than that window, and recurrent layers (qwen3.5, mamba) a state only where there is a checkpoint. A sequence that is
  * cut elsewhere cannot go on there, and rekindle_decode says so. rekindle_seq_cut cuts it where it can.
  *
- * REKINDLE_UNSUPPORTED: recurrent layers would have to forget tokens before others (rekindle_model_info.can_shift tells
- * beforehand). REKINDLE_INVALID_ARGUMENT: a sequence id out of range, here and below. REKINDLE_BUSY, here and below.
+ * REKINDLE_UNSUPPORTED: recurrent layers would have to forget tokens before others (rekindle_model_info.can_shift
+ * tells beforehand). REKINDLE_INVALID_ARGUMENT: a sequence id out of range, here and below. REKINDLE_BUSY, here and
+ * below.
  */
 REKINDLE_MUST_USE
 rekindle_status rekindle_seq_remove(rekindle_model *model,
@@ -1105,8 +1106,8 @@ rekindle_status rekindle_seq_remove(rekindle_model *model,
  * Cuts the tail of a sequence: to the longest part of its first `length` positions from whose end it can go on.
  * `*reached` gets the length of that part, and the caller decodes the rest again from there.
  *
- * Layers that see all tokens can go on anywhere, so mostly `*reached` is `length`, or the sequence's own length if that
- * is less. Layers with a window can go on where the window still holds what the next token sees. Recurrent layers
+ * Layers that see all tokens can go on anywhere, so mostly `*reached` is `length`, or the sequence's own length if
+ * that is less. Layers with a window can go on where the window still holds what the next token sees. Recurrent layers
  * remember a sequence as a whole, so they go on from a checkpoint. Checkpoints are taken by themselves: where a prompt
  * (a batch with more than 16 tokens of a sequence) begins, where it ends, 16 tokens before that, and every 4096 tokens
  * in between. rekindle_seq_checkpoint takes one more. When there are more than n_checkpoints of the plan, those in the

@@ -77,6 +77,91 @@ struct Run {
     int n_spans;
 };
 
+// The states of a layer, and how a micro-batch's sequences go through them.
+struct States {
+    // Cell 0.
+    float* at;
+    // After which tokens the state is kept, and where.
+    const int* cells;
+    const Run* runs;
+    // Runs count their spans from here.
+    const Span* spans;
+    // Floats from cell to cell.
+    long long row;
+    int n_runs;
+    int unused;
+};
+
+// A causal convolution over the tokens of each sequence (convolve.cu).
+struct Convolve {
+    // `[n_tokens, cols]`
+    const float* x;
+    // `[cols, n_taps]`, the newest token last.
+    const float* weight;
+    // `[cols]`, or null.
+    const float* bias;
+    // `[n_tokens, cols]`
+    float* y;
+    // `[n_taps - 1, cols]`, the oldest first.
+    States states;
+    int cols;
+    int n_taps;
+    int silu;
+    int unused;
+};
+
+// Linear attention with a decay (linear_attention.cu).
+struct LinearAttention {
+    // `[n_tokens, n_head_k * head_k]`
+    const float* q;
+    const float* k;
+    // `[n_tokens, n_head * head_v]`
+    const float* v;
+    // `[n_tokens, n_head]`, or `[n_tokens, n_head * head_k]` where rows have decays of their own.
+    const float* steps;
+    // `[n_tokens, n_head]`
+    const float* betas;
+    // `[n_head]`: the logarithms of the decays are `a` times the steps.
+    const float* a;
+    // `[n_head]`, or null.
+    const float* skip;
+    // `[n_tokens, n_head * head_v]`
+    float* y;
+    // `[n_head, head_k, head_v]`
+    States states;
+    int n_head;
+    int n_head_k;
+    int head_k;
+    int head_v;
+    // Pieces of a head's columns.
+    int pieces;
+    // Head i has keys i % n_head_k; else neighbours share them.
+    int turns;
+    // The delta rule; else that of sums.
+    int delta;
+    float scale_q;
+    float scale_k;
+    int unused;
+};
+
+// The selective scan of Mamba (scan.cu).
+struct Scan {
+    // `[n_tokens, cols]`
+    const float* v;
+    const float* steps;
+    // `[n_tokens, n_state]`
+    const float* b;
+    const float* c;
+    // `[cols, n_state]`
+    const float* a;
+    // `[n_tokens, cols]`
+    float* y;
+    // `[n_state, cols]`
+    States states;
+    int cols;
+    int n_state;
+};
+
 // Attention in each of its forms (attention.cu, attention_prefill.cu), and the merging of parts.
 struct Attention {
     // Queries `[n_tokens, n_head * dk]`.
@@ -149,31 +234,6 @@ struct Concat {
     int n_b;
     // Parts of a row of b: 1 or n_head.
     int parts;
-};
-
-// A causal convolution over the tokens of each sequence (convolve.cu).
-struct Convolve {
-    // `[n_tokens, cols]`
-    const float* x;
-    // `[cols, n_taps]`, the newest token last.
-    const float* weight;
-    // `[cols]`, or null.
-    const float* bias;
-    // Of cell 0, `[n_taps - 1, cols]`, the oldest first.
-    float* states;
-    // `[n_tokens, cols]`
-    float* y;
-    // After which tokens the state is kept, and where.
-    const int* cells;
-    const Run* runs;
-    // Runs count their spans from here.
-    const Span* spans;
-    // Floats from cell to cell.
-    long long row;
-    int n_runs;
-    int cols;
-    int n_taps;
-    int silu;
 };
 
 // x times `by` and a scale, plus a bias; where there is a route, those of each part's expert.
@@ -275,47 +335,6 @@ struct GemmExperts {
     int bias_stride;
     int per_row;
     int unused;
-};
-
-// Linear attention with a decay (linear_attention.cu).
-struct LinearAttention {
-    // `[n_tokens, n_head_k * head_k]`
-    const float* q;
-    const float* k;
-    // `[n_tokens, n_head * head_v]`
-    const float* v;
-    // `[n_tokens, n_head]`, or `[n_tokens, n_head * head_k]` where rows have decays of their own.
-    const float* steps;
-    // `[n_tokens, n_head]`
-    const float* betas;
-    // `[n_head]`: the logarithms of the decays are `a` times the steps.
-    const float* a;
-    // `[n_head]`, or null.
-    const float* skip;
-    // Of cell 0, `[n_head, head_k, head_v]`.
-    float* states;
-    // `[n_tokens, n_head * head_v]`
-    float* y;
-    // After which tokens the state is kept, and where.
-    const int* cells;
-    const Run* runs;
-    // Runs count their spans from here.
-    const Span* spans;
-    // Floats from cell to cell.
-    long long row;
-    int n_runs;
-    int n_head;
-    int n_head_k;
-    int head_k;
-    int head_v;
-    // Pieces of a head's columns.
-    int pieces;
-    // Head i has keys i % n_head_k; else neighbours share them.
-    int turns;
-    // The delta rule; else that of sums.
-    int delta;
-    float scale_q;
-    float scale_k;
 };
 
 // Rows of new keys or values, to their cells.
@@ -466,33 +485,6 @@ struct Route {
     int n_group;
     int n_group_used;
     float scale;
-    int unused;
-};
-
-// The selective scan of Mamba (scan.cu).
-struct Scan {
-    // `[n_tokens, cols]`
-    const float* v;
-    const float* steps;
-    // `[n_tokens, n_state]`
-    const float* b;
-    const float* c;
-    // `[cols, n_state]`
-    const float* a;
-    // Of cell 0, `[n_state, cols]`.
-    float* states;
-    // `[n_tokens, cols]`
-    float* y;
-    // After which tokens the state is kept, and where.
-    const int* cells;
-    const Run* runs;
-    // Runs count their spans from here.
-    const Span* spans;
-    // Floats from cell to cell.
-    long long row;
-    int n_runs;
-    int cols;
-    int n_state;
     int unused;
 };
 

@@ -23,60 +23,63 @@
 #define V_PIECE 64
 #define V_STRIDE 68
 
-// Fetches elements e .. e + 8 of a head of `n` elements, which begins at element `first` of each row, as floats; zeros
-// behind its end.
-template <int TYPE> DEVICE void fetch(float* x, const unsigned char* side, int row, int cell, int first, int e, int n) {
+DEVICE void load_halves(Raw<TYPE_Q8_0>& r, const unsigned short* two) {
+    if ((size_t)two % 8 == 0) {
+        r.a = ldg((const uint2*)two);
+        return;
+    }
+    r.a.x = ldg(two) | (unsigned)ldg(two + 1) << 16;
+    r.a.y = ldg(two + 2) | (unsigned)ldg(two + 3) << 16;
+}
+DEVICE void load_halves(Raw<TYPE_Q4_0>& r, const unsigned short* two) { r.a = ldg(two) | (unsigned)ldg(two + 1) << 16; }
+
+// Brings elements e .. e + 8 of a head of `n` elements, which begins at element `first` of each row, to shared memory as
+// floats; zeros behind the head's end, and where there is no cell.
+//
+// This code stands in unrolled loops, whose registers are nearly all in use. So heads of odd lengths take the short way
+// here, not the quick one: element by element.
+template <int TYPE> DEVICE void stage(float* to, const unsigned char* side, int row, int cell, int first, int e, int n) {
     const Place p = place<TYPE>(side, row, first + e);
     const unsigned long long offset = (unsigned long long)(unsigned)cell * (unsigned)row;
-    if (e + 8 <= n && row % (TYPE == TYPE_Q8_0 ? 8 : TYPE == TYPE_Q4_0 ? 4 : 16) == 0 && first % 8 == 0) {
+    float x[8];
+    if constexpr (TYPE == TYPE_Q8_0 || TYPE == TYPE_Q4_0) {
+        // There are whole blocks only, at even addresses.
+        Raw<TYPE> raw;
+        load_halves(raw, (const unsigned short*)(p.elements + offset));
+        raw.d = ldg((const unsigned short*)(p.scale + offset));
+        decode(raw, x);
+    } else if (e + 8 <= n && row % 16 == 0 && first % 8 == 0) {
         Raw<TYPE> raw;
         load(raw, p, offset);
         decode(raw, x);
-        return;
-    }
-    if (TYPE == TYPE_Q8_0) {
-        // There are whole blocks only, at even addresses.
-        const unsigned short* two = (const unsigned short*)(p.elements + offset);
-        Raw<TYPE_Q8_0> raw;
-        raw.a.x = ldg(two) | (unsigned)ldg(two + 1) << 16;
-        raw.a.y = ldg(two + 2) | (unsigned)ldg(two + 3) << 16;
-        raw.d = ldg((const unsigned short*)(p.scale + offset));
-        decode(raw, x);
-    } else if (TYPE == TYPE_Q4_0) {
-        const unsigned short* two = (const unsigned short*)(p.elements + offset);
-        Raw<TYPE_Q4_0> raw;
-        raw.a = ldg(two) | (unsigned)ldg(two + 1) << 16;
-        raw.d = ldg((const unsigned short*)(p.scale + offset));
-        decode(raw, x);
     } else {
-#pragma unroll
+#pragma unroll 1
         for (int i = 0; i < 8; i++) {
-            x[i] = 0;
-            if (e + i < n && TYPE == TYPE_F32) x[i] = ldg((const float*)(p.elements + offset) + i);
+            float one = 0;
+            if (e + i < n && TYPE == TYPE_F32) one = ldg((const float*)(p.elements + offset) + i);
             if (e + i < n && TYPE == TYPE_F16) {
-                x[i] = half_to_float(ldg((const unsigned short*)(p.elements + offset) + i));
+                one = half_to_float(ldg((const unsigned short*)(p.elements + offset) + i));
             }
+            to[i] = one;
         }
-    }
-}
-
-// Brings the same to shared memory; zeros where there is no cell.
-DEVICE void stage(float* to, int type, const unsigned char* side, int row, int cell, int first, int e, int n) {
-    float x[8];
-    if (cell < 0 || e >= n) {
-#pragma unroll
-        for (int i = 0; i < 8; i++) x[i] = 0;
-    } else if (type == TYPE_F16) {
-        fetch<TYPE_F16>(x, side, row, cell, first, e, n);
-    } else if (type == TYPE_Q8_0) {
-        fetch<TYPE_Q8_0>(x, side, row, cell, first, e, n);
-    } else if (type == TYPE_Q4_0) {
-        fetch<TYPE_Q4_0>(x, side, row, cell, first, e, n);
-    } else {
-        fetch<TYPE_F32>(x, side, row, cell, first, e, n);
+        return;
     }
     *(float4*)to = make_float4(x[0], x[1], x[2], x[3]);
     *(float4*)(to + 4) = make_float4(x[4], x[5], x[6], x[7]);
+}
+
+DEVICE void stage(float* to, int type, const unsigned char* side, int row, int cell, int first, int e, int n) {
+    if (cell < 0 || e >= n) {
+        *(float4*)to = *(float4*)(to + 4) = make_float4(0, 0, 0, 0);
+    } else if (type == TYPE_F16) {
+        stage<TYPE_F16>(to, side, row, cell, first, e, n);
+    } else if (type == TYPE_Q8_0) {
+        stage<TYPE_Q8_0>(to, side, row, cell, first, e, n);
+    } else if (type == TYPE_Q4_0) {
+        stage<TYPE_Q4_0>(to, side, row, cell, first, e, n);
+    } else {
+        stage<TYPE_F32>(to, side, row, cell, first, e, n);
+    }
 }
 
 DEVICE float dot(const float4& a, const float4& b, float sum) {

@@ -40,7 +40,8 @@ template <int R, int BY_ROW> DEVICE void linear_attention(const LinearAttention&
     const float log_decay = a.a[head], skip = a.skip ? a.skip[head] : 0;
     // Row i of this lane is row 16 (i / 4) + i % 4 of those from 4 l on, of which there are so many.
     const int left = c < a.head_v ? a.head_k - 4 * l : 0;
-    const long long own = ((long long)head * a.head_k + 4 * l) * a.head_v + c;
+    // The host checks that a state has fewer than 2^31 numbers. A second register for this one would be spilled.
+    const unsigned own = ((unsigned)head * a.head_k + 4 * l) * a.head_v + c;
     float s[R];
     const int from = cell_before(a.states, run);
     const float* state = a.states.at + from * a.states.row + own;

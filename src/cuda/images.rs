@@ -128,6 +128,18 @@ pub static FILES: &[File] = &[
         ptx: include_bytes!("../../kernels/images/matvec.ptx.z"),
     },
     File {
+        name: "matvec_grid",
+        cubins: &[
+        Cubin { major: 3, minor: 7, packed: include_bytes!("../../kernels/images/matvec_grid.sm_37.cubin.z") },
+        Cubin { major: 5, minor: 0, packed: include_bytes!("../../kernels/images/matvec_grid.sm_50.cubin.z") },
+        Cubin { major: 6, minor: 0, packed: include_bytes!("../../kernels/images/matvec_grid.sm_60.cubin.z") },
+        Cubin { major: 7, minor: 0, packed: include_bytes!("../../kernels/images/matvec_grid.sm_70.cubin.z") },
+        Cubin { major: 8, minor: 0, packed: include_bytes!("../../kernels/images/matvec_grid.sm_80.cubin.z") },
+        Cubin { major: 9, minor: 0, packed: include_bytes!("../../kernels/images/matvec_grid.sm_90.cubin.z") },
+        ],
+        ptx: include_bytes!("../../kernels/images/matvec_grid.ptx.z"),
+    },
+    File {
         name: "matvec_plain",
         cubins: &[
         Cubin { major: 3, minor: 7, packed: include_bytes!("../../kernels/images/matvec_plain.sm_37.cubin.z") },

@@ -29,6 +29,8 @@ pub(super) fn linear_attention(s: &Step, node: &Node, o: &LinearAttention) -> Re
     let Some(output) = node.output else { return Ok(()) };
     let states = s.recurrent(o.state)?;
     let [q, k, v, steps, betas] = [0, 1, 2, 3, 4].map(|i| s.at(node.inputs[i]));
+    // The kernel counts a state's numbers in 32 bits.
+    int(o.n_head * o.head_k * o.head_v)?;
     let pieces = o.head_v.div_ceil(LINEAR_ATTENTION_THREADS / 4);
     let args = args::LinearAttention {
         q,
