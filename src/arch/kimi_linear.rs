@@ -38,6 +38,8 @@ pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
         (m.route.gating, m.route.scale) = (gating, scale);
         share(m, m.n_ff.saturating_mul(n_shared));
     });
+    // Files may have them all the same.
+    d.ignored = &["attn_q.bias", "attn_k.bias", "attn_v.bias"];
     for (layer, sizes) in d.layers.iter_mut().zip(&h.layers) {
         layer.mixer = match sizes.n_head_kv {
             0 => Mixer::Recurrent(Recurrent::Kimi(Kimi { n_head, head, n_taps })),

@@ -7,12 +7,16 @@ use super::keys::Keys;
 use crate::error::Result;
 use crate::graph::{Gating, Graph, RopeKind};
 
-/// Biases of queries, keys and values do not count, nor does a dense block where experts are.
+/// Biases and scales of queries, keys and values do not count, nor does a dense block where experts are.
 const IGNORED: &[&str] = &[
     "attn_qkv.bias",
     "attn_q.bias",
     "attn_k.bias",
     "attn_v.bias",
+    "attn_qkv.scale",
+    "attn_q.scale",
+    "attn_k.scale",
+    "attn_v.scale",
     "ffn_gate.weight",
     "ffn_up.weight",
     "ffn_down.weight",
