@@ -192,7 +192,8 @@ impl Layout {
                         && node.inputs[1..].iter().all(|w| w != *v)
                 });
                 match first {
-                    Some(v) if size(*v) == size(out) => {
+                    // Of one shape, not only of as many bytes: a number for each row is read again for each column.
+                    Some(v) if graph.value(*v).has_shape_of(graph.value(out)) => {
                         offsets[out.0 as usize] = offsets[v.0 as usize];
                         reused = Some(*v);
                     }

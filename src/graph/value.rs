@@ -64,6 +64,12 @@ pub struct Value {
     pub cols: usize,
 }
 
+impl Value {
+    pub fn has_shape_of(&self, other: &Value) -> bool {
+        self.rows == other.rows && self.cols == other.cols
+    }
+}
+
 /// Rows and columns of a weight. An op reads such a slice, a device holds one, and a load brings it there.
 ///
 /// A tensor `[n_cols, n_rows, n_matrices]` is a stack of matrices: one per expert or head, and a single one in most
