@@ -25,6 +25,7 @@ pub(super) struct Bounds {
 }
 
 /// A batch whose every number was checked.
+#[derive(Default)]
 pub(super) struct Checked {
     pub positions: Vec<i32>,
     pub seqs: Vec<u32>,

@@ -7,6 +7,7 @@
 
 use super::cells::{Cells, Shift};
 use super::hidden::Hidden;
+use super::history::History;
 use super::recurrent::{Recurrent, Taken};
 use crate::error::{Error, Result, Status};
 use crate::graph::{Cache, CacheKind};
@@ -18,6 +19,7 @@ pub(super) struct Caches {
     pub(super) recurrent: Option<Recurrent>,
     /// Tokens and rows that the prediction layer, if there is one, has not seen yet.
     pub(super) hidden: Option<Hidden>,
+    pub(super) history: History,
 }
 
 /// The cells of a batch.
@@ -38,7 +40,7 @@ impl Caches {
                 CacheKind::Recurrent => recurrent = Some(Recurrent::new(c.n_cells, n_seq_max, n_draft as usize)?),
             }
         }
-        Ok(Caches { all, recurrent, hidden })
+        Ok(Caches { all, recurrent, hidden, history: History::new(n_seq_max)? })
     }
 
     pub fn whole(&self) -> &Cells {
@@ -141,6 +143,7 @@ impl Caches {
             }
         }
         self.iter_mut().try_for_each(|cache| cache.reserve(seqs))?;
+        self.history.reserve(seqs)?;
         let recurrent = self.recurrent.as_mut().map(|r| r.take(positions, seqs, draft)).transpose()?;
         for ((_, cache), cells) in self.all.iter_mut().zip(&cells) {
             for ((cell, pos), seq) in cells.iter().zip(positions).zip(seqs) {
@@ -171,7 +174,10 @@ impl Caches {
     }
 
     /// Lets the sequences of a batch that has succeeded keep its cells.
-    pub fn commit(&mut self, cells: BatchCells) {
+    pub fn commit(&mut self, cells: BatchCells, tokens: &[i32], positions: &[i32], seqs: &[u32]) {
+        for ((token, pos), seq) in tokens.iter().zip(positions).zip(seqs) {
+            self.history.add(*seq, *pos, *token);
+        }
         if let (Some(r), Some(taken)) = (&mut self.recurrent, cells.recurrent) {
             r.commit(taken);
         }
@@ -193,6 +199,7 @@ impl Caches {
         if let Some(r) = self.recurrent.as_mut().filter(|_| n > 0) {
             r.cut(seq, length);
         }
+        self.history.remove(seq, p0, p1, length);
         self.cut_hidden(seq);
         Ok(())
     }
@@ -203,6 +210,7 @@ impl Caches {
         if let Some(r) = &mut self.recurrent {
             r.cut(seq, 0);
         }
+        self.history.remove(seq, 0, i32::MAX, 0);
         self.cut_hidden(seq);
     }
 
@@ -214,12 +222,8 @@ impl Caches {
         }
     }
 
-    /// Cuts a sequence to the longest part of its first `length` positions from whose end it can go on, and gives the
-    /// length of that.
-    ///
-    /// # Errors
-    /// `OutOfMemory`, as `Cells::remove`.
-    pub fn cut(&mut self, seq: u32, length: i32) -> Result<i32> {
+    /// The length of the longest part of a sequence's first `length` positions from whose end it can go on.
+    pub fn reach(&self, seq: u32, length: i32) -> i32 {
         let end = self.length(seq).min(length);
         let mut ends = match &self.recurrent {
             Some(r) if !r.can_go_on(seq, end) => Vec::new(),
@@ -228,7 +232,16 @@ impl Caches {
         ends.extend(self.recurrent.iter().flat_map(|r| r.checkpoints(seq, end)));
         // A cut at a position that the sequence has not would end before that.
         let reached = |p: &i32| self.lacking(seq, *p).is_none() && (*p == 0 || self.whole().count(seq, *p - 1, *p) > 0);
-        let to = ends.into_iter().find(reached).unwrap_or(0);
+        ends.into_iter().find(reached).unwrap_or(0)
+    }
+
+    /// Cuts a sequence to the longest part of its first `length` positions from whose end it can go on, and gives the
+    /// length of that.
+    ///
+    /// # Errors
+    /// `OutOfMemory`, as `Cells::remove`.
+    pub fn cut(&mut self, seq: u32, length: i32) -> Result<i32> {
+        let to = self.reach(seq, length);
         self.remove(seq, to, i32::MAX)?;
         Ok(to)
     }
@@ -254,7 +267,9 @@ impl Caches {
         if self.is_recurrent() && self.whole().count(src, 0, p0) > 0 {
             return Err(recurrent_layers(&format!("copy sequence {src} without its first {p0} positions")));
         }
-        self.iter_mut().try_for_each(|cells| cells.copy(src, dst, p0, p1))?;
+        self.history.copy(src, dst, p0, p1)?;
+        let copied = self.iter_mut().try_for_each(|cells| cells.copy(src, dst, p0, p1));
+        copied.inspect_err(|_| self.history.lose(dst))?;
         let length = self.length(dst);
         if let Some(r) = &mut self.recurrent {
             r.copy(src, dst, length);
@@ -291,6 +306,7 @@ impl Caches {
         for (cells, shift) in self.iter_mut().zip(shifts) {
             cells.shift(seq, shift);
         }
+        self.history.lose(seq);
     }
 }
 

@@ -26,29 +26,40 @@ impl Model {
 
     /// Computes a batch for a caller who already has the right to write.
     pub(super) fn decode_locked(&self, batch: &Batch<'_>) -> Result<()> {
-        let start = Instant::now();
         let mut state = self.state.write();
-        let State { caches, n_outputs, .. } = &mut *state;
-        let checked = batch.check(caches.whole(), &self.bounds())?;
-        let mut cells = caches.take(&checked.positions, &checked.seqs)?;
-        *n_outputs = 0;
-        let outcome = self.micro_batches(&mut state, batch.tokens, &checked, &mut cells);
-        match outcome {
+        for run in batch.seq_ids.unwrap_or(&[0]).chunk_by(|a, b| a == b) {
+            let seq = state.caches.whole().check_seq(run[0])?;
+            self.claim(&mut state.caches, seq)?;
+        }
+        let checked = batch.check(state.caches.whole(), &self.bounds())?;
+        let n_single = if batch.tokens.len() == 1 { 1 } else { 0 };
+        self.decode_checked(&mut state, batch.tokens, &checked, n_single)
+    }
+
+    /// Computes a batch whose numbers are good. The performance counters take `n_single` of its tokens as decoded one by
+    /// one, the others as those of prompts; the time is that of prompts if there are any.
+    ///
+    /// # Errors
+    /// As for `decode`.
+    pub(super) fn decode_checked(&self, state: &mut State, tokens: &[i32], b: &Checked, n_single: usize) -> Result<()> {
+        let start = Instant::now();
+        let mut cells = state.caches.take(&b.positions, &b.seqs)?;
+        state.n_outputs = 0;
+        match self.micro_batches(state, tokens, b, &mut cells) {
             Ok(()) => {
-                state.caches.commit(cells);
-                state.n_outputs = checked.outputs.len() as u32;
+                state.caches.commit(cells, tokens, &b.positions, &b.seqs);
+                state.n_outputs = b.outputs.len() as u32;
             }
             Err(e) => {
-                state.caches.give_back(&checked.seqs, cells);
+                state.caches.give_back(&b.seqs, cells);
                 return Err(e);
             }
         }
-        let (tokens, time) = match batch.tokens.len() {
-            1 => (&self.counters.n_decode_tokens, &self.counters.decode_us),
-            _ => (&self.counters.n_prompt_tokens, &self.counters.prompt_us),
-        };
-        Counters::add(tokens, batch.tokens.len() as u64);
-        Counters::add(time, since(start));
+        let c = &self.counters;
+        let n_prompt = tokens.len() - n_single;
+        Counters::add(&c.n_decode_tokens, n_single as u64);
+        Counters::add(&c.n_prompt_tokens, n_prompt as u64);
+        Counters::add(if n_prompt > 0 { &c.prompt_us } else { &c.decode_us }, since(start));
         Ok(())
     }
 

@@ -171,7 +171,7 @@ impl Model {
         let outcome = self.guess(&mut state, seq, n, &mut tokens);
         match outcome.and_then(|()| self.micro_batches(&mut state, &tokens, &checked, &mut cells)) {
             Ok(()) => {
-                state.caches.commit(cells);
+                state.caches.commit(cells, &tokens, &checked.positions, &checked.seqs);
                 state.n_outputs = n as u32 + 1;
                 tokens.remove(0);
                 Ok(tokens)

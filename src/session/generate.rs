@@ -50,6 +50,12 @@ pub enum StopReason {
     Callback = 3,
     /// The KV cache is full. The sequence can be shortened, and then goes on.
     ContextFull = 4,
+    /// A stop text.
+    Text = 5,
+    /// It was cancelled.
+    Cancelled = 6,
+    /// An error of its own.
+    Error = 7,
 }
 
 /// The result of a generation.
@@ -76,6 +82,11 @@ impl Model {
     ) -> Result<GenerateResult> {
         let _write = self.write()?;
         self.cancelled.store(false, Ordering::Relaxed);
+        {
+            let caches = &mut self.state.write().caches;
+            let seq = caches.whole().check_seq(params.seq_id)?;
+            self.claim(caches, seq)?;
+        }
         // Without a tokeniser there is no text, but ids come all the same.
         let vocab = self.vocab();
         let tokenised;

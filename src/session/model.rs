@@ -1,6 +1,6 @@
 //! A loaded model: its arenas exactly as planned, the bookkeeping of its KV caches, its vocabulary.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -13,6 +13,7 @@ use super::hidden::Hidden;
 use super::load::{self, LoadParams};
 use super::machine::Machine;
 use super::perf::{Counters, Perf, since};
+use super::slots::{Slots, User};
 use crate::context::{Context, LogLevel};
 use crate::device::Arena;
 use crate::error::{Error, Result, Status};
@@ -58,12 +59,16 @@ pub(super) struct State {
 pub struct Model {
     // It has pointers into `weights` and `file`. Fields are dropped in their order, so it stands before these.
     pub(super) state: RwLock<State>,
+    /// The users of sequences. To be locked after `state`, and never for long.
+    pub(super) slots: Mutex<Slots>,
+    /// Steps of generations that have computed something.
+    pub(super) steps: AtomicU64,
     pub(super) info: ModelInfo,
     /// By device of the context.
     memory: Vec<Memory>,
     pub(super) n_ubatch: usize,
     /// Positions are below it.
-    n_positions: i32,
+    pub(super) n_positions: i32,
     pub(super) cancelled: AtomicBool,
     pub(super) counters: Counters,
     vocab: OnceLock<Result<Arc<Vocab>>>,
@@ -130,6 +135,8 @@ impl Model {
         context.log(LogLevel::Info, &format!("{}: loaded {} ({})", plan.file.path(), info.name, info.architecture));
         Ok(Arc::new(Model {
             state: RwLock::new(State { machine: loaded.machine, caches, n_outputs: 0, gain }),
+            steps: AtomicU64::new(0),
+            slots: Mutex::new(Slots::new(info.n_seq_max)?),
             info,
             memory: loaded.memory,
             n_ubatch: plan.n_ubatch as usize,
@@ -198,6 +205,25 @@ impl Model {
             Error::new(Status::Busy, "the model is in use by another call, or by the one that this callback belongs to")
         };
         self.writer.try_lock().ok_or_else(busy)
+    }
+
+    /// Gives a sequence to the host, who names it. If it was left idle, it is forgotten first.
+    ///
+    /// # Errors
+    /// `InvalidArgument` if a generation has it.
+    pub(super) fn claim(&self, caches: &mut Caches, seq: u32) -> Result<()> {
+        let mut slots = self.slots.lock();
+        match slots.of(seq) {
+            User::Host => {}
+            User::Idle(_) => {
+                caches.clear(seq);
+                slots.give(seq, User::Host);
+            }
+            User::Generation => {
+                return Err(Error::invalid(format!("sequence {seq} belongs to a generation")).subject("seq_id"));
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn bounds(&self) -> Bounds {

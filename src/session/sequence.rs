@@ -1,7 +1,9 @@
 //! Operations on cached sequences: remove, copy, keep, shift, length.
 
+use super::caches::Caches;
 use super::cells::Cells;
 use super::model::{Model, State};
+use super::slots::User;
 use crate::error::{Error, Result};
 use crate::graph::{Move, Span};
 
@@ -11,19 +13,22 @@ fn range(p0: i32, p1: i32) -> (i32, i32) {
 }
 
 impl Model {
-    /// Forgets positions p0..p1 of a sequence; `seq < 0` stands for every sequence. Layers with a window keep no more
+    /// Forgets positions p0..p1 of a sequence; `seq < 0` stands for every sequence but those of generations. Layers with a window keep no more
     /// than that, and recurrent layers a state only where there is a checkpoint. A sequence that is cut elsewhere
     /// cannot go on there (`decode` says so); `seq_cut` cuts it where it can.
     ///
     /// # Errors
     /// `Unsupported` if recurrent layers would have to forget tokens before others. `InvalidArgument` for a sequence id
-    /// out of range; `OutOfMemory`; `Busy`. The functions below may return these too.
+    /// out of range or of a sequence that a generation has; `OutOfMemory`; `Busy`. The functions below may return these too.
     pub fn seq_remove(&self, seq: i32, p0: i32, p1: i32) -> Result<()> {
         let _write = self.write()?;
         let caches = &mut self.state.write().caches;
         let (p0, p1) = range(p0, p1);
-        let seqs = if seq < 0 { 0..self.info.n_seq_max } else { caches.whole().check_seq(seq).map(|s| s..s + 1)? };
-        seqs.into_iter().try_for_each(|s| caches.remove(s, p0, p1))
+        if seq < 0 {
+            return self.of_nobody_else().try_for_each(|s| caches.remove(s, p0, p1));
+        }
+        let seq = self.claimed(caches, seq)?;
+        caches.remove(seq, p0, p1)
     }
 
     /// Cuts a sequence to at most `length` positions: to the longest part from whose end it can go on. Gives the length
@@ -32,7 +37,7 @@ impl Model {
     pub fn seq_cut(&self, seq: i32, length: u32) -> Result<u32> {
         let _write = self.write()?;
         let caches = &mut self.state.write().caches;
-        let seq = caches.whole().check_seq(seq)?;
+        let seq = self.claimed(caches, seq)?;
         caches.cut(seq, i32::try_from(length).unwrap_or(i32::MAX)).map(|n| n as u32)
     }
 
@@ -44,7 +49,7 @@ impl Model {
     pub fn seq_checkpoint(&self, seq: i32) -> Result<()> {
         let _write = self.write()?;
         let caches = &mut self.state.write().caches;
-        let seq = caches.whole().check_seq(seq)?;
+        let seq = self.claimed(caches, seq)?;
         caches.checkpoint(seq)
     }
 
@@ -52,7 +57,7 @@ impl Model {
     pub fn seq_copy(&self, src: i32, dst: i32, p0: i32, p1: i32) -> Result<()> {
         let _write = self.write()?;
         let caches = &mut self.state.write().caches;
-        let (src, dst) = (caches.whole().check_seq(src)?, caches.whole().check_seq(dst)?);
+        let (src, dst) = (caches.whole().check_seq(src)?, self.claimed(caches, dst)?);
         if src == dst {
             return Ok(());
         }
@@ -60,12 +65,12 @@ impl Model {
         caches.copy(src, dst, p0, p1)
     }
 
-    /// Forgets every sequence but this one.
+    /// Forgets every sequence but this one, and those of generations.
     pub fn seq_keep(&self, seq: i32) -> Result<()> {
         let _write = self.write()?;
         let caches = &mut self.state.write().caches;
-        let seq = caches.whole().check_seq(seq)?;
-        (0..self.info.n_seq_max).filter(|s| *s != seq).for_each(|s| caches.clear(s));
+        let seq = self.claimed(caches, seq)?;
+        self.of_nobody_else().filter(|s| *s != seq).for_each(|s| caches.clear(s));
         Ok(())
     }
 
@@ -79,7 +84,7 @@ impl Model {
         let _write = self.write()?;
         let mut state = self.state.write();
         let State { caches, machine, .. } = &mut *state;
-        let seq = caches.whole().check_seq(seq)?;
+        let seq = self.claimed(caches, seq)?;
         let (p0, p1) = range(p0, p1);
         if delta == 0 {
             return Ok(());
@@ -90,6 +95,21 @@ impl Model {
         machine.move_cells(&moves)?;
         caches.shift(seq, shifts);
         Ok(())
+    }
+
+    /// A sequence that the host names.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for an id out of range, or if a generation has it.
+    fn claimed(&self, caches: &mut Caches, seq: i32) -> Result<u32> {
+        let seq = caches.whole().check_seq(seq)?;
+        self.claim(caches, seq)?;
+        Ok(seq)
+    }
+
+    /// The sequences that no generation has.
+    fn of_nobody_else(&self) -> impl Iterator<Item = u32> + '_ {
+        (0..self.info.n_seq_max).filter(|s| self.slots.lock().of(*s) != User::Generation)
     }
 
     /// The last position of a sequence plus one; 0 if it is empty.

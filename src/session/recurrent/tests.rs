@@ -87,7 +87,7 @@ impl World {
             }
             taken.went_on(now);
         }
-        self.caches.commit(cells);
+        self.caches.commit(cells, &[], &[], &[]);
         for (s, t) in of.iter().zip(&tokens) {
             self.seqs[*s as usize].push(*t);
         }

@@ -1,0 +1,186 @@
+//! A step: one micro-batch for many generations.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use parking_lot::MutexGuard;
+
+use super::super::batch::Checked;
+use super::super::generate::StopReason;
+use super::super::model::{Model, State};
+use super::super::perf::{Counters, since};
+use super::place::{Others, give_back, make_room, place};
+use super::{Generation, Inner, Phase};
+use crate::error::{Error, Result};
+use crate::graph::Outcome;
+
+/// The result of a step.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StepResult {
+    /// Tokens that were computed. 0: nobody had work, or some have given up their cells for others.
+    pub n_tokens: u32,
+    /// Generations that are not at their end.
+    pub n_going: u32,
+    /// Those of them that wait for a sequence.
+    pub n_waiting: u32,
+}
+
+/// The micro-batch of a step.
+#[derive(Default)]
+struct Plan {
+    tokens: Vec<i32>,
+    batch: Checked,
+    /// Of generations with tokens in it: the index, and the number of tokens of the prompt (0: it talks).
+    parts: Vec<(usize, usize)>,
+    /// The index of the generation that each row of logits is for.
+    rows: Vec<usize>,
+}
+
+impl Plan {
+    fn add(&mut self, i: usize, seq: u32, first: i32, tokens: &[i32], is_prompt: bool, ends: bool) {
+        self.tokens.extend_from_slice(tokens);
+        self.batch.seqs.extend(tokens.iter().map(|_| seq));
+        self.batch.positions.extend(first..first + tokens.len() as i32);
+        self.parts.push((i, if is_prompt { tokens.len() } else { 0 }));
+        if ends {
+            self.batch.outputs.push(self.tokens.len() as u32 - 1);
+            self.rows.push(i);
+        }
+    }
+}
+
+type Locked<'a> = Vec<MutexGuard<'a, Inner>>;
+
+impl Model {
+    /// Computes one micro-batch for generations of this model: a token of each that talks, then pieces of prompts. What
+    /// comes of it is taken with `Generation::next`.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a generation of another model or one that is named twice, `Busy`, `Cancelled` (by
+    /// `cancel`), `Device`, `OutOfMemory`. Then no generation has changed, and the step can be taken again. An error of
+    /// one generation alone (of its sampler, say) ends that one; the others go on.
+    pub fn step(self: &Arc<Model>, generations: &[Arc<Generation>]) -> Result<StepResult> {
+        let _write = self.write()?;
+        self.cancelled.store(false, Ordering::Relaxed);
+        for (i, g) in generations.iter().enumerate() {
+            let bad = match (Arc::ptr_eq(&g.model, self), generations[..i].iter().any(|h| Arc::ptr_eq(g, h))) {
+                (false, _) => "is of another model",
+                (_, true) => "is named twice",
+                _ => continue,
+            };
+            return Err(Error::invalid(format!("generations[{i}] {bad}")).subject("generations"));
+        }
+        let mut all: Locked = generations.iter().map(|g| g.lock()).collect::<Result<_>>()?;
+        for (g, of) in all.iter_mut().zip(generations) {
+            if !g.is(Phase::Ended) && of.cancelled.load(Ordering::Relaxed) {
+                g.finish(self, StopReason::Cancelled);
+            }
+        }
+        let mut state = self.state.write();
+        self.place_all(&mut state, &mut all)?;
+        let plan = self.plan_step(&mut state, &mut all);
+        if !plan.tokens.is_empty() {
+            let n_single = plan.parts.iter().filter(|(_, n)| *n == 0).count();
+            self.decode_checked(&mut state, &plan.tokens, &plan.batch, n_single)?;
+            self.take_results(&mut state, &mut all, &plan);
+        }
+        let going = || all.iter().filter(|g| !g.is(Phase::Ended));
+        Ok(StepResult {
+            n_tokens: plan.tokens.len() as u32,
+            n_going: going().count() as u32,
+            n_waiting: going().filter(|g| g.is(Phase::Waits)).count() as u32,
+        })
+    }
+
+    /// Gives sequences to generations that wait, the oldest first.
+    fn place_all(&self, state: &mut State, all: &mut Locked) -> Result<()> {
+        for i in by_age(all, Phase::Waits) {
+            let reading =
+                all.iter().filter(|g| g.is(Phase::Reads)).map(|g| (Arc::clone(&g.prompt), g.n_read)).collect();
+            let others = Others { reading, n_talking: all.iter().filter(|g| g.is(Phase::Talks)).count() };
+            place(state, &mut self.slots.lock(), &mut all[i], &others)?;
+        }
+        Ok(())
+    }
+
+    /// Chooses the tokens of a step. Generations for which there is no room end.
+    fn plan_step(&self, state: &mut State, all: &mut Locked) -> Plan {
+        let n_positions = self.n_positions;
+        for g in all.iter_mut().filter(|g| g.is(Phase::Talks)) {
+            if g.seq.is_some_and(|seq| state.caches.length(seq) >= n_positions) {
+                g.finish(self, StopReason::ContextFull);
+            }
+        }
+        let n_rows = self.info.n_outputs_max as usize;
+        // Those that have waited longest come first, if not all can have a row of logits.
+        let mut talkers = by_age(all, Phase::Talks);
+        talkers.sort_by_key(|i| all[*i].served);
+        talkers.truncate(self.n_ubatch.min(n_rows));
+        let mut readers = by_age(all, Phase::Reads);
+        let left = |all: &Locked, i: usize| all[i].prompt.len() - all[i].n_read;
+        let wanted: usize = readers.iter().map(|i| left(all, *i)).sum();
+        let wanted = (talkers.len() + wanted).min(self.n_ubatch);
+        let mut free = make_room(state, &mut self.slots.lock(), wanted, None);
+        // Who talks goes on first. The youngest reader gives its cells to the others, and reads again later.
+        let least = |talkers: &[usize]| if talkers.is_empty() { 1 } else { talkers.len() };
+        while free < least(&talkers) && readers.len() > usize::from(talkers.is_empty()) {
+            if let Some(i) = readers.pop() {
+                give_back(state, &mut self.slots.lock(), &mut all[i]);
+            }
+            free = state.caches.whole().n_free();
+        }
+        let without = talkers.split_off(talkers.len().min(free));
+        for i in without.into_iter().chain(readers.iter().copied().filter(|_| free == 0 && talkers.is_empty())) {
+            all[i].finish(self, StopReason::ContextFull);
+        }
+        let mut plan = Plan::default();
+        for i in talkers {
+            if let (Some(seq), Some(token)) = (all[i].seq, all[i].next) {
+                plan.add(i, seq, state.caches.length(seq), &[token], false, true);
+            }
+        }
+        for i in readers.into_iter().filter(|i| all[*i].is(Phase::Reads)) {
+            let g = &all[i];
+            let room = self.n_ubatch.min(free) - plan.tokens.len();
+            let mut n = left(all, i).min(room);
+            let ends = n == left(all, i) && plan.rows.len() < n_rows;
+            // The last token is for the logits.
+            n -= usize::from(n == left(all, i) && !ends);
+            if let (Some(seq), true) = (g.seq, n > 0) {
+                plan.add(i, seq, g.n_read as i32, &g.prompt[g.n_read..g.n_read + n], true, ends);
+            }
+        }
+        plan
+    }
+
+    /// Samples for all that have a row of logits.
+    fn take_results(&self, state: &mut State, all: &mut Locked, plan: &Plan) {
+        let start = Instant::now();
+        let now = self.steps.fetch_add(1, Ordering::Relaxed) + 1;
+        for (i, n_read) in &plan.parts {
+            let g = &mut all[*i];
+            g.n_read += n_read;
+            g.served = now;
+        }
+        let vocab = self.vocab().ok();
+        for (row, i) in plan.rows.iter().enumerate() {
+            let g = &mut all[*i];
+            let logits = state.machine.result_row(Outcome::Logits, row);
+            let taken = g.sampler.sample(logits).and_then(|token| g.take(token, vocab.as_deref()));
+            match taken {
+                Ok(None) => {}
+                Ok(Some(reason)) => g.finish(self, reason),
+                Err(e) => g.fail(self, e),
+            }
+        }
+        Counters::add(&self.counters.sample_us, since(start));
+    }
+}
+
+/// The generations of a phase, the oldest first.
+fn by_age(all: &Locked, phase: Phase) -> Vec<usize> {
+    let mut of: Vec<usize> = (0..all.len()).filter(|i| all[*i].is(phase)).collect();
+    of.sort_by_key(|i| all[*i].number);
+    of
+}
