@@ -79,7 +79,8 @@ struct Told {
 
 impl Told {
     fn take(&mut self, g: &Generation) {
-        while let Some(Event { token, text, end }) = g.next().unwrap() {
+        while let Some(Event { token, text, end, error }) = g.next().unwrap() {
+            assert_eq!(error, None);
             assert!(self.end.is_none(), "something follows the end");
             self.tokens.extend(token);
             self.text.push_str(&text);

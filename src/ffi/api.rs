@@ -113,6 +113,12 @@ table! {
     rekindle_model_plan,
     rekindle_seq_cut,
     rekindle_seq_checkpoint,
+    rekindle_generation_create,
+    rekindle_generation_destroy,
+    rekindle_generation_cancel,
+    rekindle_generation_next,
+    rekindle_generation_get_info,
+    rekindle_step,
 }
 
 /// The table of functions, which lives as long as the library. `abi_version` is the host's REKINDLE_ABI_VERSION; the

@@ -49,11 +49,15 @@ unsafe impl Struct for rekindle_generate_params {
     const NAME: &'static str = "rekindle_generate_params";
 }
 
-/// The reason why a generation ended: a token that ends one, max_tokens, the callback, or a full KV cache.
+/// The reason why a generation ended: a token that ends one, max_tokens, the callback, or a full KV cache. Those that
+/// are stepped also end by a stop text, by being cancelled, or by an error of their own.
 pub const REKINDLE_STOP_EOG: i32 = 1;
 pub const REKINDLE_STOP_LIMIT: i32 = 2;
 pub const REKINDLE_STOP_CALLBACK: i32 = 3;
 pub const REKINDLE_STOP_CONTEXT_FULL: i32 = 4;
+pub const REKINDLE_STOP_TEXT: i32 = 5;
+pub const REKINDLE_STOP_CANCELLED: i32 = 6;
+pub const REKINDLE_STOP_ERROR: i32 = 7;
 
 /// The outcome of a generation.
 #[repr(C)]

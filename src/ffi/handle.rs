@@ -14,7 +14,7 @@ use crate::error::{Error, Result, Status};
 use crate::gguf::Gguf;
 use crate::plan::Plan;
 use crate::sample::Sampler;
-use crate::session::Model;
+use crate::session::{Generation, Model};
 use crate::vocab::{Stream, Vocab};
 
 /// A vocabulary and the chat templates of its file.
@@ -34,6 +34,12 @@ impl TextVocab {
 pub(super) struct TextStream {
     pub vocab: Arc<Vocab>,
     pub stream: Mutex<Stream>,
+}
+
+/// A generation, and the text of the event that the host took last.
+pub(super) struct HostGeneration {
+    pub generation: Arc<Generation>,
+    pub shown: Mutex<String>,
 }
 
 /// A kind of object that handles stand for.
@@ -77,6 +83,7 @@ objects! {
     Vocab(TextVocab) = "vocab";
     Stream(TextStream) = "stream";
     Sampler(Mutex<Sampler>) = "sampler";
+    Generation(HostGeneration) = "generation";
 }
 
 static TABLE: RwLock<Option<HashMap<usize, Entry>>> = RwLock::new(None);

@@ -40,7 +40,8 @@ pub struct SamplerParams {
 const DEFAULT_LAST_N: u32 = 64;
 const MAX_LAST_N: u32 = 1 << 20;
 
-/// Draws tokens. A sampler belongs to one conversation at a time.
+/// Draws tokens. A sampler belongs to one conversation at a time; a copy goes on by itself.
+#[derive(Clone)]
 pub struct Sampler {
     params: SamplerParams,
     recent: VecDeque<i32>,

@@ -83,6 +83,8 @@ pub struct Event {
     pub text: String,
     /// The end; nothing follows.
     pub end: Option<StopReason>,
+    /// The error that ended it, if one of its own did.
+    pub error: Option<Error>,
 }
 
 /// Facts about a generation.
@@ -129,7 +131,6 @@ struct Inner {
     served: u64,
     events: VecDeque<Event>,
     end: Option<StopReason>,
-    error: Option<Error>,
 }
 
 static NUMBER: AtomicU64 = AtomicU64::new(0);
@@ -170,7 +171,6 @@ impl Generation {
             served: 0,
             events: VecDeque::new(),
             end: None,
-            error: None,
         };
         Ok(Generation { model: Arc::clone(model), cancelled: AtomicBool::new(false), inner: Mutex::new(inner) })
     }
@@ -183,16 +183,9 @@ impl Generation {
     /// Takes the next event; `None` if there is none now.
     ///
     /// # Errors
-    /// `Busy`. If the generation ended by an error of its own, that error, in place of the last event.
+    /// `Busy`.
     pub fn next(&self) -> Result<Option<Event>> {
-        let mut g = self.lock()?;
-        match g.events.pop_front() {
-            Some(Event { end: Some(StopReason::Error), .. }) => {
-                let lost = || Error::new(Status::Internal, "the generation ended");
-                Err(g.error.clone().unwrap_or_else(lost))
-            }
-            event => Ok(event),
-        }
+        Ok(self.lock()?.events.pop_front())
     }
 
     /// # Errors
@@ -274,7 +267,7 @@ impl Inner {
         let (text, stopped) = self.stops.push(&text)?;
         self.sampler.accept(token);
         self.n_generated += 1;
-        self.tell(Event { token: Some(token), text, end: None })?;
+        self.tell(Event { token: Some(token), text, end: None, error: None })?;
         self.next = Some(token);
         Ok(match stopped {
             true => Some(StopReason::Text),
@@ -292,6 +285,15 @@ impl Inner {
 
     /// Ends it. Text that waits is shown, unless it is the beginning of a stop text that came.
     fn finish(&mut self, model: &Model, reason: StopReason) {
+        self.end_with(model, reason, None);
+    }
+
+    /// Ends it by an error of its own.
+    fn fail(&mut self, model: &Model, e: Error) {
+        self.end_with(model, StopReason::Error, Some(e));
+    }
+
+    fn end_with(&mut self, model: &Model, reason: StopReason, error: Option<Error>) {
         let mut text = String::new();
         if reason != StopReason::Text {
             // The bytes of a character that never came to its end are no part of a stop text.
@@ -299,18 +301,11 @@ impl Inner {
         }
         self.next = None;
         self.end = Some(reason);
-        // There was room for one more.
-        self.events.push_back(Event { token: None, text, end: Some(reason) });
+        self.events.push_back(Event { token: None, text, end: Some(reason), error });
         if !self.pin
             && let Some(seq) = self.seq.take()
         {
             model.slots.lock().leave(seq);
         }
-    }
-
-    /// Ends it by an error of its own.
-    fn fail(&mut self, model: &Model, e: Error) {
-        self.error = Some(e);
-        self.finish(model, StopReason::Error);
     }
 }
