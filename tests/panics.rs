@@ -21,6 +21,7 @@ struct World {
     vocab: *mut rekindle_vocab,
     stream: *mut rekindle_stream,
     sampler: *mut rekindle_sampler,
+    generation: *mut rekindle_generation,
 }
 
 fn last_error() -> String {
@@ -52,6 +53,7 @@ impl World {
             vocab: null_mut(),
             stream: null_mut(),
             sampler: null_mut(),
+            generation: null_mut(),
         };
         let mut params: rekindle_plan_params = sized();
         params.n_ctx = 64;
@@ -64,6 +66,9 @@ impl World {
             ok(rekindle_model_vocab(w.model, &mut w.vocab));
             ok(rekindle_stream_create(w.vocab, 0, &mut w.stream));
             ok(rekindle_sampler_create(null(), &mut w.sampler));
+            let mut params: rekindle_generation_params = sized();
+            (params.prompt_tokens, params.n_prompt_tokens) = ([5, 6].as_ptr(), 2);
+            ok(rekindle_generation_create(w.model, &params, &mut w.generation));
         }
         w.decode();
         w
@@ -181,6 +186,12 @@ fn calls() -> Vec<(&'static str, Call)> {
         rekindle_chat_render |w| (w.vocab, null(), 0, null(), null_mut(), 0, &mut 0);
         rekindle_chat_template |w| (w.vocab, null(), 0, null_mut(), 0, &mut 0);
         rekindle_chat_template_name |w| (w.vocab, 0, null_mut(), 0, &mut 0);
+        rekindle_generation_create |w| (w.model, &sized(), &mut null_mut());
+        rekindle_generation_destroy |w| (w.generation);
+        rekindle_generation_cancel |w| (w.generation);
+        rekindle_generation_next |w| (w.generation, &mut sized());
+        rekindle_generation_get_info |w| (w.generation, &mut sized());
+        rekindle_step |w| (w.model, &w.generation, 1, &mut sized());
         rekindle_generate |w| (w.model, w.sampler, &sized(), None, null_mut(), null_mut());
     };
     let mut harmless = |name, call: fn() -> bool| all.push((name, Box::new(move |_| Gives::Harmless(call()))));

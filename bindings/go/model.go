@@ -197,6 +197,19 @@ type SamplerParams struct {
 	Seed                                             uint64
 }
 
+func (p SamplerParams) create() (*C.rekindle_sampler, error) {
+	params := C.rekindle_sampler_params{
+		struct_size: C.sizeof_rekindle_sampler_params, temperature: C.float(p.Temperature),
+		top_k: C.uint32_t(p.TopK), top_p: C.float(p.TopP), min_p: C.float(p.MinP),
+		repeat_penalty:    C.float(p.RepeatPenalty),
+		frequency_penalty: C.float(p.FrequencyPenalty), presence_penalty: C.float(p.PresencePenalty),
+		seed: C.uint64_t(p.Seed),
+	}
+	var s *C.rekindle_sampler
+	err := call(func() C.rekindle_status { return C.rekindle_sampler_create(&params, &s) })
+	return s, err
+}
+
 // Options of Generate.
 type Options struct {
 	MaxTokens uint32
@@ -220,15 +233,8 @@ func (m *Model) Generate(ctx context.Context, prompt string, o Options, piece fu
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	sp := C.rekindle_sampler_params{
-		struct_size: C.sizeof_rekindle_sampler_params, temperature: C.float(o.Sampler.Temperature),
-		top_k: C.uint32_t(o.Sampler.TopK), top_p: C.float(o.Sampler.TopP), min_p: C.float(o.Sampler.MinP),
-		repeat_penalty:    C.float(o.Sampler.RepeatPenalty),
-		frequency_penalty: C.float(o.Sampler.FrequencyPenalty), presence_penalty: C.float(o.Sampler.PresencePenalty),
-		seed: C.uint64_t(o.Sampler.Seed),
-	}
-	var s *C.rekindle_sampler
-	if err := call(func() C.rekindle_status { return C.rekindle_sampler_create(&sp, &s) }); err != nil {
+	s, err := o.Sampler.create()
+	if err != nil {
 		return 0, err
 	}
 	defer C.rekindle_sampler_destroy(s)
@@ -260,7 +266,7 @@ func (m *Model) Generate(ctx context.Context, prompt string, o Options, piece fu
 			<-told
 		}
 	}()
-	err := call(func() C.rekindle_status { return C.go_generate(m.h, s, &p, C.uintptr_t(handle)) })
+	err = call(func() C.rekindle_status { return C.go_generate(m.h, s, &p, C.uintptr_t(handle)) })
 	runtime.KeepAlive(m)
 	if g.panicked != nil {
 		panic(g.panicked)

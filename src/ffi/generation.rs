@@ -296,7 +296,7 @@ unsafe impl Struct for rekindle_step_result {
     const NAME: &'static str = "rekindle_step_result";
 }
 
-/// Computes one micro-batch for `n` generations of a model: a token of each that talks, and with the room that is left
+/// Computes one micro-batch for n_generations generations of a model: a token of each that talks, and with the room that is left
 /// (n_ubatch tokens in all) pieces of the prompts of those that read, the oldest first. So a long prompt never keeps who
 /// talks waiting for more than this step. At most n_outputs_max of them get a token; then it is the others' turn. A step
 /// is a call of the host's thread, which ends with the micro-batch. Generations may join and leave at any step, and
@@ -314,7 +314,7 @@ unsafe impl Struct for rekindle_step_result {
 pub unsafe extern "C" fn rekindle_step(
     model: *mut rekindle_model,
     generations: *const *mut rekindle_generation,
-    n: usize,
+    n_generations: usize,
     result: *mut rekindle_step_result,
 ) -> rekindle_status {
     guard("rekindle_step", || {
@@ -323,9 +323,10 @@ pub unsafe extern "C" fn rekindle_step(
             check_out(result)?;
         }
         // SAFETY: the caller's array.
-        let handles = unsafe { slice(generations, n, "generations") }?;
+        let handles = unsafe { slice(generations, n_generations, "generations") }?;
         let mut all = Vec::new();
-        all.try_reserve_exact(n).map_err(|_| Error::out_of_memory("the generations of a step", 8 * n as u64))?;
+        all.try_reserve_exact(handles.len())
+            .map_err(|_| Error::out_of_memory("the generations of a step", 8 * handles.len() as u64))?;
         for h in handles {
             all.push(Arc::clone(&get::<HostGeneration, _>(*h)?.generation));
         }

@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::batch::{Batch, Checked};
 use super::caches::BatchCells;
 use super::cells::Cells;
+use super::generation::make_room;
 use super::model::{Model, State};
 use super::perf::{Counters, since};
 use crate::error::{Error, Result};
@@ -31,6 +32,7 @@ impl Model {
             let seq = state.caches.whole().check_seq(run[0])?;
             self.claim(&mut state.caches, seq)?;
         }
+        make_room(&mut state, &mut self.slots.lock(), batch.tokens.len(), None);
         let checked = batch.check(state.caches.whole(), &self.bounds())?;
         let n_single = if batch.tokens.len() == 1 { 1 } else { 0 };
         self.decode_checked(&mut state, batch.tokens, &checked, n_single)

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::batch::Batch;
 use super::draft::Ahead;
+use super::generation::make_room;
 use super::model::Model;
 use super::perf::{Counters, since};
 use crate::error::{Error, Result, Status};
@@ -116,7 +117,7 @@ impl Model {
     /// past positions that it would need to go on.
     fn decode_prompt(&self, prompt: &[i32], seq_id: i32) -> Result<()> {
         let before = self.seq_length(seq_id)?;
-        let n_free = self.n_free();
+        let n_free = make_room(&mut self.state.write(), &mut self.slots.lock(), prompt.len(), None);
         let could_go_on = {
             let caches = &self.state.read().caches;
             caches.can_go_on(caches.whole().check_seq(seq_id)?)

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use crate::prototypes::{Argument, Function, Header};
 
 /// Pointers that may be NULL by the header's text (besides the handle of a _destroy, `needed` and `user_data`).
-const NULLABLE: [(&str, &str); 12] = [
+const NULLABLE: [(&str, &str); 13] = [
     ("rekindle_context_create", "params"),
     ("rekindle_plan", "params"),
     ("rekindle_plan_ask", "params"),
@@ -20,10 +20,12 @@ const NULLABLE: [(&str, &str); 12] = [
     ("rekindle_embeddings", "n"),
     ("rekindle_tokenize", "needed"),
     ("rekindle_chat_render", "params"),
+    ("rekindle_step", "result"),
 ];
 
 /// Parameter structs that must be filled to be of use; all others are valid when they are zero.
-const FILLED: [&str; 3] = ["rekindle_batch", "rekindle_generate_params", "rekindle_plan_params"];
+const FILLED: [&str; 4] =
+    ["rekindle_batch", "rekindle_generate_params", "rekindle_generation_params", "rekindle_plan_params"];
 
 fn ends_a_handle(f: &Function) -> bool {
     f.name.ends_with("_destroy") || f.name.ends_with("_close")
@@ -99,6 +101,8 @@ fn valid(h: &Header, f: &Function, a: &Argument) -> (String, String) {
         ("const rekindle_chat_message*", _) => (String::new(), "world_messages()".into()),
         ("size_t", "n_messages") => (String::new(), "2".into()),
         ("const float*", "logits") => array("float", 2),
+        ("rekindle_generation*const*", _) => (String::new(), "&w.generation".into()),
+        ("size_t", "n_generations") => (String::new(), "1".into()),
         ("size_t", "n") => (String::new(), "2".into()),
         ("uint32_t*" | "int32_t*" | "size_t*" | "int64_t*" | "double*", _) => array(a.pointee(), 1),
         ("uint32_t", "abi_version") => (String::new(), "REKINDLE_ABI_VERSION".into()),

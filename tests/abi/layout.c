@@ -295,6 +295,43 @@ AT(rekindle_generate_result, n_prompt, 4);
 AT(rekindle_generate_result, n_generated, 8);
 AT(rekindle_generate_result, stop, 12);
 
+SIZE(rekindle_generation_params, 72);
+AT(rekindle_generation_params, struct_size, 0);
+AT(rekindle_generation_params, flags, 4);
+AT(rekindle_generation_params, prompt, 8);
+AT(rekindle_generation_params, prompt_len, 16);
+AT(rekindle_generation_params, prompt_tokens, 24);
+AT(rekindle_generation_params, n_prompt_tokens, 32);
+AT(rekindle_generation_params, sampler, 40);
+AT(rekindle_generation_params, stop_texts, 48);
+AT(rekindle_generation_params, stop_text_lens, 56);
+AT(rekindle_generation_params, n_stop_texts, 64);
+AT(rekindle_generation_params, max_tokens, 68);
+
+SIZE(rekindle_event, 32);
+AT(rekindle_event, struct_size, 0);
+AT(rekindle_event, kind, 4);
+AT(rekindle_event, token, 8);
+AT(rekindle_event, stop, 12);
+AT(rekindle_event, text, 16);
+AT(rekindle_event, text_len, 24);
+
+SIZE(rekindle_generation_info, 32);
+AT(rekindle_generation_info, struct_size, 0);
+AT(rekindle_generation_info, phase, 4);
+AT(rekindle_generation_info, n_prompt, 8);
+AT(rekindle_generation_info, n_reused, 12);
+AT(rekindle_generation_info, n_read, 16);
+AT(rekindle_generation_info, n_generated, 20);
+AT(rekindle_generation_info, seq_id, 24);
+AT(rekindle_generation_info, stop, 28);
+
+SIZE(rekindle_step_result, 16);
+AT(rekindle_step_result, struct_size, 0);
+AT(rekindle_step_result, n_tokens, 4);
+AT(rekindle_step_result, n_going, 8);
+AT(rekindle_step_result, n_waiting, 12);
+
 SIZE(rekindle_chat_message, 112);
 AT(rekindle_chat_message, role, 0);
 AT(rekindle_chat_message, role_len, 8);

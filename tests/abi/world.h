@@ -40,6 +40,7 @@ struct world {
   rekindle_vocab *vocab, *chat; /* chat: of a file with templates */
   rekindle_stream *stream;
   rekindle_sampler *sampler;
+  rekindle_generation *generation;
 };
 
 static int32_t world_tokens[2] = {5, 6};
@@ -76,6 +77,11 @@ static inline void fill_rekindle_generate_params(rekindle_generate_params *p) {
   p->n_prompt_tokens = 2;
   p->max_tokens = 2;
   p->flags = REKINDLE_GENERATE_IGNORE_EOG;
+}
+
+static inline void fill_rekindle_generation_params(rekindle_generation_params *p) {
+  p->prompt_tokens = world_tokens;
+  p->n_prompt_tokens = 2;
 }
 
 static inline void fill_rekindle_plan_params(rekindle_plan_params *p) {
@@ -124,12 +130,17 @@ static inline struct world world_make(void) {
   OK(rekindle_file_close(file));
   OK(rekindle_stream_create(w.vocab, 0, &w.stream));
   OK(rekindle_sampler_create(NULL, &w.sampler));
+  rekindle_generation_params *gp = (rekindle_generation_params *)zeroed(sizeof *gp);
+  fill_rekindle_generation_params(gp);
+  OK(rekindle_generation_create(w.model, gp, &w.generation));
+  free(gp);
   world_reset(&w);
   free(pp), free(cp);
   return w;
 }
 
 static inline void world_end(struct world *w) {
+  OK(rekindle_generation_destroy(w->generation));
   OK(rekindle_sampler_destroy(w->sampler));
   OK(rekindle_stream_destroy(w->stream));
   OK(rekindle_vocab_destroy(w->chat));

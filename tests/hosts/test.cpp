@@ -213,6 +213,26 @@ int main(int argc, char **argv) {
                   return true;
               });
           }) == REKINDLE_CANCELLED);
+    // Two that are stepped together; the second goes on from what the first has read.
+    m.seq_remove(-1);
+    generation_params wish;
+    wish.prompt = "And God said";
+    wish.max_tokens = 5;
+    generation one(m, wish), two(m, wish);
+    std::string texts[2];
+    std::int32_t ends[2] = {0, 0};
+    while (step(m, {&one, &two}).n_going > 0) {}
+    for (int i = 0; i < 2; i++) {
+        generation_event e;
+        while ((i ? two : one).next(e)) texts[i] += e.text, ends[i] = e.stop;
+    }
+    CHECK(texts[0] == texts[1] && !texts[0].empty() && ends[0] == REKINDLE_STOP_LIMIT && ends[1] == ends[0]);
+    wish.stop_texts = {texts[0].substr(1, 2)};
+    generation stopped(m, wish);
+    while (step(m, {&stopped}).n_going > 0) {}
+    std::string before;
+    for (generation_event e; stopped.next(e); ends[0] = e.stop) before += e.text;
+    CHECK(before == texts[0].substr(0, 1) && ends[0] == REKINDLE_STOP_TEXT && stopped.info().n_reused > 0);
     chat_options options;
     options.template_text = "{% for m in messages %}{{ m.role }}={{ m.content }};{% endfor %}"
                             "{% if add_generation_prompt %}go{% endif %}";

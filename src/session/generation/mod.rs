@@ -38,6 +38,7 @@ use super::model::Model;
 use crate::error::{Error, Result, Status, try_vec};
 use crate::sample::Sampler;
 use crate::vocab::{Stream, Vocab};
+pub(super) use place::make_room;
 pub use step::StepResult;
 use stop::Stops;
 

@@ -86,7 +86,7 @@ fn sequence(state: &mut State, slots: &mut Slots, n: usize, source: Option<u32>)
 }
 
 /// Gives idle sequences but `except` up, the oldest first, until `n` cells are free. Gives the number of free cells.
-pub(super) fn make_room(state: &mut State, slots: &mut Slots, n: usize, except: Option<u32>) -> usize {
+pub(in super::super) fn make_room(state: &mut State, slots: &mut Slots, n: usize, except: Option<u32>) -> usize {
     while state.caches.whole().n_free() < n
         && let Some(seq) = slots.oldest(except)
     {
