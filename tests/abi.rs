@@ -68,6 +68,9 @@ fn run(mut command: Command) -> String {
     command.env("REKINDLE_TEST_MODEL", root().join("models/bible-5M-Q8_0.gguf"));
     command.env("REKINDLE_TEST_MIXTURE", root().join("tests/fixtures/models/qwen3moe-8x2.gguf"));
     command.env("REKINDLE_TEST_CHAT", root().join("tests/fixtures/chat/model.gguf"));
+    // A file of each program's own.
+    let program = Path::new(command.get_program()).file_name().unwrap_or_default().to_string_lossy().into_owned();
+    command.env("REKINDLE_TEST_SCRATCH", scratch(&format!("{program}-{}.saved", command.get_args().count())));
     let out = command.output().unwrap();
     assert!(out.status.success(), "{command:?}: {}\n{}", out.status, text(&out));
     text(&out)

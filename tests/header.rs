@@ -14,7 +14,7 @@ use std::process::Command;
 use regex::Regex;
 
 /// The files of `src/ffi` that declare something, in the order in which a host needs them.
-const SECTIONS: [&str; 14] = [
+const SECTIONS: [&str; 15] = [
     "error",
     "context",
     "file",
@@ -24,6 +24,7 @@ const SECTIONS: [&str; 14] = [
     "model",
     "decode",
     "sequence",
+    "saved",
     "sampler",
     "generate",
     "generation",

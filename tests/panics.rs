@@ -186,6 +186,10 @@ fn calls() -> Vec<(&'static str, Call)> {
         rekindle_chat_render |w| (w.vocab, null(), 0, null(), null_mut(), 0, &mut 0);
         rekindle_chat_template |w| (w.vocab, null(), 0, null_mut(), 0, &mut 0);
         rekindle_chat_template_name |w| (w.vocab, 0, null_mut(), 0, &mut 0);
+        rekindle_seq_save |w| (w.model, 0, null_mut(), 0, &mut 0);
+        rekindle_seq_load |w| (w.model, 0, null(), 0);
+        rekindle_seq_save_file |w| (w.model, 0, null(), 0, None, null_mut());
+        rekindle_seq_load_file |w| (w.model, 0, null(), 0, None, null_mut());
         rekindle_generation_create |w| (w.model, &sized(), &mut null_mut());
         rekindle_generation_destroy |w| (w.generation);
         rekindle_generation_cancel |w| (w.generation);

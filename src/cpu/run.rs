@@ -12,7 +12,7 @@ use super::{
     attention, columns, convolve, elementwise, embed, experts, kv, linear_attention, norm, product, rope, route, scan,
 };
 use crate::error::{Error, Result, Status};
-use crate::graph::{self, Graph, Limits, Micro, Move, Node, Op, ValueId};
+use crate::graph::{self, Graph, Limits, Micro, Move, Node, Op, StatePlace, ValueId};
 use crate::quant::Type;
 
 /// Bytes of workspace that a node's kernel needs at the largest batch; `None` if that overflows.
@@ -114,8 +114,9 @@ impl graph::Executor for Executor {
     fn move_cells(&mut self, moves: &[Vec<Move>]) -> Result<()> {
         kv::move_cells(&self.0, moves)
     }
-    fn cell_bytes(&self, cache: usize) -> usize {
-        graph::states_of(&self.0.states, &self.0.here, cache).map(|p| p.cell_bytes()).sum()
+    fn state_bytes(&self, cache: usize, state: usize) -> usize {
+        let is_here = self.0.here.get(state).is_some_and(|here| *here);
+        self.0.states.get(state).filter(|p| is_here && p.cache == cache).map_or(0, StatePlace::cell_bytes)
     }
     fn read_cells(&mut self, cache: usize, cells: &[u32], to: &mut [u8]) -> Result<()> {
         kv::read_cells(&self.0, cache, cells, to)

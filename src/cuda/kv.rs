@@ -12,7 +12,7 @@ use super::executor::Executor;
 use super::kernels;
 use super::step::{Step, blocks, int};
 use crate::error::{Error, Result};
-use crate::graph::{KeyRope, KvShape, Move, Node, RopeKind, StateId, StateShape, StoreKv, rows_of_cells};
+use crate::graph::{KeyRope, KvShape, Move, Node, RopeKind, StateId, StateShape, StoreKv};
 
 pub(super) fn store(s: &Step, node: &Node, o: &StoreKv) -> Result<()> {
     let place = s.place(o.state);
@@ -152,28 +152,4 @@ impl Lists {
         // SAFETY: as above; the angles are of this layer's rope.
         unsafe { x.die.launch(kernels::turn(x.type_k)?, grid, &args) }
     }
-}
-
-/// The rows of cells: (where, bytes).
-fn rows(x: &Executor, cache: usize, cells: &[u32], n_bytes: usize) -> Result<Vec<(Ptr, usize)>> {
-    let rows = rows_of_cells(&x.states, &x.here, cache, cells, n_bytes)?;
-    Ok(rows.into_iter().map(|(at, n)| (x.arenas.kv.add(at), n)).collect())
-}
-
-pub(super) fn read_cells(x: &mut Executor, cache: usize, cells: &[u32], mut to: &mut [u8]) -> Result<()> {
-    for (at, n) in rows(x, cache, cells, to.len())? {
-        let (row, rest) = std::mem::take(&mut to).split_at_mut(n);
-        x.take_out(at, row)?;
-        to = rest;
-    }
-    Ok(())
-}
-
-pub(super) fn write_cells(x: &mut Executor, cache: usize, cells: &[u32], mut from: &[u8]) -> Result<()> {
-    for (at, n) in rows(x, cache, cells, from.len())? {
-        let (row, rest) = from.split_at(n);
-        x.put_in(at, row)?;
-        from = rest;
-    }
-    Ok(())
 }

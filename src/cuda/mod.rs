@@ -6,6 +6,7 @@
 
 mod args;
 mod attention;
+mod cells;
 mod columns;
 mod convolve;
 mod die;

@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::executor::{Executor, FEW_TOKENS};
 use super::step::Step;
 use super::{
-    attention, columns, convolve, elementwise, embed, experts, kv, linear_attention, matvec, norm, rope, route, scan,
+    attention, cells, columns, convolve, elementwise, embed, experts, kv, linear_attention, matvec, norm, rope, route,
+    scan,
 };
 use crate::error::{Error, Result, Status};
-use crate::graph::{self, Graph, Limits, Micro, Move, Node, Op, ValueId};
+use crate::graph::{self, Graph, Limits, Micro, Move, Node, Op, StatePlace, ValueId};
 use crate::quant::Type;
 
 /// Nodes of longer steps between two looks at the cancel flag.
@@ -125,13 +126,14 @@ impl graph::Executor for Executor {
     fn move_cells(&mut self, moves: &[Vec<Move>]) -> Result<()> {
         kv::move_cells(self, moves)
     }
-    fn cell_bytes(&self, cache: usize) -> usize {
-        graph::states_of(&self.states, &self.here, cache).map(|p| p.cell_bytes()).sum()
+    fn state_bytes(&self, cache: usize, state: usize) -> usize {
+        let is_here = self.here.get(state).is_some_and(|here| *here);
+        self.states.get(state).filter(|p| is_here && p.cache == cache).map_or(0, StatePlace::cell_bytes)
     }
     fn read_cells(&mut self, cache: usize, cells: &[u32], to: &mut [u8]) -> Result<()> {
-        kv::read_cells(self, cache, cells, to)
+        cells::read_cells(self, cache, cells, to)
     }
     fn write_cells(&mut self, cache: usize, cells: &[u32], from: &[u8]) -> Result<()> {
-        kv::write_cells(self, cache, cells, from)
+        cells::write_cells(self, cache, cells, from)
     }
 }

@@ -119,6 +119,10 @@ table! {
     rekindle_generation_next,
     rekindle_generation_get_info,
     rekindle_step,
+    rekindle_seq_save,
+    rekindle_seq_load,
+    rekindle_seq_save_file,
+    rekindle_seq_load_file,
 }
 
 /// The table of functions, which lives as long as the library. `abi_version` is the host's REKINDLE_ABI_VERSION; the

@@ -24,6 +24,7 @@ mod output;
 mod plan;
 mod planned;
 mod sampler;
+mod saved;
 mod sequence;
 mod structs;
 mod vocab;
@@ -41,6 +42,7 @@ pub use model::*;
 pub use plan::*;
 pub use planned::*;
 pub use sampler::*;
+pub use saved::*;
 pub use sequence::*;
 pub use vocab::*;
 

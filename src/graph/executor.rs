@@ -44,11 +44,12 @@ pub trait Executor {
     /// `OutOfMemory` if small buffers cannot be had; nothing is changed then.
     fn move_cells(&mut self, moves: &[Vec<Move>]) -> Result<()>;
 
-    /// Bytes of one cell of a cache, in all states of that cache on this device.
-    fn cell_bytes(&self, cache: usize) -> usize;
+    /// Bytes of one cell of a cache in a state (an index into `Graph::states`); 0 if that is not on this device or not of
+    /// this cache.
+    fn state_bytes(&self, cache: usize, state: usize) -> usize;
 
-    /// Reads some cells' rows of those states, cell by cell and state by state: `cells.len() * cell_bytes(cache)`
-    /// bytes.
+    /// Reads some cells' rows of the states of a cache, cell by cell and state by state: of each the key and the value
+    /// in the blocks of their types, whatever form the device keeps them in. `to` is as long as these are together.
     fn read_cells(&mut self, cache: usize, cells: &[u32], to: &mut [u8]) -> Result<()>;
 
     /// Writes bytes that `read_cells` gave, to the same cells or others.

@@ -9,6 +9,7 @@ use super::cells::{Cells, Shift};
 use super::hidden::Hidden;
 use super::history::History;
 use super::recurrent::{Recurrent, Taken};
+use super::saved::Filled;
 use crate::error::{Error, Result, Status};
 use crate::graph::{Cache, CacheKind};
 
@@ -277,6 +278,34 @@ impl Caches {
         if let Some(hidden) = &mut self.hidden {
             hidden.copy(src, dst, length);
         }
+        Ok(())
+    }
+
+    /// Lets `seq` have positions whose rows lie in free cells, for each cache of tokens, and the recurrent state in a free
+    /// cell, in place of what it had.
+    ///
+    /// # Errors
+    /// `OutOfMemory`; nothing changes.
+    pub fn restore(
+        &mut self,
+        seq: u32,
+        filled: &[Filled],
+        recurrent: Option<u32>,
+        tokens: Option<Vec<i32>>,
+    ) -> Result<()> {
+        for (cells, filled) in self.iter_mut().zip(filled) {
+            cells.reserve_for(seq, filled.cells.len())?;
+        }
+        self.clear(seq);
+        for (cells, filled) in self.iter_mut().zip(filled) {
+            filled.cells.iter().zip(&filled.positions).for_each(|(cell, pos)| cells.fill(*cell, *pos, seq));
+        }
+        let length = self.length(seq);
+        if let (Some(r), Some(cell)) = (&mut self.recurrent, recurrent) {
+            r.restore(seq, cell, length);
+        }
+        self.history.set(seq, tokens);
+        self.cut_hidden(seq);
         Ok(())
     }
 

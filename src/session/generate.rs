@@ -157,9 +157,11 @@ impl Model {
         Ok(())
     }
 
-    fn not_cancelled(&self) -> Result<()> {
+    /// # Errors
+    /// `Cancelled`, saying that `what` was.
+    pub(super) fn not_cancelled(&self, what: &str) -> Result<()> {
         match self.cancelled.load(Ordering::Relaxed) {
-            true => Err(Error::new(Status::Cancelled, "generate was cancelled")),
+            true => Err(Error::new(Status::Cancelled, format!("{what} was cancelled"))),
             false => Ok(()),
         }
     }
@@ -175,7 +177,7 @@ impl Model {
         let mut stream = Stream::new(false);
         let mut n = 0;
         let mut stop = loop {
-            self.not_cancelled()?;
+            self.not_cancelled("generate")?;
             let token = self.sample(sampler, ahead.row())?;
             if !params.ignore_eog && vocab.is_some_and(|v| v.is_eog(token)) {
                 break StopReason::Eog;
@@ -188,7 +190,7 @@ impl Model {
             };
             n += 1;
             let wanted = on_piece(token, text.as_bytes());
-            self.not_cancelled()?;
+            self.not_cancelled("generate")?;
             if !wanted {
                 break StopReason::Callback;
             }

@@ -13,6 +13,16 @@ impl History {
         Ok(History { seqs: try_vec("tokens of sequences", n_seq_max as usize, Some(Vec::new()))? })
     }
 
+    /// The tokens of a sequence, if they are known.
+    pub fn of(&self, seq: u32) -> Option<&[i32]> {
+        self.seqs[seq as usize].as_deref()
+    }
+
+    /// Lets a sequence have these tokens; `None`: they are not known.
+    pub fn set(&mut self, seq: u32, tokens: Option<Vec<i32>>) {
+        self.seqs[seq as usize] = tokens;
+    }
+
     /// The length of the longest common beginning of a sequence and `tokens`.
     pub fn common(&self, seq: u32, tokens: &[i32]) -> usize {
         let own = self.seqs[seq as usize].as_deref().unwrap_or_default();

@@ -269,6 +269,32 @@ impl Machine {
         Ok(())
     }
 
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// The CPU, then the dies.
+    pub fn executors(&self) -> impl Iterator<Item = &dyn Executor> {
+        let cpu: &dyn Executor = &self.cpu;
+        std::iter::once(cpu).chain(self.dies.iter().map(|d| -> &dyn Executor { &d.executor }))
+    }
+
+    /// Calls `f` for each of these executors, with its number, and lets the dies come to rest.
+    ///
+    /// # Errors
+    /// As for `run`, and those of `f`.
+    pub fn at_rest(&mut self, mut f: impl FnMut(&mut dyn Executor, usize) -> Result<()>) -> Result<()> {
+        self.usable()?;
+        let _visit = self.dies.first().map(|d| d.executor.die().visit()).transpose()?;
+        let mut outcome = f(&mut self.cpu, 0);
+        for (i, die) in self.dies.iter_mut().enumerate() {
+            die.at_work = true;
+            outcome = outcome.and_then(|()| f(&mut die.executor, i + 1));
+        }
+        outcome = outcome.and(self.settle());
+        self.after(outcome)
+    }
+
     /// Copies cells and turns their keys, on all devices. `moves` has a list for each cache.
     ///
     /// # Errors

@@ -19,6 +19,8 @@ mod machine;
 mod model;
 mod perf;
 mod recurrent;
+mod rows;
+mod saved;
 mod sequence;
 mod slots;
 mod stretches;

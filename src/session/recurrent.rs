@@ -116,6 +116,21 @@ impl Recurrent {
         self.seqs[seq as usize].next == length
     }
 
+    /// The cell of a sequence's state; `None` if it is empty.
+    pub fn cell(&self, seq: u32) -> Option<u32> {
+        self.seqs[seq as usize].cell
+    }
+
+    /// A cell that nobody holds.
+    pub fn free(&self) -> Option<u32> {
+        self.holders.iter().position(|n| *n == 0).map(|cell| cell as u32)
+    }
+
+    /// Lets an empty sequence of so many tokens have the state in a free cell.
+    pub fn restore(&mut self, seq: u32, cell: u32, length: i32) {
+        self.set(seq, Own { cell: Some(cell), next: length });
+    }
+
     fn hold(&mut self, cell: u32) -> u32 {
         self.holders[cell as usize] += 1;
         cell
@@ -130,8 +145,8 @@ impl Recurrent {
     /// # Errors
     /// `Internal`: there are cells for all sequences, batches and checkpoints.
     fn fresh(&mut self) -> Result<u32> {
-        match self.holders.iter().position(|n| *n == 0) {
-            Some(cell) => Ok(self.hold(cell as u32)),
+        match self.free() {
+            Some(cell) => Ok(self.hold(cell)),
             None => Err(Error::new(Status::Internal, "no cell is free for a recurrent state")),
         }
     }

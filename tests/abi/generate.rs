@@ -7,7 +7,7 @@ use std::fmt::Write;
 use crate::prototypes::{Argument, Function, Header};
 
 /// Pointers that may be NULL by the header's text (besides the handle of a _destroy, `needed` and `user_data`).
-const NULLABLE: [(&str, &str); 13] = [
+const NULLABLE: [(&str, &str); 15] = [
     ("rekindle_context_create", "params"),
     ("rekindle_plan", "params"),
     ("rekindle_plan_ask", "params"),
@@ -21,6 +21,8 @@ const NULLABLE: [(&str, &str); 13] = [
     ("rekindle_tokenize", "needed"),
     ("rekindle_chat_render", "params"),
     ("rekindle_step", "result"),
+    ("rekindle_seq_save_file", "progress"),
+    ("rekindle_seq_load_file", "progress"),
 ];
 
 /// Parameter structs that must be filled to be of use; all others are valid when they are zero.
@@ -86,6 +88,14 @@ fn valid(h: &Header, f: &Function, a: &Argument) -> (String, String) {
     match (a.ty.as_str(), name.as_str()) {
         (ty, _) if ty.ends_with("**") && makes_a_handle(h, a) => array(&format!("{}*", a.pointee()), 1),
         ("const float**", _) => array("const float *", 1),
+        ("const char*", "path") if f.name.starts_with("rekindle_seq_") => (String::new(), "world_scratch()".into()),
+        ("size_t", "path_len") if f.name.starts_with("rekindle_seq_") => {
+            (String::new(), "strlen(world_scratch())".into())
+        }
+        ("const uint8_t*", "bytes") => (String::new(), "world_saved".into()),
+        ("size_t", "n_bytes") => (String::new(), "world_saved_len".into()),
+        ("uint8_t*", "buffer") => array("uint8_t", 1 << 20),
+        ("rekindle_progress_fn", _) => (String::new(), "NULL".into()),
         ("const char*", "path") => (String::new(), "w.path".into()),
         ("size_t", "path_len") => (String::new(), "strlen(w.path)".into()),
         ("const char*", "name") if f.name == "rekindle_chat_template" => (String::new(), "\"default\"".into()),

@@ -45,6 +45,16 @@ struct world {
 
 static int32_t world_tokens[2] = {5, 6};
 
+/* Sequence 0 of world_reset, as bytes, and a file with them. */
+static uint8_t world_saved[1 << 20];
+static size_t world_saved_len;
+
+static inline const char *world_scratch(void) {
+  const char *path = getenv("REKINDLE_TEST_SCRATCH");
+  if (!path) exit(2);
+  return path;
+}
+
 static inline const rekindle_chat_message *world_messages(void) {
   static const rekindle_chat_message all[2] = {
       {.role = "system", .role_len = 6, .content = "Be brief.", .content_len = 9},
@@ -135,6 +145,8 @@ static inline struct world world_make(void) {
   OK(rekindle_generation_create(w.model, gp, &w.generation));
   free(gp);
   world_reset(&w);
+  OK(rekindle_seq_save(w.model, 0, world_saved, sizeof world_saved, &world_saved_len));
+  OK(rekindle_seq_save_file(w.model, 0, world_scratch(), strlen(world_scratch()), NULL, NULL));
   free(pp), free(cp);
   return w;
 }

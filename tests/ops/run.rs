@@ -110,7 +110,7 @@ impl<'a, D: Device> Ready<'a, D> {
         moves[c.cache].clone_from(&c.moves);
         self.x.move_cells(&moves)?;
         let cells = super::kv::cells(self.row);
-        let each = self.x.cell_bytes(c.cache);
+        let each: usize = (0..self.single.graph.states.len()).map(|s| self.x.state_bytes(c.cache, s)).sum();
         let mut bytes = vec![0; each * cells.len()];
         self.x.read_cells(c.cache, &cells, &mut bytes)?;
         // What was read can be written elsewhere, and read again.
@@ -123,9 +123,9 @@ impl<'a, D: Device> Ready<'a, D> {
         let k_bytes = c.type_k.row_bytes(k).expect("whole blocks");
         let mut floats = Vec::new();
         for cell in bytes.chunks_exact(each) {
-            floats.extend(decoded(D::ON, c.type_k, &cell[..k_bytes], k));
+            floats.extend(decoded(c.type_k, &cell[..k_bytes], k));
             if !c.shape.v_in_k {
-                floats.extend(decoded(D::ON, c.type_v, &cell[k_bytes..], v));
+                floats.extend(decoded(c.type_v, &cell[k_bytes..], v));
             }
         }
         Ok(floats)
@@ -159,25 +159,10 @@ fn rows_of(single: &Single, v: ValueId) -> usize {
     single.limits.rows(single.graph.value(v).rows)
 }
 
-/// The values of a cached row. Dies keep levels apart from the scales, which come behind; those of Q4_0 in words of eight
-/// neighbours, the first four in the low nibbles.
-fn decoded(on: On, ty: Type, row: &[u8], n: usize) -> Vec<f32> {
-    let mut blocks = row.to_vec();
-    if on == On::Cuda && ty == Type::Q8_0 {
-        let (levels, scales) = row.split_at(n);
-        blocks = levels.chunks(32).zip(scales.chunks(2)).flat_map(|(l, s)| [s, l].concat()).collect();
-    }
-    if on == On::Cuda && ty == Type::Q4_0 {
-        let (words, scales) = row.split_at(n / 2);
-        let level = |i: usize| words[i / 8 * 4 + i % 4] >> (i % 8 / 4 * 4) & 15;
-        let block = |(b, s): (usize, &[u8])| {
-            let nibbles = (0..16).map(|i| level(32 * b + i) | level(32 * b + 16 + i) << 4);
-            s.iter().copied().chain(nibbles).collect::<Vec<u8>>()
-        };
-        blocks = scales.chunks(2).enumerate().flat_map(block).collect();
-    }
+/// The values of a cached row.
+fn decoded(ty: Type, row: &[u8], n: usize) -> Vec<f32> {
     let mut floats = vec![0.0; n];
-    dequantize(ty, &blocks, &mut floats);
+    dequantize(ty, row, &mut floats);
     floats
 }
 

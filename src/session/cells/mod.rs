@@ -116,6 +116,14 @@ impl Cells {
         self.seqs.iter_mut().zip(counts).filter(|(_, n)| *n > 0).try_for_each(|(list, n)| list.reserve(n))
     }
 
+    /// Makes room for `n` positions in the list of a sequence, which stays when it is cleared.
+    ///
+    /// # Errors
+    /// `OutOfMemory`; nothing changes.
+    pub fn reserve_for(&mut self, seq: u32, n: usize) -> Result<()> {
+        self.seqs[seq as usize].reserve(n)
+    }
+
     /// Gives a free cell to a sequence, for a position behind its last.
     pub fn fill(&mut self, cell: u32, pos: i32, seq: u32) {
         self.store.take(cell);
@@ -139,8 +147,9 @@ impl Cells {
 
     /// Forgets a sequence.
     pub fn clear(&mut self, seq: u32) {
-        let gone = std::mem::take(&mut self.seqs[seq as usize]);
-        gone.within(0, i32::MAX).for_each(|span| self.store.leave_all(span));
+        let own = &mut self.seqs[seq as usize];
+        own.within(0, i32::MAX).for_each(|span| self.store.leave_all(span));
+        own.clear();
     }
 
     /// Lets `dst` share positions p0..p1 of `src`, in place of what it had.

@@ -40,6 +40,11 @@ impl Listed {
 }
 
 impl Spans {
+    /// Empties the list. Its room stays.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+
     pub fn last(&self) -> Option<i32> {
         self.0.back().map(|s| s.end() - 1)
     }
