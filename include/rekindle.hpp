@@ -140,7 +140,8 @@ class context : public detail::handle<rekindle_context, rekindle_context_destroy
 /// A GGUF file's header.
 class file : public detail::handle<rekindle_file, rekindle_file_close> {
   public:
-    file(const context &c, std::string_view path) : handle(open(c, path)) {}
+    /// `overrides`: a JSON object of keys and values in place of the file's.
+    file(const context &c, std::string_view path, std::string_view overrides = {}) : handle(open(c, path, overrides)) {}
 
     rekindle_file_info info() const {
         auto i = make<rekindle_file_info>();
@@ -162,9 +163,9 @@ class file : public detail::handle<rekindle_file, rekindle_file_close> {
     }
 
   private:
-    static rekindle_file *open(const context &c, std::string_view path) {
+    static rekindle_file *open(const context &c, std::string_view path, std::string_view overrides) {
         rekindle_file *h = nullptr;
-        check(rekindle_file_open(c.get(), path.data(), path.size(), &h));
+        check(rekindle_file_open_with(c.get(), path.data(), path.size(), overrides.data(), overrides.size(), &h));
         return h;
     }
 };

@@ -126,6 +126,7 @@ fn calls() -> Vec<(&'static str, Call)> {
         rekindle_context_get_info |w| (w.context, &mut sized());
         rekindle_context_get_device |w| (w.context, 0, &mut sized());
         rekindle_file_open |w| (w.context, null(), 0, &mut null_mut());
+        rekindle_file_open_with |w| (w.context, null(), 0, null(), 0, &mut null_mut());
         rekindle_file_close |w| (w.file);
         rekindle_file_get_info |w| (w.file, &mut sized());
         rekindle_file_find_key |w| (w.file, null(), 0, &mut 0);

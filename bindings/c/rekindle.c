@@ -39,6 +39,7 @@ static const char USAGE[] =
     "  --limit D:MIB[:LAYERS]  to leave free on device D, and layers at most (-: none at all)\n"
     "  --checkpoints N  of recurrent states (4 per sequence)\n"
     "  --draft N        run: tokens that the model's prediction layer guesses at most (none)\n"
+    "  --override JSON  values of keys in place of the file's: {\"llama.rope.freq_base\": 500000.0}\n"
     "  --ask Q          context, batch, devices, kv: what these devices could do\n"
     "\n"
     "run, chat, tokenize\n"
@@ -52,7 +53,7 @@ static const char USAGE[] =
     "  --no-graphs      CUDA devices do not record and replay the launches of short steps\n";
 
 typedef struct {
-    const char *command, *model, *devices, *prompt, *system, *template_path;
+    const char *command, *model, *devices, *prompt, *system, *template_path, *override;
     rekindle_plan_params plan;
     rekindle_sampler_params sampler;
     unsigned threads, n, n_prompt, repeat, special;
@@ -180,6 +181,7 @@ static options parse(int argc, char **argv) {
         else if (!strcmp(a, "-p")) o.prompt = next;
         else if (!strcmp(a, "--system")) o.system = next;
         else if (!strcmp(a, "--template")) o.template_path = next;
+        else if (!strcmp(a, "--override")) o.override = next;
         else if (!strcmp(a, "-n")) o.n = number(a, next);
         else if (!strcmp(a, "--temp")) o.sampler.temperature = real(a, next);
         else if (!strcmp(a, "--top-k")) o.sampler.top_k = number(a, next);
@@ -223,7 +225,8 @@ static void open_file(const options *o) {
     p.devices = o->devices;
     p.devices_len = strlen(o->devices);
     check(rekindle_context_create(REKINDLE_ABI_VERSION, &p, &context), "context");
-    check(rekindle_file_open(context, o->model, strlen(o->model), &file), "open");
+    const char *override = o->override ? o->override : "";
+    check(rekindle_file_open_with(context, o->model, strlen(o->model), override, strlen(override), &file), "open");
 }
 
 /* Ctrl-C ends the running call; a second one ends the program. */

@@ -177,9 +177,17 @@ type File struct{ h *C.rekindle_file }
 
 // Open reads a file's header, or those of a split file.
 func (c *Context) Open(path string) (*File, error) {
+	return c.OpenWith(path, "")
+}
+
+// OpenWith is Open with values in place of those that keys of the file have: a JSON object, as
+// {"llama.rope.freq_base": 500000.0}. A key that the file has keeps its type.
+func (c *Context) OpenWith(path, overrides string) (*File, error) {
 	f := &File{}
 	p, n := bytes(path)
-	if err := call(func() C.rekindle_status { return C.rekindle_file_open(c.h, p, n, &f.h) }); err != nil {
+	o, m := bytes(overrides)
+	err := call(func() C.rekindle_status { return C.rekindle_file_open_with(c.h, p, n, o, m, &f.h) })
+	if err != nil {
 		return nil, err
 	}
 	runtime.KeepAlive(c)

@@ -123,6 +123,7 @@ table! {
     rekindle_seq_load,
     rekindle_seq_save_file,
     rekindle_seq_load_file,
+    rekindle_file_open_with,
 }
 
 /// The table of functions, which lives as long as the library. `abi_version` is the host's REKINDLE_ABI_VERSION; the

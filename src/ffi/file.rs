@@ -10,7 +10,7 @@ use super::guard::guard;
 use super::handle::{create, destroy, get};
 use super::structs::{Struct, chars, place, text, write};
 use crate::context::{Context, LogLevel};
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::gguf::Gguf;
 
 /// A GGUF file (or all files of a split one), its header checked, its data mapped.
@@ -41,16 +41,53 @@ pub unsafe extern "C" fn rekindle_file_open(
         let out = place(file, "file")?;
         // SAFETY: the caller's text.
         let path = unsafe { text(path, path_len, "path") }?;
-        if path.is_empty() || path.contains('\0') {
-            return Err(Error::invalid("path is empty or holds a NUL byte").subject("path"));
-        }
-        let gguf = Gguf::open(Path::new(path))?;
-        c.log(LogLevel::Info, &format!("{path}: GGUF version {}, {} tensors", gguf.version(), gguf.tensors().len()));
-        let handle = create(Arc::new(gguf))?;
+        let handle = open(&c, path, "")?;
         // SAFETY: not null, so the caller's place for the result.
         unsafe { out.write(handle) };
         Ok(())
     })
+}
+
+/// Opens a GGUF file as rekindle_file_open does, with values in place of those that its keys have. `overrides` is a JSON
+/// object in UTF-8: `{"tokenizer.ggml.pre": "qwen2", "qwen3moe.expert_used_count": 4, "llama.rope.freq_base": 500000.0}`.
+/// Plans, models and vocabularies that are made from this file see these values. A key that the file has keeps its
+/// type; another one is added. An empty text changes nothing.
+///
+/// REKINDLE_INVALID_ARGUMENT, naming the key: a value that its type does not hold, an array, or a key that says how the
+/// file is read (general.alignment, split.count).
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn rekindle_file_open_with(
+    context: *const rekindle_context,
+    path: *const c_char,
+    path_len: usize,
+    overrides: *const c_char,
+    overrides_len: usize,
+    file: *mut *mut rekindle_file,
+) -> rekindle_status {
+    guard("rekindle_file_open_with", || {
+        let c = get::<Context, _>(context)?;
+        let out = place(file, "file")?;
+        // SAFETY: the caller's texts.
+        let (path, overrides) =
+            unsafe { (text(path, path_len, "path")?, text(overrides, overrides_len, "overrides")?) };
+        let handle = open(&c, path, overrides)?;
+        // SAFETY: not null, so the caller's place for the result.
+        unsafe { out.write(handle) };
+        Ok(())
+    })
+}
+
+fn open(c: &Context, path: &str, overrides: &str) -> Result<*mut rekindle_file> {
+    if path.is_empty() || path.contains('\0') {
+        return Err(Error::invalid("path is empty or holds a NUL byte").subject("path"));
+    }
+    let mut gguf = Gguf::open(Path::new(path))?;
+    if !overrides.is_empty() {
+        gguf.override_keys(overrides).map_err(|e| e.at(path))?;
+    }
+    c.log(LogLevel::Info, &format!("{path}: GGUF version {}, {} tensors", gguf.version(), gguf.tensors().len()));
+    create(Arc::new(gguf))
 }
 
 /// Closes a file. Plans and models that were made from it go on. NULL is allowed.

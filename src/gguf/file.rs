@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use memmap2::{Advice, Mmap};
 
+use super::overrides;
 use super::parse::{self, Key, TensorInfo};
 use super::value::{Array, Value};
 use crate::error::{Error, Result, Status, try_vec};
@@ -35,6 +36,8 @@ pub struct Gguf {
     path: String,
     version: u32,
     files: Vec<Bytes>,
+    /// The values that the host gave in place of the file's, as the file would have them.
+    given: Vec<u8>,
     keys: Vec<Key>,
     key_index: HashMap<String, usize>,
     tensors: Vec<TensorInfo>,
@@ -62,6 +65,30 @@ impl Gguf {
         Ok(gguf)
     }
 
+    /// Puts the host's values in the place of the file's, or beside them: a JSON object of keys and their values. A key
+    /// that the file has keeps its type.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for text that is no JSON object of numbers, texts and truth values, for a value that the key's
+    /// type does not hold, and for keys of the file itself (`general.alignment`, `split.`); it names the key.
+    pub fn override_keys(&mut self, json: &str) -> Result<()> {
+        for (name, value) in overrides::read(json)? {
+            let old = self.key_index.get(&name).copied();
+            let ty = overrides::type_of(&name, &value, old.map(|i| self.keys[i].ty))?;
+            let start = self.given.len();
+            overrides::write(&value, ty, &mut self.given);
+            let key = Key { name, ty, bytes: start..self.given.len(), given: true };
+            match old {
+                Some(i) => self.keys[i] = key,
+                None => {
+                    self.key_index.insert(key.name.clone(), self.keys.len());
+                    self.keys.push(key);
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// A model that lies in memory; `name` stands in messages.
     pub fn from_bytes(name: &str, bytes: Vec<u8>) -> Result<Gguf> {
         let mut gguf = Gguf::from_first(name, Bytes::Owned(bytes))?;
@@ -76,6 +103,7 @@ impl Gguf {
             path: name.to_owned(),
             version: h.version,
             files: vec![bytes],
+            given: Vec::new(),
             keys: h.keys,
             key_index,
             tensors: h.tensors,
@@ -162,7 +190,7 @@ impl Gguf {
     }
     /// The value of a key of this file.
     pub fn value(&self, key: &Key) -> Option<Value<'_>> {
-        key.value(self.files[0].get())
+        key.value(if key.given { &self.given } else { self.files[0].get() })
     }
     pub fn get(&self, key: &str) -> Option<Value<'_>> {
         self.value(&self.keys[*self.key_index.get(key)?])

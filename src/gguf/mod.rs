@@ -20,6 +20,7 @@
 
 mod cursor;
 mod file;
+mod overrides;
 mod parse;
 mod value;
 

@@ -17,17 +17,20 @@ const MAX_DIMS: u32 = 4;
 const MOST: u64 = 1 << 16;
 const DEFAULT_ALIGNMENT: u64 = 32;
 
-/// A metadata key; its value stays in the file.
+/// A metadata key; its value stays in the file, or where the host's values are.
 #[derive(Debug, Clone)]
 pub struct Key {
     pub name: String,
     pub ty: ValueType,
     pub(super) bytes: Range<usize>,
+    /// True if the host gave the value.
+    pub given: bool,
 }
 
 impl Key {
-    pub(super) fn value<'a>(&self, file: &'a [u8]) -> Option<Value<'a>> {
-        Cursor::new(file.get(self.bytes.clone())?).value(self.ty, 0).ok()
+    /// The value, from the bytes that it lies in.
+    pub(super) fn value<'a>(&self, bytes: &'a [u8]) -> Option<Value<'a>> {
+        Cursor::new(bytes.get(self.bytes.clone())?).value(self.ty, 0).ok()
     }
 }
 
@@ -115,7 +118,7 @@ pub(super) fn header(file: &[u8], split: usize) -> Result<Header> {
         if seen.insert(key.clone(), ()).is_some() {
             return Err(Error::bad_file(format!("key '{}' occurs twice", printable(key.as_bytes()))).subject(key));
         }
-        keys.push(Key { name: key, ty, bytes });
+        keys.push(Key { name: key, ty, bytes, given: false });
     }
 
     let alignment = match keys.iter().find(|k| k.name == "general.alignment").and_then(|k| k.value(file)) {

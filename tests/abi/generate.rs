@@ -98,6 +98,8 @@ fn valid(h: &Header, f: &Function, a: &Argument) -> (String, String) {
         ("rekindle_progress_fn", _) => (String::new(), "NULL".into()),
         ("const char*", "path") => (String::new(), "w.path".into()),
         ("size_t", "path_len") => (String::new(), "strlen(w.path)".into()),
+        ("const char*", "overrides") => (String::new(), "\"{\\\"llama.context_length\\\": 64}\"".into()),
+        ("size_t", "overrides_len") => (String::new(), "strlen(\"{'llama.context_length': 64}\")".into()),
         ("const char*", "name") if f.name == "rekindle_chat_template" => (String::new(), "\"default\"".into()),
         ("size_t", "name_len") if f.name == "rekindle_chat_template" => (String::new(), "strlen(\"default\")".into()),
         ("const char*", "name") => (String::new(), "\"general.architecture\"".into()),
