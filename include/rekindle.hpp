@@ -236,8 +236,10 @@ struct plan_params {
     double margin = 0;
     /// Checkpoints of recurrent states, of all sequences together; 0: none. Not set: the library's choice.
     std::optional<std::uint32_t> n_checkpoints = std::nullopt;
-    /// Tokens that the model's own prediction layer guesses at most; 0: it is not loaded.
+    /// Tokens that are guessed at most before the model checks them; 0: none.
     std::uint32_t n_draft = 0;
+    /// REKINDLE_DRAFT_…: who guesses.
+    std::uint32_t draft_source = REKINDLE_DRAFT_LAYER;
 };
 
 namespace detail {
@@ -270,6 +272,7 @@ template <class F> rekindle_status with_params(const plan_params &params, F &&f)
     p.margin = params.margin;
     p.n_checkpoints = params.n_checkpoints == 0u ? REKINDLE_CHECKPOINTS_NONE : params.n_checkpoints.value_or(0);
     p.n_draft = params.n_draft;
+    p.draft_source = params.draft_source;
     return f(&p);
 }
 

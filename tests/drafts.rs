@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use rekindle::Status;
 use rekindle::context::{Context, LogLevel};
 use rekindle::gguf::Gguf;
-use rekindle::plan::{Params, Plan};
+use rekindle::plan::{DraftSource, Params, Plan};
 use rekindle::sample::{Sampler, SamplerParams};
 use rekindle::session::{GenerateParams, Model, Prompt, StopReason};
 use support::{exact_kv, fixture, row};
@@ -160,6 +160,33 @@ fn text_is_that_of_single_tokens() {
             std::fs::remove_file(changed).unwrap();
         }
     }
+}
+
+/// Drafts from the text so far, which serve any model: full attention, windows, latent attention, recurrent layers.
+#[test]
+fn text_that_guesses_itself_is_that_of_single_tokens() {
+    let names = ["llama-F32", "gemma3-pattern", "deepseek2-yarn", "qwen35-nextn", "lfm2-gqa", "mamba2-groups"];
+    let mut n_agreed = 0;
+    for path in names.map(|n| fixture(&format!("models/{n}.gguf"))) {
+        let plain = load(&path, &Params { n_seq_max: 2, ..exact_kv() });
+        for n_draft in [2, 15] {
+            let draft_source = DraftSource::Text;
+            let model = load(&path, &Params { n_draft, draft_source, n_seq_max: 2, ..exact_kv() });
+            for seed in 0..3 {
+                let (mut a, mut b) = (sampler(seed), sampler(seed));
+                let prompt = PROMPT.repeat(3);
+                for turn in 0..2 {
+                    let want = generate(&plain, &mut a, 0, &prompt, 40, &|_| true);
+                    let got = generate(&model, &mut b, 0, &prompt, 40, &|_| true);
+                    assert_eq!(got, want, "{} n_draft {n_draft} seed {seed} turn {turn}", path.display());
+                }
+                [&plain, &model].iter().for_each(|m| m.seq_remove(-1, 0, -1).unwrap());
+            }
+            assert!(model.perf().n_drafted > 0, "{}", path.display());
+            n_agreed += model.perf().n_draft_agreed;
+        }
+    }
+    assert!(n_agreed > 100, "{n_agreed} guesses were right");
 }
 
 /// Guesses that are always right: each draft brings all of its tokens, and no token is computed in vain.

@@ -39,6 +39,7 @@ static const char USAGE[] =
     "  --limit D:MIB[:LAYERS]  to leave free on device D, and layers at most (-: none at all)\n"
     "  --checkpoints N  of recurrent states (4 per sequence)\n"
     "  --draft N        run: tokens that the model's prediction layer guesses at most (none)\n"
+    "  --draft-text N   run: tokens that the text so far guesses at most\n"
     "  --override JSON  values of keys in place of the file's: {\"llama.rope.freq_base\": 500000.0}\n"
     "  --ask Q          context, batch, devices, kv: what these devices could do\n"
     "\n"
@@ -174,7 +175,10 @@ static options parse(int argc, char **argv) {
         else if (!strcmp(a, "--checkpoints")) {
             o.plan.n_checkpoints = number(a, next);
             if (!o.plan.n_checkpoints) o.plan.n_checkpoints = REKINDLE_CHECKPOINTS_NONE;
-        } else if (!strcmp(a, "--draft")) o.plan.n_draft = number(a, next);
+        } else if (!strcmp(a, "--draft") || !strcmp(a, "--draft-text")) {
+            o.plan.n_draft = number(a, next);
+            o.plan.draft_source = a[7] ? REKINDLE_DRAFT_TEXT : REKINDLE_DRAFT_LAYER;
+        }
         else if (!strcmp(a, "--margin")) o.plan.margin = (double)real(a, next);
         else if (!strcmp(a, "--reserve")) o.plan.reserve_bytes = (uint64_t)number(a, next) << 20;
         else if (!strcmp(a, "--limit")) add_limit(&o, next);

@@ -90,8 +90,10 @@ type PlanParams struct {
 	// Checkpoints is the number of checkpoints of recurrent states, of all sequences together; 0 means the library's
 	// choice, NoCheckpoints none.
 	Checkpoints uint32
-	// Draft is the number of tokens that the model's own prediction layer guesses at most; 0: it is not loaded.
+	// Draft is the number of tokens that are guessed at most before the model checks them; 0: none.
 	Draft uint32
+	// DraftFromText lets the text so far make the guesses; else the model's own prediction layer makes them.
+	DraftFromText bool
 }
 
 // NoCheckpoints stands for no checkpoints in PlanParams.
@@ -106,6 +108,9 @@ func (params *PlanParams) c(pin *runtime.Pinner) C.rekindle_plan_params {
 		type_k: C.int32_t(params.KeyType), type_v: C.int32_t(params.ValueType),
 		objective: C.int32_t(params.Objective), estimator: C.int32_t(params.Estimator), margin: C.double(params.Margin),
 		n_checkpoints: C.uint32_t(params.Checkpoints), n_draft: C.uint32_t(params.Draft),
+	}
+	if params.DraftFromText {
+		p.draft_source = C.REKINDLE_DRAFT_TEXT
 	}
 	if params.CopyWeights {
 		p.weights = C.REKINDLE_WEIGHTS_COPIED

@@ -11,7 +11,7 @@ use super::structs::{Struct, place, read_or_default, slice};
 use crate::context::Context;
 use crate::error::{Error, Result, Status};
 use crate::gguf::Gguf;
-use crate::plan::{Answer, DeviceLimit, EstimatorKind, Objective, Params, Plan, Question, Weights};
+use crate::plan::{Answer, DeviceLimit, DraftSource, EstimatorKind, Objective, Params, Plan, Question, Weights};
 use crate::quant::Type;
 
 /// A plan. (The type has the suffix _t because rekindle_plan is the function.)
@@ -105,11 +105,21 @@ pub struct rekindle_plan_params {
     /// whole (rekindle_seq_cut tells of them). Each takes the bytes of one sequence's state. 0 means four per sequence,
     /// 16 at most; REKINDLE_CHECKPOINTS_NONE means none. At most 1024.
     pub n_checkpoints: u32,
-    /// Tokens that a prediction layer of the model itself (MTP) guesses at most before the others check them, all in
-    /// one batch; rekindle_generate does so. The text stays the same, bit by bit. 0 means that the layer is not loaded.
-    /// At most 15; a file without such a layer is an error. n_outputs_max is at least one more.
+    /// Tokens that are guessed at most before the model checks them, all in one batch; rekindle_generate does so. The
+    /// text stays the same, bit by bit. 0 means none. At most 15. n_outputs_max is at least one more.
     pub n_draft: u32,
+    /// REKINDLE_DRAFT_…: who guesses.
+    pub draft_source: u32,
+    /// Zero.
+    pub reserved: u32,
 }
+
+/// A prediction layer of the model itself (MTP) makes drafts; a file without such a layer is an error. It is not loaded
+/// if n_draft is 0.
+pub const REKINDLE_DRAFT_LAYER: u32 = 0;
+/// The prompt and the text so far make drafts: where their last tokens stood before, what followed there. It serves any
+/// model, and texts that repeat themselves: code that is changed, answers that quote.
+pub const REKINDLE_DRAFT_TEXT: u32 = 1;
 
 /// For n_checkpoints of rekindle_plan_params: keep no checkpoints.
 pub const REKINDLE_CHECKPOINTS_NONE: u32 = u32::MAX;
@@ -192,6 +202,14 @@ unsafe fn read_params(params: *const rekindle_plan_params) -> Result<Params> {
         n_seq_max: p.n_seq_max,
         n_checkpoints: checkpoints(p.n_checkpoints),
         n_draft: p.n_draft,
+        draft_source: match p.draft_source {
+            REKINDLE_DRAFT_LAYER => DraftSource::Layer,
+            REKINDLE_DRAFT_TEXT => DraftSource::Text,
+            n => {
+                let text = format!("draft_source is {n}, expected a REKINDLE_DRAFT_ number");
+                return Err(Error::invalid(text).subject("draft_source"));
+            }
+        },
         n_outputs_max: p.n_outputs_max,
         n_batch: p.n_batch,
         n_ubatch: p.n_ubatch,

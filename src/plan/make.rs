@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::estimator::Estimator;
 use super::family::Family;
-use super::params::{DeviceLimit, EstimatorKind, Params, Source};
+use super::params::{DeviceLimit, DraftSource, EstimatorKind, Params, Source};
 use super::report::Plan;
 use super::request::Request;
 use super::search::Model;
@@ -125,12 +125,11 @@ fn estimator(r: &Request<'_>) -> Result<Box<dyn Estimator>> {
 
 /// The reason for what a draft takes.
 fn draft_reason(r: &Request<'_>) -> String {
-    format!(
-        "n_draft {}: {}; the output's device holds the prediction layer, its KV cache, and {} rows of logits",
-        r.n_draft,
-        Source::Caller.name(),
-        r.n_outputs_max
-    )
+    let what = match r.params.draft_source {
+        DraftSource::Layer => "the output's device holds the prediction layer, its KV cache, and",
+        DraftSource::Text => "guesses come from the text so far, and there are",
+    };
+    format!("n_draft {}: {}; {what} {} rows of logits", r.n_draft, Source::Caller.name(), r.n_outputs_max)
 }
 
 /// The reason for the number of checkpoints.

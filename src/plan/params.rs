@@ -58,6 +58,16 @@ pub struct DeviceLimit {
     pub max_layers: Option<u32>,
 }
 
+/// The maker of drafts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum DraftSource {
+    /// A prediction layer of the model itself.
+    #[default]
+    Layer,
+    /// The text so far: what followed the last time that its last tokens stood there.
+    Text,
+}
+
 /// The caller's wishes. Zero (or `None`) leaves the decision to the planner.
 #[derive(Debug, Clone, Default)]
 pub struct Params {
@@ -66,9 +76,9 @@ pub struct Params {
     pub n_seq_max: u32,
     /// Checkpoints of recurrent states, of all sequences together; `None`: four per sequence, at most 16.
     pub n_checkpoints: Option<u32>,
-    /// Tokens that the model's own prediction layer drafts at most before the trunk checks them; 0: the layer is not
-    /// loaded.
+    /// Tokens of a draft at most, which the model checks in one batch; 0: no drafts.
     pub n_draft: u32,
+    pub draft_source: DraftSource,
     /// Rows of a batch whose logits can be asked for at once; default one per sequence.
     pub n_outputs_max: u32,
     pub n_batch: u32,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::arenas::Sizing;
 use super::batch;
-use super::params::{MAX_CHECKPOINTS, MAX_DRAFT, MAX_SEQUENCES, Params, Source};
+use super::params::{DraftSource, MAX_CHECKPOINTS, MAX_DRAFT, MAX_SEQUENCES, Params, Source};
 use crate::arch::{self, BatchDefaults};
 use crate::context::Context;
 use crate::device::Device;
@@ -112,6 +112,11 @@ impl<'a> Request<'a> {
             n_outputs_max,
             sites,
         })
+    }
+
+    /// True if the model's prediction layer is to make drafts.
+    pub fn predicts(&self) -> bool {
+        self.n_draft > 0 && self.params.draft_source == DraftSource::Layer
     }
 
     /// The shortest context that holds what is asked for: a token of each sequence, a batch with all rows of logits.

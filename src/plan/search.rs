@@ -65,7 +65,7 @@ impl Model {
     /// `Unsupported` for an architecture without a graph; `BadFile` for wrong keys or tensors; `InvalidArgument` for
     /// drafts without a prediction layer.
     pub fn new(r: &Request<'_>) -> Result<Model> {
-        let (hparams, graph) = arch::build_with(r.file, r.n_draft > 0)?;
+        let (hparams, graph) = arch::build_with(r.file, r.predicts())?;
         Ok(Model { hparams, graph: Arc::new(graph) })
     }
 

@@ -1,4 +1,5 @@
-//! Drafts: a small layer of the model guesses the next tokens, and the trunk checks them all in one batch.
+//! Drafts: a small layer of the model, or the text so far (`ngram`), guesses the next tokens, and the trunk checks them
+//! all in one batch.
 //!
 //! # Problem
 //!
@@ -34,6 +35,7 @@ use std::time::Instant;
 
 use super::batch::{Batch, Checked};
 use super::model::{Model, State};
+use super::ngram;
 use super::perf::{Counters, since};
 use crate::error::{Error, Result, Status};
 use crate::graph::{CacheView, Micro, NO_CELL, Outcome, Run, Span};
@@ -88,8 +90,10 @@ impl Model {
     fn compute(&self, token: i32, seq_id: i32, most: usize, ahead: &mut Ahead) -> Result<()> {
         let n = self.draft_length(most, ahead.all);
         let start = Instant::now();
+        let from_text = self.guess_from_text(token, seq_id, n)?;
+        let n = from_text.as_ref().map_or(n, Vec::len);
         if n > 0 {
-            ahead.tokens = self.decode_draft(token, seq_id, n)?;
+            ahead.tokens = self.decode_draft(token, seq_id, n, from_text)?;
             ahead.us = since(start);
             Counters::add(&self.counters.decode_us, ahead.us);
             return Ok(());
@@ -158,8 +162,18 @@ impl Model {
         Ok(())
     }
 
-    /// Decodes a token and `n` guesses behind it, and gives these.
-    fn decode_draft(&self, token: i32, seq_id: i32, n: usize) -> Result<Vec<i32>> {
+    /// Guesses of the text so far; `None` if a prediction layer makes them.
+    fn guess_from_text(&self, token: i32, seq_id: i32, n: usize) -> Result<Option<Vec<i32>>> {
+        let caches = &self.state.read().caches;
+        if caches.hidden.is_some() {
+            return Ok(None);
+        }
+        let seq = caches.whole().check_seq(seq_id)?;
+        Ok(Some(ngram::guess(caches.history.of(seq).unwrap_or_default(), token, n).to_vec()))
+    }
+
+    /// Decodes a token and `n` guesses behind it, and gives these. They are made here unless the text has made them.
+    fn decode_draft(&self, token: i32, seq_id: i32, n: usize, from_text: Option<Vec<i32>>) -> Result<Vec<i32>> {
         let mut state = self.state.write();
         let seq = state.caches.whole().check_seq(seq_id)?;
         let first = state.caches.length(seq);
@@ -168,7 +182,13 @@ impl Model {
         let mut cells = state.caches.take_all(&checked.positions, &checked.seqs, true)?;
         state.n_outputs = 0;
         let mut tokens = vec![token];
-        let outcome = self.guess(&mut state, seq, n, &mut tokens);
+        let outcome = match from_text {
+            Some(guesses) => {
+                tokens.extend(guesses);
+                Ok(())
+            }
+            None => self.guess(&mut state, seq, n, &mut tokens),
+        };
         match outcome.and_then(|()| self.micro_batches(&mut state, &tokens, &checked, &mut cells)) {
             Ok(()) => {
                 state.caches.commit(cells, &tokens, &checked.positions, &checked.seqs);

@@ -17,6 +17,7 @@ mod history;
 mod load;
 mod machine;
 mod model;
+mod ngram;
 mod perf;
 mod recurrent;
 mod rows;

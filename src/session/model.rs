@@ -128,7 +128,7 @@ impl Model {
             n_params: exact.graph.weights.iter().map(|w| w.ne.iter().product::<u64>()).sum(),
         };
         let hidden = exact.graph.draft.as_ref().map(|_| Hidden::new(h.n_embd, plan.n_seq_max));
-        let gain = exact.graph.draft.as_ref().map(|_| Gain::new(plan.n_draft as usize));
+        let gain = (plan.n_draft > 0).then(|| Gain::new(plan.n_draft as usize));
         let caches = Caches::new(&exact.arenas.caches, plan.n_seq_max, plan.n_draft, hidden)?;
         let counters = Counters::default();
         Counters::add(&counters.load_us, since(start));

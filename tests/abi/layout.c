@@ -88,7 +88,7 @@ AT(rekindle_tensor_info, n_bytes, 56);
 AT(rekindle_tensor_info, type_name, 64);
 AT(rekindle_tensor_info, name, 80);
 
-SIZE(rekindle_plan_params, 80);
+SIZE(rekindle_plan_params, 88);
 AT(rekindle_plan_params, struct_size, 0);
 AT(rekindle_plan_params, n_ctx, 4);
 AT(rekindle_plan_params, n_seq_max, 8);
@@ -106,6 +106,8 @@ AT(rekindle_plan_params, limits, 56);
 AT(rekindle_plan_params, margin, 64);
 AT(rekindle_plan_params, n_checkpoints, 72);
 AT(rekindle_plan_params, n_draft, 76);
+AT(rekindle_plan_params, draft_source, 80);
+AT(rekindle_plan_params, reserved, 84);
 
 SIZE(rekindle_device_limit, 24);
 AT(rekindle_device_limit, device, 0);

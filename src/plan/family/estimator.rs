@@ -23,7 +23,7 @@ impl Estimator for Family {
     }
 
     fn estimate(&self, r: &Request<'_>) -> Result<Estimate> {
-        if r.n_draft > 0 {
+        if r.predicts() {
             let text = format!("n_draft is {}, but a plan by the family's formulas has no drafts", r.n_draft);
             return Err(Error::unsupported(text).subject("n_draft"));
         }
