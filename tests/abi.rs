@@ -44,13 +44,18 @@ fn has(tool: &str) -> bool {
 }
 
 fn build(source: &Path, name: &str, flags: &[&str]) -> PathBuf {
+    build_with(&root().join("include"), source, name, flags)
+}
+
+/// Against the header in a folder.
+fn build_with(header: &Path, source: &Path, name: &str, flags: &[&str]) -> PathBuf {
     let program = scratch(name);
     let library = library();
     let out = Command::new("cc")
         .args(["-std=c11", "-g", "-O1", "-Wall", "-Wextra", "-Wno-unused-function", "-Werror", "-pthread"])
         .args(flags)
         .arg("-I")
-        .arg(root().join("include"))
+        .arg(header)
         .arg("-I")
         .arg(root().join("tests/abi"))
         .arg(source)
@@ -109,6 +114,22 @@ fn every_function_withstands_wrong_arguments() {
     std::fs::write(&source, generate::program(&Header::read())).unwrap();
     assert!(under_asan(&source, "functions").contains("all functions"));
     under_valgrind(&source, "functions", &[]);
+}
+
+/// Hosts of version 1: built against that version's header, they print what they printed with a library of that version.
+/// (The portable kernels give the same bits everywhere.)
+#[test]
+fn hosts_of_version_1_run_unchanged() {
+    let v1 = root().join("tests/abi/v1");
+    for name in ["minimal", "host"] {
+        let source = v1.join(format!("{name}.c"));
+        let program = build_with(&v1, &source, &format!("v1-{name}"), &[]);
+        let model = root().join("models/bible-5M-Q8_0.gguf");
+        let out = Command::new(program).arg(model).env("REKINDLE_CPU", "portable").output().unwrap();
+        assert!(out.status.success(), "{name}: {}", text(&out));
+        let expected = std::fs::read(v1.join(format!("{name}.txt"))).unwrap();
+        assert_eq!(String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&expected), "{name}");
+    }
 }
 
 /// Lifetimes, callbacks, threads, errors: what only makes sense by hand.

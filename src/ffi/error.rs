@@ -9,7 +9,7 @@ use crate::error::{Error, Status};
 
 /// The version of this header. A host passes it to rekindle_context_create. It grows when functions or fields are
 /// added.
-pub const REKINDLE_ABI_VERSION: u32 = 1;
+pub const REKINDLE_ABI_VERSION: u32 = 2;
 
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "\0");
 
