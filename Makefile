@@ -58,7 +58,7 @@ bench: all
 
 # The parts alone: each op, products by weight type, planning, the bookkeeping of sequences.
 microbench:
-	$(CARGO) bench --bench ops --bench matmul --bench plan --bench sequences
+	$(CARGO) bench --bench ops --bench matmul --bench plan --bench sequences --bench generations
 
 install: all
 	$(INSTALL) -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(LIBDIR)/cmake/rekindle $(DESTDIR)$(INCLUDEDIR) \
