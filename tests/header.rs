@@ -14,9 +14,9 @@ use std::process::Command;
 use regex::Regex;
 
 /// The files of `src/ffi` that declare something, in the order in which a host needs them.
-const SECTIONS: [&str; 13] = [
-    "error", "context", "file", "inspect", "plan", "planned", "model", "decode", "sequence", "sampler", "generate",
-    "vocab", "chat",
+const SECTIONS: [&str; 14] = [
+    "error", "context", "file", "inspect", "plan", "planned", "model", "decode", "sequence", "vocab", "steps",
+    "sampler", "generate", "chat",
 ];
 
 /// Behind them all: it mentions every function.

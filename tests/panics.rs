@@ -178,6 +178,8 @@ fn calls() -> Vec<(&'static str, Call)> {
         rekindle_sampler_sample_logits |w| (w.sampler, null(), 0, &mut 0);
         rekindle_sampler_accept |w| (w.sampler, 5);
         rekindle_sampler_reset |w| (w.sampler);
+        rekindle_sampler_copy |w| (w.sampler, &mut null_mut());
+        rekindle_sampler_logprobs |w| (w.sampler, 0, null_mut(), null_mut(), 0, &mut 0);
         rekindle_chat_render |w| (w.vocab, null(), 0, null(), null_mut(), 0, &mut 0);
         rekindle_chat_template |w| (w.vocab, null(), 0, null_mut(), 0, &mut 0);
         rekindle_chat_template_name |w| (w.vocab, 0, null_mut(), 0, &mut 0);

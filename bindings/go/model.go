@@ -13,6 +13,7 @@ import (
 	"context"
 	"runtime"
 	"runtime/cgo"
+	"slices"
 	"unsafe"
 )
 
@@ -195,6 +196,70 @@ type SamplerParams struct {
 	TopP, MinP                                       float32
 	RepeatPenalty, FrequencyPenalty, PresencePenalty float32
 	Seed                                             uint64
+	// DRY takes off what would make a repetition longer.
+	DryMultiplier, DryBase          float32
+	DryAllowedLength, DryLastN      uint32
+	TypicalP, TopNSigma             float32
+	XtcProbability, XtcThreshold    float32
+	DynatempRange, DynatempExponent float32
+	// Mirostat is 1 or 2.
+	Mirostat                      uint32
+	MirostatTau, MirostatEta      float32
+	AdaptiveTarget, AdaptiveDecay float32
+	MinKeep                       uint32
+	// Steps in their order; none means the usual one.
+	Steps []Step
+}
+
+// Step is a step of a sampler.
+type Step int32
+
+// The steps of a sampler, but for that of the host's own.
+const (
+	StepPenalties   Step = C.REKINDLE_STEP_PENALTIES
+	StepDry         Step = C.REKINDLE_STEP_DRY
+	StepTopNSigma   Step = C.REKINDLE_STEP_TOP_N_SIGMA
+	StepTopK        Step = C.REKINDLE_STEP_TOP_K
+	StepTypical     Step = C.REKINDLE_STEP_TYPICAL
+	StepTopP        Step = C.REKINDLE_STEP_TOP_P
+	StepMinP        Step = C.REKINDLE_STEP_MIN_P
+	StepXtc         Step = C.REKINDLE_STEP_XTC
+	StepTemperature Step = C.REKINDLE_STEP_TEMPERATURE
+	StepInfill      Step = C.REKINDLE_STEP_INFILL
+)
+
+// params are those of C. The vocabulary and what is pinned must live until the sampler is made.
+func (p *SamplerParams) params(vocab *C.rekindle_vocab, pin *runtime.Pinner) C.rekindle_sampler_params {
+	c := C.rekindle_sampler_params{
+		struct_size: C.sizeof_rekindle_sampler_params, temperature: C.float(p.Temperature),
+		top_k: C.uint32_t(p.TopK), top_p: C.float(p.TopP), min_p: C.float(p.MinP),
+		repeat_penalty:    C.float(p.RepeatPenalty),
+		frequency_penalty: C.float(p.FrequencyPenalty), presence_penalty: C.float(p.PresencePenalty),
+		seed:           C.uint64_t(p.Seed),
+		dry_multiplier: C.float(p.DryMultiplier), dry_base: C.float(p.DryBase),
+		dry_allowed_length: C.uint32_t(p.DryAllowedLength), dry_last_n: C.uint32_t(p.DryLastN), vocab: vocab,
+		typical_p: C.float(p.TypicalP), top_n_sigma: C.float(p.TopNSigma),
+		xtc_probability: C.float(p.XtcProbability), xtc_threshold: C.float(p.XtcThreshold),
+		dynatemp_range: C.float(p.DynatempRange), dynatemp_exponent: C.float(p.DynatempExponent),
+		mirostat: C.uint32_t(p.Mirostat), mirostat_tau: C.float(p.MirostatTau), mirostat_eta: C.float(p.MirostatEta),
+		adaptive_target: C.float(p.AdaptiveTarget), adaptive_decay: C.float(p.AdaptiveDecay),
+		min_keep: C.uint32_t(p.MinKeep), n_steps: C.uint32_t(len(p.Steps)),
+	}
+	if len(p.Steps) > 0 {
+		pin.Pin(&p.Steps[0])
+		c.steps = (*C.int32_t)(unsafe.Pointer(&p.Steps[0]))
+	}
+	return c
+}
+
+// vocabulary is the model's, if DRY or infill need it, or nil.
+func (p *SamplerParams) vocabulary(m *Model) (*C.rekindle_vocab, error) {
+	if p.DryMultiplier == 0 && !slices.Contains(p.Steps, StepInfill) {
+		return nil, nil
+	}
+	var v *C.rekindle_vocab
+	err := call(func() C.rekindle_status { return C.rekindle_model_vocab(m.h, &v) })
+	return v, err
 }
 
 // Options of Generate.
@@ -220,13 +285,12 @@ func (m *Model) Generate(ctx context.Context, prompt string, o Options, piece fu
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	sp := C.rekindle_sampler_params{
-		struct_size: C.sizeof_rekindle_sampler_params, temperature: C.float(o.Sampler.Temperature),
-		top_k: C.uint32_t(o.Sampler.TopK), top_p: C.float(o.Sampler.TopP), min_p: C.float(o.Sampler.MinP),
-		repeat_penalty:    C.float(o.Sampler.RepeatPenalty),
-		frequency_penalty: C.float(o.Sampler.FrequencyPenalty), presence_penalty: C.float(o.Sampler.PresencePenalty),
-		seed: C.uint64_t(o.Sampler.Seed),
+	vocab, err := o.Sampler.vocabulary(m)
+	if err != nil {
+		return 0, err
 	}
+	defer C.rekindle_vocab_destroy(vocab)
+	sp := o.Sampler.params(vocab, &pin)
 	var s *C.rekindle_sampler
 	if err := call(func() C.rekindle_status { return C.rekindle_sampler_create(&sp, &s) }); err != nil {
 		return 0, err
@@ -260,7 +324,7 @@ func (m *Model) Generate(ctx context.Context, prompt string, o Options, piece fu
 			<-told
 		}
 	}()
-	err := call(func() C.rekindle_status { return C.go_generate(m.h, s, &p, C.uintptr_t(handle)) })
+	err = call(func() C.rekindle_status { return C.go_generate(m.h, s, &p, C.uintptr_t(handle)) })
 	runtime.KeepAlive(m)
 	if g.panicked != nil {
 		panic(g.panicked)

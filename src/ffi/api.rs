@@ -113,6 +113,8 @@ table! {
     rekindle_model_plan,
     rekindle_seq_cut,
     rekindle_seq_checkpoint,
+    rekindle_sampler_copy,
+    rekindle_sampler_logprobs,
 }
 
 /// The table of functions, which lives as long as the library. `abi_version` is the host's REKINDLE_ABI_VERSION; the

@@ -24,6 +24,7 @@ mod plan;
 mod planned;
 mod sampler;
 mod sequence;
+mod steps;
 mod structs;
 mod vocab;
 
@@ -40,6 +41,7 @@ pub use plan::*;
 pub use planned::*;
 pub use sampler::*;
 pub use sequence::*;
+pub use steps::*;
 pub use vocab::*;
 
 #[cfg(debug_assertions)]
