@@ -38,12 +38,12 @@ pub struct rekindle_candidate {
 }
 
 /// A step of the host's own. It gets `*n` candidates, each token once, in no certain order. It may change logits
-/// (-INFINITY forbids a token), bring the candidates into another order, and set `*n` lower, which cuts off those behind.
-/// It returns 0; anything else ends the sampling with REKINDLE_CANCELLED. It runs in the thread that samples, and
-/// `candidates` is valid during the call. While it runs the sampler is busy.
+/// (-INFINITY forbids a token), bring the candidates into another order, and set `*n` lower, which cuts off those
+/// behind. It returns 0; anything else ends the sampling with REKINDLE_CANCELLED. It runs in the thread that samples,
+/// and `candidates` is valid during the call. While it runs the sampler is busy.
 ///
-/// The sampling ends with REKINDLE_INVALID_ARGUMENT if what it leaves is not among what it was given, has a token twice,
-/// has a logit that is no number, or forbids all tokens.
+/// The sampling ends with REKINDLE_INVALID_ARGUMENT if what it leaves is not among what it was given, has a token
+/// twice, has a logit that is no number, or forbids all tokens.
 pub type rekindle_candidates_fn =
     Option<unsafe extern "C" fn(user_data: *mut c_void, candidates: *mut rekindle_candidate, n: *mut usize) -> i32>;
 
@@ -64,8 +64,8 @@ pub const REKINDLE_STEP_INFILL: i32 = 10;
 pub const REKINDLE_STEP_HOST: i32 = 11;
 
 /// For rekindle_sampler_create. Zero in a field: off, or the default that is named. The order: suppressed tokens and
-/// logit_bias, the steps, the draw. The steps are by default penalties, DRY, top_n_sigma, top_k, typical_p, top_p, min_p,
-/// XTC, temperature. So temperature does not change what is cut off.
+/// logit_bias, the steps, the draw. The steps are by default penalties, DRY, top_n_sigma, top_k, typical_p, top_p,
+/// min_p, XTC, temperature. So temperature does not change what is cut off.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct rekindle_sampler_params {
@@ -101,8 +101,9 @@ pub struct rekindle_sampler_params {
     pub dry_allowed_length: u32,
     /// The number of accepted tokens in which repetitions are looked for; 0 means 64.
     pub dry_last_n: u32,
-    /// Texts of 1 to 40 bytes that end a repetition; n_dry_breakers of them, copied during the call. They need vocab. If
-    /// vocab is given and neither texts nor tokens are, they are a line's end, a colon, a quotation mark and an asterisk.
+    /// Texts of 1 to 40 bytes that end a repetition; n_dry_breakers of them, copied during the call. They need vocab.
+    /// If vocab is given and neither texts nor tokens are, they are a line's end, a colon, a quotation mark and an
+    /// asterisk.
     pub dry_breakers: *const rekindle_text,
     /// The same as token ids: one sequence after the other, each with -1 behind it; n_dry_breaker_tokens in all, copied
     /// during the call.
@@ -145,8 +146,8 @@ pub struct rekindle_sampler_params {
     /// The number of most likely tokens, at most 1000, for which rekindle_sampler_logprobs has log-probabilities beside
     /// those of the chosen token; 0: it has none.
     pub n_logprobs: u32,
-    /// Goes where steps has REKINDLE_STEP_HOST, with host_data; NULL: there is no such step. Copies of the sampler share
-    /// it.
+    /// Goes where steps has REKINDLE_STEP_HOST, with host_data; NULL: there is no such step. Copies of the sampler
+    /// share it.
     pub host_step: rekindle_candidates_fn,
     pub host_data: *mut c_void,
 }
@@ -162,8 +163,8 @@ struct Host {
     data: UserData,
 }
 
-// SAFETY: the library does not look at the data; the header says that the step runs in the thread that samples, one call
-// at a time for each sampler.
+// SAFETY: the library does not look at the data; the header says that the step runs in the thread that samples, and
+// that copies of a sampler share it.
 unsafe impl Sync for Host {}
 
 const _: () = assert!(

@@ -1,7 +1,7 @@
 //! Mirostat keeps the surprise of a text near a target (Basu et al. 2020, arXiv:2007.14966).
 //!
-//! The surprise of a token is -log2 of its probability. `mu` is the largest surprise that is allowed; it starts at twice
-//! the target `tau` and moves against the error of each draw, by the share `eta`.
+//! The surprise of a token is -log2 of its probability. `mu` is the largest surprise that is allowed; it starts at
+//! twice the target `tau` and moves against the error of each draw, by the share `eta`.
 //!
 //! Version 2 cuts off what would surprise more than `mu`. Version 1 finds the number of tokens to leave from Zipf's
 //! law: it estimates the law's exponent s from the most likely tokens and takes the k at which the expected surprise is

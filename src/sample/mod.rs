@@ -10,8 +10,8 @@
 //! ```
 //!
 //! Mask and bias come first and the draw comes last. The order of the steps between them is a list that a host may set.
-//! The default is the usual order: the cuts look at the model's own probabilities, so what is cut off does not depend on
-//! the temperature. With mirostat, which is a cut of its own, penalties, DRY and temperature alone go before it.
+//! The default is the usual order: the cuts look at the model's own probabilities, so what is cut off does not depend
+//! on the temperature. With mirostat, which is a cut of its own, penalties, DRY and temperature alone go before it.
 //!
 //! | file | steps |
 //! |---|---|

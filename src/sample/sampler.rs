@@ -34,8 +34,8 @@ impl Row<'_> {
     }
 }
 
-/// Draws tokens. A sampler belongs to one conversation at a time, and what it draws depends on that conversation and its
-/// parameters alone.
+/// Draws tokens. A sampler belongs to one conversation at a time, and what it draws depends on that conversation and
+/// its parameters alone.
 pub struct Sampler {
     params: Arc<SamplerParams>,
     chain: Arc<[Step]>,
@@ -190,11 +190,6 @@ impl Sampler {
 
     fn report(&mut self, row: &Row, token: i32, p: f64) -> Result<()> {
         let n = self.params.n_logprobs as usize;
-        if self.params.greedy()
-            && let Some(best) = self.candidates.best()
-        {
-            self.candidates.keep_only(best);
-        }
         let (model, model_best) = of_row(row.logits, token, n)?;
         let drawn = Logprob { token, logprob: p.ln() as f32 };
         let drawn_best = of_candidates(&mut self.candidates, n)?;

@@ -157,7 +157,8 @@ class Cases:
         before += before[: r.below(100)]
         settings = self.dry_settings(r)
         texts = [[b"\n", b":", b'"', b"*"], [b"hello\n"], [b"o: h"], [b"\n\n", b"he"]][r.below(4)]
-        return None, before, [self.suppress(), self.new("dry", self.vocab, *settings, (c.c_char_p * len(texts))(*texts), len(texts))]
+        array = (c.c_char_p * len(texts))(*texts)
+        return None, before, [self.suppress(), self.new("dry", self.vocab, *settings, array, len(texts))]
 
     def top_n_sigma(self, r):
         return length(r), [], [self.new("top_n_sigma", r.real(0.1, 3))]
@@ -211,8 +212,8 @@ class Cases:
     def chain(self, r, n, order):
         on = [r.below(2) for _ in range(9)]
         # The reference's top-n-sigma leaves what it cuts off in the list, with a logit of -infinity. So XTC counts too
-        # many, the entropy of typical is no number, and the dynamic temperature's greatest entropy is too high: these do
-        # not go together here.
+        # many, the entropy of typical is no number, and the dynamic temperature's greatest entropy is too high: these
+        # do not go together here.
         keep = 0 if on[2] else r.below(4)
         penalties = (64, r.real(0.5, 2), r.real(-1, 1), r.real(-1, 1))
         dry = (*self.dry_settings(r)[:3], 64)
@@ -294,8 +295,8 @@ def main(path):
 
 def vocabulary(lib):
     """A small vocabulary: bytes, and words that begin with one another."""
-    words = ["▁", "he", "hel", "hell", "hello", "▁he", "▁hell", "▁hello", "o", "o:", "▁o", ":", ":▁", "▁:", '"', "*", "**",
-             "h", "e", "l", "lo", "a", "ab", "abc", "abd", "b", "bc", "c", "d", "hello\n", "{\n", "\n\n", "x\n\ny"]
+    words = ["▁", "he", "hel", "hell", "hello", "▁he", "▁hell", "▁hello", "o", "o:", "▁o", ":", ":▁", "▁:", '"', "*",
+             "**", "h", "e", "l", "lo", "a", "ab", "abc", "abd", "b", "bc", "c", "d", "hello\n", "{\n", "\n\n", "x\n\ny"]
     special = [("<unk>", 2), ("<s>", 3), ("</s>", 3)]
     tokens = special + [(f"<0x{b:02X}>", 6) for b in range(256)] + [(w, 1) for w in words] + [("<|im_end|>", 3)]
     path = OUT / "words.gguf"

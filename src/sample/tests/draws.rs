@@ -112,7 +112,7 @@ fn mirostat_brings_the_surprise_to_its_target() {
             -f64::from(s.logprobs().unwrap().drawn.logprob) / std::f64::consts::LN_2
         };
         (0..500).for_each(|_| _ = draw(&mut s));
-        (0..4000).map(|_| draw(&mut s)).sum::<f64>() / 4000.0
+        (0..2000).map(|_| draw(&mut s)).sum::<f64>() / 2000.0
     };
     for mirostat in [1, 2] {
         for tau in [2.0, 4.0, 6.0] {

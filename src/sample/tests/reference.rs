@@ -1,4 +1,4 @@
-//! Every step against the reference's, on rows and settings that `tests/reference/make_sample.py` makes in the same way.
+//! Every step against the reference's, on rows and settings that `tests/reference/make_sample.py` makes, too.
 //!
 //! The candidates must be the same. Their probabilities may differ by 1e-6: the reference adds up probabilities in f32,
 //! up to 900 of them here, each rounded by 6e-8 of itself, and its dynamic temperature is a power in f32. The file has
