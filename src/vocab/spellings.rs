@@ -5,9 +5,10 @@
 //! must follow.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use super::Vocab;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 impl Vocab {
     /// The sequences of tokens that spell `text`: a first token that has it whole, with nothing behind it, or one that
@@ -18,7 +19,7 @@ impl Vocab {
     pub fn spellings(&self, text: &str, longest: usize) -> Result<Vec<(i32, Vec<i32>)>> {
         let text = text.as_bytes();
         let Some(first) = text.first() else {
-            return Err(crate::error::Error::invalid("the text is empty").subject("text"));
+            return Err(Error::invalid("the text is empty").subject("text"));
         };
         let mut rests: HashMap<usize, Vec<i32>> = HashMap::new();
         let mut found = Vec::new();
@@ -33,12 +34,12 @@ impl Vocab {
                 if !text.starts_with(&word[at..]) {
                     continue;
                 }
-                if !rests.contains_key(&n) {
-                    let mut rest = self.tokenize(&text[n..], false, false)?;
-                    rest.truncate(longest);
-                    rests.insert(n, rest);
-                }
-                let way = (id, rests[&n].clone());
+                let rest = match rests.entry(n) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(new) => new.insert(self.tokenize(&text[n..], false, false)?),
+                };
+                rest.truncate(longest);
+                let way = (id, rest.clone());
                 if !found.ends_with(std::slice::from_ref(&way)) {
                     found.push(way);
                 }

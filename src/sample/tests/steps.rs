@@ -72,7 +72,9 @@ fn dry_looks_for_repetitions_behind_the_last_breaker() {
     assert_eq!(loses(&[1, 2, 3, 4, 5, 1, 2, 3], &[&[4, 4]]), [0.0, 0.0, 0.0, 0.0, 2.0, 0.0, 0.0]);
 }
 
-struct Own(fn(&mut [Weighed]) -> Result<usize>);
+type OwnStep = fn(&mut [Weighed]) -> Result<usize>;
+
+struct Own(OwnStep);
 
 impl HostStep for Own {
     fn apply(&self, candidates: &mut [Weighed]) -> Result<usize> {
@@ -80,7 +82,7 @@ impl HostStep for Own {
     }
 }
 
-fn own(step: fn(&mut [Weighed]) -> Result<usize>, steps: &[Step]) -> Sampler {
+fn own(step: OwnStep, steps: &[Step]) -> Sampler {
     sampler(SamplerParams { host_step: Some(Arc::new(Own(step))), steps: steps.to_vec(), top_k: 3, ..base() })
 }
 
@@ -118,7 +120,7 @@ fn a_host_s_step_sees_and_changes_candidates() {
 
 #[test]
 fn what_a_host_s_step_must_not_leave_is_refused() {
-    let bad: [(fn(&mut [Weighed]) -> Result<usize>, &str); 7] = [
+    let bad: [(OwnStep, &str); 7] = [
         (|_| Ok(0), "left 0 of 4 candidates"),
         (|_| Ok(5), "left 5 of 4 candidates"),
         (|_| Ok(usize::MAX), "of 4 candidates"),
