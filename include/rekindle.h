@@ -1170,175 +1170,6 @@ REKINDLE_MUST_USE rekindle_status rekindle_seq_length(const rekindle_model *mode
 /** Counts the tokens that the KV cache still has room for, of all sequences together. */
 REKINDLE_MUST_USE rekindle_status rekindle_n_free(const rekindle_model *model, uint32_t *n_free);
 
-/* ------------------------------------------------------------
- * Samplers: a token chosen from a row of logits.
- * ------------------------------------------------------------ */
-
-/** Chooses tokens. A sampler belongs to one conversation; a second call at the same time gets REKINDLE_BUSY. */
-typedef struct rekindle_sampler rekindle_sampler;
-
-/** A number that is added to a token's logit; -INFINITY forbids the token. */
-typedef struct {
-  int32_t token;
-  float bias;
-} rekindle_logit_bias;
-
-/**
- * For rekindle_sampler_create. Zero in a field: off, or the default that is named. The order: logit_bias, penalties,
- * top_k, top_p, min_p, temperature, draw. So temperature does not change what is cut off.
- */
-typedef struct {
-  /** sizeof(rekindle_sampler_params), set by the caller. */
-  uint32_t struct_size;
-  /** 0 means greedy: always the most likely token. */
-  float temperature;
-  /** Leaves only the top_k most likely tokens. */
-  uint32_t top_k;
-  /** Leaves only the most likely tokens that together have this probability, 0 to 1. */
-  float top_p;
-  /** Leaves only tokens with at least this share of the most likely one's probability, 0 to 1. */
-  float min_p;
-  /** Divides the positive logits of recent tokens and multiplies the negative ones; 0 or 1: off. */
-  float repeat_penalty;
-  /** Taken off a recent token's logit: the first for each time that it occurs, the second once. */
-  float frequency_penalty;
-  float presence_penalty;
-  /** The number of accepted tokens that are recent; 0 means 64. */
-  uint32_t penalty_last_n;
-  /** Elements of logit_bias. */
-  uint32_t n_logit_bias;
-  /** The same seed gives the same draws. */
-  uint64_t seed;
-  /** Copied during the call. It may be NULL if n_logit_bias is 0. */
-  const rekindle_logit_bias *logit_bias;
-} rekindle_sampler_params;
-
-/**
- * Creates a sampler; `params` may be NULL for a greedy one. On success `*sampler` is a handle that
- * rekindle_sampler_destroy ends.
- *
- * REKINDLE_INVALID_ARGUMENT: a parameter out of range; the message names it.
- */
-REKINDLE_MUST_USE
-rekindle_status rekindle_sampler_create(const rekindle_sampler_params *params,
-                                        rekindle_sampler **sampler);
-
-/** Destroys a sampler. NULL is allowed. */
-rekindle_status rekindle_sampler_destroy(rekindle_sampler *sampler);
-
-/**
- * Chooses a token from row `row` of a model's logits, without accepting it.
- *
- * REKINDLE_INVALID_ARGUMENT: there is no such row, or no logit is a number.
- */
-REKINDLE_MUST_USE
-rekindle_status rekindle_sampler_sample(rekindle_sampler *sampler,
-                                        const rekindle_model *model,
-                                        uint32_t row,
-                                        int32_t *token);
-
-/**
- * Chooses a token from `n` logits of the caller's, without accepting it.
- *
- * REKINDLE_INVALID_ARGUMENT: no logit is a number.
- */
-REKINDLE_MUST_USE
-rekindle_status rekindle_sampler_sample_logits(rekindle_sampler *sampler,
-                                               const float *logits,
-                                               size_t n,
-                                               int32_t *token);
-
-/** Tells a sampler that a token was used, for its penalties. */
-REKINDLE_MUST_USE rekindle_status rekindle_sampler_accept(rekindle_sampler *sampler, int32_t token);
-
-/** Forgets the accepted tokens and starts the seed's draws over. */
-REKINDLE_MUST_USE rekindle_status rekindle_sampler_reset(rekindle_sampler *sampler);
-
-/* ---------------------------------------------------------------
- * Generation: a prompt in, text out, token by token, in one call.
- * --------------------------------------------------------------- */
-
-/** Add neither BOS nor EOS to the prompt's text. */
-#define REKINDLE_GENERATE_NO_SPECIAL 1
-/** Read special tokens in the prompt's text. Never use this for text from strangers: it could end its own turn. */
-#define REKINDLE_GENERATE_PARSE_SPECIAL 2
-/** Go on past tokens that end a generation. */
-#define REKINDLE_GENERATE_IGNORE_EOG 4
-/** Let the prediction layer guess tokens even while that loses time; for measurements. */
-#define REKINDLE_GENERATE_ALL_DRAFTS 8
-
-/** For rekindle_generate. The prompt is given by either prompt or prompt_tokens. */
-typedef struct {
-  /** sizeof(rekindle_generate_params), set by the caller. */
-  uint32_t struct_size;
-  /** The sequence that the prompt and the generated tokens are added to. */
-  int32_t seq_id;
-  /** UTF-8 text of prompt_len bytes. */
-  const char *prompt;
-  size_t prompt_len;
-  /** The prompt as token ids. */
-  const int32_t *prompt_tokens;
-  size_t n_prompt_tokens;
-  /** 0 means no limit: something else ends the generation. */
-  uint32_t max_tokens;
-  /** REKINDLE_GENERATE_… added up. */
-  uint32_t flags;
-} rekindle_generate_params;
-
-/** The reason why a generation ended: a token that ends one, max_tokens, the callback, or a full KV cache. */
-#define REKINDLE_STOP_EOG 1
-#define REKINDLE_STOP_LIMIT 2
-#define REKINDLE_STOP_CALLBACK 3
-#define REKINDLE_STOP_CONTEXT_FULL 4
-
-/** The outcome of a generation. */
-typedef struct {
-  /** sizeof(rekindle_generate_result), set by the caller. */
-  uint32_t struct_size;
-  /** Tokens of the prompt, and tokens given to the callback. */
-  uint32_t n_prompt;
-  uint32_t n_generated;
-  /** REKINDLE_STOP_… */
-  int32_t stop;
-} rekindle_generate_result;
-
-/**
- * Gets each token, in the calling thread, with the text that it completes: `piece_len` bytes of whole UTF-8
- * characters, often none. They are not NUL-terminated and are valid during the call. Text that is left over at the end
- * comes with token -1, unless the callback ended the generation. It returns 0 to go on and anything else to stop. It
- * may call rekindle_cancel and the functions that read the model; those that write it give REKINDLE_BUSY.
- */
-typedef int32_t (*rekindle_piece_fn)(void *user_data, int32_t token, const char *piece, size_t piece_len);
-
-/**
- * Decodes a prompt, then samples and decodes token after token until one of the REKINDLE_STOP_… reasons ends it.
- * `sampler` may be NULL for a greedy one; `on_piece` and `result` may be NULL. BOS is added only if the sequence is
- * empty. The sampler accepts the prompt's tokens and each one generated; it is not reset.
- *
- * Afterwards the sequence holds the prompt and all generated tokens except the last one, which is not decoded yet: to
- * go on, pass it as the next call's prompt_tokens. After REKINDLE_STOP_EOG it holds them all; the token that ended the
- * generation is neither given nor decoded.
- *
- * If the plan has n_draft, a prediction layer guesses tokens, which are checked in batches. Neither the text nor what
- * the sequence holds afterwards changes by it. During the callback the sequence may be longer, by guesses that are not
- * checked yet, and the rows of logits are those of the batch.
- *
- * The errors are those of rekindle_decode. A prompt that finds no room is REKINDLE_CONTEXT_FULL and changes nothing.
- * If a prompt of several batches fails or is cancelled, the sequence is as it was before, or empty if layers with a
- * window have moved past that. After a later failure or cancellation the sequence holds prompt and tokens as far as
- * they were decoded (rekindle_seq_length tells how far).
- *
- * REKINDLE_INVALID_ARGUMENT: the prompt has no tokens. REKINDLE_UNSUPPORTED: the prompt is a text and the model has no
- * known tokeniser (token ids work).
- */
-REKINDLE_MUST_USE
-rekindle_status rekindle_generate(rekindle_model *model,
-                                  rekindle_sampler *sampler,
-                                  const rekindle_generate_params *params,
-                                  rekindle_piece_fn on_piece,
-                                  void *user_data,
-                                  rekindle_generate_result *result);
-
 /* --------------------------------------------------------------------------------------
  * Vocabularies: text becomes tokens and tokens become text, all at once or as they come.
  * -------------------------------------------------------------------------------------- */
@@ -1510,6 +1341,332 @@ rekindle_status rekindle_stream_flush(rekindle_stream *stream,
                                       char *buffer,
                                       size_t capacity,
                                       size_t *needed);
+
+/* ------------------------------------------------------------
+ * The steps of a sampler and their parameters.
+ * ------------------------------------------------------------ */
+
+/** A number that is added to a token's logit; -INFINITY forbids the token. */
+typedef struct {
+  int32_t token;
+  float bias;
+} rekindle_logit_bias;
+
+/** A text of `len` bytes of UTF-8. */
+typedef struct {
+  const char *text;
+  size_t len;
+} rekindle_text;
+
+/** A token that may still be drawn, for a step of the host's own. */
+typedef struct {
+  int32_t token;
+  float logit;
+  /** The softmax of the candidates' logits. What the step writes here means nothing. */
+  float p;
+} rekindle_candidate;
+
+/**
+ * A step of the host's own. It gets `*n` candidates, each token once, in no certain order. It may change logits
+ * (-INFINITY forbids a token), bring the candidates into another order, and set `*n` lower, which cuts off those
+ * behind. It returns 0; anything else ends the sampling with REKINDLE_CANCELLED. It runs in the thread that samples,
+ * and `candidates` is valid during the call. While it runs the sampler is busy.
+ *
+ * The sampling ends with REKINDLE_INVALID_ARGUMENT if what it leaves is not among what it was given, has a token
+ * twice, has a logit that is no number, or forbids all tokens.
+ */
+typedef int32_t (*rekindle_candidates_fn)(void *user_data, rekindle_candidate *candidates, size_t *n);
+
+/** The steps of a sampler, for rekindle_sampler_params.steps. */
+#define REKINDLE_STEP_PENALTIES 1
+#define REKINDLE_STEP_DRY 2
+#define REKINDLE_STEP_TOP_N_SIGMA 3
+#define REKINDLE_STEP_TOP_K 4
+#define REKINDLE_STEP_TYPICAL 5
+#define REKINDLE_STEP_TOP_P 6
+#define REKINDLE_STEP_MIN_P 7
+#define REKINDLE_STEP_XTC 8
+#define REKINDLE_STEP_TEMPERATURE 9
+/**
+ * For text that goes between two others, behind top-k or top-p: ends the text where its end is likely, and joins
+ * tokens of which one begins with the other. It needs vocab.
+ */
+#define REKINDLE_STEP_INFILL 10
+/** The host's own step. */
+#define REKINDLE_STEP_HOST 11
+
+/**
+ * For rekindle_sampler_create. Zero in a field: off, or the default that is named. The order: suppressed tokens and
+ * logit_bias, the steps, the draw. The steps are by default penalties, DRY, top_n_sigma, top_k, typical_p, top_p,
+ * min_p, XTC, temperature. So temperature does not change what is cut off.
+ */
+typedef struct {
+  /** sizeof(rekindle_sampler_params), set by the caller. */
+  uint32_t struct_size;
+  /** 0 means greedy: always the most likely token of those that the other steps leave. */
+  float temperature;
+  /** Leaves only the top_k most likely tokens. */
+  uint32_t top_k;
+  /** Leaves only the most likely tokens that together have this probability, 0 to 1. */
+  float top_p;
+  /** Leaves only tokens with at least this share of the most likely one's probability, 0 to 1. */
+  float min_p;
+  /** Divides the positive logits of recent tokens and multiplies the negative ones; 0 or 1: off. */
+  float repeat_penalty;
+  /** Taken off a recent token's logit: the first for each time that it occurs, the second once. */
+  float frequency_penalty;
+  float presence_penalty;
+  /** The number of accepted tokens that are recent; 0 means 64. */
+  uint32_t penalty_last_n;
+  /** Elements of logit_bias. */
+  uint32_t n_logit_bias;
+  /** The same seed gives the same draws. */
+  uint64_t seed;
+  /** Copied during the call. It may be NULL if n_logit_bias is 0. */
+  const rekindle_logit_bias *logit_bias;
+  /**
+   * DRY ("don't repeat yourself"): a token that would make a repetition of n tokens longer loses
+   * dry_multiplier * dry_base^(n - dry_allowed_length) of its logit. 0: off.
+   */
+  float dry_multiplier;
+  /** At least 1; 0 means 1.75. */
+  float dry_base;
+  /** Shorter repetitions are free; 0 means 2. */
+  uint32_t dry_allowed_length;
+  /** The number of accepted tokens in which repetitions are looked for; 0 means 64. */
+  uint32_t dry_last_n;
+  /**
+   * Texts of 1 to 40 bytes that end a repetition; n_dry_breakers of them, copied during the call. They need vocab.
+   * If vocab is given and neither texts nor tokens are, they are a line's end, a colon, a quotation mark and an
+   * asterisk.
+   */
+  const rekindle_text *dry_breakers;
+  /**
+   * The same as token ids: one sequence after the other, each with -1 behind it; n_dry_breaker_tokens in all, copied
+   * during the call.
+   */
+  const int32_t *dry_breaker_tokens;
+  uint32_t n_dry_breakers;
+  uint32_t n_dry_breaker_tokens;
+  /**
+   * For DRY's texts and the infill step; the tokens that its file suppresses are never drawn. The sampler does not
+   * need the handle after the call. NULL: none. Sampling from a model's rows suppresses the tokens of its file all
+   * the same.
+   */
+  const rekindle_vocab *vocab;
+  /** Leaves only the tokens closest to the expected surprise that together have this probability; 0 or 1: all. */
+  float typical_p;
+  /** Leaves only tokens whose logit is within so many standard deviations of the highest one. */
+  float top_n_sigma;
+  /**
+   * XTC ("exclude top choices"): how often, 0 to 1, all tokens of at least xtc_threshold's probability but the least
+   * likely of them are taken out. xtc_threshold 0 means 0.1; above 0.5 it is off.
+   */
+  float xtc_probability;
+  float xtc_threshold;
+  /** The temperature is at most so much lower where the model is sure and higher where it is not. */
+  float dynatemp_range;
+  /** The entropy, as a share of the greatest one, is raised to this; 0 means 1. */
+  float dynatemp_exponent;
+  /**
+   * 1 or 2: mirostat of that version, which takes the place of the cuts: with n_steps 0 only penalties, DRY and
+   * temperature go before it.
+   */
+  uint32_t mirostat;
+  /** The surprise in bits that mirostat aims at; 0 means 5. */
+  float mirostat_tau;
+  /** The rate at which mirostat learns; 0 means 0.1. */
+  float mirostat_eta;
+  /** Adaptive-p draws tokens near this probability, 0 to 1, in the mean of those drawn before; not with mirostat. */
+  float adaptive_target;
+  /** How much of what adaptive-p remembers is left after each token, at most 0.99; 0 means 0.9. */
+  float adaptive_decay;
+  /** typical_p, top_p, min_p and XTC leave at least so many tokens; 0 means 1. */
+  uint32_t min_keep;
+  /**
+   * REKINDLE_STEP_… in the order in which they go, at most 64; those that are missing do not go. Copied during the
+   * call; NULL with n_steps 0: the default order.
+   */
+  const int32_t *steps;
+  uint32_t n_steps;
+  /**
+   * The number of most likely tokens, at most 1000, for which rekindle_sampler_logprobs has log-probabilities beside
+   * those of the chosen token; 0: it has none.
+   */
+  uint32_t n_logprobs;
+  /**
+   * Goes where steps has REKINDLE_STEP_HOST, with host_data; NULL: there is no such step. Copies of the sampler
+   * share it.
+   */
+  rekindle_candidates_fn host_step;
+  void *host_data;
+} rekindle_sampler_params;
+
+/* ------------------------------------------------------------
+ * Samplers: a token chosen from a row of logits.
+ * ------------------------------------------------------------ */
+
+/** Chooses tokens. A sampler belongs to one conversation; a second call at the same time gets REKINDLE_BUSY. */
+typedef struct rekindle_sampler rekindle_sampler;
+
+/**
+ * Creates a sampler; `params` may be NULL for a greedy one. On success `*sampler` is a handle that
+ * rekindle_sampler_destroy ends.
+ *
+ * REKINDLE_INVALID_ARGUMENT: a parameter out of range, or one that lacks another; the message names it.
+ */
+REKINDLE_MUST_USE
+rekindle_status rekindle_sampler_create(const rekindle_sampler_params *params,
+                                        rekindle_sampler **sampler);
+
+/** Destroys a sampler. NULL is allowed. */
+rekindle_status rekindle_sampler_destroy(rekindle_sampler *sampler);
+
+/**
+ * Chooses a token from row `row` of a model's logits, without accepting it.
+ *
+ * REKINDLE_INVALID_ARGUMENT: there is no such row, or no logit is a number.
+ */
+REKINDLE_MUST_USE
+rekindle_status rekindle_sampler_sample(rekindle_sampler *sampler,
+                                        const rekindle_model *model,
+                                        uint32_t row,
+                                        int32_t *token);
+
+/**
+ * Chooses a token from `n` logits of the caller's, without accepting it.
+ *
+ * REKINDLE_INVALID_ARGUMENT: no logit is a number.
+ */
+REKINDLE_MUST_USE
+rekindle_status rekindle_sampler_sample_logits(rekindle_sampler *sampler,
+                                               const float *logits,
+                                               size_t n,
+                                               int32_t *token);
+
+/** Tells a sampler that a token was used, for its penalties. */
+REKINDLE_MUST_USE rekindle_status rekindle_sampler_accept(rekindle_sampler *sampler, int32_t token);
+
+/** Forgets the accepted tokens and starts the seed's draws over. */
+REKINDLE_MUST_USE rekindle_status rekindle_sampler_reset(rekindle_sampler *sampler);
+
+/**
+ * Copies a sampler with its accepted tokens and its place in the seed's draws; from then on both go on alone. On
+ * success `*copy` is a handle that rekindle_sampler_destroy ends.
+ */
+REKINDLE_MUST_USE rekindle_status rekindle_sampler_copy(const rekindle_sampler *sampler, rekindle_sampler **copy);
+
+/** A token and the natural logarithm of its probability; -INFINITY if it had none. */
+typedef struct {
+  int32_t token;
+  float logprob;
+} rekindle_logprob;
+
+/** By the model's own distribution, before biases and steps. */
+#define REKINDLE_LOGPROBS_MODEL 0
+/** By the distribution behind all steps, from which the token was drawn. A greedy sampler has one token there. */
+#define REKINDLE_LOGPROBS_DRAWN 1
+
+/**
+ * Tells how probable the last sampled token was, by one of the REKINDLE_LOGPROBS_… distributions: `*chosen` gets the
+ * token and may be NULL, `buffer` the n_logprobs most likely tokens (fewer if fewer are left), the likeliest first.
+ * Array: buffer, capacity, needed; all three may be NULL or 0 if only `chosen` is wanted.
+ *
+ * REKINDLE_NOT_FOUND: n_logprobs of the sampler's parameters is 0, or there was no sampling since it was created or
+ * reset, or the last one failed.
+ */
+REKINDLE_MUST_USE
+rekindle_status rekindle_sampler_logprobs(const rekindle_sampler *sampler,
+                                          int32_t distribution,
+                                          rekindle_logprob *chosen,
+                                          rekindle_logprob *buffer,
+                                          size_t capacity,
+                                          size_t *needed);
+
+/* ---------------------------------------------------------------
+ * Generation: a prompt in, text out, token by token, in one call.
+ * --------------------------------------------------------------- */
+
+/** Add neither BOS nor EOS to the prompt's text. */
+#define REKINDLE_GENERATE_NO_SPECIAL 1
+/** Read special tokens in the prompt's text. Never use this for text from strangers: it could end its own turn. */
+#define REKINDLE_GENERATE_PARSE_SPECIAL 2
+/** Go on past tokens that end a generation. */
+#define REKINDLE_GENERATE_IGNORE_EOG 4
+/** Let the prediction layer guess tokens even while that loses time; for measurements. */
+#define REKINDLE_GENERATE_ALL_DRAFTS 8
+
+/** For rekindle_generate. The prompt is given by either prompt or prompt_tokens. */
+typedef struct {
+  /** sizeof(rekindle_generate_params), set by the caller. */
+  uint32_t struct_size;
+  /** The sequence that the prompt and the generated tokens are added to. */
+  int32_t seq_id;
+  /** UTF-8 text of prompt_len bytes. */
+  const char *prompt;
+  size_t prompt_len;
+  /** The prompt as token ids. */
+  const int32_t *prompt_tokens;
+  size_t n_prompt_tokens;
+  /** 0 means no limit: something else ends the generation. */
+  uint32_t max_tokens;
+  /** REKINDLE_GENERATE_… added up. */
+  uint32_t flags;
+} rekindle_generate_params;
+
+/** The reason why a generation ended: a token that ends one, max_tokens, the callback, or a full KV cache. */
+#define REKINDLE_STOP_EOG 1
+#define REKINDLE_STOP_LIMIT 2
+#define REKINDLE_STOP_CALLBACK 3
+#define REKINDLE_STOP_CONTEXT_FULL 4
+
+/** The outcome of a generation. */
+typedef struct {
+  /** sizeof(rekindle_generate_result), set by the caller. */
+  uint32_t struct_size;
+  /** Tokens of the prompt, and tokens given to the callback. */
+  uint32_t n_prompt;
+  uint32_t n_generated;
+  /** REKINDLE_STOP_… */
+  int32_t stop;
+} rekindle_generate_result;
+
+/**
+ * Gets each token, in the calling thread, with the text that it completes: `piece_len` bytes of whole UTF-8
+ * characters, often none. They are not NUL-terminated and are valid during the call. Text that is left over at the end
+ * comes with token -1, unless the callback ended the generation. It returns 0 to go on and anything else to stop. It
+ * may call rekindle_cancel and the functions that read the model; those that write it give REKINDLE_BUSY.
+ */
+typedef int32_t (*rekindle_piece_fn)(void *user_data, int32_t token, const char *piece, size_t piece_len);
+
+/**
+ * Decodes a prompt, then samples and decodes token after token until one of the REKINDLE_STOP_… reasons ends it.
+ * `sampler` may be NULL for a greedy one; `on_piece` and `result` may be NULL. BOS is added only if the sequence is
+ * empty. The sampler accepts the prompt's tokens and each one generated; it is not reset.
+ *
+ * Afterwards the sequence holds the prompt and all generated tokens except the last one, which is not decoded yet: to
+ * go on, pass it as the next call's prompt_tokens. After REKINDLE_STOP_EOG it holds them all; the token that ended the
+ * generation is neither given nor decoded.
+ *
+ * If the plan has n_draft, a prediction layer guesses tokens, which are checked in batches. Neither the text nor what
+ * the sequence holds afterwards changes by it. During the callback the sequence may be longer, by guesses that are not
+ * checked yet, and the rows of logits are those of the batch.
+ *
+ * The errors are those of rekindle_decode. A prompt that finds no room is REKINDLE_CONTEXT_FULL and changes nothing.
+ * If a prompt of several batches fails or is cancelled, the sequence is as it was before, or empty if layers with a
+ * window have moved past that. After a later failure or cancellation the sequence holds prompt and tokens as far as
+ * they were decoded (rekindle_seq_length tells how far).
+ *
+ * REKINDLE_INVALID_ARGUMENT: the prompt has no tokens. REKINDLE_UNSUPPORTED: the prompt is a text and the model has no
+ * known tokeniser (token ids work).
+ */
+REKINDLE_MUST_USE
+rekindle_status rekindle_generate(rekindle_model *model,
+                                  rekindle_sampler *sampler,
+                                  const rekindle_generate_params *params,
+                                  rekindle_piece_fn on_piece,
+                                  void *user_data,
+                                  rekindle_generate_result *result);
 
 /* ---------------------------------------------------------------------
  * Chat templates: a prompt is made from the messages of a conversation.
@@ -1791,6 +1948,13 @@ typedef struct {
   rekindle_status (*model_plan)(const rekindle_model *model, rekindle_plan_t **plan);
   rekindle_status (*seq_cut)(rekindle_model *model, int32_t seq_id, uint32_t length, uint32_t *reached);
   rekindle_status (*seq_checkpoint)(rekindle_model *model, int32_t seq_id);
+  rekindle_status (*sampler_copy)(const rekindle_sampler *sampler, rekindle_sampler **copy);
+  rekindle_status (*sampler_logprobs)(const rekindle_sampler *sampler,
+                                      int32_t distribution,
+                                      rekindle_logprob *chosen,
+                                      rekindle_logprob *buffer,
+                                      size_t capacity,
+                                      size_t *needed);
 } rekindle_api_table;
 
 /**

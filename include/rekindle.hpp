@@ -430,7 +430,29 @@ class sampler : public detail::handle<rekindle_sampler, rekindle_sampler_destroy
     void accept(std::int32_t token) { check(rekindle_sampler_accept(get(), token)); }
     void reset() { check(rekindle_sampler_reset(get())); }
 
+    /// A sampler in the same state; both go on alone.
+    sampler copy() const {
+        rekindle_sampler *h = nullptr;
+        check(rekindle_sampler_copy(get(), &h));
+        return sampler(h);
+    }
+
+    /// The probabilities of the last sampling: those of the chosen token and of the most likely ones.
+    struct logprobs {
+        rekindle_logprob chosen;
+        std::vector<rekindle_logprob> best;
+    };
+    logprobs last_logprobs(std::int32_t distribution = REKINDLE_LOGPROBS_MODEL) const {
+        logprobs l{};
+        std::size_t n = 0;
+        check(rekindle_sampler_logprobs(get(), distribution, &l.chosen, nullptr, 0, &n));
+        l.best.resize(n);
+        if (n) check(rekindle_sampler_logprobs(get(), distribution, nullptr, l.best.data(), n, nullptr));
+        return l;
+    }
+
   private:
+    explicit sampler(rekindle_sampler *h) : handle(h) {}
     static rekindle_sampler *create(const rekindle_sampler_params &params) {
         rekindle_sampler *h = nullptr;
         check(rekindle_sampler_create(&params, &h));

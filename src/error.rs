@@ -102,3 +102,11 @@ pub fn try_vec<T: Clone>(what: &str, len: usize, fill: T) -> Result<Vec<T>> {
     v.resize(len, fill);
     Ok(v)
 }
+
+/// A copy of a slice, as `try_vec`.
+pub fn try_copy<T: Clone>(what: &str, from: &[T]) -> Result<Vec<T>> {
+    let mut v = Vec::new();
+    v.try_reserve_exact(from.len()).map_err(|_| Error::out_of_memory(what, size_of_val(from) as u64))?;
+    v.extend_from_slice(from);
+    Ok(v)
+}

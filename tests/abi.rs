@@ -140,6 +140,14 @@ fn objects_live_and_die_in_any_order() {
     under_valgrind(&source, "objects", &[]);
 }
 
+/// Steps, a step of the host's own, copies, log-probabilities.
+#[test]
+fn samplers_take_steps_and_refuse_what_is_wrong() {
+    let source = root().join("tests/abi/samplers.c");
+    assert!(under_asan(&source, "samplers").contains("samplers: fine"));
+    under_valgrind(&source, "samplers", &[]);
+}
+
 /// Cut files and changed headers: 24,000 of them at full speed, a sample under valgrind, whose search for leaks sees
 /// the library too.
 #[test]

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use rekindle::Status;
 use rekindle::plan::Params;
-use rekindle::sample::{Sampler, SamplerParams};
+use rekindle::sample::{Logprobs, Sampler, SamplerParams};
 use rekindle::session::{Batch, Event, Generation, GenerationParams, Model, Phase, Prompt, StopReason};
 use support::{exact_kv, fixture, load, root};
 
@@ -27,13 +27,20 @@ impl Random {
 }
 
 /// The wishes of a generation.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 struct Wish {
     prompt: Vec<i32>,
     sampler: SamplerParams,
     stops: Vec<&'static str>,
     max_tokens: u32,
     pin: bool,
+}
+
+impl std::fmt::Debug for Wish {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Wish { prompt, sampler, stops, max_tokens, .. } = self;
+        write!(f, "{prompt:?}, seed {}, {stops:?}, at most {max_tokens}", sampler.seed)
+    }
 }
 
 impl Wish {
@@ -73,14 +80,16 @@ impl Wish {
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Told {
     tokens: Vec<i32>,
+    logprobs: Vec<Logprobs>,
     text: String,
     end: Option<StopReason>,
 }
 
 impl Told {
     fn take(&mut self, g: &Generation) {
-        while let Some(Event { token, text, end, error }) = g.next().unwrap() {
+        while let Some(Event { token, text, logprobs, end, error }) = g.next().unwrap() {
             assert_eq!(error, None);
+            self.logprobs.extend(logprobs);
             assert!(self.end.is_none(), "something follows the end");
             self.tokens.extend(token);
             self.text.push_str(&text);
@@ -132,6 +141,7 @@ fn wish(random: &mut Random, bases: &[Vec<i32>], n_vocab: usize) -> Wish {
             top_p: 0.95,
             repeat_penalty: 1.1,
             seed: random.next(1000) as u64,
+            n_logprobs: 3,
             ..SamplerParams::default()
         },
     };

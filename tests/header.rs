@@ -14,7 +14,7 @@ use std::process::Command;
 use regex::Regex;
 
 /// The files of `src/ffi` that declare something, in the order in which a host needs them.
-const SECTIONS: [&str; 15] = [
+const SECTIONS: [&str; 16] = [
     "error",
     "context",
     "file",
@@ -25,10 +25,11 @@ const SECTIONS: [&str; 15] = [
     "decode",
     "sequence",
     "saved",
+    "vocab",
+    "steps",
     "sampler",
     "generate",
     "generation",
-    "vocab",
     "chat",
 ];
 

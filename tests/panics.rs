@@ -184,6 +184,8 @@ fn calls() -> Vec<(&'static str, Call)> {
         rekindle_sampler_sample_logits |w| (w.sampler, null(), 0, &mut 0);
         rekindle_sampler_accept |w| (w.sampler, 5);
         rekindle_sampler_reset |w| (w.sampler);
+        rekindle_sampler_copy |w| (w.sampler, &mut null_mut());
+        rekindle_sampler_logprobs |w| (w.sampler, 0, null_mut(), null_mut(), 0, &mut 0);
         rekindle_chat_render |w| (w.vocab, null(), 0, null(), null_mut(), 0, &mut 0);
         rekindle_chat_template |w| (w.vocab, null(), 0, null_mut(), 0, &mut 0);
         rekindle_chat_template_name |w| (w.vocab, 0, null_mut(), 0, &mut 0);
@@ -195,6 +197,7 @@ fn calls() -> Vec<(&'static str, Call)> {
         rekindle_generation_destroy |w| (w.generation);
         rekindle_generation_cancel |w| (w.generation);
         rekindle_generation_next |w| (w.generation, &mut sized());
+        rekindle_generation_logprobs |w| (w.generation, 0, null_mut(), null_mut(), 0, null_mut());
         rekindle_generation_get_info |w| (w.generation, &mut sized());
         rekindle_step |w| (w.model, &w.generation, 1, &mut sized());
         rekindle_generate |w| (w.model, w.sampler, &sized(), None, null_mut(), null_mut());

@@ -4,11 +4,14 @@
 //! sequence lies. Only a re-rotation of K adds its own rounding, hence 1e-4 of the largest logit there. Batches against
 //! single tokens, and a cut cache against float64, are in conformance.rs.
 
+#[path = "support/headers/mod.rs"]
+mod headers;
 mod support;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use headers::{Value, of_file};
 use rekindle::Status;
 use rekindle::context::{Context, LogLevel};
 use rekindle::gguf::Gguf;
@@ -398,5 +401,36 @@ fn long_contexts_do_not_depend_on_threads() {
     let one = run(1, 1);
     for (threads, tail) in [(1, 4), (2, 1), (3, 1), (5, 4)] {
         assert!(same_bits(&one, &run(threads, tail)), "{threads} threads, {tail} tokens at a time: the bits differ");
+    }
+}
+
+/// The file's key holds for every sampling from the model's rows; a key of another type is named.
+#[test]
+fn tokens_that_a_file_suppresses_are_not_sampled() {
+    const KEY: &str = "tokenizer.ggml.suppress_tokens";
+    let file = Gguf::open(&fixture("models/llama-F32.gguf")).unwrap();
+    let path = std::env::temp_dir().join(format!("rekindle-suppressed-{}.gguf", std::process::id()));
+    let load = |ids: Option<Value>| {
+        let mut header = of_file(&file);
+        header.keys.extend(ids.map(|ids| (KEY.to_owned(), ids)));
+        header.write_with(&path, |t| file.tensor_data(file.tensor(&t.name).unwrap()).to_vec()).unwrap();
+        let context = Context::new("cpu", 1, None, LogLevel::Error).unwrap();
+        let plan = Plan::new(&context, &Arc::new(Gguf::open(&path).unwrap()), &exact_kv()).unwrap();
+        let model = Model::load(&context, &Arc::new(plan), LoadParams::default());
+        std::fs::remove_file(&path).unwrap();
+        model
+    };
+    let greedy = |model: &Model| {
+        decode_at(model, 0, 0, &[5, 6, 7]);
+        model.sample(&mut Sampler::new(SamplerParams::default()).unwrap(), 2).unwrap()
+    };
+    let first = greedy(&load(None).unwrap());
+    let second = greedy(&load(Some(Value::I32s(vec![first, -1, i32::MAX, first]))).unwrap());
+    assert_ne!(second, first);
+    let third = greedy(&load(Some(Value::I32s(vec![second, first]))).unwrap());
+    assert!(third != first && third != second);
+    for bad in [Value::Str("5".into()), Value::F32s(vec![5.0])] {
+        let e = load(Some(bad)).err().unwrap();
+        assert!(e.status == Status::BadFile && e.message.contains(KEY), "{e}");
     }
 }

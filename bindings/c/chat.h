@@ -140,8 +140,7 @@ static void chat(const options *o) {
     if (pthread_sigmask(SIG_BLOCK, &set, NULL) == 0 && pthread_create(&thread, NULL, chat_watch, &set) == 0)
         pthread_detach(thread);
     load(o, 0);
-    rekindle_sampler *sampler = NULL;
-    check(rekindle_sampler_create(&o->sampler, &sampler), "sampler");
+    rekindle_sampler *sampler = make_sampler(o);
     if (o->system) add_message("system", copied(o->system, strlen(o->system)), strlen(o->system));
     int people = isatty(STDIN_FILENO);
     char *line = NULL;

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "options.h"
 #include "rekindle.h"
 
 static const char USAGE[] =
@@ -46,6 +47,11 @@ static const char USAGE[] =
     "run, chat, tokenize\n"
     "  -p TEXT          the prompt                   -n N          tokens to generate (run: 128, bench: 64)\n"
     "  --temp X  --top-k N  --top-p X  --min-p X  --repeat-penalty X  --seed N    (default: greedy)\n"
+    "  --typical X  --top-n-sigma X  --xtc X  --xtc-threshold X  --dynatemp-range X  --dynatemp-exp X  --min-keep N\n"
+    "  --presence-penalty X  --frequency-penalty X  --repeat-last-n N  --adaptive-target X  --adaptive-decay X\n"
+    "  --mirostat N  --mirostat-tau X  --mirostat-eta X\n"
+    "  --dry X  --dry-base X  --dry-allowed-length N  --dry-last-n N\n"
+    "  --steps LIST     penalties,dry,top-n-sigma,top-k,typical,top-p,min-p,xtc,temperature (the usual order), infill\n"
     "  --special        read special tokens in the prompt\n"
     "  --system TEXT    chat: the first message      --template FILE  chat: a Jinja template instead of the file's\n"
     "\n"
@@ -70,25 +76,6 @@ static void check(rekindle_status status, const char *what) {
     exit(status == REKINDLE_CANCELLED ? 130 : 1);
 }
 
-static void fail(const char *message, const char *detail) {
-    fprintf(stderr, "rekindle: %s%s\n", message, detail);
-    exit(2);
-}
-
-static unsigned number(const char *option, const char *text) {
-    char *end = NULL;
-    unsigned long n = text ? strtoul(text, &end, 10) : 0;
-    if (!text || !*text || *end || text[0] == '-' || n > UINT32_MAX) fail("a number is expected after ", option);
-    return (unsigned)n;
-}
-
-static float real(const char *option, const char *text) {
-    char *end = NULL;
-    float x = text ? strtof(text, &end) : 0;
-    if (!text || !*text || *end) fail("a number is expected after ", option);
-    return x;
-}
-
 static int32_t kv_type(const char *text) {
     if (text && !strcmp(text, "f32")) return REKINDLE_KV_F32;
     if (text && !strcmp(text, "f16")) return REKINDLE_KV_F16;
@@ -96,20 +83,6 @@ static int32_t kv_type(const char *text) {
     if (text && !strcmp(text, "q4_0")) return REKINDLE_KV_Q4_0;
     fail("--kv takes f32, f16, q8_0 or q4_0", "");
     return 0;
-}
-
-typedef struct {
-    const char *name;
-    int32_t value;
-} choice;
-
-static int32_t choose(const char *option, const char *text, const choice *choices) {
-    for (const choice *c = choices; c->name; c++)
-        if (text && !strcmp(text, c->name)) return c->value;
-    fprintf(stderr, "rekindle: %s takes", option);
-    for (const choice *c = choices; c->name; c++) fprintf(stderr, "%s %s", c == choices ? "" : ",", c->name);
-    fputs("\n", stderr);
-    exit(2);
 }
 
 static const choice OBJECTIVES[] = {{"latency", REKINDLE_OBJECTIVE_LATENCY},
@@ -187,11 +160,8 @@ static options parse(int argc, char **argv) {
         else if (!strcmp(a, "--template")) o.template_path = next;
         else if (!strcmp(a, "--override")) o.override = next;
         else if (!strcmp(a, "-n")) o.n = number(a, next);
-        else if (!strcmp(a, "--temp")) o.sampler.temperature = real(a, next);
-        else if (!strcmp(a, "--top-k")) o.sampler.top_k = number(a, next);
-        else if (!strcmp(a, "--top-p")) o.sampler.top_p = real(a, next);
-        else if (!strcmp(a, "--min-p")) o.sampler.min_p = real(a, next);
-        else if (!strcmp(a, "--repeat-penalty")) o.sampler.repeat_penalty = real(a, next);
+        else if (sampling(&o.sampler, a, next)) continue;
+        else if (!strcmp(a, "--steps")) add_steps(&o.sampler, i < argc ? argv[i] : NULL);
         else if (!strcmp(a, "--seed")) o.sampler.seed = number(a, next);
         else if (!strcmp(a, "--prompt")) o.n_prompt = number(a, next);
         else if (!strcmp(a, "--repeat")) o.repeat = number(a, next);
@@ -317,12 +287,23 @@ static int32_t on_piece(void *user_data, int32_t token, const char *piece, size_
 
 static double rate(uint64_t tokens, uint64_t us) { return us ? (double)tokens * 1e6 / (double)us : 0; }
 
+static rekindle_sampler *make_sampler(const options *o) {
+    rekindle_sampler_params p = o->sampler;
+    rekindle_sampler *sampler = NULL;
+    rekindle_vocab *vocab = NULL;
+    /* DRY and infill need it. */
+    if (p.dry_multiplier != 0 || p.n_steps) check(rekindle_model_vocab(model, &vocab), "vocabulary");
+    p.vocab = vocab;
+    check(rekindle_sampler_create(&p, &sampler), "sampler");
+    (void)rekindle_vocab_destroy(vocab);
+    return sampler;
+}
+
 static void run(const options *o) {
     watch_interrupts();
     load(o, 1);
     const char *prompt = o->prompt ? o->prompt : "In the beginning";
-    rekindle_sampler *sampler = NULL;
-    check(rekindle_sampler_create(&o->sampler, &sampler), "sampler");
+    rekindle_sampler *sampler = make_sampler(o);
     rekindle_generate_params p = {.struct_size = sizeof p, .prompt = prompt, .prompt_len = strlen(prompt)};
     p.max_tokens = o->n ? o->n : 128;
     p.flags = o->special ? REKINDLE_GENERATE_PARSE_SPECIAL : 0;

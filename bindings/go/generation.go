@@ -71,7 +71,7 @@ type Generation struct {
 
 // NewGeneration creates a generation. Nothing is computed before a step.
 func (m *Model) NewGeneration(p GenerationParams) (*Generation, error) {
-	s, err := p.Sampler.create()
+	s, err := p.Sampler.create(m)
 	if err != nil {
 		return nil, err
 	}

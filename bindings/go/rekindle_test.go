@@ -168,6 +168,14 @@ func TestGenerate(t *testing.T) {
 	if two, _, _ := run(warm, nil); one != two {
 		t.Error("a seed is not repeated")
 	}
+	steps := SamplerParams{Temperature: 1, TopK: 1, DryMultiplier: 1, Seed: 3, Steps: []Step{StepDry, StepTopK}}
+	if _, n, err := run(Options{MaxTokens: 20, Sampler: steps}, nil); n != 20 || err != nil {
+		t.Error(n, err)
+	}
+	steps.Steps = []Step{99}
+	if _, _, err := run(Options{Sampler: steps}, nil); status(err) != InvalidArgument {
+		t.Error("an unknown step was not refused:", err)
+	}
 	if _, n, err := run(Options{MaxTokens: 20}, func(string) bool { return false }); n != 1 || err != nil {
 		t.Error(n, err)
 	}

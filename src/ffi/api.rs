@@ -113,6 +113,8 @@ table! {
     rekindle_model_plan,
     rekindle_seq_cut,
     rekindle_seq_checkpoint,
+    rekindle_sampler_copy,
+    rekindle_sampler_logprobs,
     rekindle_generation_create,
     rekindle_generation_destroy,
     rekindle_generation_cancel,
@@ -124,6 +126,7 @@ table! {
     rekindle_seq_save_file,
     rekindle_seq_load_file,
     rekindle_file_open_with,
+    rekindle_generation_logprobs,
 }
 
 /// The table of functions, which lives as long as the library. `abi_version` is the host's REKINDLE_ABI_VERSION; the

@@ -9,7 +9,7 @@ use super::error::rekindle_status;
 use super::guard::guard;
 use super::handle::{HostGeneration, create, destroy, get, only_user};
 use super::model::rekindle_model;
-use super::sampler::rekindle_sampler;
+use super::sampler::{give_logprobs, rekindle_logprob, rekindle_sampler};
 use super::structs::{Struct, check_out, place, read, slice, text, write};
 use crate::error::{Error, Result};
 use crate::sample::{Sampler, SamplerParams};
@@ -112,7 +112,7 @@ pub unsafe extern "C" fn rekindle_generation_create(
             true => Sampler::new(SamplerParams::default())?,
             false => {
                 let s = get::<Mutex<Sampler>, _>(p.sampler)?;
-                let copy = only_user(&s, "sampler")?.clone();
+                let copy = only_user(&s, "sampler")?.copy()?;
                 copy
             }
         };
@@ -128,7 +128,7 @@ pub unsafe extern "C" fn rekindle_generation_create(
             no_reuse: has(REKINDLE_GENERATION_NO_REUSE),
         };
         let generation = Arc::new(Generation::new(&m, params)?);
-        let handle = create(Arc::new(HostGeneration { generation, shown: Mutex::default() }))?;
+        let handle = create(Arc::new(HostGeneration { generation, taken: Mutex::default() }))?;
         // SAFETY: not null, so the caller's place for the result.
         unsafe { out.write(handle) };
         Ok(())
@@ -196,7 +196,7 @@ pub unsafe extern "C" fn rekindle_generation_next(
     guard("rekindle_generation_next", || {
         let g = get::<HostGeneration, _>(generation)?;
         check_out(event)?;
-        let mut shown = only_user(&g.shown, "generation")?;
+        let mut taken = only_user(&g.taken, "generation")?;
         let none = rekindle_event {
             struct_size: 0,
             kind: REKINDLE_EVENT_NONE,
@@ -209,7 +209,11 @@ pub unsafe extern "C" fn rekindle_generation_next(
             // SAFETY: the caller's struct.
             return unsafe { write(event, &none) };
         };
-        *shown = e.text;
+        taken.0 = e.text;
+        if e.token.is_some() {
+            taken.1 = e.logprobs;
+        }
+        let shown = &taken.0;
         let value = rekindle_event {
             kind: if e.end.is_some() { REKINDLE_EVENT_END } else { REKINDLE_EVENT_TOKEN },
             token: e.token.unwrap_or(-1),
@@ -221,6 +225,27 @@ pub unsafe extern "C" fn rekindle_generation_next(
         // SAFETY: the caller's struct.
         unsafe { write(event, &value) }?;
         e.error.map_or(Ok(()), Err)
+    })
+}
+
+/// Tells how probable the last token was that rekindle_generation_next has given, as rekindle_sampler_logprobs does.
+///
+/// REKINDLE_NOT_FOUND: n_logprobs of its sampler is 0, or there was no token yet.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn rekindle_generation_logprobs(
+    generation: *const rekindle_generation,
+    distribution: i32,
+    chosen: *mut rekindle_logprob,
+    buffer: *mut rekindle_logprob,
+    capacity: usize,
+    needed: *mut usize,
+) -> rekindle_status {
+    guard("rekindle_generation_logprobs", || {
+        let g = get::<HostGeneration, _>(generation)?;
+        let taken = only_user(&g.taken, "generation")?;
+        // SAFETY: the caller's places and buffer.
+        unsafe { give_logprobs(taken.1.as_ref(), distribution, chosen, buffer, capacity, needed) }
     })
 }
 

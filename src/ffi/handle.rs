@@ -13,7 +13,7 @@ use crate::context::Context;
 use crate::error::{Error, Result, Status};
 use crate::gguf::Gguf;
 use crate::plan::Plan;
-use crate::sample::Sampler;
+use crate::sample::{Logprobs, Sampler};
 use crate::session::{Generation, Model};
 use crate::vocab::{Stream, Vocab};
 
@@ -36,10 +36,10 @@ pub(super) struct TextStream {
     pub stream: Mutex<Stream>,
 }
 
-/// A generation, and the text of the event that the host took last.
+/// A generation, and the text and probabilities of the event that the host took last.
 pub(super) struct HostGeneration {
     pub generation: Arc<Generation>,
-    pub shown: Mutex<String>,
+    pub taken: Mutex<(String, Option<Logprobs>)>,
 }
 
 /// A kind of object that handles stand for.

@@ -26,6 +26,7 @@ mod planned;
 mod sampler;
 mod saved;
 mod sequence;
+mod steps;
 mod structs;
 mod vocab;
 
@@ -44,6 +45,7 @@ pub use planned::*;
 pub use sampler::*;
 pub use saved::*;
 pub use sequence::*;
+pub use steps::*;
 pub use vocab::*;
 
 #[cfg(debug_assertions)]

@@ -8,8 +8,11 @@ use super::error::rekindle_status;
 use super::guard::guard;
 use super::handle::{create, destroy, get, only_user};
 use super::model::rekindle_model;
-use super::structs::{Struct, place, read_or_default, slice};
-use crate::sample::{Sampler, SamplerParams};
+use super::output;
+use super::steps::{self, rekindle_sampler_params};
+use super::structs::{place, read_or_default, slice};
+use crate::error::{Error, Result};
+use crate::sample::{Logprob, Logprobs, Sampler};
 use crate::session::Model;
 
 /// Chooses tokens. A sampler belongs to one conversation; a second call at the same time gets REKINDLE_BUSY.
@@ -17,53 +20,10 @@ pub struct rekindle_sampler {
     _private: (),
 }
 
-/// A number that is added to a token's logit; -INFINITY forbids the token.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct rekindle_logit_bias {
-    pub token: i32,
-    pub bias: f32,
-}
-
-/// For rekindle_sampler_create. Zero in a field: off, or the default that is named. The order: logit_bias, penalties,
-/// top_k, top_p, min_p, temperature, draw. So temperature does not change what is cut off.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct rekindle_sampler_params {
-    /// sizeof(rekindle_sampler_params), set by the caller.
-    pub struct_size: u32,
-    /// 0 means greedy: always the most likely token.
-    pub temperature: f32,
-    /// Leaves only the top_k most likely tokens.
-    pub top_k: u32,
-    /// Leaves only the most likely tokens that together have this probability, 0 to 1.
-    pub top_p: f32,
-    /// Leaves only tokens with at least this share of the most likely one's probability, 0 to 1.
-    pub min_p: f32,
-    /// Divides the positive logits of recent tokens and multiplies the negative ones; 0 or 1: off.
-    pub repeat_penalty: f32,
-    /// Taken off a recent token's logit: the first for each time that it occurs, the second once.
-    pub frequency_penalty: f32,
-    pub presence_penalty: f32,
-    /// The number of accepted tokens that are recent; 0 means 64.
-    pub penalty_last_n: u32,
-    /// Elements of logit_bias.
-    pub n_logit_bias: u32,
-    /// The same seed gives the same draws.
-    pub seed: u64,
-    /// Copied during the call. It may be NULL if n_logit_bias is 0.
-    pub logit_bias: *const rekindle_logit_bias,
-}
-
-// SAFETY: repr(C), no padding, zero is valid in every field.
-unsafe impl Struct for rekindle_sampler_params {
-    const NAME: &'static str = "rekindle_sampler_params";
-}
-
 /// Creates a sampler; `params` may be NULL for a greedy one. On success `*sampler` is a handle that
 /// rekindle_sampler_destroy ends.
 ///
-/// REKINDLE_INVALID_ARGUMENT: a parameter out of range; the message names it.
+/// REKINDLE_INVALID_ARGUMENT: a parameter out of range, or one that lacks another; the message names it.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rekindle_sampler_create(
@@ -72,23 +32,8 @@ pub unsafe extern "C" fn rekindle_sampler_create(
 ) -> rekindle_status {
     guard("rekindle_sampler_create", || {
         let out = place(sampler, "sampler")?;
-        // SAFETY: the caller's struct and its array.
-        let (p, bias) = unsafe {
-            let p = read_or_default(params)?;
-            (p, slice(p.logit_bias, p.n_logit_bias as usize, "logit_bias")?)
-        };
-        let params = SamplerParams {
-            temperature: p.temperature,
-            top_k: p.top_k,
-            top_p: p.top_p,
-            min_p: p.min_p,
-            repeat_penalty: p.repeat_penalty,
-            frequency_penalty: p.frequency_penalty,
-            presence_penalty: p.presence_penalty,
-            penalty_last_n: p.penalty_last_n,
-            seed: p.seed,
-            logit_bias: bias.iter().map(|b| (b.token, b.bias)).collect(),
-        };
+        // SAFETY: the caller's struct, its arrays and texts.
+        let params = unsafe { steps::params(&read_or_default(params)?) }?;
         let handle = create(Arc::new(Mutex::new(Sampler::new(params)?)))?;
         // SAFETY: not null, so the caller's place for the result.
         unsafe { out.write(handle) };
@@ -165,5 +110,96 @@ pub unsafe extern "C" fn rekindle_sampler_reset(sampler: *mut rekindle_sampler) 
         let s = get::<Mutex<Sampler>, _>(sampler)?;
         only_user(&s, "sampler")?.reset();
         Ok(())
+    })
+}
+
+/// Copies a sampler with its accepted tokens and its place in the seed's draws; from then on both go on alone. On
+/// success `*copy` is a handle that rekindle_sampler_destroy ends.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn rekindle_sampler_copy(
+    sampler: *const rekindle_sampler,
+    copy: *mut *mut rekindle_sampler,
+) -> rekindle_status {
+    guard("rekindle_sampler_copy", || {
+        let s = get::<Mutex<Sampler>, _>(sampler)?;
+        let out = place(copy, "copy")?;
+        let other = only_user(&s, "sampler")?.copy()?;
+        let handle = create(Arc::new(Mutex::new(other)))?;
+        // SAFETY: not null, so the caller's place for the result.
+        unsafe { out.write(handle) };
+        Ok(())
+    })
+}
+
+/// A token and the natural logarithm of its probability; -INFINITY if it had none.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct rekindle_logprob {
+    pub token: i32,
+    pub logprob: f32,
+}
+
+/// By the model's own distribution, before biases and steps.
+pub const REKINDLE_LOGPROBS_MODEL: i32 = 0;
+/// By the distribution behind all steps, from which the token was drawn. A greedy sampler has one token there.
+pub const REKINDLE_LOGPROBS_DRAWN: i32 = 1;
+
+/// Writes what a caller asks for of the probabilities of a sampling.
+///
+/// # Safety
+/// `chosen` is null or writable; the others as for `output::array`.
+pub(super) unsafe fn give_logprobs(
+    logprobs: Option<&Logprobs>,
+    distribution: i32,
+    chosen: *mut rekindle_logprob,
+    buffer: *mut rekindle_logprob,
+    capacity: usize,
+    needed: *mut usize,
+) -> Result<()> {
+    let none = "there are no log-probabilities: n_logprobs is 0, nothing was sampled, or the last sampling failed";
+    let l = logprobs.ok_or_else(|| Error::not_found(none).subject("n_logprobs"))?;
+    let (token, best) = match distribution {
+        REKINDLE_LOGPROBS_MODEL => (&l.model, &l.model_best),
+        REKINDLE_LOGPROBS_DRAWN => (&l.drawn, &l.drawn_best),
+        _ => {
+            let text = format!("distribution is {distribution}, expected a REKINDLE_LOGPROBS_…, 0 or 1");
+            return Err(Error::invalid(text).subject("distribution"));
+        }
+    };
+    let entry = |l: &Logprob| rekindle_logprob { token: l.token, logprob: l.logprob };
+    let best: Vec<rekindle_logprob> = best.iter().map(entry).collect();
+    if !chosen.is_null() {
+        // SAFETY: not null, so the caller's place for the result.
+        unsafe { chosen.write(entry(token)) };
+        if buffer.is_null() && capacity == 0 && needed.is_null() {
+            return Ok(());
+        }
+    }
+    // SAFETY: the caller's buffer.
+    unsafe { output::array(&best, buffer, capacity, needed) }
+}
+
+/// Tells how probable the last sampled token was, by one of the REKINDLE_LOGPROBS_… distributions: `*chosen` gets the
+/// token and may be NULL, `buffer` the n_logprobs most likely tokens (fewer if fewer are left), the likeliest first.
+/// Array: buffer, capacity, needed; all three may be NULL or 0 if only `chosen` is wanted.
+///
+/// REKINDLE_NOT_FOUND: n_logprobs of the sampler's parameters is 0, or there was no sampling since it was created or
+/// reset, or the last one failed.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn rekindle_sampler_logprobs(
+    sampler: *const rekindle_sampler,
+    distribution: i32,
+    chosen: *mut rekindle_logprob,
+    buffer: *mut rekindle_logprob,
+    capacity: usize,
+    needed: *mut usize,
+) -> rekindle_status {
+    guard("rekindle_sampler_logprobs", || {
+        let s = get::<Mutex<Sampler>, _>(sampler)?;
+        let s = only_user(&s, "sampler")?;
+        // SAFETY: the caller's places and buffer.
+        unsafe { give_logprobs(s.logprobs(), distribution, chosen, buffer, capacity, needed) }
     })
 }

@@ -1,3 +1,7 @@
+mod draws;
+mod reference;
+mod steps;
+
 use super::*;
 
 const LOGITS: [f32; 4] = [1.0, 3.0, 2.0, 0.0];

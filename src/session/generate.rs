@@ -10,7 +10,7 @@ use super::model::Model;
 use super::perf::{Counters, since};
 use crate::error::{Error, Result, Status};
 use crate::graph::Outcome;
-use crate::sample::Sampler;
+use crate::sample::{Row, Sampler};
 use crate::vocab::{Stream, Vocab};
 
 /// The prompt of a generation.
@@ -212,7 +212,7 @@ impl Model {
         Ok((n, stop))
     }
 
-    /// Samples from a row of the logits that the last decode left.
+    /// Samples from a row of the logits that the last decode left. Tokens that the file suppresses are not chosen.
     ///
     /// # Errors
     /// `InvalidArgument` if there is no such row; those of `Sampler::sample`.
@@ -220,7 +220,8 @@ impl Model {
         let start = Instant::now();
         let state = self.state.read();
         state.check_row(row)?;
-        let token = sampler.sample(state.machine.result_row(Outcome::Logits, row as usize))?;
+        let logits = state.machine.result_row(Outcome::Logits, row as usize);
+        let token = sampler.sample_row(&Row { logits, allowed: None, suppressed: &self.suppressed })?;
         Counters::add(&self.counters.sample_us, since(start));
         Ok(token)
     }

@@ -72,6 +72,8 @@ pub struct Model {
     pub(super) cancelled: AtomicBool,
     pub(super) counters: Counters,
     vocab: OnceLock<Result<Arc<Vocab>>>,
+    /// Tokens that the file says must not be sampled.
+    pub(super) suppressed: Vec<i32>,
     writer: Mutex<()>,
     _weights: Arena,
     file: Arc<Gguf>,
@@ -130,6 +132,7 @@ impl Model {
         let hidden = exact.graph.draft.as_ref().map(|_| Hidden::new(h.n_embd, plan.n_seq_max));
         let gain = (plan.n_draft > 0).then(|| Gain::new(plan.n_draft as usize));
         let caches = Caches::new(&exact.arenas.caches, plan.n_seq_max, plan.n_draft, hidden)?;
+        let suppressed = Vocab::suppressed_in(&plan.file, h.n_vocab as usize)?;
         let counters = Counters::default();
         Counters::add(&counters.load_us, since(start));
         context.log(LogLevel::Info, &format!("{}: loaded {} ({})", plan.file.path(), info.name, info.architecture));
@@ -144,6 +147,7 @@ impl Model {
             cancelled: AtomicBool::new(false),
             counters,
             vocab: OnceLock::new(),
+            suppressed,
             writer: Mutex::new(()),
             _weights: loaded.weights,
             file: plan.file.clone(),

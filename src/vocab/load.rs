@@ -94,6 +94,7 @@ fn finish(
         add_eos: gguf.get_bool("tokenizer.ggml.add_eos_token")?.unwrap_or(false),
         model: model.to_owned(),
         pre: pre.to_owned(),
+        suppressed: Vocab::suppressed_in(gguf, tokens.len())?,
         partition: Partition::new(&tokens, strip_right),
         tokens,
         algorithm,

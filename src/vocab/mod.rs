@@ -25,9 +25,11 @@ mod load;
 mod partition;
 mod rules;
 mod special;
+mod spellings;
 mod split;
 mod spm;
 mod stream;
+mod suppressed;
 mod text;
 mod tokens;
 
@@ -47,6 +49,7 @@ pub struct Vocab {
     tokens: tokens::Tokens,
     algorithm: Algorithm,
     special: SpecialIds,
+    suppressed: Vec<i32>,
     partition: partition::Partition,
     add_bos: bool,
     add_eos: bool,

@@ -7,12 +7,14 @@ use std::fmt::Write;
 use crate::prototypes::{Argument, Function, Header};
 
 /// Pointers that may be NULL by the header's text (besides the handle of a _destroy, `needed` and `user_data`).
-const NULLABLE: [(&str, &str); 15] = [
+const NULLABLE: [(&str, &str); 17] = [
     ("rekindle_context_create", "params"),
     ("rekindle_plan", "params"),
     ("rekindle_plan_ask", "params"),
     ("rekindle_load", "params"),
     ("rekindle_sampler_create", "params"),
+    ("rekindle_sampler_logprobs", "chosen"),
+    ("rekindle_generation_logprobs", "chosen"),
     ("rekindle_generate", "sampler"),
     ("rekindle_generate", "on_piece"),
     ("rekindle_generate", "result"),
@@ -107,6 +109,8 @@ fn valid(h: &Header, f: &Function, a: &Argument) -> (String, String) {
         ("const char*", "text") => (String::new(), "\"In the beginning\"".into()),
         ("size_t", "text_len") => (String::new(), "strlen(\"In the beginning\")".into()),
         ("char*", "buffer") => array("char", 1 << 20),
+        ("rekindle_logprob*", "buffer") => array("rekindle_logprob", 1 << 20),
+        ("rekindle_logprob*", "chosen") => array("rekindle_logprob", 1),
         ("int32_t*", "tokens") => array("int32_t", 1 << 20),
         ("size_t", "capacity") => (String::new(), "1 << 20".into()),
         ("const int32_t*", "tokens") => (String::new(), "world_tokens".into()),
@@ -123,6 +127,7 @@ fn valid(h: &Header, f: &Function, a: &Argument) -> (String, String) {
         ("uint32_t", "length") => (String::new(), "1".into()),
         ("uint32_t", "max_elements") => (String::new(), "4".into()),
         ("int32_t", "question") => (String::new(), "REKINDLE_ASK_LARGEST_CONTEXT".into()),
+        ("int32_t", "distribution") => (String::new(), "REKINDLE_LOGPROBS_MODEL".into()),
         ("int32_t", "token") => (String::new(), "5".into()),
         ("int32_t", "seq_id" | "src" | "p0") => (String::new(), "0".into()),
         ("int32_t", "dst" | "delta") => (String::new(), "1".into()),

@@ -267,7 +267,7 @@ SIZE(rekindle_logit_bias, 8);
 AT(rekindle_logit_bias, token, 0);
 AT(rekindle_logit_bias, bias, 4);
 
-SIZE(rekindle_sampler_params, 56);
+SIZE(rekindle_sampler_params, 184);
 AT(rekindle_sampler_params, struct_size, 0);
 AT(rekindle_sampler_params, temperature, 4);
 AT(rekindle_sampler_params, top_k, 8);
@@ -280,6 +280,45 @@ AT(rekindle_sampler_params, penalty_last_n, 32);
 AT(rekindle_sampler_params, n_logit_bias, 36);
 AT(rekindle_sampler_params, seed, 40);
 AT(rekindle_sampler_params, logit_bias, 48);
+AT(rekindle_sampler_params, dry_multiplier, 56);
+AT(rekindle_sampler_params, dry_base, 60);
+AT(rekindle_sampler_params, dry_allowed_length, 64);
+AT(rekindle_sampler_params, dry_last_n, 68);
+AT(rekindle_sampler_params, dry_breakers, 72);
+AT(rekindle_sampler_params, dry_breaker_tokens, 80);
+AT(rekindle_sampler_params, n_dry_breakers, 88);
+AT(rekindle_sampler_params, n_dry_breaker_tokens, 92);
+AT(rekindle_sampler_params, vocab, 96);
+AT(rekindle_sampler_params, typical_p, 104);
+AT(rekindle_sampler_params, top_n_sigma, 108);
+AT(rekindle_sampler_params, xtc_probability, 112);
+AT(rekindle_sampler_params, xtc_threshold, 116);
+AT(rekindle_sampler_params, dynatemp_range, 120);
+AT(rekindle_sampler_params, dynatemp_exponent, 124);
+AT(rekindle_sampler_params, mirostat, 128);
+AT(rekindle_sampler_params, mirostat_tau, 132);
+AT(rekindle_sampler_params, mirostat_eta, 136);
+AT(rekindle_sampler_params, adaptive_target, 140);
+AT(rekindle_sampler_params, adaptive_decay, 144);
+AT(rekindle_sampler_params, min_keep, 148);
+AT(rekindle_sampler_params, steps, 152);
+AT(rekindle_sampler_params, n_steps, 160);
+AT(rekindle_sampler_params, n_logprobs, 164);
+AT(rekindle_sampler_params, host_step, 168);
+AT(rekindle_sampler_params, host_data, 176);
+
+SIZE(rekindle_text, 16);
+AT(rekindle_text, text, 0);
+AT(rekindle_text, len, 8);
+
+SIZE(rekindle_candidate, 12);
+AT(rekindle_candidate, token, 0);
+AT(rekindle_candidate, logit, 4);
+AT(rekindle_candidate, p, 8);
+
+SIZE(rekindle_logprob, 8);
+AT(rekindle_logprob, token, 0);
+AT(rekindle_logprob, logprob, 4);
 
 SIZE(rekindle_generate_params, 48);
 AT(rekindle_generate_params, struct_size, 0);

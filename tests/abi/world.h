@@ -107,13 +107,15 @@ static inline int32_t on_piece_stop(void *user_data, int32_t token, const char *
   return 1;
 }
 
-/* Two tokens in sequence 0, and their logits. */
+/* Two tokens in sequence 0, their logits, and a sampled token. */
 static inline void world_reset(struct world *w) {
   OK(rekindle_seq_remove(w->model, -1, 0, -1));
   rekindle_batch *b = (rekindle_batch *)zeroed(sizeof *b);
   fill_rekindle_batch(b);
   OK(rekindle_decode(w->model, b));
   free(b);
+  int32_t token = -1;
+  OK(rekindle_sampler_sample(w->sampler, w->model, 0, &token));
 }
 
 static inline struct world world_make(void) {
@@ -139,15 +141,22 @@ static inline struct world world_make(void) {
   OK(rekindle_vocab_create(file, &w.chat));
   OK(rekindle_file_close(file));
   OK(rekindle_stream_create(w.vocab, 0, &w.stream));
-  OK(rekindle_sampler_create(NULL, &w.sampler));
+  rekindle_sampler_params *sp = (rekindle_sampler_params *)zeroed(sizeof *sp);
+  sp->n_logprobs = 4;
+  OK(rekindle_sampler_create(sp, &w.sampler));
   rekindle_generation_params *gp = (rekindle_generation_params *)zeroed(sizeof *gp);
   fill_rekindle_generation_params(gp);
+  gp->sampler = w.sampler;
+  gp->max_tokens = 1;
   OK(rekindle_generation_create(w.model, gp, &w.generation));
-  free(gp);
+  OK(rekindle_step(w.model, &w.generation, 1, NULL));
+  rekindle_event *event = (rekindle_event *)zeroed(sizeof *event);
+  OK(rekindle_generation_next(w.generation, event));
+  free(event), free(gp);
   world_reset(&w);
   OK(rekindle_seq_save(w.model, 0, world_saved, sizeof world_saved, &world_saved_len));
   OK(rekindle_seq_save_file(w.model, 0, world_scratch(), strlen(world_scratch()), NULL, NULL));
-  free(pp), free(cp);
+  free(sp), free(pp), free(cp);
   return w;
 }
 

@@ -177,6 +177,14 @@ int main(int argc, char **argv) {
     const auto highest = std::max_element(logits.begin(), logits.end());
     const auto best = static_cast<std::int32_t>(std::distance(logits.begin(), highest));
     CHECK(greedy.sample(m) == best && greedy.sample(std::vector<float>(logits.begin(), logits.end())) == best);
+    auto sp = make<rekindle_sampler_params>();
+    sp.n_logprobs = 3;
+    sampler tells(sp);
+    CHECK(tells.sample(m) == best);
+    const auto copy = tells.copy();
+    const auto l = copy.last_logprobs();
+    CHECK(l.chosen.token == best && l.best.size() == 3 && l.best[0].token == best && l.chosen.logprob < 0);
+    CHECK(copy.last_logprobs(REKINDLE_LOGPROBS_DRAWN).best.size() == 1);
     CHECK(status_of([&] { m.decode({-1}); }, "tokens") == REKINDLE_INVALID_ARGUMENT);
     CHECK(m.seq_length(0) == tokens.size());
     m.seq_copy(0, 1);

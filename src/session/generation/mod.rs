@@ -36,7 +36,7 @@ use parking_lot::{Mutex, MutexGuard};
 use super::generate::{Prompt, StopReason};
 use super::model::Model;
 use crate::error::{Error, Result, Status, try_vec};
-use crate::sample::Sampler;
+use crate::sample::{Logprobs, Sampler};
 use crate::vocab::{Stream, Vocab};
 pub(super) use place::make_room;
 pub use step::StepResult;
@@ -82,6 +82,8 @@ pub struct Event {
     pub token: Option<i32>,
     /// Text that can be shown by now: whole characters, and nothing that may be the beginning of a stop text.
     pub text: String,
+    /// The probabilities of the token, if the sampler keeps them.
+    pub logprobs: Option<Logprobs>,
     /// The end; nothing follows.
     pub end: Option<StopReason>,
     /// The error that ended it, if one of its own did.
@@ -268,7 +270,8 @@ impl Inner {
         let (text, stopped) = self.stops.push(&text)?;
         self.sampler.accept(token);
         self.n_generated += 1;
-        self.tell(Event { token: Some(token), text, end: None, error: None })?;
+        let logprobs = self.sampler.logprobs().cloned();
+        self.tell(Event { token: Some(token), text, logprobs, end: None, error: None })?;
         self.next = Some(token);
         Ok(match stopped {
             true => Some(StopReason::Text),
@@ -302,7 +305,7 @@ impl Inner {
         }
         self.next = None;
         self.end = Some(reason);
-        self.events.push_back(Event { token: None, text, end: Some(reason), error });
+        self.events.push_back(Event { token: None, text, logprobs: None, end: Some(reason), error });
         if !self.pin
             && let Some(seq) = self.seq.take()
         {

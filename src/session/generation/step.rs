@@ -14,6 +14,7 @@ use super::place::{Others, give_back, make_room, place};
 use super::{Generation, Inner, Phase};
 use crate::error::{Error, Result};
 use crate::graph::Outcome;
+use crate::sample::Row;
 
 /// The result of a step.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -167,7 +168,8 @@ impl Model {
         for (row, i) in plan.rows.iter().enumerate() {
             let g = &mut all[*i];
             let logits = state.machine.result_row(Outcome::Logits, row);
-            let taken = g.sampler.sample(logits).and_then(|token| g.take(token, vocab.as_deref()));
+            let row = Row { logits, allowed: None, suppressed: &self.suppressed };
+            let taken = g.sampler.sample_row(&row).and_then(|token| g.take(token, vocab.as_deref()));
             match taken {
                 Ok(None) => {}
                 Ok(Some(reason)) => g.finish(self, reason),
