@@ -1,5 +1,6 @@
-//! Speed of single operations on the CPU and on a CUDA device, from the table of ops (tests/ops): each beside what bounds
-//! it, a plain read of the memory (on a die a plain copy, read and written) in the same run. The best of three rounds.
+//! Speed of single operations on the CPU and on a CUDA device, from the table of ops (tests/ops): each beside what
+//! bounds it, a plain read of the memory (on a die a plain copy, read and written) in the same run. The best of three
+//! rounds.
 //!
 //! `cargo bench --bench ops -- [cpu|cuda] [OP ...] [TYPE ...] [cols=N] [rows=N] [context=N] [tokens=N] [mib=N]
 //! [round=MILLISECONDS] [threads=N] [device=N]`

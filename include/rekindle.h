@@ -63,7 +63,7 @@ extern "C" {
  * The version of this header. A host passes it to rekindle_context_create. It grows when functions or fields are
  * added.
  */
-#define REKINDLE_ABI_VERSION 1
+#define REKINDLE_ABI_VERSION 2
 
 /** The library's version, "major.minor.patch". It lives as long as the library. */
 const char *rekindle_version(void);
@@ -338,6 +338,23 @@ rekindle_status rekindle_file_open(const rekindle_context *context,
                                    size_t path_len,
                                    rekindle_file **file);
 
+/**
+ * Opens a GGUF file as rekindle_file_open does, with values in place of those that its keys have. `overrides` is a JSON
+ * object in UTF-8: `{"tokenizer.ggml.pre": "qwen2", "llama.rope.freq_base": 500000.0}`. Plans, models and vocabularies
+ * that are made from this file see these values. A key that the file has keeps its type; another one is added. An
+ * empty text changes nothing.
+ *
+ * REKINDLE_INVALID_ARGUMENT, naming the key: a value that its type does not hold, an array, or a key that says how the
+ * file is read (general.alignment, split.count).
+ */
+REKINDLE_MUST_USE
+rekindle_status rekindle_file_open_with(const rekindle_context *context,
+                                        const char *path,
+                                        size_t path_len,
+                                        const char *overrides,
+                                        size_t overrides_len,
+                                        rekindle_file **file);
+
 /** Closes a file. Plans and models that were made from it go on. NULL is allowed. */
 rekindle_status rekindle_file_close(rekindle_file *file);
 
@@ -585,12 +602,26 @@ typedef struct {
    */
   uint32_t n_checkpoints;
   /**
-   * Tokens that a prediction layer of the model itself (MTP) guesses at most before the others check them, all in
-   * one batch; rekindle_generate does so. The text stays the same, bit by bit. 0 means that the layer is not loaded.
-   * At most 15; a file without such a layer is an error. n_outputs_max is at least one more.
+   * Tokens that are guessed at most before the model checks them, all in one batch; rekindle_generate does so. The
+   * text stays the same, bit by bit. 0 means none. At most 15. n_outputs_max is at least one more.
    */
   uint32_t n_draft;
+  /** REKINDLE_DRAFT_…: who guesses. */
+  uint32_t draft_source;
+  /** Zero. */
+  uint32_t reserved;
 } rekindle_plan_params;
+
+/**
+ * A prediction layer of the model itself (MTP) makes drafts; a file without such a layer is an error. It is not loaded
+ * if n_draft is 0.
+ */
+#define REKINDLE_DRAFT_LAYER 0
+/**
+ * The prompt and the text so far make drafts: where their last tokens stood before, what followed there. It serves any
+ * model, and texts that repeat themselves: code that is changed, answers that quote.
+ */
+#define REKINDLE_DRAFT_TEXT 1
 
 /** For n_checkpoints of rekindle_plan_params: keep no checkpoints. */
 #define REKINDLE_CHECKPOINTS_NONE UINT32_MAX
@@ -1170,6 +1201,71 @@ REKINDLE_MUST_USE rekindle_status rekindle_seq_length(const rekindle_model *mode
 /** Counts the tokens that the KV cache still has room for, of all sequences together. */
 REKINDLE_MUST_USE rekindle_status rekindle_n_free(const rekindle_model *model, uint32_t *n_free);
 
+/* -------------------------------------------------------------------------------------------------
+ * Saved sequences: what a model remembers of a text, as bytes, for another time or another process.
+ * ------------------------------------------------------------------------------------------------- */
+
+/**
+ * Saves a sequence to a buffer of `capacity` bytes; `*needed` gets their number. To ask for that alone, pass NULL and
+ * 0.
+ *
+ * The bytes do not depend on devices: a sequence that was saved on a CPU loads on dies, on another split of the
+ * layers, and with another n_ctx. They hold the model's fingerprint and the cache's types, which must be the same, and
+ * a checksum. Checkpoints are not saved. rekindle_cancel ends a long call, with REKINDLE_CANCELLED.
+ *
+ * REKINDLE_BUFFER_TOO_SMALL; nothing is written. REKINDLE_INVALID_ARGUMENT: a sequence id out of range, or a sequence
+ * that was cut where it cannot go on (see rekindle_seq_cut). REKINDLE_BUSY, REKINDLE_DEVICE and REKINDLE_OUT_OF_MEMORY,
+ * here and below.
+ */
+REKINDLE_MUST_USE
+rekindle_status rekindle_seq_save(rekindle_model *model,
+                                  int32_t seq_id,
+                                  uint8_t *buffer,
+                                  size_t capacity,
+                                  size_t *needed);
+
+/**
+ * Loads a sequence that was saved, from `n_bytes` bytes, in place of what `seq_id` has. An error leaves the sequence as
+ * it was.
+ *
+ * REKINDLE_BAD_FILE: the bytes are damaged, or none of a saved sequence. REKINDLE_UNSUPPORTED: they are of another
+ * version of the library, another model, or another type of cache; the message says which. REKINDLE_CONTEXT_FULL: there
+ * are too few free cells; the sequence's own do not count, so remove it before if nothing else is free.
+ * REKINDLE_INVALID_ARGUMENT: a sequence id out of range, or of a sequence that a generation has. REKINDLE_CANCELLED.
+ */
+REKINDLE_MUST_USE
+rekindle_status rekindle_seq_load(rekindle_model *model,
+                                  int32_t seq_id,
+                                  const uint8_t *bytes,
+                                  size_t n_bytes);
+
+/**
+ * Saves a sequence to a file. An error, also a full disk, leaves what was there under that name: the bytes go to
+ * `path`.part first. `progress` (may be NULL) gets the share done, 0 to 1; anything but 0 cancels.
+ *
+ * REKINDLE_IO, naming the file; REKINDLE_CANCELLED.
+ */
+REKINDLE_MUST_USE
+rekindle_status rekindle_seq_save_file(rekindle_model *model,
+                                       int32_t seq_id,
+                                       const char *path,
+                                       size_t path_len,
+                                       rekindle_progress_fn progress,
+                                       void *user_data);
+
+/**
+ * Loads a sequence from a file, as rekindle_seq_load does. `progress` as above.
+ *
+ * REKINDLE_IO or REKINDLE_NOT_FOUND, naming the file.
+ */
+REKINDLE_MUST_USE
+rekindle_status rekindle_seq_load_file(rekindle_model *model,
+                                       int32_t seq_id,
+                                       const char *path,
+                                       size_t path_len,
+                                       rekindle_progress_fn progress,
+                                       void *user_data);
+
 /* --------------------------------------------------------------------------------------
  * Vocabularies: text becomes tokens and tokens become text, all at once or as they come.
  * -------------------------------------------------------------------------------------- */
@@ -1614,11 +1710,17 @@ typedef struct {
   uint32_t flags;
 } rekindle_generate_params;
 
-/** The reason why a generation ended: a token that ends one, max_tokens, the callback, or a full KV cache. */
+/**
+ * The reason why a generation ended: a token that ends one, max_tokens, the callback, or a full KV cache. Those that
+ * are stepped also end by a stop text, by being cancelled, or by an error of their own.
+ */
 #define REKINDLE_STOP_EOG 1
 #define REKINDLE_STOP_LIMIT 2
 #define REKINDLE_STOP_CALLBACK 3
 #define REKINDLE_STOP_CONTEXT_FULL 4
+#define REKINDLE_STOP_TEXT 5
+#define REKINDLE_STOP_CANCELLED 6
+#define REKINDLE_STOP_ERROR 7
 
 /** The outcome of a generation. */
 typedef struct {
@@ -1667,6 +1769,190 @@ rekindle_status rekindle_generate(rekindle_model *model,
                                   rekindle_piece_fn on_piece,
                                   void *user_data,
                                   rekindle_generate_result *result);
+
+/* ------------------------------------------------------------------------------------
+ * Generations that are stepped: many conversations at once, whose text the host pulls.
+ * ------------------------------------------------------------------------------------ */
+
+/**
+ * A text that a model writes, step by step (rekindle_step). One call at a time may use it; a second one gets
+ * REKINDLE_BUSY. It keeps its model, also when the model's handle is destroyed.
+ */
+typedef struct rekindle_generation rekindle_generation;
+
+/** Add neither BOS nor EOS to the prompt's text. */
+#define REKINDLE_GENERATION_NO_SPECIAL 1
+/** Read special tokens in the prompt's text. Never use this for text from strangers: it could end its own turn. */
+#define REKINDLE_GENERATION_PARSE_SPECIAL 2
+/** Go on past tokens that end a generation. */
+#define REKINDLE_GENERATION_IGNORE_EOG 4
+/** Keep the sequence until the generation is destroyed, also after its end. */
+#define REKINDLE_GENERATION_PIN 8
+/** Read the whole prompt, even if a sequence has its beginning already. */
+#define REKINDLE_GENERATION_NO_REUSE 16
+
+/** For rekindle_generation_create. The prompt is given by either prompt or prompt_tokens. All is copied. */
+typedef struct {
+  /** sizeof(rekindle_generation_params), set by the caller. */
+  uint32_t struct_size;
+  /** REKINDLE_GENERATION_… added up. */
+  uint32_t flags;
+  /** UTF-8 text of prompt_len bytes. */
+  const char *prompt;
+  size_t prompt_len;
+  /** The prompt as token ids. */
+  const int32_t *prompt_tokens;
+  size_t n_prompt_tokens;
+  /** Its settings and its state are copied; the copy gets the prompt's tokens. NULL: a greedy one. */
+  const rekindle_sampler *sampler;
+  /**
+   * UTF-8 texts that end the generation, n_stop_texts of them with the lengths stop_text_lens. They are found across
+   * tokens, and nothing of them is shown. At most 256, and 1 MiB together.
+   */
+  const char *const *stop_texts;
+  const size_t *stop_text_lens;
+  uint32_t n_stop_texts;
+  /** 0 means no limit: something else ends the generation. */
+  uint32_t max_tokens;
+} rekindle_generation_params;
+
+/**
+ * Creates a generation. Nothing is computed before a step. On success `*generation` is a handle that
+ * rekindle_generation_destroy ends.
+ *
+ * It gets a sequence at its first step, of those that are empty: from the last one down, so hosts that decode by
+ * themselves use low ids. There it goes on from the longest beginning of the prompt that any sequence of the model has
+ * already, be it the host's, another generation's, or one that a generation has left; so a chat that goes on, or one
+ * with the same instructions as another, is not read again. Rows of caches are shared and states copied: the text is
+ * that of a fresh run. (With recurrent layers, rows of a prompt that is cut elsewhere differ as those of
+ * rekindle_decode do.)
+ *
+ * REKINDLE_INVALID_ARGUMENT: a prompt without tokens or with ids out of range, bad stop texts. REKINDLE_CONTEXT_FULL:
+ * the prompt is longer than the context. REKINDLE_UNSUPPORTED: the prompt is a text and the model has no known
+ * tokeniser.
+ */
+REKINDLE_MUST_USE
+rekindle_status rekindle_generation_create(rekindle_model *model,
+                                           const rekindle_generation_params *params,
+                                           rekindle_generation **generation);
+
+/**
+ * Destroys a generation, at any time. Its sequence is left to other generations: they may go on from its tokens, until
+ * the room is needed. NULL is allowed.
+ */
+rekindle_status rekindle_generation_destroy(rekindle_generation *generation);
+
+/**
+ * Ends a generation with REKINDLE_STOP_CANCELLED at the next step that names it. Others are not touched. It may be
+ * called from any thread, also during a step.
+ */
+REKINDLE_MUST_USE rekindle_status rekindle_generation_cancel(const rekindle_generation *generation);
+
+/** The kinds of events: nothing has come, a token has, or the end. */
+#define REKINDLE_EVENT_NONE 0
+#define REKINDLE_EVENT_TOKEN 1
+#define REKINDLE_EVENT_END 2
+
+/** One thing that a generation has to tell. */
+typedef struct {
+  /** sizeof(rekindle_event), set by the caller. */
+  uint32_t struct_size;
+  /** REKINDLE_EVENT_… */
+  int32_t kind;
+  /** The token; -1 at the end. */
+  int32_t token;
+  /** REKINDLE_STOP_… at the end, else 0. */
+  int32_t stop;
+  /**
+   * UTF-8 text of text_len bytes that can be shown by now, not NUL-terminated: whole characters, often none. Text
+   * that may be the beginning of a stop text waits; the end brings it if it was none. It is valid until the next
+   * rekindle_generation_next or rekindle_generation_destroy of this generation.
+   */
+  const char *text;
+  size_t text_len;
+} rekindle_event;
+
+/**
+ * Takes what a generation has to tell: event by event, in order. If there is nothing now, `event->kind` is
+ * REKINDLE_EVENT_NONE; after REKINDLE_EVENT_END nothing follows.
+ *
+ * An error of this generation alone is the status of the call that brings REKINDLE_EVENT_END with
+ * REKINDLE_STOP_ERROR; the event is filled all the same.
+ */
+REKINDLE_MUST_USE rekindle_status rekindle_generation_next(rekindle_generation *generation, rekindle_event *event);
+
+/**
+ * Tells how probable the last token was that rekindle_generation_next has given, as rekindle_sampler_logprobs does.
+ *
+ * REKINDLE_NOT_FOUND: n_logprobs of its sampler is 0, or there was no token yet.
+ */
+REKINDLE_MUST_USE
+rekindle_status rekindle_generation_logprobs(const rekindle_generation *generation,
+                                             int32_t distribution,
+                                             rekindle_logprob *chosen,
+                                             rekindle_logprob *buffer,
+                                             size_t capacity,
+                                             size_t *needed);
+
+/** The phases of a generation: it waits for a sequence, reads its prompt, talks, or has ended. */
+#define REKINDLE_PHASE_WAITS 1
+#define REKINDLE_PHASE_READS 2
+#define REKINDLE_PHASE_TALKS 3
+#define REKINDLE_PHASE_ENDED 4
+
+/** Facts about a generation. */
+typedef struct {
+  /** sizeof(rekindle_generation_info), set by the caller. */
+  uint32_t struct_size;
+  /** REKINDLE_PHASE_… */
+  int32_t phase;
+  /** Tokens of the prompt; those of them that a sequence had already; and those that have been read, with these. */
+  uint32_t n_prompt;
+  uint32_t n_reused;
+  uint32_t n_read;
+  uint32_t n_generated;
+  /** The sequence that it has; -1 if none. */
+  int32_t seq_id;
+  /** REKINDLE_STOP_… after the end, else 0. */
+  int32_t stop;
+} rekindle_generation_info;
+
+/** Tells about a generation. REKINDLE_BUSY during a step that it takes part in. */
+REKINDLE_MUST_USE
+rekindle_status rekindle_generation_get_info(const rekindle_generation *generation,
+                                             rekindle_generation_info *info);
+
+/** The result of a step. */
+typedef struct {
+  /** sizeof(rekindle_step_result), set by the caller. */
+  uint32_t struct_size;
+  /** Tokens that were computed. 0: nobody had work, or some have given up their cells for others. */
+  uint32_t n_tokens;
+  /** Generations that are not at their end, and those of them that wait for a sequence. */
+  uint32_t n_going;
+  uint32_t n_waiting;
+} rekindle_step_result;
+
+/**
+ * Computes one micro-batch for some generations of a model: a token of each that talks, and with the room that is left
+ * (n_ubatch tokens in all) pieces of the prompts of those that read, the oldest first. So a long prompt never keeps who
+ * talks waiting for more than this step. At most n_outputs_max of them get a token; then it is the others' turn. A step
+ * is a call of the host's thread, which ends with the micro-batch. Generations may join and leave at any step, and
+ * those that are not named stand still. Take what came with rekindle_generation_next. `result` may be NULL.
+ *
+ * While others are at work, a generation waits until there are cells for its whole prompt. If cells become few,
+ * sequences that were left go first, then those that read give theirs back and read again later; then who talks ends
+ * with REKINDLE_STOP_CONTEXT_FULL. A token's bits do not depend on who else is in a step.
+ *
+ * After an error no generation has changed, and the step can be taken again. REKINDLE_INVALID_ARGUMENT: a generation of
+ * another model, or one that is named twice. REKINDLE_BUSY; REKINDLE_CANCELLED (by rekindle_cancel); those of
+ * rekindle_decode.
+ */
+REKINDLE_MUST_USE
+rekindle_status rekindle_step(rekindle_model *model,
+                              rekindle_generation *const *generations,
+                              size_t n_generations,
+                              rekindle_step_result *result);
 
 /* ---------------------------------------------------------------------
  * Chat templates: a prompt is made from the messages of a conversation.
@@ -1955,6 +2241,43 @@ typedef struct {
                                       rekindle_logprob *buffer,
                                       size_t capacity,
                                       size_t *needed);
+  rekindle_status (*generation_create)(rekindle_model *model,
+                                       const rekindle_generation_params *params,
+                                       rekindle_generation **generation);
+  rekindle_status (*generation_destroy)(rekindle_generation *generation);
+  rekindle_status (*generation_cancel)(const rekindle_generation *generation);
+  rekindle_status (*generation_next)(rekindle_generation *generation, rekindle_event *event);
+  rekindle_status (*generation_get_info)(const rekindle_generation *generation, rekindle_generation_info *info);
+  rekindle_status (*step)(rekindle_model *model,
+                          rekindle_generation *const *generations,
+                          size_t n_generations,
+                          rekindle_step_result *result);
+  rekindle_status (*seq_save)(rekindle_model *model, int32_t seq_id, uint8_t *buffer, size_t capacity, size_t *needed);
+  rekindle_status (*seq_load)(rekindle_model *model, int32_t seq_id, const uint8_t *bytes, size_t n_bytes);
+  rekindle_status (*seq_save_file)(rekindle_model *model,
+                                   int32_t seq_id,
+                                   const char *path,
+                                   size_t path_len,
+                                   rekindle_progress_fn progress,
+                                   void *user_data);
+  rekindle_status (*seq_load_file)(rekindle_model *model,
+                                   int32_t seq_id,
+                                   const char *path,
+                                   size_t path_len,
+                                   rekindle_progress_fn progress,
+                                   void *user_data);
+  rekindle_status (*file_open_with)(const rekindle_context *context,
+                                    const char *path,
+                                    size_t path_len,
+                                    const char *overrides,
+                                    size_t overrides_len,
+                                    rekindle_file **file);
+  rekindle_status (*generation_logprobs)(const rekindle_generation *generation,
+                                         int32_t distribution,
+                                         rekindle_logprob *chosen,
+                                         rekindle_logprob *buffer,
+                                         size_t capacity,
+                                         size_t *needed);
 } rekindle_api_table;
 
 /**

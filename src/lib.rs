@@ -1,8 +1,8 @@
 //! rekindle runs GGUF language models on old GPUs and CPUs behind a C ABI.
 //!
-//! The way data goes:
-//! `gguf` (file) -> `arch` (model, graph) -> `plan` (what goes where, bytes) -> `session` (load, decode).
-//! The C ABI in `ffi` is the product; the Rust modules are public for tests and benchmarks and carry no stability promise.
+//! The way data goes: `gguf` (file) -> `arch` (model, graph) -> `plan` (what goes where, bytes) -> `session` (load,
+//! decode). The C ABI in `ffi` is the product; the Rust modules are public for tests and benchmarks and carry no
+//! stability promise.
 
 pub mod arch;
 pub mod chat;

@@ -116,8 +116,8 @@ fn every_function_withstands_wrong_arguments() {
     under_valgrind(&source, "functions", &[]);
 }
 
-/// Hosts of version 1: built against that version's header, they print what they printed with a library of that version.
-/// (The portable kernels give the same bits everywhere.)
+/// Hosts of version 1: built against that version's header, they print what they printed with a library of that
+/// version. (The portable kernels give the same bits everywhere.)
 #[test]
 fn hosts_of_version_1_run_unchanged() {
     let v1 = root().join("tests/abi/v1");

@@ -225,8 +225,8 @@ fn at_random(file: &Path, n_ubatch: u32, n_rounds: usize) {
 
 #[test]
 fn together_as_alone() {
-    at_random(&bible(), 32, 1200);
-    at_random(&bible(), 5, 600);
+    at_random(&bible(), 32, 500);
+    at_random(&bible(), 5, 250);
 }
 
 /// Windows, latent attention, shared caches; recurrent layers of three kinds.
@@ -242,7 +242,7 @@ fn together_as_alone_in_every_kind_of_memory() {
         "lfm2-gqa",
     ] {
         let file = fixture(&format!("models/{name}.gguf"));
-        at_random(&file, 16, 300);
+        at_random(&file, 16, 150);
     }
 }
 

@@ -1,7 +1,7 @@
 //! The table of operations (tests/ops) on every device: each op alone against a plain reference in double precision. On
-//! the CPU with each of its instruction sets; on a die of the virtual rig (tests/rig), which executes the kernels on the
-//! host and finds every access out of bounds, every read of what nobody wrote, and every race. With REKINDLE_GPU=1 the
-//! die is a card.
+//! the CPU with each of its instruction sets; on a die of the virtual rig (tests/rig), which executes the kernels on
+//! the host and finds every access out of bounds, every read of what nobody wrote, and every race. With REKINDLE_GPU=1
+//! the die is a card.
 
 #[path = "ops/mod.rs"]
 mod ops;

@@ -1,5 +1,6 @@
-//! Saved sequences go on as if they had never been away: on the same kind of device the next tokens' logits are the same
-//! bits. Bytes that are damaged, cut or of something else are refused and change nothing. (CPU to dies is in rig.rs.)
+//! Saved sequences go on as if they had never been away: on the same kind of device the next tokens' logits are the
+//! same bits. Bytes that are damaged, cut or of something else are refused and change nothing. (CPU to dies is in
+//! rig.rs.)
 
 mod support;
 

@@ -12,8 +12,8 @@ use crate::graph::{LinearAttention, Node, Rule};
 /// Tokens of a chunk.
 const CHUNK: usize = 64;
 
-/// Floats of a thread's scratch: keys with a lane per token, two products of tokens by tokens, two of tokens by columns,
-/// and some vectors.
+/// Floats of a thread's scratch: keys with a lane per token, two products of tokens by tokens, two of tokens by
+/// columns, and some vectors.
 fn scratch_floats(o: &LinearAttention) -> Option<usize> {
     let by_token = CHUNK.checked_mul(o.head_k.checked_add(2 * CHUNK)?.checked_add(o.head_v.checked_mul(2)?)?)?;
     by_token.checked_add(o.head_k.checked_mul(3)?)?.checked_add(CHUNK)

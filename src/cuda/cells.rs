@@ -1,8 +1,8 @@
 //! Rows of cells read and written from outside, in the blocks of their types.
 //!
 //! A die keeps a row of Q8_0 or Q4_0 in another order than the CPU (kernels/kv.cu), so that it reads wide words: first
-//! the quants of all blocks, then their scales. In Q4_0 a word has eight neighbouring elements, the first four in the low
-//! nibbles of its bytes; a block of the CPU has element i and i + 16 in one byte. The numbers are the same.
+//! the quants of all blocks, then their scales. In Q4_0 a word has eight neighbouring elements, the first four in the
+//! low nibbles of its bytes; a block of the CPU has element i and i + 16 in one byte. The numbers are the same.
 
 use super::driver::Ptr;
 use super::executor::Executor;

@@ -48,10 +48,10 @@ pub unsafe extern "C" fn rekindle_file_open(
     })
 }
 
-/// Opens a GGUF file as rekindle_file_open does, with values in place of those that its keys have. `overrides` is a JSON
-/// object in UTF-8: `{"tokenizer.ggml.pre": "qwen2", "qwen3moe.expert_used_count": 4, "llama.rope.freq_base": 500000.0}`.
-/// Plans, models and vocabularies that are made from this file see these values. A key that the file has keeps its
-/// type; another one is added. An empty text changes nothing.
+/// Opens a GGUF file as rekindle_file_open does, with values in place of those that its keys have. `overrides` is a
+/// JSON object in UTF-8: `{"tokenizer.ggml.pre": "qwen2", "llama.rope.freq_base": 500000.0}`. Plans, models and
+/// vocabularies that are made from this file see these values. A key that the file has keeps its type; another one is
+/// added. An empty text changes nothing.
 ///
 /// REKINDLE_INVALID_ARGUMENT, naming the key: a value that its type does not hold, an array, or a key that says how the
 /// file is read (general.alignment, split.count).

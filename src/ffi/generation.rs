@@ -321,18 +321,18 @@ unsafe impl Struct for rekindle_step_result {
     const NAME: &'static str = "rekindle_step_result";
 }
 
-/// Computes one micro-batch for n_generations generations of a model: a token of each that talks, and with the room that is left
-/// (n_ubatch tokens in all) pieces of the prompts of those that read, the oldest first. So a long prompt never keeps who
-/// talks waiting for more than this step. At most n_outputs_max of them get a token; then it is the others' turn. A step
-/// is a call of the host's thread, which ends with the micro-batch. Generations may join and leave at any step, and
-/// those that are not named stand still. Take what came with rekindle_generation_next. `result` may be NULL.
+/// Computes one micro-batch for some generations of a model: a token of each that talks, and with the room that is left
+/// (n_ubatch tokens in all) pieces of the prompts of those that read, the oldest first. So a long prompt never keeps
+/// who talks waiting for more than this step. At most n_outputs_max of them get a token; then it is the others' turn. A
+/// step is a call of the host's thread, which ends with the micro-batch. Generations may join and leave at any step,
+/// and those that are not named stand still. Take what came with rekindle_generation_next. `result` may be NULL.
 ///
 /// While others are at work, a generation waits until there are cells for its whole prompt. If cells become few,
 /// sequences that were left go first, then those that read give theirs back and read again later; then who talks ends
 /// with REKINDLE_STOP_CONTEXT_FULL. A token's bits do not depend on who else is in a step.
 ///
-/// After an error no generation has changed, and the step can be taken again. REKINDLE_INVALID_ARGUMENT: a generation of
-/// another model, or one that is named twice. REKINDLE_BUSY; REKINDLE_CANCELLED (by rekindle_cancel); those of
+/// After an error no generation has changed, and the step can be taken again. REKINDLE_INVALID_ARGUMENT: a generation
+/// of another model, or one that is named twice. REKINDLE_BUSY; REKINDLE_CANCELLED (by rekindle_cancel); those of
 /// rekindle_decode.
 #[unsafe(no_mangle)]
 #[must_use]

@@ -22,8 +22,8 @@ use crate::session::Model;
 /// a checksum. Checkpoints are not saved. rekindle_cancel ends a long call, with REKINDLE_CANCELLED.
 ///
 /// REKINDLE_BUFFER_TOO_SMALL; nothing is written. REKINDLE_INVALID_ARGUMENT: a sequence id out of range, or a sequence
-/// that was cut where it cannot go on (see rekindle_seq_cut). REKINDLE_BUSY, REKINDLE_DEVICE and REKINDLE_OUT_OF_MEMORY,
-/// here and below.
+/// that was cut where it cannot go on (see rekindle_seq_cut). REKINDLE_BUSY, REKINDLE_DEVICE and
+/// REKINDLE_OUT_OF_MEMORY, here and below.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rekindle_seq_save(
@@ -65,12 +65,12 @@ pub unsafe extern "C" fn rekindle_seq_save(
     })
 }
 
-/// Loads a sequence that was saved, from `n_bytes` bytes, in place of what `seq_id` has. An error leaves the sequence as
-/// it was.
+/// Loads a sequence that was saved, from `n_bytes` bytes, in place of what `seq_id` has. An error leaves the sequence
+/// as it was.
 ///
 /// REKINDLE_BAD_FILE: the bytes are damaged, or none of a saved sequence. REKINDLE_UNSUPPORTED: they are of another
-/// version of the library, another model, or another type of cache; the message says which. REKINDLE_CONTEXT_FULL: there
-/// are too few free cells; the sequence's own do not count, so remove it before if nothing else is free.
+/// version of the library, another model, or another type of cache; the message says which. REKINDLE_CONTEXT_FULL:
+/// there are too few free cells; the sequence's own do not count, so remove it before if nothing else is free.
 /// REKINDLE_INVALID_ARGUMENT: a sequence id out of range, or of a sequence that a generation has. REKINDLE_CANCELLED.
 #[unsafe(no_mangle)]
 #[must_use]

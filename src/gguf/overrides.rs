@@ -1,7 +1,9 @@
-//! Values of keys that a host gives in place of the file's: another pre-tokeniser, the number of experts, a rope's base.
+//! Values of keys that a host gives in place of the file's: another pre-tokeniser, the number of experts, a rope's
+//! base.
 //!
 //! They come as a JSON object and are written as GGUF has them, so that whoever reads a key need not know. A key that
-//! the file has keeps its type. Of a new one, whole numbers are u32, i32 or i64, the first that holds it; others are f32.
+//! the file has keeps its type. Of a new one, whole numbers are u32, i32 or i64, the first that holds it; others are
+//! f32.
 
 use serde_json::Value;
 

@@ -44,8 +44,8 @@ pub trait Executor {
     /// `OutOfMemory` if small buffers cannot be had; nothing is changed then.
     fn move_cells(&mut self, moves: &[Vec<Move>]) -> Result<()>;
 
-    /// Bytes of one cell of a cache in a state (an index into `Graph::states`); 0 if that is not on this device or not of
-    /// this cache.
+    /// Bytes of one cell of a cache in a state (an index into `Graph::states`); 0 if that is not on this device or not
+    /// of this cache.
     fn state_bytes(&self, cache: usize, state: usize) -> usize;
 
     /// Reads some cells' rows of the states of a cache, cell by cell and state by state: of each the key and the value

@@ -75,8 +75,8 @@ pub(crate) struct Exact {
 }
 
 impl Exact {
-    /// An error that names the first tensor whose type its device has no kernels for, or the operation. Its bytes can be
-    /// planned, but it cannot be computed with.
+    /// An error that names the first tensor whose type its device has no kernels for, or the operation. Its bytes can
+    /// be planned, but it cannot be computed with.
     pub fn uncomputable(&self, devices: &[Device]) -> Option<Error> {
         let graph = &self.graph;
         let device = |n: &Node| self.placement.device(n).and_then(|d| devices.get(d as usize));

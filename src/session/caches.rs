@@ -281,8 +281,8 @@ impl Caches {
         Ok(())
     }
 
-    /// Lets `seq` have positions whose rows lie in free cells, for each cache of tokens, and the recurrent state in a free
-    /// cell, in place of what it had.
+    /// Lets `seq` have positions whose rows lie in free cells, for each cache of tokens, and the recurrent state in a
+    /// free cell, in place of what it had.
     ///
     /// # Errors
     /// `OutOfMemory`; nothing changes.

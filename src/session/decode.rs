@@ -38,8 +38,8 @@ impl Model {
         self.decode_checked(&mut state, batch.tokens, &checked, n_single)
     }
 
-    /// Computes a batch whose numbers are good. The performance counters take `n_single` of its tokens as decoded one by
-    /// one, the others as those of prompts; the time is that of prompts if there are any.
+    /// Computes a batch whose numbers are good. The performance counters take `n_single` of its tokens as decoded one
+    /// by one, the others as those of prompts; the time is that of prompts if there are any.
     ///
     /// # Errors
     /// As for `decode`.

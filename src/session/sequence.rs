@@ -13,13 +13,14 @@ fn range(p0: i32, p1: i32) -> (i32, i32) {
 }
 
 impl Model {
-    /// Forgets positions p0..p1 of a sequence; `seq < 0` stands for every sequence but those of generations. Layers with a window keep no more
-    /// than that, and recurrent layers a state only where there is a checkpoint. A sequence that is cut elsewhere
-    /// cannot go on there (`decode` says so); `seq_cut` cuts it where it can.
+    /// Forgets positions p0..p1 of a sequence; `seq < 0` stands for every sequence but those of generations. Layers
+    /// with a window keep no more than that, and recurrent layers a state only where there is a checkpoint. A sequence
+    /// that is cut elsewhere cannot go on there (`decode` says so); `seq_cut` cuts it where it can.
     ///
     /// # Errors
     /// `Unsupported` if recurrent layers would have to forget tokens before others. `InvalidArgument` for a sequence id
-    /// out of range or of a sequence that a generation has; `OutOfMemory`; `Busy`. The functions below may return these too.
+    /// out of range or of a sequence that a generation has; `OutOfMemory`; `Busy`. The functions below may return these
+    /// too.
     pub fn seq_remove(&self, seq: i32, p0: i32, p1: i32) -> Result<()> {
         let _write = self.write()?;
         let caches = &mut self.state.write().caches;

@@ -2,9 +2,9 @@
 //!
 //! What a result may be off by: the largest |value| seen times (4 e + 2^-21). Here e = 2^-23 times the largest sum of
 //! |q k| * scale is what rounding may do to a score: a sum of up to 576 products in float32 goes wrong like a random
-//! walk, by some sqrt(576) = 24 halves of units of its partial sums, which are far smaller than the sum of |q k|. A score
-//! that is off by e makes its weight off by e, and the sum of weights too; 2^-21 is for exp and the sums over keys.
-//! That this is narrow enough is tested: a key too few, or one too many, must show.
+//! walk, by some sqrt(576) = 24 halves of units of its partial sums, which are far smaller than the sum of |q k|. A
+//! score that is off by e makes its weight off by e, and the sum of weights too; 2^-21 is for exp and the sums over
+//! keys. That this is narrow enough is tested: a key too few, or one too many, must show.
 
 use std::collections::HashMap;
 

@@ -26,8 +26,8 @@ pub fn scale(row: &Row, o: &Scale) -> Vec<Near> {
     row.inputs[0].x.iter().enumerate().map(one).collect()
 }
 
-/// `within` of both inputs and the result: roundings. Where `exp` is of a large negative number, its least normal result
-/// (2^-126) may stand for it, which both inputs then multiply.
+/// `within` of both inputs and the result: roundings. Where `exp` is of a large negative number, its least normal
+/// result (2^-126) may stand for it, which both inputs then multiply.
 fn each(row: &Row, f: impl Fn(f64, f64) -> f64, within: impl Fn(f64, f64, f64) -> f64) -> Vec<Near> {
     let b = row.inputs.get(1).unwrap_or(&row.inputs[0]);
     let wide = b.cols / row.inputs[0].cols;

@@ -1,9 +1,9 @@
 //! The one table of operations: op x shapes x types, each op with a plain reference in double precision.
 //!
-//! A row (`row`) is one op with all that it reads. `table` has the rows of every op, which the tests run on the CPU with
-//! each of its instruction sets and on dies, and hold against the reference of the op; `speeds` has rows of the sizes of
-//! models for the benchmark (`benches/ops.rs`). `run` runs a row on a device, through the face that sessions use too
-//! (`graph::Executor`); `cpu` and `cuda` are the devices.
+//! A row (`row`) is one op with all that it reads. `table` has the rows of every op, which the tests run on the CPU
+//! with each of its instruction sets and on dies, and hold against the reference of the op; `speeds` has rows of the
+//! sizes of models for the benchmark (`benches/ops.rs`). `run` runs a row on a device, through the face that sessions
+//! use too (`graph::Executor`); `cpu` and `cuda` are the devices.
 //!
 //! To add an op: a reference and rows in the file of its kind, and a line in `reference`.
 

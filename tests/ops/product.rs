@@ -3,13 +3,13 @@
 //! What a result may be off by, in double precision's eyes:
 //!
 //! - Roundings of float32. Each of n additions rounds the sum so far by at most 2^-24 of it, up or down, so that
-//!   together they grow with the root of n; six standard deviations are allowed, for the table has a million results and
-//!   more, of which one in 10^9 is beyond that by chance. Where a kernel decodes levels by
-//!   adding an offset and taking it away again, the terms are larger on the way: up to `ON_THE_WAY` times the largest
-//!   value of the block (MXFP4: an offset of 48 where values reach 6).
-//! - On the CPU, activations are rounded to 127ths of the largest of 16 for weights of blocks, to 8191ths of the largest
-//!   of some for halves, which are rounded themselves to 4096ths of such a largest: each as likely up as down, by
-//!   1/sqrt(12) of a step on average; six standard deviations again.
+//!   together they grow with the root of n; six standard deviations are allowed, for the table has a million results
+//!   and more, of which one in 10^9 is beyond that by chance. Where a kernel decodes levels by adding an offset and
+//!   taking it away again, the terms are larger on the way: up to `ON_THE_WAY` times the largest value of the block
+//!   (MXFP4: an offset of 48 where values reach 6).
+//! - On the CPU, activations are rounded to 127ths of the largest of 16 for weights of blocks, to 8191ths of the
+//!   largest of some for halves, which are rounded themselves to 4096ths of such a largest: each as likely up as down,
+//!   by 1/sqrt(12) of a step on average; six standard deviations again.
 //! - Tiles on dies decode to the very weight: where a row of activations is a single 1, the result is that to the bit.
 
 use rekindle::cpu::matmul::{ActFormat, act_format};

@@ -12,8 +12,8 @@ use crate::cases::*;
 use crate::support::*;
 use crate::virtual_rig::*;
 
-/// Caches of F16, Q8_0 and Q4_0 hold rounded keys and values, the same ones that the CPU's hold but where a rounding falls
-/// the other way.
+/// Caches of F16, Q8_0 and Q4_0 hold rounded keys and values, the same ones that the CPU's hold but where a rounding
+/// falls the other way.
 #[test]
 fn caches_of_every_type_are_the_cpus() {
     with_dies("sequences::caches_of_every_type_are_the_cpus", FOUR, |rig| {
@@ -181,8 +181,8 @@ fn greedy_text_is_the_cpus() {
     });
 }
 
-/// A sequence that was saved on a CPU goes on on two dies, and the reverse, in caches of every type: the logits are what
-/// the other would have given, and the bytes that are saved again are the same.
+/// A sequence that was saved on a CPU goes on on two dies, and the reverse, in caches of every type: the logits are
+/// what the other would have given, and the bytes that are saved again are the same.
 #[test]
 fn saved_sequences_change_devices() {
     with_dies("sequences::saved_sequences_change_devices", FOUR, |rig| {

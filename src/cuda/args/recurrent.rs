@@ -1,4 +1,5 @@
-//! The arguments of recurrent kernels (kernels/recurrent.h). Each has the states of its layer, which are described once.
+//! The arguments of recurrent kernels (kernels/recurrent.h). Each has the states of its layer, which are described
+//! once.
 
 use super::describe::{Args, Field};
 #[cfg(test)]

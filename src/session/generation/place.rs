@@ -37,8 +37,8 @@ pub(super) struct Others {
     pub n_talking: usize,
 }
 
-/// Gives a generation that waits a sequence, if there is one for it now. While others are at work, the whole prompt must
-/// find room beside them: else the cells that it fills would be taken from it again.
+/// Gives a generation that waits a sequence, if there is one for it now. While others are at work, the whole prompt
+/// must find room beside them: else the cells that it fills would be taken from it again.
 ///
 /// # Errors
 /// `OutOfMemory`; it waits on.
