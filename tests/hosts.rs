@@ -25,7 +25,8 @@ fn header(dir: &Path) -> PathBuf {
 fn library(name: &str) -> PathBuf {
     let exe = std::env::current_exe().unwrap();
     let deps = exe.parent().unwrap();
-    let built = [deps.parent().unwrap(), deps].map(|d| d.join("librekindle.so"));
+    // `cargo build` puts one above, which may be older than this test.
+    let built = [deps, deps.parent().unwrap()].map(|d| d.join("librekindle.so"));
     let built = built.iter().find(|p| p.exists()).expect("cargo builds the shared library before its tests");
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let _ = std::fs::remove_dir_all(&dir);

@@ -185,7 +185,7 @@ fn broken_plans_are_refused() {
         ("/objective", json!("Latency")),
         ("/n_ctx_source", json!("somewhere")),
         ("/batch_source", Value::Null),
-        ("/type_k", json!("Q4_0")),
+        ("/type_k", json!("Q5_0")),
         ("/fits", json!(1)),
         ("/tightest_device", json!(-1)),
         ("/predicted/decode_tokens_per_second", json!("fast")),

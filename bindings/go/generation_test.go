@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func generation(t *testing.T, m *Model, p GenerationParams) *Generation {
+func newGeneration(t *testing.T, m *Model, p GenerationParams) *Generation {
 	t.Helper()
 	g, err := m.NewGeneration(p)
 	if err != nil {
@@ -40,7 +40,7 @@ func TestGenerations(t *testing.T) {
 	prompts := []string{"And God said", "In the beginning", "And God said"}
 	var all []*Generation
 	for _, p := range prompts {
-		g := generation(t, m, GenerationParams{Prompt: p, MaxTokens: 6, StopTexts: []string{"never said"}})
+		g := newGeneration(t, m, GenerationParams{Prompt: p, MaxTokens: 6, StopTexts: []string{"never said"}})
 		defer g.Close()
 		all = append(all, g)
 	}
@@ -66,7 +66,7 @@ func TestGenerations(t *testing.T) {
 	}
 	// One alone, as an iterator: it goes on from what is there, and stops before its stop text.
 	stop := texts[0][2:4]
-	g := generation(t, m, GenerationParams{Prompt: prompts[0], StopTexts: []string{stop}})
+	g := newGeneration(t, m, GenerationParams{Prompt: prompts[0], StopTexts: []string{stop}})
 	defer g.Close()
 	text := ""
 	var last StopReason
@@ -93,7 +93,7 @@ func TestGenerationEnds(t *testing.T) {
 		t.Error("an empty stop text")
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	g := generation(t, m, GenerationParams{Prompt: "And God said"})
+	g := newGeneration(t, m, GenerationParams{Prompt: "And God said"})
 	defer g.Close()
 	n := 0
 	for e, err := range g.Events(ctx) {
@@ -104,7 +104,7 @@ func TestGenerationEnds(t *testing.T) {
 			t.Error(e, err)
 		}
 	}
-	other := generation(t, m, GenerationParams{Tokens: []int32{40, 41}, MaxTokens: 2})
+	other := newGeneration(t, m, GenerationParams{Tokens: []int32{40, 41}, MaxTokens: 2})
 	defer other.Close()
 	if _, err := m.Step(other, other); err == nil {
 		t.Error("a generation twice in a step")

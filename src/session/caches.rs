@@ -9,7 +9,6 @@ use super::cells::{Cells, Shift};
 use super::hidden::Hidden;
 use super::history::History;
 use super::recurrent::{Recurrent, Taken};
-use super::saved::Filled;
 use crate::error::{Error, Result, Status};
 use crate::graph::{Cache, CacheKind};
 
@@ -21,6 +20,12 @@ pub(super) struct Caches {
     /// Tokens and rows that the prediction layer, if there is one, has not seen yet.
     pub(super) hidden: Option<Hidden>,
     pub(super) history: History,
+}
+
+/// Positions of a sequence in a cache, and free cells that have their rows.
+pub(super) struct Filled {
+    pub positions: Vec<i32>,
+    pub cells: Vec<u32>,
 }
 
 /// The cells of a batch.

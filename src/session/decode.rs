@@ -6,9 +6,9 @@ use std::time::Instant;
 use super::batch::{Batch, Checked};
 use super::caches::BatchCells;
 use super::cells::Cells;
-use super::generation::make_room;
 use super::model::{Model, State};
 use super::perf::{Counters, since};
+use super::room::make_room;
 use crate::error::{Error, Result};
 use crate::graph::{CacheView, Micro, Outcome, Run, Span};
 

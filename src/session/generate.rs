@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use super::batch::Batch;
 use super::draft::Ahead;
-use super::generation::make_room;
 use super::model::Model;
 use super::perf::{Counters, since};
+use super::room::make_room;
 use crate::error::{Error, Result, Status};
 use crate::graph::Outcome;
 use crate::sample::{Row, Sampler};

@@ -20,6 +20,7 @@ mod model;
 mod ngram;
 mod perf;
 mod recurrent;
+mod room;
 mod rows;
 mod saved;
 mod sequence;

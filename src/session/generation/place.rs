@@ -11,8 +11,9 @@
 use std::sync::Arc;
 
 use super::super::model::State;
+use super::super::room::make_room;
 use super::super::slots::{Slots, User};
-use super::{Inner, Phase};
+use super::generation::{Inner, Phase};
 use crate::error::Result;
 
 /// A beginning shorter than this is not worth waiting for.
@@ -83,17 +84,6 @@ fn sequence(state: &mut State, slots: &mut Slots, n: usize, source: Option<u32>)
     let Some(oldest) = slots.oldest(source) else { return idle };
     state.caches.clear(oldest);
     Some(oldest)
-}
-
-/// Gives idle sequences but `except` up, the oldest first, until `n` cells are free. Gives the number of free cells.
-pub(in super::super) fn make_room(state: &mut State, slots: &mut Slots, n: usize, except: Option<u32>) -> usize {
-    while state.caches.whole().n_free() < n
-        && let Some(seq) = slots.oldest(except)
-    {
-        state.caches.clear(seq);
-        slots.give(seq, User::Host);
-    }
-    state.caches.whole().n_free()
 }
 
 /// Takes the sequence of a generation that reads, for others that need its cells. It begins anew later.

@@ -3,7 +3,9 @@
 use std::io::Read;
 use std::sync::atomic::Ordering;
 
+use super::super::caches::Filled;
 use super::super::model::{Model, State};
+use super::super::room::make_room;
 use super::{Checksum, MAGIC, PIECE, VERSION, fingerprint};
 use crate::error::{Error, Result, Status, try_vec};
 
@@ -51,12 +53,6 @@ fn bad(what: &str) -> Error {
     Error::bad_file(format!("the saved sequence is damaged: {what}"))
 }
 
-/// Positions of a sequence in a cache, and the free cells that got their rows.
-pub struct Filled {
-    pub positions: Vec<i32>,
-    pub cells: Vec<u32>,
-}
-
 impl Model {
     /// Loads a sequence that `seq_save` has made, of `n_bytes` bytes, in place of what `seq` had. An error leaves the
     /// sequence as it was. `progress` gets the share done; false cancels.
@@ -96,7 +92,7 @@ impl Model {
             let positions = read_positions(&mut r, cache, length, self.info.n_ctx)?;
             let needed = positions.len();
             if cache == 0 {
-                super::super::generation::make_room(&mut state, &mut self.slots.lock(), needed, None);
+                make_room(&mut state, &mut self.slots.lock(), needed, None);
             }
             let cells = state.caches.iter().nth(cache).map_or(Ok(Vec::new()), |c| c.find_free(needed))?;
             read_rows(&mut r, &mut state, cache, &cells)?;

@@ -31,7 +31,6 @@ mod save;
 
 use super::model::Model;
 use checksum::Checksum;
-pub(super) use load::Filled;
 
 const MAGIC: &[u8; 8] = b"RKNDLSEQ";
 const VERSION: u32 = 1;
