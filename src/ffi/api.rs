@@ -115,6 +115,7 @@ table! {
     rekindle_seq_checkpoint,
     rekindle_sampler_copy,
     rekindle_sampler_logprobs,
+    rekindle_pooled,
 }
 
 /// The table of functions, which lives as long as the library. `abi_version` is the host's REKINDLE_ABI_VERSION; the

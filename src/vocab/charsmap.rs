@@ -1,8 +1,9 @@
 //! The map by which SentencePiece normalises a text (`tokenizer.ggml.precompiled_charsmap`): prefixes of the text, and
 //! what is written in their place.
 //!
-//! The prefixes are a trie in a double array (Aoe 1989, as the library darts-clone packs it: Kanda 2018). It is an array
-//! of 32-bit words, one for each node. From a node the byte c leads to node `place ^ base ^ c`, if the label there is c.
+//! The prefixes are a trie in a double array (Aoe 1989, as the library darts-clone packs it: Kanda 2018). It is an
+//! array of 32-bit words, one for each node. From a node the byte c leads to node `place ^ base ^ c`, if the label
+//! there is c.
 //!
 //! ```text
 //! bytes   | n: u32 | n bytes: the words | texts, each with a zero behind it |
@@ -10,8 +11,8 @@
 //! value   a word with bit 31 set, at `place ^ base` of a node that has one: the offset of a text
 //! ```
 //!
-//! Every place and offset is checked: the bytes are a file's. The walk takes a step for each byte of the text, and stops
-//! after `LONGEST` of them.
+//! Every place and offset is checked: the bytes are a file's. The walk takes a step for each byte of the text, and
+//! stops after `LONGEST` of them.
 
 use crate::error::{Error, Result};
 use crate::gguf::{Gguf, Value};

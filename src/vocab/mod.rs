@@ -21,7 +21,8 @@
 //! Before each, texts of special tokens ("<|im_end|>") are cut out: user-defined ones always, control tokens if the
 //! caller asks for it. Never ask for it with text from a stranger: it could end its own turn.
 //!
-//! Merging takes a heap, in O(n log n) of the text's length. The rules of pre-tokenisers, words and sums take linear time.
+//! Merging takes a heap, in O(n log n) of the text's length. The rules of pre-tokenisers, words and sums take linear
+//! time.
 
 mod bpe;
 mod bytelevel;

@@ -18,8 +18,8 @@ const WORK: usize = 96;
 impl Vocab {
     /// The tokens of a text.
     ///
-    /// `add_special` puts BOS before the text and EOS or a separator behind it, if the file wants them. `parse_special` takes the
-    /// texts of control tokens for these tokens; without it they are text like any other.
+    /// `add_special` puts BOS before the text and EOS or a separator behind it, if the file wants them. `parse_special`
+    /// takes the texts of control tokens for these tokens; without it they are text like any other.
     ///
     /// # Errors
     /// `InvalidArgument` if the text is no UTF-8 (the message names the byte), is longer than 1 GiB, or holds a byte

@@ -7,8 +7,8 @@
 //! best[0] = 0        best[end of token t that begins at i] = max over i and t of best[i] + score(t)
 //! ```
 //!
-//! A character that is no token is unknown, which costs 10 more than the worst token; neighbours that are unknown become
-//! one. Before that the text is normalised by a map in the file (`charsmap`), and spaces become '▁'.
+//! A character that is no token is unknown, which costs 10 more than the worst token; neighbours that are unknown
+//! become one. Before that the text is normalised by a map in the file (`charsmap`), and spaces become '▁'.
 
 use super::charsmap::Charsmap;
 use super::spm;
