@@ -519,6 +519,22 @@ typedef struct rekindle_plan_t rekindle_plan_t;
 #define REKINDLE_WEIGHTS_COPIED 2
 
 /**
+ * The rows that a batch leaves. DEFAULT: logits; an encoder has none, and leaves what its file says. FILE: as the file
+ * says in `{architecture}.pooling_type`, or NONE if it says nothing.
+ *
+ * NONE: the embedding of each token that is asked for. MEAN, CLS, LAST: one row for each text, which is a sequence's
+ * tokens in the batch: the mean of all, the first token's, the last token's. RANK: the scores that the file's head
+ * makes of one row of a text (encoders and rerankers); a file without such a head is an error.
+ */
+#define REKINDLE_POOLING_DEFAULT 0
+#define REKINDLE_POOLING_FILE 1
+#define REKINDLE_POOLING_NONE 2
+#define REKINDLE_POOLING_MEAN 3
+#define REKINDLE_POOLING_CLS 4
+#define REKINDLE_POOLING_LAST 5
+#define REKINDLE_POOLING_RANK 6
+
+/**
  * The aim of a plan. LATENCY (the default): one sequence is decoded as fast as possible. THROUGHPUT: the slowest
  * device is as fast as possible, for several sequences that follow each other from device to device. HEADROOM: as much
  * memory as possible is left for context.
@@ -606,6 +622,11 @@ typedef struct {
    * text stays the same, bit by bit. 0 means none. At most 15. n_outputs_max is at least one more.
    */
   uint32_t n_draft;
+  /**
+   * REKINDLE_POOLING_…: the rows that a batch leaves. Every choice but the default leaves no logits; the output
+   * matrix is then neither planned nor loaded.
+   */
+  int32_t pooling;
   /** REKINDLE_DRAFT_…: who guesses. */
   uint32_t draft_source;
   /** Zero. */
@@ -754,6 +775,10 @@ typedef struct {
   uint32_t n_draft;
   /** Zero. */
   uint32_t reserved;
+  /** REKINDLE_POOLING_…: the rows that a batch leaves; DEFAULT: logits. */
+  int32_t pooling;
+  /** Zero. */
+  uint32_t reserved_too;
 } rekindle_plan_summary;
 
 /** Tells what a plan decided. A plan never changes, and all its functions may run at the same time. */
@@ -982,6 +1007,13 @@ typedef struct {
   uint32_t n_draft;
   /** Zero. */
   uint32_t reserved;
+  /** REKINDLE_POOLING_…: the rows that a batch leaves; DEFAULT: logits. */
+  int32_t pooling;
+  /**
+   * Elements of a row of rekindle_embeddings and rekindle_pooled: n_embd for most models, the number of scores with
+   * REKINDLE_POOLING_RANK.
+   */
+  uint32_t n_embd_out;
 } rekindle_model_info;
 
 /** Tells what a model is. */
@@ -1071,7 +1103,10 @@ typedef struct {
   const int32_t *positions;
   /** Sequence ids, each below n_seq_max. NULL means that all are 0. */
   const int32_t *seq_ids;
-  /** Non-zero where logits are wanted. NULL means: for the last token of each sequence. */
+  /**
+   * Non-zero where logits (or rows of tokens) are wanted. NULL means: for the last token of each sequence. It must
+   * be NULL if the plan's pooling leaves rows of texts.
+   */
   const uint8_t *outputs;
 } rekindle_batch;
 
@@ -1095,7 +1130,8 @@ REKINDLE_MUST_USE rekindle_status rekindle_n_outputs(const rekindle_model *model
  * Gives row `row` of the logits, in the order of the batch: `*logits` points to `*n` floats, `n_vocab` of them. They
  * belong to the model and are valid until the next call that writes it. `n` may be NULL.
  *
- * REKINDLE_INVALID_ARGUMENT: the last decode left no such row.
+ * REKINDLE_INVALID_ARGUMENT: the last decode left no such row. REKINDLE_UNSUPPORTED: the plan's pooling leaves no
+ * logits.
  */
 REKINDLE_MUST_USE
 rekindle_status rekindle_logits(const rekindle_model *model,
@@ -1105,13 +1141,35 @@ rekindle_status rekindle_logits(const rekindle_model *model,
 
 /**
  * Gives the hidden state behind row `row` of the logits, after the output norm: `*embeddings` points to `*n` floats,
- * `n_embd` of them. Otherwise it is as rekindle_logits.
+ * `n_embd` of them. With a plan's pooling it is the row of a token or a text, in the order of the batch, with
+ * `n_embd_out` floats. Otherwise it is as rekindle_logits.
  */
 REKINDLE_MUST_USE
 rekindle_status rekindle_embeddings(const rekindle_model *model,
                                     uint32_t row,
                                     const float **embeddings,
                                     uint32_t *n);
+
+/** For rekindle_pooled: divide the row by its length, the root of the sum of its squares. */
+#define REKINDLE_POOLED_NORMALIZE 1
+
+/**
+ * Gives what the last decode made of the text of sequence `seq_id`: `n_embd_out` floats, copied to `buffer`. It is for
+ * models whose plan pools texts (REKINDLE_POOLING_MEAN, CLS, LAST or RANK). A text is the sequence's tokens in that
+ * one batch; they stand together. Many texts, each a sequence of its own, may be in one batch. `flags` is
+ * REKINDLE_POOLED_NORMALIZE or 0.
+ *
+ * `*needed` gets the number of floats. To ask for it alone, pass NULL and 0. REKINDLE_BUFFER_TOO_SMALL: nothing was
+ * written. REKINDLE_INVALID_ARGUMENT: the last decode had no text of that sequence. REKINDLE_UNSUPPORTED: the model
+ * leaves logits or rows of tokens.
+ */
+REKINDLE_MUST_USE
+rekindle_status rekindle_pooled(const rekindle_model *model,
+                                int32_t seq_id,
+                                uint32_t flags,
+                                float *buffer,
+                                size_t capacity,
+                                size_t *needed);
 
 /* --------------------------------------------------------------
  * Sequences: the texts whose keys and values the KV cache holds.
@@ -2241,6 +2299,12 @@ typedef struct {
                                       rekindle_logprob *buffer,
                                       size_t capacity,
                                       size_t *needed);
+  rekindle_status (*pooled)(const rekindle_model *model,
+                            int32_t seq_id,
+                            uint32_t flags,
+                            float *buffer,
+                            size_t capacity,
+                            size_t *needed);
   rekindle_status (*generation_create)(rekindle_model *model,
                                        const rekindle_generation_params *params,
                                        rekindle_generation **generation);

@@ -170,6 +170,17 @@ class file : public detail::handle<rekindle_file, rekindle_file_close> {
     }
 };
 
+/// The rows that a batch leaves: logits, or rows of tokens (none) or of texts.
+enum class pooling : std::int32_t {
+    automatic = REKINDLE_POOLING_DEFAULT,
+    file = REKINDLE_POOLING_FILE,
+    none = REKINDLE_POOLING_NONE,
+    mean = REKINDLE_POOLING_MEAN,
+    cls = REKINDLE_POOLING_CLS,
+    last = REKINDLE_POOLING_LAST,
+    rank = REKINDLE_POOLING_RANK,
+};
+
 /// The aim of a plan.
 enum class objective : std::int32_t {
     latency = REKINDLE_OBJECTIVE_LATENCY,
@@ -238,6 +249,8 @@ struct plan_params {
     std::optional<std::uint32_t> n_checkpoints = std::nullopt;
     /// Tokens that are guessed at most before the model checks them; 0: none.
     std::uint32_t n_draft = 0;
+    /// The rows that a batch leaves.
+    rekindle::pooling pooling = rekindle::pooling::automatic;
     /// REKINDLE_DRAFT_…: who guesses.
     std::uint32_t draft_source = REKINDLE_DRAFT_LAYER;
 };
@@ -272,6 +285,7 @@ template <class F> rekindle_status with_params(const plan_params &params, F &&f)
     p.margin = params.margin;
     p.n_checkpoints = params.n_checkpoints == 0u ? REKINDLE_CHECKPOINTS_NONE : params.n_checkpoints.value_or(0);
     p.n_draft = params.n_draft;
+    p.pooling = static_cast<std::int32_t>(params.pooling);
     p.draft_source = params.draft_source;
     return f(&p);
 }
@@ -521,6 +535,15 @@ class model : public detail::handle<rekindle_model, rekindle_model_destroy> {
         row r{};
         check(rekindle_embeddings(get(), index, &r.data, &r.size));
         return r;
+    }
+    /// The row of a sequence's text in the last batch, of models whose plan pools texts.
+    std::vector<float> pooled(std::int32_t seq_id, bool normalize = false) const {
+        std::vector<float> row(info().n_embd_out);
+        std::size_t needed = 0;
+        const std::uint32_t flags = normalize ? REKINDLE_POOLED_NORMALIZE : 0;
+        check(rekindle_pooled(get(), seq_id, flags, row.data(), row.size(), &needed));
+        row.resize(needed);
+        return row;
     }
 
     void seq_remove(std::int32_t seq, std::int32_t p0 = -1, std::int32_t p1 = -1) {

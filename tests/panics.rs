@@ -170,6 +170,7 @@ fn calls() -> Vec<(&'static str, Call)> {
         rekindle_n_outputs |w| (w.model, &mut 0);
         rekindle_logits |w| (w.model, 0, &mut null(), null_mut());
         rekindle_embeddings |w| (w.model, 0, &mut null(), null_mut());
+        rekindle_pooled |w| (w.model, 0, 0, null_mut(), 0, &mut 0);
         rekindle_seq_remove |w| (w.model, 0, 0, -1);
         rekindle_seq_copy |w| (w.model, 0, 0, 0, -1);
         rekindle_seq_keep |w| (w.model, 0);

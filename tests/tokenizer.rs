@@ -3,6 +3,10 @@
 //! `X.gguf.inp` holds texts separated by a line `__ggml_vocab_test__`, `X.gguf.out` a line of ids for each, without BOS
 //! and EOS and without parsing special tokens. They are looked for in `vocab` under `REKINDLE_SHARED` (or `../shared`)
 //! and, where it is set, in the folder `REKINDLE_VOCAB_DIR`.
+//!
+//! Tokenisers of encoders do not keep a text as it was, so they have a test of their own: `tests/fixtures/vocab` has a
+//! small vocabulary of each kind, `X.gguf`, and `X.json` with texts and the reference's ids
+//! (`tests/reference/make_vocab.py`).
 
 use std::path::{Path, PathBuf};
 
@@ -40,6 +44,7 @@ fn cases() -> Vec<Case> {
         for path in files {
             let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             match Vocab::from_gguf(&Gguf::open(&path).unwrap()) {
+                Ok(vocab) if ["bert", "t5"].contains(&vocab.model()) => println!("{name}: an encoder's, see below"),
                 Ok(vocab) => cases.push(Case { texts: texts(&path), name, vocab }),
                 Err(e) => {
                     assert_eq!(e.status, Status::Unsupported, "{e}");
@@ -103,6 +108,54 @@ fn a_megabyte_without_spaces_is_no_trouble() {
             let ids = vocab.tokenize(text.as_bytes(), false, false).unwrap();
             let back = vocab.detokenize(&ids, false, true).unwrap();
             assert!(back == text.as_bytes(), "{name}: a megabyte of {unit:?} does not come back");
+        }
+    }
+}
+
+/// The vocabularies of encoders: those of the repository, and those with texts in `REKINDLE_VOCAB_DIR`.
+fn encoders() -> Vec<Case> {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/vocab");
+    let more = std::env::var_os("REKINDLE_VOCAB_DIR").map(PathBuf::from);
+    let entries = [own].into_iter().chain(more).flat_map(|folder| std::fs::read_dir(folder).unwrap());
+    let mut files: Vec<PathBuf> = entries.flatten().map(|e| e.path()).collect();
+    files.retain(|p| p.extension().is_some_and(|e| e == "gguf"));
+    let read = |path: PathBuf| {
+        let vocab = Vocab::from_gguf(&Gguf::open(&path).unwrap()).ok()?;
+        if !["bert", "t5"].contains(&vocab.model()) {
+            return None;
+        }
+        let texts = match std::fs::read_to_string(path.with_extension("json")) {
+            Ok(text) => serde_json::from_str(&text).unwrap(),
+            Err(_) => texts(&path),
+        };
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        (!texts.is_empty()).then_some(Case { name, vocab, texts })
+    };
+    files.into_iter().filter_map(read).collect()
+}
+
+#[test]
+fn tokens_of_encoders_are_those_of_the_reference() {
+    let cases = encoders();
+    for kind in ["bert", "t5"] {
+        assert!(cases.iter().any(|c| c.vocab.model() == kind), "no vocabulary of {kind}");
+    }
+    for Case { name, vocab, texts } in cases {
+        for (i, (text, ids)) in texts.iter().enumerate() {
+            assert_eq!(&vocab.tokenize(text.as_bytes(), false, false).unwrap(), ids, "{name}, text {i}: {text:?}");
+        }
+        println!("{name} ({}): {} texts equal", vocab.model(), texts.len());
+        let whole = vocab.tokenize(b"hello world", true, false).unwrap();
+        let bare = vocab.tokenize(b"hello world", false, false).unwrap();
+        let special = vocab.special();
+        let end = if vocab.model() == "bert" { special.sep } else { special.eos };
+        let bos: &[i32] = if vocab.add_bos() { &whole[..1] } else { &[] };
+        assert_eq!(whole, [bos, &bare, &[end.unwrap()]].concat(), "{name}");
+        assert_eq!(bos.first().copied(), vocab.bos().filter(|_| vocab.add_bos()), "{name}");
+        assert_eq!(vocab.detokenize(&whole, true, false).unwrap(), b"hello world", "{name}");
+        for unit in ["a", "é", " ", "語", "\u{301}", "\u{fb01}"] {
+            let text = unit.repeat((1 << 20) / unit.len());
+            vocab.tokenize(text.as_bytes(), false, false).unwrap();
         }
     }
 }

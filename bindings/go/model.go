@@ -158,6 +158,55 @@ func (m *Model) Decode(tokens []int32, seq int32) ([]float32, error) {
 	return out, nil
 }
 
+// Embed decodes texts, each as a sequence of its own, in one batch, and returns what the plan's pooling makes of each.
+// The sequences are forgotten first. With normalize, rows have the length 1.
+func (m *Model) Embed(texts [][]int32, normalize bool) ([][]float32, error) {
+	var pin runtime.Pinner
+	defer pin.Unpin()
+	defer runtime.KeepAlive(m)
+	var tokens, seqs []int32
+	for seq, text := range texts {
+		tokens = append(tokens, text...)
+		for range text {
+			seqs = append(seqs, int32(seq))
+		}
+	}
+	b := C.rekindle_batch{struct_size: C.sizeof_rekindle_batch, n_tokens: C.uint32_t(len(tokens))}
+	if len(tokens) > 0 {
+		pin.Pin(&tokens[0])
+		pin.Pin(&seqs[0])
+		b.tokens = (*C.int32_t)(unsafe.Pointer(&tokens[0]))
+		b.seq_ids = (*C.int32_t)(unsafe.Pointer(&seqs[0]))
+	}
+	if err := m.Remove(-1, 0, -1); err != nil {
+		return nil, err
+	}
+	if err := call(func() C.rekindle_status { return C.rekindle_decode(m.h, &b) }); err != nil {
+		return nil, err
+	}
+	var flags C.uint32_t
+	if normalize {
+		flags = C.REKINDLE_POOLED_NORMALIZE
+	}
+	rows := make([][]float32, len(texts))
+	for seq := range texts {
+		seq := C.int32_t(seq)
+		var n C.size_t
+		if err := call(func() C.rekindle_status { return C.rekindle_pooled(m.h, seq, flags, nil, 0, &n) }); err != nil {
+			return nil, err
+		}
+		row := make([]float32, int(n))
+		err := call(func() C.rekindle_status {
+			return C.rekindle_pooled(m.h, seq, flags, (*C.float)(unsafe.Pointer(&row[0])), n, &n)
+		})
+		if err != nil {
+			return nil, err
+		}
+		rows[seq] = row
+	}
+	return rows, nil
+}
+
 // Remove forgets positions p0 to p1-1 of a sequence; p1 below 0 is the end, seq below 0 every sequence.
 func (m *Model) Remove(seq, p0, p1 int32) error {
 	defer runtime.KeepAlive(m)

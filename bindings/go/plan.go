@@ -7,6 +7,19 @@ import "C"
 
 import "runtime"
 
+// Pooling is what a batch leaves: logits, or rows of tokens or texts.
+type Pooling int32
+
+const (
+	PoolingDefault Pooling = C.REKINDLE_POOLING_DEFAULT
+	PoolingFile    Pooling = C.REKINDLE_POOLING_FILE
+	PoolingNone    Pooling = C.REKINDLE_POOLING_NONE
+	PoolingMean    Pooling = C.REKINDLE_POOLING_MEAN
+	PoolingCls     Pooling = C.REKINDLE_POOLING_CLS
+	PoolingLast    Pooling = C.REKINDLE_POOLING_LAST
+	PoolingRank    Pooling = C.REKINDLE_POOLING_RANK
+)
+
 // Objective is what is best.
 type Objective int32
 
@@ -92,6 +105,8 @@ type PlanParams struct {
 	Checkpoints uint32
 	// Draft is the number of tokens that are guessed at most before the model checks them; 0: none.
 	Draft uint32
+	// Pooling says which rows a batch leaves.
+	Pooling Pooling
 	// DraftFromText lets the text so far make the guesses; else the model's own prediction layer makes them.
 	DraftFromText bool
 }
@@ -108,6 +123,7 @@ func (params *PlanParams) c(pin *runtime.Pinner) C.rekindle_plan_params {
 		type_k: C.int32_t(params.KeyType), type_v: C.int32_t(params.ValueType),
 		objective: C.int32_t(params.Objective), estimator: C.int32_t(params.Estimator), margin: C.double(params.Margin),
 		n_checkpoints: C.uint32_t(params.Checkpoints), n_draft: C.uint32_t(params.Draft),
+		pooling: C.int32_t(params.Pooling),
 	}
 	if params.DraftFromText {
 		p.draft_source = C.REKINDLE_DRAFT_TEXT

@@ -14,8 +14,8 @@ use super::hparams::{Hparams, LayerSizes};
 use super::keys::Keys;
 use crate::error::Result;
 use crate::graph::{
-    Act, Activation, Attention, Builder, Dense, Gate, Gating, Graph, Latent, Mixture, NormKind, Norms, Recurrent, Rope,
-    RopeKind, Route, Scales, ValueId,
+    Act, Activation, Attention, Builder, Dense, Gate, Gating, Graph, Head, Latent, Mixture, NormKind, Norms, Pick,
+    Recurrent, Rope, RopeKind, Route, Scales, ValueId,
 };
 
 /// A layer: a mixer, through which tokens see each other, and a feed-forward block for each token by itself.
@@ -63,6 +63,8 @@ pub(super) struct Decoder {
     pub embed_scale: f32,
     /// True if embeddings are normed, without a weight.
     pub embed_norm: bool,
+    /// True if the first row of a table of token types is added to them, and they are then normed (token_embd_norm).
+    pub embed_bert: bool,
     /// True if a row of a table of positions is added to them.
     pub embed_positions: bool,
     /// Width of the second embedding, of which each layer has a part of its own; 0: there is none.
@@ -71,6 +73,11 @@ pub(super) struct Decoder {
     pub attn_norm: Option<&'static str>,
     /// The name of the norm before the feed-forward block; `None`: there is none.
     pub ffn_norm: Option<&'static str>,
+    /// True if the first layer may lack the norm before the mixer.
+    pub bare_first: bool,
+    /// The norms of the sums of mixer or feed-forward block and their inputs, if sums are normed. A second norm behind
+    /// the mixer (attn_norm_2) is that of one more sum.
+    pub sum_norms: Option<[&'static str; 2]>,
     /// The norms of the results of mixer and feed-forward block, before these are added, if they are normed.
     pub post_norms: Option<Norms>,
     /// True if the feed-forward block reads what the mixer reads: the layer's input, or its norm where the block has no
@@ -84,8 +91,10 @@ pub(super) struct Decoder {
     pub logit_scale: f32,
     /// Limits logits: cap tanh(logit / cap).
     pub logit_softcap: Option<f32>,
-    /// The name of the norm before the output.
-    pub output_norm: &'static str,
+    /// The name of the norm before the output; `None`: there is none.
+    pub output_norm: Option<&'static str>,
+    /// The head that scores texts, where the file has one.
+    pub head: Head,
     pub scales: Scales,
     /// Tensors that files may have and the model does not apply, named without their layer.
     pub ignored: &'static [&'static str],
@@ -126,6 +135,8 @@ impl Decoder {
             rope: Some(0),
             window: None,
             chunked: false,
+            whole_text: false,
+            alibi: None,
             softcap: None,
             qk_norm: None,
             norm_rotated: false,
@@ -154,17 +165,21 @@ impl Decoder {
             norms: Norms { kind: NormKind::Rms, eps: h.eps, biases: false },
             embed_scale: 1.0,
             embed_norm: false,
+            embed_bert: false,
             embed_positions: false,
             n_embd_per_layer: 0,
             attn_norm: Some("attn_norm"),
             ffn_norm: Some("ffn_norm"),
+            bare_first: false,
+            sum_norms: None,
             post_norms: None,
             parallel: false,
             residual_scale: 1.0,
             layer_scale: false,
             logit_scale: 1.0,
             logit_softcap: None,
-            output_norm: "output_norm",
+            output_norm: Some("output_norm"),
+            head: Head { pick: Pick::Last, gelu: false, softmax: false },
             scales: Scales { ffn: false, experts: false, output: true },
             ignored: &[],
             prediction: None,
@@ -251,6 +266,12 @@ impl Decoder {
         Decoder { norms: Norms { kind: NormKind::Layer, eps: h.layer_eps, biases: true }, ..self }
     }
 
+    /// Lets every token see its whole text, or half a window to either side. A head scores a text by its first token.
+    pub fn encoder(mut self) -> Decoder {
+        self.head.pick = Pick::First;
+        self.heads(|a| a.whole_text = true)
+    }
+
     /// Leaves queries and keys of some layers as they are, without a rotation.
     pub fn without_rope(mut self, without: impl Fn(usize) -> bool) -> Decoder {
         self.attentions().filter(|(i, _)| without(*i)).for_each(|(_, a)| a.rope = None);
@@ -273,6 +294,10 @@ impl Decoder {
         if self.embed_positions {
             let positions = g.embed_positions(h.n_embd, h.n_ctx_train as usize)?;
             x = g.add(x, positions, "embd_at");
+        }
+        if self.embed_bert {
+            x = g.add_first_type(x)?;
+            x = g.norm(x, "token_embd_norm")?;
         }
         if self.embed_norm {
             x = g.bare_norm(x, h.n_embd, "embd_norm");
@@ -297,19 +322,29 @@ impl Decoder {
             g.rope_table(rope.clone(), self.rope_kind, used);
         }
         let prediction = self.prediction.filter(|_| k.draft);
+        let all_rows = k.pooling.is_some_and(|p| p.pick(self.head) == Pick::Mean);
         for (i, layer) in self.layers.iter().enumerate() {
             g.layer(i as u32);
             // Behind the last mixer tokens no longer see each other, so only rows whose results were asked for go on.
-            // A draft begins with the hidden row of every token.
-            let last = i + 1 == self.layers.len() && prediction.is_none();
+            // A draft begins with the hidden row of every token, and a mean needs them all.
+            let last = i + 1 == self.layers.len() && prediction.is_none() && !all_rows;
             let outputs = |g: &mut Builder<'_>, x| if last { g.select_outputs(x) } else { x };
             let input = x;
             let normed = !matches!(layer.mixer, Mixer::None) || (self.parallel && self.ffn_norm.is_none());
-            let n = if normed { norm_of(&mut g, x, self.attn_norm)? } else { x };
+            let bare = self.bare_first && i == 0 && !g.has("attn_norm");
+            let n = if normed && !bare { norm_of(&mut g, x, self.attn_norm)? } else { x };
             if let Some(m) = self.mixer(&mut g, n, layer.mixer)? {
                 x = self.plus(&mut g, x, m, "post_attention_norm", "attn_res")?;
             }
             x = outputs(&mut g, x);
+            if let Some([norm, _]) = self.sum_norms {
+                x = g.norm(x, norm)?;
+                if g.has("attn_norm_2") {
+                    let before = outputs(&mut g, input);
+                    let sum = g.add(x, before, "attn_res_2");
+                    x = g.norm(sum, "attn_norm_2")?;
+                }
+            }
             let from = match (self.parallel, self.ffn_norm) {
                 (false, _) => x,
                 (true, Some(_)) => outputs(&mut g, input),
@@ -317,6 +352,9 @@ impl Decoder {
             };
             if let Some(f) = self.feed_forward(&mut g, from, layer.ffn)? {
                 x = self.plus(&mut g, x, f, "post_ffw_norm", "ffn_res")?;
+            }
+            if let Some([_, norm]) = self.sum_norms {
+                x = g.norm(x, norm)?;
             }
             if let Some(second) = second {
                 let own = g.of_layer(second, self.n_embd_per_layer);
@@ -327,8 +365,12 @@ impl Decoder {
                 x = g.times_tensor(x, "layer_output_scale", "weight", 1, 1.0)?;
             }
         }
-        let (norm, all_rows) = (self.output_norm, prediction.is_some());
-        let hidden = g.output(x, norm, h.n_vocab, self.logit_scale, self.logit_softcap, all_rows)?;
+        let norm = self.output_norm;
+        if let Some(pooling) = k.pooling {
+            g.pooled_output(x, norm, pooling, self.head)?;
+            return Ok(g.finish(h.n_vocab, h.n_embd));
+        }
+        let hidden = g.output(x, norm, h.n_vocab, self.logit_scale, self.logit_softcap, prediction.is_some())?;
         if let Some(layer) = prediction {
             let mut x = g.begin_draft(hidden, h.n_vocab, self.embed_scale)?;
             let n = norm_of(&mut g, x, self.attn_norm)?;

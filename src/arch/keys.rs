@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::gguf::{Gguf, Value};
+use crate::graph::Pooling;
 
 /// A file's keys, for one architecture. A method that is given `key` looks for `{arch}.{key}`.
 pub struct Keys<'a> {
@@ -9,6 +10,8 @@ pub struct Keys<'a> {
     pub arch: &'a str,
     /// True if a layer that makes drafts is asked for.
     pub draft: bool,
+    /// The rows that the graph leaves in place of logits, if it does.
+    pub pooling: Option<Pooling>,
 }
 
 impl Keys<'_> {

@@ -21,6 +21,6 @@ pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     if let Some(n) = k.u32("attention.sliding_window")?.filter(|n| *n > 0) {
         d = d.windows(n, &vec![true; h.layers.len()], None);
     }
-    d.output_norm = "token_embd_norm";
+    d.output_norm = Some("token_embd_norm");
     d.leading_dense(k, h)?.build(k, h)
 }

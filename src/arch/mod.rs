@@ -6,14 +6,17 @@
 
 mod bailingmoe2;
 mod batch;
+mod bert;
 mod cohere;
 mod decoder;
 mod deepseek2;
 mod ernie;
+mod eurobert;
 mod exaone;
 mod experts;
 mod gemma;
 mod gemma4;
+mod gemma_embedding;
 mod glm;
 mod gpt;
 mod gpt_oss;
@@ -30,6 +33,7 @@ mod mamba;
 mod mimo2;
 mod minimax_m2;
 mod mistral3;
+mod modern_bert;
 mod muse_glimmer;
 mod nemotron_h;
 mod olmo2;
@@ -48,7 +52,7 @@ use std::collections::HashSet;
 
 use crate::error::{Error, Result};
 use crate::gguf::Gguf;
-use crate::graph::Graph;
+use crate::graph::{Graph, Pooling};
 
 struct Family {
     name: &'static str,
@@ -118,9 +122,22 @@ const FAMILIES: &[Family] = &[
     Family { name: "kimi-linear", build: kimi_linear::build },
 ];
 
+/// Architectures whose tokens see the whole text.
+const ENCODERS: &[Family] = &[
+    Family { name: "bert", build: bert::bert },
+    Family { name: "nomic-bert", build: bert::nomic },
+    Family { name: "nomic-bert-moe", build: bert::nomic_moe },
+    Family { name: "jina-bert-v2", build: bert::jina_v2 },
+    Family { name: "jina-bert-v3", build: bert::jina_v3 },
+    Family { name: "modern-bert", build: modern_bert::build },
+    Family { name: "neo-bert", build: eurobert::neo_bert },
+    Family { name: "eurobert", build: eurobert::eurobert },
+    Family { name: "gemma-embedding", build: gemma_embedding::build },
+];
+
 /// The architectures that can be planned exactly, loaded and decoded.
 pub fn supported() -> impl Iterator<Item = &'static str> {
-    FAMILIES.iter().map(|f| f.name)
+    FAMILIES.iter().chain(ENCODERS).map(|f| f.name)
 }
 
 /// Reads a file's hyper-parameters and builds its graph, without a part that makes drafts.
@@ -128,17 +145,37 @@ pub fn supported() -> impl Iterator<Item = &'static str> {
 /// # Errors
 /// `Unsupported` for an architecture without a graph, `BadFile` for missing or contradicting keys and tensors.
 pub fn build(file: &Gguf) -> Result<(Hparams, Graph)> {
-    build_with(file, false)
+    build_with(file, Wish::default())
 }
 
-/// The same, and `draft` asks for the nodes of a prediction layer behind the trunk.
+/// What a graph leaves besides the trunk's logits, or in their place.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Wish {
+    /// Nodes of a prediction layer behind the trunk.
+    pub draft: bool,
+    pub pooling: PoolBy,
+}
+
+/// The one who says which rows a graph leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PoolBy {
+    /// Logits; for an encoder, which has none, as the file says.
+    #[default]
+    Family,
+    /// The file: `{architecture}.pooling_type`, or a row for each token if it says nothing.
+    File,
+    Caller(Pooling),
+}
+
+/// The same with a wish.
 ///
 /// # Errors
-/// As for `build`; `InvalidArgument` if the file has no prediction layer, or the family none that is known.
-pub fn build_with(file: &Gguf, draft: bool) -> Result<(Hparams, Graph)> {
+/// As for `build`; `InvalidArgument` if the file has no prediction layer, or the family none that is known; if a draft
+/// is asked for and logits are not left; if scores are asked for and the file has no head that makes them.
+pub fn build_with(file: &Gguf, wish: Wish) -> Result<(Hparams, Graph)> {
     let place = file.path();
     let name = architecture(file)?;
-    let family = FAMILIES.iter().find(|f| f.name == name).ok_or_else(|| {
+    let family = FAMILIES.iter().chain(ENCODERS).find(|f| f.name == name).ok_or_else(|| {
         let known: Vec<_> = supported().collect();
         Error::unsupported(format!(
             "{place}: architecture '{name}' is not supported, expected one of: {}",
@@ -146,7 +183,17 @@ pub fn build_with(file: &Gguf, draft: bool) -> Result<(Hparams, Graph)> {
         ))
         .subject("general.architecture")
     })?;
-    let keys = Keys { file, arch: name, draft };
+    let draft = wish.draft;
+    let pooling = match wish.pooling {
+        PoolBy::Family if !is_encoder(name) => None,
+        PoolBy::Family | PoolBy::File => Some(pooling_of(file, name).map_err(|e| e.at(place))?),
+        PoolBy::Caller(pooling) => Some(pooling),
+    };
+    if let Some(pooling) = pooling.filter(|_| draft) {
+        let name = pooling.name();
+        return Err(no_draft(format!("{place}: drafts need logits, which a plan with pooling {name} does not leave")));
+    }
+    let keys = Keys { file, arch: name, draft, pooling };
     let h = Hparams::read(&keys).map_err(|e| e.at(place))?;
     let behind = keys.u32("nextn_predict_layers").map_err(|e| e.at(place))?.unwrap_or(0);
     if draft && behind == 0 {
@@ -160,6 +207,21 @@ pub fn build_with(file: &Gguf, draft: bool) -> Result<(Hparams, Graph)> {
         return Err(no_draft(format!("{place}: the prediction layers of architecture '{name}' are not known")));
     }
     Ok((h, graph))
+}
+
+/// True for architectures whose tokens see the whole text, which keep nothing from one batch to the next.
+pub fn is_encoder(architecture: &str) -> bool {
+    ENCODERS.iter().any(|f| f.name == architecture)
+}
+
+/// The file's `{architecture}.pooling_type`: 0 to 4, as `Pooling` lists them.
+fn pooling_of(file: &Gguf, architecture: &str) -> Result<Pooling> {
+    let key = format!("{architecture}.pooling_type");
+    let all = [Pooling::None, Pooling::Mean, Pooling::Cls, Pooling::Last, Pooling::Rank];
+    let Some(n) = file.get_u32(&key)? else { return Ok(Pooling::None) };
+    all.get(n as usize)
+        .copied()
+        .ok_or_else(|| Error::bad_file(format!("key '{key}' is {n}, expected 0 to {}", all.len() - 1)).subject(key))
 }
 
 fn no_draft(text: String) -> Error {

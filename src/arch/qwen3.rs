@@ -1,6 +1,7 @@
 //! qwen3 and qwen3moe: norms of each head's query and key, and no biases. The mixtures weight their experts by a
 //! softmax over all, and divide the weights of the chosen ones by their sum. deepseek-r1:8b (2025-05), qwen3:30b-a3b.
-//! qwen3vl and qwen3vlmoe are their text parts, whose rotation has sections that take turns.
+//! qwen3vl and qwen3vlmoe are their text parts, whose rotation has sections that take turns. Rerankers of the dense
+//! ones score a text by a softmax.
 
 use super::decoder::{ALL_SCALES, Decoder};
 use super::hparams::Hparams;
@@ -10,7 +11,9 @@ use crate::graph::{Graph, QkNorm, RopeKind};
 
 pub(super) fn dense(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     h.dense(k)?;
-    moe(k, h)
+    let mut d = Decoder { scales: ALL_SCALES, ..decoder(k, h)? };
+    d.head.softmax = true;
+    d.build(k, h)
 }
 
 pub(super) fn moe(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
@@ -24,6 +27,7 @@ pub(super) fn vl(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
 
 pub(super) fn vl_moe(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     let mut d = decoder(k, h)?;
+    d.head.softmax = h.experts.is_none();
     d.ropes[0].sections = k.sections(true)?;
     d.build(k, h)
 }

@@ -47,10 +47,11 @@ use sums::Sums;
 use tile::{PART, ROWS, Sizes, Tile};
 
 use super::matmul::Kernels;
-use super::matmul::attend::{BLOCK, BlockOfKeys};
+use super::matmul::attend::{BLOCK, BlockOfKeys, Fall};
 use super::pool::Poisoned;
 use super::step::Step;
-use crate::graph::{Attend, KvShape, Node, StatePlace, ValueId};
+use crate::graph::{self, Attend, AttendText, CacheView, Graph, KvShape, Node, ValueId};
+use crate::quant::Type;
 
 /// If threads share parts: parts per thread that are computed before they are added up.
 const SLOTS: usize = 4;
@@ -59,9 +60,39 @@ const FEW_TILES: usize = 2;
 
 /// Bytes of the threads' scratch, and of the results of parts and tiles if threads share parts.
 pub(super) fn workspace_bytes(shape: &KvShape, n_head: usize, n_threads: usize) -> Option<usize> {
-    let sizes = Sizes::new(shape, n_head)?;
+    bytes_of(Sizes::new(n_head / shape.n_head_kv, shape.head_dim_k, shape.head_dim_v)?, n_threads)
+}
+
+/// The same for attention over whole texts.
+pub(super) fn text_workspace_bytes(graph: &Graph, node: &Node, o: &AttendText, n_threads: usize) -> Option<usize> {
+    let cols = |i: usize| graph.value(node.inputs[i]).cols / o.n_head_kv;
+    bytes_of(Sizes::new(o.n_head / o.n_head_kv, cols(1), cols(2))?, n_threads)
+}
+
+fn bytes_of(sizes: Sizes, n_threads: usize) -> Option<usize> {
     let shared = sizes.result()?.checked_mul(SLOTS + FEW_TILES)?;
     sizes.scratch()?.checked_add(shared)?.checked_mul(n_threads)?.checked_mul(size_of::<f32>())
+}
+
+/// Keys and values of the tokens that queries go over: of a cache, or of the micro-batch itself, whose tokens are then
+/// the cells.
+struct Keys<'a> {
+    view: &'a CacheView<'a>,
+    types: (Type, Type),
+    bases: (*const u8, *const u8),
+    sides: (graph::Side, graph::Side),
+    n_head: usize,
+    dim_k: usize,
+    dim_v: usize,
+    sees: Sees<'a>,
+}
+
+/// The positions that a token sees.
+enum Sees<'a> {
+    /// Those up to its own, as far back as the cache's shape says.
+    Before(&'a KvShape),
+    /// All up to so many positions away.
+    Text(&'a AttendText),
 }
 
 /// A node, and all that its tiles need.
@@ -69,33 +100,48 @@ struct Work<'a> {
     s: &'a Step<'a>,
     queries: ValueId,
     output: ValueId,
-    a: &'a Attend,
-    place: StatePlace,
-    shape: &'a KvShape,
+    n_head: usize,
+    scale: f32,
+    softcap: Option<f32>,
+    keys: Keys<'a>,
     sizes: Sizes,
     sinks: Option<&'a [f32]>,
     kernels: &'a Kernels,
 }
 
 impl Work<'_> {
-    /// The last position that a token at `pos` does not see any more, since its window has passed it.
+    /// The last position in front of those that a token at `pos` sees.
     fn behind(&self, pos: i32) -> i64 {
-        self.shape.behind(pos)
+        match self.keys.sees {
+            Sees::Before(shape) => shape.behind(pos),
+            Sees::Text(o) => o.reach.map_or(-1, |n| i64::from(pos) - i64::from(n) - 1),
+        }
+    }
+
+    /// The last position that a token at `pos` sees, of a text that ends at `end`.
+    fn upto(&self, pos: i32, end: i64) -> i64 {
+        match self.keys.sees {
+            Sees::Before(_) => i64::from(pos),
+            Sees::Text(o) => o.reach.map_or(end, |n| end.min(i64::from(pos) + i64::from(n))),
+        }
+    }
+
+    /// The heads of queries that share a head of keys.
+    fn group(&self) -> usize {
+        self.n_head / self.keys.n_head
     }
 
     fn n_tiles(&self) -> usize {
-        let runs = self.s.micro.caches[self.place.cache].runs;
-        let n: usize = runs.iter().map(|r| (r.n as usize).div_ceil(self.sizes.tokens)).sum();
-        n * self.shape.n_head_kv * self.sizes.slices
+        let n: usize = self.keys.view.runs.iter().map(|r| (r.n as usize).div_ceil(self.sizes.tokens)).sum();
+        n * self.keys.n_head * self.sizes.slices
     }
 
     /// Tile `index`. Neighbouring tiles are of different KV heads, then of different slices, then of different tokens.
     fn tile(&self, index: usize) -> Option<Tile<'_>> {
-        let cache = &self.s.micro.caches[self.place.cache];
-        let group = self.a.n_head / self.shape.n_head_kv;
-        let (head, rest) = (index % self.shape.n_head_kv, index / self.shape.n_head_kv);
+        let (view, group) = (self.keys.view, self.group());
+        let (head, rest) = (index % self.keys.n_head, index / self.keys.n_head);
         let (slice, mut index) = (rest % self.sizes.slices, rest / self.sizes.slices);
-        for run in cache.runs {
+        for run in view.runs {
             let n = (run.n as usize).div_ceil(self.sizes.tokens);
             if index >= n {
                 index -= n;
@@ -105,6 +151,9 @@ impl Work<'_> {
             let n_tokens = self.sizes.tokens.min(run.first as usize + run.n as usize - first);
             let first_head = slice * self.sizes.heads;
             let positions = &self.s.micro.positions[first..first + n_tokens];
+            let spans = &view.spans[run.first_span as usize..(run.first_span + run.n_spans) as usize];
+            let end = spans.last().map_or(-1, |s| i64::from(s.pos) + i64::from(s.len) - 1);
+            let upto = self.upto(positions[n_tokens - 1], end);
             let part_of = |pos: i64| pos.max(0).div_euclid(PART);
             return Some(Tile {
                 first,
@@ -112,8 +161,9 @@ impl Work<'_> {
                 head,
                 first_head,
                 n_heads: self.sizes.heads.min(group.saturating_sub(first_head)),
-                spans: &cache.spans[run.first_span as usize..(run.first_span + run.n_spans) as usize],
-                parts: (part_of(self.behind(positions[0]) + 1), part_of(i64::from(positions[n_tokens - 1]))),
+                spans,
+                end,
+                parts: (part_of(self.behind(positions[0]) + 1), part_of(upto)),
             });
         }
         None
@@ -122,26 +172,36 @@ impl Work<'_> {
     /// Computes the result of a tile over one part.
     fn part(&self, tile: &Tile, part: i64, scratch: &mut [f32], out: &mut Sums) {
         out.clear();
-        let (s, sizes) = (self.s, &self.sizes);
-        let (place, shape) = (&self.place, self.shape);
-        let base = s.x.kv.base().cast_const();
-        let k = Side::new(s.x.type_k, base, place.keys, tile.head, shape.head_dim_k);
-        let v = match shape.v_in_k {
-            true => Side { dim: shape.head_dim_v, ..k },
-            false => Side::new(s.x.type_v, base, place.values, tile.head, shape.head_dim_v),
+        let (s, sizes, of) = (self.s, &self.sizes, &self.keys);
+        let k = Side::new(of.types.0, of.bases.0, of.sides.0, tile.head, of.dim_k);
+        // Values that are part of the keys begin where the keys do, also if they are shorter.
+        let v = match of.bases.1.is_null() {
+            true => Side { dim: of.dim_v, ..k },
+            false => Side::new(of.types.1, of.bases.1, of.sides.1, tile.head, of.dim_v),
         };
         let (keys, rest) = scratch.split_at_mut(sizes.dim_k * BLOCK);
         let (values, scores) = rest.split_at_mut(sizes.dim_v * BLOCK);
-        let group = self.a.n_head / shape.n_head_kv;
+        let first_head = tile.head * self.group() + tile.first_head;
         let mut queries = [std::ptr::null(); ROWS];
         for (row, query) in queries[..tile.rows()].iter_mut().enumerate() {
-            let (token, head) =
-                (tile.first + row / tile.n_heads, tile.head * group + tile.first_head + row % tile.n_heads);
-            *query = s.at(self.queries).wrapping_add((token * self.a.n_head + head) * shape.head_dim_k).cast_const();
+            let (token, head) = (tile.first + row / tile.n_heads, first_head + row % tile.n_heads);
+            *query = s.at(self.queries).wrapping_add((token * self.n_head + head) * of.dim_k).cast_const();
         }
         let positions = &s.micro.positions[tile.first..tile.first + tile.n_tokens];
-        // Positions after the last token's, and those that the first one's window has passed, are seen by nobody.
-        let last = i64::from(positions[tile.n_tokens - 1]).min((part + 1) * PART - 1);
+        let mut falls = [Fall::default(); ROWS];
+        let falls = match &of.sees {
+            Sees::Text(o) if o.alibi.is_some() => {
+                for (row, fall) in falls[..tile.rows()].iter_mut().enumerate() {
+                    let slope = o.slope(first_head + row % tile.n_heads);
+                    *fall = Fall { slope, pos: positions[row / tile.n_heads] };
+                }
+                &falls[..tile.rows()]
+            }
+            _ => &[],
+        };
+        // Positions after those that the last token sees, and those that the first one's window has passed, are seen by
+        // nobody.
+        let last = self.upto(positions[tile.n_tokens - 1], tile.end).min((part + 1) * PART - 1);
         let gone = self.behind(positions[0]).max(part * PART - 1);
         let mut spans = &tile.spans[tile.spans.partition_point(|s| i64::from(s.pos) + i64::from(s.len) <= gone + 1)..];
         let mut used = spans.first().map_or(0, |s| (gone + 1 - i64::from(s.pos)).max(0) as u32);
@@ -158,7 +218,7 @@ impl Work<'_> {
             // Tokens that see the same keys of the block go over it together.
             let mut token = 0;
             while token < tile.n_tokens {
-                let seen = |t: usize| block.seen_from(positions[t], self.behind(positions[t]));
+                let seen = |t: usize| block.seen_from(self.upto(positions[t], tile.end), self.behind(positions[t]));
                 let (from, to) = seen(token);
                 let mut end = token + 1;
                 while end < tile.n_tokens && seen(end) == (from, to) {
@@ -176,11 +236,13 @@ impl Work<'_> {
                         values: values.as_ptr(),
                         from,
                         to,
-                        dim_k: shape.head_dim_k,
+                        dim_k: of.dim_k,
                         dim_v: sizes.dim_v,
                         queries: &queries[rows.clone()],
-                        scale: self.a.scale,
-                        softcap: self.a.softcap,
+                        scale: self.scale,
+                        softcap: self.softcap,
+                        positions: &block.positions,
+                        falls: if falls.is_empty() { falls } else { &falls[rows.clone()] },
                         scores: scores.as_mut_ptr(),
                         sums: out.sums.as_mut_ptr().add(rows.start * sizes.dim_v),
                         max: &mut out.max[rows.clone()],
@@ -196,7 +258,7 @@ impl Work<'_> {
     fn begin(&self, tile: &Tile, all: &mut Sums) {
         all.clear();
         if let Some(sinks) = self.sinks {
-            let first = tile.head * (self.a.n_head / self.shape.n_head_kv) + tile.first_head;
+            let first = tile.head * self.group() + tile.first_head;
             for row in 0..tile.rows() {
                 (all.max[row], all.total[row]) = (sinks[first + row % tile.n_heads], 1.0);
             }
@@ -205,10 +267,10 @@ impl Work<'_> {
 
     /// Divides by the sum of weights, and writes the output.
     fn finish(&self, tile: &Tile, all: &Sums) {
-        let dv = self.shape.head_dim_v;
-        let first = tile.head * (self.a.n_head / self.shape.n_head_kv) + tile.first_head;
+        let dv = self.keys.dim_v;
+        let first = tile.head * self.group() + tile.first_head;
         for row in 0..tile.rows() {
-            let to = ((tile.first + row / tile.n_heads) * self.a.n_head + first + row % tile.n_heads) * dv;
+            let to = ((tile.first + row / tile.n_heads) * self.n_head + first + row % tile.n_heads) * dv;
             // SAFETY: one writer per query row.
             let out = unsafe { self.s.floats_mut(self.output, to, dv) };
             let factor = 1.0 / all.total[row];
@@ -219,14 +281,56 @@ impl Work<'_> {
     }
 }
 
+/// Attention over a KV cache.
 pub(super) fn attention(s: &Step, node: &Node, a: &Attend) -> Result<(), Poisoned> {
     let (shape, place) = (s.graph().kv(a.state), s.x.states[a.state.0 as usize]);
-    let (Some(output), Some(sizes)) = (node.output, Sizes::new(shape, a.n_head)) else { return s.worker.barrier() };
+    let sizes = Sizes::new(a.n_head / shape.n_head_kv, shape.head_dim_k, shape.head_dim_v);
+    let (Some(output), Some(sizes)) = (node.output, sizes) else { return s.worker.barrier() };
+    let sinks = a.sinks.map(|w| s.weight_floats(w));
+    let base = s.x.kv.base().cast_const();
+    let keys = Keys {
+        view: &s.micro.caches[place.cache],
+        types: (s.x.type_k, s.x.type_v),
+        bases: (base, if shape.v_in_k { std::ptr::null() } else { base }),
+        sides: (place.keys, place.values),
+        n_head: shape.n_head_kv,
+        dim_k: shape.head_dim_k,
+        dim_v: shape.head_dim_v,
+        sees: Sees::Before(shape),
+    };
+    let (queries, n_head, scale, softcap) = (node.inputs[0], a.n_head, a.scale, a.softcap);
+    let (sinks, kernels) = (sinks.as_deref(), &s.x.kernels);
+    compute(&Work { s, queries, output, n_head, scale, softcap, keys, sizes, sinks, kernels })
+}
+
+/// Attention over whole texts: the keys and values are the node's other inputs.
+pub(super) fn attend_text(s: &Step, node: &Node, o: &AttendText) -> Result<(), Poisoned> {
+    let [queries, k, v] = node.inputs[..] else { return s.worker.barrier() };
+    let cols = |v: ValueId| s.graph().value(v).cols;
+    let (dim_k, dim_v) = (cols(k) / o.n_head_kv, cols(v) / o.n_head_kv);
+    let sizes = Sizes::new(o.n_head / o.n_head_kv, dim_k, dim_v);
+    let (Some(output), Some(sizes)) = (node.output, sizes) else { return s.worker.barrier() };
+    let base = |v: ValueId| s.at(v).cast::<u8>().cast_const();
+    let side = |v: ValueId| graph::Side { offset: 0, row: cols(v) * size_of::<f32>() };
+    let keys = Keys {
+        view: &s.micro.caches[0],
+        types: (Type::F32, Type::F32),
+        bases: (base(k), base(v)),
+        sides: (side(k), side(v)),
+        n_head: o.n_head_kv,
+        dim_k,
+        dim_v,
+        sees: Sees::Text(o),
+    };
+    let (n_head, scale, kernels) = (o.n_head, o.scale, &s.x.kernels);
+    compute(&Work { s, queries, output, n_head, scale, softcap: None, keys, sizes, sinks: None, kernels })
+}
+
+/// Shares tiles, or their parts, among the threads.
+fn compute(work: &Work) -> Result<(), Poisoned> {
+    let (s, sizes) = (work.s, &work.sizes);
     // The scratch below takes the place of prepared activations.
     s.prepared.set(None);
-    let sinks = a.sinks.map(|w| s.weight_floats(w));
-    let (queries, sinks, kernels) = (node.inputs[0], sinks.as_deref(), &s.x.kernels);
-    let work = Work { s, queries, output, a, place, shape, sizes, sinks, kernels };
     // Measured for the largest batch, so they do not overflow here.
     let (scratch_floats, result_floats) = (sizes.scratch().unwrap_or(0), sizes.result().unwrap_or(0));
     let (n_threads, base) = (s.worker.n_threads, s.workspace().cast::<f32>());

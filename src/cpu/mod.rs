@@ -13,6 +13,7 @@ pub mod isa;
 mod kv;
 mod linear_attention;
 pub mod matmul;
+mod mean;
 mod norm;
 mod pool;
 mod product;
@@ -23,6 +24,7 @@ mod run;
 mod scan;
 mod signal;
 pub(crate) mod simd;
+mod softmax;
 mod step;
 
 pub use executor::{Executor, Held, Parts};

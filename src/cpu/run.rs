@@ -9,7 +9,8 @@ use super::matmul::Kernels;
 use super::pool::Poisoned;
 use super::step::Step;
 use super::{
-    attention, columns, convolve, elementwise, embed, experts, kv, linear_attention, norm, product, rope, route, scan,
+    attention, columns, convolve, elementwise, embed, experts, kv, linear_attention, mean, norm, product, rope, route,
+    scan, softmax,
 };
 use crate::error::{Error, Result, Status};
 use crate::graph::{self, Graph, Limits, Micro, Move, Node, Op, StatePlace, ValueId};
@@ -24,6 +25,7 @@ pub fn workspace_bytes(graph: &Graph, node: &Node, limits: Limits, n_threads: us
         Op::MatMulExperts(o) => experts::workspace_bytes(graph, o, rows, n_threads),
         Op::Route(o) => route::workspace_bytes(o, n_threads),
         Op::Attention(o) => attention::workspace_bytes(graph.kv(o.state), o.n_head, n_threads),
+        Op::AttendText(o) => attention::text_workspace_bytes(graph, node, o, n_threads),
         Op::LinearAttention(o) => linear_attention::workspace_bytes(o, n_threads),
         Op::Scan(o) => scan::workspace_bytes(o, n_threads),
         _ => Some(0),
@@ -51,6 +53,7 @@ fn compute(s: &Step, node: &Node, rest: &[Node]) -> std::result::Result<(), Pois
         Op::Concat(o) => columns::concat(s, node, o),
         Op::StoreKv(o) => kv::store(s, node, o),
         Op::Attention(o) => attention::attention(s, node, o),
+        Op::AttendText(o) => attention::attend_text(s, node, o),
         Op::Convolve(o) => convolve::convolve(s, node, o),
         Op::LinearAttention(o) => linear_attention::linear_attention(s, node, o),
         Op::Scan(o) => scan::scan(s, node, o),
@@ -59,6 +62,8 @@ fn compute(s: &Step, node: &Node, rest: &[Node]) -> std::result::Result<(), Pois
         Op::Activation(o) => elementwise::activation(s, node, *o),
         Op::Gate(o) => elementwise::gate(s, node, *o),
         Op::SoftCap(o) => elementwise::soft_cap(s, node, o),
+        Op::Mean => mean::mean(s, node),
+        Op::Softmax => softmax::softmax(s, node),
     }
 }
 

@@ -33,6 +33,7 @@ pub fn has_kernel(graph: &Graph, node: &Node) -> bool {
         Op::Attention(o) => graph.kv(o.state).head_dim_v <= attention::MOST_VALUE,
         Op::LinearAttention(o) => o.head_k <= linear_attention::MOST_ROWS,
         Op::Scan(o) => o.n_state <= scan::MOST_STATE,
+        Op::AttendText(_) | Op::Mean | Op::Softmax => false,
         _ => true,
     }
 }
@@ -65,6 +66,9 @@ fn give(s: &Step, node: &Node) -> Result<()> {
         Op::Activation(o) => elementwise::activation(s, node, *o),
         Op::Gate(o) => elementwise::gate(s, node, *o),
         Op::SoftCap(o) => elementwise::soft_cap(s, node, o),
+        Op::AttendText(_) | Op::Mean | Op::Softmax => {
+            Err(Error::new(Status::Internal, "a die has no kernel for this node"))
+        }
     }
 }
 

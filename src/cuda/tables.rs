@@ -93,8 +93,14 @@ mod tests {
         let span = |cell| Span { cell, pos: 5, len: 1 };
         let spans = [span(0), span(3), span(6)];
         let view = CacheView { cells: &[1, 2, 3], runs: &runs, spans: &spans };
-        let micro =
-            Micro { tokens: &[7, 8, 9], positions: &[4, 5, 6], caches: &[view, view], outputs: &[2], first_output: 0 };
+        let micro = Micro {
+            tokens: &[7, 8, 9],
+            positions: &[4, 5, 6],
+            caches: &[view, view],
+            outputs: &[2],
+            first_output: 0,
+            n_before: 0,
+        };
         let cache = |kind| Cache { kind, n_cells: 3 };
         let caches = [cache(CacheKind::Context), cache(CacheKind::Window(2))];
         let most = tables_bytes(Limits { n_tokens: 3, n_outputs: 1 }, &caches).unwrap();

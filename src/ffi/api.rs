@@ -115,6 +115,7 @@ table! {
     rekindle_seq_checkpoint,
     rekindle_sampler_copy,
     rekindle_sampler_logprobs,
+    rekindle_pooled,
     rekindle_generation_create,
     rekindle_generation_destroy,
     rekindle_generation_cancel,

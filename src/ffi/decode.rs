@@ -4,8 +4,9 @@ use super::error::rekindle_status;
 use super::guard::guard;
 use super::handle::get;
 use super::model::rekindle_model;
+use super::output;
 use super::structs::{Struct, place, read, slice};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::session::{Batch, Model};
 
 /// Tokens to decode. The arrays belong to the caller and are read during the call only. Each has n_tokens elements.
@@ -22,7 +23,8 @@ pub struct rekindle_batch {
     pub positions: *const i32,
     /// Sequence ids, each below n_seq_max. NULL means that all are 0.
     pub seq_ids: *const i32,
-    /// Non-zero where logits are wanted. NULL means: for the last token of each sequence.
+    /// Non-zero where logits (or rows of tokens) are wanted. NULL means: for the last token of each sequence. It must
+    /// be NULL if the plan's pooling leaves rows of texts.
     pub outputs: *const u8,
 }
 
@@ -84,7 +86,8 @@ pub unsafe extern "C" fn rekindle_n_outputs(model: *const rekindle_model, n_outp
 /// Gives row `row` of the logits, in the order of the batch: `*logits` points to `*n` floats, `n_vocab` of them. They
 /// belong to the model and are valid until the next call that writes it. `n` may be NULL.
 ///
-/// REKINDLE_INVALID_ARGUMENT: the last decode left no such row.
+/// REKINDLE_INVALID_ARGUMENT: the last decode left no such row. REKINDLE_UNSUPPORTED: the plan's pooling leaves no
+/// logits.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rekindle_logits(
@@ -101,7 +104,8 @@ pub unsafe extern "C" fn rekindle_logits(
 }
 
 /// Gives the hidden state behind row `row` of the logits, after the output norm: `*embeddings` points to `*n` floats,
-/// `n_embd` of them. Otherwise it is as rekindle_logits.
+/// `n_embd` of them. With a plan's pooling it is the row of a token or a text, in the order of the batch, with
+/// `n_embd_out` floats. Otherwise it is as rekindle_logits.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rekindle_embeddings(
@@ -114,6 +118,39 @@ pub unsafe extern "C" fn rekindle_embeddings(
         let m = get::<Model, _>(model)?;
         // SAFETY: the caller's places.
         unsafe { row_out(m.embeddings(row), embeddings, n) }
+    })
+}
+
+/// For rekindle_pooled: divide the row by its length, the root of the sum of its squares.
+pub const REKINDLE_POOLED_NORMALIZE: u32 = 1;
+
+/// Gives what the last decode made of the text of sequence `seq_id`: `n_embd_out` floats, copied to `buffer`. It is for
+/// models whose plan pools texts (REKINDLE_POOLING_MEAN, CLS, LAST or RANK). A text is the sequence's tokens in that
+/// one batch; they stand together. Many texts, each a sequence of its own, may be in one batch. `flags` is
+/// REKINDLE_POOLED_NORMALIZE or 0.
+///
+/// `*needed` gets the number of floats. To ask for it alone, pass NULL and 0. REKINDLE_BUFFER_TOO_SMALL: nothing was
+/// written. REKINDLE_INVALID_ARGUMENT: the last decode had no text of that sequence. REKINDLE_UNSUPPORTED: the model
+/// leaves logits or rows of tokens.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn rekindle_pooled(
+    model: *const rekindle_model,
+    seq_id: i32,
+    flags: u32,
+    buffer: *mut f32,
+    capacity: usize,
+    needed: *mut usize,
+) -> rekindle_status {
+    guard("rekindle_pooled", || {
+        let m = get::<Model, _>(model)?;
+        if flags & !REKINDLE_POOLED_NORMALIZE != 0 {
+            let text = format!("flags are {flags:#x}, expected REKINDLE_POOLED_NORMALIZE or 0");
+            return Err(Error::invalid(text).subject("flags"));
+        }
+        let row = m.pooled(seq_id, flags & REKINDLE_POOLED_NORMALIZE != 0)?;
+        // SAFETY: the caller's buffer.
+        unsafe { output::array(&row, buffer, capacity, needed) }
     })
 }
 

@@ -6,7 +6,7 @@ use super::context::rekindle_context;
 use super::error::{UserData, rekindle_status};
 use super::guard::guard;
 use super::handle::{create, destroy, get};
-use super::plan::rekindle_plan_t;
+use super::plan::{pooling_number, rekindle_plan_t};
 use super::structs::{Struct, chars, place, read_or_default, write};
 use crate::context::Context;
 use crate::error::Error;
@@ -139,6 +139,11 @@ pub struct rekindle_model_info {
     pub n_draft: u32,
     /// Zero.
     pub reserved: u32,
+    /// REKINDLE_POOLING_…: the rows that a batch leaves; DEFAULT: logits.
+    pub pooling: i32,
+    /// Elements of a row of rekindle_embeddings and rekindle_pooled: n_embd for most models, the number of scores with
+    /// REKINDLE_POOLING_RANK.
+    pub n_embd_out: u32,
 }
 
 // SAFETY: repr(C), no padding, plain numbers.
@@ -176,6 +181,8 @@ pub unsafe extern "C" fn rekindle_model_get_info(
             n_checkpoints: i.n_checkpoints,
             n_draft: i.n_draft,
             reserved: 0,
+            pooling: pooling_number(i.pooling),
+            n_embd_out: i.n_embd_out,
         };
         // SAFETY: the caller's struct.
         unsafe { write(info, &value) }

@@ -11,7 +11,9 @@ use super::structs::{Struct, place, read_or_default, slice};
 use crate::context::Context;
 use crate::error::{Error, Result, Status};
 use crate::gguf::Gguf;
-use crate::plan::{Answer, DeviceLimit, DraftSource, EstimatorKind, Objective, Params, Plan, Question, Weights};
+use crate::plan::{
+    Answer, DeviceLimit, DraftSource, EstimatorKind, Objective, Params, Plan, PoolBy, Pooling, Question, Weights,
+};
 use crate::quant::Type;
 
 /// A plan. (The type has the suffix _t because rekindle_plan is the function.)
@@ -31,6 +33,20 @@ pub const REKINDLE_KV_Q4_0: i32 = 4;
 pub const REKINDLE_WEIGHTS_AUTO: i32 = 0;
 pub const REKINDLE_WEIGHTS_MAPPED: i32 = 1;
 pub const REKINDLE_WEIGHTS_COPIED: i32 = 2;
+
+/// The rows that a batch leaves. DEFAULT: logits; an encoder has none, and leaves what its file says. FILE: as the file
+/// says in `{architecture}.pooling_type`, or NONE if it says nothing.
+///
+/// NONE: the embedding of each token that is asked for. MEAN, CLS, LAST: one row for each text, which is a sequence's
+/// tokens in the batch: the mean of all, the first token's, the last token's. RANK: the scores that the file's head
+/// makes of one row of a text (encoders and rerankers); a file without such a head is an error.
+pub const REKINDLE_POOLING_DEFAULT: i32 = 0;
+pub const REKINDLE_POOLING_FILE: i32 = 1;
+pub const REKINDLE_POOLING_NONE: i32 = 2;
+pub const REKINDLE_POOLING_MEAN: i32 = 3;
+pub const REKINDLE_POOLING_CLS: i32 = 4;
+pub const REKINDLE_POOLING_LAST: i32 = 5;
+pub const REKINDLE_POOLING_RANK: i32 = 6;
 
 /// The aim of a plan. LATENCY (the default): one sequence is decoded as fast as possible. THROUGHPUT: the slowest
 /// device is as fast as possible, for several sequences that follow each other from device to device. HEADROOM: as much
@@ -108,10 +124,11 @@ pub struct rekindle_plan_params {
     /// Tokens that are guessed at most before the model checks them, all in one batch; rekindle_generate does so. The
     /// text stays the same, bit by bit. 0 means none. At most 15. n_outputs_max is at least one more.
     pub n_draft: u32,
+    /// REKINDLE_POOLING_…: the rows that a batch leaves. Every choice but the default leaves no logits; the output
+    /// matrix is then neither planned nor loaded.
+    pub pooling: i32,
     /// REKINDLE_DRAFT_…: who guesses.
     pub draft_source: u32,
-    /// Zero.
-    pub reserved: u32,
 }
 
 /// A prediction layer of the model itself (MTP) makes drafts; a file without such a layer is an error. It is not loaded
@@ -134,6 +151,33 @@ fn checkpoints(n: u32) -> Option<u32> {
         0 => None,
         REKINDLE_CHECKPOINTS_NONE => Some(0),
         n => Some(n),
+    }
+}
+
+fn pooling(n: i32) -> Result<PoolBy> {
+    Ok(match n {
+        REKINDLE_POOLING_DEFAULT => PoolBy::Family,
+        REKINDLE_POOLING_FILE => PoolBy::File,
+        REKINDLE_POOLING_NONE => PoolBy::Caller(Pooling::None),
+        REKINDLE_POOLING_MEAN => PoolBy::Caller(Pooling::Mean),
+        REKINDLE_POOLING_CLS => PoolBy::Caller(Pooling::Cls),
+        REKINDLE_POOLING_LAST => PoolBy::Caller(Pooling::Last),
+        REKINDLE_POOLING_RANK => PoolBy::Caller(Pooling::Rank),
+        _ => {
+            let text = format!("pooling is {n}, expected a REKINDLE_POOLING_… number");
+            return Err(Error::invalid(text).subject("pooling"));
+        }
+    })
+}
+
+pub(super) fn pooling_number(pooling: Option<Pooling>) -> i32 {
+    match pooling {
+        None => REKINDLE_POOLING_DEFAULT,
+        Some(Pooling::None) => REKINDLE_POOLING_NONE,
+        Some(Pooling::Mean) => REKINDLE_POOLING_MEAN,
+        Some(Pooling::Cls) => REKINDLE_POOLING_CLS,
+        Some(Pooling::Last) => REKINDLE_POOLING_LAST,
+        Some(Pooling::Rank) => REKINDLE_POOLING_RANK,
     }
 }
 
@@ -202,6 +246,7 @@ unsafe fn read_params(params: *const rekindle_plan_params) -> Result<Params> {
         n_seq_max: p.n_seq_max,
         n_checkpoints: checkpoints(p.n_checkpoints),
         n_draft: p.n_draft,
+        pooling: pooling(p.pooling)?,
         draft_source: match p.draft_source {
             REKINDLE_DRAFT_LAYER => DraftSource::Layer,
             REKINDLE_DRAFT_TEXT => DraftSource::Text,

@@ -7,7 +7,8 @@ use super::guard::guard;
 use super::handle::get;
 use super::output;
 use super::plan::{
-    REKINDLE_OBJECTIVE_HEADROOM, REKINDLE_OBJECTIVE_LATENCY, REKINDLE_OBJECTIVE_THROUGHPUT, kv_number, rekindle_plan_t,
+    REKINDLE_OBJECTIVE_HEADROOM, REKINDLE_OBJECTIVE_LATENCY, REKINDLE_OBJECTIVE_THROUGHPUT, kv_number, pooling_number,
+    rekindle_plan_t,
 };
 use super::structs::{Struct, chars, write};
 use crate::error::{Error, Result};
@@ -88,6 +89,10 @@ pub struct rekindle_plan_summary {
     pub n_draft: u32,
     /// Zero.
     pub reserved: u32,
+    /// REKINDLE_POOLING_…: the rows that a batch leaves; DEFAULT: logits.
+    pub pooling: i32,
+    /// Zero.
+    pub reserved_too: u32,
 }
 
 // SAFETY: repr(C), no padding, plain numbers.
@@ -141,6 +146,8 @@ pub unsafe extern "C" fn rekindle_plan_get_summary(
             n_checkpoints: p.n_checkpoints,
             n_draft: p.n_draft,
             reserved: 0,
+            pooling: pooling_number(p.pooling),
+            reserved_too: 0,
         };
         // SAFETY: the caller's struct.
         unsafe { write(summary, &value) }

@@ -1,7 +1,7 @@
 //! Attention in the words of the builder: rotation, grouped-query attention, latent attention.
 
 use super::build::Builder;
-use super::op::{Activation, Attend, Gate, Op, RopeTable, Rotate, StoreKv};
+use super::op::{Activation, Attend, AttendText, Gate, Op, RopeTable, Rotate, StoreKv};
 use super::rope::{Factors, Rope, RopeKind, Temperature};
 use super::state::{KeyRope, KvShape, StateShape};
 use super::value::{Rows, StateId, ValueId};
@@ -31,6 +31,11 @@ pub struct Attention {
     pub window: Option<u32>,
     /// True if a token sees back to the last multiple of the window only.
     pub chunked: bool,
+    /// True in an encoder: a token sees its whole text, also what stands behind it, or half a window to either side.
+    /// Nothing is cached.
+    pub whole_text: bool,
+    /// The spread of the slopes by which scores fall with distance (ALiBi), in an encoder.
+    pub alibi: Option<f32>,
     /// Limits scores: cap tanh(score / cap).
     pub softcap: Option<f32>,
     /// The norm of queries and keys.
@@ -247,6 +252,13 @@ impl Builder<'_> {
             chunked: a.chunked,
             rope: self.key_rope(a.rope, 0),
         };
+        if let (true, Some(k), Some(v)) = (a.whole_text, k, v) {
+            let (n_head, n_head_kv, scale, alibi) = (a.n_head, a.n_head_kv, a.scale, a.alibi);
+            let op = Op::AttendText(AttendText { n_head, n_head_kv, scale, reach: a.window.map(|n| n / 2), alibi });
+            self.whole_texts = true;
+            let out = self.node(op, &[q, k, v], "attn", Rows::Tokens, n_out);
+            return self.linear(out, "attn_output", n_embd);
+        }
         let state = match a.reads {
             Some(layer) => {
                 // Files may have what the keys and values would be made by.

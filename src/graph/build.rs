@@ -6,6 +6,7 @@
 use super::attention::Table;
 use super::graph::{Draft, Graph, INPUT, Input, Node, Outcome, Part};
 use super::op::{Columns, Concat, Embed, EmbedBy, MatMul, MatMulHeads, Norm, NormKind, Op, Scale, SoftCap};
+use super::pooling::{Pick, Pooling};
 use super::rope::Rope;
 use super::state::{KvShape, State, StateShape};
 use super::value::{Rows, StateId, Value, ValueId, WeightId, WeightSlice};
@@ -15,7 +16,7 @@ use crate::quant::Type;
 
 /// Builds a graph from a file's tensors.
 pub struct Builder<'a> {
-    file: &'a Gguf,
+    pub(super) file: &'a Gguf,
     pub(super) n_layer: u32,
     pub(super) layer: u32,
     /// The part of the layer that nodes belong to.
@@ -35,6 +36,9 @@ pub struct Builder<'a> {
     pub(super) inputs: Vec<Input>,
     pub(super) results: Vec<(Outcome, ValueId)>,
     pub(super) draft: Option<Draft>,
+    pub(super) pooling: Option<Pooling>,
+    pub(super) pick: Pick,
+    pub(super) whole_texts: bool,
 }
 
 /// The names that tensors are looked up by.
@@ -93,6 +97,9 @@ impl<'a> Builder<'a> {
             inputs: vec![Input::Tokens, Input::Positions],
             results: Vec::new(),
             draft: None,
+            pooling: None,
+            pick: Pick::Asked,
+            whole_texts: false,
         }
     }
 
@@ -236,6 +243,15 @@ impl<'a> Builder<'a> {
         let table = self.required("position_embd.weight", &[n_embd, n_ctx])?;
         let op = Op::Embed(Embed { table, scale: 1.0, by: EmbedBy::Position });
         Ok(self.node(op, &[], "pos_embd", Rows::Tokens, n_embd))
+    }
+
+    /// x plus the first row of token_types.weight, if the file has it: that of a text that is no second one.
+    pub fn add_first_type(&mut self, x: ValueId) -> Result<ValueId> {
+        let (_, cols) = self.shape(x);
+        let name = "token_types.weight";
+        let Some(n_types) = self.file.tensor(name).map(|t| t.ne[1] as usize) else { return Ok(x) };
+        let bias = self.floats(name, &[cols, n_types])?;
+        Ok(self.like(Op::Scale(Scale { by: 1.0, scale: None, bias, n_expert_used: 0 }), &[x], "embd_typed", cols))
     }
 
     /// The model's norm over a row, times `{role}.weight`, plus `{role}.bias` where norms have such.
@@ -415,19 +431,19 @@ impl<'a> Builder<'a> {
         self.node(Op::SelectOutputs, &[x], "outputs", Rows::Outputs, cols)
     }
 
-    /// The output of the trunk: the norm, the rows that were asked for, their logits. With `all_rows` x still has a row
-    /// for every token, and so has the normed value, which is given back.
+    /// The output of the trunk: the norm if there is one, the rows that were asked for, their logits. With `all_rows` x
+    /// still has a row for every token, and so has the normed value, which is given back.
     pub fn output(
         &mut self,
         x: ValueId,
-        norm: &'static str,
+        norm: Option<&'static str>,
         n_vocab: usize,
         scale: f32,
         softcap: Option<f32>,
         all_rows: bool,
     ) -> Result<ValueId> {
         self.layer(self.n_layer);
-        let hidden = self.norm(x, norm)?;
+        let hidden = if let Some(norm) = norm { self.norm(x, norm)? } else { x };
         let embeddings = if all_rows { self.select_outputs(hidden) } else { hidden };
         let mut logits = self.output_matrix(embeddings, n_vocab)?;
         logits = self.times(logits, scale, "logit_scale");
@@ -469,6 +485,9 @@ impl<'a> Builder<'a> {
             states: self.states,
             ropes: self.ropes,
             draft: self.draft,
+            pooling: self.pooling,
+            pick: self.pick,
+            whole_texts: self.whole_texts,
         }
     }
 }

@@ -53,11 +53,12 @@ impl Builder<'_> {
     }
 
     /// Ends it: hidden rows and logits of the rows that were asked for. `norm` is the trunk's output norm.
-    pub fn end_draft(&mut self, x: ValueId, norm: &'static str, n_vocab: usize) -> Result<()> {
+    pub fn end_draft(&mut self, x: ValueId, norm: Option<&'static str>, n_vocab: usize) -> Result<()> {
         let x = self.select_outputs(x);
         let own = self.has("nextn.shared_head_norm");
         self.names = if own { Names::Behind } else { Names::Model };
-        let hidden = self.norm(x, if own { "nextn.shared_head_norm" } else { norm })?;
+        let norm = if own { Some("nextn.shared_head_norm") } else { norm };
+        let hidden = if let Some(norm) = norm { self.norm(x, norm)? } else { x };
         self.names = Names::Behind;
         let logits = if self.has("nextn.shared_head_head") {
             self.linear(hidden, "nextn.shared_head_head", n_vocab)?

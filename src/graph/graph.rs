@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::op::{EmbedBy, Op};
+use super::pooling::{Pick, Pooling};
 use super::rope::Rope;
 use super::state::{KvShape, State, StateShape};
 use super::step::Micro;
@@ -49,13 +50,16 @@ pub enum Input {
 pub enum Outcome {
     /// `[n_outputs, n_vocab]`
     Logits,
-    /// `[n_outputs, n_embd]`, after the output norm.
+    /// `[n_outputs, n_embd]`, after the output norm. If the graph leaves no logits, these are the rows of tokens or
+    /// texts that it is there for: an embedding, or scores.
     Embeddings,
     /// `[n_tokens, n_embd]`, after the output norm: of every token of the last micro-batch. A draft begins with it.
     Hidden,
     /// `[n_outputs, n_vocab]` and `[n_outputs, n_embd]`: what the draft's nodes leave, and begin their next step with.
     DraftLogits,
     DraftHidden,
+    /// `[n_outputs, n_embd]`: the mean of each text's rows so far.
+    Means,
 }
 
 /// The part of a graph that makes drafts: a range of nodes that runs by itself.
@@ -82,6 +86,11 @@ pub struct Graph {
     /// Results, each value once. Their rows stay until the next batch; those of one batch's micro-batches lie behind
     /// each other.
     pub results: Vec<(Outcome, ValueId)>,
+    /// The rows that are left in place of logits, if they are, and the tokens that these are made of.
+    pub pooling: Option<Pooling>,
+    pub pick: Pick,
+    /// True for an encoder: tokens see the whole text that they belong to, and nothing is cached.
+    pub whole_texts: bool,
     pub states: Vec<State>,
     pub ropes: Vec<Rope>,
     /// The nodes behind the trunk that make drafts, if they were asked for.

@@ -5,7 +5,7 @@
 //! laid out once at the largest, and a smaller batch uses the same offsets (rule 3 of the design).
 //!
 //! The room holds the words that graphs are written in: values and weights (`value`), operations (`op`), what stays
-//! (`state`), nodes and what enters and leaves (`graph`), the builder (`build`, `attention`, `feed_forward`, `draft`),
+//! (`state`), nodes and what enters and leaves (`graph`), the builder (`build` and the files of blocks beside it),
 //! places by lifetime (`layout`), a step (`step`), and the face of a device (`executor`).
 
 mod attention;
@@ -17,6 +17,8 @@ mod graph;
 mod layout;
 mod op;
 mod per_layer;
+mod pool;
+mod pooling;
 mod recurrence;
 mod recurrent;
 mod rope;
@@ -31,9 +33,10 @@ pub use feed_forward::{Act, Dense, Mixture, Shared};
 pub use graph::{Draft, Graph, INPUT, Input, Node, Outcome, Part};
 pub use layout::{ALIGN, Layout, Limits, Placement};
 pub use op::{
-    Activation, Attend, Columns, Concat, Embed, EmbedBy, Facts, Gate, Gating, MatMul, MatMulExperts, MatMulHeads, Norm,
-    NormKind, Op, Product, RopeTable, Rotate, Route, Scale, SoftCap, StoreKv, SumExperts,
+    Activation, Attend, AttendText, Columns, Concat, Embed, EmbedBy, Facts, Gate, Gating, MatMul, MatMulExperts,
+    MatMulHeads, Norm, NormKind, Op, Product, RopeTable, Rotate, Route, Scale, SoftCap, StoreKv, SumExperts,
 };
+pub use pooling::{Head, Pick, Pooling};
 pub use recurrence::{Convolve, LinearAttention, Rule, Scan, Sharing};
 pub use recurrent::{Delta, Kimi, Mamba, Mamba2, Recurrent};
 pub use rope::{Factors, Rope, RopeKind, Rotation, Sections, Temperature, Yarn};

@@ -23,6 +23,7 @@ pub enum Op {
     Concat(Concat),
     StoreKv(StoreKv),
     Attention(Attend),
+    AttendText(AttendText),
     Convolve(Convolve),
     LinearAttention(LinearAttention),
     Scan(Scan),
@@ -36,6 +37,11 @@ pub enum Op {
     SoftCap(SoftCap),
     /// `[n_tokens, cols]` -> `[n_outputs, cols]`: the rows whose results were asked for.
     SelectOutputs,
+    /// `[n_tokens, cols]` -> `[n_outputs, cols]`: for each text the mean of its tokens' rows. A text is a stretch of
+    /// tokens that ends with an output.
+    Mean,
+    /// exp(x) / sum of exp(x), over each row.
+    Softmax,
 }
 
 /// Token ids or positions -> `[n_tokens, n_embd]`: for each token a row of the table, times `scale`.
@@ -192,6 +198,33 @@ pub struct Attend {
     pub sinks: Option<WeightId>,
 }
 
+/// Queries `[n_tokens, n_head * head_dim_k]`, keys and values `[n_tokens, n_head_kv * head_dim]` -> `[n_tokens, n_head
+/// * head_dim_v]`: each token sees all tokens of its text, those behind it too. Nothing is cached.
+#[derive(Debug, Clone, Copy)]
+pub struct AttendText {
+    pub n_head: usize,
+    pub n_head_kv: usize,
+    /// Scores are multiplied by it.
+    pub scale: f32,
+    /// Positions further away than this are not seen; `None`: the whole text is.
+    pub reach: Option<u32>,
+    /// Scores fall with the distance of a key, in each head by a slope of its own (ALiBi, arXiv:2108.12409). The number
+    /// says how the slopes spread: 8 in the paper.
+    pub alibi: Option<f32>,
+}
+
+impl AttendText {
+    /// The slope of a head. For n heads, a power of two, they are 2^(-a/n), 2^(-2a/n) and so on. For others, those of
+    /// the next smaller power of two come first, then every second one of the next larger.
+    pub fn slope(&self, head: usize) -> f32 {
+        let Some(spread) = self.alibi else { return 0.0 };
+        let n = 1usize << self.n_head.max(1).ilog2();
+        let power = if head < n { spread / n as f32 } else { spread / (2 * n) as f32 };
+        let step = if head < n { head + 1 } else { 2 * (head - n) + 1 };
+        (-power).exp2().powi(step as i32)
+    }
+}
+
 /// `[rows, cols]` times `by`, times scale `[1]` or `[cols]`, plus bias `[cols]`, where there are such. With a route
 /// `[rows, n_expert_used * cols]`, each expert's part by its own scale of `[n_expert]` and bias of `[cols, n_expert]`.
 #[derive(Debug, Clone, Copy)]
@@ -296,6 +329,7 @@ impl Op {
             Op::Route(o) => Facts { floats: [o.bias, None], n_parts: o.n_expert, ..none },
             Op::StoreKv(o) => Facts { writes: Some(o.state), ..none },
             Op::Attention(o) => Facts { reads: Some(o.state), floats: [o.sinks, None], n_parts: o.n_head, ..none },
+            Op::AttendText(o) => Facts { n_parts: o.n_head, ..none },
             Op::Convolve(o) => {
                 Facts { reads: Some(o.state), writes: Some(o.state), floats: [Some(o.weight), o.bias], ..none }
             }
@@ -308,10 +342,12 @@ impl Op {
             },
             Op::Scan(o) => Facts { reads: Some(o.state), writes: Some(o.state), floats: [Some(o.a), None], ..none },
             Op::Scale(o) => Facts { floats: [o.scale, o.bias], in_place: true, ..none },
-            Op::Rope(_) | Op::Add | Op::Activation(_) | Op::Gate(_) | Op::SoftCap(_) => {
+            Op::Rope(_) | Op::Add | Op::Activation(_) | Op::Gate(_) | Op::SoftCap(_) | Op::Softmax => {
                 Facts { in_place: true, ..none }
             }
-            Op::SumExperts(_) | Op::RopeTable(_) | Op::Columns(_) | Op::Concat(_) | Op::SelectOutputs => none,
+            Op::SumExperts(_) | Op::RopeTable(_) | Op::Columns(_) | Op::Concat(_) | Op::SelectOutputs | Op::Mean => {
+                none
+            }
         }
     }
 
@@ -331,6 +367,7 @@ impl Op {
             Op::Concat(_) => "concat",
             Op::StoreKv(_) => "store_kv",
             Op::Attention(_) => "attention",
+            Op::AttendText(_) => "attend_text",
             Op::Convolve(_) => "convolve",
             Op::LinearAttention(_) => "linear_attention",
             Op::Scan(_) => "scan",
@@ -340,6 +377,8 @@ impl Op {
             Op::Gate(_) => "gate",
             Op::SoftCap(_) => "soft_cap",
             Op::SelectOutputs => "select_outputs",
+            Op::Mean => "mean",
+            Op::Softmax => "softmax",
         }
     }
 }

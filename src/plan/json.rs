@@ -86,6 +86,7 @@ impl Plan {
             "n_recurrent_layers": self.n_recurrent_layers,
             "n_checkpoints": self.n_checkpoints,
             "n_draft": self.n_draft,
+            "pooling": self.pooling.map(|p| p.name()),
             "type_k": self.type_k.name(),
             "type_v": self.type_v.name(),
             "n_threads": self.n_threads,

@@ -8,11 +8,12 @@ use super::params::{DeviceLimit, DraftSource, EstimatorKind, Params, Source};
 use super::report::Plan;
 use super::request::Request;
 use super::search::Model;
+use crate::arch::PoolBy;
 use crate::context::Context;
 use crate::device::Kind;
 use crate::error::{Error, Result, Status};
 use crate::gguf::Gguf;
-use crate::graph::StateShape;
+use crate::graph::{Pooling, StateShape};
 
 impl Plan {
     /// Plans `file` on the context's devices. A model that does not fit gives a plan with `fits` false and each
@@ -36,7 +37,11 @@ impl Plan {
         let batch = r.batch.within(e.n_ctx);
         let mut reasons = context.inventory().notes.clone();
         reasons.extend(e.reasons);
-        if e.n_ctx > r.n_ctx_train {
+        let whole_texts = e.exact.as_ref().is_some_and(|x| x.graph.whole_texts);
+        if whole_texts {
+            reasons.extend(encoder_reasons(&r, batch.n_ubatch));
+        }
+        if e.n_ctx > r.n_ctx_train && !whole_texts {
             reasons.push(format!(
                 "n_ctx {} is more than the {} tokens that the model was trained for",
                 e.n_ctx, r.n_ctx_train
@@ -54,6 +59,10 @@ impl Plan {
         if r.n_draft > 0 {
             reasons.push(draft_reason(&r));
         }
+        let pooling = e.exact.as_ref().and_then(|x| x.graph.pooling);
+        if let Some(pooling) = pooling {
+            reasons.push(pooling_reason(&r, pooling));
+        }
         Ok(Plan {
             architecture: r.architecture.clone(),
             name,
@@ -69,6 +78,7 @@ impl Plan {
             n_recurrent_layers: recurrent.len() as u32,
             n_checkpoints,
             n_draft: r.n_draft,
+            pooling,
             type_k: e.type_k,
             type_v: e.type_v,
             n_threads: context.n_threads(),
@@ -130,6 +140,23 @@ fn draft_reason(r: &Request<'_>) -> String {
         DraftSource::Text => "guesses come from the text so far, and there are",
     };
     format!("n_draft {}: {}; {what} {} rows of logits", r.n_draft, Source::Caller.name(), r.n_outputs_max)
+}
+
+/// The reasons for what an encoder takes, and for its device.
+fn encoder_reasons(r: &Request<'_>, n_ubatch: u32) -> Vec<String> {
+    let mut out = vec![format!(
+        "an encoder: tokens see their whole text, so there is no KV cache; a text has up to n_ubatch {n_ubatch} tokens"
+    )];
+    if r.context.devices().iter().any(|d| d.kind == Kind::Cuda) {
+        out.push("layers on the CPU: dies have no kernels for attention over whole texts".to_owned());
+    }
+    out
+}
+
+/// The reason for the rows that are left in place of logits.
+fn pooling_reason(r: &Request<'_>, pooling: Pooling) -> String {
+    let source = if matches!(r.params.pooling, PoolBy::Caller(_)) { Source::Caller } else { Source::File };
+    format!("pooling {}: {}; no logits are left, and no output matrix is loaded", pooling.name(), source.name())
 }
 
 /// The reason for the number of checkpoints.

@@ -38,6 +38,8 @@ mod text;
 mod units;
 mod why;
 
+pub use crate::arch::PoolBy;
+pub use crate::graph::Pooling;
 pub use arenas::{Arenas, Holder, Sizing};
 pub use ask::{Answer, Question};
 pub use memory::Memory;

@@ -1,6 +1,7 @@
 //! The parameters of a plan, and the origins of its choices.
 
 use super::place::Objective;
+use crate::arch::PoolBy;
 use crate::quant::Type;
 
 /// The origin of a choice.
@@ -71,13 +72,15 @@ pub enum DraftSource {
 /// The caller's wishes. Zero (or `None`) leaves the decision to the planner.
 #[derive(Debug, Clone, Default)]
 pub struct Params {
-    /// Tokens that the KV cache holds, of all sequences together.
+    /// Tokens that the KV cache holds, of all sequences together. An encoder has none; then it limits a batch.
     pub n_ctx: u32,
     pub n_seq_max: u32,
     /// Checkpoints of recurrent states, of all sequences together; `None`: four per sequence, at most 16.
     pub n_checkpoints: Option<u32>,
     /// Tokens of a draft at most, which the model checks in one batch; 0: no drafts.
     pub n_draft: u32,
+    /// The rows that a batch leaves in place of logits, if it does.
+    pub pooling: PoolBy,
     pub draft_source: DraftSource,
     /// Rows of a batch whose logits can be asked for at once; default one per sequence.
     pub n_outputs_max: u32,

@@ -11,7 +11,7 @@ use crate::context::Context;
 use crate::device::{Device, Kind};
 use crate::error::Error;
 use crate::gguf::Gguf;
-use crate::graph::{Graph, Node, Placement};
+use crate::graph::{Graph, Node, Placement, Pooling};
 use crate::quant::Type;
 
 /// A plan's part on one device.
@@ -120,6 +120,8 @@ pub struct Plan {
     pub n_checkpoints: u32,
     /// Tokens of a draft at most; 0: the model makes none.
     pub n_draft: u32,
+    /// The rows that a batch leaves in place of logits, if it does.
+    pub pooling: Option<Pooling>,
     pub type_k: Type,
     pub type_v: Type,
     pub n_threads: u32,

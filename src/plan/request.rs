@@ -65,7 +65,11 @@ impl<'a> Request<'a> {
         if n_seq_max > MAX_SEQUENCES {
             return bad("n_seq_max", n_seq_max, format!("at most {MAX_SEQUENCES}"));
         }
-        let n_ctx = if params.n_ctx > 0 { params.n_ctx } else { n_ctx_train };
+        let n_ctx = match params.n_ctx {
+            0 if arch::is_encoder(&architecture) => batch::encoder_context(params, n_ctx_train),
+            0 => n_ctx_train,
+            n => n,
+        };
         if n_ctx > i32::MAX as u32 {
             return bad("n_ctx", n_ctx, format!("at most {}", i32::MAX));
         }
@@ -79,7 +83,7 @@ impl<'a> Request<'a> {
             Some(n) => n,
             None => (CHECKPOINTS * n_seq_max).min(MOST_BY_DEFAULT),
         };
-        let (batch, batch_source) = batch::choose(&architecture, params, n_ctx)?;
+        let (batch, batch_source) = batch::choose(&architecture, params, n_ctx, n_ctx_train)?;
         let n_draft = params.n_draft;
         if n_draft > MAX_DRAFT {
             return bad("n_draft", n_draft, format!("at most {MAX_DRAFT}"));

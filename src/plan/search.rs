@@ -31,7 +31,7 @@ use super::params::Source;
 use super::place::{self, Objective, Segment};
 use super::request::Request;
 use super::units::Units;
-use crate::arch::{self, Hparams};
+use crate::arch::{self, Hparams, Wish};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, KvShape, Placement};
 use crate::quant::Type;
@@ -63,9 +63,9 @@ impl Model {
     ///
     /// # Errors
     /// `Unsupported` for an architecture without a graph; `BadFile` for wrong keys or tensors; `InvalidArgument` for
-    /// drafts without a prediction layer.
+    /// drafts without a prediction layer, or scores without a head.
     pub fn new(r: &Request<'_>) -> Result<Model> {
-        let (hparams, graph) = arch::build_with(r.file, r.predicts())?;
+        let (hparams, graph) = arch::build_with(r.file, Wish { draft: r.predicts(), pooling: r.params.pooling })?;
         Ok(Model { hparams, graph: Arc::new(graph) })
     }
 

@@ -2,6 +2,7 @@
 
 use super::cells::Cells;
 use crate::error::{Error, Result};
+use crate::graph::Pick;
 
 /// Tokens to decode. All slices are as long as `tokens`.
 #[derive(Debug, Clone, Copy, Default)]
@@ -22,6 +23,8 @@ pub(super) struct Bounds {
     pub n_outputs_max: u32,
     /// Positions are below it.
     pub n_positions: i32,
+    /// The tokens whose rows are left.
+    pub pick: Pick,
 }
 
 /// A batch whose every number was checked.
@@ -29,7 +32,7 @@ pub(super) struct Bounds {
 pub(super) struct Checked {
     pub positions: Vec<i32>,
     pub seqs: Vec<u32>,
-    /// Indices of the tokens whose logits are wanted, ascending.
+    /// Indices of the tokens whose rows are left, ascending; of a mean the last token of each text.
     pub outputs: Vec<u32>,
 }
 
@@ -73,6 +76,7 @@ impl Batch<'_> {
         };
         let positions = self.place(&seqs, cells, bounds.n_positions)?;
         let outputs: Vec<u32> = match self.outputs {
+            _ if bounds.pick != Pick::Asked => self.texts(&seqs, cells.n_seq_max(), bounds.pick)?,
             Some(flags) => (0..n as u32).filter(|i| flags[*i as usize] != 0).collect(),
             None => {
                 let mut seen = vec![false; cells.n_seq_max() as usize];
@@ -84,7 +88,7 @@ impl Batch<'_> {
         };
         if outputs.len() > bounds.n_outputs_max as usize {
             return Err(Error::invalid(format!(
-                "logits of {} rows are asked for, the plan allows n_outputs_max = {}",
+                "{} rows are asked for, the plan allows n_outputs_max = {}",
                 outputs.len(),
                 bounds.n_outputs_max
             ))
@@ -92,6 +96,32 @@ impl Batch<'_> {
             .amounts(outputs.len() as u64, u64::from(bounds.n_outputs_max)));
         }
         Ok(Checked { positions, seqs, outputs })
+    }
+
+    /// A token of each text: its first, or its last.
+    ///
+    /// # Errors
+    /// `InvalidArgument` if rows are asked for, since those of texts are left; or if a text's tokens do not stand
+    /// together.
+    fn texts(&self, seqs: &[u32], n_seq_max: u32, pick: Pick) -> Result<Vec<u32>> {
+        if self.outputs.is_some() {
+            let text = "outputs is given, expected NULL: the plan's pooling leaves a row of each text, not of tokens";
+            return Err(Error::invalid(text).subject("outputs"));
+        }
+        let begins = |i: &u32| *i == 0 || seqs[*i as usize - 1] != seqs[*i as usize];
+        let ends = |i: &u32| seqs.get(*i as usize + 1) != Some(&seqs[*i as usize]);
+        let mut seen = vec![false; n_seq_max as usize];
+        for i in (0..seqs.len() as u32).filter(begins) {
+            let seq = seqs[i as usize];
+            if std::mem::replace(&mut seen[seq as usize], true) {
+                return Err(Error::invalid(format!(
+                    "seq_ids[{i}] is {seq}, whose text has ended before; the tokens of a pooled text stand together"
+                ))
+                .subject("seq_ids"));
+            }
+        }
+        let all = 0..seqs.len() as u32;
+        Ok(if pick == Pick::First { all.filter(begins).collect() } else { all.filter(ends).collect() })
     }
 
     /// Positions, which only go up within a sequence.

@@ -1,5 +1,6 @@
 //! Decode: a batch goes through the graph in micro-batches, and leaves rows of results.
 
+use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -10,7 +11,7 @@ use super::model::{Model, State};
 use super::perf::{Counters, since};
 use super::room::make_room;
 use crate::error::{Error, Result};
-use crate::graph::{CacheView, Micro, Outcome, Run, Span};
+use crate::graph::{CacheView, Micro, Outcome, Pick, Run, Span};
 
 impl Model {
     /// Computes a batch. Its keys and values go into the KV cache, and the logits that were asked for can be read
@@ -45,18 +46,19 @@ impl Model {
     /// As for `decode`.
     pub(super) fn decode_checked(&self, state: &mut State, tokens: &[i32], b: &Checked, n_single: usize) -> Result<()> {
         let start = Instant::now();
-        let mut cells = state.caches.take(&b.positions, &b.seqs)?;
-        state.n_outputs = 0;
-        match self.micro_batches(state, tokens, b, &mut cells) {
-            Ok(()) => {
-                state.caches.commit(cells, tokens, &b.positions, &b.seqs);
-                state.n_outputs = b.outputs.len() as u32;
-            }
-            Err(e) => {
+        if self.whole_texts {
+            self.encode(state, tokens, b)?;
+        } else {
+            let mut cells = state.caches.take(&b.positions, &b.seqs)?;
+            state.n_outputs = 0;
+            if let Err(e) = self.micro_batches(state, tokens, b, &mut cells) {
                 state.caches.give_back(&b.seqs, cells);
                 return Err(e);
             }
+            state.caches.commit(cells, tokens, &b.positions, &b.seqs);
         }
+        state.n_outputs = b.outputs.len() as u32;
+        state.row_seqs = b.outputs.iter().map(|i| b.seqs[*i as usize]).collect();
         let c = &self.counters;
         let n_prompt = tokens.len() - n_single;
         Counters::add(&c.n_decode_tokens, n_single as u64);
@@ -102,14 +104,24 @@ impl Model {
             if now.is_some() {
                 views.push(CacheView { cells: &kept, runs: &runs, spans: &spans });
             }
-            let here = b.outputs.iter().filter(|i| range.contains(&(**i as usize)));
-            let outputs: Vec<u32> = here.map(|i| i - first as u32).collect();
+            let (outputs, n_before) = match self.pick {
+                Pick::Mean => {
+                    let part = part_of_texts(&b.seqs, &range);
+                    first_output = part.first_text;
+                    (part.ends, part.n_before)
+                }
+                _ => {
+                    let here = b.outputs.iter().filter(|i| range.contains(&(**i as usize)));
+                    (here.map(|i| i - first as u32).collect(), 0)
+                }
+            };
             let micro = Micro {
                 tokens: &tokens[range.clone()],
                 positions: &b.positions[range.clone()],
                 caches: &views,
                 outputs: &outputs,
                 first_output,
+                n_before,
             };
             state.machine.run(&micro, &self.cancelled)?;
             if let (Some(taken), Some(now)) = (&mut cells.recurrent, now) {
@@ -133,24 +145,61 @@ impl Model {
         self.state.read().n_outputs
     }
 
+    /// True if a decode leaves logits.
+    ///
+    /// # Errors
+    /// `Unsupported` if it leaves rows of tokens or texts in their place.
+    pub(super) fn leaves_logits(&self) -> Result<()> {
+        let Some(pooling) = self.info.pooling else { return Ok(()) };
+        let text = format!("this model leaves no logits: it was planned with pooling {}", pooling.name());
+        Err(Error::unsupported(text).subject("pooling"))
+    }
+
     /// The logits of output row `row`, `[n_vocab]`; valid until the next call that writes the model.
     ///
     /// # Errors
-    /// `InvalidArgument` if the last decode left no such row.
+    /// `InvalidArgument` if the last decode left no such row; `Unsupported` if decodes leave no logits.
     pub fn logits(&self, row: u32) -> Result<(*const f32, u32)> {
+        self.leaves_logits()?;
         let state = self.state.read();
         state.check_row(row)?;
         Ok((state.machine.result_row(Outcome::Logits, row as usize).as_ptr(), self.info.n_vocab))
     }
 
-    /// The hidden state of output row `row` after the output norm, `[n_embd]`.
+    /// Output row `row`, `[n_embd_out]`: the hidden state after the output norm, or what pooling makes of a text.
     ///
     /// # Errors
-    /// As for `logits`.
+    /// `InvalidArgument` if the last decode left no such row.
     pub fn embeddings(&self, row: u32) -> Result<(*const f32, u32)> {
         let state = self.state.read();
         state.check_row(row)?;
-        Ok((state.machine.result_row(Outcome::Embeddings, row as usize).as_ptr(), self.info.n_embd))
+        Ok((state.machine.result_row(Outcome::Embeddings, row as usize).as_ptr(), self.info.n_embd_out))
+    }
+
+    /// The row of a sequence's text, `[n_embd_out]`; with `normalise`, divided by its length (the root of the sum of
+    /// squares).
+    ///
+    /// # Errors
+    /// `InvalidArgument` if the last decode left no row of the sequence; `Unsupported` if decodes leave rows of tokens.
+    pub fn pooled(&self, seq_id: i32, normalise: bool) -> Result<Vec<f32>> {
+        if self.pick == Pick::Asked {
+            let text = "this model leaves rows of tokens: plan it with a pooling of texts (mean, cls, last or rank)";
+            return Err(Error::unsupported(text).subject("pooling"));
+        }
+        let state = self.state.read();
+        let row = (0..state.n_outputs as usize).find(|i| i32::try_from(state.row_seqs[*i]) == Ok(seq_id));
+        let row = row.ok_or_else(|| {
+            let text = format!("the last decode left no row of sequence {seq_id}; it had {} texts", state.n_outputs);
+            Error::invalid(text).subject("seq_id")
+        })?;
+        let mut row = state.machine.result_row(Outcome::Embeddings, row).to_vec();
+        if normalise {
+            let length = row.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt();
+            if length > 0.0 {
+                row.iter_mut().for_each(|x| *x = (f64::from(*x) / length) as f32);
+            }
+        }
+        Ok(row)
     }
 }
 
@@ -163,6 +212,28 @@ impl State {
         }
         Err(Error::invalid(format!("output row {row} is out of range, the last decode left {}", self.n_outputs))
             .subject("row"))
+    }
+}
+
+/// The texts of a micro-batch whose rows are added up.
+struct PartOfTexts {
+    /// The number of the first one among the batch's texts.
+    first_text: usize,
+    /// Its tokens in earlier micro-batches.
+    n_before: usize,
+    /// The last token of each text that is here, counted from the micro-batch's first.
+    ends: Vec<u32>,
+}
+
+/// The texts in a part of a batch. Each stands together, as the batch's check has seen.
+fn part_of_texts(seqs: &[u32], part: &Range<usize>) -> PartOfTexts {
+    let begins = |i: usize| i == 0 || seqs[i - 1] != seqs[i];
+    let ends = |i: &usize| *i + 1 == part.end || seqs[*i + 1] != seqs[*i];
+    let own = seqs[part.start];
+    PartOfTexts {
+        first_text: (1..=part.start).filter(|i| begins(*i)).count(),
+        n_before: seqs[..part.start].iter().rev().take_while(|s| **s == own).count(),
+        ends: part.clone().filter(ends).map(|i| (i - part.start) as u32).collect(),
     }
 }
 

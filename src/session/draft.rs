@@ -318,7 +318,7 @@ impl Model {
         if state.caches.is_recurrent() {
             views.push(CacheView { cells: &none, runs: &[], spans: &[] });
         }
-        let micro = Micro { tokens, positions: &positions, caches: &views, outputs, first_output: 0 };
+        let micro = Micro { tokens, positions: &positions, caches: &views, outputs, first_output: 0, n_before: 0 };
         state.machine.run_draft(&micro, rows, &self.cancelled)
     }
 }

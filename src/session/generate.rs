@@ -74,13 +74,15 @@ impl Model {
     /// the last.
     ///
     /// # Errors
-    /// Those of `tokenize`, `decode` and `sample`; a prompt that finds no room is `ContextFull`.
+    /// Those of `tokenize`, `decode` and `sample` (`Unsupported` if decodes leave no logits); a prompt that finds no
+    /// room is `ContextFull`.
     pub fn generate(
         &self,
         sampler: &mut Sampler,
         params: &GenerateParams<'_>,
         on_piece: &mut dyn FnMut(i32, &[u8]) -> bool,
     ) -> Result<GenerateResult> {
+        self.leaves_logits()?;
         let _write = self.write()?;
         self.cancelled.store(false, Ordering::Relaxed);
         {
@@ -217,6 +219,7 @@ impl Model {
     /// # Errors
     /// `InvalidArgument` if there is no such row; those of `Sampler::sample`.
     pub fn sample(&self, sampler: &mut Sampler, row: u32) -> Result<i32> {
+        self.leaves_logits()?;
         let start = Instant::now();
         let state = self.state.read();
         state.check_row(row)?;

@@ -9,6 +9,7 @@ mod cells;
 mod decode;
 mod dies;
 mod draft;
+mod encode;
 mod gain;
 mod generate;
 mod generation;

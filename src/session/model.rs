@@ -18,6 +18,7 @@ use crate::context::{Context, LogLevel};
 use crate::device::Arena;
 use crate::error::{Error, Result, Status};
 use crate::gguf::Gguf;
+use crate::graph::{Outcome, Pick, Pooling};
 use crate::plan::{Exact, Memory, Plan};
 use crate::vocab::Vocab;
 
@@ -43,14 +44,19 @@ pub struct ModelInfo {
     pub n_checkpoints: u32,
     /// Tokens of a draft at most; 0: the model makes none.
     pub n_draft: u32,
+    /// The rows that a batch leaves in place of logits, if it does.
+    pub pooling: Option<Pooling>,
+    /// Elements of such a row, or of a token's embedding.
+    pub n_embd_out: u32,
 }
 
 /// The part of a model that one call at a time may change.
 pub(super) struct State {
     pub machine: Machine,
     pub caches: Caches,
-    /// Rows of logits that the last decode left.
+    /// Rows that the last decode left, and the sequence of each.
     pub n_outputs: u32,
+    pub row_seqs: Vec<u32>,
     /// The switch of drafts, if the model makes any.
     pub gain: Option<Gain>,
 }
@@ -69,6 +75,10 @@ pub struct Model {
     pub(super) n_ubatch: usize,
     /// Positions are below it.
     pub(super) n_positions: i32,
+    /// The tokens whose rows are left.
+    pub(super) pick: Pick,
+    /// True for an encoder, whose tokens see a whole text, and which keeps nothing.
+    pub(super) whole_texts: bool,
     pub(super) cancelled: AtomicBool,
     pub(super) counters: Counters,
     vocab: OnceLock<Result<Arc<Vocab>>>,
@@ -127,6 +137,8 @@ impl Model {
             can_shift: plan.n_recurrent_layers == 0 && exact.graph.n_positions().is_none(),
             n_checkpoints: plan.n_checkpoints,
             n_draft: plan.n_draft,
+            pooling: exact.graph.pooling,
+            n_embd_out: exact.graph.result(Outcome::Embeddings).map_or(0, |v| exact.graph.value(v).cols as u32),
             n_params: exact.graph.weights.iter().map(|w| w.ne.iter().product::<u64>()).sum(),
         };
         let hidden = exact.graph.draft.as_ref().map(|_| Hidden::new(h.n_embd, plan.n_seq_max));
@@ -137,13 +149,15 @@ impl Model {
         Counters::add(&counters.load_us, since(start));
         context.log(LogLevel::Info, &format!("{}: loaded {} ({})", plan.file.path(), info.name, info.architecture));
         Ok(Arc::new(Model {
-            state: RwLock::new(State { machine: loaded.machine, caches, n_outputs: 0, gain }),
+            state: RwLock::new(State { machine: loaded.machine, caches, n_outputs: 0, row_seqs: Vec::new(), gain }),
             steps: AtomicU64::new(0),
             slots: Mutex::new(Slots::new(info.n_seq_max)?),
             info,
             memory: loaded.memory,
             n_ubatch: plan.n_ubatch as usize,
             n_positions: exact.graph.n_positions().and_then(|n| i32::try_from(n).ok()).unwrap_or(i32::MAX),
+            pick: exact.graph.pick,
+            whole_texts: exact.graph.whole_texts,
             cancelled: AtomicBool::new(false),
             counters,
             vocab: OnceLock::new(),
@@ -232,7 +246,7 @@ impl Model {
 
     pub(super) fn bounds(&self) -> Bounds {
         let ModelInfo { n_vocab, n_batch, n_outputs_max, .. } = self.info;
-        Bounds { n_vocab, n_batch, n_outputs_max, n_positions: self.n_positions }
+        Bounds { n_vocab, n_batch, n_outputs_max, n_positions: self.n_positions, pick: self.pick }
     }
 }
 

@@ -6,6 +6,8 @@ use super::special::SpecialIds;
 use super::split::Splitter;
 use super::spm::Spm;
 use super::tokens::{TokenType, Tokens};
+use super::unigram::Unigram;
+use super::wordpiece::WordPiece;
 use super::{Algorithm, Vocab, rules};
 use crate::error::{Error, Result};
 use crate::gguf::Gguf;
@@ -36,9 +38,11 @@ fn load(gguf: &Gguf) -> Result<Vocab> {
         "llama" => llama(gguf, model, pre),
         "gpt2" => gpt2(gguf, model, pre),
         "gemma4" => gpt2(gguf, model, "gemma4"),
+        "bert" => bert(gguf, model, pre),
+        "t5" => t5(gguf, model, pre),
         _ => Err(Error::unsupported(format!(
-            "key '{MODEL}' is '{model}' ('{PRE}' is '{pre}'): this tokeniser is not supported, expected 'llama' or \
-             'gpt2'; only token ids can be decoded"
+            "key '{MODEL}' is '{model}' ('{PRE}' is '{pre}'): this tokeniser is not supported, expected 'llama', \
+             'gpt2', 'bert' or 't5'; only token ids can be decoded"
         ))
         .subject(MODEL)),
     }
@@ -76,6 +80,35 @@ fn gpt2(gguf: &Gguf, model: &str, name: &str) -> Result<Vocab> {
     finish(gguf, (model, name), tokens, algorithm, special, pre.add_bos, false)
 }
 
+fn bert(gguf: &Gguf, model: &str, pre: &str) -> Result<Vocab> {
+    let mut tokens = Tokens::from_gguf(gguf)?;
+    let defaults = SpecialIds {
+        bos: Some(101),
+        unk: Some(100),
+        sep: Some(102),
+        pad: Some(0),
+        mask: Some(103),
+        ..SpecialIds::default()
+    };
+    let special = SpecialIds::from_gguf(gguf, &mut tokens, defaults)?;
+    let lowercase = gguf.get_bool("tokenizer.ggml.normalizer.lowercase")?.unwrap_or(true);
+    let strip_accents = gguf.get_bool("tokenizer.ggml.normalizer.strip_accents")?.unwrap_or(lowercase);
+    let algorithm = Algorithm::WordPiece(WordPiece::new(&tokens, lowercase, strip_accents)?);
+    let vocab = finish(gguf, (model, pre), tokens, algorithm, special, true, true)?;
+    // Both ends are always there, whatever the file says.
+    Ok(Vocab { add_bos: true, add_eos: false, add_sep: true, ..vocab })
+}
+
+fn t5(gguf: &Gguf, model: &str, pre: &str) -> Result<Vocab> {
+    let mut tokens = Tokens::from_gguf(gguf)?;
+    let defaults = SpecialIds { eos: Some(1), unk: Some(2), pad: Some(0), ..SpecialIds::default() };
+    let special = SpecialIds::from_gguf(gguf, &mut tokens, defaults)?;
+    let unigram = Unigram::new(gguf, &tokens)?;
+    let prefix = unigram.prefixes();
+    let vocab = finish(gguf, (model, pre), tokens, Algorithm::Unigram(unigram), special, false, prefix)?;
+    Ok(Vocab { add_eos: gguf.get_bool("tokenizer.ggml.add_eos_token")?.unwrap_or(true), ..vocab })
+}
+
 fn finish(
     gguf: &Gguf,
     (model, pre): (&str, &str),
@@ -92,6 +125,7 @@ fn finish(
     Ok(Vocab {
         add_bos: gguf.get_bool("tokenizer.ggml.add_bos_token")?.unwrap_or(add_bos) || always_bos,
         add_eos: gguf.get_bool("tokenizer.ggml.add_eos_token")?.unwrap_or(false),
+        add_sep: false,
         model: model.to_owned(),
         pre: pre.to_owned(),
         suppressed: Vocab::suppressed_in(gguf, tokens.len())?,

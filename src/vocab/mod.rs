@@ -1,8 +1,8 @@
 //! Tokenisers: text becomes token ids and ids become text, as the model's file describes it.
 //!
-//! A model reads numbers, each of which stands for a piece of text, its token. Both kinds of tokeniser here start from
+//! A model reads numbers, each of which stands for a piece of text, its token. Two kinds of tokeniser here start from
 //! small symbols and merge neighbours into larger ones until no merge is left. They differ in the rule that decides
-//! which neighbours merge first.
+//! which neighbours merge first. Two others, those of encoders, look for tokens in the text as it stands.
 //!
 //! **SentencePiece style** (`tokenizer.ggml.model` = `llama`). Spaces become '▁' (U+2581), and one is put before the
 //! text. The symbols are the characters. Any two neighbours whose text together is a token may merge, the token with
@@ -14,13 +14,19 @@
 //! space is 'Ġ'). The file lists the merges in the order in which training learnt them, and the earliest one that
 //! applies goes first.
 //!
-//! Before either, texts of special tokens ("<|im_end|>") are cut out: user-defined ones always, control tokens if the
+//! **WordPiece** (`bert`) cuts the text into words, and each into the longest tokens from its beginning on.
+//!
+//! **Unigram** (`t5`) finds the tokens whose scores have the largest sum.
+//!
+//! Before each, texts of special tokens ("<|im_end|>") are cut out: user-defined ones always, control tokens if the
 //! caller asks for it. Never ask for it with text from a stranger: it could end its own turn.
 //!
-//! Both merge with a heap, in O(n log n) of the text's length. The rules of pre-tokenisers run in linear time.
+//! Merging takes a heap, in O(n log n) of the text's length. The rules of pre-tokenisers, words and sums take linear
+//! time.
 
 mod bpe;
 mod bytelevel;
+mod charsmap;
 mod load;
 mod partition;
 mod rules;
@@ -31,7 +37,10 @@ mod spm;
 mod stream;
 mod suppressed;
 mod text;
+mod texts;
 mod tokens;
+mod unigram;
+mod wordpiece;
 
 #[cfg(test)]
 mod tests;
@@ -53,16 +62,20 @@ pub struct Vocab {
     partition: partition::Partition,
     add_bos: bool,
     add_eos: bool,
+    /// A text ends with the separator.
+    add_sep: bool,
     add_space_prefix: bool,
 }
 
 enum Algorithm {
     Spm(spm::Spm),
     Bpe(bpe::Bpe, split::Splitter),
+    WordPiece(wordpiece::WordPiece),
+    Unigram(unigram::Unigram),
 }
 
 impl Vocab {
-    /// `tokenizer.ggml.model`: `llama`, `gpt2` or `gemma4`.
+    /// `tokenizer.ggml.model`: `llama`, `gpt2`, `gemma4`, `bert` or `t5`.
     pub fn model(&self) -> &str {
         &self.model
     }

@@ -9,7 +9,8 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::ops::Range;
 
-use super::tokens::{TokenType, Tokens};
+use super::texts::Texts;
+use super::tokens::Tokens;
 
 /// A part of the text that is still text, or a special token that was written there.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,50 +29,9 @@ pub(super) struct Partition {
     strip_right: Vec<u32>,
 }
 
-/// The most bytes of a special token that is looked for. At worst each byte of a text takes as many steps.
-const LONGEST: usize = 256;
-
-/// Token ids in the order of their texts, so that tokens with a common prefix lie side by side.
-struct Texts {
-    sorted: Vec<u32>,
-    first: [bool; 256],
-}
-
-impl Texts {
-    fn new(tokens: &Tokens, wanted: impl Fn(TokenType) -> bool) -> Texts {
-        // Only texts of UTF-8 count: other bytes could stand inside a character and cut it.
-        let usable = |id: &u32| {
-            let text = tokens.text(*id);
-            text.len() <= LONGEST && tokens.find(text) == Some(*id) && std::str::from_utf8(text).is_ok()
-        };
-        let mut sorted: Vec<u32> =
-            (0..tokens.len() as u32).filter(|id| wanted(tokens.ty(*id))).filter(usable).collect();
-        sorted.sort_unstable_by(|a, b| tokens.text(*a).cmp(tokens.text(*b)));
-        let mut first = [false; 256];
-        sorted.iter().filter_map(|id| tokens.text(*id).first()).for_each(|b| first[*b as usize] = true);
-        Texts { sorted, first }
-    }
-
-    /// The longest of these tokens that `text` begins with.
-    fn longest_prefix(&self, tokens: &Tokens, text: &[u8]) -> Option<u32> {
-        let (mut range, mut found) = (&self.sorted[..], None);
-        for (depth, b) in text.iter().enumerate() {
-            let at = |id: &u32| tokens.text(*id).get(depth).copied();
-            range = &range[range.partition_point(|id| at(id) < Some(*b))..];
-            range = &range[..range.partition_point(|id| at(id) == Some(*b))];
-            match range.first() {
-                Some(id) if tokens.text(*id).len() == depth + 1 => found = Some(*id),
-                Some(_) => (),
-                None => break,
-            }
-        }
-        found
-    }
-}
-
 impl Partition {
     pub(super) fn new(tokens: &Tokens, mut strip_right: Vec<u32>) -> Partition {
-        use TokenType::*;
+        use super::tokens::TokenType::*;
         strip_right.sort_unstable();
         Partition {
             user: Texts::new(tokens, |t| t == UserDefined),

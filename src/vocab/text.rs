@@ -18,8 +18,8 @@ const WORK: usize = 96;
 impl Vocab {
     /// The tokens of a text.
     ///
-    /// `add_special` puts BOS before the text and EOS behind it, if the file wants them. `parse_special` takes the
-    /// texts of control tokens for these tokens; without it they are text like any other.
+    /// `add_special` puts BOS before the text and EOS or a separator behind it, if the file wants them. `parse_special`
+    /// takes the texts of control tokens for these tokens; without it they are text like any other.
     ///
     /// # Errors
     /// `InvalidArgument` if the text is no UTF-8 (the message names the byte), is longer than 1 GiB, or holds a byte
@@ -57,6 +57,9 @@ impl Vocab {
         if add_special && self.add_eos {
             out.extend(self.special.eos);
         }
+        if add_special && self.add_sep {
+            out.extend(self.special.sep);
+        }
         Ok(out)
     }
 
@@ -79,6 +82,8 @@ impl Vocab {
                 }
                 Ok(())
             }
+            Algorithm::WordPiece(words) => words.tokenize(&self.tokens, unk, text, out),
+            Algorithm::Unigram(unigram) => unigram.tokenize(&self.tokens, unk, text, out),
         }
     }
 
@@ -128,6 +133,9 @@ impl Vocab {
             ids = &ids[1..];
         }
         if remove_special && self.add_eos && self.special.eos.is_some() && ids.last().copied() == self.special.eos {
+            ids = &ids[..ids.len() - 1];
+        }
+        if remove_special && self.add_sep && self.special.sep.is_some() && ids.last().copied() == self.special.sep {
             ids = &ids[..ids.len() - 1];
         }
         let most = ids.iter().try_fold(0usize, |sum, id| Ok(sum.saturating_add(self.token_text(*id)?.len())))?;

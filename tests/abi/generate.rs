@@ -65,6 +65,7 @@ fn valid(h: &Header, f: &Function, a: &Argument) -> (String, String) {
     if is_handle(h, a) {
         let of = match f.name.as_str() {
             "rekindle_plan_remedy" => "too_large",
+            "rekindle_pooled" => "pooled",
             name if name.starts_with("rekindle_chat_") => "chat",
             _ => member(a.pointee()),
         };
@@ -111,6 +112,7 @@ fn valid(h: &Header, f: &Function, a: &Argument) -> (String, String) {
         ("char*", "buffer") => array("char", 1 << 20),
         ("rekindle_logprob*", "buffer") => array("rekindle_logprob", 1 << 20),
         ("rekindle_logprob*", "chosen") => array("rekindle_logprob", 1),
+        ("float*", "buffer") => array("float", 1 << 20),
         ("int32_t*", "tokens") => array("int32_t", 1 << 20),
         ("size_t", "capacity") => (String::new(), "1 << 20".into()),
         ("const int32_t*", "tokens") => (String::new(), "world_tokens".into()),

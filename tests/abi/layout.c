@@ -106,8 +106,8 @@ AT(rekindle_plan_params, limits, 56);
 AT(rekindle_plan_params, margin, 64);
 AT(rekindle_plan_params, n_checkpoints, 72);
 AT(rekindle_plan_params, n_draft, 76);
-AT(rekindle_plan_params, draft_source, 80);
-AT(rekindle_plan_params, reserved, 84);
+AT(rekindle_plan_params, pooling, 80);
+AT(rekindle_plan_params, draft_source, 84);
 
 SIZE(rekindle_device_limit, 24);
 AT(rekindle_device_limit, device, 0);
@@ -116,7 +116,7 @@ AT(rekindle_device_limit, max_layers, 8);
 AT(rekindle_device_limit, reserved, 12);
 AT(rekindle_device_limit, reserve_bytes, 16);
 
-SIZE(rekindle_plan_summary, 360);
+SIZE(rekindle_plan_summary, 368);
 AT(rekindle_plan_summary, struct_size, 0);
 AT(rekindle_plan_summary, fits, 4);
 AT(rekindle_plan_summary, n_layer, 8);
@@ -149,6 +149,8 @@ AT(rekindle_plan_summary, n_recurrent_layers, 344);
 AT(rekindle_plan_summary, n_checkpoints, 348);
 AT(rekindle_plan_summary, n_draft, 352);
 AT(rekindle_plan_summary, reserved, 356);
+AT(rekindle_plan_summary, pooling, 360);
+AT(rekindle_plan_summary, reserved_too, 364);
 
 SIZE(rekindle_plan_device, 104);
 AT(rekindle_plan_device, struct_size, 0);
@@ -190,7 +192,7 @@ AT(rekindle_load_params, progress_user_data, 24);
 AT(rekindle_load_params, on_oom, 32);
 AT(rekindle_load_params, no_cuda_graphs, 36);
 
-SIZE(rekindle_model_info, 264);
+SIZE(rekindle_model_info, 272);
 AT(rekindle_model_info, struct_size, 0);
 AT(rekindle_model_info, n_vocab, 4);
 AT(rekindle_model_info, n_embd, 8);
@@ -210,6 +212,8 @@ AT(rekindle_model_info, can_shift, 248);
 AT(rekindle_model_info, n_checkpoints, 252);
 AT(rekindle_model_info, n_draft, 256);
 AT(rekindle_model_info, reserved, 260);
+AT(rekindle_model_info, pooling, 264);
+AT(rekindle_model_info, n_embd_out, 268);
 
 SIZE(rekindle_memory, 48);
 AT(rekindle_memory, struct_size, 0);

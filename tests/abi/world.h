@@ -36,7 +36,7 @@ struct world {
   rekindle_context *context;
   rekindle_file *file;
   rekindle_plan_t *plan, *too_large;
-  rekindle_model *model;
+  rekindle_model *model, *pooled; /* pooled: leaves rows of texts */
   rekindle_vocab *vocab, *chat; /* chat: of a file with templates */
   rekindle_stream *stream;
   rekindle_sampler *sampler;
@@ -107,12 +107,14 @@ static inline int32_t on_piece_stop(void *user_data, int32_t token, const char *
   return 1;
 }
 
-/* Two tokens in sequence 0, their logits, and a sampled token. */
+/* Two tokens in sequence 0, their logits, and a sampled token; the row of the same text. */
 static inline void world_reset(struct world *w) {
   OK(rekindle_seq_remove(w->model, -1, 0, -1));
+  OK(rekindle_seq_remove(w->pooled, -1, 0, -1));
   rekindle_batch *b = (rekindle_batch *)zeroed(sizeof *b);
   fill_rekindle_batch(b);
   OK(rekindle_decode(w->model, b));
+  OK(rekindle_decode(w->pooled, b));
   free(b);
   int32_t token = -1;
   OK(rekindle_sampler_sample(w->sampler, w->model, 0, &token));
@@ -133,6 +135,12 @@ static inline struct world world_make(void) {
   pp->reserve_bytes = UINT64_MAX / 2;
   EXPECT(REKINDLE_NOT_FIT, rekindle_plan(w.context, w.file, pp, &w.too_large));
   OK(rekindle_load(w.context, w.plan, NULL, &w.model));
+  rekindle_plan_t *plan = NULL;
+  pp->reserve_bytes = 0;
+  pp->pooling = REKINDLE_POOLING_MEAN;
+  OK(rekindle_plan(w.context, w.file, pp, &plan));
+  OK(rekindle_load(w.context, plan, NULL, &w.pooled));
+  OK(rekindle_plan_destroy(plan));
   OK(rekindle_model_vocab(w.model, &w.vocab));
   const char *templates = getenv("REKINDLE_TEST_CHAT");
   if (!templates) exit(2);
@@ -166,6 +174,7 @@ static inline void world_end(struct world *w) {
   OK(rekindle_stream_destroy(w->stream));
   OK(rekindle_vocab_destroy(w->chat));
   OK(rekindle_vocab_destroy(w->vocab));
+  OK(rekindle_model_destroy(w->pooled));
   OK(rekindle_model_destroy(w->model));
   OK(rekindle_plan_destroy(w->too_large));
   OK(rekindle_plan_destroy(w->plan));

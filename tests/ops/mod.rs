@@ -26,6 +26,7 @@ pub mod row;
 pub mod run;
 pub mod single;
 pub mod speeds;
+mod texts;
 mod weight;
 
 use rekindle::graph::Op;
@@ -33,7 +34,7 @@ use row::{Near, On, Row};
 
 /// The rows of every op.
 pub fn table() -> Vec<Row> {
-    let kinds: [fn() -> Vec<Row>; 10] = [
+    let kinds: [fn() -> Vec<Row>; 11] = [
         embed::rows,
         norm::rows,
         product::rows,
@@ -44,6 +45,7 @@ pub fn table() -> Vec<Row> {
         attention::rows,
         recurrent::rows,
         elementwise::rows,
+        texts::rows,
     ];
     kinds.iter().flat_map(|rows| rows()).collect()
 }
@@ -73,5 +75,8 @@ pub fn reference(row: &Row, on: On) -> Vec<Near> {
         Op::Gate(o) => elementwise::gate(row, *o),
         Op::SoftCap(o) => elementwise::soft_cap(row, o),
         Op::SelectOutputs => embed::select_outputs(row),
+        Op::AttendText(o) => texts::attend_text(row, o),
+        Op::Mean => texts::mean(row),
+        Op::Softmax => texts::softmax(row),
     }
 }

@@ -110,7 +110,7 @@ impl Row {
 
     /// Rows of the result.
     pub fn n_rows(&self) -> usize {
-        if let Op::SelectOutputs = self.op { self.batch.outputs.len() } else { self.batch.tokens.len() }
+        if let Op::SelectOutputs | Op::Mean = self.op { self.batch.outputs.len() } else { self.batch.tokens.len() }
     }
 
     /// The type of the weights that the op multiplies by, or takes rows of.

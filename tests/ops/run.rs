@@ -97,7 +97,7 @@ impl<'a, D: Device> Ready<'a, D> {
         let (row, batch) = (self.row, &self.row.batch);
         let mut all = vec![0.0; rows_of(&self.single, v) * row.cols];
         self.x.read(v, 0, &mut all)?;
-        let first = if let Op::SelectOutputs = row.op { batch.first_output } else { 0 };
+        let first = if let Op::SelectOutputs | Op::Mean = row.op { batch.first_output } else { 0 };
         let own = first * row.cols..(first + row.n_rows()) * row.cols;
         let others = all[..own.start].iter().chain(&all[own.end..]);
         assert!({ others }.all(|x| *x == UNTOUCHED), "{}: written where the result is not", row.name);
@@ -177,8 +177,11 @@ fn with_micro<T>(row: &Row, batch: &Batch, then: impl FnOnce(&Micro<'_>) -> T) -
         caches = vec![other; 2];
         caches[c.cache] = CacheView { cells: &batch.cells, runs: &batch.runs, spans: &batch.spans };
     }
+    if let Op::AttendText(_) = row.op {
+        caches = vec![CacheView { cells: &cells, runs: &batch.runs, spans: &batch.spans }];
+    }
     let (tokens, positions, outputs) = (&batch.tokens, &batch.positions, &batch.outputs);
-    then(&Micro { tokens, positions, caches: &caches, outputs, first_output: batch.first_output })
+    then(&Micro { tokens, positions, caches: &caches, outputs, first_output: batch.first_output, n_before: 0 })
 }
 
 /// What a device makes of a row: the result of its op, or what the cells then hold.

@@ -4,8 +4,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use rekindle::graph::{
-    ALIGN, Cache, CacheKind, Graph, Input, Layout, Limits, Node, Op, Outcome, Part, Placement, Rotation, Rows, Side,
-    State, StateId, StatePlace, StateShape, StoreKv, Value, ValueId, WeightId,
+    ALIGN, Cache, CacheKind, Graph, Input, Layout, Limits, Node, Op, Outcome, Part, Pick, Placement, Rotation, Rows,
+    Side, State, StateId, StatePlace, StateShape, StoreKv, Value, ValueId, WeightId,
 };
 use rekindle::quant::Type;
 
@@ -119,7 +119,7 @@ impl Single {
             (0..copies, values)
         });
         let inputs: Vec<ValueId> = row.inputs.iter().map(|m| b.given(m.cols)).collect();
-        let of_outputs = matches!(row.op, Op::SelectOutputs);
+        let of_outputs = matches!(row.op, Op::SelectOutputs | Op::Mean);
         let rows = if of_outputs { Rows::Outputs } else { Rows::Tokens };
         let output = (row.cols > 0).then(|| b.value(rows, row.cols));
         let begin = b.nodes.len();
@@ -131,6 +131,9 @@ impl Single {
         }
         let graph = Graph {
             draft: None,
+            pooling: None,
+            pick: Pick::Asked,
+            whole_texts: false,
             n_layer: 1,
             n_vocab: 1,
             n_embd: 1,

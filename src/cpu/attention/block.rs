@@ -59,10 +59,10 @@ impl Block {
         }
     }
 
-    /// The keys that a token at `pos` sees, as a range within the block: positions above `behind` and up to `pos`.
-    pub fn seen_from(&self, pos: i32, behind: i64) -> (usize, usize) {
+    /// The keys that a token sees, as a range within the block: positions above `behind` and up to `last`.
+    pub fn seen_from(&self, last: i64, behind: i64) -> (usize, usize) {
         let positions = &self.positions[..self.n];
         let first = positions.partition_point(|p| i64::from(*p) <= behind);
-        (first, positions.partition_point(|p| *p <= pos).max(first))
+        (first, positions.partition_point(|p| i64::from(*p) <= last).max(first))
     }
 }

@@ -1,7 +1,7 @@
 //! Tiles: the query rows that read the same keys.
 
 use crate::cpu::matmul::attend::BLOCK;
-use crate::graph::{KvShape, Span};
+use crate::graph::Span;
 
 /// The most query rows of a tile.
 pub(super) const ROWS: usize = 64;
@@ -23,12 +23,11 @@ pub(super) struct Sizes {
 }
 
 impl Sizes {
-    pub fn new(shape: &KvShape, n_head: usize) -> Option<Sizes> {
-        let group = n_head / shape.n_head_kv;
+    /// `group` heads of queries share one of keys, whose length and that of its values are given.
+    pub fn new(group: usize, dim_k: usize, dim_v: usize) -> Option<Sizes> {
         let slices = group.div_ceil(ROWS);
         let heads = group.div_ceil(slices);
-        let (dim_k, dim_v) =
-            (shape.head_dim_k.checked_next_multiple_of(16)?, shape.head_dim_v.checked_next_multiple_of(16)?);
+        let (dim_k, dim_v) = (dim_k.checked_next_multiple_of(16)?, dim_v.checked_next_multiple_of(16)?);
         Some(Sizes { heads, slices, tokens: ROWS / heads, dim_k, dim_v })
     }
 
@@ -61,6 +60,8 @@ pub(super) struct Tile<'a> {
     pub first_head: usize,
     pub n_heads: usize,
     pub spans: &'a [Span],
+    /// The last position in them.
+    pub end: i64,
     /// The first and the last part in which a token of the tile sees a position.
     pub parts: (i64, i64),
 }

@@ -130,6 +130,13 @@ impl<E: Elements> Operation for Values<'_, E> {
     }
 }
 
+/// The fall of a row's scores with the distance between the query's position and a key's.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Fall {
+    pub slope: f32,
+    pub pos: i32,
+}
+
 /// Some query rows, and the keys `from..to` of a block that they go over.
 pub(crate) struct BlockOfKeys<'a> {
     pub keys: *const f32,
@@ -144,6 +151,10 @@ pub(crate) struct BlockOfKeys<'a> {
     pub queries: &'a [*const f32],
     pub scale: f32,
     pub softcap: Option<f32>,
+    /// The keys' positions.
+    pub positions: &'a [i32; BLOCK],
+    /// By row, if scores fall with distance; else empty.
+    pub falls: &'a [Fall],
     /// `[rows][BLOCK]`, scratch.
     pub scores: *mut f32,
     /// Sums of weighted values, `[rows][dim_v]`.
@@ -231,6 +242,10 @@ impl BlockOfKeys<'_> {
         let scores = std::slice::from_raw_parts_mut(self.scores.add(row * BLOCK + self.from), self.to - self.from);
         if let Some(cap) = self.softcap {
             scores.iter_mut().for_each(|x| *x = cap * (*x / cap).tanh());
+        }
+        if let Some(fall) = self.falls.get(row) {
+            let positions = &self.positions[self.from..self.to];
+            scores.iter_mut().zip(positions).for_each(|(x, p)| *x -= fall.slope * p.abs_diff(fall.pos) as f32);
         }
         let chunks = scores.chunks_exact(16);
         let rest = chunks.remainder().iter().copied().fold(self.max[row], f32::max);

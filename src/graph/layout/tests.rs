@@ -14,6 +14,9 @@ fn live_values_never_overlap() {
     };
     let graph = Graph {
         draft: None,
+        pooling: None,
+        pick: crate::graph::Pick::Asked,
+        whole_texts: false,
         n_layer: 1,
         n_vocab: 1,
         n_embd: 16,

@@ -10,6 +10,7 @@ use super::super::generate::{Prompt, StopReason};
 use super::super::model::Model;
 use super::stop::Stops;
 use crate::error::{Error, Result, Status, try_vec};
+use crate::graph::Outcome;
 use crate::sample::{Logprobs, Sampler};
 use crate::vocab::{Stream, Vocab};
 
@@ -195,6 +196,11 @@ impl Drop for Generation {
 /// As for `Generation::new`.
 fn check_prompt(model: &Model, prompt: &[i32]) -> Result<()> {
     let info = model.info();
+    if model.plan().exact.as_ref().is_some_and(|e| e.graph.result(Outcome::Logits).is_none()) {
+        return Err(Error::unsupported(
+            "this model was planned to leave embeddings: it has no logits to write a text by",
+        ));
+    }
     if prompt.is_empty() {
         return Err(Error::invalid("the prompt has no tokens").subject("prompt"));
     }

@@ -63,6 +63,8 @@ fn attention_over_a_block() {
                     // SAFETY: as above.
                     unsafe {
                         k.attend(BlockOfKeys {
+                            positions: &[0; 64],
+                            falls: &[],
                             keys: key_floats.as_ptr(),
                             values: value_floats.as_ptr(),
                             from,
