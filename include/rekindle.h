@@ -339,10 +339,10 @@ rekindle_status rekindle_file_open(const rekindle_context *context,
                                    rekindle_file **file);
 
 /**
- * Opens a GGUF file as rekindle_file_open does, with values in place of those that its keys have. `overrides` is a JSON
- * object in UTF-8: `{"tokenizer.ggml.pre": "qwen2", "llama.rope.freq_base": 500000.0}`. Plans, models and vocabularies
- * that are made from this file see these values. A key that the file has keeps its type; another one is added. An
- * empty text changes nothing.
+ * Opens a GGUF file as rekindle_file_open does, with values in place of those that its keys have. `overrides` is a
+ * JSON object in UTF-8: `{"tokenizer.ggml.pre": "qwen2", "llama.rope.freq_base": 500000.0}`. Plans, models and
+ * vocabularies that are made from this file see these values. A key that the file has keeps its type; another one is
+ * added. An empty text changes nothing.
  *
  * REKINDLE_INVALID_ARGUMENT, naming the key: a value that its type does not hold, an array, or a key that says how the
  * file is read (general.alignment, split.count).
@@ -629,8 +629,6 @@ typedef struct {
   int32_t pooling;
   /** REKINDLE_DRAFT_…: who guesses. */
   uint32_t draft_source;
-  /** Zero. */
-  uint32_t reserved;
 } rekindle_plan_params;
 
 /**
@@ -1272,8 +1270,8 @@ REKINDLE_MUST_USE rekindle_status rekindle_n_free(const rekindle_model *model, u
  * a checksum. Checkpoints are not saved. rekindle_cancel ends a long call, with REKINDLE_CANCELLED.
  *
  * REKINDLE_BUFFER_TOO_SMALL; nothing is written. REKINDLE_INVALID_ARGUMENT: a sequence id out of range, or a sequence
- * that was cut where it cannot go on (see rekindle_seq_cut). REKINDLE_BUSY, REKINDLE_DEVICE and REKINDLE_OUT_OF_MEMORY,
- * here and below.
+ * that was cut where it cannot go on (see rekindle_seq_cut). REKINDLE_BUSY, REKINDLE_DEVICE and
+ * REKINDLE_OUT_OF_MEMORY, here and below.
  */
 REKINDLE_MUST_USE
 rekindle_status rekindle_seq_save(rekindle_model *model,
@@ -1283,12 +1281,12 @@ rekindle_status rekindle_seq_save(rekindle_model *model,
                                   size_t *needed);
 
 /**
- * Loads a sequence that was saved, from `n_bytes` bytes, in place of what `seq_id` has. An error leaves the sequence as
- * it was.
+ * Loads a sequence that was saved, from `n_bytes` bytes, in place of what `seq_id` has. An error leaves the sequence
+ * as it was.
  *
  * REKINDLE_BAD_FILE: the bytes are damaged, or none of a saved sequence. REKINDLE_UNSUPPORTED: they are of another
- * version of the library, another model, or another type of cache; the message says which. REKINDLE_CONTEXT_FULL: there
- * are too few free cells; the sequence's own do not count, so remove it before if nothing else is free.
+ * version of the library, another model, or another type of cache; the message says which. REKINDLE_CONTEXT_FULL:
+ * there are too few free cells; the sequence's own do not count, so remove it before if nothing else is free.
  * REKINDLE_INVALID_ARGUMENT: a sequence id out of range, or of a sequence that a generation has. REKINDLE_CANCELLED.
  */
 REKINDLE_MUST_USE
@@ -1993,17 +1991,17 @@ typedef struct {
 
 /**
  * Computes one micro-batch for some generations of a model: a token of each that talks, and with the room that is left
- * (n_ubatch tokens in all) pieces of the prompts of those that read, the oldest first. So a long prompt never keeps who
- * talks waiting for more than this step. At most n_outputs_max of them get a token; then it is the others' turn. A step
- * is a call of the host's thread, which ends with the micro-batch. Generations may join and leave at any step, and
- * those that are not named stand still. Take what came with rekindle_generation_next. `result` may be NULL.
+ * (n_ubatch tokens in all) pieces of the prompts of those that read, the oldest first. So a long prompt never keeps
+ * who talks waiting for more than this step. At most n_outputs_max of them get a token; then it is the others' turn. A
+ * step is a call of the host's thread, which ends with the micro-batch. Generations may join and leave at any step,
+ * and those that are not named stand still. Take what came with rekindle_generation_next. `result` may be NULL.
  *
  * While others are at work, a generation waits until there are cells for its whole prompt. If cells become few,
  * sequences that were left go first, then those that read give theirs back and read again later; then who talks ends
  * with REKINDLE_STOP_CONTEXT_FULL. A token's bits do not depend on who else is in a step.
  *
- * After an error no generation has changed, and the step can be taken again. REKINDLE_INVALID_ARGUMENT: a generation of
- * another model, or one that is named twice. REKINDLE_BUSY; REKINDLE_CANCELLED (by rekindle_cancel); those of
+ * After an error no generation has changed, and the step can be taken again. REKINDLE_INVALID_ARGUMENT: a generation
+ * of another model, or one that is named twice. REKINDLE_BUSY; REKINDLE_CANCELLED (by rekindle_cancel); those of
  * rekindle_decode.
  */
 REKINDLE_MUST_USE
