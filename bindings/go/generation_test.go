@@ -86,13 +86,14 @@ func TestGenerations(t *testing.T) {
 func TestGenerationEnds(t *testing.T) {
 	_, m := load(t, PlanParams{Ctx: 128, SeqMax: 2})
 	defer m.Close()
-	if _, err := m.NewGeneration(GenerationParams{}); err == nil {
+	if _, err := m.NewGeneration(GenerationParams{NoSpecial: true}); err == nil {
 		t.Error("a generation without a prompt")
 	}
 	if _, err := m.NewGeneration(GenerationParams{Prompt: "a", StopTexts: []string{""}}); err == nil {
 		t.Error("an empty stop text")
 	}
 	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
 	g := newGeneration(t, m, GenerationParams{Prompt: "And God said"})
 	defer g.Close()
 	n := 0
