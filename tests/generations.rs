@@ -168,7 +168,7 @@ fn at_random(file: &Path, n_ubatch: u32, n_rounds: usize) -> u32 {
     ];
     let bases: Vec<Vec<i32>> = match model.vocab() {
         Ok(_) if file == bible() => texts.iter().map(|t| prompt(&model, t)).collect(),
-        _ => (0..3).map(|s| (0..20).map(|i| (3 + (i * i * 7 + i * 13 + s * 29) % 57) as i32).collect()).collect(),
+        _ => (0..3).map(|s| (0..20).map(|i| 3 + (i * i * 7 + i * 13 + s * 29) % 57).collect()).collect(),
     };
     let mut going: Vec<(Wish, Arc<Generation>, Told, bool)> = Vec::new();
     let (mut n_ended, mut n_reused, mut n_cancelled, mut n_stopped) = (0, 0, 0, 0);

@@ -108,13 +108,10 @@ pub unsafe extern "C" fn rekindle_generation_create(
         let stop = |(p, n): (&*const c_char, &usize)| unsafe { text(*p, *n, "stop_texts") };
         let stops = stops.iter().zip(lens).map(stop).collect::<Result<Vec<&str>>>()?;
         let has = |flag: u32| p.flags & flag != 0;
-        let sampler = match p.sampler.is_null() {
-            true => Sampler::new(SamplerParams::default())?,
-            false => {
-                let s = get::<Mutex<Sampler>, _>(p.sampler)?;
-                let copy = only_user(&s, "sampler")?.copy()?;
-                copy
-            }
+        let given = (!p.sampler.is_null()).then(|| get::<Mutex<Sampler>, _>(p.sampler)).transpose()?;
+        let sampler = match &given {
+            None => Sampler::new(SamplerParams::default())?,
+            Some(s) => only_user(s, "sampler")?.copy()?,
         };
         let params = GenerationParams {
             prompt: if tokens.is_empty() { Prompt::Text(prompt) } else { Prompt::Tokens(tokens) },
