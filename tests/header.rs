@@ -14,9 +14,9 @@ use std::process::Command;
 use regex::Regex;
 
 /// The files of `src/ffi` that declare something, in the order in which a host needs them.
-const SECTIONS: [&str; 14] = [
+const SECTIONS: [&str; 15] = [
     "error", "context", "file", "inspect", "plan", "planned", "model", "decode", "sequence", "vocab", "steps",
-    "sampler", "generate", "chat",
+    "sampler", "generate", "chat", "grammar",
 ];
 
 /// Behind them all: it mentions every function.

@@ -21,6 +21,7 @@ struct World {
     vocab: *mut rekindle_vocab,
     stream: *mut rekindle_stream,
     sampler: *mut rekindle_sampler,
+    grammar: *mut rekindle_grammar,
 }
 
 fn last_error() -> String {
@@ -52,6 +53,7 @@ impl World {
             vocab: null_mut(),
             stream: null_mut(),
             sampler: null_mut(),
+            grammar: null_mut(),
         };
         let mut params: rekindle_plan_params = sized();
         params.n_ctx = 64;
@@ -64,6 +66,8 @@ impl World {
             ok(rekindle_model_vocab(w.model, &mut w.vocab));
             ok(rekindle_stream_create(w.vocab, 0, &mut w.stream));
             ok(rekindle_sampler_create(null(), &mut w.sampler));
+            let (kind, text) = (REKINDLE_GRAMMAR_REGEX, c"a*");
+            ok(rekindle_grammar_create(w.vocab, kind, text.as_ptr(), 2, null(), &mut w.grammar));
         }
         w.decode();
         w
@@ -181,6 +185,15 @@ fn calls() -> Vec<(&'static str, Call)> {
         rekindle_sampler_reset |w| (w.sampler);
         rekindle_sampler_copy |w| (w.sampler, &mut null_mut());
         rekindle_sampler_logprobs |w| (w.sampler, 0, null_mut(), null_mut(), 0, &mut 0);
+        rekindle_grammar_create |w| (w.vocab, REKINDLE_GRAMMAR_REGEX, c"a".as_ptr(), 1, null(), &mut null_mut());
+        rekindle_grammar_destroy |w| (w.grammar);
+        rekindle_grammar_copy |w| (w.grammar, &mut null_mut());
+        rekindle_grammar_reset |w| (w.grammar);
+        rekindle_grammar_mask |w| (w.grammar, null_mut(), 0, &mut 0);
+        rekindle_grammar_accept |w| (w.grammar, 5);
+        rekindle_grammar_forced |w| (w.grammar, null_mut(), 0, &mut 0);
+        rekindle_grammar_is_complete |w| (w.grammar, &mut 0);
+        rekindle_grammar_check |w| (w.grammar, null(), 0, &mut sized());
         rekindle_chat_render |w| (w.vocab, null(), 0, null(), null_mut(), 0, &mut 0);
         rekindle_chat_template |w| (w.vocab, null(), 0, null_mut(), 0, &mut 0);
         rekindle_chat_template_name |w| (w.vocab, 0, null_mut(), 0, &mut 0);

@@ -12,6 +12,7 @@ use crate::chat::Templates;
 use crate::context::Context;
 use crate::error::{Error, Result, Status};
 use crate::gguf::Gguf;
+use crate::grammar::Grammar;
 use crate::plan::Plan;
 use crate::sample::Sampler;
 use crate::session::Model;
@@ -77,6 +78,7 @@ objects! {
     Vocab(TextVocab) = "vocab";
     Stream(TextStream) = "stream";
     Sampler(Mutex<Sampler>) = "sampler";
+    Grammar(Mutex<Grammar>) = "grammar";
 }
 
 static TABLE: RwLock<Option<HashMap<usize, Entry>>> = RwLock::new(None);

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use crate::prototypes::{Argument, Function, Header};
 
 /// Pointers that may be NULL by the header's text (besides the handle of a _destroy, `needed` and `user_data`).
-const NULLABLE: [(&str, &str); 13] = [
+const NULLABLE: [(&str, &str); 14] = [
     ("rekindle_context_create", "params"),
     ("rekindle_plan", "params"),
     ("rekindle_plan_ask", "params"),
@@ -21,6 +21,7 @@ const NULLABLE: [(&str, &str); 13] = [
     ("rekindle_embeddings", "n"),
     ("rekindle_tokenize", "needed"),
     ("rekindle_chat_render", "params"),
+    ("rekindle_grammar_create", "params"),
 ];
 
 /// Parameter structs that must be filled to be of use; all others are valid when they are zero.
@@ -94,6 +95,8 @@ fn valid(h: &Header, f: &Function, a: &Argument) -> (String, String) {
         ("size_t", "name_len") => (String::new(), "strlen(\"general.architecture\")".into()),
         ("const char*", "text") => (String::new(), "\"In the beginning\"".into()),
         ("size_t", "text_len") => (String::new(), "strlen(\"In the beginning\")".into()),
+        ("int32_t", "kind") => (String::new(), "REKINDLE_GRAMMAR_REGEX".into()),
+        ("uint32_t*", "mask") => array("uint32_t", 1 << 20),
         ("char*", "buffer") => array("char", 1 << 20),
         ("rekindle_logprob*", "buffer") => array("rekindle_logprob", 1 << 20),
         ("rekindle_logprob*", "chosen") => array("rekindle_logprob", 1),

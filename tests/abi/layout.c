@@ -369,4 +369,18 @@ AT(rekindle_chat_params, template_text, 56);
 AT(rekindle_chat_params, template_text_len, 64);
 AT(rekindle_chat_params, now, 72);
 
+SIZE(rekindle_grammar_params, 48);
+AT(rekindle_grammar_params, struct_size, 0);
+AT(rekindle_grammar_params, flags, 4);
+AT(rekindle_grammar_params, start, 8);
+AT(rekindle_grammar_params, start_len, 16);
+AT(rekindle_grammar_params, trigger_texts, 24);
+AT(rekindle_grammar_params, trigger_tokens, 32);
+AT(rekindle_grammar_params, n_trigger_texts, 40);
+AT(rekindle_grammar_params, n_trigger_tokens, 44);
+SIZE(rekindle_grammar_verdict, 16);
+AT(rekindle_grammar_verdict, struct_size, 0);
+AT(rekindle_grammar_verdict, verdict, 4);
+AT(rekindle_grammar_verdict, at, 8);
+
 int main(void) { return 0; }

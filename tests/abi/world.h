@@ -40,6 +40,7 @@ struct world {
   rekindle_vocab *vocab, *chat; /* chat: of a file with templates */
   rekindle_stream *stream;
   rekindle_sampler *sampler;
+  rekindle_grammar *grammar;
 };
 
 static int32_t world_tokens[2] = {5, 6};
@@ -136,12 +137,16 @@ static inline struct world world_make(void) {
   rekindle_sampler_params *sp = (rekindle_sampler_params *)zeroed(sizeof *sp);
   sp->n_logprobs = 4;
   OK(rekindle_sampler_create(sp, &w.sampler));
+  /* Token 5, and that again. */
+  const char *again = "\\x02{9999}";
+  OK(rekindle_grammar_create(w.vocab, REKINDLE_GRAMMAR_REGEX, again, strlen(again), NULL, &w.grammar));
   world_reset(&w);
   free(sp), free(pp), free(cp);
   return w;
 }
 
 static inline void world_end(struct world *w) {
+  OK(rekindle_grammar_destroy(w->grammar));
   OK(rekindle_sampler_destroy(w->sampler));
   OK(rekindle_stream_destroy(w->stream));
   OK(rekindle_vocab_destroy(w->chat));
