@@ -34,6 +34,7 @@ fn generation(model: &Arc<Model>, prompt: &[i32], max_tokens: u32, no_reuse: boo
     let params = GenerationParams {
         prompt: Prompt::Tokens(prompt),
         sampler: greedy(),
+        grammar: None,
         stop_texts: &["a text that never comes"],
         max_tokens,
         no_special: true,

@@ -13,6 +13,7 @@ pub mod device;
 pub mod error;
 pub mod ffi;
 pub mod gguf;
+pub mod grammar;
 pub mod graph;
 pub mod plan;
 pub mod quant;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rekindle::Status;
+use rekindle::grammar::{self, Grammar};
 use rekindle::plan::Params;
 use rekindle::sample::{Logprobs, Sampler, SamplerParams};
 use rekindle::session::{Batch, Event, Generation, GenerationParams, Model, Phase, Prompt, StopReason};
@@ -31,6 +32,7 @@ impl Random {
 struct Wish {
     prompt: Vec<i32>,
     sampler: SamplerParams,
+    grammar: Option<Grammar>,
     stops: Vec<&'static str>,
     max_tokens: u32,
     pin: bool,
@@ -52,6 +54,7 @@ impl Wish {
         let params = GenerationParams {
             prompt: Prompt::Tokens(&self.prompt),
             sampler: Sampler::new(self.sampler.clone()).unwrap(),
+            grammar: self.grammar.clone(),
             stop_texts: &self.stops,
             max_tokens: self.max_tokens,
             no_special: false,
@@ -149,6 +152,7 @@ fn wish(random: &mut Random, bases: &[Vec<i32>], n_vocab: usize) -> Wish {
     Wish {
         prompt,
         sampler,
+        grammar: None,
         stops: stops[random.next(4)].clone(),
         max_tokens: 1 + random.next(40) as u32,
         pin: random.next(8) == 0,
@@ -375,4 +379,31 @@ fn wrong_calls_are_named_and_change_nothing() {
         assert_eq!(w.create(&model, false).err().unwrap().status, Status::InvalidArgument);
     }
     assert_eq!(run(&model, &[g])[0].tokens.len(), 3);
+}
+
+/// Grammars beside others without: each text is one of its grammar, drawn as alone.
+#[test]
+fn grammars_hold_beside_others() {
+    let model = load(&bible(), &params(256, 4, 32));
+    let vocab = model.vocab().unwrap();
+    let regex = |text: &str| Grammar::new(&vocab, grammar::Kind::Regex, text, &grammar::Params::default()).unwrap();
+    let patterns = ["(Moses|Aaron) (went|came) (up|down)", "[a-z]{3,8}( [a-z]{1,6}){2}\\."];
+    let mut wishes: Vec<Wish> = Vec::new();
+    for seed in 0..6 {
+        let mut w = Wish::of(&prompt(&model, "And it came to pass, that"), 60);
+        w.sampler = SamplerParams { temperature: 1.0, seed, ..SamplerParams::default() };
+        w.grammar = patterns.get(seed as usize % 3).map(|p| regex(p));
+        wishes.push(w);
+    }
+    let all: Vec<_> = wishes.iter().map(|w| w.create(&model, false).unwrap()).collect();
+    let told = run(&model, &all);
+    drop(all);
+    for (w, told) in wishes.iter().zip(told) {
+        if let Some(grammar) = &w.grammar {
+            let verdict = grammar.check(told.text.as_bytes()).unwrap();
+            assert_eq!(verdict, grammar::Verdict::Complete, "{}", told.text);
+            assert_eq!(told.end, Some(StopReason::Eog), "{}", told.text);
+        }
+        assert_eq!(told, w.alone(&model));
+    }
 }

@@ -14,7 +14,7 @@ use std::process::Command;
 use regex::Regex;
 
 /// The files of `src/ffi` that declare something, in the order in which a host needs them.
-const SECTIONS: [&str; 16] = [
+const SECTIONS: [&str; 17] = [
     "error",
     "context",
     "file",
@@ -28,6 +28,7 @@ const SECTIONS: [&str; 16] = [
     "vocab",
     "steps",
     "sampler",
+    "grammar",
     "generate",
     "generation",
     "chat",

@@ -22,6 +22,7 @@ struct World {
     stream: *mut rekindle_stream,
     sampler: *mut rekindle_sampler,
     generation: *mut rekindle_generation,
+    grammar: *mut rekindle_grammar,
 }
 
 fn last_error() -> String {
@@ -54,6 +55,7 @@ impl World {
             stream: null_mut(),
             sampler: null_mut(),
             generation: null_mut(),
+            grammar: null_mut(),
         };
         let mut params: rekindle_plan_params = sized();
         params.n_ctx = 64;
@@ -69,6 +71,8 @@ impl World {
             let mut params: rekindle_generation_params = sized();
             (params.prompt_tokens, params.n_prompt_tokens) = ([5, 6].as_ptr(), 2);
             ok(rekindle_generation_create(w.model, &params, &mut w.generation));
+            let (kind, text) = (REKINDLE_GRAMMAR_REGEX, c"a*");
+            ok(rekindle_grammar_create(w.vocab, kind, text.as_ptr(), 2, null(), &mut w.grammar));
         }
         w.decode();
         w
@@ -187,6 +191,15 @@ fn calls() -> Vec<(&'static str, Call)> {
         rekindle_sampler_reset |w| (w.sampler);
         rekindle_sampler_copy |w| (w.sampler, &mut null_mut());
         rekindle_sampler_logprobs |w| (w.sampler, 0, null_mut(), null_mut(), 0, &mut 0);
+        rekindle_grammar_create |w| (w.vocab, REKINDLE_GRAMMAR_REGEX, c"a".as_ptr(), 1, null(), &mut null_mut());
+        rekindle_grammar_destroy |w| (w.grammar);
+        rekindle_grammar_copy |w| (w.grammar, &mut null_mut());
+        rekindle_grammar_reset |w| (w.grammar);
+        rekindle_grammar_mask |w| (w.grammar, null_mut(), 0, &mut 0);
+        rekindle_grammar_accept |w| (w.grammar, 5);
+        rekindle_grammar_forced |w| (w.grammar, null_mut(), 0, &mut 0);
+        rekindle_grammar_is_complete |w| (w.grammar, &mut 0);
+        rekindle_grammar_check |w| (w.grammar, null(), 0, &mut sized());
         rekindle_chat_render |w| (w.vocab, null(), 0, null(), null_mut(), 0, &mut 0);
         rekindle_chat_template |w| (w.vocab, null(), 0, null_mut(), 0, &mut 0);
         rekindle_chat_template_name |w| (w.vocab, 0, null_mut(), 0, &mut 0);

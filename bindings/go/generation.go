@@ -17,6 +17,8 @@ type GenerationParams struct {
 	Prompt  string
 	Tokens  []int32
 	Sampler SamplerParams
+	// Grammar says which texts may be written; copied. It is of the model's vocabulary. nil: all.
+	Grammar *Grammar
 	// StopTexts end the generation. Nothing of them is shown.
 	StopTexts []string
 	// MaxTokens of 0 is no limit.
@@ -81,6 +83,10 @@ func (m *Model) NewGeneration(p GenerationParams) (*Generation, error) {
 	params := C.rekindle_generation_params{
 		struct_size: C.sizeof_rekindle_generation_params, sampler: s, max_tokens: C.uint32_t(p.MaxTokens),
 		n_stop_texts: C.uint32_t(len(p.StopTexts)),
+	}
+	if p.Grammar != nil {
+		params.grammar = p.Grammar.h
+		defer runtime.KeepAlive(p.Grammar)
 	}
 	for _, f := range []struct {
 		set  bool

@@ -128,6 +128,15 @@ table! {
     rekindle_seq_load_file,
     rekindle_file_open_with,
     rekindle_generation_logprobs,
+    rekindle_grammar_create,
+    rekindle_grammar_destroy,
+    rekindle_grammar_copy,
+    rekindle_grammar_reset,
+    rekindle_grammar_mask,
+    rekindle_grammar_accept,
+    rekindle_grammar_forced,
+    rekindle_grammar_is_complete,
+    rekindle_grammar_check,
 }
 
 /// The table of functions, which lives as long as the library. `abi_version` is the host's REKINDLE_ABI_VERSION; the

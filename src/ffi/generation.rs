@@ -6,12 +6,14 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::error::rekindle_status;
+use super::grammar::rekindle_grammar;
 use super::guard::guard;
 use super::handle::{HostGeneration, create, destroy, get, only_user};
 use super::model::rekindle_model;
 use super::sampler::{give_logprobs, rekindle_logprob, rekindle_sampler};
 use super::structs::{Struct, check_out, place, read, slice, text, write};
 use crate::error::{Error, Result};
+use crate::grammar::Grammar;
 use crate::sample::{Sampler, SamplerParams};
 use crate::session::{Generation, GenerationParams, Model, Prompt};
 
@@ -55,6 +57,9 @@ pub struct rekindle_generation_params {
     pub n_stop_texts: u32,
     /// 0 means no limit: something else ends the generation.
     pub max_tokens: u32,
+    /// The texts that it may write; copied as it is now. NULL: all. It must be of the model's vocabulary. Where the
+    /// grammar lets nothing follow, the generation ends with REKINDLE_STOP_EOG.
+    pub grammar: *const rekindle_grammar,
 }
 
 // SAFETY: repr(C), no padding, zero is valid in every field.
@@ -113,9 +118,11 @@ pub unsafe extern "C" fn rekindle_generation_create(
             None => Sampler::new(SamplerParams::default())?,
             Some(s) => only_user(s, "sampler")?.copy()?,
         };
+        let grammar = (!p.grammar.is_null()).then(|| get::<Mutex<Grammar>, _>(p.grammar)).transpose()?;
         let params = GenerationParams {
             prompt: if tokens.is_empty() { Prompt::Text(prompt) } else { Prompt::Tokens(tokens) },
             sampler,
+            grammar: grammar.map(|g| only_user(&g, "grammar").map(|g| g.clone())).transpose()?,
             stop_texts: &stops,
             max_tokens: p.max_tokens,
             no_special: has(REKINDLE_GENERATION_NO_SPECIAL),

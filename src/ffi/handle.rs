@@ -12,6 +12,7 @@ use crate::chat::Templates;
 use crate::context::Context;
 use crate::error::{Error, Result, Status};
 use crate::gguf::Gguf;
+use crate::grammar::Grammar;
 use crate::plan::Plan;
 use crate::sample::{Logprobs, Sampler};
 use crate::session::{Generation, Model};
@@ -84,6 +85,7 @@ objects! {
     Stream(TextStream) = "stream";
     Sampler(Mutex<Sampler>) = "sampler";
     Generation(HostGeneration) = "generation";
+    Grammar(Mutex<Grammar>) = "grammar";
 }
 
 static TABLE: RwLock<Option<HashMap<usize, Entry>>> = RwLock::new(None);

@@ -1,5 +1,6 @@
 //! A vocabulary from a file's keys.
 
+use super::attached::Attached;
 use super::bpe::{self, Bpe, Merges, Symbols};
 use super::partition::Partition;
 use super::special::SpecialIds;
@@ -134,6 +135,7 @@ fn finish(
         algorithm,
         special,
         add_space_prefix,
+        attached: Attached::default(),
     })
 }
 

@@ -24,6 +24,7 @@
 //! Merging takes a heap, in O(n log n) of the text's length. The rules of pre-tokenisers, words and sums take linear
 //! time.
 
+mod attached;
 mod bpe;
 mod bytelevel;
 mod charsmap;
@@ -65,6 +66,7 @@ pub struct Vocab {
     /// A text ends with the separator.
     add_sep: bool,
     add_space_prefix: bool,
+    attached: attached::Attached,
 }
 
 enum Algorithm {

@@ -39,21 +39,8 @@ impl Vocab {
         if add_special && self.add_bos {
             out.extend(self.special.bos);
         }
-        let mut scratch = Scratch::default();
         // The beginning counts as special: the text behind it gets a space.
-        let mut behind_special = true;
-        for fragment in self.partition.cut(&self.tokens, text, parse_special) {
-            match fragment {
-                Fragment::Token(id) => {
-                    out.push(id as i32);
-                    behind_special = true;
-                }
-                Fragment::Text(range) => {
-                    self.fragment(&text[range], behind_special, &mut scratch, &mut out)?;
-                    behind_special = false;
-                }
-            }
-        }
+        self.append_tokens(text, parse_special, true, &mut out)?;
         if add_special && self.add_eos {
             out.extend(self.special.eos);
         }
@@ -61,6 +48,35 @@ impl Vocab {
             out.extend(self.special.sep);
         }
         Ok(out)
+    }
+
+    /// The tokens of a text that goes on from another one: without BOS, EOS and a space before it. Texts of control
+    /// tokens are text.
+    ///
+    /// # Errors
+    /// As [`Vocab::tokenize`].
+    pub fn tokenize_inside(&self, text: &str) -> Result<Vec<i32>> {
+        let mut out = Vec::new();
+        self.append_tokens(text, false, false, &mut out)?;
+        Ok(out)
+    }
+
+    fn append_tokens(&self, text: &str, parse_special: bool, special_before: bool, out: &mut Vec<i32>) -> Result<()> {
+        let mut scratch = Scratch::default();
+        let mut behind_special = special_before;
+        for fragment in self.partition.cut(&self.tokens, text, parse_special) {
+            match fragment {
+                Fragment::Token(id) => {
+                    out.push(id as i32);
+                    behind_special = true;
+                }
+                Fragment::Text(range) => {
+                    self.fragment(&text[range], behind_special, &mut scratch, out)?;
+                    behind_special = false;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn fragment(&self, text: &str, behind_special: bool, scratch: &mut Scratch, out: &mut Vec<i32>) -> Result<()> {

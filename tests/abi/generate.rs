@@ -7,7 +7,7 @@ use std::fmt::Write;
 use crate::prototypes::{Argument, Function, Header};
 
 /// Pointers that may be NULL by the header's text (besides the handle of a _destroy, `needed` and `user_data`).
-const NULLABLE: [(&str, &str); 17] = [
+const NULLABLE: [(&str, &str); 18] = [
     ("rekindle_context_create", "params"),
     ("rekindle_plan", "params"),
     ("rekindle_plan_ask", "params"),
@@ -25,6 +25,7 @@ const NULLABLE: [(&str, &str); 17] = [
     ("rekindle_step", "result"),
     ("rekindle_seq_save_file", "progress"),
     ("rekindle_seq_load_file", "progress"),
+    ("rekindle_grammar_create", "params"),
 ];
 
 /// Parameter structs that must be filled to be of use; all others are valid when they are zero.
@@ -109,6 +110,8 @@ fn valid(h: &Header, f: &Function, a: &Argument) -> (String, String) {
         ("size_t", "name_len") => (String::new(), "strlen(\"general.architecture\")".into()),
         ("const char*", "text") => (String::new(), "\"In the beginning\"".into()),
         ("size_t", "text_len") => (String::new(), "strlen(\"In the beginning\")".into()),
+        ("int32_t", "kind") => (String::new(), "REKINDLE_GRAMMAR_REGEX".into()),
+        ("uint32_t*", "mask") => array("uint32_t", 1 << 20),
         ("char*", "buffer") => array("char", 1 << 20),
         ("rekindle_logprob*", "buffer") => array("rekindle_logprob", 1 << 20),
         ("rekindle_logprob*", "chosen") => array("rekindle_logprob", 1),

@@ -340,7 +340,7 @@ AT(rekindle_generate_result, n_prompt, 4);
 AT(rekindle_generate_result, n_generated, 8);
 AT(rekindle_generate_result, stop, 12);
 
-SIZE(rekindle_generation_params, 72);
+SIZE(rekindle_generation_params, 80);
 AT(rekindle_generation_params, struct_size, 0);
 AT(rekindle_generation_params, flags, 4);
 AT(rekindle_generation_params, prompt, 8);
@@ -352,6 +352,7 @@ AT(rekindle_generation_params, stop_texts, 48);
 AT(rekindle_generation_params, stop_text_lens, 56);
 AT(rekindle_generation_params, n_stop_texts, 64);
 AT(rekindle_generation_params, max_tokens, 68);
+AT(rekindle_generation_params, grammar, 72);
 
 SIZE(rekindle_event, 32);
 AT(rekindle_event, struct_size, 0);
@@ -405,5 +406,19 @@ AT(rekindle_chat_params, template_name_len, 48);
 AT(rekindle_chat_params, template_text, 56);
 AT(rekindle_chat_params, template_text_len, 64);
 AT(rekindle_chat_params, now, 72);
+
+SIZE(rekindle_grammar_params, 48);
+AT(rekindle_grammar_params, struct_size, 0);
+AT(rekindle_grammar_params, flags, 4);
+AT(rekindle_grammar_params, start, 8);
+AT(rekindle_grammar_params, start_len, 16);
+AT(rekindle_grammar_params, trigger_texts, 24);
+AT(rekindle_grammar_params, trigger_tokens, 32);
+AT(rekindle_grammar_params, n_trigger_texts, 40);
+AT(rekindle_grammar_params, n_trigger_tokens, 44);
+SIZE(rekindle_grammar_verdict, 16);
+AT(rekindle_grammar_verdict, struct_size, 0);
+AT(rekindle_grammar_verdict, verdict, 4);
+AT(rekindle_grammar_verdict, at, 8);
 
 int main(void) { return 0; }

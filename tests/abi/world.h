@@ -41,6 +41,7 @@ struct world {
   rekindle_stream *stream;
   rekindle_sampler *sampler;
   rekindle_generation *generation;
+  rekindle_grammar *grammar;
 };
 
 static int32_t world_tokens[2] = {5, 6};
@@ -161,6 +162,9 @@ static inline struct world world_make(void) {
   rekindle_event *event = (rekindle_event *)zeroed(sizeof *event);
   OK(rekindle_generation_next(w.generation, event));
   free(event), free(gp);
+  /* Token 5, and that again. */
+  const char *again = "\\x02{9999}";
+  OK(rekindle_grammar_create(w.vocab, REKINDLE_GRAMMAR_REGEX, again, strlen(again), NULL, &w.grammar));
   world_reset(&w);
   OK(rekindle_seq_save(w.model, 0, world_saved, sizeof world_saved, &world_saved_len));
   OK(rekindle_seq_save_file(w.model, 0, world_scratch(), strlen(world_scratch()), NULL, NULL));
@@ -170,6 +174,7 @@ static inline struct world world_make(void) {
 
 static inline void world_end(struct world *w) {
   OK(rekindle_generation_destroy(w->generation));
+  OK(rekindle_grammar_destroy(w->grammar));
   OK(rekindle_sampler_destroy(w->sampler));
   OK(rekindle_stream_destroy(w->stream));
   OK(rekindle_vocab_destroy(w->chat));

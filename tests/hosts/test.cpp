@@ -246,6 +246,23 @@ int main(int argc, char **argv) {
                             "{% if add_generation_prompt %}go{% endif %}";
     CHECK(chat(vocab(m), {{"user", "Hi"}, {"assistant", ""}}, options) == "user=Hi;assistant=;go");
     CHECK(status_of([&] { static_cast<void>(chat(vocab(m), {{"user", "Hi"}})); }) == REKINDLE_NOT_FOUND);
+    grammar g(vocab(m), REKINDLE_GRAMMAR_GBNF, "root ::= \"Amen\" | \"Selah\"");
+    CHECK(g.check("Sela").verdict == REKINDLE_VERDICT_PREFIX && g.check("Selfish").at == 3);
+    CHECK(g.mask().size() == (m.info().n_vocab + 31) / 32 && g.forced().empty() && !g.is_complete());
+    // The first token that is allowed, until the text is complete.
+    grammar written = g.copy();
+    while (!written.is_complete()) {
+        const auto mask = written.mask();
+        std::int32_t token = 0;
+        while (!(mask[token / 32] >> token % 32 & 1)) token++;
+        written.accept(token);
+    }
+    CHECK(!g.is_complete());
+    CHECK(status_of([&] { g.accept(-1); }) == REKINDLE_INVALID_ARGUMENT);
+    grammar_options lazy;
+    lazy.start = "end", lazy.trigger_texts = {"And"};
+    grammar waits(vocab(m), REKINDLE_GRAMMAR_LARK, "end: \"!\"", lazy);
+    CHECK(waits.is_complete() && waits.check("!").verdict == REKINDLE_VERDICT_COMPLETE);
     model moved = std::move(m);
     CHECK(!m && moved && moved.info().n_ctx == 64);
     CHECK(status_of([&] { m.decode(tokens); }) == REKINDLE_BAD_HANDLE);

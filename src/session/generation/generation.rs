@@ -10,8 +10,9 @@ use super::super::generate::{Prompt, StopReason};
 use super::super::model::Model;
 use super::stop::Stops;
 use crate::error::{Error, Result, Status, try_vec};
+use crate::grammar::Grammar;
 use crate::graph::Outcome;
-use crate::sample::{Logprobs, Sampler};
+use crate::sample::{Logprobs, Row, Sampler};
 use crate::vocab::{Stream, Vocab};
 
 /// The caller's wishes for a generation.
@@ -19,6 +20,8 @@ pub struct GenerationParams<'a> {
     pub prompt: Prompt<'a>,
     /// It is the generation's own.
     pub sampler: Sampler,
+    /// The texts that it may write, if not all; its own, too.
+    pub grammar: Option<Grammar>,
     /// Texts that end the generation. They are not shown.
     pub stop_texts: &'a [&'a str],
     /// 0: until something else ends it.
@@ -95,6 +98,7 @@ pub(super) struct Inner {
     pub next: Option<i32>,
     pub seq: Option<u32>,
     pub sampler: Sampler,
+    pub grammar: Option<Grammar>,
     pub stream: Stream,
     pub stops: Stops,
     pub max_tokens: u32,
@@ -136,6 +140,7 @@ impl Generation {
             next: None,
             seq: None,
             sampler,
+            grammar: params.grammar,
             stream: Stream::new(false),
             stops: Stops::new(params.stop_texts)?,
             max_tokens: params.max_tokens,
@@ -231,10 +236,25 @@ impl Inner {
         self.phase() == phase
     }
 
+    /// Samples the next token; `None` if the grammar lets no token follow a text that is complete.
+    ///
+    /// # Errors
+    /// Those of `Grammar::mask` and `Sampler::sample_row`.
+    pub fn choose(&mut self, logits: &[f32], suppressed: &[i32]) -> Result<Option<i32>> {
+        let allowed = match &mut self.grammar {
+            None => None,
+            Some(grammar) => match grammar.mask()? {
+                mask if mask.iter().all(|word| *word == 0) => return Ok(None),
+                mask => Some(mask),
+            },
+        };
+        self.sampler.sample_row(&Row { logits, allowed, suppressed }).map(Some)
+    }
+
     /// Takes the token that was sampled. Gives the reason if it is the last one.
     ///
     /// # Errors
-    /// Those of `Stream::push`.
+    /// Those of `Stream::push` and `Grammar::accept`.
     pub fn take(&mut self, token: i32, vocab: Option<&Vocab>) -> Result<Option<StopReason>> {
         if !self.ignore_eog && vocab.is_some_and(|v| v.is_eog(token)) {
             return Ok(Some(StopReason::Eog));
@@ -244,6 +264,9 @@ impl Inner {
             Some(v) if (token as usize) < v.n_tokens() => self.stream.push(v, token)?,
             _ => String::new(),
         };
+        if let Some(grammar) = &mut self.grammar {
+            grammar.accept(token)?;
+        }
         let (text, stopped) = self.stops.push(&text)?;
         self.sampler.accept(token);
         self.n_generated += 1;

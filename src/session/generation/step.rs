@@ -15,7 +15,6 @@ use super::generation::{Generation, Inner, Phase};
 use super::place::{Others, give_back, place};
 use crate::error::{Error, Result};
 use crate::graph::Outcome;
-use crate::sample::Row;
 
 /// The result of a step.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -169,8 +168,11 @@ impl Model {
         for (row, i) in plan.rows.iter().enumerate() {
             let g = &mut all[*i];
             let logits = state.machine.result_row(Outcome::Logits, row);
-            let row = Row { logits, allowed: None, suppressed: &self.suppressed };
-            let taken = g.sampler.sample_row(&row).and_then(|token| g.take(token, vocab.as_deref()));
+            let taken = match g.choose(logits, &self.suppressed) {
+                Ok(Some(token)) => g.take(token, vocab.as_deref()),
+                Ok(None) => Ok(Some(StopReason::Eog)),
+                Err(e) => Err(e),
+            };
             match taken {
                 Ok(None) => {}
                 Ok(Some(reason)) => g.finish(self, reason),
