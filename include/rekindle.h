@@ -1735,6 +1735,181 @@ rekindle_status rekindle_sampler_logprobs(const rekindle_sampler *sampler,
                                           size_t capacity,
                                           size_t *needed);
 
+/* ------------------------------------------------------------
+ * Grammars: which tokens a text may go on with.
+ * ------------------------------------------------------------ */
+
+/** A grammar for the tokens of a vocabulary, and how far one text has come in it. */
+typedef struct rekindle_grammar rekindle_grammar;
+
+/**
+ * A JSON schema (draft 2020-12, 2019-09, 7, 6 or 4). The properties of an object come in the schema's order, whole
+ * numbers have no fraction and no exponent, and between the tokens of JSON white space is allowed. Supported are
+ * type, const, enum, anyOf, allOf, oneOf (of schemas that exclude each other), $ref within the schema, properties,
+ * required, additionalProperties, patternProperties, minProperties and maxProperties (where all of properties are
+ * required), items, prefixItems, minItems, maxItems, minLength, maxLength, pattern, format, minimum, maximum,
+ * exclusiveMinimum, exclusiveMaximum and multipleOf. A schema with another keyword that restricts values is refused.
+ */
+#define REKINDLE_GRAMMAR_JSON_SCHEMA 1
+/**
+ * A regular expression that the whole text matches, in the syntax of Rust's regex crate, without flags and assertions
+ * inside it.
+ */
+#define REKINDLE_GRAMMAR_REGEX 2
+/**
+ * Lark's language for grammars, with the additions of llguidance: %json {…}, <special_token>, stop="…" and so on. It
+ * begins with the rule `start`.
+ */
+#define REKINDLE_GRAMMAR_LARK 3
+/** llama.cpp's GBNF. It begins with the rule `root`. Left recursion is allowed. */
+#define REKINDLE_GRAMMAR_GBNF 4
+
+/** The grammar describes the text from the trigger on. Without it, the text behind the trigger. */
+#define REKINDLE_GRAMMAR_FROM_TRIGGER 1
+
+/**
+ * For rekindle_grammar_create. With triggers a grammar waits: it allows everything until one of them was written, and
+ * from then on what it describes. A text that ends before is fine. While it waits, it refuses those tokens that bring
+ * a trigger to its end and go on in a way that the grammar would refuse.
+ */
+typedef struct {
+  /** sizeof(rekindle_grammar_params), set by the caller. */
+  uint32_t struct_size;
+  /** REKINDLE_GRAMMAR_FROM_TRIGGER or 0. */
+  uint32_t flags;
+  /**
+   * The name of the rule to begin with, for REKINDLE_GRAMMAR_LARK (whose text then has no rule `start`) and
+   * REKINDLE_GRAMMAR_GBNF; NULL means the one named there.
+   */
+  const char *start;
+  size_t start_len;
+  /**
+   * Texts that arm the grammar, 1 to 256 bytes each; the text of control tokens counts. At most 64 of both kinds.
+   * Copied during the call.
+   */
+  const rekindle_text *trigger_texts;
+  /** Tokens that arm it. */
+  const int32_t *trigger_tokens;
+  uint32_t n_trigger_texts;
+  uint32_t n_trigger_tokens;
+} rekindle_grammar_params;
+
+/**
+ * Compiles a grammar for the tokens of a vocabulary. `kind` is REKINDLE_GRAMMAR_…; `text` is UTF-8 with text_len
+ * bytes; `params` may be NULL. On success `*grammar` is a handle that rekindle_grammar_destroy ends. It does not need
+ * the vocabulary's handle any more. The first grammar of a vocabulary takes longer: what it makes of the tokens
+ * (some 100 bytes for each) serves all later ones.
+ *
+ * A text from a stranger may be compiled: it may have 1 MiB, 200 brackets in each other, 10,000 rules (or references
+ * of a schema) and 2,000 properties of an object, and what compiling and masks take is counted. So compiling takes
+ * seconds and some hundred MiB at worst, a mask milliseconds. Memory comes in small pieces; if one of them cannot be
+ * had, the process ends, as in any program of Rust. The compiler runs on a thread of its own, which has a stack of
+ * 256 MiB (of which the system gives what is used) and ends with the call.
+ *
+ * REKINDLE_INVALID_ARGUMENT: the text is no such grammar (the message says where), it is too long, or a parameter is
+ * out of range. REKINDLE_UNSUPPORTED: the schema has a keyword that is not supported, or the grammar is too complex.
+ * REKINDLE_OUT_OF_MEMORY.
+ */
+REKINDLE_MUST_USE
+rekindle_status rekindle_grammar_create(const rekindle_vocab *vocab,
+                                        int32_t kind,
+                                        const char *text,
+                                        size_t text_len,
+                                        const rekindle_grammar_params *params,
+                                        rekindle_grammar **grammar);
+
+/** Destroys a grammar. NULL is allowed. */
+rekindle_status rekindle_grammar_destroy(rekindle_grammar *grammar);
+
+/**
+ * Copies a grammar as it stands: the copy shares what was compiled and goes its own way from here. It waits for a
+ * call that is using the grammar. On success `*copy` is a handle that rekindle_grammar_destroy ends.
+ */
+REKINDLE_MUST_USE rekindle_status rekindle_grammar_copy(const rekindle_grammar *grammar, rekindle_grammar **copy);
+
+/**
+ * Goes back to the beginning: nothing was written, and triggers are waited for again.
+ *
+ * REKINDLE_BUSY: another call is using the grammar, here and below.
+ */
+REKINDLE_MUST_USE rekindle_status rekindle_grammar_reset(rekindle_grammar *grammar);
+
+/**
+ * Writes which tokens may come next, a bit for each: bit `id % 32` of word `id / 32` is 1 if the text may go on with
+ * token `id`. `*needed` gets the number of words, (n_tokens + 31) / 32, also if `capacity` is too small; a NULL mask
+ * with capacity 0 only asks. End tokens have a 1 only where the text is complete. All bits are 0 behind an end token,
+ * and where a text is complete for a vocabulary without one.
+ *
+ * REKINDLE_INVALID_ARGUMENT: the text is not complete, and no token of the vocabulary can continue it.
+ * REKINDLE_UNSUPPORTED: the grammar is too complex at this point (a limit was met); every call says so until
+ * rekindle_grammar_reset. REKINDLE_BUFFER_TOO_SMALL.
+ */
+REKINDLE_MUST_USE
+rekindle_status rekindle_grammar_mask(rekindle_grammar *grammar,
+                                      uint32_t *mask,
+                                      size_t capacity,
+                                      size_t *needed);
+
+/**
+ * Goes on by a token, which was written.
+ *
+ * REKINDLE_INVALID_ARGUMENT: the grammar does not allow the token here, the text has ended, or there is no such token;
+ * the grammar stays as it was. REKINDLE_UNSUPPORTED: as for rekindle_grammar_mask.
+ */
+REKINDLE_MUST_USE
+rekindle_status rekindle_grammar_accept(rekindle_grammar *grammar,
+                                        int32_t token);
+
+/**
+ * Writes the tokens that must come next because the grammar leaves one way to go on, often none. They are not
+ * accepted yet; a host may accept them one after the other without a look at the mask. `*needed` gets their number,
+ * also if the buffer is too small; a NULL buffer with capacity 0 only asks.
+ *
+ * REKINDLE_UNSUPPORTED: as for rekindle_grammar_mask. REKINDLE_BUFFER_TOO_SMALL.
+ */
+REKINDLE_MUST_USE
+rekindle_status rekindle_grammar_forced(rekindle_grammar *grammar,
+                                        int32_t *tokens,
+                                        size_t capacity,
+                                        size_t *needed);
+
+/**
+ * Tells if the text may end here: `*complete` is 1 or 0. A grammar that waits for a trigger allows it.
+ *
+ * REKINDLE_UNSUPPORTED: as for rekindle_grammar_mask.
+ */
+REKINDLE_MUST_USE rekindle_status rekindle_grammar_is_complete(rekindle_grammar *grammar, uint32_t *complete);
+
+/** The text is one of the grammar's. */
+#define REKINDLE_VERDICT_COMPLETE 1
+/** It is none yet, and one of the grammar's texts begins with it. */
+#define REKINDLE_VERDICT_PREFIX 2
+/** No text of the grammar begins so. */
+#define REKINDLE_VERDICT_REFUSED 3
+
+/** What a grammar says of a text. */
+typedef struct {
+  /** sizeof(rekindle_grammar_verdict), set by the caller. */
+  uint32_t struct_size;
+  /** REKINDLE_VERDICT_… */
+  uint32_t verdict;
+  /** With REKINDLE_VERDICT_REFUSED the first byte that does not fit, counted from 0; else the text's length. */
+  uint64_t at;
+} rekindle_grammar_verdict;
+
+/**
+ * Holds a text (text_len bytes, at most 16 MiB, not necessarily UTF-8) against a grammar, from its beginning and
+ * without triggers. What was accepted so far stays as it is. A token that a grammar names, rather than spells, stands
+ * in no text. It waits for a call that is using the grammar.
+ *
+ * REKINDLE_UNSUPPORTED: as for rekindle_grammar_mask.
+ */
+REKINDLE_MUST_USE
+rekindle_status rekindle_grammar_check(const rekindle_grammar *grammar,
+                                       const char *text,
+                                       size_t text_len,
+                                       rekindle_grammar_verdict *verdict);
+
 /* ---------------------------------------------------------------
  * Generation: a prompt in, text out, token by token, in one call.
  * --------------------------------------------------------------- */
@@ -1870,6 +2045,11 @@ typedef struct {
   uint32_t n_stop_texts;
   /** 0 means no limit: something else ends the generation. */
   uint32_t max_tokens;
+  /**
+   * The texts that it may write; copied as it is now. NULL: all. It must be of the model's vocabulary. Where the
+   * grammar lets nothing follow, the generation ends with REKINDLE_STOP_EOG.
+   */
+  const rekindle_grammar *grammar;
 } rekindle_generation_params;
 
 /**
@@ -2133,181 +2313,6 @@ rekindle_status rekindle_chat_template_name(const rekindle_vocab *vocab,
                                             char *buffer,
                                             size_t capacity,
                                             size_t *needed);
-
-/* ------------------------------------------------------------
- * Grammars: which tokens a text may go on with.
- * ------------------------------------------------------------ */
-
-/** A grammar for the tokens of a vocabulary, and how far one text has come in it. */
-typedef struct rekindle_grammar rekindle_grammar;
-
-/**
- * A JSON schema (draft 2020-12, 2019-09, 7, 6 or 4). The properties of an object come in the schema's order, whole
- * numbers have no fraction and no exponent, and between the tokens of JSON white space is allowed. Supported are
- * type, const, enum, anyOf, allOf, oneOf (of schemas that exclude each other), $ref within the schema, properties,
- * required, additionalProperties, patternProperties, minProperties and maxProperties (where all of properties are
- * required), items, prefixItems, minItems, maxItems, minLength, maxLength, pattern, format, minimum, maximum,
- * exclusiveMinimum, exclusiveMaximum and multipleOf. A schema with another keyword that restricts values is refused.
- */
-#define REKINDLE_GRAMMAR_JSON_SCHEMA 1
-/**
- * A regular expression that the whole text matches, in the syntax of Rust's regex crate, without flags and assertions
- * inside it.
- */
-#define REKINDLE_GRAMMAR_REGEX 2
-/**
- * Lark's language for grammars, with the additions of llguidance: %json {…}, <special_token>, stop="…" and so on. It
- * begins with the rule `start`.
- */
-#define REKINDLE_GRAMMAR_LARK 3
-/** llama.cpp's GBNF. It begins with the rule `root`. Left recursion is allowed. */
-#define REKINDLE_GRAMMAR_GBNF 4
-
-/** The grammar describes the text from the trigger on. Without it, the text behind the trigger. */
-#define REKINDLE_GRAMMAR_FROM_TRIGGER 1
-
-/**
- * For rekindle_grammar_create. With triggers a grammar waits: it allows everything until one of them was written, and
- * from then on what it describes. A text that ends before is fine. While it waits, it refuses those tokens that bring
- * a trigger to its end and go on in a way that the grammar would refuse.
- */
-typedef struct {
-  /** sizeof(rekindle_grammar_params), set by the caller. */
-  uint32_t struct_size;
-  /** REKINDLE_GRAMMAR_FROM_TRIGGER or 0. */
-  uint32_t flags;
-  /**
-   * The name of the rule to begin with, for REKINDLE_GRAMMAR_LARK (whose text then has no rule `start`) and
-   * REKINDLE_GRAMMAR_GBNF; NULL means the one named there.
-   */
-  const char *start;
-  size_t start_len;
-  /**
-   * Texts that arm the grammar, 1 to 256 bytes each; the text of control tokens counts. At most 64 of both kinds.
-   * Copied during the call.
-   */
-  const rekindle_text *trigger_texts;
-  /** Tokens that arm it. */
-  const int32_t *trigger_tokens;
-  uint32_t n_trigger_texts;
-  uint32_t n_trigger_tokens;
-} rekindle_grammar_params;
-
-/**
- * Compiles a grammar for the tokens of a vocabulary. `kind` is REKINDLE_GRAMMAR_…; `text` is UTF-8 with text_len
- * bytes; `params` may be NULL. On success `*grammar` is a handle that rekindle_grammar_destroy ends. It does not need
- * the vocabulary's handle any more. The first grammar of a vocabulary takes longer: what it makes of the tokens
- * (some 100 bytes for each) serves all later ones.
- *
- * A text from a stranger may be compiled: it may have 1 MiB, 200 brackets in each other, 10,000 rules (or references
- * of a schema) and 2,000 properties of an object, and what compiling and masks take is counted. So compiling takes
- * seconds and some hundred MiB at worst, a mask milliseconds. Memory comes in small pieces; if one of them cannot be
- * had, the process ends, as in any program of Rust. The compiler runs on a thread of its own, which has a stack of
- * 256 MiB (of which the system gives what is used) and ends with the call.
- *
- * REKINDLE_INVALID_ARGUMENT: the text is no such grammar (the message says where), it is too long, or a parameter is
- * out of range. REKINDLE_UNSUPPORTED: the schema has a keyword that is not supported, or the grammar is too complex.
- * REKINDLE_OUT_OF_MEMORY.
- */
-REKINDLE_MUST_USE
-rekindle_status rekindle_grammar_create(const rekindle_vocab *vocab,
-                                        int32_t kind,
-                                        const char *text,
-                                        size_t text_len,
-                                        const rekindle_grammar_params *params,
-                                        rekindle_grammar **grammar);
-
-/** Destroys a grammar. NULL is allowed. */
-rekindle_status rekindle_grammar_destroy(rekindle_grammar *grammar);
-
-/**
- * Copies a grammar as it stands: the copy shares what was compiled and goes its own way from here. It waits for a
- * call that is using the grammar. On success `*copy` is a handle that rekindle_grammar_destroy ends.
- */
-REKINDLE_MUST_USE rekindle_status rekindle_grammar_copy(const rekindle_grammar *grammar, rekindle_grammar **copy);
-
-/**
- * Goes back to the beginning: nothing was written, and triggers are waited for again.
- *
- * REKINDLE_BUSY: another call is using the grammar, here and below.
- */
-REKINDLE_MUST_USE rekindle_status rekindle_grammar_reset(rekindle_grammar *grammar);
-
-/**
- * Writes which tokens may come next, a bit for each: bit `id % 32` of word `id / 32` is 1 if the text may go on with
- * token `id`. `*needed` gets the number of words, (n_tokens + 31) / 32, also if `capacity` is too small; a NULL mask
- * with capacity 0 only asks. End tokens have a 1 only where the text is complete. All bits are 0 behind an end token,
- * and where a text is complete for a vocabulary without one.
- *
- * REKINDLE_INVALID_ARGUMENT: the text is not complete, and no token of the vocabulary can continue it.
- * REKINDLE_UNSUPPORTED: the grammar is too complex at this point (a limit was met); every call says so until
- * rekindle_grammar_reset. REKINDLE_BUFFER_TOO_SMALL.
- */
-REKINDLE_MUST_USE
-rekindle_status rekindle_grammar_mask(rekindle_grammar *grammar,
-                                      uint32_t *mask,
-                                      size_t capacity,
-                                      size_t *needed);
-
-/**
- * Goes on by a token, which was written.
- *
- * REKINDLE_INVALID_ARGUMENT: the grammar does not allow the token here, the text has ended, or there is no such token;
- * the grammar stays as it was. REKINDLE_UNSUPPORTED: as for rekindle_grammar_mask.
- */
-REKINDLE_MUST_USE
-rekindle_status rekindle_grammar_accept(rekindle_grammar *grammar,
-                                        int32_t token);
-
-/**
- * Writes the tokens that must come next because the grammar leaves one way to go on, often none. They are not
- * accepted yet; a host may accept them one after the other without a look at the mask. `*needed` gets their number,
- * also if the buffer is too small; a NULL buffer with capacity 0 only asks.
- *
- * REKINDLE_UNSUPPORTED: as for rekindle_grammar_mask. REKINDLE_BUFFER_TOO_SMALL.
- */
-REKINDLE_MUST_USE
-rekindle_status rekindle_grammar_forced(rekindle_grammar *grammar,
-                                        int32_t *tokens,
-                                        size_t capacity,
-                                        size_t *needed);
-
-/**
- * Tells if the text may end here: `*complete` is 1 or 0. A grammar that waits for a trigger allows it.
- *
- * REKINDLE_UNSUPPORTED: as for rekindle_grammar_mask.
- */
-REKINDLE_MUST_USE rekindle_status rekindle_grammar_is_complete(rekindle_grammar *grammar, uint32_t *complete);
-
-/** The text is one of the grammar's. */
-#define REKINDLE_VERDICT_COMPLETE 1
-/** It is none yet, and one of the grammar's texts begins with it. */
-#define REKINDLE_VERDICT_PREFIX 2
-/** No text of the grammar begins so. */
-#define REKINDLE_VERDICT_REFUSED 3
-
-/** What a grammar says of a text. */
-typedef struct {
-  /** sizeof(rekindle_grammar_verdict), set by the caller. */
-  uint32_t struct_size;
-  /** REKINDLE_VERDICT_… */
-  uint32_t verdict;
-  /** With REKINDLE_VERDICT_REFUSED the first byte that does not fit, counted from 0; else the text's length. */
-  uint64_t at;
-} rekindle_grammar_verdict;
-
-/**
- * Holds a text (text_len bytes, at most 16 MiB, not necessarily UTF-8) against a grammar, from its beginning and
- * without triggers. What was accepted so far stays as it is. A token that a grammar names, rather than spells, stands
- * in no text. It waits for a call that is using the grammar.
- *
- * REKINDLE_UNSUPPORTED: as for rekindle_grammar_mask.
- */
-REKINDLE_MUST_USE
-rekindle_status rekindle_grammar_check(const rekindle_grammar *grammar,
-                                       const char *text,
-                                       size_t text_len,
-                                       rekindle_grammar_verdict *verdict);
 
 /* ------------------------------------------------------------------------
  * The table of all functions, for hosts that open the library at run time.
