@@ -53,7 +53,7 @@ impl Grammar {
     /// deeper than 200 brackets or has more than 10,000 rules; no text satisfies it; a trigger is empty, too long, or
     /// one too many.
     /// `Unsupported`: the schema uses a keyword that is not supported, the grammar takes more than the limits of
-    /// [`super::limits`], or the vocabulary has more tokens than a trie can hold. `OutOfMemory`.
+    /// `limits`, or the vocabulary has more tokens than a trie can hold. `OutOfMemory`.
     pub fn new(vocab: &Arc<Vocab>, kind: Kind, text: &str, params: &Params) -> Result<Grammar> {
         let lexicon = Lexicon::of(vocab)?;
         let mut start = compile(vocab, &lexicon, kind, text, params.start.as_deref())?;

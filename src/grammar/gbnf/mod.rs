@@ -10,7 +10,7 @@
 //! 3. [`parts`] cuts what remains into lexemes, the longest stretches without a recursive rule.
 //! 4. [`split`] looks for lexemes behind which the longest stretch could be the wrong one, and takes them apart, if
 //!    need be down to single characters, with which the lexer cannot go wrong.
-//! 5. [`write`] writes the result.
+//! 5. `write` writes the result.
 
 mod chars;
 mod nfa;

@@ -1,8 +1,9 @@
 //! The text of a GBNF grammar, read into rules.
 //!
-//! A rule is `name ::= alternatives`. An alternative is a row of elements: "text", [class], [^class], `.` for any
-//! character, a rule's name, <token>, !<token>, and (alternatives). Behind an element may stand `*`, `+`, `?`, `{m}`,
-//! `{m,}` or `{m,n}`. A rule ends with its line, but inside brackets and behind `|` it goes on. `#` begins a comment.
+//! A rule is `name ::= alternatives`. An alternative is a row of elements: "text", `[class]`, `[^class]`, `.` for any
+//! character, a rule's name, `<token>`, `!<token>`, and (alternatives). Behind an element may stand `*`, `+`, `?`,
+//! `{m}`, `{m,}` or `{m,n}`. A rule ends with its line, but inside brackets and behind `|` it goes on. `#` begins a
+//! comment.
 
 use std::collections::HashMap;
 
