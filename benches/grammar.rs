@@ -1,4 +1,4 @@
-//! How long a mask takes, with a vocabulary of 152,064 tokens, while texts are written under grammars of several kinds.
+//! The time that a mask takes, with a vocabulary of 152,064 tokens, while texts are written under grammars of several kinds.
 //!
 //! `cargo bench --bench grammar [VOCABULARY.gguf]`
 //!
@@ -130,7 +130,7 @@ fn write(g: &Grammar, vocab: &Vocab) -> Vec<Duration> {
             let start = Instant::now();
             let mask = g.mask().expect("a mask");
             times.push(start.elapsed());
-            // Where a text may end it mostly does not; else most would be short.
+            // A text mostly does not end where it may; else most would be short.
             let n = r.below(N_TOKENS);
             let allowed = (0..N_TOKENS).map(|i| ((i + n) % N_TOKENS) as i32);
             let allowed = allowed.filter(|id| mask[*id as usize / 32] >> (id % 32) & 1 == 1);

@@ -1631,7 +1631,7 @@ typedef struct {
   float mirostat_eta;
   /** Adaptive-p draws tokens near this probability, 0 to 1, in the mean of those drawn before; not with mirostat. */
   float adaptive_target;
-  /** How much of what adaptive-p remembers is left after each token, at most 0.99; 0 means 0.9. */
+  /** The share of what adaptive-p remembers that is left after each token, at most 0.99; 0 means 0.9. */
   float adaptive_decay;
   /** typical_p, top_p, min_p and XTC leave at least so many tokens; 0 means 1. */
   uint32_t min_keep;
@@ -1887,7 +1887,7 @@ REKINDLE_MUST_USE rekindle_status rekindle_grammar_is_complete(rekindle_grammar 
 /** No text of the grammar begins so. */
 #define REKINDLE_VERDICT_REFUSED 3
 
-/** What a grammar says of a text. */
+/** The verdict of a grammar on a text. */
 typedef struct {
   /** sizeof(rekindle_grammar_verdict), set by the caller. */
   uint32_t struct_size;

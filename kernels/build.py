@@ -290,7 +290,8 @@ def sample(args):
         jobs += [(f, k, texts[f + ".cu"].decode(), headers) for k in ("sm_37", others[(turn + i) % len(others)])]
     with concurrent.futures.ProcessPoolExecutor(args.jobs) as pool:
         for (f, kind, _, _), (image, log) in zip(jobs, pool.map(compile_one, jobs)):
-            if image is None or "error: PTX" in log or image != unpacked(os.path.join(args.images, image_name(f, kind))):
+            known = unpacked(os.path.join(args.images, image_name(f, kind)))
+            if image is None or "error: PTX" in log or image != known:
                 wrong.append(image_name(f, kind))
             elif kind == "sm_37" and spills(log) != index["files"][f]["spills"]:
                 wrong.append("the spills of %s in index.json" % f)

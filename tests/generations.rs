@@ -79,7 +79,7 @@ impl Wish {
     }
 }
 
-/// What a generation has told so far.
+/// All that a generation has told so far.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Told {
     tokens: Vec<i32>,

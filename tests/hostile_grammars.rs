@@ -155,7 +155,7 @@ fn schemas() -> Vec<(&'static str, String)> {
 fn hostile_grammars_get_a_status() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/bible-5M-Q8_0.gguf");
     let vocab = Arc::new(Vocab::from_gguf(&Gguf::open(&path).unwrap()).unwrap());
-    // What is made once for the vocabulary.
+    // This is made once for the vocabulary.
     Grammar::new(&vocab, Kind::Regex, "a", &Params::default()).unwrap();
     let mut report = String::new();
     for (kind, texts) in

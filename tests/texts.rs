@@ -178,7 +178,7 @@ fn plans_say_what_is_left_and_what_is_not_kept() {
     }
 }
 
-/// What cannot be done is refused by name, and the model goes on.
+/// Things that cannot be done are refused by name, and the model goes on.
 #[test]
 fn bad_texts_are_refused() {
     let find = |name: &str| cases().into_iter().find(|c| c.name == name).unwrap();

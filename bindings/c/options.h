@@ -1,4 +1,4 @@
-/* How the tool reads its options: numbers, choices, and what steers sampling. */
+/* The options of the tool: numbers, choices, and what steers sampling. */
 #ifndef OPTIONS_H
 #define OPTIONS_H
 

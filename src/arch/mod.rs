@@ -148,7 +148,7 @@ pub fn build(file: &Gguf) -> Result<(Hparams, Graph)> {
     build_with(file, Wish::default())
 }
 
-/// What a graph leaves besides the trunk's logits, or in their place.
+/// The results that a graph leaves besides the trunk's logits, or in their place.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Wish {
     /// Nodes of a prediction layer behind the trunk.

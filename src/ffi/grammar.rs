@@ -263,7 +263,7 @@ pub const REKINDLE_VERDICT_PREFIX: u32 = 2;
 /// No text of the grammar begins so.
 pub const REKINDLE_VERDICT_REFUSED: u32 = 3;
 
-/// What a grammar says of a text.
+/// The verdict of a grammar on a text.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct rekindle_grammar_verdict {

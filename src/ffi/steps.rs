@@ -135,7 +135,7 @@ pub struct rekindle_sampler_params {
     pub mirostat_eta: f32,
     /// Adaptive-p draws tokens near this probability, 0 to 1, in the mean of those drawn before; not with mirostat.
     pub adaptive_target: f32,
-    /// How much of what adaptive-p remembers is left after each token, at most 0.99; 0 means 0.9.
+    /// The share of what adaptive-p remembers that is left after each token, at most 0.99; 0 means 0.9.
     pub adaptive_decay: f32,
     /// typical_p, top_p, min_p and XTC leave at least so many tokens; 0 means 1.
     pub min_keep: u32,

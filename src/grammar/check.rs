@@ -3,7 +3,7 @@
 use llguidance::TokenParser;
 use llguidance::toktrie::Recognizer;
 
-/// What a grammar says of a text.
+/// The verdict of a grammar on a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// The text is one of the grammar's.
@@ -44,7 +44,7 @@ pub(super) fn check(parser: &mut TokenParser, text: &[u8]) -> Result<Verdict, St
     }
 }
 
-/// How many bytes the parser could take, which it does not take.
+/// The number of bytes that the parser could take, which it does not take.
 pub(super) fn fitting(parser: &mut llguidance::earley::Parser, bytes: &[u8]) -> usize {
     parser.with_recognizer(|r| {
         r.trie_started("check");

@@ -93,7 +93,7 @@ impl Grammar {
         self.moved();
     }
 
-    /// What was known of the next token is so no more.
+    /// Forgets all that was known of the next token.
     fn moved(&mut self) {
         (self.mask_is_current, self.forced) = (false, None);
     }

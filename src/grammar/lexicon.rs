@@ -102,7 +102,7 @@ fn marked(text: &[u8]) -> Vec<u8> {
     word
 }
 
-/// What the parser asks of a tokeniser.
+/// The tokeniser that the parser asks.
 struct Tokens {
     trie: TokTrie,
     /// Weak, because the vocabulary owns this.

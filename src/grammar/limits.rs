@@ -9,7 +9,7 @@ use crate::error::{Error, Result, Status};
 
 /// The most bytes of a grammar's text.
 pub const LONGEST_TEXT: usize = 1 << 20;
-/// How deep brackets may stand in each other.
+/// The depth to which brackets may stand in each other.
 pub const DEEPEST: usize = 200;
 /// The most rules of a grammar, and references of a schema.
 pub const MOST_RULES: usize = 10_000;

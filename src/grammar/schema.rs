@@ -55,7 +55,7 @@ pub(super) fn prepare(mut schema: Value) -> Result<Value> {
         let text = format!("a schema names {n} properties of an object, the most is {MOST_PROPERTIES}");
         return Err(Error::unsupported(text).subject("text"));
     }
-    // Where schemas are intersected, the compiler multiplies these in 32 bits.
+    // The compiler multiplies these in 32 bits where schemas are intersected.
     let together = places.steps.iter().try_fold(1u32, |product, step| product.checked_mul(*step));
     if together.is_none() {
         return Err(Error::unsupported("the values of multipleOf are too large together").subject("text"));
@@ -167,7 +167,7 @@ fn check_circles(targets: &HashMap<Path, (Path, &String)>) -> Result<()> {
 
 #[derive(Default)]
 struct Places {
-    /// Where a URI leads, without and with an anchor.
+    /// The place that a URI leads to, without and with an anchor.
     names: HashMap<String, Path>,
     /// Each `$ref`: the schema that has it, the URI that it is relative to, and its text.
     references: Vec<(Path, String, String)>,

@@ -1,4 +1,4 @@
-//! What a graph leaves in place of logits: the kinds of pooling, and the tokens whose rows they need.
+//! The rows that a graph leaves in place of logits: the kinds of pooling, and the tokens whose rows they need.
 
 /// The ways from the rows of a text's tokens to what is left of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

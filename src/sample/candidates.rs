@@ -66,7 +66,7 @@ pub(super) fn sort_prefix<T>(
     rest[..k].sort_unstable_by(order);
 }
 
-/// How far to sort in order to see the candidate behind the first `seen`.
+/// The number of candidates to sort in order to see the candidate behind the first `seen`.
 pub(super) fn further(seen: usize) -> usize {
     (seen * LOOK_FURTHER).max(FIRST_LOOK)
 }

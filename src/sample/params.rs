@@ -97,7 +97,7 @@ pub struct SamplerParams {
     pub typical_p: f32,
     /// Leaves only tokens whose logit is within so many standard deviations of the highest one; 0: all.
     pub top_n_sigma: f32,
-    /// How often the most likely tokens are taken out; 0: never.
+    /// The share of draws in which the most likely tokens are taken out; 0: never.
     pub xtc_probability: f32,
     /// They are those with at least this probability, but for the least likely of them; 0 means 0.1, above 0.5: off.
     pub xtc_threshold: f32,
@@ -113,7 +113,7 @@ pub struct SamplerParams {
     pub mirostat_eta: f32,
     /// Adaptive-p draws tokens whose probability is near this one; 0: off.
     pub adaptive_target: f32,
-    /// How much of what adaptive-p remembers is left after a token, at most 0.99; 0 means 0.9.
+    /// The share of what adaptive-p remembers that is left after a token, at most 0.99; 0 means 0.9.
     pub adaptive_decay: f32,
     /// Top-p, min-p, typical and XTC leave at least so many tokens; 0 means 1.
     pub min_keep: u32,

@@ -14,7 +14,7 @@ use super::rng::Rng;
 use super::{cuts, host, infill, penalties, temperature, typical, xtc};
 use crate::error::{Error, Result};
 
-/// What a token is chosen from.
+/// The logits that a token is chosen from.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Row<'a> {
     /// `[n_vocab]`
@@ -84,7 +84,7 @@ impl Sampler {
             rng: self.rng.clone(),
             mirostat: self.mirostat,
             adaptive: self.adaptive,
-            // What it holds means nothing between two calls.
+            // Its contents mean nothing between two calls.
             candidates: Candidates::default(),
             logprobs: self.logprobs.clone(),
         })

@@ -34,10 +34,10 @@ impl History {
     /// # Errors
     /// `OutOfMemory`; nothing changes.
     pub fn reserve(&mut self, seqs: &[u32]) -> Result<()> {
-        for run in seqs.chunk_by(|a, b| a == b) {
-            // A sequence may have several runs in a batch. Each asks for the whole batch's length at most.
-            let n = if seqs.len() == run.len() { run.len() } else { seqs.iter().filter(|s| **s == run[0]).count() };
-            if let Some(own) = &mut self.seqs[run[0] as usize] {
+        let mut counts = vec![0; self.seqs.len()];
+        seqs.iter().for_each(|s| counts[*s as usize] += 1);
+        for (own, n) in self.seqs.iter_mut().zip(counts).filter(|(_, n)| *n > 0) {
+            if let Some(own) = own {
                 own.try_reserve(n).map_err(|_| Error::out_of_memory("tokens of a sequence", 4 * n as u64))?;
             }
         }

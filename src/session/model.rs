@@ -82,6 +82,8 @@ pub struct Model {
     pub(super) cancelled: AtomicBool,
     pub(super) counters: Counters,
     vocab: OnceLock<Result<Arc<Vocab>>>,
+    /// That of saved sequences (`saved`), made at the first one.
+    pub(super) fingerprint: OnceLock<u64>,
     /// Tokens that the file says must not be sampled.
     pub(super) suppressed: Vec<i32>,
     writer: Mutex<()>,
@@ -161,6 +163,7 @@ impl Model {
             cancelled: AtomicBool::new(false),
             counters,
             vocab: OnceLock::new(),
+            fingerprint: OnceLock::new(),
             suppressed,
             writer: Mutex::new(()),
             _weights: loaded.weights,

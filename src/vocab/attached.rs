@@ -12,7 +12,7 @@ use crate::error::Result;
 pub(super) struct Attached(Mutex<Option<Arc<dyn Any + Send + Sync>>>);
 
 impl Vocab {
-    /// What `make` makes of this vocabulary: made at the first call, the same for every later one. Others wait while
+    /// The value that `make` makes of this vocabulary: made at the first call, the same for every later one. Others wait while
     /// it is being made; if that fails, the next call tries again. There is room for one thing of one type: a call
     /// with another type makes that one anew and keeps it instead.
     ///

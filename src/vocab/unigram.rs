@@ -28,7 +28,7 @@ pub(super) struct Unigram {
     merge: bool,
 }
 
-/// What an unknown character costs besides the score of the worst token.
+/// The cost of an unknown character besides the score of the worst token.
 const PENALTY: f64 = 10.0;
 
 /// The best way to a place in the text: the token that ends there, the place where it begins, the sum of scores.

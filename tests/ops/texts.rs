@@ -1,6 +1,6 @@
 //! Attention over whole texts, the mean of a text's rows, softmax over a row.
 //!
-//! What attention may be off by is as for that over a cache (`attention`); the fall of a score with distance adds a
+//! Attention may be off by as much as that over a cache (`attention`); the fall of a score with distance adds a
 //! rounding of its own size. A mean of n rows rounds n times.
 
 use rekindle::graph::{AttendText, Op, Run, Span};

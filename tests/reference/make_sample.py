@@ -1,4 +1,4 @@
-"""What the reference's sampler steps leave of random rows of logits: tests/fixtures/sample.
+"""The candidates that the reference's sampler steps leave of random rows of logits: tests/fixtures/sample.
 
     python make_sample.py LIBLLAMA_SO
 
@@ -126,7 +126,7 @@ class Cases:
         return (r.real(0.1, 5), r.real(1, 3), 1 + r.below(5), 1 + r.below(120))
 
     def suppress(self):
-        """What the reference's tools add for the tokens that a file suppresses."""
+        """The bias that the reference's tools add for the tokens that a file suppresses."""
         bias = [Bias(t, -np.inf) for t in SUPPRESSED]
         return self.new("logit_bias", 0, len(bias), (Bias * len(bias))(*bias))
 
@@ -296,7 +296,8 @@ def main(path):
 def vocabulary(lib):
     """A small vocabulary: bytes, and words that begin with one another."""
     words = ["▁", "he", "hel", "hell", "hello", "▁he", "▁hell", "▁hello", "o", "o:", "▁o", ":", ":▁", "▁:", '"', "*",
-             "**", "h", "e", "l", "lo", "a", "ab", "abc", "abd", "b", "bc", "c", "d", "hello\n", "{\n", "\n\n", "x\n\ny"]
+             "**", "h", "e", "l", "lo", "a", "ab", "abc", "abd", "b", "bc", "c", "d",
+             "hello\n", "{\n", "\n\n", "x\n\ny"]
     special = [("<unk>", 2), ("<s>", 3), ("</s>", 3)]
     tokens = special + [(f"<0x{b:02X}>", 6) for b in range(256)] + [(w, 1) for w in words] + [("<|im_end|>", 3)]
     path = OUT / "words.gguf"

@@ -89,7 +89,7 @@ def main():
         rng = np.random.default_rng(zlib.crc32(name.encode()))
         texts = [rng.integers(3, 64, n).tolist() for n in LENGTHS]
         file, rows = keys["pooling_type"], {}
-        # What a head makes of rows is no business of the others.
+        # The others do not see the rows that a head makes.
         for pooling in (4,) if file == 4 else (0, 1, 2, 3):
             x = ref.rows(texts, pooling)
             assert np.isfinite(x).all()

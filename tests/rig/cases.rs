@@ -16,7 +16,7 @@ use crate::virtual_rig::*;
 
 pub const FOUR: &str = "dies = 4; memory = 256MiB; overhead = 1MiB";
 
-/// What a test needs of a fixture: its file, token ids, and logits of some rows as nearest to exact as there are.
+/// A fixture as a test needs it: its file, token ids, and logits of some rows as nearest to exact as there are.
 pub struct Case {
     pub name: String,
     pub file: PathBuf,
@@ -92,7 +92,7 @@ pub fn load_on(rig: &Rig, context: &Arc<Context>, plan: &Arc<Plan>, what: &str) 
     model
 }
 
-/// Where parts of a model may go: devices, and whether the CPU takes layers.
+/// The places where parts of a model may go: devices, and whether the CPU takes layers.
 pub fn spreads(rig: &Rig) -> Vec<(String, bool)> {
     let mut all: Vec<_> = ["cuda:2", "cuda:4"].iter().map(|spec| (rig.spec(spec), false)).collect();
     all.push((twice(), false));

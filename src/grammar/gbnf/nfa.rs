@@ -16,14 +16,14 @@ pub(super) struct Nfa {
     next: Vec<Vec<u32>>,
 }
 
-/// What a part of an expression adds.
+/// The states that a part of an expression adds.
 struct Ends {
     empty: bool,
     first: Vec<u32>,
     last: Vec<u32>,
 }
 
-/// What two automata have in common.
+/// The texts that two automata have in common.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Meeting {
     /// Bytes with which the second can go on behind a whole text of the first.

@@ -99,7 +99,7 @@ struct Cutter<'a> {
     parts: Parts,
 }
 
-/// What a node has become: a regular expression that may grow yet, or a part.
+/// The form that a node has got: a regular expression that may grow yet, or a part.
 enum Piece {
     Regular(Node, Size),
     Part(Part),

@@ -57,7 +57,7 @@ pub(super) fn read(text: &str, n_tokens: u32, find: &dyn Fn(&str) -> Option<u32>
 /// A rule that was named, and perhaps read.
 struct Slot {
     name: String,
-    /// Where it was first named, or where it stands.
+    /// The place where it was first named, or where it stands.
     at: usize,
     body: Option<Node>,
 }
@@ -159,7 +159,7 @@ impl Reader<'_> {
 
     fn row(&mut self, nested: bool) -> Result<Node> {
         let mut items: Vec<Node> = Vec::new();
-        // How many repetitions stand behind the last element.
+        // The number of repetitions that stand behind the last element.
         let mut stacked = 0;
         while let Some(c) = self.peek() {
             let item = match c {

@@ -1,4 +1,4 @@
-//! Which rules are regular expressions, and which can never come to an end.
+//! Tells which rules are regular expressions, and which can never come to an end.
 
 use super::read::{Node, Rule};
 use crate::error::{Error, Result};
@@ -6,7 +6,7 @@ use crate::grammar::scan::mistake;
 
 /// The size that a regular expression may have, in nodes, when all rules that it names stand in it.
 pub(super) const LARGEST: usize = 20_000;
-/// How deep its nodes may stand in each other.
+/// The depth to which its nodes may stand in each other.
 pub(super) const TALLEST: usize = 60;
 
 /// The most nodes that are looked at until it is known which rules come to an end.

@@ -189,7 +189,7 @@ fn unite(to: &mut Set, from: &[u64]) -> bool {
     grew
 }
 
-/// Which lexemes begin and end a part.
+/// The lexemes that begin and end a part.
 #[derive(Clone)]
 struct Edges {
     empty: bool,

@@ -87,7 +87,7 @@ fn xtc_takes_top_choices_out_sometimes() {
     let (value, freedom) =
         chi_squared(&mut Sampler::new(p.clone()).unwrap(), &logits, &half([0.0, 0.0, 0.2, 0.06, 0.04]));
     assert!(value < limit(freedom), "{value}");
-    // Where only one is that likely, none is taken out; and none if too few would be left.
+    // None is taken out where only one is that likely; and none if too few would be left.
     for other in [SamplerParams { xtc_threshold: 0.35, ..p.clone() }, SamplerParams { min_keep: 4, ..p }] {
         let expected: Vec<f64> = logits.iter().map(|l| f64::from(l.exp())).collect();
         let (value, freedom) = chi_squared(&mut Sampler::new(other).unwrap(), &logits, &expected);

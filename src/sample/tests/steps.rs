@@ -1,4 +1,4 @@
-//! What steps promise besides the numbers that the reference confirms: masks, DRY's breakers, a host's own step, orders
+//! The promises of steps besides the numbers that the reference confirms: masks, DRY's breakers, a host's own step, orders
 //! of steps, log-probabilities, refusals.
 
 use std::sync::Arc;

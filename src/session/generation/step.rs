@@ -123,7 +123,7 @@ impl Model {
         let wanted: usize = readers.iter().map(|i| left(all, *i)).sum();
         let wanted = (talkers.len() + wanted).min(self.n_ubatch);
         let mut free = make_room(state, &mut self.slots.lock(), wanted, None);
-        // Who talks goes on first. The youngest reader gives its cells to the others, and reads again later.
+        // Those that talk go on first. The youngest reader gives its cells to the others, and reads again later.
         let least = |talkers: &[usize]| if talkers.is_empty() { 1 } else { talkers.len() };
         while free < least(&talkers) && readers.len() > usize::from(talkers.is_empty()) {
             if let Some(i) = readers.pop() {

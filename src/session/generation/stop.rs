@@ -43,7 +43,7 @@ impl Stop {
         own.copy_from_slice(text);
         let mut stop = Stop { shorter: try_vec("a stop text", text.len() + 1, 0)?, text: own, fits: 0 };
         for n in 1..text.len() {
-            // What fits behind the first byte is what fits of a text without it.
+            // Behind the first byte the same fits as of a text without it.
             stop.push(text[n]);
             stop.shorter[n + 1] = stop.fits as u32;
         }

@@ -38,7 +38,12 @@ const VERSION: u32 = 1;
 const PIECE: usize = 1 << 20;
 
 /// A number that other models do not have: of the tensors' names, shapes and types, and of the first bytes of each.
+/// It reads a page of every tensor, so it is made once for a model.
 fn fingerprint(model: &Model) -> u64 {
+    *model.fingerprint.get_or_init(|| sum_of(model))
+}
+
+fn sum_of(model: &Model) -> u64 {
     const FIRST: usize = 64;
     let file = model.file();
     let mut sum = Checksum::default();
