@@ -4,8 +4,8 @@
     texts.py MODEL.gguf [--texts 256] [--words 24] [--pairs 5] [--threads N]
 
 First the tokens of all texts are compared, then their pooled rows (cosine). Then both embed all texts again and again
-in turn, in batches of 2048 tokens, whole texts together. A line tells the median texts per second of each, and the median
-of the pairs' ratios. The library is build/librekindle.so, or REKINDLE_LIBRARY. minilm.py makes a model.
+in turn, in batches of 2048 tokens, whole texts together. A line tells the median texts per second of each, and the
+median of the pairs' ratios. The library is build/librekindle.so, or REKINDLE_LIBRARY. minilm.py makes a model.
 """
 
 import argparse
