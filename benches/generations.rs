@@ -35,6 +35,7 @@ fn generation(model: &Arc<Model>, prompt: &[i32], max_tokens: u32, no_reuse: boo
         prompt: Prompt::Tokens(prompt),
         sampler: greedy(),
         grammar: None,
+        scales: &[],
         stop_texts: &["a text that never comes"],
         max_tokens,
         no_special: true,

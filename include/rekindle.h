@@ -1257,6 +1257,79 @@ REKINDLE_MUST_USE rekindle_status rekindle_seq_length(const rekindle_model *mode
 /** Counts the tokens that the KV cache still has room for, of all sequences together. */
 REKINDLE_MUST_USE rekindle_status rekindle_n_free(const rekindle_model *model, uint32_t *n_free);
 
+/* ------------------------------------------------------------
+ * Adapters: LoRAs and control vectors beside a model.
+ * ------------------------------------------------------------ */
+
+/**
+ * Puts adapters beside a model's file: GGUF files of LoRAs (general.type "adapter", adapter.type "lora") and of
+ * control vectors (general.architecture "controlvector"). `paths` has `n_paths` texts of UTF-8 with the lengths
+ * `path_lens`. On success `*adapted` is another handle, which rekindle_file_close ends; `file` stays as it is. Plans
+ * of it count the adapters' bytes, and a model that is loaded by such a plan can compute with them. They are numbered
+ * from 0 in this order, behind those that `file` has already.
+ *
+ * Nothing changes until a scale is set, for a sequence (rekindle_seq_set_adapters) or a generation (adapter_scales).
+ * With a scale s, a LoRA adds s alpha / rank B (A x) to W x for each matrix W that it has A and B for, and a control
+ * vector adds s times its direction to a layer's result. Norms in a LoRA's file are left out, with a warning in the
+ * log.
+ *
+ * REKINDLE_IO: a file cannot be opened. REKINDLE_BAD_FILE: it is not well-formed, or a tensor does not fit the model.
+ * REKINDLE_UNSUPPORTED: it is no adapter, or one of another architecture. REKINDLE_INVALID_ARGUMENT: more than 32
+ * adapters.
+ */
+REKINDLE_MUST_USE
+rekindle_status rekindle_file_adapt(const rekindle_context *context,
+                                    const rekindle_file *file,
+                                    const char *const *paths,
+                                    const size_t *path_lens,
+                                    size_t n_paths,
+                                    rekindle_file **adapted);
+
+/** The kinds of adapter. */
+#define REKINDLE_ADAPTER_LORA 1
+#define REKINDLE_ADAPTER_CONTROL_VECTOR 2
+
+/** The description of an adapter beside a file. */
+typedef struct {
+  /** sizeof(rekindle_adapter_info), set by the caller. */
+  uint32_t struct_size;
+  /** REKINDLE_ADAPTER_… */
+  int32_t kind;
+  /** Bytes of its tensors. */
+  uint64_t n_bytes;
+  uint32_t n_tensors;
+  /** A LoRA's alpha; 0: what it adds is not divided by the rank. */
+  float alpha;
+  /** general.name; empty if the file has none. */
+  char name[128];
+} rekindle_adapter_info;
+
+/**
+ * Tells what adapter `index` of a file is.
+ *
+ * REKINDLE_NOT_FOUND: the file has no such adapter; so counting up to it finds all.
+ */
+REKINDLE_MUST_USE
+rekindle_status rekindle_file_get_adapter(const rekindle_file *file,
+                                          uint32_t index,
+                                          rekindle_adapter_info *info);
+
+/**
+ * Sets the scales of the model's adapters for the tokens of a sequence: `n_scales` numbers in the adapters' order;
+ * those that are not given are 0, which every sequence begins with. Sequences of one batch may have different ones.
+ * The sequence must be empty, since cached tokens were computed with the scales that held then; a copy
+ * (rekindle_seq_copy) and a saved sequence have the same ones. They hold until they are set again; a generation that
+ * gets the sequence sets its own.
+ *
+ * REKINDLE_INVALID_ARGUMENT: a sequence id out of range, of a generation or with tokens; more scales than adapters; a
+ * scale that is no finite number. REKINDLE_BUSY.
+ */
+REKINDLE_MUST_USE
+rekindle_status rekindle_seq_set_adapters(rekindle_model *model,
+                                          int32_t seq_id,
+                                          const float *scales,
+                                          size_t n_scales);
+
 /* -------------------------------------------------------------------------------------------------
  * Saved sequences: what a model remembers of a text, as bytes, for another time or another process.
  * ------------------------------------------------------------------------------------------------- */
@@ -2050,6 +2123,12 @@ typedef struct {
    * grammar lets nothing follow, the generation ends with REKINDLE_STOP_EOG.
    */
   const rekindle_grammar *grammar;
+  /**
+   * The scales of the model's adapters, n_adapter_scales numbers in their order; those that are not given are 0.
+   * See rekindle_file_adapt.
+   */
+  const float *adapter_scales;
+  size_t n_adapter_scales;
 } rekindle_generation_params;
 
 /**
@@ -2537,6 +2616,14 @@ typedef struct {
                                    const char *text,
                                    size_t text_len,
                                    rekindle_grammar_verdict *verdict);
+  rekindle_status (*file_adapt)(const rekindle_context *context,
+                                const rekindle_file *file,
+                                const char *const *paths,
+                                const size_t *path_lens,
+                                size_t n_paths,
+                                rekindle_file **adapted);
+  rekindle_status (*file_get_adapter)(const rekindle_file *file, uint32_t index, rekindle_adapter_info *info);
+  rekindle_status (*seq_set_adapters)(rekindle_model *model, int32_t seq_id, const float *scales, size_t n_scales);
 } rekindle_api_table;
 
 /**

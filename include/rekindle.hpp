@@ -143,6 +143,10 @@ class file : public detail::handle<rekindle_file, rekindle_file_close> {
     /// `overrides`: a JSON object of keys and values in place of the file's.
     file(const context &c, std::string_view path, std::string_view overrides = {}) : handle(open(c, path, overrides)) {}
 
+    /// `other` with LoRAs and control vectors beside it, whose scales sequences and generations set.
+    file(const context &c, const file &other, const std::vector<std::string_view> &adapters)
+        : handle(adapt(c, other, adapters)) {}
+
     rekindle_file_info info() const {
         auto i = make<rekindle_file_info>();
         check(rekindle_file_get_info(get(), &i));
@@ -162,7 +166,24 @@ class file : public detail::handle<rekindle_file, rekindle_file_close> {
         return t;
     }
 
+    rekindle_adapter_info adapter(std::uint32_t index) const {
+        auto a = make<rekindle_adapter_info>();
+        check(rekindle_file_get_adapter(get(), index, &a));
+        return a;
+    }
+
   private:
+    static rekindle_file *adapt(const context &c, const file &other, const std::vector<std::string_view> &adapters) {
+        std::vector<const char *> paths;
+        std::vector<std::size_t> lens;
+        for (const auto &a : adapters) {
+            paths.push_back(a.data());
+            lens.push_back(a.size());
+        }
+        rekindle_file *h = nullptr;
+        check(rekindle_file_adapt(c.get(), other.get(), paths.data(), lens.data(), paths.size(), &h));
+        return h;
+    }
     static rekindle_file *open(const context &c, std::string_view path, std::string_view overrides) {
         rekindle_file *h = nullptr;
         check(rekindle_file_open_with(c.get(), path.data(), path.size(), overrides.data(), overrides.size(), &h));
@@ -624,6 +645,10 @@ class model : public detail::handle<rekindle_model, rekindle_model_destroy> {
         check(rekindle_seq_copy(get(), src, dst, p0, p1));
     }
     void seq_keep(std::int32_t seq) { check(rekindle_seq_keep(get(), seq)); }
+    /// Scales of the file's adapters for the tokens of an empty sequence.
+    void seq_set_adapters(std::int32_t seq, const std::vector<float> &scales) {
+        check(rekindle_seq_set_adapters(get(), seq, scales.data(), scales.size()));
+    }
     void seq_shift(std::int32_t seq, std::int32_t p0, std::int32_t p1, std::int32_t delta) {
         check(rekindle_seq_shift(get(), seq, p0, p1, delta));
     }
@@ -701,6 +726,8 @@ struct generation_params {
     std::uint32_t max_tokens = 0;
     /// REKINDLE_GENERATION_… added up.
     std::uint32_t flags = 0;
+    /// Scales of the file's adapters.
+    std::vector<float> adapter_scales = {};
 };
 
 /// One thing that a generation has to tell.
@@ -755,6 +782,8 @@ class generation : public detail::handle<rekindle_generation, rekindle_generatio
         p.stop_text_lens = lens.data();
         p.n_stop_texts = static_cast<std::uint32_t>(texts.size());
         p.max_tokens = params.max_tokens;
+        p.adapter_scales = params.adapter_scales.data();
+        p.n_adapter_scales = params.adapter_scales.size();
         rekindle_generation *h = nullptr;
         check(rekindle_generation_create(m.get(), &p, &h));
         return h;

@@ -72,6 +72,7 @@ fn build_with(header: &Path, source: &Path, name: &str, flags: &[&str]) -> PathB
 fn run(mut command: Command) -> String {
     command.env("REKINDLE_TEST_MODEL", root().join("models/bible-5M-Q8_0.gguf"));
     command.env("REKINDLE_TEST_MIXTURE", root().join("tests/fixtures/models/qwen3moe-8x2.gguf"));
+    command.env("REKINDLE_TEST_ADAPTER", root().join("tests/fixtures/adapters/bible-steer.gguf"));
     command.env("REKINDLE_TEST_CHAT", root().join("tests/fixtures/chat/model.gguf"));
     // A file of each program's own.
     let program = Path::new(command.get_program()).file_name().unwrap_or_default().to_string_lossy().into_owned();

@@ -55,6 +55,7 @@ impl Wish {
             prompt: Prompt::Tokens(&self.prompt),
             sampler: Sampler::new(self.sampler.clone()).unwrap(),
             grammar: self.grammar.clone(),
+            scales: &[],
             stop_texts: &self.stops,
             max_tokens: self.max_tokens,
             no_special: false,

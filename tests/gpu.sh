@@ -138,6 +138,7 @@ correct 'caches F32, F16, Q8_0' 100 sequences::caches_of_every_type_are_the_cpus
 correct 'batches of 1 to 512' 90 sequences::batches_of_every_size_are_the_cpus
 correct 'sequences' 90 sequences::sequences_are_the_cpus
 correct 'mixtures, experts on the CPU' 60 experts_on_the_cpu_give_the_same
+correct 'adapters' 60 sequences::adapters_are_the_cpus
 correct 'greedy text' 60 sequences::greedy_text_is_the_cpus
 
 # 2. Kernels beside a plain copy.

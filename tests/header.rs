@@ -14,7 +14,7 @@ use std::process::Command;
 use regex::Regex;
 
 /// The files of `src/ffi` that declare something, in the order in which a host needs them.
-const SECTIONS: [&str; 17] = [
+const SECTIONS: [&str; 18] = [
     "error",
     "context",
     "file",
@@ -24,6 +24,7 @@ const SECTIONS: [&str; 17] = [
     "model",
     "decode",
     "sequence",
+    "adapters",
     "saved",
     "vocab",
     "steps",

@@ -31,6 +31,8 @@ type GenerationParams struct {
 	Pin bool
 	// NoReuse reads the whole prompt, even if a sequence has its beginning already.
 	NoReuse bool
+	// AdapterScales are those of the file's adapters; the ones that are not given are 0.
+	AdapterScales []float32
 }
 
 // StopReason tells why a generation ended.
@@ -108,6 +110,10 @@ func (m *Model) NewGeneration(p GenerationParams) (*Generation, error) {
 	if n := len(p.Tokens); n > 0 {
 		pin.Pin(&p.Tokens[0])
 		params.prompt_tokens, params.n_prompt_tokens = (*C.int32_t)(unsafe.Pointer(&p.Tokens[0])), C.size_t(n)
+	}
+	if n := len(p.AdapterScales); n > 0 {
+		pin.Pin(&p.AdapterScales[0])
+		params.adapter_scales, params.n_adapter_scales = (*C.float)(unsafe.Pointer(&p.AdapterScales[0])), C.size_t(n)
 	}
 	if n := len(p.StopTexts); n > 0 {
 		texts, lens := make([]*C.char, n), make([]C.size_t, n)

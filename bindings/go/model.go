@@ -230,6 +230,18 @@ func (m *Model) Checkpoint(seq int32) error {
 	return call(func() C.rekindle_status { return C.rekindle_seq_checkpoint(m.h, C.int32_t(seq)) })
 }
 
+// SetAdapters sets the scales of the file's adapters for the tokens of an empty sequence.
+func (m *Model) SetAdapters(seq int32, scales []float32) error {
+	defer runtime.KeepAlive(m)
+	var first *C.float
+	if len(scales) > 0 {
+		first = (*C.float)(unsafe.Pointer(&scales[0]))
+	}
+	return call(func() C.rekindle_status {
+		return C.rekindle_seq_set_adapters(m.h, C.int32_t(seq), first, C.size_t(len(scales)))
+	})
+}
+
 // Length is a sequence's last position plus one.
 func (m *Model) Length(seq int32) (uint32, error) {
 	var n C.uint32_t

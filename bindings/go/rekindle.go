@@ -195,6 +195,31 @@ func (c *Context) OpenWith(path, overrides string) (*File, error) {
 	return f, nil
 }
 
+// Adapt gives a file with adapters beside it: GGUF files of LoRAs and of control vectors, numbered in this order.
+// Nothing changes until a scale is set: by Model.SetAdapters or GenerationParams.AdapterScales.
+func (c *Context) Adapt(f *File, paths ...string) (*File, error) {
+	adapted := &File{}
+	var pin runtime.Pinner
+	defer pin.Unpin()
+	texts, lens := make([]*C.char, len(paths)+1), make([]C.size_t, len(paths)+1)
+	for i, p := range paths {
+		if texts[i], lens[i] = bytes(p); len(p) > 0 {
+			pin.Pin(texts[i])
+		}
+	}
+	n := C.size_t(len(paths))
+	err := call(func() C.rekindle_status {
+		return C.rekindle_file_adapt(c.h, f.h, &texts[0], &lens[0], n, &adapted.h)
+	})
+	if err != nil {
+		return nil, err
+	}
+	runtime.KeepAlive(c)
+	runtime.KeepAlive(f)
+	runtime.SetFinalizer(adapted, (*File).Close)
+	return adapted, nil
+}
+
 // Close ends the file; plans and models made from it go on.
 func (f *File) Close() {
 	runtime.SetFinalizer(f, nil)

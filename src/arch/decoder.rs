@@ -364,6 +364,7 @@ impl Decoder {
             if self.layer_scale && g.has("layer_output_scale") {
                 x = g.times_tensor(x, "layer_output_scale", "weight", 1, 1.0)?;
             }
+            x = g.steer(x)?;
         }
         let norm = self.output_norm;
         if let Some(pooling) = k.pooling {

@@ -249,7 +249,8 @@ fn all_read(k: &Keys<'_>, graph: &Graph) -> Result<()> {
     let beside =
         |name: &str| BESIDE.iter().any(|b| name.starts_with(b)) || layer(name).is_some_and(|n| behind.contains(&n));
     let mut names = k.file.tensors().iter().map(|t| t.name.as_str());
-    let unread = names.find(|n| !read.contains(n) && !left_out(n) && !beside(n));
+    let is_own = |name: &str| !name.starts_with("adapter.");
+    let unread = names.find(|n| !read.contains(n) && !(is_own(n) && (left_out(n) || beside(n))));
     match unread {
         None => Ok(()),
         Some(name) => {

@@ -99,6 +99,7 @@ mod tests {
             caches: &[view, view],
             outputs: &[2],
             first_output: 0,
+            adapters: &[],
             n_before: 0,
         };
         let cache = |kind| Cache { kind, n_cells: 3 };

@@ -137,6 +137,9 @@ table! {
     rekindle_grammar_forced,
     rekindle_grammar_is_complete,
     rekindle_grammar_check,
+    rekindle_file_adapt,
+    rekindle_file_get_adapter,
+    rekindle_seq_set_adapters,
 }
 
 /// The table of functions, which lives as long as the library. `abi_version` is the host's REKINDLE_ABI_VERSION; the

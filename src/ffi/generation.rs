@@ -60,6 +60,10 @@ pub struct rekindle_generation_params {
     /// The texts that it may write; copied as it is now. NULL: all. It must be of the model's vocabulary. Where the
     /// grammar lets nothing follow, the generation ends with REKINDLE_STOP_EOG.
     pub grammar: *const rekindle_grammar,
+    /// The scales of the model's adapters, n_adapter_scales numbers in their order; those that are not given are 0.
+    /// See rekindle_file_adapt.
+    pub adapter_scales: *const f32,
+    pub n_adapter_scales: usize,
 }
 
 // SAFETY: repr(C), no padding, zero is valid in every field.
@@ -91,7 +95,7 @@ pub unsafe extern "C" fn rekindle_generation_create(
         let m = get::<Model, _>(model)?;
         let out = place(generation, "generation")?;
         // SAFETY: the caller's struct, texts and arrays.
-        let (p, prompt, tokens, stops, lens) = unsafe {
+        let (p, prompt, tokens, stops, lens, scales) = unsafe {
             let p = read(params)?;
             let n_stops = p.n_stop_texts as usize;
             (
@@ -100,6 +104,7 @@ pub unsafe extern "C" fn rekindle_generation_create(
                 slice(p.prompt_tokens, p.n_prompt_tokens, "prompt_tokens")?,
                 slice(p.stop_texts, n_stops, "stop_texts")?,
                 slice(p.stop_text_lens, n_stops, "stop_text_lens")?,
+                slice(p.adapter_scales, p.n_adapter_scales, "adapter_scales")?,
             )
         };
         let known = 2 * REKINDLE_GENERATION_NO_REUSE - 1;
@@ -123,6 +128,7 @@ pub unsafe extern "C" fn rekindle_generation_create(
             prompt: if tokens.is_empty() { Prompt::Text(prompt) } else { Prompt::Tokens(tokens) },
             sampler,
             grammar: grammar.map(|g| only_user(&g, "grammar").map(|g| g.clone())).transpose()?,
+            scales,
             stop_texts: &stops,
             max_tokens: p.max_tokens,
             no_special: has(REKINDLE_GENERATION_NO_SPECIAL),

@@ -8,6 +8,7 @@
 // The names are C's. The text of each function tells C programmers what its pointers must be.
 #![allow(non_camel_case_types, clippy::missing_safety_doc)]
 
+mod adapters;
 mod api;
 mod chat;
 mod context;
@@ -31,6 +32,7 @@ mod steps;
 mod structs;
 mod vocab;
 
+pub use adapters::*;
 pub use api::*;
 pub use chat::*;
 pub use context::*;

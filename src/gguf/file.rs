@@ -5,9 +5,11 @@ use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use memmap2::{Advice, Mmap};
 
+use super::adapters::{self, Adapter};
 use super::overrides;
 use super::parse::{self, Key, TensorInfo};
 use super::value::{Array, Value};
@@ -35,13 +37,15 @@ impl Bytes {
 pub struct Gguf {
     path: String,
     version: u32,
-    files: Vec<Bytes>,
+    /// Those of the model, then one for each adapter.
+    files: Vec<Arc<Bytes>>,
     /// The values that the host gave in place of the file's, as the file would have them.
     given: Vec<u8>,
     keys: Vec<Key>,
     key_index: HashMap<String, usize>,
     tensors: Vec<TensorInfo>,
     tensor_index: HashMap<String, usize>,
+    adapters: Vec<Adapter>,
 }
 
 /// The largest number of split files that a name can hold.
@@ -89,6 +93,42 @@ impl Gguf {
         Ok(())
     }
 
+    /// The same model with adapters beside it (`adapters`), which follow those that it has. Nothing is copied: both
+    /// share the maps.
+    ///
+    /// # Errors
+    /// Those of `open`, naming the adapter's file; `Unsupported` for a file that is no adapter or is one of another
+    /// model; `BadFile` naming a tensor that does not fit; `InvalidArgument` for too many.
+    pub fn with_adapters(&self, paths: &[&Path]) -> Result<Gguf> {
+        let mut gguf = Gguf {
+            path: self.path.clone(),
+            version: self.version,
+            files: self.files.clone(),
+            given: self.given.clone(),
+            keys: self.keys.clone(),
+            key_index: self.key_index.clone(),
+            tensors: self.tensors.clone(),
+            tensor_index: HashMap::new(),
+            adapters: self.adapters.clone(),
+        };
+        for path in paths {
+            let own = Gguf::open(path)?;
+            let (number, split) = (gguf.adapters.len(), gguf.files.len());
+            let (adapter, tensors) =
+                adapters::read(self, &own, number, split).map_err(|e| e.at(&path.display().to_string()))?;
+            gguf.adapters.push(adapter);
+            gguf.tensors.extend(tensors);
+            gguf.files.extend(own.files);
+        }
+        gguf.index_tensors().map_err(|e| e.at(&self.path))?;
+        Ok(gguf)
+    }
+
+    /// The adapters beside the model, in the order in which they came.
+    pub fn adapters(&self) -> &[Adapter] {
+        &self.adapters
+    }
+
     /// A model that lies in memory; `name` stands in messages.
     pub fn from_bytes(name: &str, bytes: Vec<u8>) -> Result<Gguf> {
         let mut gguf = Gguf::from_first(name, Bytes::Owned(bytes))?;
@@ -102,12 +142,13 @@ impl Gguf {
         Ok(Gguf {
             path: name.to_owned(),
             version: h.version,
-            files: vec![bytes],
+            files: vec![Arc::new(bytes)],
             given: Vec::new(),
             keys: h.keys,
             key_index,
             tensors: h.tensors,
             tensor_index: HashMap::new(),
+            adapters: Vec::new(),
         })
     }
 
@@ -147,7 +188,7 @@ impl Gguf {
                     .subject("split.no"));
             }
             self.tensors.extend(h.tensors);
-            self.files.push(bytes);
+            self.files.push(Arc::new(bytes));
         }
         if let Some(n) = self.get_u64("split.tensors.count")?
             && n != self.tensors.len() as u64
@@ -210,7 +251,7 @@ impl Gguf {
     /// Tells the system that the files will be read in order, so that it reads far ahead.
     pub fn read_in_order(&self) {
         for bytes in &self.files {
-            if let Bytes::Map(_, file, _) = bytes {
+            if let Bytes::Map(_, file, _) = bytes.as_ref() {
                 // SAFETY: advice about an open file; a refusal changes nothing.
                 unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_SEQUENTIAL) };
             }
@@ -222,7 +263,7 @@ impl Gguf {
     /// # Errors
     /// `Io`, also where the file became shorter.
     pub fn bring_in(&self, t: &TensorInfo, first: usize, n: usize) -> Result<()> {
-        let Bytes::Map(map, _, path) = &self.files[t.split] else { return Ok(()) };
+        let Bytes::Map(map, _, path) = self.files[t.split].as_ref() else { return Ok(()) };
         let at = t.offset as usize + first;
         match map.advise_range(Advice::PopulateRead, at, n) {
             Ok(()) => {}
@@ -261,7 +302,7 @@ impl Gguf {
     /// # Errors
     /// `Io`, also where the file became shorter.
     pub fn read_tensor(&self, t: &TensorInfo, first: u64, to: &mut [u8]) -> Result<()> {
-        match &self.files[t.split] {
+        match self.files[t.split].as_ref() {
             Bytes::Map(_, file, path) => read_at(file, path, t, first, to),
             Bytes::Owned(_) => {
                 to.copy_from_slice(&self.tensor_data(t)[first as usize..first as usize + to.len()]);
@@ -347,7 +388,7 @@ mod tests {
         let path = std::env::temp_dir().join(format!("rekindle-shorter-{}.gguf", std::process::id()));
         std::fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("models/bible-5M-Q8_0.gguf"), &path).unwrap();
         let model = Gguf::open(&path).unwrap();
-        let Bytes::Map(map, ..) = &model.files[0] else { panic!("not mapped") };
+        let Bytes::Map(map, ..) = model.files[0].as_ref() else { panic!("not mapped") };
         // Kernels before 5.14 do not say so in time.
         let says_so = map.advise_range(Advice::PopulateRead, 0, 4096).is_ok();
         let last = model.tensors.iter().max_by_key(|t| t.offset).unwrap();

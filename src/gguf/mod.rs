@@ -18,12 +18,14 @@
 //!
 //! After this walk every value and every tensor is known to be there, and reading it cannot fail.
 
+mod adapters;
 mod cursor;
 mod file;
 mod overrides;
 mod parse;
 mod value;
 
+pub use adapters::{Adapter, AdapterKind, MAX_ADAPTERS};
 pub use file::Gguf;
 pub use parse::{Key, TensorInfo, TypeId};
 pub use value::{Array, Value, ValueType};

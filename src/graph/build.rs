@@ -4,7 +4,7 @@
 //! an error that names it, so a description needs no checks of its own.
 
 use super::attention::Table;
-use super::graph::{Draft, Graph, INPUT, Input, Node, Outcome, Part};
+use super::graph::{AdapterScale, Draft, Graph, INPUT, Input, Node, Outcome, Part};
 use super::op::{Columns, Concat, Embed, EmbedBy, MatMul, MatMulHeads, Norm, NormKind, Op, Scale, SoftCap};
 use super::pooling::{Pick, Pooling};
 use super::rope::Rope;
@@ -22,7 +22,7 @@ pub struct Builder<'a> {
     /// The part of the layer that nodes belong to.
     pub(super) part: Part,
     values: Vec<Value>,
-    weights: Vec<TensorInfo>,
+    pub(super) weights: Vec<TensorInfo>,
     pub(super) unread: Vec<String>,
     nodes: Vec<Node>,
     pub(super) states: Vec<State>,
@@ -34,6 +34,7 @@ pub struct Builder<'a> {
     ignored: &'static [&'static str],
     pub(super) names: Names,
     pub(super) inputs: Vec<Input>,
+    pub(super) adapters: Vec<AdapterScale>,
     pub(super) results: Vec<(Outcome, ValueId)>,
     pub(super) draft: Option<Draft>,
     pub(super) pooling: Option<Pooling>,
@@ -95,6 +96,7 @@ impl<'a> Builder<'a> {
             ignored,
             names: Names::Model,
             inputs: vec![Input::Tokens, Input::Positions],
+            adapters: Vec::new(),
             results: Vec::new(),
             draft: None,
             pooling: None,
@@ -233,9 +235,11 @@ impl<'a> Builder<'a> {
 
     /// Token ids -> `[n_tokens, n_embd]`: rows of `{role}.weight`, times `scale`.
     pub fn embed(&mut self, role: &'static str, n_embd: usize, n_vocab: usize, scale: f32) -> Result<ValueId> {
-        let table = self.required(&self.name(role, "weight"), &[n_embd, n_vocab])?;
+        let name = self.name(role, "weight");
+        let table = self.required(&name, &[n_embd, n_vocab])?;
         let op = Op::Embed(Embed { table, scale, by: EmbedBy::Token });
-        Ok(self.node(op, &[], "embd", Rows::Tokens, n_embd))
+        let x = self.node(op, &[], "embd", Rows::Tokens, n_embd);
+        if role == "token_embd" { self.adapt_embedding(x, &name, n_vocab, scale) } else { Ok(x) }
     }
 
     /// Positions -> `[n_tokens, n_embd]`: rows of position_embd.weight, which has one for each position of `n_ctx`.
@@ -349,12 +353,16 @@ impl<'a> Builder<'a> {
             _ => true,
         };
         let scale = if counts { self.beside(role, "scale", 1)? } else { None };
+        let own = self.name(role, "weight");
         let Some(scale) = scale else {
-            return Ok(self.like(Op::MatMul(MatMul { matrix, bias }), &[x], name, n_out));
+            let y = self.like(Op::MatMul(MatMul { matrix, bias }), &[x], name, n_out);
+            return self.adapt(y, x, &own, first, n_all);
         };
-        let x = self.like(Op::MatMul(MatMul { matrix, bias: None }), &[x], name, n_out);
+        let y = self.like(Op::MatMul(MatMul { matrix, bias: None }), &[x], name, n_out);
         let bias = if n_out == n_all { bias } else { self.no_part_of(bias, role)? };
-        Ok(self.like(Op::Scale(Scale { by: 1.0, scale: Some(scale), bias, n_expert_used: 0 }), &[x], name, n_out))
+        let op = Op::Scale(Scale { by: 1.0, scale: Some(scale), bias, n_expert_used: 0 });
+        let y = self.like(op, &[y], name, n_out);
+        self.adapt(y, x, &own, first, n_all)
     }
 
     /// All of `{role}.weight`, as a matrix that x is multiplied by.
@@ -382,16 +390,20 @@ impl<'a> Builder<'a> {
 
     /// x times `{role}.weight`, then times `{role}.scale` if the file has it; a bias is not looked for.
     pub(super) fn linear_unbiased(&mut self, x: ValueId, role: &'static str, n_out: usize) -> Result<ValueId> {
-        let x = self.product(x, role, n_out)?;
+        let matrix = self.matrix(x, role, n_out)?;
+        let mut y = self.like(Op::MatMul(MatMul { matrix, bias: None }), &[x], role, n_out);
         let scale = self.floats(&self.name(role, "scale"), &[1])?;
-        let op = Op::Scale(Scale { by: 1.0, scale, bias: None, n_expert_used: 0 });
-        Ok(if scale.is_some() { self.like(op, &[x], role, n_out) } else { x })
+        if scale.is_some() {
+            y = self.like(Op::Scale(Scale { by: 1.0, scale, bias: None, n_expert_used: 0 }), &[y], role, n_out);
+        }
+        self.adapt(y, x, &self.name(role, "weight"), 0, n_out)
     }
 
     /// x times `{role}.weight` alone: a scale or bias in the file is not looked for.
     pub(super) fn product(&mut self, x: ValueId, role: &'static str, n_out: usize) -> Result<ValueId> {
         let matrix = self.matrix(x, role, n_out)?;
-        Ok(self.like(Op::MatMul(MatMul { matrix, bias: None }), &[x], role, n_out))
+        let y = self.like(Op::MatMul(MatMul { matrix, bias: None }), &[x], role, n_out);
+        self.adapt(y, x, &self.name(role, "weight"), 0, n_out)
     }
 
     /// x times `{role}.weight` plus the bias, then times the scale: in feed-forward blocks the scale applies to the
@@ -399,7 +411,8 @@ impl<'a> Builder<'a> {
     pub(super) fn linear_scaled(&mut self, x: ValueId, role: &'static str, n_out: usize) -> Result<ValueId> {
         let matrix = self.matrix(x, role, n_out)?;
         let bias = self.beside(role, "bias", n_out)?;
-        let x = self.like(Op::MatMul(MatMul { matrix, bias }), &[x], role, n_out);
+        let y = self.like(Op::MatMul(MatMul { matrix, bias }), &[x], role, n_out);
+        let x = self.adapt(y, x, &self.name(role, "weight"), 0, n_out)?;
         let scale = if self.scales.ffn { self.floats(&self.name(role, "scale"), &[1])? } else { None };
         Ok(match scale {
             Some(_) => self.like(Op::Scale(Scale { by: 1.0, scale, bias: None, n_expert_used: 0 }), &[x], role, n_out),
@@ -454,7 +467,8 @@ impl<'a> Builder<'a> {
         Ok(hidden)
     }
 
-    /// The product with `output.weight`, or with the token embedding if the file has none.
+    /// The product with `output.weight`, or with the token embedding if the file has none. An adapter of the token
+    /// embedding changes the rows that are looked up, not this product.
     pub(super) fn output_matrix(&mut self, x: ValueId, n_vocab: usize) -> Result<ValueId> {
         if self.has("output") {
             return self.linear(x, "output", n_vocab);
@@ -481,6 +495,7 @@ impl<'a> Builder<'a> {
             unread: self.unread,
             nodes: self.nodes,
             inputs: self.inputs,
+            adapters: self.adapters,
             results: self.results,
             states: self.states,
             ropes: self.ropes,

@@ -172,16 +172,16 @@ impl Builder<'_> {
         let matrices = WeightSlice { first_row: e.first, n_rows: e.n_out, ..matrices };
         let bias = self.floats(&self.name(e.role, "bias"), &[e.n_all, e.n_expert])?;
         let scale = if self.scales.experts { self.floats(&self.name(e.role, "scale"), &[e.n_expert])? } else { None };
-        let product = |bias| Op::MatMulExperts(MatMulExperts { matrices, bias, n_expert_used: e.used });
-        let cols = e.used * e.n_out;
-        let Some(scale) = scale else { return Ok(self.like(product(bias), &[x, route], e.role, cols)) };
-        let x = self.like(product(None), &[x, route], e.role, cols);
+        let product = |bias| MatMulExperts { matrices, bias, n_expert_used: e.used };
+        let (name, cols, inputs) = (self.name(e.role, "weight"), e.used * e.n_out, [x, route]);
+        let Some(scale) = scale else {
+            let y = self.like(Op::MatMulExperts(product(bias)), &inputs, e.role, cols);
+            return self.adapt_experts(y, inputs, &name, &product(None));
+        };
+        let y = self.like(Op::MatMulExperts(product(None)), &inputs, e.role, cols);
         let bias = if e.n_out == e.n_all { bias } else { self.no_part_of(bias, e.role)? };
-        Ok(self.like(
-            Op::Scale(Scale { by: 1.0, scale: Some(scale), bias, n_expert_used: e.used }),
-            &[x, route],
-            e.role,
-            cols,
-        ))
+        let op = Op::Scale(Scale { by: 1.0, scale: Some(scale), bias, n_expert_used: e.used });
+        let y = self.like(op, &[y, route], e.role, cols);
+        self.adapt_experts(y, inputs, &name, &product(None))
     }
 }

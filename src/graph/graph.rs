@@ -45,6 +45,15 @@ pub enum Input {
     Rows(ValueId),
 }
 
+/// A value `[n_tokens, 1]` that enters from outside: each token's scale of an adapter, times a factor.
+#[derive(Debug, Clone, Copy)]
+pub struct AdapterScale {
+    pub value: ValueId,
+    /// The number of the adapter beside the model's file.
+    pub adapter: usize,
+    pub factor: f32,
+}
+
 /// Something that a micro-batch leaves for the caller, on the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -83,6 +92,8 @@ pub struct Graph {
     pub unread: Vec<String>,
     pub nodes: Vec<Node>,
     pub inputs: Vec<Input>,
+    /// Those of the inputs that are scales of adapters.
+    pub adapters: Vec<AdapterScale>,
     /// Results, each value once. Their rows stay until the next batch; those of one batch's micro-batches lie behind
     /// each other.
     pub results: Vec<(Outcome, ValueId)>,

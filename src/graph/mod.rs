@@ -8,6 +8,7 @@
 //! (`state`), nodes and what enters and leaves (`graph`), the builder (`build` and the files of blocks beside it),
 //! places by lifetime (`layout`), a step (`step`), and the face of a device (`executor`).
 
+mod adapters;
 mod attention;
 mod build;
 mod draft;
@@ -30,7 +31,7 @@ pub use attention::{Attention, Latent, OutputGate, QkNorm};
 pub use build::{Builder, Norms, Scales};
 pub use executor::Executor;
 pub use feed_forward::{Act, Dense, Mixture, Shared};
-pub use graph::{Draft, Graph, INPUT, Input, Node, Outcome, Part};
+pub use graph::{AdapterScale, Draft, Graph, INPUT, Input, Node, Outcome, Part};
 pub use layout::{ALIGN, Layout, Limits, Placement};
 pub use op::{
     Activation, Attend, AttendText, Columns, Concat, Embed, EmbedBy, Facts, Gate, Gating, MatMul, MatMulExperts,

@@ -62,6 +62,8 @@ pub struct Micro<'a> {
     pub outputs: &'a [u32],
     /// The row of the first of them among the results of the whole batch.
     pub first_output: usize,
+    /// Scales of the adapters beside the model, `[n_tokens, n_adapters]`.
+    pub adapters: &'a [f32],
     /// Tokens of the first text that earlier micro-batches have added to its mean.
     pub n_before: usize,
 }

@@ -9,6 +9,7 @@ use super::cells::{Cells, Shift};
 use super::hidden::Hidden;
 use super::history::History;
 use super::recurrent::{Recurrent, Taken};
+use super::scales::Scales;
 use crate::error::{Error, Result, Status};
 use crate::graph::{Cache, CacheKind};
 
@@ -20,6 +21,7 @@ pub(super) struct Caches {
     /// Tokens and rows that the prediction layer, if there is one, has not seen yet.
     pub(super) hidden: Option<Hidden>,
     pub(super) history: History,
+    pub(super) scales: Scales,
 }
 
 /// Positions of a sequence in a cache, and free cells that have their rows.
@@ -37,7 +39,13 @@ pub(super) struct BatchCells {
 
 impl Caches {
     /// The caches of a plan; a draft has at most `n_draft` tokens.
-    pub fn new(caches: &[Cache], n_seq_max: u32, n_draft: u32, hidden: Option<Hidden>) -> Result<Caches> {
+    pub fn new(
+        caches: &[Cache],
+        n_seq_max: u32,
+        n_draft: u32,
+        hidden: Option<Hidden>,
+        n_adapters: usize,
+    ) -> Result<Caches> {
         let (mut all, mut recurrent) = (Vec::new(), None);
         for c in caches {
             match c.kind {
@@ -46,7 +54,8 @@ impl Caches {
                 CacheKind::Recurrent => recurrent = Some(Recurrent::new(c.n_cells, n_seq_max, n_draft as usize)?),
             }
         }
-        Ok(Caches { all, recurrent, hidden, history: History::new(n_seq_max)? })
+        let scales = Scales::new(n_seq_max, n_adapters)?;
+        Ok(Caches { all, recurrent, hidden, history: History::new(n_seq_max)?, scales })
     }
 
     pub fn whole(&self) -> &Cells {
@@ -220,6 +229,12 @@ impl Caches {
         self.cut_hidden(seq);
     }
 
+    /// Forgets a sequence and the adapters that it used, so that somebody else may have it.
+    pub fn release(&mut self, seq: u32) {
+        self.clear(seq);
+        self.scales.reset(seq);
+    }
+
     /// Lets the prediction layer forget what a sequence no longer has.
     fn cut_hidden(&mut self, seq: u32) {
         let length = self.length(seq);
@@ -283,6 +298,7 @@ impl Caches {
         if let Some(hidden) = &mut self.hidden {
             hidden.copy(src, dst, length);
         }
+        self.scales.copy(src, dst);
         Ok(())
     }
 
@@ -297,6 +313,7 @@ impl Caches {
         filled: &[Filled],
         recurrent: Option<u32>,
         tokens: Option<Vec<i32>>,
+        scales: &[f32],
     ) -> Result<()> {
         for (cells, filled) in self.iter_mut().zip(filled) {
             cells.reserve_for(seq, filled.cells.len())?;
@@ -310,6 +327,7 @@ impl Caches {
             r.restore(seq, cell, length);
         }
         self.history.set(seq, tokens);
+        self.scales.set(seq, scales);
         self.cut_hidden(seq);
         Ok(())
     }

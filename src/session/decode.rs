@@ -115,12 +115,14 @@ impl Model {
                     (here.map(|i| i - first as u32).collect(), 0)
                 }
             };
+            let adapters = state.caches.scales.rows(&b.seqs[range.clone()]);
             let micro = Micro {
                 tokens: &tokens[range.clone()],
                 positions: &b.positions[range.clone()],
                 caches: &views,
                 outputs: &outputs,
                 first_output,
+                adapters: &adapters,
                 n_before,
             };
             state.machine.run(&micro, &self.cancelled)?;

@@ -318,7 +318,16 @@ impl Model {
         if state.caches.is_recurrent() {
             views.push(CacheView { cells: &none, runs: &[], spans: &[] });
         }
-        let micro = Micro { tokens, positions: &positions, caches: &views, outputs, first_output: 0, n_before: 0 };
+        let adapters = state.caches.scales.rows(&vec![seq; n]);
+        let micro = Micro {
+            tokens,
+            positions: &positions,
+            caches: &views,
+            outputs,
+            first_output: 0,
+            adapters: &adapters,
+            n_before: 0,
+        };
         state.machine.run_draft(&micro, rows, &self.cancelled)
     }
 }

@@ -30,12 +30,14 @@ impl Model {
             lay_out(&b.positions[first..end], now.iter().map(|end| end - first), &mut runs, &mut spans);
             let outputs: Vec<u32> =
                 b.outputs.iter().filter(|i| (first..end).contains(&(**i as usize))).map(|i| i - first as u32).collect();
+            let adapters = state.caches.scales.rows(&b.seqs[first..end]);
             let micro = Micro {
                 tokens: &tokens[first..end],
                 positions: &b.positions[first..end],
                 caches: &[CacheView { cells: &cells[..end - first], runs: &runs, spans: &spans }],
                 outputs: &outputs,
                 first_output,
+                adapters: &adapters,
                 n_before: 0,
             };
             state.machine.run(&micro, &self.cancelled)?;

@@ -122,8 +122,20 @@ impl Machine {
     fn run_part(&mut self, part: usize, micro: &Micro<'_>, cancel: &AtomicBool) -> Result<()> {
         self.usable()?;
         let _visit = self.dies.first().map(|d| d.executor.die().visit()).transpose()?;
-        let outcome = self.steps(part, micro, cancel).and_then(|()| self.settle());
+        let scaled = self.write_scales(micro);
+        let outcome = scaled.and_then(|()| self.steps(part, micro, cancel)).and_then(|()| self.settle());
         self.after(outcome)
+    }
+
+    /// Writes the scales of adapters, which enter the graph from the host.
+    fn write_scales(&mut self, micro: &Micro<'_>) -> Result<()> {
+        for s in &self.graph.adapters {
+            let n_adapters = micro.adapters.len() / micro.tokens.len().max(1);
+            let rows: Vec<f32> =
+                micro.adapters.chunks_exact(n_adapters.max(1)).map(|scales| scales[s.adapter] * s.factor).collect();
+            self.cpu.write(s.value, 0, &rows)?;
+        }
+        Ok(())
     }
 
     /// Puts a row of a result in the place of its first one.

@@ -24,6 +24,7 @@ mod recurrent;
 mod room;
 mod rows;
 mod saved;
+mod scales;
 mod sequence;
 mod slots;
 mod stretches;

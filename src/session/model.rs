@@ -48,6 +48,7 @@ pub struct ModelInfo {
     pub pooling: Option<Pooling>,
     /// Elements of such a row, or of a token's embedding.
     pub n_embd_out: u32,
+    pub n_adapters: u32,
 }
 
 /// The part of a model that one call at a time may change.
@@ -122,6 +123,7 @@ impl Model {
         };
         let exact = loadable(context, &plan)?;
         let h = &exact.hparams;
+        let n_adapters = plan.file.adapters().len();
         let info = ModelInfo {
             architecture: plan.architecture.clone(),
             name: plan.name.clone(),
@@ -141,11 +143,12 @@ impl Model {
             n_draft: plan.n_draft,
             pooling: exact.graph.pooling,
             n_embd_out: exact.graph.result(Outcome::Embeddings).map_or(0, |v| exact.graph.value(v).cols as u32),
+            n_adapters: n_adapters as u32,
             n_params: exact.graph.weights.iter().map(|w| w.ne.iter().product::<u64>()).sum(),
         };
         let hidden = exact.graph.draft.as_ref().map(|_| Hidden::new(h.n_embd, plan.n_seq_max));
         let gain = (plan.n_draft > 0).then(|| Gain::new(plan.n_draft as usize));
-        let caches = Caches::new(&exact.arenas.caches, plan.n_seq_max, plan.n_draft, hidden)?;
+        let caches = Caches::new(&exact.arenas.caches, plan.n_seq_max, plan.n_draft, hidden, n_adapters)?;
         let suppressed = Vocab::suppressed_in(&plan.file, h.n_vocab as usize)?;
         let counters = Counters::default();
         Counters::add(&counters.load_us, since(start));
@@ -237,7 +240,7 @@ impl Model {
         match slots.of(seq) {
             User::Host => {}
             User::Idle(_) => {
-                caches.clear(seq);
+                caches.release(seq);
                 slots.give(seq, User::Host);
             }
             User::Generation => {

@@ -8,7 +8,7 @@ pub(super) fn make_room(state: &mut State, slots: &mut Slots, n: usize, except: 
     while state.caches.whole().n_free() < n
         && let Some(seq) = slots.oldest(except)
     {
-        state.caches.clear(seq);
+        state.caches.release(seq);
         slots.give(seq, User::Host);
     }
     state.caches.whole().n_free()

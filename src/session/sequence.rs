@@ -3,6 +3,7 @@
 use super::caches::Caches;
 use super::cells::Cells;
 use super::model::{Model, State};
+use super::scales::Scales;
 use super::slots::User;
 use crate::error::{Error, Result};
 use crate::graph::{Move, Span};
@@ -95,6 +96,26 @@ impl Model {
         let moves: Vec<Vec<Move>> = shifts.iter_mut().map(|s| std::mem::take(&mut s.moves)).collect();
         machine.move_cells(&moves)?;
         caches.shift(seq, shifts);
+        Ok(())
+    }
+
+    /// Sets the scales of the adapters that tokens of a sequence are computed with from now on, one for each adapter;
+    /// those that are not given are 0. The sequence must be empty.
+    ///
+    /// # Errors
+    /// `InvalidArgument` also for too many scales, for one that is no finite number, and for a sequence with tokens.
+    pub fn seq_set_adapters(&self, seq: i32, scales: &[f32]) -> Result<()> {
+        let scales = Scales::checked(scales, self.info.n_adapters as usize)?;
+        let _write = self.write()?;
+        let caches = &mut self.state.write().caches;
+        let seq = self.claimed(caches, seq)?;
+        let length = caches.length(seq);
+        if length > 0 && caches.scales.of(seq) != scales {
+            let text =
+                format!("sequence {seq} has {length} tokens, which were computed with other adapters; remove it first");
+            return Err(Error::invalid(text).subject("seq_id"));
+        }
+        caches.scales.set(seq, &scales);
         Ok(())
     }
 

@@ -340,7 +340,7 @@ AT(rekindle_generate_result, n_prompt, 4);
 AT(rekindle_generate_result, n_generated, 8);
 AT(rekindle_generate_result, stop, 12);
 
-SIZE(rekindle_generation_params, 80);
+SIZE(rekindle_generation_params, 96);
 AT(rekindle_generation_params, struct_size, 0);
 AT(rekindle_generation_params, flags, 4);
 AT(rekindle_generation_params, prompt, 8);
@@ -353,6 +353,8 @@ AT(rekindle_generation_params, stop_text_lens, 56);
 AT(rekindle_generation_params, n_stop_texts, 64);
 AT(rekindle_generation_params, max_tokens, 68);
 AT(rekindle_generation_params, grammar, 72);
+AT(rekindle_generation_params, adapter_scales, 80);
+AT(rekindle_generation_params, n_adapter_scales, 88);
 
 SIZE(rekindle_event, 32);
 AT(rekindle_event, struct_size, 0);
@@ -420,5 +422,12 @@ SIZE(rekindle_grammar_verdict, 16);
 AT(rekindle_grammar_verdict, struct_size, 0);
 AT(rekindle_grammar_verdict, verdict, 4);
 AT(rekindle_grammar_verdict, at, 8);
+SIZE(rekindle_adapter_info, 152);
+AT(rekindle_adapter_info, struct_size, 0);
+AT(rekindle_adapter_info, kind, 4);
+AT(rekindle_adapter_info, n_bytes, 8);
+AT(rekindle_adapter_info, n_tensors, 16);
+AT(rekindle_adapter_info, alpha, 20);
+AT(rekindle_adapter_info, name, 24);
 
 int main(void) { return 0; }

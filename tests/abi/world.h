@@ -34,7 +34,7 @@
 struct world {
   const char *path;
   rekindle_context *context;
-  rekindle_file *file;
+  rekindle_file *file, *adapted; /* adapted: with an adapter beside it */
   rekindle_plan_t *plan, *too_large;
   rekindle_model *model, *pooled; /* pooled: leaves rows of texts */
   rekindle_vocab *vocab, *chat; /* chat: of a file with templates */
@@ -54,6 +54,19 @@ static inline const char *world_scratch(void) {
   const char *path = getenv("REKINDLE_TEST_SCRATCH");
   if (!path) exit(2);
   return path;
+}
+
+static inline const char *const *world_adapters(void) {
+  static const char *paths[1];
+  paths[0] = getenv("REKINDLE_TEST_ADAPTER");
+  if (!paths[0]) exit(2);
+  return paths;
+}
+
+static inline const size_t *world_adapter_lens(void) {
+  static size_t lens[1];
+  lens[0] = strlen(world_adapters()[0]);
+  return lens;
 }
 
 static inline const rekindle_chat_message *world_messages(void) {
@@ -132,7 +145,8 @@ static inline struct world world_make(void) {
   OK(rekindle_file_open(w.context, w.path, strlen(w.path), &w.file));
   rekindle_plan_params *pp = (rekindle_plan_params *)zeroed(sizeof *pp);
   fill_rekindle_plan_params(pp);
-  OK(rekindle_plan(w.context, w.file, pp, &w.plan));
+  OK(rekindle_file_adapt(w.context, w.file, world_adapters(), world_adapter_lens(), 1, &w.adapted));
+  OK(rekindle_plan(w.context, w.adapted, pp, &w.plan));
   pp->reserve_bytes = UINT64_MAX / 2;
   EXPECT(REKINDLE_NOT_FIT, rekindle_plan(w.context, w.file, pp, &w.too_large));
   OK(rekindle_load(w.context, w.plan, NULL, &w.model));
@@ -183,6 +197,7 @@ static inline void world_end(struct world *w) {
   OK(rekindle_model_destroy(w->model));
   OK(rekindle_plan_destroy(w->too_large));
   OK(rekindle_plan_destroy(w->plan));
+  OK(rekindle_file_close(w->adapted));
   OK(rekindle_file_close(w->file));
   OK(rekindle_context_destroy(w->context));
   memset(w, 0, sizeof *w);

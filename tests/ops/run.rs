@@ -181,7 +181,15 @@ fn with_micro<T>(row: &Row, batch: &Batch, then: impl FnOnce(&Micro<'_>) -> T) -
         caches = vec![CacheView { cells: &cells, runs: &batch.runs, spans: &batch.spans }];
     }
     let (tokens, positions, outputs) = (&batch.tokens, &batch.positions, &batch.outputs);
-    then(&Micro { tokens, positions, caches: &caches, outputs, first_output: batch.first_output, n_before: 0 })
+    then(&Micro {
+        tokens,
+        positions,
+        caches: &caches,
+        outputs,
+        first_output: batch.first_output,
+        adapters: &[],
+        n_before: 0,
+    })
 }
 
 /// What a device makes of a row: the result of its op, or what the cells then hold.

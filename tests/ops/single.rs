@@ -142,6 +142,7 @@ impl Single {
             weights: row.weights.iter().map(|w| w.info.clone()).collect(),
             nodes: b.nodes,
             inputs: b.inputs,
+            adapters: Vec::new(),
             results: if of_outputs { output.map(|v| (Outcome::Logits, v)).into_iter().collect() } else { vec![] },
             states,
             ropes: row.rope.iter().cloned().collect(),

@@ -50,8 +50,20 @@ pub fn plan(
     spread: bool,
     on_cpu: bool,
 ) -> (Arc<Context>, Arc<Plan>) {
+    plan_of(rig, spec, Gguf::open(file).unwrap(), params, spread, on_cpu)
+}
+
+/// The same of an open file.
+pub fn plan_of(
+    rig: &Rig,
+    spec: &str,
+    file: Gguf,
+    params: &Params,
+    spread: bool,
+    on_cpu: bool,
+) -> (Arc<Context>, Arc<Plan>) {
     let context = rig.context(spec);
-    let gguf = Arc::new(Gguf::open(file).unwrap());
+    let gguf = Arc::new(file);
     let mut params = params.clone();
     let (_, graph) = rekindle::arch::build(&gguf).unwrap();
     let n_dies = context.devices().iter().filter(|d| d.kind == Kind::Cuda).count() as u32;

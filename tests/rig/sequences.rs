@@ -6,7 +6,7 @@ use rekindle::context::{Context, LogLevel};
 use rekindle::gguf::Gguf;
 use rekindle::plan::{Params, Plan};
 use rekindle::quant::Type;
-use rekindle::session::Model;
+use rekindle::session::{Batch, LoadParams, Model};
 
 use crate::cases::*;
 use crate::support::*;
@@ -219,6 +219,55 @@ fn saved_sequences_change_devices() {
             rig.check(&case.name);
         }
         assert!(n > 60, "{n}");
+    });
+}
+
+/// LoRAs and control vectors: two sequences of one batch, each with scales of its own, and one that uses none.
+#[test]
+fn adapters_are_the_cpus() {
+    with_dies("sequences::adapters_are_the_cpus", FOUR, |rig| {
+        for case in json(&fixture("adapters/index.json")).as_array().unwrap() {
+            let (name, tokens) = (case["name"].as_str().unwrap(), ids(&case["tokens"]));
+            let file = fixture(&format!("models/{}.gguf", case["model"].as_str().unwrap()));
+            let names = case["adapters"].as_array().unwrap().iter();
+            let paths: Vec<_> = names.map(|a| fixture(&format!("adapters/{}.gguf", a.as_str().unwrap()))).collect();
+            let paths: Vec<&std::path::Path> = paths.iter().map(|p| p.as_path()).collect();
+            let adapted = || Gguf::open(&file).unwrap().with_adapters(&paths).unwrap();
+            let scales: Vec<f32> =
+                case["scales"].as_array().unwrap().iter().map(|s| s.as_f64().unwrap() as f32).collect();
+            let params = Params { n_seq_max: 3, ..exact_kv() };
+            let rows = |model: &Model| {
+                let half: Vec<f32> = scales.iter().map(|s| s / 2.0).collect();
+                for (seq, scales) in [&[][..], &scales, &half].iter().enumerate() {
+                    model.seq_set_adapters(seq as i32, scales).unwrap();
+                }
+                // A short batch of all three, then a long one of each.
+                let (at, outputs) = ([0; 3], [1u8; 3]);
+                let first = [tokens[0]; 3];
+                let batch =
+                    Batch { tokens: &first, positions: Some(&at), seq_ids: Some(&[0, 1, 2]), outputs: Some(&outputs) };
+                model.decode(&batch).unwrap();
+                let mut all: Vec<f32> = (0..3).flat_map(|i| row(model, i)).collect();
+                (0..3).for_each(|seq| all.extend(decode_at(model, seq, 1, &tokens[1..]).concat()));
+                all
+            };
+            let (context, plan_cpu) = {
+                let context = Context::new("cpu", 2, None, LogLevel::Error).unwrap();
+                let plan = Plan::new(&context, &Arc::new(adapted()), &params).unwrap();
+                (context, Arc::new(plan))
+            };
+            let expected = rows(&Model::load(&context, &plan_cpu, LoadParams::default()).unwrap());
+            for (spec, on_cpu) in spreads(rig) {
+                let (context, plan) = plan_of(rig, &spec, adapted(), &params, true, on_cpu);
+                let model = load_on(rig, &context, &plan, name);
+                let error = nmse(&rows(&model), &expected);
+                println!("{name:14} {spec:12} {error:10.2e}");
+                // Both round in float32.
+                assert!(error <= 1e-9, "{name} on {spec}: {error:e}");
+                drop((model, plan, context));
+                rig.check(name);
+            }
+        }
     });
 }
 

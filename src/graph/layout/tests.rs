@@ -25,6 +25,7 @@ fn live_values_never_overlap() {
         unread: vec![],
         nodes: vec![node(&[], 0), node(&[0], 1), node(&[0], 2), node(&[1, 2], 3), node(&[3], 4), node(&[4, 0], 5)],
         inputs: vec![],
+        adapters: Vec::new(),
         results: vec![(Outcome::Logits, ValueId(5)), (Outcome::Embeddings, ValueId(4))],
         states: vec![],
         ropes: vec![],

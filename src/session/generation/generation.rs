@@ -8,6 +8,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::super::generate::{Prompt, StopReason};
 use super::super::model::Model;
+use super::super::scales::Scales;
 use super::stop::Stops;
 use crate::error::{Error, Result, Status, try_vec};
 use crate::grammar::Grammar;
@@ -22,6 +23,8 @@ pub struct GenerationParams<'a> {
     pub sampler: Sampler,
     /// The texts that it may write, if not all; its own, too.
     pub grammar: Option<Grammar>,
+    /// The scales of the model's adapters; those that are not given are 0.
+    pub scales: &'a [f32],
     /// Texts that end the generation. They are not shown.
     pub stop_texts: &'a [&'a str],
     /// 0: until something else ends it.
@@ -91,6 +94,8 @@ pub(super) struct Inner {
     /// Generations are numbered in the order of their creation.
     pub number: u64,
     pub prompt: Arc<Vec<i32>>,
+    /// One for each adapter.
+    pub scales: Arc<Vec<f32>>,
     /// The tokens of the prompt that its sequence has.
     pub n_read: usize,
     pub n_reused: usize,
@@ -130,11 +135,13 @@ impl Generation {
             Prompt::Text(text) => model.vocab()?.tokenize(text.as_bytes(), !params.no_special, params.parse_special)?,
         };
         check_prompt(model, &prompt)?;
+        let scales = Scales::checked(params.scales, model.info().n_adapters as usize)?;
         let mut sampler = params.sampler;
         prompt.iter().for_each(|t| sampler.accept(*t));
         let inner = Inner {
             number: NUMBER.fetch_add(1, Ordering::Relaxed),
             prompt: Arc::new(prompt),
+            scales: Arc::new(scales),
             n_read: 0,
             n_reused: 0,
             next: None,

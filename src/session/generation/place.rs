@@ -19,22 +19,31 @@ use crate::error::Result;
 /// A beginning shorter than this is not worth waiting for.
 const WORTH: usize = 32;
 
-/// The longest beginning of a prompt that the model has: in tokens, and the sequence.
-fn longest(state: &State, prompt: &[i32]) -> (usize, Option<u32>) {
+/// The longest beginning of a prompt that the model has, computed with these scales of adapters: in tokens, and the
+/// sequence.
+fn longest(state: &State, prompt: &[i32], scales: &[f32]) -> (usize, Option<u32>) {
     let caches = &state.caches;
     let of = |seq: u32| {
         // The last token of a prompt is always computed, for its logits.
-        let common = caches.history.common(seq, &prompt[..prompt.len() - 1]);
+        let same = caches.scales.of(seq) == scales;
+        let common = if same { caches.history.common(seq, &prompt[..prompt.len() - 1]) } else { 0 };
         let n = if common > 0 { caches.reach(seq, common as i32) as usize } else { 0 };
         (n, Some(seq))
     };
     (0..caches.whole().n_seq_max()).map(of).filter(|(n, _)| *n > 0).max_by_key(|(n, _)| *n).unwrap_or((0, None))
 }
 
+/// A generation that reads its prompt.
+pub(super) struct Reading {
+    pub prompt: Arc<Vec<i32>>,
+    /// Tokens of it that have been read.
+    pub n_read: usize,
+    pub scales: Arc<Vec<f32>>,
+}
+
 /// Others that a step computes for.
 pub(super) struct Others {
-    /// Of those that read: the prompt, and the tokens of it that have been read.
-    pub reading: Vec<(Arc<Vec<i32>>, usize)>,
+    pub reading: Vec<Reading>,
     pub n_talking: usize,
 }
 
@@ -44,15 +53,15 @@ pub(super) struct Others {
 /// # Errors
 /// `OutOfMemory`; it waits on.
 pub(super) fn place(state: &mut State, slots: &mut Slots, g: &mut Inner, others: &Others) -> Result<()> {
-    let (n, source) = if g.no_reuse { (0, None) } else { longest(state, &g.prompt) };
-    let comes = |(prompt, n_read): &(Arc<Vec<i32>>, usize)| {
-        let common = prompt.iter().zip(g.prompt.iter()).take_while(|(a, b)| a == b).count();
-        common > *n_read && common >= n + WORTH
+    let (n, source) = if g.no_reuse { (0, None) } else { longest(state, &g.prompt, &g.scales) };
+    let comes = |r: &Reading| {
+        let common = r.prompt.iter().zip(g.prompt.iter()).take_while(|(a, b)| a == b).count();
+        r.scales == g.scales && common > r.n_read && common >= n + WORTH
     };
     if !g.no_reuse && others.reading.iter().any(comes) {
         return Ok(());
     }
-    let unread: usize = others.reading.iter().map(|(prompt, n_read)| prompt.len() - n_read).sum();
+    let unread: usize = others.reading.iter().map(|r| r.prompt.len() - r.n_read).sum();
     let at_work = others.n_talking + unread;
     let needed = at_work + g.prompt.len() - n;
     if make_room(state, slots, needed, source) < needed && at_work > 0 {
@@ -64,6 +73,7 @@ pub(super) fn place(state: &mut State, slots: &mut Slots, g: &mut Inner, others:
         caches.copy(source, seq, 0, i32::MAX)?;
     }
     let reached = caches.cut(seq, n as i32)?;
+    caches.scales.set(seq, &g.scales);
     slots.give(seq, User::Generation);
     g.seq = Some(seq);
     (g.n_read, g.n_reused) = (reached as usize, reached as usize);
@@ -77,7 +87,9 @@ fn sequence(state: &mut State, slots: &mut Slots, n: usize, source: Option<u32>)
     if let Some(seq) = idle.filter(|s| state.caches.length(*s) as usize == n) {
         return Some(seq);
     }
-    let is_free = |s: &u32| slots.of(*s) != User::Generation && state.caches.length(*s) == 0;
+    // A host that has set adapters for a sequence is about to use it.
+    let is_meant = |s: u32| slots.of(s) == User::Host && !state.caches.scales.are_zero(s);
+    let is_free = |s: &u32| slots.of(*s) != User::Generation && state.caches.length(*s) == 0 && !is_meant(*s);
     if let Some(seq) = (0..state.caches.whole().n_seq_max()).rev().find(is_free) {
         return Some(seq);
     }
@@ -91,7 +103,7 @@ pub(super) fn give_back(state: &mut State, slots: &mut Slots, g: &mut Inner) {
     if g.is(Phase::Reads)
         && let Some(seq) = g.seq.take()
     {
-        state.caches.clear(seq);
+        state.caches.release(seq);
         slots.give(seq, User::Host);
         (g.n_read, g.n_reused) = (0, 0);
     }

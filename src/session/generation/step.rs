@@ -12,7 +12,7 @@ use super::super::model::{Model, State};
 use super::super::perf::{Counters, since};
 use super::super::room::make_room;
 use super::generation::{Generation, Inner, Phase};
-use super::place::{Others, give_back, place};
+use super::place::{Others, Reading, give_back, place};
 use crate::error::{Error, Result};
 use crate::graph::Outcome;
 
@@ -97,8 +97,9 @@ impl Model {
     /// Gives sequences to generations that wait, the oldest first.
     fn place_all(&self, state: &mut State, all: &mut Locked) -> Result<()> {
         for i in by_age(all, Phase::Waits) {
-            let reading =
-                all.iter().filter(|g| g.is(Phase::Reads)).map(|g| (Arc::clone(&g.prompt), g.n_read)).collect();
+            let of =
+                |g: &Inner| Reading { prompt: Arc::clone(&g.prompt), n_read: g.n_read, scales: Arc::clone(&g.scales) };
+            let reading = all.iter().filter(|g| g.is(Phase::Reads)).map(|g| of(g)).collect();
             let others = Others { reading, n_talking: all.iter().filter(|g| g.is(Phase::Talks)).count() };
             place(state, &mut self.slots.lock(), &mut all[i], &others)?;
         }

@@ -37,7 +37,7 @@ impl World {
         let caches =
             [Cache { kind: CacheKind::Context, n_cells: N_CELLS }, Cache { kind: CacheKind::Recurrent, n_cells }];
         World {
-            caches: Caches::new(&caches, N_SEQ, 0, None).unwrap(),
+            caches: Caches::new(&caches, N_SEQ, 0, None, 0).unwrap(),
             states: vec![Vec::new(); n_cells],
             seqs: vec![Vec::new(); N_SEQ as usize],
             live: vec![true; N_SEQ as usize],

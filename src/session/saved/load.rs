@@ -76,6 +76,7 @@ impl Model {
         self.claim(&mut state.caches, seq)?;
         let mut r = Reader { from, sum: Checksum::default(), done: 0, total: n_bytes, progress, model: self };
         self.read_head(&mut r)?;
+        let scales = self.read_scales(&mut r)?;
         let length = r.u32()?;
         if length > self.n_positions as u32 {
             return Err(bad(&format!("a length of {length}")));
@@ -112,7 +113,7 @@ impl Model {
         if r.from.read(&mut [0]).is_ok_and(|n| n > 0) {
             return Err(bad(&format!("it goes on behind its end, byte {}", r.done)));
         }
-        state.caches.restore(seq, &filled, recurrent, tokens)
+        state.caches.restore(seq, &filled, recurrent, tokens, &scales)
     }
 
     fn read_head(&self, r: &mut Reader<'_>) -> Result<()> {
@@ -142,6 +143,15 @@ impl Model {
             return differs("is of another model".into());
         }
         Ok(())
+    }
+
+    /// The fingerprint says that both models have the same adapters.
+    fn read_scales(&self, r: &mut Reader<'_>) -> Result<Vec<f32>> {
+        let scales: Vec<f32> = (0..self.info.n_adapters).map(|_| r.u32().map(f32::from_bits)).collect::<Result<_>>()?;
+        match scales.iter().find(|s| !s.is_finite()) {
+            None => Ok(scales),
+            Some(s) => Err(bad(&format!("a scale of {s}"))),
+        }
     }
 }
 

@@ -10,6 +10,7 @@
 //! u32       version of the form
 //! u32 u32   types of cached keys and values (GGUF's numbers)
 //! u64       fingerprint of the model: its tensors' names, shapes, types, and some of their bytes
+//! f32       for each adapter beside the model: the scale that the tokens were computed with
 //! u32       length: the last position plus one
 //! u32       1 if the tokens are known, and then i32 for each position
 //! for each cache of tokens (the whole context, then windows):

@@ -82,13 +82,15 @@ impl Model {
     fn head(&self, state: &State, seq: u32) -> Result<Vec<u8>> {
         let length = state.caches.length(seq) as u32;
         let tokens = state.caches.history.of(seq).filter(|t| t.len() == length as usize);
-        let bytes = 64 + 4 * length as usize;
+        let scales = state.caches.scales.of(seq);
+        let bytes = 64 + 4 * (length as usize + scales.len());
         let mut head = Vec::new();
         head.try_reserve_exact(bytes).map_err(|_| Error::out_of_memory("a saved sequence", bytes as u64))?;
         head.extend(MAGIC);
         let (k, v) = (self.plan().type_k, self.plan().type_v);
         [VERSION, k as u32, v as u32].iter().for_each(|n| head.extend(n.to_le_bytes()));
         head.extend(fingerprint(self).to_le_bytes());
+        scales.iter().for_each(|s| head.extend(s.to_le_bytes()));
         head.extend(length.to_le_bytes());
         head.extend(u32::from(tokens.is_some()).to_le_bytes());
         tokens.unwrap_or_default().iter().for_each(|t| head.extend(t.to_le_bytes()));
