@@ -172,6 +172,7 @@ CONTROL(void) rig_reset() {
     fail_functions.clear();
     failed = 0;
     forget();
+    bury();
     for (int i = 0; i < n_dies; i++) dies[i].peak = dies[i].used;
 }
 CONTROL(int) rig_kernel_count() {

@@ -141,7 +141,8 @@ struct HostRange {
 extern std::recursive_mutex lock;
 extern Config config;
 extern bool initialized;
-extern std::set<Object*> objects;                    // alive and dead
+extern std::set<Object*> objects;                    // alive, and dead since the last bury()
+extern std::set<Object*> buried;                     // dead before; kept, so that no handle comes again
 extern std::vector<Stream*> streams;                 // those of them that are looked through often
 extern std::vector<Context*> contexts;
 extern std::map<uintptr_t, HostRange> host_ranges;   // page-locked memory
@@ -149,17 +150,18 @@ extern uint64_t host_allocated, host_registered;
 
 void begin_once();                  // reads the configuration
 size_t live_objects();
+void bury();                        // puts dead objects where nobody looks through them
 template <class T> T* alive(void* handle, const char* kind) {
-    auto it = objects.find((Object*)handle);
-    if (it == objects.end() || std::string((*it)->kind) != kind) {
+    Object* o = static_cast<Object*>(handle);
+    if ((!objects.count(o) && !buried.count(o)) || strcmp(o->kind, kind) != 0) {
         fault(wrong_use, "%p is no %s", handle, kind);
         return nullptr;
     }
-    if (!(*it)->alive) {
+    if (!o->alive) {
         fault(wrong_use, "use of a destroyed %s", kind);
         return nullptr;
     }
-    return static_cast<T*>(*it);
+    return static_cast<T*>(o);
 }
 
 // --- A call of the face: takes the lock, is counted and named, and fails where a test asked for it ---

@@ -12,7 +12,7 @@ namespace rig {
 std::recursive_mutex lock;
 Config config;
 bool initialized = false;
-std::set<Object*> objects;
+std::set<Object*> objects, buried;
 std::vector<Stream*> streams;
 std::vector<Context*> contexts;
 std::map<uintptr_t, HostRange> host_ranges;
@@ -43,6 +43,20 @@ size_t live_objects() {
         n++;
     }
     return n;
+}
+
+void bury() {
+    for (auto it = objects.begin(); it != objects.end();) {
+        if ((*it)->alive) {
+            ++it;
+            continue;
+        }
+        buried.insert(*it);
+        it = objects.erase(it);
+    }
+    auto dead = [](const Object* o) { return !o->alive; };
+    streams.erase(std::remove_if(streams.begin(), streams.end(), dead), streams.end());
+    contexts.erase(std::remove_if(contexts.begin(), contexts.end(), dead), contexts.end());
 }
 
 Call::Call(const char* name) : guard(lock), name(name) {
