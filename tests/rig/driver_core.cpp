@@ -1,6 +1,7 @@
 // How every call begins; the driver and its devices; names of errors.
 #include <dlfcn.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 
