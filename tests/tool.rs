@@ -267,6 +267,7 @@ fn perplexity_strides() {
     assert!(more["n_counted"].as_u64().unwrap() % 16 == 0 && more["n_counted"].as_u64().unwrap() > 100, "{more}");
 }
 
+/// Those of llama-bench in llama-cpp-python 0.3.36, and ours.
 fn column_names() -> Vec<String> {
     let text = std::fs::read_to_string(root().join("tests/fixtures/llama-bench-columns.txt")).unwrap();
     text.lines().map(str::to_owned).chain(["n_sequences".to_owned()]).collect()
@@ -343,6 +344,12 @@ fn bench_prints_a_table() {
     assert_eq!(rows[2..].iter().map(|r| r[7]).collect::<Vec<_>>(), ["pp16 @ d4", "tg3 @ d4", "pp4+tg2 @ d4"]);
     assert!(rows[2..].iter().all(|r| r.len() == titles.len() && r[8].contains(" ± ")), "{rows:?}");
     assert!(table.iter().all(|l| l.chars().count() == table[0].chars().count()), "{}", said.out);
+    // An encoder has prompts alone.
+    let encoder = support::fixture("texts/bert-mean.gguf").display().to_string();
+    let said = tool_on(&encoder, "", "bench", &["-p", "8", "-n", "0", "-r", "1"]);
+    assert!(said.code == 0 && said.out.contains(" pp8 |"), "{}", said.err);
+    let said = tool_on(&encoder, "", "bench", &["-p", "8", "-r", "1"]);
+    assert!(said.code == 2 && said.err.contains("-n 0"), "{}", said.err);
 }
 
 /// Each bad thing: the status is not 0, and the message names it.

@@ -63,6 +63,8 @@ static uint64_t timed(const test *t) {
 }
 
 static void measure_test(const options *o, report *r, test t, uint32_t repetitions) {
+    if (model_info().pooling != REKINDLE_POOLING_DEFAULT && (t.n_gen || t.n_depth))
+        fail("this model reads whole texts and generates none, so it takes -n 0, no -pg and no -d", "");
     char when[32];
     time_t now = time(NULL);
     strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", gmtime(&now));
@@ -97,6 +99,7 @@ static void bench_model(const options *o, report *r, uint32_t n_seqs, uint32_t r
     open_file(&with);
     load(&with, 0);
     describe_model(&r->columns, &with);
+    if (!r->n_lines) r->shown[LAYERS] = number_of(&r->columns, "n_gpu_layers") > 0;
     for (uint32_t d = 0; d < o->depths.n; d++)
         for (int kind = 0; kind < 3; kind++)
             for (uint32_t i = 0; i < tests[kind]->n; i += kind == 2 ? 2 : 1) {

@@ -35,18 +35,20 @@ static void print_cell(const char *text, int room, int left) {
 }
 
 /* The cells of the table. Those without a column are made from others. */
-enum { MODEL, SIZE, PARAMS, BACKEND, THREADS, BATCH, UBATCH, TYPE_K, TYPE_V, SEQUENCES, TEST, SPEED, CELLS };
+enum { MODEL, SIZE, PARAMS, BACKEND, LAYERS, THREADS, BATCH, UBATCH, TYPE_K, TYPE_V, SEQUENCES, TEST, SPEED, CELLS };
 static const struct {
     const char *heading, *column;
     int room, left;
 } TABLE[CELLS] = {{"model", "model_type", 30, 1}, {"size", NULL, 10, 0}, {"params", NULL, 10, 0},
-                  {"backend", "backends", 10, 1}, {"threads", "n_threads", 7, 0}, {"n_batch", "n_batch", 7, 0},
-                  {"n_ubatch", "n_ubatch", 8, 0}, {"type_k", "type_k", 6, 0}, {"type_v", "type_v", 6, 0},
-                  {"sequences", "n_sequences", 9, 0}, {"test", NULL, 15, 0}, {"t/s", NULL, 20, 0}};
+                  {"backend", "backends", 10, 1}, {"ngl", "n_gpu_layers", 3, 0}, {"threads", "n_threads", 7, 0},
+                  {"n_batch", "n_batch", 7, 0}, {"n_ubatch", "n_ubatch", 8, 0}, {"type_k", "type_k", 6, 0},
+                  {"type_v", "type_v", 6, 0}, {"sequences", "n_sequences", 9, 0}, {"test", NULL, 15, 0},
+                  {"t/s", NULL, 20, 0}};
 
-/* The cell is shown: always, or because a list was given for it. */
+/* The cell is shown: always, because a list was given for it, or (layers on GPUs) because there are some. */
 static int is_shown(int cell, const options *o) {
     switch (cell) {
+    case LAYERS: return 0;
     case BATCH: return o->batches.n > 0;
     case UBATCH: return o->ubatches.n > 0;
     case TYPE_K: return o->keys.n > 0;
