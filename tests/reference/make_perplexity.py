@@ -49,7 +49,8 @@ def perplexity(path, text, n_ctx, most=None):
 
 if __name__ == "__main__":
     if len(sys.argv) == 4:
-        print(json.dumps(perplexity(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]).read_text(), int(sys.argv[3]))))
+        path, text = map(pathlib.Path, sys.argv[1:3])
+        print(json.dumps(perplexity(path, text.read_text(), int(sys.argv[3]))))
     else:
         fixtures, shared = ROOT / "tests/fixtures", pathlib.Path(sys.argv[1])
         text = (fixtures / "heldout.txt").read_text()
