@@ -118,6 +118,13 @@ static void read_limit(void *to, const char *option, char *value) {
     else if (value[used]) refuse(option, "DEVICE:MIB[:LAYERS]", value);
 }
 
+static void read_placements(void *to, const char *option, char *value) {
+    (void)option;
+    options *o = to;
+    o->plan.placements = value;
+    o->plan.placements_len = strlen(value);
+}
+
 /* Names of steps with commas between them. */
 static void read_steps(void *to, const char *option, char *value) {
     options *o = to;
@@ -160,6 +167,7 @@ static const struct {
     {"--checkpoints", ALL, read_checkpoints, 0},
     {"--draft", PLAN | WRITES, read_draft, 0},
     {"--draft-text", PLAN | WRITES, read_draft, 0},
+    {"--place", ALL, read_placements, 0},
     {"--override", ALL, read_text, AT(override)},
     {"--ask", PLAN, read_question, AT(ask)},
     {"--compare", PLAN, NULL, AT(compare)},
