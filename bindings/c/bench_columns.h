@@ -139,7 +139,7 @@ static void describe_model(columns *c, const options *o) {
     add(c, "flash_attn", NUMBER, "1");
     add(c, "devices", TEXT, "%s", *o->devices ? o->devices : "auto");
     add(c, "tensor_split", TEXT, "0.00");
-    add(c, "tensor_buft_overrides", TEXT, "none");
+    add(c, "tensor_buft_overrides", TEXT, "%s", o->plan.placements ? o->plan.placements : "none");
     add(c, "load_mode", TEXT, "%s", o->copied ? "none" : "mmap");
     add(c, "lazy_mode", TEXT, "auto");
     add(c, "embeddings", TRUTH, "0");
