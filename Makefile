@@ -34,10 +34,10 @@ lib:
 	@ln -sf $(abspath $(BUILT))/librekindle.so $(BUILD)/librekindle.so
 	@ln -sf librekindle.so $(BUILD)/librekindle.so.$(SOVERSION)
 
-$(BUILD)/rekindle: bindings/c/chat.h
+$(BUILD)/rekindle: $(wildcard bindings/c/*.h)
 
 $(BUILD)/%: bindings/c/%.c include/rekindle.h | lib
-	$(CC) $(CFLAGS) $(WARNINGS) -Iinclude $< -o $@ -L$(BUILD) -lrekindle -lpthread -Wl,-rpath,'$$ORIGIN'
+	$(CC) $(CFLAGS) $(WARNINGS) -Iinclude $< -o $@ -L$(BUILD) -lrekindle -lpthread -lm -Wl,-rpath,'$$ORIGIN'
 
 run: all
 	$(BUILD)/rekindle run $(MODEL) -p "$(PROMPT)" -n 120 --temp 0.7 --top-k 40 --seed 4
@@ -76,7 +76,7 @@ install: all
 	sed -e 's|@VERSION@|$(VERSION)|' packaging/rekindleConfigVersion.cmake.in \
 	    > $(DESTDIR)$(LIBDIR)/cmake/rekindle/rekindleConfigVersion.cmake
 	$(CC) $(CFLAGS) $(WARNINGS) -Iinclude bindings/c/rekindle.c -o $(BUILD)/rekindle-installed \
-	    -L$(BUILD) -lrekindle -lpthread -Wl,-rpath,$(LIBDIR)
+	    -L$(BUILD) -lrekindle -lpthread -lm -Wl,-rpath,$(LIBDIR)
 	$(INSTALL) -m 755 $(BUILD)/rekindle-installed $(DESTDIR)$(BINDIR)/rekindle
 
 uninstall:

@@ -629,6 +629,17 @@ typedef struct {
   int32_t pooling;
   /** REKINDLE_DRAFT_…: who guesses. */
   uint32_t draft_source;
+  /**
+   * Places of tensors, by patterns of their names: UTF-8 text of placements_len bytes, copied during the call. It is
+   * a list of pairs with commas between them, as `blk\.[0-3]\.ffn_.*_exps=CPU,^blk\.7\.=CUDA1`: a regular expression
+   * (in the syntax of Rust's regex crate, without commas) that is looked for in a tensor's name, and CPU or CUDA with
+   * the number of a die. Of the expressions that are found the first one counts. All tensors of a layer go to one
+   * device, but for its routed experts, which may be on the CPU; a text that asks for anything else is refused with
+   * the tensor's name (REKINDLE_INVALID_ARGUMENT). Each device computes neighbouring layers, so not all places go
+   * together: then the plan does not fit.
+   */
+  const char *placements;
+  size_t placements_len;
 } rekindle_plan_params;
 
 /**
@@ -1439,6 +1450,16 @@ typedef struct {
   /** tokenizer.ggml.model and tokenizer.ggml.pre */
   char model[32];
   char pre[64];
+  /**
+   * To fill in the middle of a text: the tokens before the part that precedes it, before the part that follows, and
+   * before the middle; padding; those before a repository's and a file's name.
+   */
+  int32_t fim_prefix;
+  int32_t fim_suffix;
+  int32_t fim_middle;
+  int32_t fim_pad;
+  int32_t fim_repository;
+  int32_t fim_separator;
 } rekindle_vocab_info;
 
 /** Tells what a vocabulary has. */
@@ -2120,7 +2141,9 @@ typedef struct {
   uint32_t max_tokens;
   /**
    * The texts that it may write; copied as it is now. NULL: all. It must be of the model's vocabulary. Where the
-   * grammar lets nothing follow, the generation ends with REKINDLE_STOP_EOG.
+   * grammar lets nothing follow, the generation ends with REKINDLE_STOP_EOG. Tokens that it forces are taken without
+   * a row of logits, up to 16 in one step; tokens and text are those of sampling. Where the sampler keeps
+   * probabilities or has a step of the host's own, logits are needed, and each token takes a step.
    */
   const rekindle_grammar *grammar;
   /**
@@ -2230,6 +2253,8 @@ typedef struct {
   int32_t seq_id;
   /** REKINDLE_STOP_… after the end, else 0. */
   int32_t stop;
+  /** Of the tokens generated those that were taken without a row of logits, because the grammar left no choice. */
+  uint32_t n_forced;
 } rekindle_generation_info;
 
 /** Tells about a generation. REKINDLE_BUSY during a step that it takes part in. */
@@ -2249,11 +2274,12 @@ typedef struct {
 } rekindle_step_result;
 
 /**
- * Computes one micro-batch for some generations of a model: a token of each that talks, and with the room that is left
- * (n_ubatch tokens in all) pieces of the prompts of those that read, the oldest first. So a long prompt never keeps
- * who talks waiting for more than this step. At most n_outputs_max of them get a token; then it is the others' turn. A
- * step is a call of the host's thread, which ends with the micro-batch. Generations may join and leave at any step,
- * and those that are not named stand still. Take what came with rekindle_generation_next. `result` may be NULL.
+ * Computes one micro-batch for some generations of a model: a token of each that talks, with those that its grammar
+ * forces behind it, and with the room that is left (n_ubatch tokens in all, at least half of it) pieces of the prompts
+ * of those that read, the oldest first. So a long prompt never keeps who talks waiting for more than this step. At
+ * most n_outputs_max of them get a token; then it is the others' turn. A step is a call of the host's thread, which
+ * ends with the micro-batch. Generations may join and leave at any step, and those that are not named stand still.
+ * Take what came with rekindle_generation_next. `result` may be NULL.
  *
  * While others are at work, a generation waits until there are cells for its whole prompt. If cells become few,
  * sequences that were left go first, then those that read give theirs back and read again later; then who talks ends

@@ -274,6 +274,8 @@ struct plan_params {
     rekindle::pooling pooling = rekindle::pooling::automatic;
     /// REKINDLE_DRAFT_…: who guesses.
     std::uint32_t draft_source = REKINDLE_DRAFT_LAYER;
+    /// Places of tensors by patterns of their names, as in rekindle_plan_params.
+    std::string placements = {};
 };
 
 namespace detail {
@@ -308,6 +310,8 @@ template <class F> rekindle_status with_params(const plan_params &params, F &&f)
     p.n_draft = params.n_draft;
     p.pooling = static_cast<std::int32_t>(params.pooling);
     p.draft_source = params.draft_source;
+    p.placements = params.placements.data();
+    p.placements_len = params.placements.size();
     return f(&p);
 }
 
@@ -726,8 +730,13 @@ struct generation_params {
     std::uint32_t max_tokens = 0;
     /// REKINDLE_GENERATION_… added up.
     std::uint32_t flags = 0;
+<<<<<<< HEAD
     /// Scales of the file's adapters.
     std::vector<float> adapter_scales = {};
+=======
+    /// The texts that it may write; copied as it stands. It is of the model's vocabulary. None: all.
+    const rekindle::grammar *grammar = nullptr;
+>>>>>>> main
 };
 
 /// One thing that a generation has to tell.
@@ -760,6 +769,15 @@ class generation : public detail::handle<rekindle_generation, rekindle_generatio
         check(rekindle_generation_get_info(get(), &i));
         return i;
     }
+    /// The probabilities of the last token that `next` gave, if its sampler keeps some.
+    sampler::logprobs last_logprobs(std::int32_t distribution = REKINDLE_LOGPROBS_MODEL) const {
+        sampler::logprobs l{};
+        std::size_t n = 0;
+        check(rekindle_generation_logprobs(get(), distribution, &l.chosen, nullptr, 0, &n));
+        l.best.resize(n);
+        if (n) check(rekindle_generation_logprobs(get(), distribution, nullptr, l.best.data(), n, nullptr));
+        return l;
+    }
     /// Ends it at the next step; from any thread.
     void cancel() const { check(rekindle_generation_cancel(get())); }
 
@@ -782,8 +800,12 @@ class generation : public detail::handle<rekindle_generation, rekindle_generatio
         p.stop_text_lens = lens.data();
         p.n_stop_texts = static_cast<std::uint32_t>(texts.size());
         p.max_tokens = params.max_tokens;
+<<<<<<< HEAD
         p.adapter_scales = params.adapter_scales.data();
         p.n_adapter_scales = params.adapter_scales.size();
+=======
+        p.grammar = params.grammar ? params.grammar->get() : nullptr;
+>>>>>>> main
         rekindle_generation *h = nullptr;
         check(rekindle_generation_create(m.get(), &p, &h));
         return h;

@@ -1,6 +1,9 @@
 //! Chat templates of real models give the prompts that transformers gives (tests/reference/make_chat.py), and hostile
 //! ones an error.
 
+#[path = "support/built.rs"]
+mod built;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -168,24 +171,8 @@ fn a_file_gives_its_templates_by_name() {
 #[test]
 fn the_tool_chats() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("chat");
-    std::fs::create_dir_all(&dir).unwrap();
-    let library = std::env::current_exe().unwrap().with_file_name("librekindle.so");
-    let link = dir.join("librekindle.so.1");
-    let _ = std::fs::remove_file(&link);
-    std::os::unix::fs::symlink(&library, &link).unwrap();
-    let tool = dir.join("rekindle");
-    let out = Command::new("cc")
-        .args(["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror", "-I"])
-        .arg(root.join("include"))
-        .arg(root.join("bindings/c/rekindle.c"))
-        .arg(&link)
-        .arg(format!("-Wl,-rpath,{}", dir.display()))
-        .args(["-lpthread", "-o"])
-        .arg(&tool)
-        .output()
-        .unwrap();
-    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let dir = built::library("chat");
+    let tool = built::tool(&dir);
     let template = dir.join("plain.jinja");
     std::fs::write(&template, "{{ bos_token }}{% for m in messages %}{{ m.content }}\n{% endfor %}").unwrap();
     let talk = |lines: &str, args: &[&str]| {

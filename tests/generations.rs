@@ -3,29 +3,23 @@
 //! The tests are exact: bits of logits do not depend on what else is in a batch. Recurrent layers compute runs of more
 //! than 16 tokens in another order, so models that have them get micro-batches of 16.
 
+#[path = "generations/grammars.rs"]
+mod grammars;
+#[path = "support/headers/mod.rs"]
+mod headers;
+#[path = "generations/random.rs"]
+mod random;
 mod support;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rekindle::Status;
-use rekindle::grammar::{self, Grammar};
+use rekindle::grammar::Grammar;
 use rekindle::plan::Params;
 use rekindle::sample::{Logprobs, Sampler, SamplerParams};
 use rekindle::session::{Batch, Event, Generation, GenerationParams, Model, Phase, Prompt, StopReason};
-use support::{exact_kv, fixture, load, root};
-
-/// splitmix64.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self, below: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % below as u64) as usize
-    }
-}
+use support::{decode_at, exact_kv, fixture, load, root, same_bits};
 
 /// The wishes of a generation.
 #[derive(Clone, Default)]
@@ -33,6 +27,8 @@ struct Wish {
     prompt: Vec<i32>,
     sampler: SamplerParams,
     grammar: Option<Grammar>,
+    /// The grammar's text, for messages.
+    what: String,
     stops: Vec<&'static str>,
     max_tokens: u32,
     pin: bool,
@@ -40,8 +36,8 @@ struct Wish {
 
 impl std::fmt::Debug for Wish {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Wish { prompt, sampler, stops, max_tokens, .. } = self;
-        write!(f, "{prompt:?}, seed {}, {stops:?}, at most {max_tokens}", sampler.seed)
+        let Wish { prompt, sampler, what, stops, max_tokens, .. } = self;
+        write!(f, "{prompt:?}, seed {}, {what}, {stops:?}, at most {max_tokens}", sampler.seed)
     }
 }
 
@@ -67,14 +63,21 @@ impl Wish {
         Generation::new(model, params).map(Arc::new)
     }
 
-    /// All that it tells when nothing else is there.
+    /// All that it tells when nothing else is there. Each token is sampled from a row of logits: probabilities are kept,
+    /// also if nobody wants them.
     fn alone(&self, model: &Arc<Model>) -> Told {
         model.seq_remove(-1, 0, -1).unwrap();
-        let g = self.create(model, true).unwrap();
+        let wanted = self.sampler.n_logprobs;
+        let sampler = SamplerParams { n_logprobs: wanted.max(1), ..self.sampler.clone() };
+        let g = Wish { sampler, ..self.clone() }.create(model, true).unwrap();
         let mut told = Told::default();
         while told.end.is_none() {
             model.step(std::slice::from_ref(&g)).unwrap();
             told.take(&g);
+        }
+        assert_eq!(g.info().unwrap().n_forced, 0);
+        if wanted == 0 {
+            told.logprobs.clear();
         }
         told
     }
@@ -130,129 +133,6 @@ fn run(model: &Arc<Model>, all: &[Arc<Generation>]) -> Vec<Told> {
         }
     }
     panic!("they do not end: {told:?}");
-}
-
-/// Random wishes: prompts that share beginnings, samplers, stop texts.
-fn wish(random: &mut Random, bases: &[Vec<i32>], n_vocab: usize) -> Wish {
-    let base = &bases[random.next(bases.len())];
-    let mut prompt = base[..1 + random.next(base.len())].to_vec();
-    prompt.extend((0..random.next(6)).map(|_| random.next(n_vocab) as i32));
-    let sampler = match random.next(3) {
-        0 => SamplerParams::default(),
-        _ => SamplerParams {
-            temperature: 0.8,
-            top_k: 40,
-            top_p: 0.95,
-            repeat_penalty: 1.1,
-            seed: random.next(1000) as u64,
-            n_logprobs: 3,
-            ..SamplerParams::default()
-        },
-    };
-    let stops = [vec![], vec!["the LORD"], vec![":", " of the"], vec!["and\n", "e", "unto him"]];
-    Wish {
-        prompt,
-        sampler,
-        grammar: None,
-        stops: stops[random.next(4)].clone(),
-        max_tokens: 1 + random.next(40) as u32,
-        pin: random.next(8) == 0,
-    }
-}
-
-/// Up to 16 generations that join, leave and are cancelled at random: what each tells is what it tells alone. Gives the
-/// tokens that were not read again.
-fn at_random(file: &Path, n_ubatch: u32, n_rounds: usize) -> u32 {
-    let mut random = Random(n_ubatch as u64);
-    let (model, alone) = (load(file, &params(512, 6, n_ubatch)), load(file, &params(256, 1, n_ubatch)));
-    let n_vocab = model.info().n_vocab as usize;
-    let texts = [
-        "In the beginning God created the heaven and the earth. And the earth was without form, and void",
-        "And it came to pass, when men began to multiply on the face of the earth",
-        "Blessed is the man",
-    ];
-    let bases: Vec<Vec<i32>> = match model.vocab() {
-        Ok(_) if file == bible() => texts.iter().map(|t| prompt(&model, t)).collect(),
-        _ => (0..3).map(|s| (0..20).map(|i| 3 + (i * i * 7 + i * 13 + s * 29) % 57).collect()).collect(),
-    };
-    let mut going: Vec<(Wish, Arc<Generation>, Told, bool)> = Vec::new();
-    let (mut n_ended, mut n_reused, mut n_cancelled, mut n_stopped) = (0, 0, 0, 0);
-    for _ in 0..n_rounds {
-        if going.len() < 16 && random.next(3) == 0 {
-            let w = wish(&mut random, &bases, n_vocab);
-            let g = w.create(&model, false).unwrap();
-            going.push((w, g, Told::default(), false));
-        }
-        if !going.is_empty() && random.next(20) == 0 {
-            let i = random.next(going.len());
-            going[i].1.cancel();
-            going[i].3 = true;
-        }
-        // Some stand aside, in any order.
-        let mut named: Vec<Arc<Generation>> =
-            going.iter().filter(|_| random.next(5) > 0).map(|(_, g, ..)| Arc::clone(g)).collect();
-        if random.next(2) == 0 {
-            named.reverse();
-        }
-        let step = model.step(&named).unwrap();
-        assert!(step.n_tokens <= n_ubatch);
-        let mut left = Vec::new();
-        for (w, g, mut told, cancelled) in going {
-            told.take(&g);
-            let leaves = random.next(200) == 0;
-            match told.end {
-                None if !leaves => {
-                    left.push((w, g, told, cancelled));
-                    continue;
-                }
-                None => assert!(told.begins(&w.alone(&alone)), "{w:?}"),
-                Some(StopReason::Cancelled) => {
-                    assert!(cancelled);
-                    let whole = w.alone(&alone);
-                    assert!(whole.tokens.starts_with(&told.tokens), "{w:?}");
-                    n_cancelled += 1;
-                }
-                Some(end) => {
-                    assert_eq!(told, w.alone(&alone), "{w:?}");
-                    n_stopped += usize::from(end == StopReason::Text);
-                    n_ended += 1;
-                    n_reused += g.info().unwrap().n_reused;
-                }
-            }
-        }
-        going = left;
-    }
-    println!(
-        "{}: {n_ended} ended, {n_stopped} by a stop text, {n_cancelled} cancelled, {n_reused} tokens reused",
-        file.display()
-    );
-    assert!(n_ended > n_rounds / 40 && n_cancelled > 0);
-    n_reused
-}
-
-#[test]
-fn together_as_alone() {
-    assert!(at_random(&bible(), 32, 500) > 100);
-    assert!(at_random(&bible(), 5, 250) > 0);
-}
-
-/// Windows, latent attention, shared caches; recurrent layers of three kinds.
-#[test]
-fn together_as_alone_in_every_kind_of_memory() {
-    let mut n_reused = 0;
-    for name in [
-        "gemma3-pattern",
-        "deepseek2-yarn",
-        "gemma4-layers",
-        "gpt-oss-bare",
-        "qwen35-nextn",
-        "mamba2-groups",
-        "lfm2-gqa",
-    ] {
-        let file = fixture(&format!("models/{name}.gguf"));
-        n_reused += at_random(&file, 16, 150);
-    }
-    assert!(n_reused > 100, "{n_reused}");
 }
 
 #[test]
@@ -380,31 +260,4 @@ fn wrong_calls_are_named_and_change_nothing() {
         assert_eq!(w.create(&model, false).err().unwrap().status, Status::InvalidArgument);
     }
     assert_eq!(run(&model, &[g])[0].tokens.len(), 3);
-}
-
-/// Grammars beside others without: each text is one of its grammar, drawn as alone.
-#[test]
-fn grammars_hold_beside_others() {
-    let model = load(&bible(), &params(256, 4, 32));
-    let vocab = model.vocab().unwrap();
-    let regex = |text: &str| Grammar::new(&vocab, grammar::Kind::Regex, text, &grammar::Params::default()).unwrap();
-    let patterns = ["(Moses|Aaron) (went|came) (up|down)", "[a-z]{3,8}( [a-z]{1,6}){2}\\."];
-    let mut wishes: Vec<Wish> = Vec::new();
-    for seed in 0..6 {
-        let mut w = Wish::of(&prompt(&model, "And it came to pass, that"), 60);
-        w.sampler = SamplerParams { temperature: 1.0, seed, ..SamplerParams::default() };
-        w.grammar = patterns.get(seed as usize % 3).map(|p| regex(p));
-        wishes.push(w);
-    }
-    let all: Vec<_> = wishes.iter().map(|w| w.create(&model, false).unwrap()).collect();
-    let told = run(&model, &all);
-    drop(all);
-    for (w, told) in wishes.iter().zip(told) {
-        if let Some(grammar) = &w.grammar {
-            let verdict = grammar.check(told.text.as_bytes()).unwrap();
-            assert_eq!(verdict, grammar::Verdict::Complete, "{}", told.text);
-            assert_eq!(told.end, Some(StopReason::Eog), "{}", told.text);
-        }
-        assert_eq!(told, w.alone(&model));
-    }
 }

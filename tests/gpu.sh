@@ -149,8 +149,16 @@ else
 fi
 
 # 3. Tokens per second.
+# rates NAME LIMIT OPTION...: both tests of the bench, which are lines of a table.
+rates() {
+    name=$1 limit=$2
+    shift 2
+    if step "$name" "$limit" "$tool" bench "$file" --devices cuda:1 -p "$n_prompt" -n "$n" "$@"; then
+        note "$name" ok "$seconds" "$(awk -F'|' '/ ± / { print $(NF - 2), $(NF - 1) }' "$out" | xargs)"
+    fi
+}
 speed() { # NAME SHAPE BYTES LIMIT PROMPT N
-    file=$work/random-$2.gguf
+    file=$work/random-$2.gguf n_prompt=$5 n=$6
     if ! [ -f "$file" ]; then
         if ! command -v python3 >/dev/null; then
             skip "$1" 'no python3 to write the model'
@@ -170,9 +178,8 @@ speed() { # NAME SHAPE BYTES LIMIT PROMPT N
         skip "$1" 'does not fit on the card'
         return
     fi
-    told 'per second' "$1" "$4" "$tool" bench "$file" --devices cuda:1 --prompt "$5" -n "$6"
-    told 'per second' "$1, no CUDA graphs" "$4" "$tool" bench "$file" --devices cuda:1 --prompt "$5" -n "$6" \
-        --repeat 1 --no-graphs
+    rates "$1" "$4" -r 3
+    rates "$1, no CUDA graphs" "$4" -r 1 --no-graphs
 }
 if [ -n "$small" ]; then
     speed 'tiny model' tiny 10 60 32 8
@@ -203,7 +210,7 @@ sanitize() { # TOOL MODEL...
             echo "$model"
             options="--tool $check --error-exitcode 9"
             [ "$sanitizer" = cuda-memcheck ] || [ "$check" = racecheck ] || options="$options --report-api-errors no"
-            "$sanitizer" $options "$tool" bench "$model" --devices cuda:1 --ctx 64 --prompt 40 -n 5 --repeat 1 || exit
+            "$sanitizer" $options "$tool" bench "$model" --devices cuda:1 --ctx 64 -p 40 -n 5 -r 1 || exit
         done' sh "$sanitizer" "$check" "$tool" "$@"
 }
 f=tests/fixtures/models

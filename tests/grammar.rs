@@ -6,6 +6,10 @@ mod random;
 mod reference;
 #[path = "grammar/suite.rs"]
 mod suite;
+#[path = "support/tools.rs"]
+mod tools;
+#[path = "grammar/written.rs"]
+mod written;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};

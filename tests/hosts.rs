@@ -1,10 +1,14 @@
 //! Hosts in C, C++ and Go, and one that opens the library at run time, with the library only in a build folder.
 
+#[path = "support/built.rs"]
+mod built;
 #[path = "support/headers/mod.rs"]
 mod headers;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+
+use built::{WARNINGS, library};
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -19,22 +23,6 @@ fn header(dir: &Path) -> PathBuf {
     let path = dir.join("header.gguf");
     headers::from_row(headers::row("deepseek-r1:14b"), &path).unwrap();
     path
-}
-
-/// A folder with librekindle.so and librekindle.so.1 of this very build.
-fn library(name: &str) -> PathBuf {
-    let exe = std::env::current_exe().unwrap();
-    let deps = exe.parent().unwrap();
-    // `cargo build` puts one above, which may be older than this test.
-    let built = [deps, deps.parent().unwrap()].map(|d| d.join("librekindle.so"));
-    let built = built.iter().find(|p| p.exists()).expect("cargo builds the shared library before its tests");
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    let _ = std::fs::remove_dir_all(&dir);
-    std::fs::create_dir_all(&dir).unwrap();
-    for link in ["librekindle.so", "librekindle.so.1"] {
-        std::os::unix::fs::symlink(built, dir.join(link)).unwrap();
-    }
-    dir
 }
 
 /// True if a tool is there. Automatic runs must have it.
@@ -89,8 +77,6 @@ fn go_tool(dir: &Path, args: &[&str]) -> Command {
         .env("REKINDLE_MODEL", model());
     go
 }
-
-const WARNINGS: [&str; 5] = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror"];
 
 #[test]
 fn cpp() {
@@ -196,7 +182,7 @@ fn plans_are_the_same_everywhere() {
     }
     let dir = library("hosts-same");
     let file = header(&dir);
-    let mut hosts = vec![("C", build("cc", "-std=c11", "bindings/c/rekindle.c", &dir, "tool"))];
+    let mut hosts = vec![("C", built::tool(&dir))];
     if has("g++", "--version") {
         hosts.push(("C++", build("g++", "-std=c++17", "tests/hosts/plan.cpp", &dir, "plan-cpp")));
     }

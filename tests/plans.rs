@@ -2,6 +2,8 @@
 
 #[path = "support/headers/mod.rs"]
 mod headers;
+#[path = "plans/placements.rs"]
+mod placements;
 mod support;
 
 use std::path::PathBuf;

@@ -1,6 +1,8 @@
-/* `rekindle chat`: a conversation, line by line. A part of rekindle.c, which includes it. */
+/* `rekindle chat`: a conversation, line by line. */
+#ifndef CHAT_H
+#define CHAT_H
 
-#include <stdatomic.h>
+#include "run.h"
 
 static rekindle_vocab *chat_vocab;
 /* The tokens that the KV cache holds, as far as this program knows. */
@@ -11,12 +13,6 @@ static size_t n_messages;
 static char *answer;
 static size_t answer_len;
 static atomic_int answering, stopped;
-
-static void *grown(void *p, size_t bytes) {
-    p = realloc(p, bytes ? bytes : 1);
-    if (!p) fail("out of memory", "");
-    return p;
-}
 
 /* The message takes over `text`. */
 static void add_message(const char *role, char *text, size_t len) {
@@ -32,20 +28,6 @@ static char *copied(const char *text, size_t len) {
     memcpy(copy, text, len);
     copy[len] = 0;
     return copy;
-}
-
-static char *whole_file(const char *path, size_t *len) {
-    FILE *f = fopen(path, "rb");
-    if (!f) fail("cannot open ", path);
-    char *text = NULL;
-    *len = 0;
-    for (size_t n = 1; n > 0; *len += n) {
-        text = grown(text, *len + 65536);
-        n = fread(text + *len, 1, 65536, f);
-    }
-    if (ferror(f)) fail("cannot read ", path);
-    (void)fclose(f);
-    return text;
 }
 
 /* Ctrl-C stops the answer, not the program. */
@@ -89,9 +71,7 @@ static char *rendered(const rekindle_chat_params *params, size_t *len) {
 static rekindle_status turn(const options *o, const rekindle_chat_params *params, rekindle_sampler *sampler) {
     size_t len = 0, n = 0, same = 0;
     char *prompt = rendered(params, &len);
-    check(rekindle_tokenize(chat_vocab, prompt, len, REKINDLE_TEXT_PARSE_SPECIAL, NULL, 0, &n), "tokenize");
-    int32_t *tokens = grown(NULL, (n + 1) * sizeof *tokens);
-    check(rekindle_tokenize(chat_vocab, prompt, len, REKINDLE_TEXT_PARSE_SPECIAL, tokens, n + 1, &n), "tokenize");
+    int32_t *tokens = tokens_of(chat_vocab, prompt, len, REKINDLE_TEXT_PARSE_SPECIAL, &n);
     free(prompt);
     if (!n) fail("the template gives an empty prompt", "");
     /* The last token is decoded again, for its logits. */
@@ -133,13 +113,9 @@ static void chat(const options *o) {
         fail("this model's file has no chat template, so it was not made to chat; --template FILE gives one, "
              "`rekindle run` continues a text", "");
     check(status, "chat");
-    static sigset_t set;
-    pthread_t thread;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    if (pthread_sigmask(SIG_BLOCK, &set, NULL) == 0 && pthread_create(&thread, NULL, chat_watch, &set) == 0)
-        pthread_detach(thread);
+    on_interrupt(chat_watch);
     load(o, 0);
+    use_adapters(o);
     rekindle_sampler *sampler = make_sampler(o);
     if (o->system) add_message("system", copied(o->system, strlen(o->system)), strlen(o->system));
     int people = isatty(STDIN_FILENO);
@@ -172,3 +148,5 @@ static void chat(const options *o) {
     (void)rekindle_sampler_destroy(sampler);
     (void)rekindle_vocab_destroy(chat_vocab);
 }
+
+#endif

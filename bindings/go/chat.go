@@ -49,12 +49,11 @@ var empty = [1]byte{}
 // Chat gives the prompt for a conversation by the file's chat template. The prompt holds the texts of special tokens:
 // generate from it with Options.ParseSpecial and Options.NoSpecial.
 func (m *Model) Chat(messages []Message, options ChatOptions) (string, error) {
-	var vocab *C.rekindle_vocab
-	if err := call(func() C.rekindle_status { return C.rekindle_model_vocab(m.h, &vocab) }); err != nil {
+	vocab, err := m.vocab()
+	if err != nil {
 		return "", err
 	}
 	defer C.rekindle_vocab_destroy(vocab)
-	defer runtime.KeepAlive(m)
 	return chat(vocab, messages, options)
 }
 

@@ -62,6 +62,8 @@ type Event struct {
 type GenerationInfo struct {
 	// Prompt counts the prompt's tokens, Reused those that a sequence had already, Read those that have been read.
 	Prompt, Reused, Read, Generated uint32
+	// Forced counts those of Generated that were taken without sampling, because the grammar left no choice.
+	Forced uint32
 	// Seq is the sequence that it has; -1 if none.
 	Seq  int32
 	Stop StopReason
@@ -159,14 +161,23 @@ func (g *Generation) Next() (Event, bool, error) {
 	return event, e.kind != C.REKINDLE_EVENT_NONE, err
 }
 
+// Logprobs tells how probable the last token was that Next gave. Without SamplerParams.Logprobs it gives an Error with
+// status NotFound.
+func (g *Generation) Logprobs(by Distribution) (Logprobs, error) {
+	defer runtime.KeepAlive(g)
+	return logprobs(func(chosen, best *C.rekindle_logprob, n C.size_t, needed *C.size_t) C.rekindle_status {
+		return C.rekindle_generation_logprobs(g.h, C.int32_t(by), chosen, best, n, needed)
+	})
+}
+
 // Info tells about the generation.
 func (g *Generation) Info() (GenerationInfo, error) {
 	i := C.rekindle_generation_info{struct_size: C.sizeof_rekindle_generation_info}
 	err := call(func() C.rekindle_status { return C.rekindle_generation_get_info(g.h, &i) })
 	runtime.KeepAlive(g)
 	return GenerationInfo{
-		uint32(i.n_prompt), uint32(i.n_reused), uint32(i.n_read), uint32(i.n_generated), int32(i.seq_id),
-		StopReason(i.stop),
+		uint32(i.n_prompt), uint32(i.n_reused), uint32(i.n_read), uint32(i.n_generated), uint32(i.n_forced),
+		int32(i.seq_id), StopReason(i.stop),
 	}, err
 }
 

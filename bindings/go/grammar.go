@@ -37,12 +37,11 @@ type Grammar struct{ h *C.rekindle_grammar }
 func (m *Model) NewGrammar(kind GrammarKind, source string, o GrammarOptions) (*Grammar, error) {
 	var pin runtime.Pinner
 	defer pin.Unpin()
-	var vocab *C.rekindle_vocab
-	if err := call(func() C.rekindle_status { return C.rekindle_model_vocab(m.h, &vocab) }); err != nil {
+	vocab, err := m.vocab()
+	if err != nil {
 		return nil, err
 	}
 	defer C.rekindle_vocab_destroy(vocab)
-	defer runtime.KeepAlive(m)
 	p := C.rekindle_grammar_params{struct_size: C.sizeof_rekindle_grammar_params}
 	if o.FromTrigger {
 		p.flags = C.REKINDLE_GRAMMAR_FROM_TRIGGER
@@ -63,7 +62,7 @@ func (m *Model) NewGrammar(kind GrammarKind, source string, o GrammarOptions) (*
 	}
 	g := &Grammar{}
 	b, n := bytes(source)
-	err := call(func() C.rekindle_status {
+	err = call(func() C.rekindle_status {
 		return C.rekindle_grammar_create(vocab, C.int32_t(kind), b, n, &p, &g.h)
 	})
 	if err != nil {

@@ -13,7 +13,6 @@ import (
 	"context"
 	"runtime"
 	"runtime/cgo"
-	"slices"
 	"unsafe"
 )
 
@@ -105,28 +104,6 @@ func (m *Model) Memory(device uint32) (Memory, error) {
 	err := call(func() C.rekindle_status { return C.rekindle_model_memory(m.h, C.uint32_t(device), &v) })
 	runtime.KeepAlive(m)
 	return Memory{uint64(v.weights), uint64(v.mapped), uint64(v.kv), uint64(v.compute), uint64(v.driver)}, err
-}
-
-// Tokenize gives the tokens of a text, with BOS and EOS where the model wants them.
-func (m *Model) Tokenize(s string) ([]int32, error) {
-	var v *C.rekindle_vocab
-	if err := call(func() C.rekindle_status { return C.rekindle_model_vocab(m.h, &v) }); err != nil {
-		return nil, err
-	}
-	defer C.rekindle_vocab_destroy(v)
-	runtime.KeepAlive(m)
-	p, n := bytes(s)
-	// A token is at least a byte of the text, but for those that are added.
-	tokens := make([]int32, len(s)+16)
-	var needed C.size_t
-	to := (*C.int32_t)(unsafe.Pointer(&tokens[0]))
-	err := call(func() C.rekindle_status {
-		return C.rekindle_tokenize(v, p, n, C.REKINDLE_TEXT_SPECIAL, to, C.size_t(len(tokens)), &needed)
-	})
-	if err != nil {
-		return nil, err
-	}
-	return tokens[:needed], nil
 }
 
 // Decode continues sequence seq by tokens and returns a copy of the last one's logits.
@@ -248,94 +225,6 @@ func (m *Model) Length(seq int32) (uint32, error) {
 	err := call(func() C.rekindle_status { return C.rekindle_seq_length(m.h, C.int32_t(seq), &n) })
 	runtime.KeepAlive(m)
 	return uint32(n), err
-}
-
-// SamplerParams steer sampling; zero means off, and temperature 0 greedy.
-type SamplerParams struct {
-	Temperature                                      float32
-	TopK                                             uint32
-	TopP, MinP                                       float32
-	RepeatPenalty, FrequencyPenalty, PresencePenalty float32
-	Seed                                             uint64
-	// DRY takes off what would make a repetition longer.
-	DryMultiplier, DryBase          float32
-	DryAllowedLength, DryLastN      uint32
-	TypicalP, TopNSigma             float32
-	XtcProbability, XtcThreshold    float32
-	DynatempRange, DynatempExponent float32
-	// Mirostat is 1 or 2.
-	Mirostat                      uint32
-	MirostatTau, MirostatEta      float32
-	AdaptiveTarget, AdaptiveDecay float32
-	MinKeep                       uint32
-	// Steps in their order; none means the usual one.
-	Steps []Step
-}
-
-// Step is a step of a sampler.
-type Step int32
-
-// The steps of a sampler, but for that of the host's own.
-const (
-	StepPenalties   Step = C.REKINDLE_STEP_PENALTIES
-	StepDry         Step = C.REKINDLE_STEP_DRY
-	StepTopNSigma   Step = C.REKINDLE_STEP_TOP_N_SIGMA
-	StepTopK        Step = C.REKINDLE_STEP_TOP_K
-	StepTypical     Step = C.REKINDLE_STEP_TYPICAL
-	StepTopP        Step = C.REKINDLE_STEP_TOP_P
-	StepMinP        Step = C.REKINDLE_STEP_MIN_P
-	StepXtc         Step = C.REKINDLE_STEP_XTC
-	StepTemperature Step = C.REKINDLE_STEP_TEMPERATURE
-	StepInfill      Step = C.REKINDLE_STEP_INFILL
-)
-
-// params are those of C. The vocabulary and what is pinned must live until the sampler is made.
-func (p *SamplerParams) params(vocab *C.rekindle_vocab, pin *runtime.Pinner) C.rekindle_sampler_params {
-	c := C.rekindle_sampler_params{
-		struct_size: C.sizeof_rekindle_sampler_params, temperature: C.float(p.Temperature),
-		top_k: C.uint32_t(p.TopK), top_p: C.float(p.TopP), min_p: C.float(p.MinP),
-		repeat_penalty:    C.float(p.RepeatPenalty),
-		frequency_penalty: C.float(p.FrequencyPenalty), presence_penalty: C.float(p.PresencePenalty),
-		seed:           C.uint64_t(p.Seed),
-		dry_multiplier: C.float(p.DryMultiplier), dry_base: C.float(p.DryBase),
-		dry_allowed_length: C.uint32_t(p.DryAllowedLength), dry_last_n: C.uint32_t(p.DryLastN), vocab: vocab,
-		typical_p: C.float(p.TypicalP), top_n_sigma: C.float(p.TopNSigma),
-		xtc_probability: C.float(p.XtcProbability), xtc_threshold: C.float(p.XtcThreshold),
-		dynatemp_range: C.float(p.DynatempRange), dynatemp_exponent: C.float(p.DynatempExponent),
-		mirostat: C.uint32_t(p.Mirostat), mirostat_tau: C.float(p.MirostatTau), mirostat_eta: C.float(p.MirostatEta),
-		adaptive_target: C.float(p.AdaptiveTarget), adaptive_decay: C.float(p.AdaptiveDecay),
-		min_keep: C.uint32_t(p.MinKeep), n_steps: C.uint32_t(len(p.Steps)),
-	}
-	if len(p.Steps) > 0 {
-		pin.Pin(&p.Steps[0])
-		c.steps = (*C.int32_t)(unsafe.Pointer(&p.Steps[0]))
-	}
-	return c
-}
-
-// vocabulary is the model's, if DRY or infill need it, or nil.
-func (p *SamplerParams) vocabulary(m *Model) (*C.rekindle_vocab, error) {
-	if p.DryMultiplier == 0 && !slices.Contains(p.Steps, StepInfill) {
-		return nil, nil
-	}
-	var v *C.rekindle_vocab
-	err := call(func() C.rekindle_status { return C.rekindle_model_vocab(m.h, &v) })
-	return v, err
-}
-
-// create makes a sampler for a model.
-func (p *SamplerParams) create(m *Model) (*C.rekindle_sampler, error) {
-	var pin runtime.Pinner
-	defer pin.Unpin()
-	vocab, err := p.vocabulary(m)
-	if err != nil {
-		return nil, err
-	}
-	defer C.rekindle_vocab_destroy(vocab)
-	c := p.params(vocab, &pin)
-	var s *C.rekindle_sampler
-	err = call(func() C.rekindle_status { return C.rekindle_sampler_create(&c, &s) })
-	return s, err
 }
 
 // Options of Generate.

@@ -109,6 +109,9 @@ type PlanParams struct {
 	Pooling Pooling
 	// DraftFromText lets the text so far make the guesses; else the model's own prediction layer makes them.
 	DraftFromText bool
+	// Placements are places of tensors by patterns of their names, as `blk\.[0-3]\.ffn_.*_exps=CPU`: see
+	// rekindle_plan_params.
+	Placements string
 }
 
 // NoCheckpoints stands for no checkpoints in PlanParams.
@@ -125,6 +128,7 @@ func (params *PlanParams) c(pin *runtime.Pinner) C.rekindle_plan_params {
 		n_checkpoints: C.uint32_t(params.Checkpoints), n_draft: C.uint32_t(params.Draft),
 		pooling: C.int32_t(params.Pooling),
 	}
+	p.placements, p.placements_len = view(pin, params.Placements)
 	if params.DraftFromText {
 		p.draft_source = C.REKINDLE_DRAFT_TEXT
 	}

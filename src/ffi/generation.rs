@@ -58,7 +58,9 @@ pub struct rekindle_generation_params {
     /// 0 means no limit: something else ends the generation.
     pub max_tokens: u32,
     /// The texts that it may write; copied as it is now. NULL: all. It must be of the model's vocabulary. Where the
-    /// grammar lets nothing follow, the generation ends with REKINDLE_STOP_EOG.
+    /// grammar lets nothing follow, the generation ends with REKINDLE_STOP_EOG. Tokens that it forces are taken without
+    /// a row of logits, up to 16 in one step; tokens and text are those of sampling. Where the sampler keeps
+    /// probabilities or has a step of the host's own, logits are needed, and each token takes a step.
     pub grammar: *const rekindle_grammar,
     /// The scales of the model's adapters, n_adapter_scales numbers in their order; those that are not given are 0.
     /// See rekindle_file_adapt.
@@ -282,6 +284,8 @@ pub struct rekindle_generation_info {
     pub seq_id: i32,
     /// REKINDLE_STOP_… after the end, else 0.
     pub stop: i32,
+    /// Of the tokens generated those that were taken without a row of logits, because the grammar left no choice.
+    pub n_forced: u32,
 }
 
 // SAFETY: repr(C), no padding, plain numbers.
@@ -307,6 +311,7 @@ pub unsafe extern "C" fn rekindle_generation_get_info(
             n_generated: i.n_generated,
             seq_id: i.seq_id.map_or(-1, u32::cast_signed),
             stop: i.end.map_or(0, |end| end as i32),
+            n_forced: i.n_forced,
         };
         // SAFETY: the caller's struct.
         unsafe { write(info, &value) }
@@ -331,11 +336,12 @@ unsafe impl Struct for rekindle_step_result {
     const NAME: &'static str = "rekindle_step_result";
 }
 
-/// Computes one micro-batch for some generations of a model: a token of each that talks, and with the room that is left
-/// (n_ubatch tokens in all) pieces of the prompts of those that read, the oldest first. So a long prompt never keeps
-/// who talks waiting for more than this step. At most n_outputs_max of them get a token; then it is the others' turn. A
-/// step is a call of the host's thread, which ends with the micro-batch. Generations may join and leave at any step,
-/// and those that are not named stand still. Take what came with rekindle_generation_next. `result` may be NULL.
+/// Computes one micro-batch for some generations of a model: a token of each that talks, with those that its grammar
+/// forces behind it, and with the room that is left (n_ubatch tokens in all, at least half of it) pieces of the prompts
+/// of those that read, the oldest first. So a long prompt never keeps who talks waiting for more than this step. At
+/// most n_outputs_max of them get a token; then it is the others' turn. A step is a call of the host's thread, which
+/// ends with the micro-batch. Generations may join and leave at any step, and those that are not named stand still.
+/// Take what came with rekindle_generation_next. `result` may be NULL.
 ///
 /// While others are at work, a generation waits until there are cells for its whole prompt. If cells become few,
 /// sequences that were left go first, then those that read give theirs back and read again later; then who talks ends

@@ -1,5 +1,6 @@
 //! Plans: the place of each layer, and the exact number of bytes that each device will be asked for.
 
+use std::ffi::c_char;
 use std::sync::Arc;
 
 use super::context::rekindle_context;
@@ -7,7 +8,7 @@ use super::error::rekindle_status;
 use super::file::rekindle_file;
 use super::guard::guard;
 use super::handle::{create, destroy, get};
-use super::structs::{Struct, place, read_or_default, slice};
+use super::structs::{Struct, place, read_or_default, slice, text};
 use crate::context::Context;
 use crate::error::{Error, Result, Status};
 use crate::gguf::Gguf;
@@ -129,6 +130,15 @@ pub struct rekindle_plan_params {
     pub pooling: i32,
     /// REKINDLE_DRAFT_…: who guesses.
     pub draft_source: u32,
+    /// Places of tensors, by patterns of their names: UTF-8 text of placements_len bytes, copied during the call. It is
+    /// a list of pairs with commas between them, as `blk\.[0-3]\.ffn_.*_exps=CPU,^blk\.7\.=CUDA1`: a regular expression
+    /// (in the syntax of Rust's regex crate, without commas) that is looked for in a tensor's name, and CPU or CUDA with
+    /// the number of a die. Of the expressions that are found the first one counts. All tensors of a layer go to one
+    /// device, but for its routed experts, which may be on the CPU; a text that asks for anything else is refused with
+    /// the tensor's name (REKINDLE_INVALID_ARGUMENT). Each device computes neighbouring layers, so not all places go
+    /// together: then the plan does not fit.
+    pub placements: *const c_char,
+    pub placements_len: usize,
 }
 
 /// A prediction layer of the model itself (MTP) makes drafts; a file without such a layer is an error. It is not loaded
@@ -235,6 +245,8 @@ unsafe fn read_params(params: *const rekindle_plan_params) -> Result<Params> {
                 .subject("estimator"));
         }
     };
+    // SAFETY: the caller's text.
+    let placements = unsafe { text(p.placements, p.placements_len, "placements") }?.to_owned();
     // SAFETY: the caller's array.
     let limits = unsafe { slice(p.limits, p.n_limits as usize, "limits") }?
         .iter()
@@ -266,6 +278,7 @@ unsafe fn read_params(params: *const rekindle_plan_params) -> Result<Params> {
         estimator,
         margin: p.margin,
         limits,
+        placements,
     })
 }
 

@@ -92,6 +92,14 @@ pub struct rekindle_vocab_info {
     /// tokenizer.ggml.model and tokenizer.ggml.pre
     pub model: [c_char; 32],
     pub pre: [c_char; 64],
+    /// To fill in the middle of a text: the tokens before the part that precedes it, before the part that follows, and
+    /// before the middle; padding; those before a repository's and a file's name.
+    pub fim_prefix: i32,
+    pub fim_suffix: i32,
+    pub fim_middle: i32,
+    pub fim_pad: i32,
+    pub fim_repository: i32,
+    pub fim_separator: i32,
 }
 
 // SAFETY: repr(C), no padding, plain numbers.
@@ -125,6 +133,12 @@ pub unsafe extern "C" fn rekindle_vocab_get_info(
             add_space_prefix: u32::from(v.add_space_prefix()),
             model: chars(v.model()),
             pre: chars(v.pre()),
+            fim_prefix: id(s.fim_pre),
+            fim_suffix: id(s.fim_suf),
+            fim_middle: id(s.fim_mid),
+            fim_pad: id(s.fim_pad),
+            fim_repository: id(s.fim_rep),
+            fim_separator: id(s.fim_sep),
         };
         // SAFETY: the caller's struct.
         unsafe { write(info, &value) }

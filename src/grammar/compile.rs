@@ -6,7 +6,7 @@ use llguidance::TokenParser;
 use llguidance::api::TopLevelGrammar;
 
 use super::lexicon::Lexicon;
-use super::{gbnf, limits, scan, schema};
+use super::{endless, gbnf, limits, scan, schema};
 use crate::error::{Error, Result};
 use crate::vocab::Vocab;
 
@@ -46,7 +46,10 @@ pub(super) fn compile(
     limits::check_length("the grammar's text", text.len(), limits::LONGEST_TEXT)?;
     let work = || {
         let grammar = grammar(vocab, kind, text, start)?;
-        lexicon.factory().create_parser(grammar).map_err(|e| limits::refused(&e, "text"))
+        let factory = lexicon.factory();
+        let parser = factory.create_parser(grammar.clone()).map_err(|e| limits::refused(&e, "text"))?;
+        endless::check(parser.parser.grammar(), grammar, factory.tok_env(), factory.limits())?;
+        Ok(parser)
     };
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("rekindle-grammar".into()).stack_size(limits::STACK);

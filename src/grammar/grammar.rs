@@ -220,6 +220,14 @@ impl Grammar {
         Ok(self.find_forced()?.iter().map(|id| *id as i32).collect())
     }
 
+    /// The first of them.
+    ///
+    /// # Errors
+    /// `Unsupported`: as for [`Grammar::mask`].
+    pub fn forced_next(&mut self) -> Result<Option<i32>> {
+        Ok(self.find_forced()?.first().map(|id| *id as i32))
+    }
+
     fn find_forced(&mut self) -> Result<&[TokenId]> {
         if self.forced.is_none() {
             let armed = matches!(self.stage, Stage::Armed) && self.parser.parser.can_advance();

@@ -15,6 +15,7 @@
 
 mod check;
 mod compile;
+mod endless;
 mod forced;
 mod gbnf;
 mod grammar;

@@ -107,6 +107,44 @@ fn references() {
     assert!(refused(Kind::JsonSchema, circle).1.contains("leads back to itself"));
 }
 
+/// A rule that needs itself without end cannot be written; it is named.
+#[test]
+fn endless_grammars_are_refused() {
+    let needs =
+        |to: &str| format!(r##"{{"type": "object", "properties": {{"a": {{"$ref": "{to}"}}}}, "required": ["a"]}}"##);
+    let list =
+        |to: &str, min: usize| format!(r##"{{"type": "array", "items": {{"$ref": "{to}"}}, "minItems": {min}}}"##);
+    let with = |root: &str, defs: &[(&str, String)]| {
+        let defs: Vec<String> = defs.iter().map(|(name, schema)| format!("\"{name}\": {schema}")).collect();
+        format!("{{{root}, \"$defs\": {{{}}}}}", defs.join(", "))
+    };
+    let a = r##""$ref": "#/$defs/a""##;
+    let optional = r##""type": "object", "properties": {"x": {"$ref": "#/$defs/a"}}"##;
+    for (schema, name) in [
+        (needs("#"), "'#'"),
+        (with(a, &[("a", needs("#/$defs/b")), ("b", list("#/$defs/c", 1)), ("c", needs("#/$defs/b"))]), "'#/$defs/b'"),
+        // It could be left away, but who begins it never gets out.
+        (with(optional, &[("a", list("#/$defs/a", 2))]), "'#/$defs/a'"),
+    ] {
+        let (status, message) = refused(Kind::JsonSchema, &schema);
+        assert!(status == Status::InvalidArgument && message.contains(name), "{schema}: {message}");
+        assert!(message.contains("never comes to an end"), "{message}");
+    }
+    for lark in ["start: \"a\" b\nb: \"x\" c\nc: \"y\" b", "start: \"a\" | b\nb: b b"] {
+        let (status, message) = refused(Kind::Lark, lark);
+        assert!(status == Status::InvalidArgument && message.contains("'b' never comes"), "{lark}: {message}");
+    }
+    // An end that is far away is one.
+    let either = r##""anyOf": [{"type": "null"}, {"$ref": "#/$defs/a"}]"##;
+    for (schema, text) in [
+        (with(optional, &[("a", list("#", 2))]), r#"{"x": [{}, {"x": [{}, {}]}]}"#),
+        (with(either, &[("a", list("#", 2))]), "[null, [null, null]]"),
+        (with(a, &[("a", needs("#/$defs/b")), ("b", list("#/$defs/a", 0))]), r#"{"a": [{"a": []}]}"#),
+    ] {
+        assert_eq!(verdict(Kind::JsonSchema, &schema, text), Verdict::Complete, "{schema}");
+    }
+}
+
 #[test]
 fn lark_and_its_start() {
     let text = "a: \"x\" b\nb: /[0-9]+/";

@@ -4,11 +4,9 @@ use std::sync::Arc;
 
 use super::chain::Ranges;
 use super::params::Params;
-use super::place;
 use super::report::Plan;
 use super::request::Request;
 use super::search::Model;
-use super::units::Units;
 use crate::context::Context;
 use crate::error::Result;
 use crate::gguf::Gguf;
@@ -57,20 +55,19 @@ impl Plan {
         let r = Request::new(context, file, &open)?;
         let m = Model::new(&r)?;
         let types = m.kv_types(&r)?[0];
-        let mask = r.dies_or_cpu();
+        let mask = m.asked(&r);
         Ok(match question {
             Question::LargestContext => largest_context(&r, &m, types)?.map(Answer::Tokens),
             Question::FewestDevices => {
-                let units = Units::new(&r, m.graph());
+                let units = m.units(&r);
                 let chain = Ranges::new(&units, types, r.n_ctx, r.batch.n_ubatch)?;
-                place::fewest(&chain, params.objective, mask & chain.allowed)
-                    .map(|p| Answer::Devices(p.segments.len() as u32))
+                chain.fewest(params.objective, mask).map(|p| Answer::Devices(p.segments.len() as u32))
             }
             Question::BestKvType => {
-                let units = Units::new(&r, m.graph());
+                let units = m.units(&r);
                 let fits = |types| -> Result<bool> {
                     let chain = Ranges::new(&units, types, r.n_ctx, r.batch.n_ubatch)?;
-                    Ok(place::place_with(&chain, params.objective, mask & chain.allowed, usize::MAX).is_some())
+                    Ok(chain.place(params.objective, mask, usize::MAX).is_some())
                 };
                 let mut best = None;
                 for types in m.kv_types(&r)? {
@@ -87,7 +84,7 @@ impl Plan {
 
 /// The longest context; where it holds no whole micro-batch, the longest with the batches that it holds.
 fn largest_context(r: &Request<'_>, m: &Model, types: (Type, Type)) -> Result<Option<u32>> {
-    let longest = m.largest_context(r, &Units::new(r, m.graph()), types, r.dies_or_cpu(), 0)?;
+    let longest = m.largest_context(r, &m.units(r), types, m.asked(r), 0)?;
     if longest.is_some_and(|n| n >= r.batch.n_ubatch) {
         return Ok(longest.filter(|n| *n >= r.least_n_ctx()));
     }
@@ -114,9 +111,9 @@ fn largest_batch(
 /// True if the devices hold the model with these parameters.
 fn fits(context: &Arc<Context>, file: &Arc<Gguf>, params: &Params, m: &Model, types: (Type, Type)) -> Result<bool> {
     let r = Request::new(context, file, params)?;
-    let units = Units::new(&r, m.graph());
+    let units = m.units(&r);
     let chain = Ranges::new(&units, types, r.n_ctx, r.batch.n_ubatch)?;
-    Ok(place::place_with(&chain, params.objective, r.dies_or_cpu() & chain.allowed, usize::MAX).is_some())
+    Ok(chain.place(params.objective, m.asked(&r), usize::MAX).is_some())
 }
 
 /// The largest number from `least` to `most` that fits, if all up to it do.

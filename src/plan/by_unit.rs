@@ -7,10 +7,14 @@ use super::arenas;
 use crate::device::Kind;
 use crate::graph::{Graph, INPUT, Part, Rows, StateShape};
 
-/// Prefix sums over the units: nodes that only the CPU computes, and those of them that belong to experts.
-pub(super) fn cpu_nodes(graph: &Graph) -> Vec<(u32, u32)> {
+/// Prefix sums over the units: nodes that only the CPU computes, and those of them that belong to experts. Experts that
+/// are on the CPU anyway (`apart`, by unit) are left out.
+pub(super) fn cpu_nodes(graph: &Graph, apart: &[bool]) -> Vec<(u32, u32)> {
     let mut sums = vec![(0, 0); graph.n_layer as usize + 2];
     for node in graph.nodes.iter().filter(|n| n.layer != INPUT) {
+        if node.part == Part::Experts && apart[node.layer as usize] {
+            continue;
+        }
         // A node that no device has kernels for can be planned anywhere, so it does not count.
         if arenas::computes(Kind::Cpu, graph, node) && !arenas::computes(Kind::Cuda, graph, node) {
             let sum = &mut sums[node.layer as usize + 1];

@@ -15,7 +15,7 @@
 
 use super::arenas::{self, Sizing};
 use super::cost::{self, Seconds};
-use super::place::{Chain, Cost};
+use super::place::{self, Chain, Cost, Objective, Placement};
 use super::units::{Units, prefix_sums};
 use crate::cuda;
 use crate::device::Kind;
@@ -36,12 +36,14 @@ pub(super) struct Ranges<'u, 'a> {
     tables: u64,
     /// Page-locked bytes of the CPU, if all dies are used.
     staging: u64,
-    /// Number of layers, from the first on, whose experts are on the CPU. If it is not 0, the CPU computes no layers.
+    /// Number of layers, from the first on, whose experts are on the CPU, besides those that the caller has put there.
+    /// If it is not 0, the CPU computes no layers.
     pub split: usize,
     /// By device.
     seconds: Vec<Sums>,
-    /// Prefix sums of the CPU's seconds for the experts of a token.
+    /// Prefix sums of the CPU's seconds for the experts of a token, and those for experts that the caller has put there.
     experts: Vec<f64>,
+    put: f64,
     /// By device: the first device that is like it.
     classes: Vec<usize>,
     /// Devices that may compute layers, a bit each.
@@ -77,16 +79,26 @@ impl<'u, 'a> Ranges<'u, 'a> {
                     return s.clone();
                 }
                 let own = of(*c);
-                let whole = sums(own.iter().map(|u| u.rest + u.experts));
                 let apart = own.iter().zip(&on_cpu).zip(&units.crossing);
-                let apart = sums(
-                    apart.map(|((u, host), crossing)| u.rest + host.experts + ways(units, *c, *crossing, n_ubatch)),
-                );
-                known.push((*c, Sums { whole, apart }));
+                let apart: Vec<Seconds> = apart
+                    .map(|((u, host), crossing)| u.rest + host.experts + ways(units, *c, *crossing, n_ubatch))
+                    .collect();
+                let whole = own.iter().enumerate().map(|(unit, u)| match units.are_apart(unit, 0) {
+                    true => apart[unit],
+                    false => u.rest + u.experts,
+                });
+                known.push((*c, Sums { whole: sums(whole), apart: sums(apart.iter().copied()) }));
                 known[known.len() - 1].1.clone()
             })
             .collect();
-        let experts = sums(on_cpu.iter().map(|u| u.experts)).iter().map(|s| s.decode).collect();
+        let free = on_cpu.iter().enumerate().map(|(unit, u)| match units.are_apart(unit, 0) {
+            true => Seconds::default(),
+            false => u.experts,
+        });
+        let experts = sums(free).iter().map(|s| s.decode).collect();
+        let put =
+            on_cpu.iter().enumerate().filter(|(unit, _)| units.are_apart(*unit, 0)).map(|(_, u)| u.experts.decode);
+        let put = put.sum();
         let allowed = units.sites.iter().enumerate().filter(|(_, s)| s.takes_layers()).fold(0, |m, (i, _)| m | 1 << i);
         // Caches are padded, so the bytes of one token are taken from the difference over many.
         let (small, large) = (per(1 << 12)?, per(2 << 12)?);
@@ -106,6 +118,7 @@ impl<'u, 'a> Ranges<'u, 'a> {
             split: 0,
             seconds,
             experts,
+            put,
             classes,
             allowed,
         })
@@ -126,7 +139,7 @@ impl<'u, 'a> Ranges<'u, 'a> {
 
     /// Seconds of the CPU for the experts of a token.
     pub fn experts_seconds(&self) -> f64 {
-        self.experts[self.split]
+        self.experts[self.split] + self.put
     }
 
     pub fn cpu(&self) -> usize {
@@ -138,9 +151,22 @@ impl<'u, 'a> Ranges<'u, 'a> {
         self.units.has_experts.iter().rposition(|has| *has).map_or(0, |last| last + 1)
     }
 
-    /// Number of layers whose experts are on the CPU.
-    fn n_apart(&self) -> usize {
-        self.units.has_experts[..self.split].iter().filter(|has| **has).count()
+    /// The best placement on the devices of `mask` with at most `max_segments` of them. The CPU holds the experts that
+    /// the caller has put there, too.
+    pub fn place(&self, objective: Objective, mask: u32, max_segments: usize) -> Option<Placement> {
+        let found = place::place_with(self, objective, mask & self.allowed, max_segments);
+        found.filter(|p| self.holds_what_was_put(p))
+    }
+
+    /// The same with the fewest devices.
+    pub fn fewest(&self, objective: Objective, mask: u32) -> Option<Placement> {
+        place::fewest(self, objective, mask & self.allowed).filter(|p| self.holds_what_was_put(p))
+    }
+
+    /// A range of the CPU's own was asked for with these experts already.
+    fn holds_what_was_put(&self, p: &Placement) -> bool {
+        let on_cpu = p.segments.iter().any(|s| s.stage == self.cpu());
+        on_cpu || self.units.n_apart(0) == 0 || self.cpu_holds_experts()
     }
 
     /// True if the CPU has the bytes for the experts that it is given.
@@ -148,7 +174,7 @@ impl<'u, 'a> Ranges<'u, 'a> {
         let site = &self.units.sites[self.cpu()];
         let (fixed, _) = self.bytes(self.cpu(), 0, 0);
         site.takes_layers()
-            && self.n_apart() as u64 <= u64::from(site.max_layers)
+            && self.units.n_apart(self.split) as u64 <= u64::from(site.max_layers)
             && fixed.saturating_add(self.staging) <= site.room.saturating_add(self.extra)
     }
 
@@ -189,6 +215,7 @@ fn ways(units: &Units, d: usize, (there, back): (usize, usize), n_ubatch: u32) -
 fn like_devices(units: &Units, a: usize, b: usize) -> bool {
     let (x, y) = (units.device(a), units.device(b));
     units.sites[a] == units.sites[b]
+        && !(units.places.names(a) || units.places.names(b))
         && (x.kind, x.read_bandwidth, x.flops, x.host_bandwidth)
             == (y.kind, y.read_bandwidth, y.flops, y.host_bandwidth)
 }
@@ -204,11 +231,14 @@ impl Chain for Ranges<'_, '_> {
         1 << stage
     }
     fn range(&self, stage: usize, first: usize, end: usize) -> Option<Cost> {
-        let layers = end.min(self.n_units() - 1).saturating_sub(first);
+        let whole = end.min(self.n_units() - 1).saturating_sub(first);
+        // Of the CPU those count whose experts alone the caller has put there.
+        let put = |unit: &usize| !(first..end).contains(unit) && self.units.are_apart(*unit, 0);
+        let layers = whole + if stage == self.cpu() { (0..self.n_units()).filter(put).count() } else { 0 };
         if layers as u64 > u64::from(self.units.sites[stage].max_layers) {
             return None;
         }
-        if !self.units.computes(stage, first, end, self.split) {
+        if !self.units.computes(stage, first, end, self.split) || !self.units.lets(stage, first, end) {
             return None;
         }
         if !self.units.may_cut(first) || !self.units.may_cut(end) {

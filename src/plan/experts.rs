@@ -73,7 +73,7 @@ pub(super) fn choose(
 fn apart(ranges: &mut Ranges<'_, '_>, objective: Objective, dies: u32) -> Option<(usize, place::Placement, f64)> {
     let on_dies = |ranges: &mut Ranges<'_, '_>, split: usize, objective| {
         ranges.split = split;
-        place::place_with(ranges, objective, dies, usize::MAX)
+        ranges.place(objective, dies, usize::MAX)
     };
     let (mut low, mut high) = (0, ranges.last_experts());
     if high == 0 || on_dies(ranges, low, Objective::Latency).is_some() {

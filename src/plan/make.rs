@@ -121,14 +121,18 @@ impl Plan {
 /// # Errors
 /// `Unsupported` if measuring is asked for and the architecture has no graph; the file's errors otherwise.
 fn estimator(r: &Request<'_>) -> Result<Box<dyn Estimator>> {
-    if r.params.estimator == EstimatorKind::Family {
-        return Ok(Box::new(Family { unmeasured: None }));
+    let open = r.params.placements.is_empty();
+    match r.params.estimator {
+        EstimatorKind::Family if open => return Ok(Box::new(Family { unmeasured: None })),
+        EstimatorKind::Family => {
+            return Err(Error::unsupported("placements need a plan that is measured").subject("placements"));
+        }
+        _ => {}
     }
+    let formulas = r.params.estimator == EstimatorKind::Auto && open;
     match Model::new(r) {
         Ok(m) => Ok(Box::new(m)),
-        Err(e) if e.status == Status::Unsupported && r.params.estimator == EstimatorKind::Auto => {
-            Ok(Box::new(Family { unmeasured: Some(e.message) }))
-        }
+        Err(e) if e.status == Status::Unsupported && formulas => Ok(Box::new(Family { unmeasured: Some(e.message) })),
         Err(e) => Err(e),
     }
 }

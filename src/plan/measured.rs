@@ -1,11 +1,11 @@
 //! The measured estimator: the graph that will run, placed by search, every byte from its own layout.
 
+use super::chain::Ranges;
 use super::estimator::{Estimate, Estimator};
 use super::params::Source;
 use super::report::{DevicePlan, Exact, LayerPlan};
 use super::request::Request;
 use super::search::Model;
-use super::units::Units;
 use super::why;
 use crate::error::Result;
 
@@ -15,13 +15,22 @@ impl Estimator for Model {
     }
 
     fn estimate(&self, r: &Request<'_>) -> Result<Estimate> {
-        let mut units = Units::new(r, &self.graph);
+        let mut units = self.units(r);
         let (found, mut reasons) = self.best(r, &mut units)?;
         if found.source == Source::Limited {
             reasons.push(format!(
                 "n_ctx {}: the largest that fits; the model was trained for {}",
                 found.n_ctx, r.n_ctx_train
             ));
+        }
+        reasons.extend(self.places.reasons(r.context.inventory()));
+        if !found.fits && !self.places.are_open() {
+            let mut chain = Ranges::new(&units, found.types, found.n_ctx, r.batch.n_ubatch)?;
+            if self.least_lack(&mut chain, u32::MAX, usize::MAX) == u64::MAX {
+                let text =
+                    "no order of the devices, each with neighbouring layers, goes with the placements and limits";
+                reasons.push(text.to_owned());
+            }
         }
         reasons.extend(why::why_these(self, r, &units, &found)?);
         let devices: Vec<DevicePlan> = r

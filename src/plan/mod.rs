@@ -29,6 +29,7 @@ mod measured;
 mod memory;
 mod params;
 mod place;
+mod places;
 mod predict;
 mod remedy;
 mod report;

@@ -97,6 +97,8 @@ pub struct Params {
     /// The family estimator's factor on compute buffers; 0: 3.5.
     pub margin: f64,
     pub limits: Vec<DeviceLimit>,
+    /// Places of tensors by patterns of their names (`places`); empty: the planner chooses.
+    pub placements: String,
 }
 
 /// The most sequences of a model. Each cell of a cache has a bit for every one.

@@ -28,7 +28,8 @@ use super::arenas::{self, Arenas, Sizing};
 use super::chain::Ranges;
 use super::experts::{self, Choice};
 use super::params::Source;
-use super::place::{self, Objective, Segment};
+use super::place::{Objective, Segment};
+use super::places::Places;
 use super::request::Request;
 use super::units::Units;
 use crate::arch::{self, Hparams, Wish};
@@ -45,6 +46,8 @@ const SHORT_CONTEXT: u32 = 4096;
 pub(super) struct Model {
     pub hparams: Hparams,
     pub graph: Arc<Graph>,
+    /// The caller's.
+    pub places: Places,
 }
 
 /// A placement that was found, and measured as it is.
@@ -63,10 +66,24 @@ impl Model {
     ///
     /// # Errors
     /// `Unsupported` for an architecture without a graph; `BadFile` for wrong keys or tensors; `InvalidArgument` for
-    /// drafts without a prediction layer, or scores without a head.
+    /// drafts without a prediction layer, scores without a head, or places that nothing can have.
     pub fn new(r: &Request<'_>) -> Result<Model> {
         let (hparams, graph) = arch::build_with(r.file, Wish { draft: r.predicts(), pooling: r.params.pooling })?;
-        Ok(Model { hparams, graph: Arc::new(graph) })
+        let takes = |d: usize| r.sites[d].takes_layers();
+        let places = Places::new(&r.params.placements, &graph, r.context.inventory(), takes)?;
+        Ok(Model { hparams, graph: Arc::new(graph), places })
+    }
+
+    /// The units of this model for a request.
+    pub fn units<'a>(&'a self, r: &'a Request<'_>) -> Units<'a> {
+        Units::new(r, &self.graph, &self.places)
+    }
+
+    /// The devices that questions are about: the dies that may compute layers, with the CPU if the caller puts layers
+    /// there; the CPU alone, if there are no dies.
+    pub fn asked(&self, r: &Request<'_>) -> u32 {
+        let cpu = r.context.inventory().cpu();
+        r.dies_or_cpu() | if self.places.names(cpu) { 1 << cpu } else { 0 }
     }
 
     /// The pairs of KV types to try, the preferred first.
@@ -100,7 +117,7 @@ impl Model {
         let dies = !(1u32 << r.context.inventory().cpu());
         let first = if objective == Objective::Latency { u32::MAX } else { dies };
         let whole = |ranges: &Ranges<'_, '_>, mask: u32| {
-            let on = |mask: u32| place::place_with(ranges, objective, mask & ranges.allowed, usize::MAX);
+            let on = |mask: u32| ranges.place(objective, mask, usize::MAX);
             on(mask & first).or_else(|| on(mask))
         };
         let placed = |ranges: &mut Ranges<'_, '_>, mask: u32| {
@@ -156,7 +173,7 @@ impl Model {
     pub fn least_lack(&self, chain: &mut Ranges<'_, '_>, mask: u32, max_segments: usize) -> u64 {
         let mut fits = |extra: u64| {
             chain.extra = extra;
-            let fits = place::place_with(chain, Objective::Latency, mask & chain.allowed, max_segments).is_some();
+            let fits = chain.place(Objective::Latency, mask, max_segments).is_some();
             chain.extra = 0;
             fits
         };
@@ -194,13 +211,13 @@ impl Model {
         };
         let fits = |n_ctx: u32| -> Result<bool> {
             let chain = ranges(n_ctx)?;
-            Ok(place::place_with(&chain, Objective::Headroom, mask & chain.allowed, usize::MAX).is_some())
+            Ok(chain.place(Objective::Headroom, mask, usize::MAX).is_some())
         };
         let shortest = ranges(1)?;
         if split > 0 && !shortest.cpu_holds_experts() {
             return Ok(None);
         }
-        let Some(p) = place::place_with(&shortest, Objective::Headroom, mask & shortest.allowed, usize::MAX) else {
+        let Some(p) = shortest.place(Objective::Headroom, mask, usize::MAX) else {
             return Ok(None);
         };
         let guess = p.room.min(f64::from(most)) as u32;
@@ -265,10 +282,6 @@ impl Model {
             }
         }
         Ok((best, reasons))
-    }
-
-    pub fn graph(&self) -> &Arc<Graph> {
-        &self.graph
     }
 }
 

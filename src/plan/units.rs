@@ -32,7 +32,8 @@
 //! # Experts on the CPU
 //!
 //! The first `split` layers may have their routed experts on the CPU. Their dies are then without the experts' weights,
-//! the CPU has them, and computes no layers besides.
+//! the CPU has them, and computes no layers besides. Layers whose experts the caller has put there (`Places`) are so
+//! whatever the split is: in all sums they are layers without experts, and the CPU always has these.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -41,6 +42,7 @@ use super::arenas::{self, Sizing};
 use super::by_unit;
 use super::cost::Rates;
 use super::params::Weights;
+use super::places::Places;
 use super::request::{Request, Site};
 use crate::device::{Device, Inventory, Kind};
 use crate::graph::{Graph, INPUT, Layout, Limits, Part, Placement, WeightSlice};
@@ -60,10 +62,14 @@ pub(super) struct Units<'a> {
     pub sites: Vec<Site>,
     pub limits: Limits,
     pub sizing: Sizing,
+    /// The caller's.
+    pub places: &'a Places,
     /// Prefix sums over the units, of weights that a single unit reads.
     all: Sums,
     /// The same without routed experts.
     rest: Sums,
+    /// Bytes of the experts that the caller has put on the CPU: copied, and mapped.
+    put: (u64, u64),
     /// The readers of each weight that several units read.
     shared: Vec<Vec<Reader>>,
     /// True if the CPU reads weights from the map.
@@ -124,7 +130,7 @@ pub(super) fn prefix_sums(of: impl Iterator<Item = u64>) -> Vec<u64> {
 }
 
 impl<'a> Units<'a> {
-    pub fn new(r: &'a Request<'_>, graph: &'a Graph) -> Units<'a> {
+    pub fn new(r: &'a Request<'_>, graph: &'a Graph, places: &'a Places) -> Units<'a> {
         let n = graph.n_layer as usize + 1;
         // Of each weight: its readers.
         let mut readers: Vec<Vec<Reader>> = vec![Vec::new(); graph.weights.len()];
@@ -143,12 +149,17 @@ impl<'a> Units<'a> {
         }
         let none = || [vec![0u64; n], vec![0u64; n]];
         let ([mut all_copied, mut all_mapped], [mut copied, mut mapped], mut shared) = (none(), none(), Vec::new());
+        let mut put = (0u64, 0u64);
         for (info, of) in graph.weights.iter().zip(readers) {
             match of[..] {
                 [r] if r.unit != INPUT => {
                     let raw = r.slice.n_bytes(info);
                     // In the map lies the whole tensor, so a part of one is copied.
                     let in_map = if r.slice.is_whole(info) { raw } else { arenas::aligned(raw) };
+                    if r.part == Part::Experts && places.experts[r.unit as usize] {
+                        put = (put.0 + arenas::aligned(raw), put.1 + in_map);
+                        continue;
+                    }
                     all_copied[r.unit as usize] += arenas::aligned(raw);
                     all_mapped[r.unit as usize] += in_map;
                     if r.part != Part::Experts {
@@ -169,12 +180,14 @@ impl<'a> Units<'a> {
             sites: r.sites.clone(),
             limits: r.limits(),
             sizing: r.sizing((Type::F16, Type::F16)),
+            places,
             all: sums(all_copied, all_mapped),
             rest: sums(copied, mapped),
+            put,
             shared,
             cpu_maps: r.params.weights != Weights::Copied,
             has_experts,
-            cpu_nodes: by_unit::cpu_nodes(graph),
+            cpu_nodes: by_unit::cpu_nodes(graph, &places.experts),
             joined: by_unit::joined(graph),
             crossing: by_unit::crossing(graph),
             like: by_unit::like_units(graph),
@@ -183,6 +196,21 @@ impl<'a> Units<'a> {
             rates: r.context.devices().iter().map(|d| Rates::new(d, r.context.n_threads())).collect(),
             every_range: false,
         }
+    }
+
+    /// True if a unit's experts are on the CPU, with this split.
+    pub fn are_apart(&self, unit: usize, split: usize) -> bool {
+        self.has_experts[unit] && (unit < split || self.places.experts[unit])
+    }
+
+    /// Number of layers whose experts are on the CPU.
+    pub fn n_apart(&self, split: usize) -> usize {
+        (0..self.has_experts.len()).filter(|unit| self.are_apart(*unit, split)).count()
+    }
+
+    /// True if the caller lets all of units `first..end` be on a device.
+    pub fn lets(&self, d: usize, first: usize, end: usize) -> bool {
+        self.places.layers[first..end].iter().all(|at| at.is_none_or(|at| at == d as u32))
     }
 
     pub fn device(&self, d: usize) -> &Device {
@@ -216,10 +244,11 @@ impl<'a> Units<'a> {
             if mapped { (&self.all.mapped, &self.rest.mapped) } else { (&self.all.copied, &self.rest.copied) };
         let cut = split.clamp(first, end);
         let own = (rest[cut] - rest[first]).saturating_add(all[end] - all[cut]);
-        let experts = if cpu { all[split] - rest[split] } else { 0 };
+        let put = if mapped { self.put.1 } else { self.put.0 };
+        let experts = if cpu { (all[split] - rest[split]).saturating_add(put) } else { 0 };
         let here = |r: &&Reader| match r.unit as usize {
             _ if r.unit == INPUT => cpu,
-            u if r.part == Part::Experts && u < split => cpu,
+            u if r.part == Part::Experts && self.are_apart(u, split) => cpu,
             u => (first..end).contains(&u),
         };
         let bytes = |slice: WeightSlice| {
@@ -236,7 +265,7 @@ impl<'a> Units<'a> {
     fn key(&self, kind: Kind, first: usize, end: usize, split: usize) -> Vec<usize> {
         let mut key = Vec::with_capacity(8);
         for unit in first..end {
-            let apart = unit < split && self.has_experts[unit];
+            let apart = self.are_apart(unit, split);
             key.push(self.like[unit] + if apart { self.like.len() } else { 0 });
             for period in 1..=(key.len() / (REPEATS + 1)).min(LONGEST_PATTERN) {
                 let tail = &key[key.len() - period * (REPEATS + 1)..];
@@ -264,7 +293,7 @@ impl<'a> Units<'a> {
         let bytes = &mut by_range.entry((kind, split)).or_insert_with(|| vec![UNKNOWN; n * n])[first * n + end];
         if *bytes == UNKNOWN {
             // Experts of other devices' layers are on the CPU besides the range, and no key tells them.
-            *bytes = if self.every_range || (kind == Kind::Cpu && split > 0) {
+            *bytes = if self.every_range || (kind == Kind::Cpu && self.n_apart(split) > 0) {
                 self.lay_out(d, first, end, split)
             } else {
                 let key = self.key(kind, first, end, split);
@@ -291,11 +320,12 @@ impl<'a> Units<'a> {
         layout.map_or(u64::MAX, |l| l.bytes as u64)
     }
 
-    /// The placement of layers on these devices, with the experts of the first `split` of them on the CPU.
+    /// The placement of layers on these devices, with the experts of the first `split` of them on the CPU, and those
+    /// that the caller has put there.
     pub fn placement(&self, layers: Vec<u32>, split: usize) -> Placement {
         let cpu = self.inventory.cpu() as u32;
         let mut placement = Placement::whole(cpu, layers);
-        for (device, _) in placement.experts.iter_mut().zip(&self.has_experts).take(split).filter(|(_, has)| **has) {
+        for (_, device) in placement.experts.iter_mut().enumerate().filter(|(unit, _)| self.are_apart(*unit, split)) {
             *device = cpu;
         }
         placement

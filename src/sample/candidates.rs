@@ -90,6 +90,12 @@ impl Candidates {
         Ok(())
     }
 
+    /// Starts with one token. It needs no logit of its own: alone it is as likely with any.
+    pub fn fill_one(&mut self, token: i32) {
+        self.replace(std::iter::once(Candidate { token, logit: 0.0 }));
+        self.temperature = 1.0;
+    }
+
     pub fn len(&self) -> usize {
         self.list.len()
     }

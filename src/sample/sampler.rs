@@ -105,24 +105,46 @@ impl Sampler {
     /// As for `sample`; `InvalidArgument`, too, if no token is allowed.
     pub fn sample_row(&mut self, row: &Row) -> Result<i32> {
         self.logprobs = None;
-        self.start(row)?;
-        for i in 0..self.chain.len() {
-            self.step(self.chain[i], row)?;
+        self.candidates.fill(row.logits)?;
+        if let Some(allowed) = row.allowed {
+            self.candidates.mask(allowed);
         }
-        let drawn = self.choose(row.logits.len())?;
+        let drawn = self.draw(row)?;
         if self.params.n_logprobs > 0 {
             self.report(row, drawn.candidate.token, drawn.p)?;
         }
         Ok(drawn.candidate.token)
     }
 
-    /// Mask and biases.
+    /// Chooses the only token that is allowed, without its logits: the sampler is afterwards as `sample_row` leaves it,
+    /// so later draws are the same. There are no probabilities of it, and a step of the host's own would see a logit
+    /// of 0: see [`Sampler::shows_logits`].
+    ///
+    /// # Errors
+    /// `InvalidArgument` if biases or `suppressed` forbid it, `OutOfMemory`.
+    pub fn sample_only(&mut self, token: i32, suppressed: &[i32]) -> Result<()> {
+        self.logprobs = None;
+        self.candidates.fill_one(token);
+        self.draw(&Row { logits: &[], allowed: Some(&[]), suppressed }).map(|_| ())
+    }
+
+    /// True if the host sees logits: probabilities that are kept, or those that a step of its own gets.
+    pub fn shows_logits(&self) -> bool {
+        self.params.n_logprobs > 0 || self.params.host_step.is_some()
+    }
+
+    /// Goes through the steps with the candidates that the mask has left, and draws.
+    fn draw(&mut self, row: &Row) -> Result<Drawn> {
+        self.start(row)?;
+        for i in 0..self.chain.len() {
+            self.step(self.chain[i], row)?;
+        }
+        self.choose(row.logits.len())
+    }
+
+    /// Biases.
     fn start(&mut self, row: &Row) -> Result<()> {
         let c = &mut self.candidates;
-        c.fill(row.logits)?;
-        if let Some(allowed) = row.allowed {
-            c.mask(allowed);
-        }
         let file = self.params.vocab.as_ref().map_or(&[][..], |v| v.suppressed());
         for token in row.suppressed.iter().chain(file) {
             c.change(*token, |_| f32::NEG_INFINITY);

@@ -110,6 +110,37 @@ fn a_seed_gives_the_same_draws_again() {
     assert_ne!(first, run(&mut sampler(SamplerParams { seed: 8, ..p })));
 }
 
+/// A token that is the only one allowed is taken without its logits, and all later draws are the same.
+#[test]
+fn an_only_token_needs_no_logits() {
+    let d = || SamplerParams { temperature: 1.2, seed: 5, ..SamplerParams::default() };
+    let steps = vec![Step::TopK, Step::Typical, Step::Xtc, Step::TopNSigma, Step::MinP, Step::TopP, Step::Temperature];
+    for p in [
+        SamplerParams::default(),
+        d(),
+        SamplerParams { steps, typical_p: 0.9, xtc_probability: 0.5, top_k: 3, top_p: 0.9, min_p: 0.05, ..d() },
+        SamplerParams { top_n_sigma: 1.0, dynatemp_range: 0.5, repeat_penalty: 1.3, presence_penalty: 0.5, ..d() },
+        SamplerParams { mirostat: 1, ..d() },
+        SamplerParams { mirostat: 2, mirostat_tau: 1.0, ..d() },
+        SamplerParams { adaptive_target: 0.4, min_p: 0.01, ..d() },
+        SamplerParams { frequency_penalty: 0.3, logit_bias: vec![(2, 0.5)], ..d() },
+    ] {
+        let (mut by_mask, mut alone) = (sampler(p.clone()), sampler(p));
+        for i in 0..200u32 {
+            let only = (i * i + i / 3) % 4;
+            if i % 3 != 0 {
+                let row = Row { logits: &LOGITS, allowed: Some(&[1 << only]), suppressed: &[] };
+                assert_eq!(by_mask.sample_row(&row).unwrap(), only as i32);
+                alone.sample_only(only as i32, &[]).unwrap();
+            }
+            [&mut by_mask, &mut alone].into_iter().for_each(|s| s.accept(only as i32));
+            assert_eq!(by_mask.sample(&LOGITS).unwrap(), alone.sample(&LOGITS).unwrap(), "draw {i}");
+        }
+    }
+    let mut s = sampler(SamplerParams { logit_bias: vec![(1, f32::NEG_INFINITY)], ..d() });
+    assert!(s.sample_only(1, &[]).is_err() && s.sample_only(2, &[2]).is_err() && s.sample_only(3, &[2]).is_ok());
+}
+
 #[test]
 fn parameters_out_of_range_are_named() {
     let bad = |p: SamplerParams, name: &str| assert_eq!(Sampler::new(p).err().unwrap().detail.subject, name);

@@ -88,7 +88,7 @@ AT(rekindle_tensor_info, n_bytes, 56);
 AT(rekindle_tensor_info, type_name, 64);
 AT(rekindle_tensor_info, name, 80);
 
-SIZE(rekindle_plan_params, 88);
+SIZE(rekindle_plan_params, 104);
 AT(rekindle_plan_params, struct_size, 0);
 AT(rekindle_plan_params, n_ctx, 4);
 AT(rekindle_plan_params, n_seq_max, 8);
@@ -108,6 +108,8 @@ AT(rekindle_plan_params, n_checkpoints, 72);
 AT(rekindle_plan_params, n_draft, 76);
 AT(rekindle_plan_params, pooling, 80);
 AT(rekindle_plan_params, draft_source, 84);
+AT(rekindle_plan_params, placements, 88);
+AT(rekindle_plan_params, placements_len, 96);
 
 SIZE(rekindle_device_limit, 24);
 AT(rekindle_device_limit, device, 0);
@@ -237,7 +239,7 @@ AT(rekindle_perf, n_drafted, 56);
 AT(rekindle_perf, n_draft_agreed, 64);
 AT(rekindle_perf, n_draft_off, 72);
 
-SIZE(rekindle_vocab_info, 144);
+SIZE(rekindle_vocab_info, 168);
 AT(rekindle_vocab_info, struct_size, 0);
 AT(rekindle_vocab_info, n_tokens, 4);
 AT(rekindle_vocab_info, bos, 8);
@@ -252,6 +254,12 @@ AT(rekindle_vocab_info, add_eos, 40);
 AT(rekindle_vocab_info, add_space_prefix, 44);
 AT(rekindle_vocab_info, model, 48);
 AT(rekindle_vocab_info, pre, 80);
+AT(rekindle_vocab_info, fim_prefix, 144);
+AT(rekindle_vocab_info, fim_suffix, 148);
+AT(rekindle_vocab_info, fim_middle, 152);
+AT(rekindle_vocab_info, fim_pad, 156);
+AT(rekindle_vocab_info, fim_repository, 160);
+AT(rekindle_vocab_info, fim_separator, 164);
 
 SIZE(rekindle_token_info, 16);
 AT(rekindle_token_info, struct_size, 0);
@@ -364,7 +372,7 @@ AT(rekindle_event, stop, 12);
 AT(rekindle_event, text, 16);
 AT(rekindle_event, text_len, 24);
 
-SIZE(rekindle_generation_info, 32);
+SIZE(rekindle_generation_info, 36);
 AT(rekindle_generation_info, struct_size, 0);
 AT(rekindle_generation_info, phase, 4);
 AT(rekindle_generation_info, n_prompt, 8);
@@ -373,6 +381,7 @@ AT(rekindle_generation_info, n_read, 16);
 AT(rekindle_generation_info, n_generated, 20);
 AT(rekindle_generation_info, seq_id, 24);
 AT(rekindle_generation_info, stop, 28);
+AT(rekindle_generation_info, n_forced, 32);
 
 SIZE(rekindle_step_result, 16);
 AT(rekindle_step_result, struct_size, 0);

@@ -5,16 +5,13 @@ use serde_json::{Map, Value, json};
 
 use super::*;
 
-#[path = "../support/tools.rs"]
-mod tools;
-
 const SCHEMAS: usize = 300;
 
 /// A small generator of numbers (xorshift, Marsaglia 2003), so that the texts are the same everywhere.
-struct Random(u64);
+pub struct Random(pub u64);
 
 impl Random {
-    fn below(&mut self, n: usize) -> usize {
+    pub fn below(&mut self, n: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -55,6 +52,16 @@ fn schema(r: &mut Random, depth: usize) -> Value {
         11 => json!({"allOf": [object(r, depth - 1), object(r, depth - 1)]}),
         _ => object(r, depth),
     }
+}
+
+/// The schema of an object at random. Some contradict themselves.
+pub fn document(r: &mut Random) -> Value {
+    let mut schema = object(r, 2);
+    schema["$defs"] = json!({
+        "word": {"type": "string", "maxLength": 5}, "x/y": {"type": "integer", "maximum": 5, "minimum": 1},
+        "list": {"type": "array", "items": {"$ref": "#/$defs/word"}, "maxItems": 2},
+    });
+    schema
 }
 
 fn object(r: &mut Random, depth: usize) -> Value {
@@ -98,12 +105,7 @@ fn random_texts_satisfy_their_schemas() {
     let mut r = Random(0x2545_f491_4f6c_dd1d);
     let (mut lines, mut texts, mut refused) = (String::new(), Vec::new(), 0);
     while texts.len() < SCHEMAS {
-        let mut schema = object(&mut r, 2);
-        schema["$defs"] = json!({
-            "word": {"type": "string", "maxLength": 5}, "x/y": {"type": "integer", "maximum": 5, "minimum": 1},
-            "list": {"type": "array", "items": {"$ref": "#/$defs/word"}, "maxItems": 2},
-        });
-        // Schemas that contradict themselves are made, too.
+        let schema = document(&mut r);
         let Ok(mut g) = grammar(Kind::JsonSchema, &schema.to_string()) else {
             refused += 1;
             continue;

@@ -37,14 +37,19 @@ const REFUSALS: [(&str, usize); 8] = [
     ("regex", 6),
 ];
 
+/// Each case: file, name, schema, instances.
+pub fn cases() -> Vec<Value> {
+    let all = unpacked(&root().join("tests/fixtures/json-schema/suite.json.z"));
+    serde_json::from_str(&all).unwrap()
+}
+
 #[test]
 fn schemas_of_the_test_suite() {
-    let all: Value = serde_json::from_str(&unpacked(&root().join("tests/fixtures/json-schema/suite.json.z"))).unwrap();
-    let all = all.as_array().unwrap();
+    let all = cases();
     let (mut compiled, mut agree) = (0, 0);
     let mut reasons: BTreeMap<&str, usize> = REASONS.iter().map(|(r, _)| (*r, 0)).collect();
     let mut refusals: BTreeMap<&str, usize> = REFUSALS.iter().map(|(r, _)| (*r, 0)).collect();
-    for case in all {
+    for case in &all {
         let (file, name) = (case[0].as_str().unwrap(), case[1].as_str().unwrap());
         let g = match grammar(Kind::JsonSchema, &case[2].to_string()) {
             Ok(g) => g,

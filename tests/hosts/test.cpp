@@ -1,6 +1,7 @@
 // The C++ header on the shipped model and on a header-only file: what it returns, what it throws.
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -124,6 +125,63 @@ static void plans_for_dies(const char *path) {
     CHECK(status_of([&] { p.summary(); }) == REKINDLE_BAD_HANDLE);
     CHECK(status_of([&] { p.layers(); }) == REKINDLE_BAD_HANDLE);
     CHECK(status_of([&] { moved.compare(p); }) == REKINDLE_BAD_HANDLE && moved.fits());
+}
+
+/// A generation that keeps to a grammar. Where that leaves no choice, nothing is sampled; with probabilities it is.
+static void kept_to_a_grammar(model &m, const vocab &v) {
+    const grammar g(v, REKINDLE_GRAMMAR_REGEX, "the generation of the heaven: (day|night)");
+    auto sp = make<rekindle_sampler_params>();
+    sp.n_logprobs = 2;
+    const sampler tells(sp);
+    std::string texts[2];
+    std::uint32_t steps[2] = {0, 0};
+    for (int i = 0; i < 2; i++) {
+        generation_params wish;
+        wish.prompt = "And God said";
+        wish.grammar = &g;
+        wish.with = i ? &tells : nullptr;
+        wish.max_tokens = 40;
+        generation one(m, wish);
+        do steps[i]++;
+        while (step(m, {&one}).n_going > 0);
+        CHECK((one.info().n_forced > 0) == (i == 0) && one.info().stop == REKINDLE_STOP_EOG);
+        for (generation_event e; one.next(e);) {
+            texts[i] += e.text;
+            if (i && e.token >= 0) CHECK(one.last_logprobs().chosen.token == e.token);
+        }
+        CHECK(g.check(texts[i]).verdict == REKINDLE_VERDICT_COMPLETE);
+    }
+    CHECK(texts[0] == texts[1] && steps[0] < steps[1]);
+}
+
+/// A row for each text of a batch.
+static void rows_of_texts(const context &c, const file &f) {
+    plan_params params;
+    params.n_ctx = 64;
+    params.n_seq_max = 2;
+    params.pooling = pooling::mean;
+    model m(c, plan(c, f, params));
+    const vocab v(m);
+    std::vector<std::int32_t> tokens, seqs;
+    const char *texts[] = {"And God said", "In the beginning"};
+    for (std::int32_t seq = 0; seq < 2; seq++) {
+        for (const auto token : v.tokenize(texts[seq])) tokens.push_back(token), seqs.push_back(seq);
+    }
+    auto b = make<rekindle_batch>();
+    b.n_tokens = static_cast<std::uint32_t>(tokens.size());
+    b.tokens = tokens.data();
+    b.seq_ids = seqs.data();
+    m.decode_batch(b);
+    const auto length = [](const std::vector<float> &row) {
+        float sum = 0;
+        for (const float x : row) sum += x * x;
+        return std::sqrt(sum);
+    };
+    const auto first = m.pooled(0), second = m.pooled(1), unit = m.pooled(0, true);
+    CHECK(first.size() == m.info().n_embd_out && second.size() == first.size() && first != second);
+    CHECK(std::fabs(length(unit) - 1) < 1e-5f && std::fabs(unit[3] * length(first) - first[3]) < 1e-4f);
+    CHECK(status_of([&] { static_cast<void>(m.pooled(2)); }, "seq_id") == REKINDLE_INVALID_ARGUMENT);
+    CHECK(status_of([&] { static_cast<void>(m.logits()); }, "pooling") == REKINDLE_UNSUPPORTED);
 }
 
 int main(int argc, char **argv) {
@@ -263,6 +321,9 @@ int main(int argc, char **argv) {
     lazy.start = "end", lazy.trigger_texts = {"And"};
     grammar waits(vocab(m), REKINDLE_GRAMMAR_LARK, "end: \"!\"", lazy);
     CHECK(waits.is_complete() && waits.check("!").verdict == REKINDLE_VERDICT_COMPLETE);
+    CHECK(v.info().fim_prefix == -1 && v.info().fim_separator == -1 && v.info().n_tokens == 2048);
+    kept_to_a_grammar(m, v);
+    rows_of_texts(c, f);
     model moved = std::move(m);
     CHECK(!m && moved && moved.info().n_ctx == 64);
     CHECK(status_of([&] { m.decode(tokens); }) == REKINDLE_BAD_HANDLE);

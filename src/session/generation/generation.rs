@@ -81,6 +81,8 @@ pub struct GenerationInfo {
     /// The sequence that it has.
     pub seq_id: Option<u32>,
     pub end: Option<StopReason>,
+    /// Tokens that were taken without a row of logits, because the grammar left no choice.
+    pub n_forced: u32,
 }
 
 /// A text that a model writes. One call at a time may use it; a second one gets `Busy`. It keeps its model.
@@ -99,8 +101,8 @@ pub(super) struct Inner {
     /// The tokens of the prompt that its sequence has.
     pub n_read: usize,
     pub n_reused: usize,
-    /// The token that was sampled last and is to be decoded next.
-    pub next: Option<i32>,
+    /// The token that was sampled last, and those that the grammar forces behind it: they are to be decoded next.
+    pub next: Vec<i32>,
     pub seq: Option<u32>,
     pub sampler: Sampler,
     pub grammar: Option<Grammar>,
@@ -111,6 +113,7 @@ pub(super) struct Inner {
     pub pin: bool,
     pub no_reuse: bool,
     pub n_generated: u32,
+    pub n_forced: u32,
     /// The step that has computed a token of it last.
     pub served: u64,
     pub events: VecDeque<Event>,
@@ -144,7 +147,7 @@ impl Generation {
             scales: Arc::new(scales),
             n_read: 0,
             n_reused: 0,
-            next: None,
+            next: Vec::new(),
             seq: None,
             sampler,
             grammar: params.grammar,
@@ -155,6 +158,7 @@ impl Generation {
             pin: params.pin,
             no_reuse: params.no_reuse,
             n_generated: 0,
+            n_forced: 0,
             served: 0,
             events: VecDeque::new(),
             end: None,
@@ -187,6 +191,7 @@ impl Generation {
             n_generated: g.n_generated,
             seq_id: g.seq,
             end: g.end,
+            n_forced: g.n_forced,
         })
     }
 
@@ -231,10 +236,10 @@ fn check_prompt(model: &Model, prompt: &[i32]) -> Result<()> {
 
 impl Inner {
     pub fn phase(&self) -> Phase {
-        match (self.end, self.seq, self.next) {
+        match (self.end, self.seq, &self.next[..]) {
             (Some(_), ..) => Phase::Ended,
             (_, None, _) => Phase::Waits,
-            (_, _, None) => Phase::Reads,
+            (_, _, []) => Phase::Reads,
             (..) => Phase::Talks,
         }
     }
@@ -279,12 +284,39 @@ impl Inner {
         self.n_generated += 1;
         let logprobs = self.sampler.logprobs().cloned();
         self.tell(Event { token: Some(token), text, logprobs, end: None, error: None })?;
-        self.next = Some(token);
+        self.next.push(token);
         Ok(match stopped {
             true => Some(StopReason::Text),
             false if self.n_generated == self.max_tokens => Some(StopReason::Limit),
             false => None,
         })
+    }
+
+    /// Takes the tokens that the grammar forces behind the last one, until `most` are to be decoded. They are those that
+    /// sampling would give, one by one, and leave the sampler as that would. But where the host sees logits there are
+    /// none to show, so nothing is taken then. Gives the reason if one is the last.
+    ///
+    /// # Errors
+    /// Those of `choose` and `take`.
+    pub fn take_forced(
+        &mut self,
+        most: usize,
+        suppressed: &[i32],
+        n_vocab: u32,
+        vocab: Option<&Vocab>,
+    ) -> Result<Option<StopReason>> {
+        while self.next.len() < most && !self.sampler.shows_logits() {
+            let Some(grammar) = &mut self.grammar else { break };
+            // A vocabulary may have more tokens than the output has rows.
+            let Some(token) = grammar.forced_next()?.filter(|t| t.cast_unsigned() < n_vocab) else { break };
+            self.sampler.sample_only(token, suppressed)?;
+            let reason = self.take(token, vocab)?;
+            self.n_forced += 1;
+            if reason.is_some() {
+                return Ok(reason);
+            }
+        }
+        Ok(None)
     }
 
     fn tell(&mut self, event: Event) -> Result<()> {
@@ -310,7 +342,7 @@ impl Inner {
             // The bytes of a character that never came to its end are no part of a stop text.
             text = self.stops.flush() + &self.stream.flush();
         }
-        self.next = None;
+        self.next.clear();
         self.end = Some(reason);
         self.events.push_back(Event { token: None, text, logprobs: None, end: Some(reason), error });
         if !self.pin

@@ -27,15 +27,28 @@ pub struct StepResult {
     pub n_waiting: u32,
 }
 
+/// The most tokens of one generation that talks in a step: the one that it said, and those that its grammar forces
+/// behind it. Recurrent layers compute so many in the order of single tokens, and do not take them for a prompt.
+const LONGEST_RUN: usize = 16;
+
 /// The micro-batch of a step.
 #[derive(Default)]
 struct Plan {
     tokens: Vec<i32>,
     batch: Checked,
-    /// Of generations with tokens in it: the index, and the number of tokens of the prompt (0: it talks).
-    parts: Vec<(usize, usize)>,
+    /// Of generations with tokens in it.
+    parts: Vec<Part>,
     /// The index of the generation that each row of logits is for.
     rows: Vec<usize>,
+}
+
+/// Some tokens of a generation.
+struct Part {
+    /// The index of the generation.
+    of: usize,
+    n: usize,
+    /// They are of the prompt; else of what it said.
+    is_prompt: bool,
 }
 
 impl Plan {
@@ -43,7 +56,7 @@ impl Plan {
         self.tokens.extend_from_slice(tokens);
         self.batch.seqs.extend(tokens.iter().map(|_| seq));
         self.batch.positions.extend(first..first + tokens.len() as i32);
-        self.parts.push((i, if is_prompt { tokens.len() } else { 0 }));
+        self.parts.push(Part { of: i, n: tokens.len(), is_prompt });
         if ends {
             self.batch.outputs.push(self.tokens.len() as u32 - 1);
             self.rows.push(i);
@@ -54,8 +67,8 @@ impl Plan {
 type Locked<'a> = Vec<MutexGuard<'a, Inner>>;
 
 impl Model {
-    /// Computes one micro-batch for generations of this model: a token of each that talks, then pieces of prompts. What
-    /// comes of it is taken with `Generation::next`.
+    /// Computes one micro-batch for generations of this model: a token of each that talks, with those that its grammar
+    /// forces behind it, then pieces of prompts. What comes of it is taken with `Generation::next`.
     ///
     /// # Errors
     /// `InvalidArgument` for a generation of another model or one that is named twice, `Busy`, `Cancelled` (by
@@ -82,7 +95,7 @@ impl Model {
         self.place_all(&mut state, &mut all)?;
         let plan = self.plan_step(&mut state, &mut all);
         if !plan.tokens.is_empty() {
-            let n_single = plan.parts.iter().filter(|(_, n)| *n == 0).count();
+            let n_single = plan.parts.iter().filter(|p| !p.is_prompt).map(|p| p.n).sum();
             self.decode_checked(&mut state, &plan.tokens, &plan.batch, n_single)?;
             self.take_results(&mut state, &mut all, &plan);
         }
@@ -121,8 +134,9 @@ impl Model {
         talkers.truncate(self.n_ubatch.min(n_rows));
         let mut readers = by_age(all, Phase::Reads);
         let left = |all: &Locked, i: usize| all[i].prompt.len() - all[i].n_read;
-        let wanted: usize = readers.iter().map(|i| left(all, *i)).sum();
-        let wanted = (talkers.len() + wanted).min(self.n_ubatch);
+        let unread: usize = readers.iter().map(|i| left(all, *i)).sum();
+        let said: usize = talkers.iter().map(|i| all[*i].next.len()).sum();
+        let wanted = (said + unread).min(self.n_ubatch);
         let mut free = make_room(state, &mut self.slots.lock(), wanted, None);
         // Those that talk go on first. The youngest reader gives its cells to the others, and reads again later.
         let least = |talkers: &[usize]| if talkers.is_empty() { 1 } else { talkers.len() };
@@ -137,14 +151,21 @@ impl Model {
             all[i].finish(self, StopReason::ContextFull);
         }
         let mut plan = Plan::default();
+        let all_room = self.n_ubatch.min(free);
+        // What grammars force comes with at most half of the room that prompts wait for.
+        let spare = all_room.saturating_sub(talkers.len());
+        let mut more = if readers.is_empty() { spare } else { spare / 2 };
         for i in talkers {
-            if let (Some(seq), Some(token)) = (all[i].seq, all[i].next) {
-                plan.add(i, seq, state.caches.length(seq), &[token], false, true);
+            let g = &all[i];
+            let n = g.next.len().min(1 + more);
+            if let (Some(seq), 1..) = (g.seq, n) {
+                more -= n - 1;
+                plan.add(i, seq, state.caches.length(seq), &g.next[..n], false, n == g.next.len());
             }
         }
         for i in readers.into_iter().filter(|i| all[*i].is(Phase::Reads)) {
             let g = &all[i];
-            let room = self.n_ubatch.min(free) - plan.tokens.len();
+            let room = all_room - plan.tokens.len();
             let mut n = left(all, i).min(room);
             let ends = n == left(all, i) && plan.rows.len() < n_rows;
             // The last token is for the logits.
@@ -160,12 +181,16 @@ impl Model {
     fn take_results(&self, state: &mut State, all: &mut Locked, plan: &Plan) {
         let start = Instant::now();
         let now = self.steps.fetch_add(1, Ordering::Relaxed) + 1;
-        for (i, n_read) in &plan.parts {
-            let g = &mut all[*i];
-            g.n_read += n_read;
+        for part in &plan.parts {
+            let g = &mut all[part.of];
+            match part.is_prompt {
+                true => g.n_read += part.n,
+                false => drop(g.next.drain(..part.n)),
+            }
             g.served = now;
         }
         let vocab = self.vocab().ok();
+        let mut spare = self.spare_cells(state, all, plan);
         for (row, i) in plan.rows.iter().enumerate() {
             let g = &mut all[*i];
             let logits = state.machine.result_row(Outcome::Logits, row);
@@ -174,6 +199,16 @@ impl Model {
                 Ok(None) => Ok(Some(StopReason::Eog)),
                 Err(e) => Err(e),
             };
+            let taken = match taken {
+                // What it could not decode is not told before: a full context ends it where it would without.
+                Ok(None) => {
+                    let left = g.seq.map_or(0, |seq| self.n_positions - state.caches.length(seq)).max(0) as usize;
+                    let most = LONGEST_RUN.min(self.n_ubatch).min(left).min(1 + spare);
+                    g.take_forced(most, &self.suppressed, self.info.n_vocab, vocab.as_deref())
+                }
+                ended => ended,
+            };
+            spare = spare.saturating_sub(g.next.len().saturating_sub(1));
             match taken {
                 Ok(None) => {}
                 Ok(Some(reason)) => g.finish(self, reason),
@@ -181,6 +216,17 @@ impl Model {
             }
         }
         Counters::add(&self.counters.sample_us, since(start));
+    }
+
+    /// Free cells beyond those for a token of each that has a row of logits, and for what others have said already: for
+    /// tokens that grammars force. Idle sequences make room for some.
+    fn spare_cells(&self, state: &mut State, all: &Locked, plan: &Plan) -> usize {
+        if plan.rows.iter().all(|i| all[*i].grammar.is_none()) {
+            return 0;
+        }
+        let said: usize = all.iter().map(|g| g.next.len()).sum();
+        let needed = plan.rows.len() + said;
+        make_room(state, &mut self.slots.lock(), needed + LONGEST_RUN, None).saturating_sub(needed)
     }
 }
 

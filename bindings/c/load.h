@@ -1,0 +1,84 @@
+/* From the options to a loaded model, and Ctrl-C. */
+#ifndef LOAD_H
+#define LOAD_H
+
+#include <pthread.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include "plan.h"
+
+static atomic_int interrupted;
+
+static void log_line(void *user_data, int32_t level, const char *message) {
+    (void)user_data;
+    (void)level;
+    fprintf(stderr, "rekindle: %s\n", message);
+}
+
+static void open_file(const options *o) {
+    rekindle_context_params p = {.struct_size = sizeof p, .n_threads = o->threads, .log = log_line};
+    p.devices = o->devices;
+    p.devices_len = strlen(o->devices);
+    check(rekindle_context_create(REKINDLE_ABI_VERSION, &p, &context), "context");
+    const char *override = o->override ? o->override : "";
+    check(rekindle_file_open_with(context, o->model, strlen(o->model), override, strlen(override), &file), "open");
+    if (!o->n_adapters) return;
+    size_t lengths[sizeof o->adapters / sizeof *o->adapters];
+    for (uint32_t i = 0; i < o->n_adapters; i++) lengths[i] = strlen(o->adapters[i]);
+    rekindle_file *plain = file;
+    check(rekindle_file_adapt(context, plain, o->adapters, lengths, o->n_adapters, &file), "adapters");
+    (void)rekindle_file_close(plain);
+}
+
+/* Ctrl-C ends the running call; a second one ends the program. */
+static void *watch(void *set) {
+    int signal = 0;
+    while (sigwait(set, &signal) == 0) {
+        if (atomic_exchange(&interrupted, 1)) _exit(130);
+        (void)rekindle_cancel(model);
+    }
+    return NULL;
+}
+
+/* Starts a thread that waits for Ctrl-C. */
+static void on_interrupt(void *(*waits)(void *)) {
+    static sigset_t set;
+    pthread_t thread;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    if (pthread_sigmask(SIG_BLOCK, &set, NULL) == 0 && pthread_create(&thread, NULL, waits, &set) == 0)
+        pthread_detach(thread);
+}
+
+static int32_t progress(void *user_data, float done) {
+    (void)user_data;
+    const char *end = done < 1 ? "" : "\r           \r";
+    if (isatty(STDERR_FILENO)) fprintf(stderr, "\rloading %3.0f %%%s", 100.0 * (double)done, end);
+    return atomic_load(&interrupted);
+}
+
+/* Plans and loads; prints the plan if `show`, or if it does not fit. */
+static void load(const options *o, int show) {
+    make_plan(o, show);
+    rekindle_load_params p = {.struct_size = sizeof p, .progress = progress, .on_oom = REKINDLE_ON_OOM_REPLAN};
+    p.no_cuda_graphs = (uint32_t)o->no_graphs;
+    rekindle_model *loaded = NULL;
+    check(rekindle_load(context, plan, &p, &loaded), "load");
+    model = loaded;
+}
+
+/* Lets every sequence use the adapters. (Generations have scales of their own.) */
+static void use_adapters(const options *o) {
+    uint32_t n = o->n_adapters ? model_info().n_seq_max : 0;
+    for (uint32_t s = 0; s < n; s++)
+        check(rekindle_seq_set_adapters(model, (int32_t)s, o->scales, o->n_adapters), "adapters");
+}
+
+/* Computes a batch, of `what`. A Ctrl-C between two calls ends the program here. */
+static void decode(const rekindle_batch *batch, const char *what) {
+    if (atomic_load(&interrupted)) exit(130);
+    check(rekindle_decode(model, batch), what);
+}
+
+#endif
