@@ -4,8 +4,8 @@ src/cuda/images.rs.
 
     kernels/build.py             compiles what changed
     kernels/build.py --check     compiles everything elsewhere; fails if a byte differs from what is checked in
-    kernels/build.py --check --sample   the same for two images of each file: that of sm_37, and another that changes
-                                 with the sources
+    kernels/build.py --check --sample   the same for one image of each file: that of sm_37, or another; the sources
+                                                          decide which
     kernels/build.py --bound KERNEL VALUES BYTES [LOOP]   the bound of an inner loop (see report.py), from the image
                                                           on disk
     kernels/build.py --loops KERNEL                       instructions of its inner loops, counted
@@ -276,8 +276,8 @@ def differences(args, made, index, texts_out):
 
 
 def sample(args):
-    """Two images of each file, compiled anew: names of those that differ, and of what is not made of the images on
-    disk. All images take a compiler's run of the same length each, so this takes two sevenths of a whole check."""
+    """An image of each file, compiled anew: names of those that differ, and of what is not made of the images on disk.
+    All images take a compiler's run of the same length each, so this takes a seventh of a whole check."""
     texts, index = sources(args.source), load_index(args.images)
     turn = zlib.crc32(b"".join(crc(t).encode() for t in texts.values()))
     jobs, wrong = [], []
@@ -287,7 +287,8 @@ def sample(args):
             continue
         headers = {h: texts[h].decode() for h in included(texts, f + ".cu")}
         others = [k for k in KINDS if k != "sm_37"]
-        jobs += [(f, k, texts[f + ".cu"].decode(), headers) for k in ("sm_37", others[(turn + i) % len(others)])]
+        kind = "sm_37" if (turn + i) % 2 else others[(turn + i) // 2 % len(others)]
+        jobs.append((f, kind, texts[f + ".cu"].decode(), headers))
     with concurrent.futures.ProcessPoolExecutor(args.jobs) as pool:
         for (f, kind, _, _), (image, log) in zip(jobs, pool.map(compile_one, jobs)):
             known = unpacked(os.path.join(args.images, image_name(f, kind)))

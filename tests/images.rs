@@ -61,8 +61,8 @@ fn images_are_of_these_sources() {
     assert_eq!(keys(&index["files"]), files, "files without images, or the reverse");
 }
 
-/// It takes minutes and downloads the compiler, so only CI does it; and two of a file's seven images, of which one is
-/// another whenever a source changes. Before a release, `kernels/build.py --check` compiles them all.
+/// It takes minutes and downloads the compiler, so only CI does it; and one of a file's seven images, which is another
+/// whenever a source changes. Before a release, `kernels/build.py --check` compiles them all.
 #[test]
 fn images_compile_to_the_same_bytes() {
     if !std::env::var("CI").is_ok_and(|v| v == "true") {
