@@ -652,6 +652,8 @@ typedef struct {
  * model, and texts that repeat themselves: code that is changed, answers that quote.
  */
 #define REKINDLE_DRAFT_TEXT 1
+/** A second, smaller model with the same vocabulary makes drafts: the one that rekindle_model_set_draft names. */
+#define REKINDLE_DRAFT_MODEL 2
 
 /** For n_checkpoints of rekindle_plan_params: keep no checkpoints. */
 #define REKINDLE_CHECKPOINTS_NONE UINT32_MAX
@@ -1027,6 +1029,20 @@ typedef struct {
 
 /** Tells what a model is. */
 REKINDLE_MUST_USE rekindle_status rekindle_model_get_info(const rekindle_model *model, rekindle_model_info *info);
+
+/**
+ * Sets the model that makes drafts for another one, which was planned with n_draft and REKINDLE_DRAFT_MODEL. Both may
+ * be on other devices and have other contexts; their vocabularies must be the same. `draft` NULL ends it; until then
+ * `model` keeps it, also when its handle is destroyed. Its sequences follow those of `model`, so it should serve
+ * nobody else; while it is in use, or has no room, `model` goes on without drafts. The text stays the same, bit by
+ * bit, with any sampler, and drafts are made only while they win time.
+ *
+ * REKINDLE_INVALID_ARGUMENT: `model` was planned otherwise; the vocabularies differ; `draft` is `model`, has a model
+ * that makes drafts for it, or leaves no logits. REKINDLE_BUSY.
+ */
+REKINDLE_MUST_USE
+rekindle_status rekindle_model_set_draft(rekindle_model *model,
+                                         rekindle_model *draft);
 
 /**
  * Gives the plan that a model was loaded by: the one given to rekindle_load, or the one that on_oom led to. On success
@@ -2650,6 +2666,7 @@ typedef struct {
                                 rekindle_file **adapted);
   rekindle_status (*file_get_adapter)(const rekindle_file *file, uint32_t index, rekindle_adapter_info *info);
   rekindle_status (*seq_set_adapters)(rekindle_model *model, int32_t seq_id, const float *scales, size_t n_scales);
+  rekindle_status (*model_set_draft)(rekindle_model *model, rekindle_model *draft);
 } rekindle_api_table;
 
 /**

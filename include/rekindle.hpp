@@ -649,6 +649,9 @@ class model : public detail::handle<rekindle_model, rekindle_model_destroy> {
         check(rekindle_seq_copy(get(), src, dst, p0, p1));
     }
     void seq_keep(std::int32_t seq) { check(rekindle_seq_keep(get(), seq)); }
+    /// A smaller model with the same vocabulary makes drafts for this one (plan it with REKINDLE_DRAFT_MODEL).
+    void set_draft(const model &draft) { check(rekindle_model_set_draft(get(), draft.get())); }
+    void end_draft() { check(rekindle_model_set_draft(get(), nullptr)); }
     /// Scales of the file's adapters for the tokens of an empty sequence.
     void seq_set_adapters(std::int32_t seq, const std::vector<float> &scales) {
         check(rekindle_seq_set_adapters(get(), seq, scales.data(), scales.size()));

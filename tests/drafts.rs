@@ -189,6 +189,106 @@ fn text_that_guesses_itself_is_that_of_single_tokens() {
     assert!(n_agreed > 100, "{n_agreed} guesses were right");
 }
 
+fn of_second(path: &Path, n_draft: u32) -> Arc<Model> {
+    load(path, &Params { n_draft, draft_source: DraftSource::Model, n_seq_max: 2, ..exact_kv() })
+}
+
+/// Drafts from a second model: itself, whose guesses are right, and one that knows nothing of this one. Sequences are cut,
+/// copied and changed in between, and the second model follows.
+#[test]
+fn text_that_another_model_guesses_is_that_of_single_tokens() {
+    let file = |n: &str| fixture(&format!("models/{n}.gguf"));
+    let pairs = [
+        ("llama-F32", "llama-F32", 15, true),
+        ("llama-F32", "llama-Q4_0", 5, false),
+        ("llama-F32", "llama-yarn", 3, false),
+        ("gemma3-pattern", "gemma3-default", 4, false),
+        ("qwen35-nextn", "qwen35-nextn", 4, true),
+        ("mamba2-groups", "mamba2-groups", 2, true),
+    ];
+    for (name, guesser, n_draft, is_right) in pairs {
+        let (plain, model) =
+            (load(&file(name), &Params { n_seq_max: 2, ..exact_kv() }), of_second(&file(name), n_draft));
+        model.set_draft(Some(load(&file(guesser), &Params { n_seq_max: 2, ..exact_kv() }))).unwrap();
+        for seed in 0..3 {
+            let (mut a, mut b) = (sampler(seed), sampler(seed));
+            for turn in 0..3 {
+                let seq = turn % 2;
+                let want = generate(&plain, &mut a, seq, &PROMPT, 20, &|_| true);
+                let got = generate(&model, &mut b, seq, &PROMPT, 20, &|_| true);
+                assert_eq!(got, want, "{name} by {guesser} seed {seed} turn {turn}");
+                for m in [&plain, &model] {
+                    let _ = m.seq_cut(seq, 25).unwrap();
+                }
+            }
+            [&plain, &model].iter().for_each(|m| m.seq_remove(-1, 0, -1).unwrap());
+        }
+        let perf = model.perf();
+        println!("{name} by {guesser}: {} of {} guesses were right", perf.n_draft_agreed, perf.n_drafted);
+        assert!(perf.n_drafted > 0, "{name} by {guesser}");
+        // Of greedy text; sampled text goes other ways than the likeliest.
+        assert!(!is_right || perf.n_draft_agreed * 4 > perf.n_drafted, "{name} by {guesser}");
+    }
+}
+
+/// Without a second model, with one that is in use and with one without room there are no drafts, and the same text.
+#[test]
+fn a_second_model_may_be_missing() {
+    let file = fixture("models/llama-F32.gguf");
+    let plain = load(&file, &Params { n_seq_max: 2, ..exact_kv() });
+    let want = generate(&plain, &mut sampler(0), 0, &PROMPT, 20, &|_| true);
+    let model = of_second(&file, 4);
+    let same = |what: &str| {
+        let got = generate(&model, &mut sampler(0), 0, &PROMPT, 20, &|_| true);
+        assert_eq!(got, want, "{what}");
+        model.seq_remove(-1, 0, -1).unwrap();
+    };
+    same("none was set");
+    assert_eq!(model.perf().n_drafted, 0);
+    model.set_draft(Some(load(&file, &Params { n_ctx: 16, n_batch: 8, n_outputs_max: 1, ..exact_kv() }))).unwrap();
+    same("one has no room");
+    let few = model.perf().n_drafted;
+    let second = load(&file, &Params { n_seq_max: 2, ..exact_kv() });
+    model.set_draft(Some(Arc::clone(&second))).unwrap();
+    // It serves somebody else: its callback generates with the first one.
+    let params = GenerateParams {
+        prompt: Prompt::Tokens(&PROMPT),
+        seq_id: 0,
+        max_tokens: 1,
+        no_special: true,
+        parse_special: false,
+        ignore_eog: true,
+        all_drafts: true,
+    };
+    let mut greedy = sampler(0);
+    second
+        .generate(&mut greedy, &params, &mut |_, _| {
+            same("one is in use");
+            true
+        })
+        .unwrap();
+    assert_eq!(model.perf().n_drafted, few);
+    same("one is there");
+    assert!(model.perf().n_drafted > few);
+    model.set_draft(None).unwrap();
+    // Refused, by name.
+    let bad = [
+        (&model, Arc::clone(&model)),
+        (&plain, Arc::clone(&second)),
+        (&model, load(&fixture("models/qwen3vl-64.gguf"), &exact_kv())),
+    ];
+    for (i, (model, draft)) in bad.into_iter().enumerate() {
+        let e = model.set_draft(Some(draft)).err();
+        assert!(i == 2 || e.is_some_and(|e| e.status == Status::InvalidArgument && e.detail.subject == "draft"), "{i}");
+    }
+    let bible = load(&support::root().join("models/bible-5M-Q8_0.gguf"), &exact_kv());
+    let e = model.set_draft(Some(bible)).unwrap_err();
+    assert!(e.to_string().contains("tokens"), "{e}");
+    model.set_draft(Some(Arc::clone(&second))).unwrap();
+    let third = of_second(&file, 2);
+    assert!(third.set_draft(Some(model)).is_err());
+}
+
 /// Guesses that are always right: each draft brings all of its tokens, and no token is computed in vain.
 #[test]
 fn right_guesses_are_kept() {

@@ -139,6 +139,7 @@ fn run_takes_adapters() {
     assert_eq!(with("0", &[]), plain);
     assert_ne!(with("4", &[]), plain);
     assert_eq!(with("4", &["--draft-text", "4"]), with("4", &[]));
+    assert_eq!(with("4", &["--draft-model", &model()]), with("4", &[]));
     let said = tool_with("", "run", &["--lora", &format!("{path}=much")]);
     assert!(said.code == 2 && said.err.contains("FILE[=SCALE]"), "{}", said.err);
     let said = tool_with("", "plan", &["--lora", "missing.gguf"]);

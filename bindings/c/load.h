@@ -58,6 +58,21 @@ static int32_t progress(void *user_data, float done) {
     return atomic_load(&interrupted);
 }
 
+/* Loads the model that guesses, which has the context of the one that it guesses for. It lives as long as that. */
+static void load_draft_model(const options *o) {
+    rekindle_file *small = NULL;
+    rekindle_plan_t *planned = NULL;
+    rekindle_model *loaded = NULL;
+    rekindle_plan_params p = {.struct_size = sizeof p, .n_ctx = model_info().n_ctx};
+    check(rekindle_file_open(context, o->draft_model, strlen(o->draft_model), &small), "--draft-model");
+    check(rekindle_plan(context, small, &p, &planned), "--draft-model");
+    check(rekindle_load(context, planned, NULL, &loaded), "--draft-model");
+    check(rekindle_model_set_draft(model, loaded), "--draft-model");
+    (void)rekindle_model_destroy(loaded);
+    (void)rekindle_plan_destroy(planned);
+    (void)rekindle_file_close(small);
+}
+
 /* Plans and loads; prints the plan if `show`, or if it does not fit. */
 static void load(const options *o, int show) {
     make_plan(o, show);
@@ -66,6 +81,7 @@ static void load(const options *o, int show) {
     rekindle_model *loaded = NULL;
     check(rekindle_load(context, plan, &p, &loaded), "load");
     model = loaded;
+    if (o->draft_model) load_draft_model(o);
 }
 
 /* Lets every sequence use the adapters. (Generations have scales of their own.) */

@@ -12,7 +12,7 @@
 #include "values.h"
 
 typedef struct {
-    const char *command, *model, *devices, *prompt, *system, *template_path, *override, *path;
+    const char *command, *model, *devices, *prompt, *system, *template_path, *override, *path, *draft_model;
     const char *schema, *grammar, *stops[256], *adapters[32];
     float scales[32];
     char **texts;
@@ -104,6 +104,13 @@ static void read_draft(void *to, const char *option, char *value) {
     o->plan.draft_source = strcmp(option, "--draft") ? REKINDLE_DRAFT_TEXT : REKINDLE_DRAFT_LAYER;
 }
 
+/* A second model that guesses; --draft says how many tokens, if not 8. */
+static void read_draft_model(void *to, const char *option, char *value) {
+    (void)option;
+    options *o = to;
+    o->draft_model = value;
+}
+
 /* DEVICE:MIB, DEVICE:MIB:LAYERS or DEVICE:MIB:- */
 static void read_limit(void *to, const char *option, char *value) {
     options *o = to;
@@ -179,6 +186,7 @@ static const struct {
     {"--checkpoints", ALL, read_checkpoints, 0},
     {"--draft", PLAN | WRITES, read_draft, 0},
     {"--draft-text", PLAN | WRITES, read_draft, 0},
+    {"--draft-model", WRITES, read_draft_model, 0},
     {"--place", ALL, read_placements, 0},
     {"--override", ALL, read_text, AT(override)},
     {"--lora", ALL & ~TOKENIZE, read_adapter, 0},
@@ -285,6 +293,10 @@ static void parse(options *o, int command, int argc, char **argv) {
         if (command == EMBED && !only_texts && !strcmp(argv[i], "--")) only_texts = 1;
         else if (command == EMBED && (only_texts || argv[i][0] != '-')) o->texts[o->n_texts++] = argv[i];
         else i = read_option(o, command, argc, argv, i);
+    }
+    if (o->draft_model) {
+        if (!o->plan.n_draft) o->plan.n_draft = 8;
+        o->plan.draft_source = REKINDLE_DRAFT_MODEL;
     }
     if (o->copied) o->plan.weights = REKINDLE_WEIGHTS_COPIED;
     if (o->sampler.n_steps) o->sampler.steps = o->steps;

@@ -29,6 +29,7 @@ static const char USAGE[] =
     "  --checkpoints N  of recurrent states (4 per sequence)\n"
     "  --draft N        run: tokens that the model's prediction layer guesses at most (none)\n"
     "  --draft-text N   run: tokens that the text so far guesses at most\n"
+    "  --draft-model F  run: a smaller model with the same vocabulary, which guesses (--draft N: so many, else 8)\n"
     "  --place P=D,...  tensors' places: blk\\.[0-3]\\.ffn_.*_exps=CPU,blk\\.7\\.=CUDA1\n"
     "  --override JSON  values of keys in place of the file's: {\"llama.rope.freq_base\": 500000.0}\n"
     "  --lora FILE[=S]  an adapter beside the model, and its scale (1); may be given again\n"

@@ -207,6 +207,17 @@ func (m *Model) Checkpoint(seq int32) error {
 	return call(func() C.rekindle_status { return C.rekindle_seq_checkpoint(m.h, C.int32_t(seq)) })
 }
 
+// SetDraft lets a smaller model with the same vocabulary make drafts; nil ends that. Plan the model with DraftFromModel.
+func (m *Model) SetDraft(draft *Model) error {
+	defer runtime.KeepAlive(m)
+	var h *C.rekindle_model
+	if draft != nil {
+		h = draft.h
+		defer runtime.KeepAlive(draft)
+	}
+	return call(func() C.rekindle_status { return C.rekindle_model_set_draft(m.h, h) })
+}
+
 // SetAdapters sets the scales of the file's adapters for the tokens of an empty sequence.
 func (m *Model) SetAdapters(seq int32, scales []float32) error {
 	defer runtime.KeepAlive(m)

@@ -107,8 +107,9 @@ type PlanParams struct {
 	Draft uint32
 	// Pooling says which rows a batch leaves.
 	Pooling Pooling
-	// DraftFromText lets the text so far make the guesses; else the model's own prediction layer makes them.
-	DraftFromText bool
+	// DraftFromText lets the text so far make the guesses, DraftFromModel a second model (Model.SetDraft); else the
+	// model's own prediction layer makes them.
+	DraftFromText, DraftFromModel bool
 	// Placements are places of tensors by patterns of their names, as `blk\.[0-3]\.ffn_.*_exps=CPU`: see
 	// rekindle_plan_params.
 	Placements string
@@ -131,6 +132,8 @@ func (params *PlanParams) c(pin *runtime.Pinner) C.rekindle_plan_params {
 	p.placements, p.placements_len = view(pin, params.Placements)
 	if params.DraftFromText {
 		p.draft_source = C.REKINDLE_DRAFT_TEXT
+	} else if params.DraftFromModel {
+		p.draft_source = C.REKINDLE_DRAFT_MODEL
 	}
 	if params.CopyWeights {
 		p.weights = C.REKINDLE_WEIGHTS_COPIED

@@ -140,6 +140,7 @@ table! {
     rekindle_file_adapt,
     rekindle_file_get_adapter,
     rekindle_seq_set_adapters,
+    rekindle_model_set_draft,
 }
 
 /// The table of functions, which lives as long as the library. `abi_version` is the host's REKINDLE_ABI_VERSION; the

@@ -189,6 +189,27 @@ pub unsafe extern "C" fn rekindle_model_get_info(
     })
 }
 
+/// Sets the model that makes drafts for another one, which was planned with n_draft and REKINDLE_DRAFT_MODEL. Both may
+/// be on other devices and have other contexts; their vocabularies must be the same. `draft` NULL ends it; until then
+/// `model` keeps it, also when its handle is destroyed. Its sequences follow those of `model`, so it should serve
+/// nobody else; while it is in use, or has no room, `model` goes on without drafts. The text stays the same, bit by
+/// bit, with any sampler, and drafts are made only while they win time.
+///
+/// REKINDLE_INVALID_ARGUMENT: `model` was planned otherwise; the vocabularies differ; `draft` is `model`, has a model
+/// that makes drafts for it, or leaves no logits. REKINDLE_BUSY.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn rekindle_model_set_draft(
+    model: *mut rekindle_model,
+    draft: *mut rekindle_model,
+) -> rekindle_status {
+    guard("rekindle_model_set_draft", || {
+        let m = get::<Model, _>(model)?;
+        let draft = (!draft.is_null()).then(|| get::<Model, _>(draft)).transpose()?;
+        m.set_draft(draft)
+    })
+}
+
 /// Gives the plan that a model was loaded by: the one given to rekindle_load, or the one that on_oom led to. On success
 /// `*plan` is a handle of its own, which rekindle_plan_destroy ends.
 #[unsafe(no_mangle)]

@@ -147,6 +147,8 @@ pub const REKINDLE_DRAFT_LAYER: u32 = 0;
 /// The prompt and the text so far make drafts: where their last tokens stood before, what followed there. It serves any
 /// model, and texts that repeat themselves: code that is changed, answers that quote.
 pub const REKINDLE_DRAFT_TEXT: u32 = 1;
+/// A second, smaller model with the same vocabulary makes drafts: the one that rekindle_model_set_draft names.
+pub const REKINDLE_DRAFT_MODEL: u32 = 2;
 
 /// For n_checkpoints of rekindle_plan_params: keep no checkpoints.
 pub const REKINDLE_CHECKPOINTS_NONE: u32 = u32::MAX;
@@ -262,6 +264,7 @@ unsafe fn read_params(params: *const rekindle_plan_params) -> Result<Params> {
         draft_source: match p.draft_source {
             REKINDLE_DRAFT_LAYER => DraftSource::Layer,
             REKINDLE_DRAFT_TEXT => DraftSource::Text,
+            REKINDLE_DRAFT_MODEL => DraftSource::Model,
             n => {
                 let text = format!("draft_source is {n}, expected a REKINDLE_DRAFT_ number");
                 return Err(Error::invalid(text).subject("draft_source"));

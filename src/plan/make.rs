@@ -78,6 +78,7 @@ impl Plan {
             n_recurrent_layers: recurrent.len() as u32,
             n_checkpoints,
             n_draft: r.n_draft,
+            draft_source: params.draft_source,
             pooling,
             type_k: e.type_k,
             type_v: e.type_v,
@@ -142,6 +143,7 @@ fn draft_reason(r: &Request<'_>) -> String {
     let what = match r.params.draft_source {
         DraftSource::Layer => "the output's device holds the prediction layer, its KV cache, and",
         DraftSource::Text => "guesses come from the text so far, and there are",
+        DraftSource::Model => "guesses come from a second model, and there are",
     };
     format!("n_draft {}: {}; {what} {} rows of logits", r.n_draft, Source::Caller.name(), r.n_outputs_max)
 }

@@ -67,6 +67,8 @@ pub enum DraftSource {
     Layer,
     /// The text so far: what followed the last time that its last tokens stood there.
     Text,
+    /// A second, smaller model, which the host sets when both are loaded.
+    Model,
 }
 
 /// The caller's wishes. Zero (or `None`) leaves the decision to the planner.

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::arenas::{self, Arenas};
 use super::memory::Memory;
-use super::params::{Params, Source};
+use super::params::{DraftSource, Params, Source};
 use super::place::Objective;
 use crate::arch::Hparams;
 use crate::context::Context;
@@ -120,6 +120,7 @@ pub struct Plan {
     pub n_checkpoints: u32,
     /// Tokens of a draft at most; 0: the model makes none.
     pub n_draft: u32,
+    pub draft_source: DraftSource,
     /// The rows that a batch leaves in place of logits, if it does.
     pub pooling: Option<Pooling>,
     pub type_k: Type,

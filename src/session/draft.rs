@@ -1,5 +1,5 @@
-//! Drafts: a small layer of the model, or the text so far (`ngram`), guesses the next tokens, and the trunk checks them
-//! all in one batch.
+//! Drafts: a small layer of the model, the text so far (`ngram`) or a smaller model (`second`) guesses the next tokens,
+//! and the trunk checks them all in one batch.
 //!
 //! # Problem
 //!
@@ -37,8 +37,10 @@ use super::batch::{Batch, Checked};
 use super::model::{Model, State};
 use super::ngram;
 use super::perf::{Counters, since};
+use super::second::largest;
 use crate::error::{Error, Result, Status};
 use crate::graph::{CacheView, Micro, NO_CELL, Outcome, Run, Span};
+use crate::plan::DraftSource;
 
 /// Tokens that wait for the prediction layer until they are given to it together.
 const TOGETHER: usize = 64;
@@ -90,10 +92,10 @@ impl Model {
     fn compute(&self, token: i32, seq_id: i32, most: usize, ahead: &mut Ahead) -> Result<()> {
         let n = self.draft_length(most, ahead.all);
         let start = Instant::now();
-        let from_text = self.guess_from_text(token, seq_id, n)?;
-        let n = from_text.as_ref().map_or(n, Vec::len);
+        let given = self.guess_elsewhere(token, seq_id, n)?;
+        let n = given.as_ref().map_or(n, Vec::len);
         if n > 0 {
-            ahead.tokens = self.decode_draft(token, seq_id, n, from_text)?;
+            ahead.tokens = self.decode_draft(token, seq_id, n, given)?;
             ahead.us = since(start);
             Counters::add(&self.counters.decode_us, ahead.us);
             return Ok(());
@@ -162,18 +164,20 @@ impl Model {
         Ok(())
     }
 
-    /// Guesses of the text so far; `None` if a prediction layer makes them.
-    fn guess_from_text(&self, token: i32, seq_id: i32, n: usize) -> Result<Option<Vec<i32>>> {
-        let caches = &self.state.read().caches;
-        if caches.hidden.is_some() {
-            return Ok(None);
+    /// Guesses of the text so far or of a second model; `None` if a prediction layer makes them.
+    fn guess_elsewhere(&self, token: i32, seq_id: i32, n: usize) -> Result<Option<Vec<i32>>> {
+        match self.plan().draft_source {
+            DraftSource::Layer => return Ok(None),
+            DraftSource::Model => return self.guess_from_second(token, seq_id, n).map(Some),
+            DraftSource::Text => {}
         }
+        let caches = &self.state.read().caches;
         let seq = caches.whole().check_seq(seq_id)?;
         Ok(Some(ngram::guess(caches.history.of(seq).unwrap_or_default(), token, n).to_vec()))
     }
 
-    /// Decodes a token and `n` guesses behind it, and gives these. They are made here unless the text has made them.
-    fn decode_draft(&self, token: i32, seq_id: i32, n: usize, from_text: Option<Vec<i32>>) -> Result<Vec<i32>> {
+    /// Decodes a token and `n` guesses behind it, and gives these. They are made here unless they are given.
+    fn decode_draft(&self, token: i32, seq_id: i32, n: usize, given: Option<Vec<i32>>) -> Result<Vec<i32>> {
         let mut state = self.state.write();
         let seq = state.caches.whole().check_seq(seq_id)?;
         let first = state.caches.length(seq);
@@ -182,7 +186,7 @@ impl Model {
         let mut cells = state.caches.take_all(&checked.positions, &checked.seqs, true)?;
         state.n_outputs = 0;
         let mut tokens = vec![token];
-        let outcome = match from_text {
+        let outcome = match given {
             Some(guesses) => {
                 tokens.extend(guesses);
                 Ok(())
@@ -330,10 +334,4 @@ impl Model {
         };
         state.machine.run_draft(&micro, rows, &self.cancelled)
     }
-}
-
-/// The token with the largest logit.
-fn largest(logits: &[f32]) -> i32 {
-    let first = (0, f32::NEG_INFINITY);
-    logits.iter().enumerate().fold(first, |best, (i, x)| if *x > best.1 { (i, *x) } else { best }).0 as i32
 }

@@ -25,6 +25,7 @@ mod room;
 mod rows;
 mod saved;
 mod scales;
+mod second;
 mod sequence;
 mod slots;
 mod stretches;

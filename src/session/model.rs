@@ -85,6 +85,8 @@ pub struct Model {
     vocab: OnceLock<Result<Arc<Vocab>>>,
     /// That of saved sequences (`saved`), made at the first one.
     pub(super) fingerprint: OnceLock<u64>,
+    /// The model that guesses for this one.
+    pub(super) second: Mutex<Option<Arc<Model>>>,
     /// Tokens that the file says must not be sampled.
     pub(super) suppressed: Vec<i32>,
     writer: Mutex<()>,
@@ -167,6 +169,7 @@ impl Model {
             counters,
             vocab: OnceLock::new(),
             fingerprint: OnceLock::new(),
+            second: Mutex::new(None),
             suppressed,
             writer: Mutex::new(()),
             _weights: loaded.weights,

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use crate::prototypes::{Argument, Function, Header};
 
 /// Pointers that may be NULL by the header's text (besides the handle of a _destroy, `needed` and `user_data`).
-const NULLABLE: [(&str, &str); 18] = [
+const NULLABLE: [(&str, &str); 19] = [
     ("rekindle_context_create", "params"),
     ("rekindle_plan", "params"),
     ("rekindle_plan_ask", "params"),
@@ -26,6 +26,7 @@ const NULLABLE: [(&str, &str); 18] = [
     ("rekindle_seq_save_file", "progress"),
     ("rekindle_seq_load_file", "progress"),
     ("rekindle_grammar_create", "params"),
+    ("rekindle_model_set_draft", "draft"),
 ];
 
 /// Parameter structs that must be filled to be of use; all others are valid when they are zero.
@@ -63,6 +64,9 @@ fn destroyer(handle: &str) -> String {
 /// A valid value of an argument, and the statements that make it.
 fn valid(h: &Header, f: &Function, a: &Argument) -> (String, String) {
     let name = &a.name;
+    if f.name == "rekindle_model_set_draft" && name == "draft" {
+        return (String::new(), "NULL".into());
+    }
     if is_handle(h, a) {
         let of = match f.name.as_str() {
             "rekindle_plan_remedy" => "too_large",
