@@ -633,10 +633,10 @@ typedef struct {
    * Places of tensors, by patterns of their names: UTF-8 text of placements_len bytes, copied during the call. It is
    * a list of pairs with commas between them, as `blk\.[0-3]\.ffn_.*_exps=CPU,^blk\.7\.=CUDA1`: a regular expression
    * (in the syntax of Rust's regex crate, without commas) that is looked for in a tensor's name, and CPU or CUDA with
-   * the number of a die. Of the expressions that are found the first one counts. All tensors of a layer go to one
-   * device, but for its routed experts, which may be on the CPU; a text that asks for anything else is refused with
-   * the tensor's name (REKINDLE_INVALID_ARGUMENT). Each device computes neighbouring layers, so not all places go
-   * together: then the plan does not fit.
+   * the number of a die; 256 pairs at most. Of the expressions that are found the first one counts. All tensors of a
+   * layer go to one device, but for its routed experts, which may be on the CPU; a text that asks for anything else
+   * is refused with the tensor's name (REKINDLE_INVALID_ARGUMENT). Each device computes neighbouring layers, so not
+   * all places go together: then the plan does not fit.
    */
   const char *placements;
   size_t placements_len;
@@ -1082,7 +1082,10 @@ typedef struct {
   uint32_t struct_size;
   /** Zero. */
   uint32_t reserved;
-  /** Tokens that came in batches of more than one token, and those that came singly. */
+  /**
+   * Tokens that came in batches of more than one token, and those that came singly. Of steps the latter are those
+   * that generations have said, several at once where grammars force them.
+   */
   uint64_t n_prompt_tokens;
   uint64_t n_decode_tokens;
   /** The time until rekindle_load returned. */
@@ -1916,9 +1919,9 @@ typedef struct {
  * had, the process ends, as in any program of Rust. The compiler runs on a thread of its own, which has a stack of
  * 256 MiB (of which the system gives what is used) and ends with the call.
  *
- * REKINDLE_INVALID_ARGUMENT: the text is no such grammar (the message says where), it is too long, or a parameter is
- * out of range. REKINDLE_UNSUPPORTED: the schema has a keyword that is not supported, or the grammar is too complex.
- * REKINDLE_OUT_OF_MEMORY.
+ * REKINDLE_INVALID_ARGUMENT: the text is no such grammar (the message says where), a rule of it never comes to an end
+ * (as a schema that requires itself), it is too long, or a parameter is out of range. REKINDLE_UNSUPPORTED: the schema
+ * has a keyword that is not supported, or the grammar is too complex. REKINDLE_OUT_OF_MEMORY.
  */
 REKINDLE_MUST_USE
 rekindle_status rekindle_grammar_create(const rekindle_vocab *vocab,

@@ -733,13 +733,10 @@ struct generation_params {
     std::uint32_t max_tokens = 0;
     /// REKINDLE_GENERATION_… added up.
     std::uint32_t flags = 0;
-<<<<<<< HEAD
     /// Scales of the file's adapters.
     std::vector<float> adapter_scales = {};
-=======
     /// The texts that it may write; copied as it stands. It is of the model's vocabulary. None: all.
     const rekindle::grammar *grammar = nullptr;
->>>>>>> main
 };
 
 /// One thing that a generation has to tell.
@@ -803,12 +800,9 @@ class generation : public detail::handle<rekindle_generation, rekindle_generatio
         p.stop_text_lens = lens.data();
         p.n_stop_texts = static_cast<std::uint32_t>(texts.size());
         p.max_tokens = params.max_tokens;
-<<<<<<< HEAD
         p.adapter_scales = params.adapter_scales.data();
         p.n_adapter_scales = params.adapter_scales.size();
-=======
         p.grammar = params.grammar ? params.grammar->get() : nullptr;
->>>>>>> main
         rekindle_generation *h = nullptr;
         check(rekindle_generation_create(m.get(), &p, &h));
         return h;

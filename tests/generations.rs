@@ -19,7 +19,7 @@ use rekindle::grammar::Grammar;
 use rekindle::plan::Params;
 use rekindle::sample::{Logprobs, Sampler, SamplerParams};
 use rekindle::session::{Batch, Event, Generation, GenerationParams, Model, Phase, Prompt, StopReason};
-use support::{decode_at, exact_kv, fixture, load, root, same_bits};
+use support::{decode_at, exact_kv, fixture, load_with_threads, root, same_bits};
 
 /// The wishes of a generation.
 #[derive(Clone, Default)]
@@ -108,6 +108,11 @@ impl Told {
     fn begins(&self, whole: &Told) -> bool {
         whole.tokens.starts_with(&self.tokens) && whole.text.starts_with(&self.text)
     }
+}
+
+/// With one thread, since steps are short and the tests run beside each other.
+fn load(file: &Path, params: &Params) -> Arc<Model> {
+    load_with_threads(file, params, 1)
 }
 
 fn bible() -> PathBuf {

@@ -150,6 +150,39 @@ fn a_real_shape_loads_as_planned() {
     });
 }
 
+/// Experts of a layer in the middle, which the caller has put on the CPU, and whole layers on a die that the planner
+/// would not have taken.
+#[test]
+fn placements_of_the_caller_give_the_same() {
+    with_dies("placements_of_the_caller_give_the_same", FOUR, |rig| {
+        let mut n = 0;
+        for case in plain_cases() {
+            let gguf = Arc::new(Gguf::open(&case.file).unwrap());
+            let graph = rekindle::arch::build(&gguf).unwrap().1;
+            let has =
+                |layer: u32| graph.nodes.iter().any(|n| n.layer == layer && n.part == rekindle::graph::Part::Experts);
+            if graph.n_layer < 3 || !has(1) {
+                continue;
+            }
+            let context = Context::new("cuda:2,cpu", 2, None, LogLevel::Error).unwrap();
+            let placements = r"^blk\.1\..*_exps=CPU,^blk\.[01]\.=CUDA0,^blk\.2\.=CUDA1".to_owned();
+            let plan = Arc::new(Plan::new(&context, &gguf, &Params { placements, ..exact_kv() }).unwrap());
+            assert!(plan.fits, "{}: {}", case.name, plan.text());
+            let places: Vec<_> = plan.layers.iter().map(|l| (l.device, l.experts_device)).collect();
+            assert!(places[0].0 == 0 && places[1] == (0, 2) && places[2].0 == 1, "{places:?}");
+            let model = load_on(rig, &context, &plan, &case.name);
+            let own = decode_at(&model, 0, 0, &case.tokens[..16]).concat();
+            let expected = decode_at(&load(&case.file, &exact_kv()), 0, 0, &case.tokens[..16]).concat();
+            let error = nmse(&own, &expected);
+            println!("{:26} {error:10.2e}", case.name);
+            assert!(error <= 1e-6, "{}: {error:e}", case.name);
+            rig.check(&case.name);
+            n += 1;
+        }
+        assert!(n >= 2, "{n} mixtures of three layers");
+    });
+}
+
 /// Mixtures that a die is too small for: routed experts of some layers on the CPU, the rest of those layers on the die.
 #[test]
 fn experts_on_the_cpu_give_the_same() {

@@ -113,9 +113,9 @@ unsafe fn params(p: &rekindle_grammar_params) -> Result<Params> {
 /// had, the process ends, as in any program of Rust. The compiler runs on a thread of its own, which has a stack of
 /// 256 MiB (of which the system gives what is used) and ends with the call.
 ///
-/// REKINDLE_INVALID_ARGUMENT: the text is no such grammar (the message says where), it is too long, or a parameter is
-/// out of range. REKINDLE_UNSUPPORTED: the schema has a keyword that is not supported, or the grammar is too complex.
-/// REKINDLE_OUT_OF_MEMORY.
+/// REKINDLE_INVALID_ARGUMENT: the text is no such grammar (the message says where), a rule of it never comes to an end
+/// (as a schema that requires itself), it is too long, or a parameter is out of range. REKINDLE_UNSUPPORTED: the schema
+/// has a keyword that is not supported, or the grammar is too complex. REKINDLE_OUT_OF_MEMORY.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rekindle_grammar_create(

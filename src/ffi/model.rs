@@ -283,7 +283,8 @@ pub struct rekindle_perf {
     pub struct_size: u32,
     /// Zero.
     pub reserved: u32,
-    /// Tokens that came in batches of more than one token, and those that came singly.
+    /// Tokens that came in batches of more than one token, and those that came singly. Of steps the latter are those
+    /// that generations have said, several at once where grammars force them.
     pub n_prompt_tokens: u64,
     pub n_decode_tokens: u64,
     /// The time until rekindle_load returned.

@@ -50,8 +50,8 @@ impl Grammar {
     ///
     /// # Errors
     /// `InvalidArgument`: the text is no grammar of that kind (the message says where), is longer than 1 MiB, nested
-    /// deeper than 200 brackets or has more than 10,000 rules; no text satisfies it; a trigger is empty, too long, or
-    /// one too many.
+    /// deeper than 200 brackets or has more than 10,000 rules; no text satisfies it, or a rule never comes to an end; a
+    /// trigger is empty, too long, or one too many.
     /// `Unsupported`: the schema uses a keyword that is not supported, the grammar takes more than the limits of
     /// `limits`, or the vocabulary has more tokens than a trie can hold. `OutOfMemory`.
     pub fn new(vocab: &Arc<Vocab>, kind: Kind, text: &str, params: &Params) -> Result<Grammar> {

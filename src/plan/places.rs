@@ -14,9 +14,10 @@ use crate::device::{Inventory, Kind};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, INPUT, Part};
 
-/// The most bytes of the text, and of an expression once it is compiled.
+/// The most bytes of the text, of an expression once it is compiled, and the most pairs.
 const LONGEST: usize = 1 << 16;
-const LARGEST: usize = 1 << 20;
+const LARGEST: usize = 1 << 18;
+const MOST: usize = 256;
 
 /// The places of the units that the caller has chosen.
 #[derive(Debug, Clone, Default)]
@@ -161,6 +162,9 @@ fn pairs<'t>(
     }
     let mut out = Vec::new();
     for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
+        if out.len() == MOST {
+            return Err(bad(format!("there are more than {MOST} pairs")));
+        }
         let Some((expression, device)) = pair.rsplit_once('=') else {
             return Err(bad(format!("'{pair}' has no '=', expected EXPRESSION=DEVICE")));
         };

@@ -8,7 +8,7 @@ use std::time::Instant;
 pub struct Perf {
     /// Tokens of batches of more than one token.
     pub n_prompt_tokens: u64,
-    /// Tokens that were decoded one by one.
+    /// Tokens that were decoded one by one, and those that grammars forced behind them.
     pub n_decode_tokens: u64,
     pub load_us: u64,
     pub prompt_us: u64,

@@ -322,6 +322,14 @@ int main(int argc, char **argv) {
     grammar waits(vocab(m), REKINDLE_GRAMMAR_LARK, "end: \"!\"", lazy);
     CHECK(waits.is_complete() && waits.check("!").verdict == REKINDLE_VERDICT_COMPLETE);
     CHECK(v.info().fim_prefix == -1 && v.info().fim_separator == -1 && v.info().n_tokens == 2048);
+    const vocab fills(file(c, argv[1], R"({"tokenizer.ggml.fim_pre_token_id": 31, "tokenizer.ggml.fim_suf_token_id": 32,
+        "tokenizer.ggml.fim_mid_token_id": 33, "tokenizer.ggml.fim_pad_token_id": 34,
+        "tokenizer.ggml.fim_rep_token_id": 35, "tokenizer.ggml.fim_sep_token_id": 36})"));
+    const auto fim = fills.info();
+    CHECK(fim.fim_prefix == 31 && fim.fim_suffix == 32 && fim.fim_middle == 33 && fim.fim_pad == 34);
+    CHECK(fim.fim_repository == 35 && fim.fim_separator == 36);
+    CHECK(status_of([&] { plan_params places; places.placements = "blk=GPU"; plan(c, f, places); }, "placements") ==
+          REKINDLE_INVALID_ARGUMENT);
     kept_to_a_grammar(m, v);
     rows_of_texts(c, f);
     model moved = std::move(m);

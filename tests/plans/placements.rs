@@ -103,6 +103,12 @@ fn other_places_are_refused_by_name() {
         assert_eq!((e.status, e.detail.subject.as_str()), (Status::InvalidArgument, "placements"), "{text}: {e}");
         assert!(e.message.contains(expected), "{text}: {}", e.message);
     }
+    let many = vec!["blk=CPU"; 257].join(",");
+    assert!(placed(MIXTURE, &host, &many).err().unwrap().message.contains("more than 256 pairs"));
+    assert!(placed(MIXTURE, &host, &"x".repeat(1 << 17)).err().unwrap().message.contains("131072 bytes"));
+    assert!(
+        placed(MIXTURE, &host, "(((a{100}){100}){100})=CPU").err().unwrap().message.contains("no regular expression")
+    );
     // The CPU that takes no layers; formulas, which know no tensors.
     assert!(placed(MIXTURE, "k80:2", "_exps=CPU").is_err());
     let formulas = Params { estimator: EstimatorKind::Family, placements: "_exps=CPU".into(), ..at(4096) };

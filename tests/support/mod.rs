@@ -58,7 +58,11 @@ pub fn exact_kv() -> Params {
 }
 
 pub fn load(path: &Path, params: &Params) -> Arc<Model> {
-    let context = Context::new("cpu", 2, None, LogLevel::Error).unwrap();
+    load_with_threads(path, params, 2)
+}
+
+pub fn load_with_threads(path: &Path, params: &Params, n_threads: u32) -> Arc<Model> {
+    let context = Context::new("cpu", n_threads, None, LogLevel::Error).unwrap();
     let file = Arc::new(Gguf::open(path).unwrap());
     let plan = Plan::new(&context, &file, params).unwrap();
     assert!(plan.fits, "{}", plan.text());
