@@ -18,17 +18,24 @@ use crate::virtual_rig::*;
 fn caches_of_every_type_are_the_cpus() {
     with_dies("sequences::caches_of_every_type_are_the_cpus", FOUR, |rig| {
         let types = [Type::F32, Type::F16, Type::Q8_0, Type::Q4_0];
-        // Opening a die takes a card a good part of a second.
-        let (cases, least) = if rig.is_virtual() { (plain_cases(), 100) } else { (one_of_each(plain_cases()), 40) };
+        let each: Vec<String> = one_of_each(plain_cases()).into_iter().map(|case| case.name).collect();
         let mut n = 0;
-        for case in cases {
+        for (i, case) in plain_cases().into_iter().enumerate() {
+            // A model of each kind has all pairs; of the others the virtual rig has one each, which changes from one to
+            // the next. Opening a die takes a card a good part of a second.
+            let whole = each.contains(&case.name);
+            if !whole && !rig.is_virtual() {
+                continue;
+            }
             // Of Q4_0 the pairs that somebody has a reason to use, and one that has no form of its own.
             let used = |(k, v): &(Type, Type)| match (k, v) {
                 (Type::F32, Type::Q4_0) => false,
                 (Type::Q4_0, _) => matches!(v, Type::Q4_0 | Type::F16),
                 _ => true,
             };
-            for (k, v) in types.iter().flat_map(|k| types.iter().map(move |v| (*k, *v))).filter(used) {
+            let pairs: Vec<_> = types.iter().flat_map(|k| types.iter().map(move |v| (*k, *v))).filter(used).collect();
+            let own = if whole { 0..pairs.len() } else { i % pairs.len()..i % pairs.len() + 1 };
+            for (k, v) in pairs[own].iter().copied() {
                 let params = Params { type_k: Some(k), type_v: Some(v), ..exact_kv() };
                 let gguf = Arc::new(Gguf::open(&case.file).unwrap());
                 let cpu = Context::new("cpu", 2, None, LogLevel::Error).unwrap();
@@ -54,7 +61,7 @@ fn caches_of_every_type_are_the_cpus() {
             }
             rig.check(&case.name);
         }
-        assert!(n > least, "{n} pairs");
+        assert!(n > 40, "{n} pairs");
     });
 }
 
