@@ -896,6 +896,17 @@ rekindle_status rekindle_plan_text(const rekindle_plan_t *plan,
                                    size_t *needed);
 
 /**
+ * Draws the plan: an SVG picture (XML in UTF-8) with a bar of each device's memory to scale, the exact bytes of its
+ * parts, a cell for each layer, the predicted speeds and the remedies. Names in it are escaped. Text: buffer,
+ * capacity, needed.
+ */
+REKINDLE_MUST_USE
+rekindle_status rekindle_plan_svg(const rekindle_plan_t *plan,
+                                  char *buffer,
+                                  size_t capacity,
+                                  size_t *needed);
+
+/**
  * Writes the whole plan as a JSON object. Keys are only ever added. schema/plan.schema.json describes them; it is
  * installed as share/rekindle/plan.schema.json. Text: buffer, capacity, needed.
  */
@@ -2670,6 +2681,7 @@ typedef struct {
   rekindle_status (*file_get_adapter)(const rekindle_file *file, uint32_t index, rekindle_adapter_info *info);
   rekindle_status (*seq_set_adapters)(rekindle_model *model, int32_t seq_id, const float *scales, size_t n_scales);
   rekindle_status (*model_set_draft)(rekindle_model *model, rekindle_model *draft);
+  rekindle_status (*plan_svg)(const rekindle_plan_t *plan, char *buffer, size_t capacity, size_t *needed);
 } rekindle_api_table;
 
 /**

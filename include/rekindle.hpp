@@ -366,6 +366,12 @@ class plan : public detail::handle<rekindle_plan_t, rekindle_plan_destroy> {
             return rekindle_plan_text(get(), b, n, needed);
         });
     }
+    /// A picture of it.
+    std::string svg() const {
+        return detail::text([&](char *b, std::size_t n, std::size_t *needed) {
+            return rekindle_plan_svg(get(), b, n, needed);
+        });
+    }
     std::string json() const {
         return detail::text([&](char *b, std::size_t n, std::size_t *needed) {
             return rekindle_plan_json(get(), b, n, needed);

@@ -202,6 +202,7 @@ fn calls() -> Vec<(&'static str, Call)> {
         rekindle_grammar_check |w| (w.grammar, null(), 0, &mut sized());
         rekindle_file_adapt |w| (w.context, w.file, null(), null(), 0, &mut null_mut());
         rekindle_file_get_adapter |w| (w.file, 0, &mut sized());
+        rekindle_plan_svg |w| (w.plan, null_mut(), 0, null_mut());
         rekindle_model_set_draft |w| (w.model, null_mut());
         rekindle_seq_set_adapters |w| (w.model, 0, null(), 0);
         rekindle_chat_render |w| (w.vocab, null(), 0, null(), null_mut(), 0, &mut 0);

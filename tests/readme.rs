@@ -3,8 +3,6 @@
 
 #[path = "support/headers/mod.rs"]
 mod headers;
-#[path = "support/picture.rs"]
-mod picture;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -64,8 +62,7 @@ fn plan_is_what_is_printed() {
 /// the picture anew.
 #[test]
 fn picture_is_drawn_from_a_plan() {
-    let cpu =
-        r#"{"kind": "cpu", "total_bytes": 34359738368, "read_bandwidth": 4e10, "host_bandwidth": 4e10, "flops": 4e11}"#;
+    let cpu = r#"{"kind": "cpu", "name": "a CPU that reads 40 GB/s", "total_bytes": 34359738368, "read_bandwidth": 4e10, "host_bandwidth": 4e10, "flops": 4e11}"#;
     let context = Context::new(&format!(r#"[{{"profile": "k80"}}, {cpu}]"#), 2, None, LogLevel::Error).unwrap();
     let model = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("picture.gguf");
     headers::from_row(headers::row("qwen3:30b-a3b"), &model).unwrap();
@@ -73,8 +70,7 @@ fn picture_is_drawn_from_a_plan() {
     std::fs::remove_file(&model).unwrap();
     let params = Params { n_ctx: 16384, type_k: Some(Type::F16), type_v: Some(Type::F16), ..Params::default() };
     let plan = Plan::new(&context, &file, &params).unwrap();
-    let title = "qwen3:30b-a3b in Q4_K_M, 16384 tokens of context: a die of a Tesla K80, and the CPU";
-    let drawn = picture::svg(title, &["Tesla K80, one die", "CPU, 32 GiB"], &plan);
+    let drawn = plan.svg();
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/plan.svg");
     if std::env::var_os("REKINDLE_BLESS").is_some() {
         std::fs::write(&path, &drawn).unwrap();

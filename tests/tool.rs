@@ -146,6 +146,29 @@ fn run_takes_adapters() {
     assert!(said.code == 1 && said.err.contains("missing.gguf"), "{}", said.err);
 }
 
+/// A drawing is XML with each device and layer, whether the plan fits or not.
+#[test]
+fn plan_draws_a_picture() {
+    let path = folder().join("plan.svg");
+    for (spec, code, marks) in [
+        ("cpu", 0, ["layer 5", "output", "free", "Predicted"]),
+        (
+            r#"[{"kind": "cuda", "name": "a <die>", "free_bytes": 8000000, "total_bytes": 9000000}]"#,
+            1,
+            ["a &lt;die&gt;", "short by", "It would fit", "taken by others"],
+        ),
+    ] {
+        let said = tool_with("", "plan", &["--devices", spec, "--svg", path.to_str().unwrap()]);
+        assert_eq!(said.code, code, "{}", said.err);
+        let svg = std::fs::read_to_string(&path).unwrap();
+        assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"));
+        marks.iter().for_each(|m| assert!(svg.contains(m), "{m}: {svg}"));
+        assert_eq!(svg.matches("<text ").count(), svg.matches("</text>").count());
+    }
+    let said = tool_with("", "plan", &["--svg", "/no/such/folder/plan.svg"]);
+    assert!(said.code != 0 && said.err.contains("/no/such/folder"), "{}", said.err);
+}
+
 #[test]
 fn run_is_the_same_with_and_without_drafts() {
     let said = tool("run", &["-p", PROMPT, "-n", "40"]);

@@ -12,7 +12,7 @@
 #include "values.h"
 
 typedef struct {
-    const char *command, *model, *devices, *prompt, *system, *template_path, *override, *path, *draft_model;
+    const char *command, *model, *devices, *prompt, *system, *template_path, *override, *path, *draft_model, *svg;
     const char *schema, *grammar, *stops[256], *adapters[32];
     float scales[32];
     char **texts;
@@ -192,6 +192,7 @@ static const struct {
     {"--lora", ALL & ~TOKENIZE, read_adapter, 0},
     {"--control-vector", ALL & ~TOKENIZE, read_adapter, 0},
     {"--ask", PLAN, read_question, AT(ask)},
+    {"--svg", PLAN, read_text, AT(svg)},
     {"--compare", PLAN, NULL, AT(compare)},
     {"--json", ALL, NULL, AT(json)},
     {"-p", WRITES | TOKENIZE, read_text, AT(prompt)},

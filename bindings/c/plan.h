@@ -5,21 +5,32 @@
 #include "objects.h"
 #include "options.h"
 
+typedef rekindle_status plan_text(const rekindle_plan_t *, char *, size_t, size_t *);
+
 /* Text of unknown length: asks for the size, then for the text. */
-static void print_plan(int json) {
-    rekindle_status (*text)(const rekindle_plan_t *, char *, size_t, size_t *) =
-        json ? rekindle_plan_json : rekindle_plan_text;
+static void write_plan(plan_text *text, FILE *to) {
     size_t needed = 0;
     check(text(plan, NULL, 0, &needed), "plan");
     char *buffer = grown(NULL, needed);
     check(text(plan, buffer, needed, NULL), "plan");
-    fputs(buffer, stdout);
+    fputs(buffer, to);
     free(buffer);
+}
+
+static void print_plan(int json) { write_plan(json ? rekindle_plan_json : rekindle_plan_text, stdout); }
+
+/* Draws the plan into a file. */
+static void draw_plan(const char *path) {
+    FILE *to = fopen(path, "wb");
+    if (!to) fail("cannot write ", path);
+    write_plan(rekindle_plan_svg, to);
+    if (fclose(to)) fail("cannot write ", path);
 }
 
 /* Makes the plan. If `show`, or if it does not fit, it is printed. */
 static void make_plan(const options *o, int show) {
     rekindle_status status = rekindle_plan(context, file, &o->plan, &plan);
+    if (plan && o->svg) draw_plan(o->svg);
     if (plan && (show || status == REKINDLE_NOT_FIT)) print_plan(o->json);
     check(status, "plan");
 }

@@ -24,6 +24,7 @@ static const char USAGE[] =
     "  --objective O    latency, throughput, headroom\n"
     "  --estimator E    measured, family             --margin X    the family's factor on compute buffers (3.5)\n"
     "  --compare        measured and family side by side\n"
+    "  --svg FILE       plan: draw it, too\n"
     "  --reserve MIB    to leave free everywhere\n"
     "  --limit D:MIB[:LAYERS]  to leave free on device D, and layers at most (-: none at all)\n"
     "  --checkpoints N  of recurrent states (4 per sequence)\n"

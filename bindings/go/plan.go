@@ -358,6 +358,12 @@ func (p *Plan) Text() (string, error) {
 	return text(func(b *C.char, c C.size_t, n *C.size_t) C.rekindle_status { return C.rekindle_plan_text(p.h, b, c, n) })
 }
 
+// SVG is a picture of the plan.
+func (p *Plan) SVG() (string, error) {
+	defer runtime.KeepAlive(p)
+	return text(func(b *C.char, c C.size_t, n *C.size_t) C.rekindle_status { return C.rekindle_plan_svg(p.h, b, c, n) })
+}
+
 // JSON is the plan as data, as schema/plan.schema.json says.
 func (p *Plan) JSON() (string, error) {
 	defer runtime.KeepAlive(p)

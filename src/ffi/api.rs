@@ -141,6 +141,7 @@ table! {
     rekindle_file_get_adapter,
     rekindle_seq_set_adapters,
     rekindle_model_set_draft,
+    rekindle_plan_svg,
 }
 
 /// The table of functions, which lives as long as the library. `abi_version` is the host's REKINDLE_ABI_VERSION; the

@@ -341,6 +341,24 @@ pub unsafe extern "C" fn rekindle_plan_text(
     })
 }
 
+/// Draws the plan: an SVG picture (XML in UTF-8) with a bar of each device's memory to scale, the exact bytes of its
+/// parts, a cell for each layer, the predicted speeds and the remedies. Names in it are escaped. Text: buffer,
+/// capacity, needed.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn rekindle_plan_svg(
+    plan: *const rekindle_plan_t,
+    buffer: *mut c_char,
+    capacity: usize,
+    needed: *mut usize,
+) -> rekindle_status {
+    guard("rekindle_plan_svg", || {
+        let p = get::<Plan, _>(plan)?;
+        // SAFETY: the caller's buffer.
+        unsafe { output::text(p.svg().as_bytes(), buffer, capacity, needed) }
+    })
+}
+
 /// Writes the whole plan as a JSON object. Keys are only ever added. schema/plan.schema.json describes them; it is
 /// installed as share/rekindle/plan.schema.json. Text: buffer, capacity, needed.
 #[unsafe(no_mangle)]

@@ -35,6 +35,7 @@ mod remedy;
 mod report;
 mod request;
 mod search;
+mod svg;
 mod text;
 mod units;
 mod why;
