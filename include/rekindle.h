@@ -1025,7 +1025,7 @@ typedef struct {
   uint32_t can_shift;
   /** Checkpoints of recurrent states that there is room for; 0 for models without such states. */
   uint32_t n_checkpoints;
-  /** Tokens that a prediction layer guesses at most before the others check them; 0 if none was asked for. */
+  /** Tokens that are guessed at most before the model checks them; 0 if no drafts were asked for. */
   uint32_t n_draft;
   /** Zero. */
   uint32_t reserved;
@@ -1045,8 +1045,9 @@ REKINDLE_MUST_USE rekindle_status rekindle_model_get_info(const rekindle_model *
  * Sets the model that makes drafts for another one, which was planned with n_draft and REKINDLE_DRAFT_MODEL. Both may
  * be on other devices and have other contexts; their vocabularies must be the same. `draft` NULL ends it; until then
  * `model` keeps it, also when its handle is destroyed. Its sequences follow those of `model`, so it should serve
- * nobody else; while it is in use, or has no room, `model` goes on without drafts. The text stays the same, bit by
- * bit, with any sampler, and drafts are made only while they win time.
+ * nobody else; while it is in use, has no room or fails, `model` goes on without drafts. The text stays the same, bit
+ * by bit, with any sampler, and drafts are made only while they win time. rekindle_generate makes them; rekindle_step
+ * makes none.
  *
  * REKINDLE_INVALID_ARGUMENT: `model` was planned otherwise; the vocabularies differ; `draft` is `model`, has a model
  * that makes drafts for it, or leaves no logits. REKINDLE_BUSY.
@@ -1105,7 +1106,7 @@ typedef struct {
   uint64_t decode_us;
   uint64_t sample_us;
   /**
-   * Tokens that a prediction layer has guessed, and those of them that were right. The latter count as tokens that
+   * Tokens that were guessed, and those of them that were right. The latter count as tokens that
    * came singly, too.
    */
   uint64_t n_drafted;
@@ -1312,9 +1313,10 @@ REKINDLE_MUST_USE rekindle_status rekindle_n_free(const rekindle_model *model, u
  * Nothing changes until a scale is set, for a sequence (rekindle_seq_set_adapters) or a generation (adapter_scales).
  * With a scale s, a LoRA adds s alpha / rank B (A x) to W x for each matrix W that it has A and B for, and a control
  * vector adds s times its direction to a layer's result. Norms in a LoRA's file are left out, with a warning in the
- * log.
+ * log. What rekindle_file_get_info and rekindle_model_get_info count is the model without its adapters.
  *
- * REKINDLE_IO: a file cannot be opened. REKINDLE_BAD_FILE: it is not well-formed, or a tensor does not fit the model.
+ * REKINDLE_IO: a file cannot be opened. REKINDLE_BAD_FILE: it is not well-formed, a tensor does not fit the model, or holds
+ * what is no finite number.
  * REKINDLE_UNSUPPORTED: it is no adapter, or one of another architecture. REKINDLE_INVALID_ARGUMENT: more than 32
  * adapters.
  */
@@ -2044,7 +2046,7 @@ rekindle_status rekindle_grammar_check(const rekindle_grammar *grammar,
 #define REKINDLE_GENERATE_PARSE_SPECIAL 2
 /** Go on past tokens that end a generation. */
 #define REKINDLE_GENERATE_IGNORE_EOG 4
-/** Let the prediction layer guess tokens even while that loses time; for measurements. */
+/** Make drafts even while they lose time; for measurements. */
 #define REKINDLE_GENERATE_ALL_DRAFTS 8
 
 /** For rekindle_generate. The prompt is given by either prompt or prompt_tokens. */
@@ -2105,7 +2107,7 @@ typedef int32_t (*rekindle_piece_fn)(void *user_data, int32_t token, const char 
  * go on, pass it as the next call's prompt_tokens. After REKINDLE_STOP_EOG it holds them all; the token that ended the
  * generation is neither given nor decoded.
  *
- * If the plan has n_draft, a prediction layer guesses tokens, which are checked in batches. Neither the text nor what
+ * If the plan has n_draft, tokens are guessed (draft_source says by whom) and checked in batches. Neither the text nor what
  * the sequence holds afterwards changes by it. During the callback the sequence may be longer, by guesses that are not
  * checked yet, and the rows of logits are those of the batch.
  *
@@ -2195,7 +2197,8 @@ typedef struct {
  * that of a fresh run. (With recurrent layers, rows of a prompt that is cut elsewhere differ as those of
  * rekindle_decode do.)
  *
- * REKINDLE_INVALID_ARGUMENT: a prompt without tokens or with ids out of range, bad stop texts. REKINDLE_CONTEXT_FULL:
+ * REKINDLE_INVALID_ARGUMENT: a prompt without tokens or with ids out of range, bad stop texts, more adapter_scales than
+ * adapters or one that is no finite number. REKINDLE_CONTEXT_FULL:
  * the prompt is longer than the context. REKINDLE_UNSUPPORTED: the prompt is a text and the model has no known
  * tokeniser.
  */

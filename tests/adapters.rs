@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rekindle::Status;
 use rekindle::context::{Context, LogLevel};
 use rekindle::gguf::Gguf;
-use rekindle::plan::{Params, Plan, Weights};
+use rekindle::plan::{EstimatorKind, Params, Plan, Weights};
 use rekindle::sample::{Sampler, SamplerParams};
 use rekindle::session::{Batch, GenerateParams, Generation, GenerationParams, LoadParams, Model, Prompt, StopReason};
 use support::*;
@@ -215,7 +215,7 @@ fn scales_belong_to_a_sequence() {
     let plain = load(&file, &params());
     let e = plain.seq_load(0, &mut saved.as_slice(), saved.len() as u64, &mut |_| true).unwrap_err();
     assert!(e.status == Status::Unsupported && e.to_string().contains("another model"), "{e}");
-    for (scales, named) in [(vec![0.0; 2], "2 scales"), (vec![f32::NAN], "NaN"), (vec![f32::INFINITY], "inf")] {
+    for (scales, named) in [(vec![0.0; 2], "2 numbers"), (vec![f32::NAN], "NaN"), (vec![f32::INFINITY], "inf")] {
         let e = model.seq_set_adapters(0, &scales).unwrap_err();
         assert!(e.status == Status::InvalidArgument && e.to_string().contains(named), "{e}");
     }
@@ -300,11 +300,92 @@ fn what_does_not_fit_is_named() {
         let Err(e) = adapted(&llama, std::slice::from_ref(&path)) else { panic!("{} was taken", path.display()) };
         assert!(e.status == status && e.to_string().contains(named), "{}: {e}", path.display());
     }
-    // One that the graph would not compute with is refused by the plan.
+    // One that the graph would not compute with is refused by the plan, and not planned by formulas.
+    let file = adapted(&fixture("models/deepseek2-yarn.gguf"), &[adapter("unread")]).unwrap();
+    let context = Context::new("cpu", 1, None, LogLevel::Error).unwrap();
+    for estimator in [EstimatorKind::Auto, EstimatorKind::Family] {
+        let p = Params { estimator, ..params() };
+        let Err(e) = Plan::new(&context, &Arc::new(file.with_adapters(&[]).unwrap()), &p) else { panic!("planned") };
+        let named = e.to_string().contains("attn_k_b") || e.detail.subject == "adapters";
+        assert!(e.status == Status::Unsupported && named, "{e}");
+    }
     let many = vec![adapter("llama-steer"); 33];
     let Err(e) = adapted(&llama, &many) else { panic!("33 adapters") };
     assert_eq!(e.status, Status::InvalidArgument);
     assert_eq!(adapted(&llama, &many[..32]).unwrap().adapters().len(), 32);
+}
+
+/// An adapter with numbers so large that products with it overflow changes no row that does not use it; one with what is
+/// no number is refused.
+#[test]
+fn large_numbers_stay_where_they_are_asked_for() {
+    let llama = fixture("models/llama-F32.gguf");
+    let with = |number: f32, name: &str| {
+        let mut bytes = std::fs::read(adapter("llama-some")).unwrap();
+        let data = bytes.len() - 4096;
+        bytes[data..].chunks_exact_mut(4).for_each(|b| b.copy_from_slice(&number.to_le_bytes()));
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    let model = load_adapted(&llama, &[with(3e38, "large.gguf"), adapter("llama-all")], &params());
+    let t: Vec<i32> = (5..17).collect();
+    let plain = decode_at(&load(&llama, &params()), 0, 0, &t);
+    model.seq_set_adapters(1, &[1.0]).unwrap();
+    assert!(decode_at(&model, 1, 0, &t).concat().iter().any(|x| !x.is_finite()), "nothing overflows");
+    assert!(same_bits(&decode_at(&model, 0, 0, &t), &plain));
+    // In one batch with it, too.
+    let (tokens, seqs, outputs) = ([5, 5], [1, 2], [1u8; 2]);
+    let batch = Batch { tokens: &tokens, positions: Some(&[12, 0]), seq_ids: Some(&seqs), outputs: Some(&outputs) };
+    model.decode(&batch).unwrap();
+    assert!(same_bits(&[row(&model, 1)], &plain[..1]));
+    for (number, name) in [(f32::NAN, "nan.gguf"), (f32::NEG_INFINITY, "infinite.gguf")] {
+        let Err(e) = adapted(&llama, &[with(number, name)]) else { panic!("{number} was taken") };
+        assert!(e.status == Status::BadFile && e.to_string().contains("finite"), "{e}");
+    }
+}
+
+/// A sequence that the host has set adapters for is given to a generation if there is no other, and a saved sequence
+/// knows the adapter's alpha.
+#[test]
+fn scales_keep_nobody_waiting_and_are_not_mistaken() {
+    let llama = fixture("models/llama-F32.gguf");
+    let model = load_adapted(&llama, &[adapter("llama-all")], &Params { n_seq_max: 1, ..exact_kv() });
+    model.seq_set_adapters(0, &[1.0]).unwrap();
+    let g = generation(&model, &[5, 9, 23], &[], true);
+    assert_eq!(told(&model, std::slice::from_ref(&g))[0].len(), 12);
+    drop(g);
+    model.seq_remove(0, 0, -1).unwrap();
+    model.seq_set_adapters(0, &[1.0]).unwrap();
+    decode_at(&model, 0, 0, &[5, 6, 7]);
+    let mut saved = Vec::new();
+    model
+        .seq_save(0, &mut |piece, _| {
+            saved.extend_from_slice(piece);
+            Ok(())
+        })
+        .unwrap();
+    let mut bytes = std::fs::read(adapter("llama-all")).unwrap();
+    let at = bytes.windows(8).position(|w| w == b"ra.alpha").unwrap() + 12;
+    assert_eq!(bytes[at..at + 4], 8f32.to_le_bytes());
+    bytes[at..at + 4].copy_from_slice(&16f32.to_le_bytes());
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("other-alpha.gguf");
+    std::fs::write(&path, bytes).unwrap();
+    let other = load_adapted(&llama, &[path], &params());
+    let e = other.seq_load(0, &mut saved.as_slice(), saved.len() as u64, &mut |_| true).unwrap_err();
+    assert!(e.status == Status::Unsupported, "{e}");
+}
+
+/// Facts about a file and a model are those of the model, whatever is beside it.
+#[test]
+fn adapters_are_no_part_of_the_model() {
+    let llama = fixture("models/llama-F32.gguf");
+    let (plain, with) = (Gguf::open(&llama).unwrap(), adapted(&llama, &[adapter("llama-all")]).unwrap());
+    let facts = |f: &Gguf| (f.n_files(), f.n_bytes(), f.own_tensors().len());
+    assert_eq!(facts(&plain), facts(&with));
+    assert!(with.tensors().len() > with.own_tensors().len());
+    let (a, b) = (load(&llama, &params()), load_adapted(&llama, &[adapter("llama-all")], &params()));
+    assert_eq!(a.info().n_params, b.info().n_params);
 }
 
 /// Every prefix of an adapter's file, and every byte of its header changed, is refused or loads.

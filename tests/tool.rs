@@ -141,7 +141,9 @@ fn run_takes_adapters() {
     assert_eq!(with("4", &["--draft-text", "4"]), with("4", &[]));
     assert_eq!(with("4", &["--draft-model", &model()]), with("4", &[]));
     let said = tool_with("", "run", &["--lora", &format!("{path}=much")]);
-    assert!(said.code == 2 && said.err.contains("FILE[=SCALE]"), "{}", said.err);
+    assert!(said.code == 1 && said.err.contains("=much"), "{}", said.err);
+    let said = tool_with("", "plan", &["--svg", "x.svg", "--ask", "context"]);
+    assert!(said.code == 2 && said.err.contains("--svg"), "{}", said.err);
     let said = tool_with("", "plan", &["--lora", "missing.gguf"]);
     assert!(said.code == 1 && said.err.contains("missing.gguf"), "{}", said.err);
 }

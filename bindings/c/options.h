@@ -142,14 +142,15 @@ static void read_steps(void *to, const char *option, char *value) {
     }
 }
 
-/* FILE or FILE=SCALE */
+/* FILE or FILE=SCALE. A '=' that no number follows belongs to the name. */
 static void read_adapter(void *to, const char *option, char *value) {
     options *o = to;
     if (o->n_adapters == sizeof o->adapters / sizeof *o->adapters) fail("too many times ", option);
     char *scale = strrchr(value, '='), *end = NULL;
-    o->scales[o->n_adapters] = scale ? strtof(scale + 1, &end) : 1;
-    if (scale && (end == scale + 1 || *end)) refuse(option, "FILE[=SCALE]", value);
-    if (scale) *scale = 0;
+    float number = scale ? strtof(scale + 1, &end) : 0;
+    int is_scale = scale && end != scale + 1 && !*end;
+    if (is_scale) *scale = 0;
+    o->scales[o->n_adapters] = is_scale ? number : 1;
     o->adapters[o->n_adapters++] = value;
 }
 

@@ -62,6 +62,7 @@ static void compare(const options *o) {
 }
 
 static void show_plan(const options *o) {
+    if (o->svg && (o->ask || o->compare)) fail("--svg cannot go together with --ask and --compare", "");
     if (o->ask) ask(o);
     else if (o->compare) compare(o);
     else make_plan(o, 1);

@@ -25,9 +25,10 @@ use crate::session::Model;
 /// Nothing changes until a scale is set, for a sequence (rekindle_seq_set_adapters) or a generation (adapter_scales).
 /// With a scale s, a LoRA adds s alpha / rank B (A x) to W x for each matrix W that it has A and B for, and a control
 /// vector adds s times its direction to a layer's result. Norms in a LoRA's file are left out, with a warning in the
-/// log.
+/// log. What rekindle_file_get_info and rekindle_model_get_info count is the model without its adapters.
 ///
-/// REKINDLE_IO: a file cannot be opened. REKINDLE_BAD_FILE: it is not well-formed, or a tensor does not fit the model.
+/// REKINDLE_IO: a file cannot be opened. REKINDLE_BAD_FILE: it is not well-formed, or a tensor does not fit the model or
+/// holds what is no finite number.
 /// REKINDLE_UNSUPPORTED: it is no adapter, or one of another architecture. REKINDLE_INVALID_ARGUMENT: more than 32
 /// adapters.
 #[unsafe(no_mangle)]

@@ -21,7 +21,7 @@ pub const REKINDLE_GENERATE_NO_SPECIAL: u32 = 1;
 pub const REKINDLE_GENERATE_PARSE_SPECIAL: u32 = 2;
 /// Go on past tokens that end a generation.
 pub const REKINDLE_GENERATE_IGNORE_EOG: u32 = 4;
-/// Let the prediction layer guess tokens even while that loses time; for measurements.
+/// Make drafts even while they lose time; for measurements.
 pub const REKINDLE_GENERATE_ALL_DRAFTS: u32 = 8;
 
 /// For rekindle_generate. The prompt is given by either prompt or prompt_tokens.
@@ -92,7 +92,7 @@ pub type rekindle_piece_fn =
 /// go on, pass it as the next call's prompt_tokens. After REKINDLE_STOP_EOG it holds them all; the token that ended the
 /// generation is neither given nor decoded.
 ///
-/// If the plan has n_draft, a prediction layer guesses tokens, which are checked in batches. Neither the text nor what
+/// If the plan has n_draft, tokens are guessed (draft_source says by whom) and checked in batches. Neither the text nor what
 /// the sequence holds afterwards changes by it. During the callback the sequence may be longer, by guesses that are not
 /// checked yet, and the rows of logits are those of the batch.
 ///

@@ -249,8 +249,8 @@ pub unsafe extern "C" fn rekindle_file_get_tensor(
 ) -> rekindle_status {
     guard("rekindle_file_get_tensor", || {
         let f = get::<Gguf, _>(file)?;
-        let t = f.tensors().get(index as usize).ok_or_else(|| {
-            Error::not_found(format!("tensor {index} is out of range, the file has {}", f.tensors().len()))
+        let t = f.own_tensors().get(index as usize).ok_or_else(|| {
+            Error::not_found(format!("tensor {index} is out of range, the file has {}", f.own_tensors().len()))
                 .subject("index")
         })?;
         let value = rekindle_tensor_info {

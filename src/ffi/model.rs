@@ -135,7 +135,7 @@ pub struct rekindle_model_info {
     pub can_shift: u32,
     /// Checkpoints of recurrent states that there is room for; 0 for models without such states.
     pub n_checkpoints: u32,
-    /// Tokens that a prediction layer guesses at most before the others check them; 0 if none was asked for.
+    /// Tokens that are guessed at most before the model checks them; 0 if no drafts were asked for.
     pub n_draft: u32,
     /// Zero.
     pub reserved: u32,
@@ -192,8 +192,9 @@ pub unsafe extern "C" fn rekindle_model_get_info(
 /// Sets the model that makes drafts for another one, which was planned with n_draft and REKINDLE_DRAFT_MODEL. Both may
 /// be on other devices and have other contexts; their vocabularies must be the same. `draft` NULL ends it; until then
 /// `model` keeps it, also when its handle is destroyed. Its sequences follow those of `model`, so it should serve
-/// nobody else; while it is in use, or has no room, `model` goes on without drafts. The text stays the same, bit by
-/// bit, with any sampler, and drafts are made only while they win time.
+/// nobody else; while it is in use, has no room or fails, `model` goes on without drafts. The text stays the same, bit
+/// by bit, with any sampler, and drafts are made only while they win time. rekindle_generate makes them; rekindle_step
+/// makes none.
 ///
 /// REKINDLE_INVALID_ARGUMENT: `model` was planned otherwise; the vocabularies differ; `draft` is `model`, has a model
 /// that makes drafts for it, or leaves no logits. REKINDLE_BUSY.
@@ -292,7 +293,7 @@ pub struct rekindle_perf {
     pub prompt_us: u64,
     pub decode_us: u64,
     pub sample_us: u64,
-    /// Tokens that a prediction layer has guessed, and those of them that were right. The latter count as tokens that
+    /// Tokens that were guessed, and those of them that were right. The latter count as tokens that
     /// came singly, too.
     pub n_drafted: u64,
     pub n_draft_agreed: u64,

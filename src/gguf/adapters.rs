@@ -16,12 +16,12 @@
 //! So whoever plans, loads or places tensors does the same with these, and the graph's builder finds them by name
 //! (`graph/adapters.rs`).
 //!
-//! Everything is checked here: the pairs, their shapes against the model's tensor, the ranks.
+//! Everything is checked here: the pairs, their shapes against the model's tensor, the ranks, the numbers.
 
 use super::file::Gguf;
 use super::parse::TensorInfo;
-use crate::error::{Error, Result};
-use crate::quant::Type;
+use crate::error::{Error, Result, try_vec};
+use crate::quant::{Type, dequantize};
 
 /// The most adapters of a model.
 pub const MAX_ADAPTERS: usize = 32;
@@ -75,6 +75,7 @@ pub(super) fn read(model: &Gguf, own: &Gguf, number: usize, split: usize) -> Res
             }
             AdapterKind::Lora { .. } => check_pair(model, own, &t)?,
         }
+        check_finite(own, &t)?;
         t.name = format!("adapter.{number}.{}", t.name);
         t.split = split;
         tensors.push(t);
@@ -158,11 +159,31 @@ fn check_pair(model: &Gguf, own: &Gguf, t: &TensorInfo) -> Result<()> {
     Ok(())
 }
 
+/// Refuses numbers that are none: 0 times these would be none either, so rows that do not use the adapter would be lost.
+/// It reads the file, which is small beside a model.
+fn check_finite(own: &Gguf, t: &TensorInfo) -> Result<()> {
+    let cols = t.ty.block_len() * 64;
+    let bytes = t.ty.block_bytes() * 64;
+    let mut row = try_vec("a row of an adapter", cols, 0f32)?;
+    for first in (0..t.n_bytes as usize).step_by(bytes) {
+        let n = bytes.min(t.n_bytes as usize - first);
+        own.bring_in(t, first, n)?;
+        let row = &mut row[..n / t.ty.block_bytes() * t.ty.block_len()];
+        dequantize(t.ty, &own.tensor_data(t)[first..first + n], row);
+        if let Some(x) = row.iter().find(|x| !x.is_finite()) {
+            let text = format!("tensor '{}' holds {x}, expected finite numbers", t.name);
+            return Err(Error::bad_file(text).subject(&t.name));
+        }
+    }
+    Ok(())
+}
+
 /// Checks a direction of a control vector. It becomes a matrix of one column, by which the scale is multiplied.
 fn check_direction(model: &Gguf, t: &mut TensorInfo) -> Result<()> {
     let architecture = model.get_str("general.architecture")?.unwrap_or_default();
     let size = |key: &str| model.get_u32(&format!("{architecture}.{key}")).map(|n| u64::from(n.unwrap_or(0)));
-    let (n_embd, n_layer) = (size("embedding_length")?, size("block_count")?);
+    let behind = size("nextn_predict_layers")?;
+    let (n_embd, n_layer) = (size("embedding_length")?, size("block_count")?.saturating_sub(behind));
     let layer = t.name.strip_prefix("direction.").and_then(|n| n.parse::<u64>().ok());
     if layer.is_none_or(|n| n == 0 || n >= n_layer) {
         let text = format!("tensor '{}' is none of 'direction.1' to 'direction.{}'", t.name, n_layer.saturating_sub(1));

@@ -46,6 +46,8 @@ pub struct Gguf {
     tensors: Vec<TensorInfo>,
     tensor_index: HashMap<String, usize>,
     adapters: Vec<Adapter>,
+    /// Tensors and files of the model itself; those of adapters stand behind them.
+    n_own: (usize, usize),
 }
 
 /// The largest number of split files that a name can hold.
@@ -65,6 +67,7 @@ impl Gguf {
         if count > 1 {
             gguf.open_splits(path, count).map_err(|e| e.at(&shown))?;
         }
+        gguf.n_own = (gguf.tensors.len(), gguf.files.len());
         gguf.index_tensors().map_err(|e| e.at(&shown))?;
         Ok(gguf)
     }
@@ -110,6 +113,7 @@ impl Gguf {
             tensors: self.tensors.clone(),
             tensor_index: HashMap::new(),
             adapters: self.adapters.clone(),
+            n_own: self.n_own,
         };
         for path in paths {
             let own = Gguf::open(path)?;
@@ -132,6 +136,7 @@ impl Gguf {
     /// A model that lies in memory; `name` stands in messages.
     pub fn from_bytes(name: &str, bytes: Vec<u8>) -> Result<Gguf> {
         let mut gguf = Gguf::from_first(name, Bytes::Owned(bytes))?;
+        gguf.n_own = (gguf.tensors.len(), gguf.files.len());
         gguf.index_tensors().map_err(|e| e.at(name))?;
         Ok(gguf)
     }
@@ -149,6 +154,7 @@ impl Gguf {
             tensors: h.tensors,
             tensor_index: HashMap::new(),
             adapters: Vec::new(),
+            n_own: (0, 0),
         })
     }
 
@@ -218,12 +224,13 @@ impl Gguf {
     pub fn path(&self) -> &str {
         &self.path
     }
-    /// Bytes of all its files.
+    /// Bytes of all its files, but for those of adapters.
     pub fn n_bytes(&self) -> u64 {
-        self.files.iter().map(|f| f.get().len() as u64).sum()
+        self.files[..self.n_own.1].iter().map(|f| f.get().len() as u64).sum()
     }
+    /// The number of its files, but for those of adapters.
     pub fn n_files(&self) -> usize {
-        self.files.len()
+        self.n_own.1
     }
     /// The keys in file order (those of the first split).
     pub fn keys(&self) -> &[Key] {
@@ -236,8 +243,17 @@ impl Gguf {
     pub fn get(&self, key: &str) -> Option<Value<'_>> {
         self.value(&self.keys[*self.key_index.get(key)?])
     }
+    /// All tensors, those of adapters last.
     pub fn tensors(&self) -> &[TensorInfo] {
         &self.tensors
+    }
+    /// The tensors of the model itself.
+    pub fn own_tensors(&self) -> &[TensorInfo] {
+        &self.tensors[..self.n_own.0]
+    }
+    /// True if a tensor is an adapter's.
+    pub fn is_adapters(&self, t: &TensorInfo) -> bool {
+        t.split >= self.n_own.1
     }
     pub fn tensor(&self, name: &str) -> Option<&TensorInfo> {
         self.tensor_index.get(name).map(|i| &self.tensors[*i])

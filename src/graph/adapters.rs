@@ -1,16 +1,18 @@
 //! Adapters in the words of the builder: what they add to a product or a layer's result (`gguf/adapters.rs`).
 //!
 //! ```text
-//! A x    [rows, rank]     a product with the first matrix
-//! * s                     the row's scale
+//! s x    [rows, n_in]     the row times its scale
+//! A ..   [rows, rank]     a product with the first matrix
 //! B ..   [rows, n_out]    a product with the second, which is added to W x
 //! ```
 //!
 //! Scales enter from outside, one value `[n_tokens, 1]` for each adapter and factor (alpha / rank), so rows of one
 //! micro-batch may have different ones. A row whose scale is 0 gets zeros added, and so the bits that it has without
-//! the adapter. These are ordinary nodes of the layer: planner and executors need to know nothing about adapters.
+//! the adapter, however large the adapter's numbers are: it is zeros before the first of them. Several matrices of a
+//! layer multiply the same x, so it is scaled once for all. These are ordinary nodes of the layer: planner and executors
+//! need to know nothing about adapters.
 
-use super::build::Builder;
+use super::build::{Builder, Scaled};
 use super::graph::{AdapterScale, Input};
 use super::op::{Activation, Embed, EmbedBy, Gate, MatMul, MatMulExperts, Op};
 use super::value::{Rows, ValueId, WeightSlice};
@@ -32,8 +34,8 @@ impl Builder<'_> {
         let mut sum = y;
         for pair in self.pairs(name, 1, rows) {
             let a = self.slice(&pair.a, &[n_in, pair.rank])?;
-            let low = self.like(Op::MatMul(MatMul { matrix: a, bias: None }), &[x], "lora_a", pair.rank);
-            let low = self.scaled(pair.scales, low);
+            let scaled = self.scaled(pair.scales, x);
+            let low = self.like(Op::MatMul(MatMul { matrix: a, bias: None }), &[scaled], "lora_a", pair.rank);
             let b = WeightSlice { first_row: first, n_rows: n_out, ..self.slice(&pair.b, &[pair.rank, n_all])? };
             let more = self.like(Op::MatMul(MatMul { matrix: b, bias: None }), &[low], "lora_b", n_out);
             sum = self.add(sum, more, "lora");
@@ -57,8 +59,8 @@ impl Builder<'_> {
         for pair in self.pairs(name, 1, rows) {
             let product = |matrices| Op::MatMulExperts(MatMulExperts { matrices, bias: None, n_expert_used });
             let a = self.slice(&pair.a, &[n_in, pair.rank, n_expert])?;
-            let low = self.like(product(a), &[x, route], "lora_a", n_expert_used * pair.rank);
-            let low = self.scaled(pair.scales, low);
+            let scaled = self.scaled(pair.scales, x);
+            let low = self.like(product(a), &[scaled, route], "lora_a", n_expert_used * pair.rank);
             let b = self.slice(&pair.b, &[pair.rank, n_all, n_expert])?;
             let b = WeightSlice { first_row: matrices.first_row, n_rows: matrices.n_rows, ..b };
             let more = self.like(product(b), &[low, route], "lora_b", n_out);
@@ -122,11 +124,29 @@ impl Builder<'_> {
             self.adapters.push(AdapterScale { value, adapter, factor });
             value
         });
-        if rows == Rows::Tokens { of_tokens } else { self.select_outputs(of_tokens) }
+        if rows == Rows::Tokens {
+            return of_tokens;
+        }
+        self.once(of_tokens, None, |g| g.select_outputs(of_tokens))
     }
 
+    /// x times the scales of its rows.
     fn scaled(&mut self, scales: ValueId, x: ValueId) -> ValueId {
         let (_, cols) = self.shape(x);
-        self.like(Op::Gate(Gate::Plain(Activation::Identity)), &[scales, x], "lora_scaled", cols)
+        let gate = Op::Gate(Gate::Plain(Activation::Identity));
+        self.once(scales, Some(x), |g| g.like(gate, &[scales, x], "lora_scaled", cols))
+    }
+
+    /// What was made of two values in this part of this layer before, or what `make` makes.
+    fn once(&mut self, a: ValueId, b: Option<ValueId>, make: impl FnOnce(&mut Self) -> ValueId) -> ValueId {
+        let place = (self.layer, self.part);
+        let known = self.scaled.iter().find(|s| (s.place, s.of) == (place, (a, b))).map(|s| s.is);
+        known.unwrap_or_else(|| {
+            let is = make(self);
+            // Nobody asks for those of an earlier layer again.
+            self.scaled.retain(|s| s.place == place);
+            self.scaled.push(Scaled { place, of: (a, b), is });
+            is
+        })
     }
 }

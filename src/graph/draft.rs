@@ -29,6 +29,8 @@ impl Builder<'_> {
         let before = self.value("draft_hidden", Rows::Tokens, n_embd);
         self.inputs.push(Input::Rows(before));
         self.results.push((Outcome::Hidden, hidden));
+        // These nodes run by themselves, so they may not read what the trunk's made.
+        self.scaled.clear();
         self.names = Names::Behind;
         self.layer(INPUT);
         let own = self.has("nextn.embed_tokens");

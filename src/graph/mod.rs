@@ -16,6 +16,7 @@ mod executor;
 mod feed_forward;
 mod graph;
 mod layout;
+mod linear;
 mod op;
 mod per_layer;
 mod pool;

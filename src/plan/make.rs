@@ -122,11 +122,17 @@ impl Plan {
 /// # Errors
 /// `Unsupported` if measuring is asked for and the architecture has no graph; the file's errors otherwise.
 fn estimator(r: &Request<'_>) -> Result<Box<dyn Estimator>> {
-    let open = r.params.placements.is_empty();
-    match r.params.estimator {
-        EstimatorKind::Family if open => return Ok(Box::new(Family { unmeasured: None })),
-        EstimatorKind::Family => {
-            return Err(Error::unsupported("placements need a plan that is measured").subject("placements"));
+    // Formulas know nothing of these.
+    let measured = match (r.params.placements.is_empty(), r.file.adapters().is_empty()) {
+        (false, _) => Some("placements"),
+        (true, false) => Some("adapters"),
+        (true, true) => None,
+    };
+    let open = measured.is_none();
+    match (r.params.estimator, measured) {
+        (EstimatorKind::Family, None) => return Ok(Box::new(Family { unmeasured: None })),
+        (EstimatorKind::Family, Some(what)) => {
+            return Err(Error::unsupported(format!("{what} need a plan that is measured")).subject(what));
         }
         _ => {}
     }

@@ -45,7 +45,7 @@ pub use crate::graph::Pooling;
 pub use arenas::{Arenas, Holder, Sizing};
 pub use ask::{Answer, Question};
 pub use memory::Memory;
-pub use params::{DeviceLimit, DraftSource, EstimatorKind, MAX_SEQUENCES, Params, Source, Weights};
+pub use params::{DeviceLimit, DraftSource, EstimatorKind, MAX_DRAFT, MAX_SEQUENCES, Params, Source, Weights};
 pub use place::Objective;
 pub(crate) use report::Exact;
 pub use report::{DevicePlan, LayerPlan, Plan, Prediction};

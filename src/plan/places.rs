@@ -74,6 +74,8 @@ impl Places {
             found.iter().for_each(|i| used[*i] = true);
             let device = found.map(|i| pairs[i].2);
             match readers[..] {
+                // An adapter's tensors go where the tensors that they belong to go.
+                _ if device.is_none() && weight.name.starts_with("adapter.") => {}
                 [(unit, part)] if unit != INPUT => {
                     let part = usize::from(part == Part::Experts);
                     units[unit as usize][part].all.push((&weight.name, device));
@@ -87,7 +89,8 @@ impl Places {
             }
         }
         if let Some(i) = used.iter().position(|used| !used) {
-            return Err(bad(format!("no tensor of the model goes by '{}'", pairs[i].0)));
+            let text = format!("'{}' names no tensor of the model that no earlier pair names", pairs[i].0);
+            return Err(bad(text));
         }
         for (unit, [body, experts]) in units.iter().enumerate() {
             let (body, of_experts) = (body.device()?, experts.device()?);

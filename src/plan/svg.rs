@@ -5,7 +5,8 @@
 //! device 0: its name, its part of the model
 //! [====weights====|KV|st|c|d|    free    ]     a bar of all its memory, to scale; red behind the end is missing
 //! # weights … B   # KV cache … B   …           the exact bytes of each part
-//! [][][][][][][][]                             a cell for each layer, the output last; light: its experts alone
+//! [][][][][][][][]                             a cell for each layer, the output last; paler: without its experts;
+//!                                              pale: its experts alone
 //! …
 //! predicted speeds, and the remedies
 //! ```
@@ -21,8 +22,8 @@ use crate::device::Kind;
 
 const WIDTH: f64 = 820.0;
 const LEFT: f64 = 20.0;
-/// The height of a device: its name, its bar, two lines of parts, its cells.
-const HEIGHT: f64 = 128.0;
+/// The height of a device: its name, its bar, three lines of parts, its cells.
+const HEIGHT: f64 = 144.0;
 const LINE: f64 = 20.0;
 /// Characters of a line of text at most.
 const LONGEST: usize = 130;
@@ -102,7 +103,7 @@ impl Plan {
             let (left, line) = (LEFT + column, top + 52.0 + row);
             writeln!(out, r#"<rect x="{left}" y="{}" width="10" height="10" fill="{colour}"/>"#, line - 10.0)?;
             text(out, left + 16.0, line, "", &format!("{what} {} B", thousands(bytes)))?;
-            (column, row) = if column < 600.0 { (column + 205.0, row) } else { (0.0, row + 18.0) };
+            (column, row) = if column < 500.0 { (column + 274.0, row) } else { (0.0, row + 18.0) };
         }
         if d.shortfall > 0 {
             let end = LEFT + WIDTH * d.total_bytes as f64 / whole;
@@ -111,15 +112,16 @@ impl Plan {
             let missing = format!("short by {} B", thousands(d.shortfall));
             text(out, LEFT + WIDTH, top, r##"fill="#d00000" font-weight="bold" text-anchor="end""##, &missing)?;
         }
-        self.write_cells(out, top + 84.0, d)
+        self.write_cells(out, top + 98.0, d)
     }
 
-    /// A cell for each layer, the output last: full where the device has the layer, light where it has the experts.
+    /// A cell for each layer, the output last.
     fn write_cells(&self, out: &mut String, y: f64, d: &DevicePlan) -> fmt::Result {
         let step = (WIDTH / self.layers.len().max(1) as f64).min(24.0);
         for (i, layer) in self.layers.iter().enumerate() {
             let colour = match (layer.device == d.device, layer.experts_device == d.device) {
-                (true, _) => "#4c78a8",
+                (true, true) => "#4c78a8",
+                (true, false) => "#7fa1c6",
                 (false, true) => "#9ecae9",
                 (false, false) => "#f0f0f0",
             };

@@ -92,11 +92,11 @@ impl Model {
     fn compute(&self, token: i32, seq_id: i32, most: usize, ahead: &mut Ahead) -> Result<()> {
         let n = self.draft_length(most, ahead.all);
         let start = Instant::now();
-        let given = self.guess_elsewhere(token, seq_id, n)?;
+        let (given, prompt_us) = self.guess_elsewhere(token, seq_id, n)?;
         let n = given.as_ref().map_or(n, Vec::len);
         if n > 0 {
             ahead.tokens = self.decode_draft(token, seq_id, n, given)?;
-            ahead.us = since(start);
+            ahead.us = since(start).saturating_sub(prompt_us);
             Counters::add(&self.counters.decode_us, ahead.us);
             return Ok(());
         }
@@ -164,16 +164,19 @@ impl Model {
         Ok(())
     }
 
-    /// Guesses of the text so far or of a second model; `None` if a prediction layer makes them.
-    fn guess_elsewhere(&self, token: i32, seq_id: i32, n: usize) -> Result<Option<Vec<i32>>> {
+    /// Guesses of the text so far or of a second model, `None` if a prediction layer makes them; and the time that the
+    /// second model has read a prompt for.
+    fn guess_elsewhere(&self, token: i32, seq_id: i32, n: usize) -> Result<(Option<Vec<i32>>, u64)> {
         match self.plan().draft_source {
-            DraftSource::Layer => return Ok(None),
-            DraftSource::Model => return self.guess_from_second(token, seq_id, n).map(Some),
+            DraftSource::Layer => return Ok((None, 0)),
+            DraftSource::Model => {
+                return self.guess_from_second(token, seq_id, n).map(|g| (Some(g.tokens), g.prompt_us));
+            }
             DraftSource::Text => {}
         }
         let caches = &self.state.read().caches;
         let seq = caches.whole().check_seq(seq_id)?;
-        Ok(Some(ngram::guess(caches.history.of(seq).unwrap_or_default(), token, n).to_vec()))
+        Ok((Some(ngram::guess(caches.history.of(seq).unwrap_or_default(), token, n).to_vec()), 0))
     }
 
     /// Decodes a token and `n` guesses behind it, and gives these. They are made here unless they are given.

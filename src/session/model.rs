@@ -146,7 +146,10 @@ impl Model {
             pooling: exact.graph.pooling,
             n_embd_out: exact.graph.result(Outcome::Embeddings).map_or(0, |v| exact.graph.value(v).cols as u32),
             n_adapters: n_adapters as u32,
-            n_params: exact.graph.weights.iter().map(|w| w.ne.iter().product::<u64>()).sum(),
+            n_params: {
+                let own = exact.graph.weights.iter().filter(|w| !plan.file.is_adapters(w));
+                own.map(|w| w.ne.iter().product::<u64>()).sum()
+            },
         };
         let hidden = exact.graph.draft.as_ref().map(|_| Hidden::new(h.n_embd, plan.n_seq_max));
         let gain = (plan.n_draft > 0).then(|| Gain::new(plan.n_draft as usize));

@@ -54,19 +54,17 @@ impl Scales {
         seqs.iter().flat_map(|seq| self.of(*seq)).copied().collect()
     }
 
-    /// The caller's scales, one for each adapter: those that are not given are 0.
+    /// The caller's scales, one for each adapter: those that are not given are 0. `name` is what the caller calls them.
     ///
     /// # Errors
     /// `InvalidArgument` for too many, and for one that is no finite number.
-    pub fn checked(given: &[f32], n_adapters: usize) -> Result<Vec<f32>> {
+    pub fn checked(given: &[f32], n_adapters: usize, name: &str) -> Result<Vec<f32>> {
+        let bad = |text: String| Err(Error::invalid(text).subject(name));
         if given.len() > n_adapters {
-            let text = format!("{} scales, the model has {n_adapters} adapters", given.len());
-            return Err(Error::invalid(text).subject("scales"));
+            return bad(format!("{} numbers in {name}, the model has {n_adapters} adapters", given.len()));
         }
         if let Some(i) = given.iter().position(|s| !s.is_finite()) {
-            return Err(
-                Error::invalid(format!("scales[{i}] is {}, expected a finite number", given[i])).subject("scales")
-            );
+            return bad(format!("{name}[{i}] is {}, expected a finite number", given[i]));
         }
         let mut all = given.to_vec();
         all.resize(n_adapters, 0.0);

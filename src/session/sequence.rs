@@ -105,7 +105,7 @@ impl Model {
     /// # Errors
     /// `InvalidArgument` also for too many scales, for one that is no finite number, and for a sequence with tokens.
     pub fn seq_set_adapters(&self, seq: i32, scales: &[f32]) -> Result<()> {
-        let scales = Scales::checked(scales, self.info.n_adapters as usize)?;
+        let scales = Scales::checked(scales, self.info.n_adapters as usize, "scales")?;
         let _write = self.write()?;
         let caches = &mut self.state.write().caches;
         let seq = self.claimed(caches, seq)?;

@@ -184,6 +184,36 @@ static void rows_of_texts(const context &c, const file &f) {
     CHECK(status_of([&] { static_cast<void>(m.logits()); }, "pooling") == REKINDLE_UNSUPPORTED);
 }
 
+/// A control vector and a second model, on the shipped one.
+static void adapted_and_drafted(const context &c, const file &f, const std::string &adapter) {
+    const file with(c, f, {adapter});
+    CHECK(with.adapter(0).kind == REKINDLE_ADAPTER_CONTROL_VECTOR && with.adapter(0).n_bytes > 0);
+    CHECK(status_of([&] { static_cast<void>(f.adapter(0)); }) == REKINDLE_NOT_FOUND);
+    plan_params params;
+    params.n_ctx = 64, params.n_seq_max = 2, params.n_draft = 3, params.draft_source = REKINDLE_DRAFT_MODEL;
+    model m(c, plan(c, with, params));
+    const std::vector<std::int32_t> tokens = {5, 9, 23};
+    const auto logits = [&](const std::vector<float> &scales) {
+        m.seq_remove(0);
+        m.seq_set_adapters(0, scales);
+        m.decode(tokens);
+        const auto row = m.logits(0);
+        return std::vector<float>(row.begin(), row.end());
+    };
+    const auto plain = logits({}), steered = logits({3});
+    CHECK(plain != steered && logits({0}) == plain);
+    CHECK(status_of([&] { m.seq_set_adapters(0, {3}); }, "seq_id") == REKINDLE_INVALID_ARGUMENT);
+    generation_params g;
+    g.tokens = tokens, g.max_tokens = 4, g.adapter_scales = {3, 1};
+    CHECK(status_of([&] { generation too_many(m, g); }, "adapter_scales") == REKINDLE_INVALID_ARGUMENT);
+    m.seq_remove(0);
+    CHECK(status_of([&] { m.set_draft(m); }, "draft") == REKINDLE_INVALID_ARGUMENT);
+    plan_params second;
+    second.n_ctx = 64;
+    m.set_draft(model(c, plan(c, f, second)));
+    m.end_draft();
+}
+
 int main(int argc, char **argv) {
     for (int i = 1; i < argc; i++) plans_for_dies(argv[i]);
 
@@ -332,6 +362,8 @@ int main(int argc, char **argv) {
           REKINDLE_INVALID_ARGUMENT);
     kept_to_a_grammar(m, v);
     rows_of_texts(c, f);
+    const std::string models = argv[1];
+    adapted_and_drafted(c, f, models.substr(0, models.rfind("models/")) + "tests/fixtures/adapters/bible-steer.gguf");
     model moved = std::move(m);
     CHECK(!m && moved && moved.info().n_ctx == 64);
     CHECK(status_of([&] { m.decode(tokens); }) == REKINDLE_BAD_HANDLE);

@@ -92,7 +92,7 @@ fn other_places_are_refused_by_name() {
         (MIXTURE, "blk=GPU", "names device 'GPU'"),
         (MIXTURE, "blk=CUDA2", "names device 'CUDA2'"),
         (MIXTURE, "blk(=CPU", "'blk(' is no regular expression"),
-        (MIXTURE, r"blk\.99\.=CPU", r"no tensor of the model goes by 'blk\.99\.=CPU'"),
+        (MIXTURE, r"blk\.99\.=CPU", r"'blk\.99\.=CPU' names no tensor of the model"),
         (MIXTURE, r"blk\.3\.attn_q=CPU", "'blk.3.attn_"),
         (MIXTURE, r"blk\.3\.ffn_up_exps=CPU", "blk.3.ffn_"),
         (MIXTURE, r"blk\.3\.ffn_.*_exps=CUDA0", "on the CPU only"),

@@ -35,6 +35,8 @@ LORAS = {
     "qwen35": ("qwen35-nextn", ["blk.[0-3].ssm_*.weight", "blk.[0-3].attn_*.weight", "blk.[0-3].ffn_*.weight"], 2, 2.0, np.float32),
 }
 # The last one is for tests that need a vocabulary.
+# The graph multiplies each head by a matrix of its own there, so a LoRA is refused.
+LORAS["unread"] = ("deepseek2-yarn", ["blk.1.attn_k_b.weight"], 2, 2.0, np.float32)
 VECTORS = {"bible-steer": "../../../models/bible-5M-Q8_0", "llama-steer": "llama-F32", "gemma3-steer": "gemma3-default"}
 CASES = {
     "llama-all": {"llama-all": 1.0},

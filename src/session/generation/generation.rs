@@ -138,7 +138,7 @@ impl Generation {
             Prompt::Text(text) => model.vocab()?.tokenize(text.as_bytes(), !params.no_special, params.parse_special)?,
         };
         check_prompt(model, &prompt)?;
-        let scales = Scales::checked(params.scales, model.info().n_adapters as usize)?;
+        let scales = Scales::checked(params.scales, model.info().n_adapters as usize, "adapter_scales")?;
         let mut sampler = params.sampler;
         prompt.iter().for_each(|t| sampler.accept(*t));
         let inner = Inner {

@@ -87,13 +87,17 @@ fn sequence(state: &mut State, slots: &mut Slots, n: usize, source: Option<u32>)
     if let Some(seq) = idle.filter(|s| state.caches.length(*s) as usize == n) {
         return Some(seq);
     }
+    let is_empty = |s: &u32| slots.of(*s) != User::Generation && state.caches.length(*s) == 0;
     // A host that has set adapters for a sequence is about to use it.
     let is_meant = |s: u32| slots.of(s) == User::Host && !state.caches.scales.are_zero(s);
-    let is_free = |s: &u32| slots.of(*s) != User::Generation && state.caches.length(*s) == 0 && !is_meant(*s);
+    let is_free = |s: &u32| is_empty(s) && !is_meant(*s);
     if let Some(seq) = (0..state.caches.whole().n_seq_max()).rev().find(is_free) {
         return Some(seq);
     }
-    let Some(oldest) = slots.oldest(source) else { return idle };
+    let Some(oldest) = slots.oldest(source) else {
+        // At last one that the host has set adapters for and does not use yet.
+        return idle.or_else(|| (0..state.caches.whole().n_seq_max()).rev().find(is_empty));
+    };
     state.caches.clear(oldest);
     Some(oldest)
 }

@@ -9,7 +9,7 @@
 //! 8 bytes   "RKNDLSEQ"
 //! u32       version of the form
 //! u32 u32   types of cached keys and values (GGUF's numbers)
-//! u64       fingerprint of the model: its tensors' names, shapes, types, and some of their bytes
+//! u64       fingerprint of the model and its adapters: tensors' names, shapes, types, and some of their bytes
 //! f32       for each adapter beside the model: the scale that the tokens were computed with
 //! u32       length: the last position plus one
 //! u32       1 if the tokens are known, and then i32 for each position
@@ -31,6 +31,7 @@ mod load;
 mod save;
 
 use super::model::Model;
+use crate::gguf::AdapterKind;
 use checksum::Checksum;
 
 const MAGIC: &[u8; 8] = b"RKNDLSEQ";
@@ -55,6 +56,13 @@ fn sum_of(model: &Model) -> u64 {
         sum.add(&(t.ty as u32).to_le_bytes());
         let data = file.tensor_data(t);
         sum.add(&data[..data.len().min(FIRST)]);
+    }
+    for adapter in file.adapters() {
+        let alpha = match adapter.kind {
+            AdapterKind::Lora { alpha } => alpha,
+            AdapterKind::ControlVector => f32::INFINITY,
+        };
+        sum.add(&alpha.to_bits().to_le_bytes());
     }
     sum.value()
 }
