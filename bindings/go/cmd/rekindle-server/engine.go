@@ -134,10 +134,10 @@ func (e *engine) admit(jobs []*job, j *job) []*job {
 	}
 	j.generation = g
 	j.tell(func() { j.info.joined = time.Now() })
-	j.admitted <- nil
 	e.mu.Lock()
 	e.busy++
 	e.mu.Unlock()
+	j.admitted <- nil
 	return append(jobs, j)
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"reflect"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -186,8 +187,11 @@ func (s *server) answerError(t *tracked, d dialect, err error) {
 	if f.status == statusGone {
 		return
 	}
-	if f.status >= 500 {
-		slog.Error("a request has failed", "error", f.message, "status", f.status)
+	switch f.status {
+	case http.StatusInternalServerError:
+		slog.Error("a request has failed", "error", f.message)
+	case http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		slog.Warn("a request was not answered", "error", f.message)
 	}
 	switch {
 	case t.stream != nil:
@@ -261,9 +265,28 @@ func readJSON(w http.ResponseWriter, r *http.Request, to any) error {
 	case errors.As(err, &f):
 		return f
 	case errors.As(err, &wrong):
-		return badRequest(wrong.Field, "%s is a %s, a %s is wanted", wrong.Field, wrong.Value, wrong.Type)
+		at := wrong.Field
+		if at == "" {
+			at = "the body"
+		}
+		return badRequest(wrong.Field, "%s has the type %s, %s is wanted", at, wrong.Value, word(wrong.Type))
 	}
 	return badRequest("", "the body is no proper JSON: %v", err)
+}
+
+// word is JSON's word for the values of a type.
+func word(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.String:
+		return "a text"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Slice, reflect.Array:
+		return "a list"
+	case reflect.Struct, reflect.Map:
+		return "an object"
+	}
+	return "a number"
 }
 
 // writeJSON answers with a value.

@@ -417,7 +417,7 @@ func TestManyAtOnce(t *testing.T) {
 func TestCancel(t *testing.T) {
 	r := start(t, nil)
 	ctx, cancel := context.WithCancel(context.Background())
-	text, _ := json.Marshal(chat(fields{"stream": true, "max_tokens": 100000, "ignore_eos": true}))
+	text, _ := json.Marshal(chat(fields{"stream": true, "max_tokens": 100000, "ignore_eos": true, "n": 16}))
 	request, _ := http.NewRequestWithContext(ctx, "POST", r.http.URL+"/v1/chat/completions", bytes.NewReader(text))
 	answer, err := http.DefaultClient.Do(request)
 	if err != nil {
@@ -432,7 +432,7 @@ func TestCancel(t *testing.T) {
 		defer l.mu.Unlock()
 		return l.busy
 	}
-	if busy() != 1 {
+	if busy() != 16 {
 		t.Error(busy(), "generations are under way")
 	}
 	cancel()
