@@ -23,7 +23,7 @@ WARNINGS := -std=c11 -Wall -Wextra -Wpedantic -Wconversion -Werror
 MODEL ?= models/bible-5M-Q8_0.gguf
 PROMPT ?= And the LORD said unto Moses,
 
-.PHONY: all lib run check test bench microbench install uninstall clean
+.PHONY: all lib run serve check test bench microbench install uninstall clean
 
 all: lib $(BUILD)/rekindle $(BUILD)/minimal
 
@@ -41,6 +41,16 @@ $(BUILD)/%: bindings/c/%.c include/rekindle.h | lib
 
 run: all
 	$(BUILD)/rekindle run $(MODEL) -p "$(PROMPT)" -n 120 --temp 0.7 --top-k 40 --seed 4
+
+# A server for clients of Ollama and OpenAI, with the small model and those of an Ollama store if there is one. It needs
+# Go. SERVE takes options and models: SERVE="--port 8080 ~/models".
+SERVE ?=
+GO ?= go
+
+serve: lib
+	cd bindings/go/cmd/rekindle-server && CGO_CFLAGS="-O1 -I$(abspath include)" \
+	    CGO_LDFLAGS="-L$(abspath $(BUILD)) '-Wl,-rpath,\$$ORIGIN'" $(GO) build -o $(abspath $(BUILD))/rekindle-server .
+	$(BUILD)/rekindle-server --ollama-store auto $(SERVE) models
 
 # The checks that take two minutes at most once everything is built.
 check:

@@ -1315,8 +1315,8 @@ REKINDLE_MUST_USE rekindle_status rekindle_n_free(const rekindle_model *model, u
  * vector adds s times its direction to a layer's result. Norms in a LoRA's file are left out, with a warning in the
  * log. What rekindle_file_get_info and rekindle_model_get_info count is the model without its adapters.
  *
- * REKINDLE_IO: a file cannot be opened. REKINDLE_BAD_FILE: it is not well-formed, a tensor does not fit the model, or holds
- * what is no finite number.
+ * REKINDLE_IO: a file cannot be opened. REKINDLE_BAD_FILE: it is not well-formed, or a tensor does not fit the model or
+ * holds what is no finite number.
  * REKINDLE_UNSUPPORTED: it is no adapter, or one of another architecture. REKINDLE_INVALID_ARGUMENT: more than 32
  * adapters.
  */
@@ -2107,8 +2107,8 @@ typedef int32_t (*rekindle_piece_fn)(void *user_data, int32_t token, const char 
  * go on, pass it as the next call's prompt_tokens. After REKINDLE_STOP_EOG it holds them all; the token that ended the
  * generation is neither given nor decoded.
  *
- * If the plan has n_draft, tokens are guessed (draft_source says by whom) and checked in batches. Neither the text nor what
- * the sequence holds afterwards changes by it. During the callback the sequence may be longer, by guesses that are not
+ * If the plan has n_draft, tokens are guessed (draft_source says by whom) and checked in batches. Neither the text nor
+ * what the sequence holds afterwards changes by it. During the callback the sequence may be longer, by guesses that are not
  * checked yet, and the rows of logits are those of the batch.
  *
  * The errors are those of rekindle_decode. A prompt that finds no room is REKINDLE_CONTEXT_FULL and changes nothing.

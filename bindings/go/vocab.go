@@ -3,10 +3,7 @@ package rekindle
 // #include "rekindle.h"
 import "C"
 
-import (
-	"runtime"
-	"unsafe"
-)
+import "runtime"
 
 // vocab is the model's vocabulary, which the caller destroys.
 func (m *Model) vocab() (*C.rekindle_vocab, error) {
@@ -53,21 +50,5 @@ func (m *Model) Vocab() (VocabInfo, error) {
 
 // Tokenize gives the tokens of a text, with BOS and EOS where the model wants them.
 func (m *Model) Tokenize(s string) ([]int32, error) {
-	v, err := m.vocab()
-	if err != nil {
-		return nil, err
-	}
-	defer C.rekindle_vocab_destroy(v)
-	p, n := bytes(s)
-	// A token is at least a byte of the text, but for those that are added.
-	tokens := make([]int32, len(s)+16)
-	var needed C.size_t
-	to := (*C.int32_t)(unsafe.Pointer(&tokens[0]))
-	err = call(func() C.rekindle_status {
-		return C.rekindle_tokenize(v, p, n, C.REKINDLE_TEXT_SPECIAL, to, C.size_t(len(tokens)), &needed)
-	})
-	if err != nil {
-		return nil, err
-	}
-	return tokens[:needed], nil
+	return m.TokenizeWith(s, TextOptions{Special: true})
 }

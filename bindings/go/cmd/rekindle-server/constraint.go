@@ -1,0 +1,41 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+
+	"rekindle"
+)
+
+// constraint is a grammar that a text must follow.
+type constraint struct {
+	kind   rekindle.GrammarKind
+	source string
+}
+
+// anyObject is the schema of "some JSON object".
+var anyObject = json.RawMessage(`{"type":"object"}`)
+
+// whitespace bounds the spaces between the parts of a JSON text. Without it a small model may write spaces until the
+// context is full.
+const whitespace = `"x-guidance":{"whitespace_pattern":"( |\\n{1,2}[ \\t]{0,20})?"}`
+
+// bySchema is the constraint of a JSON schema. Its keys keep their order, in which the text has them as well.
+func bySchema(schema json.RawMessage) *constraint {
+	c := &constraint{rekindle.JSONSchema, string(schema)}
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(schema, &fields) != nil {
+		// true and false are schemas, too; what is none is refused by the library.
+		return c
+	}
+	if _, own := fields["x-guidance"]; own {
+		return c
+	}
+	rest := bytes.TrimSpace(schema)[1:]
+	c.source = "{" + whitespace
+	if len(fields) > 0 {
+		c.source += ","
+	}
+	c.source += string(rest)
+	return c
+}

@@ -1,0 +1,225 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"rekindle"
+)
+
+// engine is a loaded model and the one goroutine that computes with it. Requests join by handing in jobs and errands;
+// the goroutine steps all jobs together, so a long prompt never keeps those who talk waiting for more than a
+// micro-batch.
+type engine struct {
+	model    *rekindle.Model
+	slots    int
+	join     chan *job
+	errands  chan func()
+	quit     chan struct{}
+	gone     chan struct{}
+	observer observer
+	closing  sync.Once
+
+	mu sync.Mutex
+	// busy counts jobs that have joined and are not over.
+	busy int
+	// alone is the only job of the step that runs now, if there is only one.
+	alone *job
+}
+
+// observer is told what an engine does.
+type observer interface {
+	stepped(tokens, busy, waiting int)
+	finished(info jobInfo)
+}
+
+func newEngine(m *rekindle.Model, slots int, o observer) *engine {
+	e := &engine{
+		model: m, slots: slots, observer: o, join: make(chan *job), errands: make(chan func()),
+		quit: make(chan struct{}), gone: make(chan struct{}),
+	}
+	go e.run()
+	return e
+}
+
+var errUnloaded = errors.New("the model was unloaded")
+
+// start begins a generation, which ends early when ctx is done. It returns when the generation has its place, or cannot
+// have one.
+func (e *engine) start(ctx context.Context, p rekindle.GenerationParams) (*job, error) {
+	j := newJob(ctx, p)
+	select {
+	case e.join <- j:
+	case <-e.gone:
+		return nil, errUnloaded
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if err := <-j.admitted; err != nil {
+		return nil, err
+	}
+	context.AfterFunc(j.ctx, func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if e.alone == j {
+			// Nobody else is in the step, so it need not come to its end.
+			e.model.Cancel()
+		}
+	})
+	return j, nil
+}
+
+// do runs f between two steps, with the model to itself.
+func (e *engine) do(ctx context.Context, f func() error) error {
+	done := make(chan error, 1)
+	select {
+	case e.errands <- func() { done <- f() }:
+	case <-e.gone:
+		return errUnloaded
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return <-done
+}
+
+// close ends all jobs and frees the model. It may be called again.
+func (e *engine) close() {
+	e.closing.Do(func() { close(e.quit) })
+	<-e.gone
+}
+
+func (e *engine) run() {
+	defer close(e.gone)
+	defer e.model.Close()
+	var jobs []*job
+	for {
+		if len(jobs) == 0 {
+			select {
+			case j := <-e.join:
+				jobs = e.admit(jobs, j)
+			case f := <-e.errands:
+				f()
+			case <-e.quit:
+				return
+			}
+			continue
+		}
+		select {
+		case j := <-e.join:
+			jobs = e.admit(jobs, j)
+			continue
+		case f := <-e.errands:
+			f()
+			continue
+		case <-e.quit:
+			for _, j := range jobs {
+				e.finish(j, errUnloaded)
+			}
+			return
+		default:
+		}
+		jobs = e.step(jobs)
+	}
+}
+
+func (e *engine) admit(jobs []*job, j *job) []*job {
+	g, err := e.model.NewGeneration(j.params)
+	if err != nil {
+		j.abandon()
+		j.admitted <- err
+		return jobs
+	}
+	j.generation = g
+	j.tell(func() { j.info.joined = time.Now() })
+	e.mu.Lock()
+	e.busy++
+	e.mu.Unlock()
+	j.admitted <- nil
+	return append(jobs, j)
+}
+
+func (e *engine) finish(j *job, err error) {
+	if info, failed := j.generation.Info(); failed == nil {
+		j.tell(func() { j.info.GenerationInfo = info })
+	}
+	j.generation.Close()
+	j.end(err)
+	e.mu.Lock()
+	e.busy--
+	e.mu.Unlock()
+	e.observer.finished(j.facts())
+}
+
+// step computes one micro-batch and hands out what came. It gives the jobs that go on.
+func (e *engine) step(jobs []*job) []*job {
+	generations := make([]*rekindle.Generation, len(jobs))
+	for i, j := range jobs {
+		if !j.cancelled && j.ctx.Err() != nil {
+			j.cancelled = true
+			j.generation.Cancel()
+		}
+		generations[i] = j.generation
+	}
+	e.setAlone(jobs)
+	r, err := e.model.Step(generations...)
+	e.setAlone(nil)
+	if err != nil {
+		var failure *rekindle.Error
+		if errors.As(err, &failure) && failure.Status == rekindle.Cancelled {
+			// No generation has changed: the next step ends the one that was meant.
+			return jobs
+		}
+		for _, j := range jobs {
+			e.finish(j, err)
+		}
+		return nil
+	}
+	e.observer.stepped(int(r.Tokens), len(jobs)-int(r.Waiting), int(r.Waiting))
+	return slices.DeleteFunc(jobs, e.deliver)
+}
+
+func (e *engine) setAlone(jobs []*job) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.alone = nil
+	if len(jobs) == 1 && !jobs[0].cancelled {
+		e.alone = jobs[0]
+	}
+}
+
+// deliver takes the events of a job's generation and tells if it has ended.
+func (e *engine) deliver(j *job) bool {
+	for {
+		event, some, err := j.generation.Next()
+		if !some && err == nil {
+			if info, failed := j.generation.Info(); failed == nil {
+				j.tell(func() { j.info.GenerationInfo = info })
+			}
+			return false
+		}
+		t := token{id: event.Token, text: event.Text}
+		if j.params.Sampler.Logprobs > 0 && event.Token >= 0 {
+			if l, failed := j.generation.Logprobs(rekindle.ByModel); failed == nil {
+				t.logprobs = &l
+			}
+		}
+		j.tell(func() {
+			if event.Token >= 0 && j.info.firstToken.IsZero() {
+				j.info.firstToken = time.Now()
+			}
+			if event.Token >= 0 || event.Text != "" {
+				j.tokens = append(j.tokens, t)
+			}
+		})
+		if event.Stop != 0 || err != nil {
+			if err == nil && event.Stop == rekindle.StopCancelled {
+				err = context.Cause(j.ctx)
+			}
+			e.finish(j, err)
+			return true
+		}
+	}
+}

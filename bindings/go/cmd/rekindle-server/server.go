@@ -1,0 +1,311 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"reflect"
+	"runtime/debug"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"rekindle"
+)
+
+// server answers requests. Its files: openai*.go and ollama*.go hold the dialects, native.go the endpoints of
+// llama.cpp's server, run.go what all of them do with a model.
+type server struct {
+	options options
+	context *rekindle.Context
+	facts   *factsCache
+	catalog *catalog
+	fleet   *fleet
+	metrics *metrics
+	keys    *keyring
+	origins *origins
+	// places has one place per request that may be under way or wait for a model.
+	places chan struct{}
+	mux    *http.ServeMux
+}
+
+func newServer(o options) (*server, error) {
+	c, err := rekindle.NewContext(o.devices, uint32(o.threads))
+	if err != nil {
+		return nil, err
+	}
+	s := &server{
+		options: o, context: c, facts: &factsCache{context: c, known: map[string]*facts{}},
+		keys: newKeyring(o.keys), origins: newOrigins(o.origins, o.host), places: make(chan struct{}, o.queue),
+	}
+	if s.catalog, err = newCatalog(o.models, o.store, newDigests()); err != nil {
+		c.Close()
+		return nil, err
+	}
+	s.metrics = newMetrics()
+	s.fleet = newFleet(o, c, s.facts, s.metrics)
+	s.metrics.watch(s.fleet, s.places)
+	s.routes()
+	return s, nil
+}
+
+func (s *server) close() {
+	s.fleet.close()
+	s.context.Close()
+}
+
+// handler is what an endpoint does. An error becomes the dialect's form of it.
+type handler func(w http.ResponseWriter, r *http.Request) error
+
+func (s *server) routes() {
+	s.mux = http.NewServeMux()
+	open := func(pattern string, h http.HandlerFunc) { s.mux.HandleFunc(pattern, h) }
+	quick := func(d dialect, pattern string, h handler) { s.mux.Handle(pattern, s.guard(d, h)) }
+	// Those that use a model count for the queue's limit.
+	work := func(d dialect, pattern string, h handler) { s.mux.Handle(pattern, s.guard(d, s.queued(h))) }
+
+	open("GET /health", s.health)
+	open("GET /v1/health", s.health)
+	open("GET /{$}", s.greet)
+	s.mux.Handle("GET /metrics", s.guard(openAI, func(w http.ResponseWriter, r *http.Request) error {
+		s.metrics.handler.ServeHTTP(w, r)
+		return nil
+	}))
+
+	quick(openAI, "GET /v1/models", s.openAIModels)
+	quick(openAI, "GET /v1/models/{id...}", s.openAIModel)
+	work(openAI, "POST /v1/completions", s.openAICompletions)
+	work(openAI, "POST /v1/chat/completions", s.openAIChat)
+	work(openAI, "POST /v1/embeddings", s.openAIEmbeddings)
+
+	quick(ollama, "GET /api/version", s.ollamaVersion)
+	quick(ollama, "GET /api/tags", s.ollamaTags)
+	quick(ollama, "POST /api/show", s.ollamaShow)
+	quick(ollama, "GET /api/ps", s.ollamaPs)
+	work(ollama, "POST /api/generate", s.ollamaGenerate)
+	work(ollama, "POST /api/chat", s.ollamaChat)
+	work(ollama, "POST /api/embed", s.ollamaEmbed)
+	work(ollama, "POST /api/embeddings", s.ollamaEmbeddings)
+
+	work(openAI, "POST /tokenize", s.tokenize)
+	work(openAI, "POST /detokenize", s.detokenize)
+	work(openAI, "POST /apply-template", s.applyTemplate)
+
+	for _, p := range []string{"pull", "push", "create", "copy", "delete", "blobs/"} {
+		quick(ollama, "/api/"+p, func(w http.ResponseWriter, r *http.Request) error {
+			return notThere("%s is not there: this server reads the models that lie on its disk and changes none", r.URL.Path)
+		})
+	}
+	for _, p := range []string{"audio/", "images/", "files", "fine_tuning/", "batches", "moderations"} {
+		quick(openAI, "/v1/"+p, func(w http.ResponseWriter, r *http.Request) error {
+			return notThere("%s is not there: this server runs language models on texts", r.URL.Path)
+		})
+	}
+	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		dialectOf(r).refuse(w, notFound("not_found", "there is no %s %s", r.Method, r.URL.Path))
+	})
+}
+
+// dialectOf tells the dialect of a path.
+func dialectOf(r *http.Request) dialect {
+	if strings.HasPrefix(r.URL.Path, "/api/") {
+		return ollama
+	}
+	return openAI
+}
+
+// ServeHTTP lets a request in: its host, its origin, then its endpoint.
+func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	began := time.Now()
+	if s.options.verbose {
+		defer func() {
+			slog.Info("request", "method", r.Method, "path", r.URL.Path, "seconds", time.Since(began).Seconds())
+		}()
+	}
+	forbidden := func(format string, args ...any) {
+		dialectOf(r).refuse(w, &failure{http.StatusForbidden, fmt.Sprintf(format, args...), "invalid_request_error", "forbidden", ""})
+	}
+	if !s.origins.knowsHost(r) {
+		forbidden("the host %q is no name of this machine", r.Host)
+		return
+	}
+	if origin := r.Header.Get("Origin"); origin != "" {
+		h := w.Header()
+		h.Add("Vary", "Origin")
+		if !s.origins.allows(r, origin) {
+			forbidden("pages of %q may not call this server; --origins allows more", origin)
+			return
+		}
+		h.Set("Access-Control-Allow-Origin", origin)
+		if r.Method == http.MethodOptions {
+			h.Set("Access-Control-Allow-Methods", "GET, HEAD, POST, DELETE, OPTIONS")
+			headers := "Authorization, Content-Type, X-Api-Key"
+			if wanted := r.Header.Get("Access-Control-Request-Headers"); wanted != "" {
+				headers = wanted
+			}
+			h.Set("Access-Control-Allow-Headers", headers)
+			h.Set("Access-Control-Max-Age", "3600")
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+	}
+	s.mux.ServeHTTP(w, r)
+}
+
+// guard checks the key, limits body and time, and turns errors into the dialect's answers.
+func (s *server) guard(d dialect, h handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !s.keys.allows(r) {
+			d.refuse(w, &failure{http.StatusUnauthorized, "a key is missing or wrong", "authentication_error", "invalid_api_key", ""})
+			return
+		}
+		if s.options.requestTimeout > 0 {
+			ctx, cancel := context.WithTimeout(r.Context(), s.options.requestTimeout)
+			defer cancel()
+			r = r.WithContext(ctx)
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, s.options.body)
+		t := &tracked{ResponseWriter: w}
+		defer func() {
+			if p := recover(); p != nil && p != http.ErrAbortHandler {
+				slog.Error("a request has failed", "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
+				s.answerError(t, d, errors.New("the request has failed inside of the server"))
+			}
+		}()
+		if err := h(t, r); err != nil {
+			s.answerError(t, d, err)
+		}
+	})
+}
+
+func (s *server) answerError(t *tracked, d dialect, err error) {
+	f := asFailure(err)
+	if f.status == statusGone {
+		return
+	}
+	switch f.status {
+	case http.StatusInternalServerError:
+		slog.Error("a request has failed", "error", f.message)
+	case http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		slog.Warn("a request was not answered", "error", f.message)
+	}
+	switch {
+	case t.stream != nil:
+		t.stream.fail(d.body(f))
+	case !t.begun:
+		d.refuse(t, f)
+	}
+}
+
+// tracked remembers how far an answer is.
+type tracked struct {
+	http.ResponseWriter
+	begun  bool
+	stream *stream
+}
+
+func (t *tracked) WriteHeader(status int) {
+	t.begun = true
+	t.ResponseWriter.WriteHeader(status)
+}
+
+func (t *tracked) Write(b []byte) (int, error) {
+	t.begun = true
+	return t.ResponseWriter.Write(b)
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (t *tracked) Unwrap() http.ResponseWriter { return t.ResponseWriter }
+
+// queued takes a place of the queue, or answers that there is none.
+func (s *server) queued(h handler) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		select {
+		case s.places <- struct{}{}:
+			defer func() { <-s.places }()
+			return h(w, r)
+		default:
+			return unavailable("queue_full", "the queue is full: %d requests are under way or wait", cap(s.places))
+		}
+	}
+}
+
+// bodyTimeout is the time for a request's body to arrive.
+const bodyTimeout = 60 * time.Second
+
+// readJSON reads a request's body.
+func readJSON(w http.ResponseWriter, r *http.Request, to any) error {
+	// The deadline must go afterwards: the server goes on reading, to see that a client leaves.
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Now().Add(bodyTimeout))
+	body, err := io.ReadAll(r.Body)
+	_ = control.SetReadDeadline(time.Time{})
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		return &failure{http.StatusRequestEntityTooLarge, fmt.Sprintf("the body has more than %d bytes", large.Limit),
+			"invalid_request_error", "body_too_large", ""}
+	case err != nil:
+		return badRequest("", "the body cannot be read: %v", err)
+	case len(body) == 0:
+		return badRequest("", "the body is empty; a JSON object is wanted")
+	case !utf8.Valid(body):
+		return badRequest("", "the body is no UTF-8")
+	}
+	err = json.Unmarshal(body, to)
+	var wrong *json.UnmarshalTypeError
+	var f *failure
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &f):
+		return f
+	case errors.As(err, &wrong):
+		at := wrong.Field
+		if at == "" {
+			at = "the body"
+		}
+		return badRequest(wrong.Field, "%s has the type %s, %s is wanted", at, wrong.Value, word(wrong.Type))
+	}
+	return badRequest("", "the body is no proper JSON: %v", err)
+}
+
+// word is JSON's word for the values of a type.
+func word(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.String:
+		return "a text"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Slice, reflect.Array:
+		return "a list"
+	case reflect.Struct, reflect.Map:
+		return "an object"
+	}
+	return "a number"
+}
+
+// writeJSON answers with a value.
+func writeJSON(w http.ResponseWriter, v any) error {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, err = w.Write(append(text, '\n'))
+	return err
+}
+
+func (s *server) health(w http.ResponseWriter, r *http.Request) {
+	writeJSON(w, map[string]any{"status": "ok"})
+}
+
+// greet answers the probe of Ollama's clients.
+func (s *server) greet(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	io.WriteString(w, "Ollama is running")
+}

@@ -1,0 +1,130 @@
+//! The server in Go: its own tests, and the clients that people use. It says SKIPPED where Go, or a registry that has
+//! what it needs, is not there.
+
+#[allow(dead_code, reason = "the command-line tool is not needed here")]
+#[path = "support/built.rs"]
+mod built;
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use built::library;
+
+/// The clients, in the versions that the calls were written for.
+const CLIENTS: [&str; 2] = ["openai==3.57.0", "ollama==0.6.3"];
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn model() -> PathBuf {
+    root().join("models/bible-5M-Q8_0.gguf")
+}
+
+/// Go's tool in the server's folder, cgo told of the library in `dir`.
+fn go(dir: &Path, args: &[&str]) -> Command {
+    let mut go = Command::new("go");
+    go.args(args)
+        .current_dir(root().join("bindings/go/cmd/rekindle-server"))
+        .env("CGO_ENABLED", "1")
+        .env("CGO_CFLAGS", format!("-O1 -I{}", root().join("include").display()))
+        .env("CGO_LDFLAGS", format!("-L{}", dir.display()))
+        .env("LD_LIBRARY_PATH", dir)
+        .env("REKINDLE_MODEL", model());
+    go
+}
+
+/// Runs a command and gives what it wrote, or what is wrong with it.
+fn run(c: &mut Command) -> Result<String, String> {
+    let out = c.output().map_err(|e| format!("{c:?}: {e}"))?;
+    let text = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    if out.status.success() { Ok(text) } else { Err(format!("{c:?}: {}\n{text}", out.status)) }
+}
+
+/// A Python that has the clients, in a folder that later runs find again.
+fn clients() -> Result<PathBuf, String> {
+    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("server-clients");
+    let python = home.join("bin/python");
+    let has = |python: &Path| {
+        let script = "import importlib.metadata as m, sys\n\
+                      sys.exit(any(m.version(a.split('==')[0]) != a.split('==')[1] for a in sys.argv[1:]))";
+        run(Command::new(python).args(["-c", script]).args(CLIENTS)).is_ok()
+    };
+    if !has(&python) {
+        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&home))?;
+        run(Command::new(&python)
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--retries", "1"])
+            .args(CLIENTS))?;
+    }
+    Ok(python)
+}
+
+/// A server that ends with this value.
+struct Server {
+    process: Child,
+    address: String,
+}
+
+impl Server {
+    fn start(exe: &Path, dir: &Path) -> Server {
+        let mut process = Command::new(exe)
+            .args(["--port", "0", "--devices", "cpu", "--threads", "2"])
+            .arg(model())
+            .env("LD_LIBRARY_PATH", dir)
+            .env("XDG_CACHE_HOME", dir)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut log = BufReader::new(process.stderr.take().unwrap()).lines();
+        let address = log
+            .by_ref()
+            .map(|line| line.unwrap())
+            .find_map(|line| Some(line.split_once("address=")?.1.split(' ').next()?.to_owned()))
+            .expect("the server says its address");
+        // The log must not fill its pipe.
+        std::thread::spawn(move || log.for_each(drop));
+        Server { process, address }
+    }
+
+    /// Tells it to end, as init does, and gives its status.
+    fn end(mut self) -> i32 {
+        run(Command::new("kill").arg(self.process.id().to_string())).unwrap();
+        self.process.wait().unwrap().code().unwrap_or(-1)
+    }
+}
+
+// A failed check must leave no process behind.
+impl Drop for Server {
+    fn drop(&mut self) {
+        // After `end` there is nothing left to kill.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn server() {
+    let dir = library("server");
+    // -race in all calls, so that packages are compiled once.
+    let fetched = run(&mut go(&dir, &["mod", "download"]));
+    if let Err(e) = fetched {
+        println!("SKIPPED: Go or its modules are not there: {e}");
+        assert!(std::env::var_os("CI").is_none(), "Go is needed where CI is set");
+        return;
+    }
+    run(&mut go(&dir, &["vet", "."])).unwrap();
+    println!("{}", run(&mut go(&dir, &["test", "-race", "-count=1", "."])).unwrap());
+
+    let python = match clients() {
+        Ok(python) => python,
+        Err(e) => return println!("SKIPPED: the clients of PyPI are not there: {e}"),
+    };
+    let exe = dir.join("rekindle-server");
+    run(&mut go(&dir, &["build", "-race", "-o", exe.to_str().unwrap(), "."])).unwrap();
+    let server = Server::start(&exe, &dir);
+    let script = root().join("tests/server/clients.py");
+    let name = model().file_stem().unwrap().to_owned();
+    println!("{}", run(Command::new(&python).arg(script).arg(&server.address).arg(name)).unwrap());
+    assert_eq!(server.end(), 0, "the server ends well, without a race");
+}
