@@ -1,4 +1,5 @@
-//! The time that a mask takes, with a vocabulary of 152,064 tokens, while texts are written under grammars of several kinds.
+//! The time that a mask takes, with a vocabulary of 152,064 tokens, while texts are written under grammars of several
+//! kinds.
 //!
 //! `cargo bench --bench grammar [VOCABULARY.gguf]`
 //!

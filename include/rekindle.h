@@ -632,11 +632,11 @@ typedef struct {
   /**
    * Places of tensors, by patterns of their names: UTF-8 text of placements_len bytes, copied during the call. It is
    * a list of pairs with commas between them, as `blk\.[0-3]\.ffn_.*_exps=CPU,^blk\.7\.=CUDA1`: a regular expression
-   * (in the syntax of Rust's regex crate, without commas) that is looked for in a tensor's name, and CPU or CUDA with
-   * the number of a die; 256 pairs at most. Of the expressions that are found the first one counts. All tensors of a
-   * layer go to one device, but for its routed experts, which may be on the CPU; a text that asks for anything else
-   * is refused with the tensor's name (REKINDLE_INVALID_ARGUMENT). Each device computes neighbouring layers, so not
-   * all places go together: then the plan does not fit.
+   * (in the syntax of Rust's regex crate, without commas) that is looked for in a tensor's name, and CPU or CUDA
+   * with the number of a die; 256 pairs at most. Of the expressions that are found the first one counts. All tensors
+   * of a layer go to one device, but for its routed experts, which may be on the CPU; a text that asks for anything
+   * else is refused with the tensor's name (REKINDLE_INVALID_ARGUMENT). Each device computes neighbouring layers, so
+   * not all places go together: then the plan does not fit.
    */
   const char *placements;
   size_t placements_len;
@@ -1315,10 +1315,9 @@ REKINDLE_MUST_USE rekindle_status rekindle_n_free(const rekindle_model *model, u
  * vector adds s times its direction to a layer's result. Norms in a LoRA's file are left out, with a warning in the
  * log. What rekindle_file_get_info and rekindle_model_get_info count is the model without its adapters.
  *
- * REKINDLE_IO: a file cannot be opened. REKINDLE_BAD_FILE: it is not well-formed, or a tensor does not fit the model or
- * holds what is no finite number.
- * REKINDLE_UNSUPPORTED: it is no adapter, or one of another architecture. REKINDLE_INVALID_ARGUMENT: more than 32
- * adapters.
+ * REKINDLE_IO: a file cannot be opened. REKINDLE_BAD_FILE: it is not well-formed, or a tensor does not fit the model
+ * or holds what is no finite number. REKINDLE_UNSUPPORTED: it is no adapter, or one of another architecture.
+ * REKINDLE_INVALID_ARGUMENT: more than 32 adapters.
  */
 REKINDLE_MUST_USE
 rekindle_status rekindle_file_adapt(const rekindle_context *context,
@@ -2108,8 +2107,8 @@ typedef int32_t (*rekindle_piece_fn)(void *user_data, int32_t token, const char 
  * generation is neither given nor decoded.
  *
  * If the plan has n_draft, tokens are guessed (draft_source says by whom) and checked in batches. Neither the text nor
- * what the sequence holds afterwards changes by it. During the callback the sequence may be longer, by guesses that are not
- * checked yet, and the rows of logits are those of the batch.
+ * what the sequence holds afterwards changes by it. During the callback the sequence may be longer, by guesses that
+ * are not checked yet, and the rows of logits are those of the batch.
  *
  * The errors are those of rekindle_decode. A prompt that finds no room is REKINDLE_CONTEXT_FULL and changes nothing.
  * If a prompt of several batches fails or is cancelled, the sequence is as it was before, or empty if layers with a
@@ -2197,10 +2196,9 @@ typedef struct {
  * that of a fresh run. (With recurrent layers, rows of a prompt that is cut elsewhere differ as those of
  * rekindle_decode do.)
  *
- * REKINDLE_INVALID_ARGUMENT: a prompt without tokens or with ids out of range, bad stop texts, more adapter_scales than
- * adapters or one that is no finite number. REKINDLE_CONTEXT_FULL:
- * the prompt is longer than the context. REKINDLE_UNSUPPORTED: the prompt is a text and the model has no known
- * tokeniser.
+ * REKINDLE_INVALID_ARGUMENT: a prompt without tokens or with ids out of range, bad stop texts, more adapter_scales
+ * than adapters or one that is no finite number. REKINDLE_CONTEXT_FULL: the prompt is longer than the context.
+ * REKINDLE_UNSUPPORTED: the prompt is a text and the model has no known tokeniser.
  */
 REKINDLE_MUST_USE
 rekindle_status rekindle_generation_create(rekindle_model *model,

@@ -315,8 +315,8 @@ fn what_does_not_fit_is_named() {
     assert_eq!(adapted(&llama, &many[..32]).unwrap().adapters().len(), 32);
 }
 
-/// An adapter with numbers so large that products with it overflow changes no row that does not use it; one with what is
-/// no number is refused.
+/// An adapter with numbers so large that products with it overflow changes no row that does not use it; one with what
+/// is no number is refused.
 #[test]
 fn large_numbers_stay_where_they_are_asked_for() {
     let llama = fixture("models/llama-F32.gguf");

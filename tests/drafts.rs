@@ -193,8 +193,8 @@ fn of_second(path: &Path, n_draft: u32) -> Arc<Model> {
     load(path, &Params { n_draft, draft_source: DraftSource::Model, n_seq_max: 2, ..exact_kv() })
 }
 
-/// Drafts from a second model: itself, whose guesses are right, and one that knows nothing of this one. Sequences are cut,
-/// copied and changed in between, and the second model follows.
+/// Drafts from a second model: itself, whose guesses are right, and one that knows nothing of this one. Sequences are
+/// cut, copied and changed in between, and the second model follows.
 #[test]
 fn text_that_another_model_guesses_is_that_of_single_tokens() {
     let file = |n: &str| fixture(&format!("models/{n}.gguf"));

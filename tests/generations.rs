@@ -63,8 +63,8 @@ impl Wish {
         Generation::new(model, params).map(Arc::new)
     }
 
-    /// All that it tells when nothing else is there. Each token is sampled from a row of logits: probabilities are kept,
-    /// also if nobody wants them.
+    /// All that it tells when nothing else is there. Each token is sampled from a row of logits: probabilities are
+    /// kept, also if nobody wants them.
     fn alone(&self, model: &Arc<Model>) -> Told {
         model.seq_remove(-1, 0, -1).unwrap();
         let wanted = self.sampler.n_logprobs;

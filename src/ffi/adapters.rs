@@ -27,10 +27,9 @@ use crate::session::Model;
 /// vector adds s times its direction to a layer's result. Norms in a LoRA's file are left out, with a warning in the
 /// log. What rekindle_file_get_info and rekindle_model_get_info count is the model without its adapters.
 ///
-/// REKINDLE_IO: a file cannot be opened. REKINDLE_BAD_FILE: it is not well-formed, or a tensor does not fit the model or
-/// holds what is no finite number.
-/// REKINDLE_UNSUPPORTED: it is no adapter, or one of another architecture. REKINDLE_INVALID_ARGUMENT: more than 32
-/// adapters.
+/// REKINDLE_IO: a file cannot be opened. REKINDLE_BAD_FILE: it is not well-formed, or a tensor does not fit the model
+/// or holds what is no finite number. REKINDLE_UNSUPPORTED: it is no adapter, or one of another architecture.
+/// REKINDLE_INVALID_ARGUMENT: more than 32 adapters.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rekindle_file_adapt(

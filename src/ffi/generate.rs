@@ -93,8 +93,8 @@ pub type rekindle_piece_fn =
 /// generation is neither given nor decoded.
 ///
 /// If the plan has n_draft, tokens are guessed (draft_source says by whom) and checked in batches. Neither the text nor
-/// what the sequence holds afterwards changes by it. During the callback the sequence may be longer, by guesses that are not
-/// checked yet, and the rows of logits are those of the batch.
+/// what the sequence holds afterwards changes by it. During the callback the sequence may be longer, by guesses that
+/// are not checked yet, and the rows of logits are those of the batch.
 ///
 /// The errors are those of rekindle_decode. A prompt that finds no room is REKINDLE_CONTEXT_FULL and changes nothing.
 /// If a prompt of several batches fails or is cancelled, the sequence is as it was before, or empty if layers with a

@@ -83,10 +83,9 @@ unsafe impl Struct for rekindle_generation_params {
 /// that of a fresh run. (With recurrent layers, rows of a prompt that is cut elsewhere differ as those of
 /// rekindle_decode do.)
 ///
-/// REKINDLE_INVALID_ARGUMENT: a prompt without tokens or with ids out of range, bad stop texts, more adapter_scales than
-/// adapters or one that is no finite number. REKINDLE_CONTEXT_FULL:
-/// the prompt is longer than the context. REKINDLE_UNSUPPORTED: the prompt is a text and the model has no known
-/// tokeniser.
+/// REKINDLE_INVALID_ARGUMENT: a prompt without tokens or with ids out of range, bad stop texts, more adapter_scales
+/// than adapters or one that is no finite number. REKINDLE_CONTEXT_FULL: the prompt is longer than the context.
+/// REKINDLE_UNSUPPORTED: the prompt is a text and the model has no known tokeniser.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn rekindle_generation_create(

@@ -132,11 +132,11 @@ pub struct rekindle_plan_params {
     pub draft_source: u32,
     /// Places of tensors, by patterns of their names: UTF-8 text of placements_len bytes, copied during the call. It is
     /// a list of pairs with commas between them, as `blk\.[0-3]\.ffn_.*_exps=CPU,^blk\.7\.=CUDA1`: a regular expression
-    /// (in the syntax of Rust's regex crate, without commas) that is looked for in a tensor's name, and CPU or CUDA with
-    /// the number of a die; 256 pairs at most. Of the expressions that are found the first one counts. All tensors of a
-    /// layer go to one device, but for its routed experts, which may be on the CPU; a text that asks for anything else
-    /// is refused with the tensor's name (REKINDLE_INVALID_ARGUMENT). Each device computes neighbouring layers, so not
-    /// all places go together: then the plan does not fit.
+    /// (in the syntax of Rust's regex crate, without commas) that is looked for in a tensor's name, and CPU or CUDA
+    /// with the number of a die; 256 pairs at most. Of the expressions that are found the first one counts. All tensors
+    /// of a layer go to one device, but for its routed experts, which may be on the CPU; a text that asks for anything
+    /// else is refused with the tensor's name (REKINDLE_INVALID_ARGUMENT). Each device computes neighbouring layers, so
+    /// not all places go together: then the plan does not fit.
     pub placements: *const c_char,
     pub placements_len: usize,
 }

@@ -159,8 +159,8 @@ fn check_pair(model: &Gguf, own: &Gguf, t: &TensorInfo) -> Result<()> {
     Ok(())
 }
 
-/// Refuses numbers that are none: 0 times these would be none either, so rows that do not use the adapter would be lost.
-/// It reads the file, which is small beside a model.
+/// Refuses numbers that are none: 0 times these would be none either, so rows that do not use the adapter would be
+/// lost. It reads the file, which is small beside a model.
 fn check_finite(own: &Gguf, t: &TensorInfo) -> Result<()> {
     let cols = t.ty.block_len() * 64;
     let bytes = t.ty.block_bytes() * 64;

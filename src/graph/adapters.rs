@@ -9,8 +9,8 @@
 //! Scales enter from outside, one value `[n_tokens, 1]` for each adapter and factor (alpha / rank), so rows of one
 //! micro-batch may have different ones. A row whose scale is 0 gets zeros added, and so the bits that it has without
 //! the adapter, however large the adapter's numbers are: it is zeros before the first of them. Several matrices of a
-//! layer multiply the same x, so it is scaled once for all. These are ordinary nodes of the layer: planner and executors
-//! need to know nothing about adapters.
+//! layer multiply the same x, so it is scaled once for all. These are ordinary nodes of the layer: planner and
+//! executors need to know nothing about adapters.
 
 use super::build::{Builder, Scaled};
 use super::graph::{AdapterScale, Input};

@@ -1,7 +1,8 @@
-//! Products with matrices of the file, in the words of the builder: with biases, scales and adapters where there are such.
+//! Products with matrices of the file, in the words of the builder: with biases, scales and adapters where there are
+//! such.
 //!
-//! A file may have `{role}.scale` and `{role}.bias` beside `{role}.weight`. The scale multiplies the product, before the
-//! bias in attention and behind it in feed-forward blocks.
+//! A file may have `{role}.scale` and `{role}.bias` beside `{role}.weight`. The scale multiplies the product, before
+//! the bias in attention and behind it in feed-forward blocks.
 
 use super::build::Builder;
 use super::op::{MatMul, MatMulHeads, Op, Scale};

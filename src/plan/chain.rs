@@ -41,7 +41,8 @@ pub(super) struct Ranges<'u, 'a> {
     pub split: usize,
     /// By device.
     seconds: Vec<Sums>,
-    /// Prefix sums of the CPU's seconds for the experts of a token, and those for experts that the caller has put there.
+    /// Prefix sums of the CPU's seconds for the experts of a token, and those for experts that the caller has put
+    /// there.
     experts: Vec<f64>,
     put: f64,
     /// By device: the first device that is like it.

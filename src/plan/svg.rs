@@ -11,8 +11,8 @@
 //! predicted speeds, and the remedies
 //! ```
 //!
-//! Lengths are in pixels of the picture's own coordinates; it scales with the place that it is shown in. Names come from
-//! files and drivers, so they are escaped.
+//! Lengths are in pixels of the picture's own coordinates; it scales with the place that it is shown in. Names come
+//! from files and drivers, so they are escaped.
 
 use std::fmt::{self, Write};
 

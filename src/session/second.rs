@@ -7,8 +7,8 @@
 //! Guesses that cannot be had (the second model is in use, has no room, or its device is lost) are none, and the first
 //! model goes on token by token.
 //!
-//! A prompt that the second model reads is read once, so its time counts for no draft: else the first one would look like
-//! a loss that many drafts could not make good.
+//! A prompt that the second model reads is read once, so its time counts for no draft: else the first one would look
+//! like a loss that many drafts could not make good.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -1,5 +1,5 @@
-//! Up to 16 generations that join, leave and are cancelled at random, with prompts that share beginnings, samplers, stop
-//! texts and grammars: what each tells is what it tells alone.
+//! Up to 16 generations that join, leave and are cancelled at random, with prompts that share beginnings, samplers,
+//! stop texts and grammars: what each tells is what it tells alone.
 
 use super::*;
 use crate::grammars::{grammars, speaking};

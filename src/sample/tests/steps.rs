@@ -1,5 +1,5 @@
-//! The promises of steps besides the numbers that the reference confirms: masks, DRY's breakers, a host's own step, orders
-//! of steps, log-probabilities, refusals.
+//! The promises of steps besides the numbers that the reference confirms: masks, DRY's breakers, a host's own step,
+//! orders of steps, log-probabilities, refusals.
 
 use std::sync::Arc;
 

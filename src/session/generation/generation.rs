@@ -292,9 +292,9 @@ impl Inner {
         })
     }
 
-    /// Takes the tokens that the grammar forces behind the last one, until `most` are to be decoded. They are those that
-    /// sampling would give, one by one, and leave the sampler as that would. But where the host sees logits there are
-    /// none to show, so nothing is taken then. Gives the reason if one is the last.
+    /// Takes the tokens that the grammar forces behind the last one, until `most` are to be decoded. They are those
+    /// that sampling would give, one by one, and leave the sampler as that would. But where the host sees logits there
+    /// are none to show, so nothing is taken then. Gives the reason if one is the last.
     ///
     /// # Errors
     /// Those of `choose` and `take`.

@@ -14,8 +14,8 @@
 //! (`place`), with the longest beginning of its prompt that any sequence has already; until one is free, it *waits*.
 //! There is no thread, no queue and no callback: the host steps when it likes, with whom it likes.
 //!
-//! Where a grammar leaves one way to go on, nothing needs to be sampled. Such tokens follow the one that was sampled, and
-//! are computed with it like a piece of a prompt (`Inner::take_forced`).
+//! Where a grammar leaves one way to go on, nothing needs to be sampled. Such tokens follow the one that was sampled,
+//! and are computed with it like a piece of a prompt (`Inner::take_forced`).
 //!
 //! A token's logits are the same bits however tokens are batched. So a generation's text does not depend on the others.
 //!
