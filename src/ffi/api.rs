@@ -140,6 +140,14 @@ table! {
     rekindle_file_adapt,
     rekindle_file_get_adapter,
     rekindle_seq_set_adapters,
+    rekindle_reply_create,
+    rekindle_reply_destroy,
+    rekindle_reply_push,
+    rekindle_reply_push_token,
+    rekindle_reply_finish,
+    rekindle_reply_next,
+    rekindle_reply_json,
+    rekindle_reply_format,
 }
 
 /// The table of functions, which lives as long as the library. `abi_version` is the host's REKINDLE_ABI_VERSION; the
