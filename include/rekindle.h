@@ -2450,6 +2450,165 @@ rekindle_status rekindle_chat_template_name(const rekindle_vocab *vocab,
                                             size_t capacity,
                                             size_t *needed);
 
+/* ------------------------------------------------------------
+ * Replies read back: reasoning, content and calls of tools.
+ * ------------------------------------------------------------ */
+
+/**
+ * A reply that is being read. One call at a time may use it; a second one gets REKINDLE_BUSY. It does not need the
+ * vocabulary's handle any more.
+ */
+typedef struct rekindle_reply rekindle_reply;
+
+/**
+ * For rekindle_reply_create. Give what the prompt was rendered with (rekindle_chat_params). Texts are UTF-8 with a
+ * length; NULL means absent. All is copied.
+ */
+typedef struct {
+  /** sizeof(rekindle_reply_params), set by the caller. */
+  uint32_t struct_size;
+  /** 0; none are known. */
+  uint32_t flags;
+  /**
+   * A JSON array of the tools that the model may call, each {"type": "function", "function": {"name",
+   * "parameters"}}. Without tools nothing is a call.
+   */
+  const char *tools;
+  size_t tools_len;
+  /** As for rekindle_chat_render. */
+  const char *variables;
+  size_t variables_len;
+  const char *template_name;
+  size_t template_name_len;
+  const char *template_text;
+  size_t template_text_len;
+  /**
+   * auto, none, required, or {"type": "function", "function": {"name": …}}. NULL is auto. With none, nothing is a
+   * call.
+   */
+  const char *tool_choice;
+  size_t tool_choice_len;
+  /**
+   * The prompt. Its end tells if the reply begins within reasoning. NULL: the end of a prompt that the template
+   * makes of one message.
+   */
+  const char *prompt;
+  size_t prompt_len;
+  /** Makes the ids of calls that the model gives none; the same number gives the same ids. 0: others each time. */
+  uint64_t seed;
+} rekindle_reply_params;
+
+/**
+ * Creates a reader for one reply of a model. `params` may be NULL. On success `*reply` is a handle that
+ * rekindle_reply_destroy ends.
+ *
+ * The chat template tells how the model writes: it is rendered with a message that calls a tool, and with one that
+ * has reasoning, and what it writes is compared with the known formats. A template that fails tells nothing. If no
+ * format is found, or the file has no template, all is content.
+ *
+ * REKINDLE_INVALID_ARGUMENT: tools is no JSON array of tools with names, tool_choice is none of the above, or it asks
+ * for a tool that is not there.
+ */
+REKINDLE_MUST_USE
+rekindle_status rekindle_reply_create(const rekindle_vocab *vocab,
+                                      const rekindle_reply_params *params,
+                                      rekindle_reply **reply);
+
+/** Destroys a reply. NULL is allowed. */
+rekindle_status rekindle_reply_destroy(rekindle_reply *reply);
+
+/**
+ * Reads a piece of the reply's text: whole characters of UTF-8, of any number. Events, joined, do not depend on where
+ * the text is cut. The text must show control tokens (rekindle_stream_create with REKINDLE_TEXT_PARSE_SPECIAL);
+ * where that is not at hand, give the tokens (rekindle_reply_push_token).
+ *
+ * REKINDLE_INVALID_ARGUMENT: the text is no UTF-8, or the reply is finished.
+ */
+REKINDLE_MUST_USE
+rekindle_status rekindle_reply_push(rekindle_reply *reply,
+                                    const char *text,
+                                    size_t text_len);
+
+/**
+ * Reads a token of the reply. Control tokens, those that end a generation among them, count where the format has them
+ * as markers; elsewhere they are nothing.
+ *
+ * REKINDLE_INVALID_ARGUMENT: there is no such token, or the reply is finished.
+ */
+REKINDLE_MUST_USE
+rekindle_status rekindle_reply_push_token(rekindle_reply *reply,
+                                          int32_t token);
+
+/** Tells that nothing follows, so that what waited for more text is read. To finish again changes nothing. */
+REKINDLE_MUST_USE rekindle_status rekindle_reply_finish(rekindle_reply *reply);
+
+/**
+ * The kinds of events: nothing is known yet; a piece of reasoning or content; a call of a tool begins, brings a piece
+ * of its arguments, ends; the end of the reply.
+ */
+#define REKINDLE_REPLY_NONE 0
+#define REKINDLE_REPLY_REASONING 1
+#define REKINDLE_REPLY_CONTENT 2
+#define REKINDLE_REPLY_CALL_BEGINS 3
+#define REKINDLE_REPLY_ARGUMENTS 4
+#define REKINDLE_REPLY_CALL_ENDS 5
+#define REKINDLE_REPLY_END 6
+
+/** One thing that a reply says. */
+typedef struct {
+  /** sizeof(rekindle_reply_event), set by the caller. */
+  uint32_t struct_size;
+  /** REKINDLE_REPLY_… */
+  int32_t kind;
+  /** The number of the call, counted from 0. */
+  uint32_t index;
+  /**
+   * With REKINDLE_REPLY_CALL_ENDS 1 if the arguments are not whole, since the reply went on with something else or
+   * ended; else 0.
+   */
+  uint32_t broken;
+  /**
+   * The piece of reasoning, content or arguments (of their JSON text), or the name of the tool that a call begins
+   * with: UTF-8 of text_len bytes, not NUL-terminated. It is valid until the next rekindle_reply_next or
+   * rekindle_reply_destroy of this reply.
+   */
+  const char *text;
+  size_t text_len;
+  /** With REKINDLE_REPLY_CALL_BEGINS the call's id, as long as the text; else NULL. */
+  const char *id;
+  size_t id_len;
+} rekindle_reply_event;
+
+/**
+ * Takes what the reply says: event by event, in order. If nothing more is known yet, `event->kind` is
+ * REKINDLE_REPLY_NONE; after REKINDLE_REPLY_END, which comes behind rekindle_reply_finish, nothing follows.
+ *
+ * White space between content and what is not content is left out. A call whose form is broken before its name and the
+ * beginning of its arguments were read is content.
+ */
+REKINDLE_MUST_USE
+rekindle_status rekindle_reply_next(rekindle_reply *reply,
+                                    rekindle_reply_event *event);
+
+/**
+ * Writes all that was read so far as a message in the form of OpenAI's interface: {"role": "assistant", "content",
+ * "reasoning_content", "tool_calls": [{"id", "type": "function", "function": {"name", "arguments"}}]}. Where there are
+ * calls and no content, the content is null; without reasoning or calls these keys are absent. Text: buffer, capacity,
+ * needed.
+ */
+REKINDLE_MUST_USE
+rekindle_status rekindle_reply_json(const rekindle_reply *reply,
+                                    char *buffer,
+                                    size_t capacity,
+                                    size_t *needed);
+
+/** Writes the name of the format that the template told: plain, hermes, harmony, … Text: buffer, capacity, needed. */
+REKINDLE_MUST_USE
+rekindle_status rekindle_reply_format(const rekindle_reply *reply,
+                                      char *buffer,
+                                      size_t capacity,
+                                      size_t *needed);
+
 /* ------------------------------------------------------------------------
  * The table of all functions, for hosts that open the library at run time.
  * ------------------------------------------------------------------------ */
@@ -2681,6 +2840,16 @@ typedef struct {
                                 rekindle_file **adapted);
   rekindle_status (*file_get_adapter)(const rekindle_file *file, uint32_t index, rekindle_adapter_info *info);
   rekindle_status (*seq_set_adapters)(rekindle_model *model, int32_t seq_id, const float *scales, size_t n_scales);
+  rekindle_status (*reply_create)(const rekindle_vocab *vocab,
+                                  const rekindle_reply_params *params,
+                                  rekindle_reply **reply);
+  rekindle_status (*reply_destroy)(rekindle_reply *reply);
+  rekindle_status (*reply_push)(rekindle_reply *reply, const char *text, size_t text_len);
+  rekindle_status (*reply_push_token)(rekindle_reply *reply, int32_t token);
+  rekindle_status (*reply_finish)(rekindle_reply *reply);
+  rekindle_status (*reply_next)(rekindle_reply *reply, rekindle_reply_event *event);
+  rekindle_status (*reply_json)(const rekindle_reply *reply, char *buffer, size_t capacity, size_t *needed);
+  rekindle_status (*reply_format)(const rekindle_reply *reply, char *buffer, size_t capacity, size_t *needed);
   rekindle_status (*model_set_draft)(rekindle_model *model, rekindle_model *draft);
   rekindle_status (*plan_svg)(const rekindle_plan_t *plan, char *buffer, size_t capacity, size_t *needed);
 } rekindle_api_table;

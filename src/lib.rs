@@ -17,6 +17,7 @@ pub mod grammar;
 pub mod graph;
 pub mod plan;
 pub mod quant;
+pub mod reply;
 pub mod sample;
 pub mod session;
 pub mod vocab;

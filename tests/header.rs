@@ -14,7 +14,7 @@ use std::process::Command;
 use regex::Regex;
 
 /// The files of `src/ffi` that declare something, in the order in which a host needs them.
-const SECTIONS: [&str; 18] = [
+const SECTIONS: [&str; 19] = [
     "error",
     "context",
     "file",
@@ -33,6 +33,7 @@ const SECTIONS: [&str; 18] = [
     "generate",
     "generation",
     "chat",
+    "reply",
 ];
 
 /// Behind them all: it mentions every function.

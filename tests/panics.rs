@@ -23,6 +23,7 @@ struct World {
     sampler: *mut rekindle_sampler,
     generation: *mut rekindle_generation,
     grammar: *mut rekindle_grammar,
+    reply: *mut rekindle_reply,
 }
 
 fn last_error() -> String {
@@ -56,6 +57,7 @@ impl World {
             sampler: null_mut(),
             generation: null_mut(),
             grammar: null_mut(),
+            reply: null_mut(),
         };
         let mut params: rekindle_plan_params = sized();
         params.n_ctx = 64;
@@ -73,6 +75,7 @@ impl World {
             ok(rekindle_generation_create(w.model, &params, &mut w.generation));
             let (kind, text) = (REKINDLE_GRAMMAR_REGEX, c"a*");
             ok(rekindle_grammar_create(w.vocab, kind, text.as_ptr(), 2, null(), &mut w.grammar));
+            ok(rekindle_reply_create(w.vocab, null(), &mut w.reply));
         }
         w.decode();
         w
@@ -208,6 +211,14 @@ fn calls() -> Vec<(&'static str, Call)> {
         rekindle_chat_render |w| (w.vocab, null(), 0, null(), null_mut(), 0, &mut 0);
         rekindle_chat_template |w| (w.vocab, null(), 0, null_mut(), 0, &mut 0);
         rekindle_chat_template_name |w| (w.vocab, 0, null_mut(), 0, &mut 0);
+        rekindle_reply_create |w| (w.vocab, null(), &mut null_mut());
+        rekindle_reply_destroy |w| (w.reply);
+        rekindle_reply_push |w| (w.reply, null(), 0);
+        rekindle_reply_push_token |w| (w.reply, 5);
+        rekindle_reply_finish |w| (w.reply);
+        rekindle_reply_next |w| (w.reply, &mut sized());
+        rekindle_reply_json |w| (w.reply, null_mut(), 0, &mut 0);
+        rekindle_reply_format |w| (w.reply, null_mut(), 0, &mut 0);
         rekindle_seq_save |w| (w.model, 0, null_mut(), 0, &mut 0);
         rekindle_seq_load |w| (w.model, 0, null(), 0);
         rekindle_seq_save_file |w| (w.model, 0, null(), 0, None, null_mut());

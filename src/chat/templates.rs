@@ -112,6 +112,17 @@ impl Templates {
         self.choose(name, false).map(|(_, text)| text)
     }
 
+    /// The text of the template that `render` would use.
+    ///
+    /// # Errors
+    /// As for `render`.
+    pub fn source<'a>(&'a self, options: &Options<'a>) -> Result<&'a str> {
+        match options.text {
+            Some(text) => Ok(text),
+            None => self.choose(options.name, options.tools.is_some()).map(|(_, text)| text),
+        }
+    }
+
     /// The prompt for a conversation. It holds the texts of special tokens, BOS as well if the template writes it. So
     /// it is to be tokenised with special tokens parsed and none added.
     ///

@@ -79,7 +79,7 @@ unsafe impl Struct for rekindle_chat_params {
 ///
 /// # Safety
 /// As for `text`.
-unsafe fn optional<'a>(p: *const c_char, n: usize, name: &str) -> Result<Option<&'a str>> {
+pub(super) unsafe fn optional<'a>(p: *const c_char, n: usize, name: &str) -> Result<Option<&'a str>> {
     if p.is_null() && n == 0 {
         return Ok(None);
     }

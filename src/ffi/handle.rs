@@ -14,6 +14,7 @@ use crate::error::{Error, Result, Status};
 use crate::gguf::Gguf;
 use crate::grammar::Grammar;
 use crate::plan::Plan;
+use crate::reply::{Event, Reply};
 use crate::sample::{Logprobs, Sampler};
 use crate::session::{Generation, Model};
 use crate::vocab::{Stream, Vocab};
@@ -41,6 +42,12 @@ pub(super) struct TextStream {
 pub(super) struct HostGeneration {
     pub generation: Arc<Generation>,
     pub taken: Mutex<(String, Option<Logprobs>)>,
+}
+
+/// A reply, and the event that the host took last.
+pub(super) struct HostReply {
+    pub reply: Reply,
+    pub taken: Option<Event>,
 }
 
 /// A kind of object that handles stand for.
@@ -86,6 +93,7 @@ objects! {
     Sampler(Mutex<Sampler>) = "sampler";
     Generation(HostGeneration) = "generation";
     Grammar(Mutex<Grammar>) = "grammar";
+    Reply(Mutex<HostReply>) = "reply";
 }
 
 static TABLE: RwLock<Option<HashMap<usize, Entry>>> = RwLock::new(None);

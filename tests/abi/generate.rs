@@ -7,7 +7,7 @@ use std::fmt::Write;
 use crate::prototypes::{Argument, Function, Header};
 
 /// Pointers that may be NULL by the header's text (besides the handle of a _destroy, `needed` and `user_data`).
-const NULLABLE: [(&str, &str); 19] = [
+const NULLABLE: [(&str, &str); 20] = [
     ("rekindle_context_create", "params"),
     ("rekindle_plan", "params"),
     ("rekindle_plan_ask", "params"),
@@ -26,6 +26,7 @@ const NULLABLE: [(&str, &str); 19] = [
     ("rekindle_seq_save_file", "progress"),
     ("rekindle_seq_load_file", "progress"),
     ("rekindle_grammar_create", "params"),
+    ("rekindle_reply_create", "params"),
     ("rekindle_model_set_draft", "draft"),
 ];
 

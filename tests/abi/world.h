@@ -42,6 +42,7 @@ struct world {
   rekindle_sampler *sampler;
   rekindle_generation *generation;
   rekindle_grammar *grammar;
+  rekindle_reply *reply;
 };
 
 static int32_t world_tokens[2] = {5, 6};
@@ -179,6 +180,7 @@ static inline struct world world_make(void) {
   /* Token 5, and that again. */
   const char *again = "\\x02{9999}";
   OK(rekindle_grammar_create(w.vocab, REKINDLE_GRAMMAR_REGEX, again, strlen(again), NULL, &w.grammar));
+  OK(rekindle_reply_create(w.chat, NULL, &w.reply));
   world_reset(&w);
   OK(rekindle_seq_save(w.model, 0, world_saved, sizeof world_saved, &world_saved_len));
   OK(rekindle_seq_save_file(w.model, 0, world_scratch(), strlen(world_scratch()), NULL, NULL));
@@ -188,6 +190,7 @@ static inline struct world world_make(void) {
 
 static inline void world_end(struct world *w) {
   OK(rekindle_generation_destroy(w->generation));
+  OK(rekindle_reply_destroy(w->reply));
   OK(rekindle_grammar_destroy(w->grammar));
   OK(rekindle_sampler_destroy(w->sampler));
   OK(rekindle_stream_destroy(w->stream));

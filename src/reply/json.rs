@@ -1,0 +1,322 @@
+//! JSON that comes in pieces: where a value ends, and what a string says.
+//!
+//! The scanner is an automaton with a stack of open brackets. It looks at each byte once and builds nothing, so a
+//! value of any length or depth costs its bytes and no more.
+
+/// Where the scanner stands.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Place {
+    /// Before a value; `true`: a list may also end here, since it is empty.
+    Value(bool),
+    /// Before a key; `true`: an object may also end here.
+    Key(bool),
+    Colon,
+    /// Behind a value inside brackets.
+    Behind,
+    /// In a string; `key`: it is one.
+    String {
+        key: bool,
+    },
+    /// Behind a backslash, and in the digits of \u.
+    Escape {
+        key: bool,
+    },
+    Hex {
+        key: bool,
+        left: u8,
+    },
+    /// In a number, true, false or null.
+    Word,
+}
+
+/// What a byte did.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Scan {
+    More,
+    /// The value ends with this byte.
+    Ends,
+    /// The value ended before this byte, which is not part of it.
+    Ended,
+    Bad,
+}
+
+/// Follows one value.
+#[derive(Debug, Clone)]
+pub(super) struct Scanner {
+    place: Place,
+    /// Open brackets; `true` for those of objects.
+    open: Vec<bool>,
+    /// The word so far; words are short.
+    word: Vec<u8>,
+}
+
+/// The most bytes of a number.
+const LONGEST_WORD: usize = 400;
+
+pub(super) fn is_space(b: u8) -> bool {
+    matches!(b, b' ' | b'\n' | b'\r' | b'\t')
+}
+
+impl Scanner {
+    pub fn new() -> Scanner {
+        Scanner { place: Place::Value(false), open: Vec::new(), word: Vec::new() }
+    }
+
+    /// The next byte.
+    pub fn push(&mut self, b: u8) -> Scan {
+        match self.place {
+            Place::Word => {
+                if b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.') {
+                    self.word.push(b);
+                    return if self.word.len() > LONGEST_WORD { Scan::Bad } else { Scan::More };
+                }
+                if !self.word_is_good() {
+                    return Scan::Bad;
+                }
+                if self.open.is_empty() {
+                    return Scan::Ended;
+                }
+                self.place = Place::Behind;
+                self.push(b)
+            }
+            Place::String { key } => {
+                match b {
+                    b'"' if key => self.place = Place::Colon,
+                    b'"' => return self.value_ends(),
+                    b'\\' => self.place = Place::Escape { key },
+                    0..0x20 => return Scan::Bad,
+                    _ => {}
+                }
+                Scan::More
+            }
+            Place::Escape { key } => {
+                self.place = match b {
+                    b'u' => Place::Hex { key, left: 4 },
+                    b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Place::String { key },
+                    _ => return Scan::Bad,
+                };
+                Scan::More
+            }
+            Place::Hex { key, left } => {
+                if !b.is_ascii_hexdigit() {
+                    return Scan::Bad;
+                }
+                self.place = if left == 1 { Place::String { key } } else { Place::Hex { key, left: left - 1 } };
+                Scan::More
+            }
+            _ if is_space(b) => Scan::More,
+            Place::Value(may_end) => match b {
+                b'{' => self.opens(true),
+                b'[' => self.opens(false),
+                b']' if may_end => self.closes(false),
+                b'"' => self.goes_on(Place::String { key: false }),
+                b'-' | b'0'..=b'9' | b't' | b'f' | b'n' => {
+                    self.word.clear();
+                    self.word.push(b);
+                    self.goes_on(Place::Word)
+                }
+                _ => Scan::Bad,
+            },
+            Place::Key(may_end) => match b {
+                b'"' => self.goes_on(Place::String { key: true }),
+                b'}' if may_end => self.closes(true),
+                _ => Scan::Bad,
+            },
+            Place::Colon if b == b':' => self.goes_on(Place::Value(false)),
+            Place::Colon => Scan::Bad,
+            Place::Behind => match (b, self.open.last()) {
+                (b',', Some(true)) => self.goes_on(Place::Key(false)),
+                (b',', Some(false)) => self.goes_on(Place::Value(false)),
+                (b'}', _) => self.closes(true),
+                (b']', _) => self.closes(false),
+                _ => Scan::Bad,
+            },
+        }
+    }
+
+    /// Nothing follows. True if the value is whole, which only a number or a word can be now.
+    pub fn end(&self) -> bool {
+        self.place == Place::Word && self.open.is_empty() && self.word_is_good()
+    }
+
+    fn word_is_good(&self) -> bool {
+        serde_json::from_slice::<serde_json::Value>(&self.word).is_ok()
+    }
+
+    fn goes_on(&mut self, place: Place) -> Scan {
+        self.place = place;
+        Scan::More
+    }
+
+    fn opens(&mut self, object: bool) -> Scan {
+        self.open.push(object);
+        self.goes_on(if object { Place::Key(true) } else { Place::Value(true) })
+    }
+
+    fn closes(&mut self, object: bool) -> Scan {
+        if self.open.pop() != Some(object) { Scan::Bad } else { self.value_ends() }
+    }
+
+    fn value_ends(&mut self) -> Scan {
+        if self.open.is_empty() {
+            return Scan::Ends;
+        }
+        self.goes_on(Place::Behind)
+    }
+}
+
+/// Tells if a text is one JSON value.
+pub(super) fn is_value(text: &str) -> bool {
+    let mut s = Scanner::new();
+    for (i, b) in text.bytes().enumerate() {
+        match s.push(b) {
+            Scan::More => {}
+            Scan::Ends => return text[i + 1..].trim().is_empty(),
+            Scan::Ended => return text[i..].trim().is_empty(),
+            Scan::Bad => return false,
+        }
+    }
+    s.end()
+}
+
+/// The text of a JSON string, which comes in pieces that may end inside an escape. The scanner has checked it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Unescape {
+    /// The escape so far, from its backslash on. Halves of a pair wait for each other.
+    waiting: String,
+}
+
+impl Unescape {
+    /// Adds what `text`, a part of a string between its quotes, says.
+    pub fn push(&mut self, text: &str, out: &mut String) {
+        for c in text.chars() {
+            if self.waiting.is_empty() && c != '\\' {
+                out.push(c);
+                continue;
+            }
+            self.waiting.push(c);
+            self.take(out);
+        }
+    }
+
+    /// The string ends; a lone half of a pair becomes U+FFFD.
+    pub fn end(&mut self, out: &mut String) {
+        if !self.waiting.is_empty() {
+            self.waiting.clear();
+            out.push(char::REPLACEMENT_CHARACTER);
+        }
+    }
+
+    fn take(&mut self, out: &mut String) {
+        let w = self.waiting.as_bytes();
+        if w.len() == 2 && w[1] != b'u' {
+            let c = match w[1] {
+                b'b' => '\u{8}',
+                b'f' => '\u{c}',
+                b'n' => '\n',
+                b'r' => '\r',
+                b't' => '\t',
+                _ => char::from(w[1]),
+            };
+            out.push(c);
+            self.waiting.clear();
+        } else if w.len() > 6 && (w[6] != b'\\' || (w.len() > 7 && w[7] != b'u')) {
+            // A first half without a second one.
+            let rest = self.waiting.split_off(6);
+            self.waiting.clear();
+            out.push(char::REPLACEMENT_CHARACTER);
+            self.push(&rest, out);
+        } else if w.len() == 6 || w.len() == 12 {
+            let half = |from: usize| self.waiting.get(from..from + 4).and_then(|h| u16::from_str_radix(h, 16).ok());
+            let first = half(2).unwrap_or(0xfffd);
+            if w.len() == 6 && (0xd800..0xdc00).contains(&first) {
+                return;
+            }
+            let both = [first, half(8).unwrap_or(0)];
+            out.extend(
+                char::decode_utf16(both[..w.len() / 6].iter().copied())
+                    .map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)),
+            );
+            self.waiting.clear();
+        }
+    }
+}
+
+/// Adds `text` as it stands inside the quotes of a JSON string.
+pub(super) fn escape(text: &str, out: &mut String) {
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            c if c < ' ' => out.push_str(&format!("\\u{:04x}", c as u32)),
+            c => out.push(c),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The bytes that a value at the beginning of `text` takes.
+    fn value(text: &str) -> Option<usize> {
+        let mut s = Scanner::new();
+        for (i, b) in text.bytes().enumerate() {
+            match s.push(b) {
+                Scan::More => {}
+                Scan::Ends => return Some(i + 1),
+                Scan::Ended => return Some(i),
+                Scan::Bad => return None,
+            }
+        }
+        s.end().then_some(text.len())
+    }
+
+    #[test]
+    fn values_end_where_they_end() {
+        for (text, end) in [
+            (r#"{"a": [1, {"b": "}\"]\\"}], "c": -1.5e+3} x"#, Some(41)),
+            ("[] ", Some(2)),
+            ("12,", Some(2)),
+            ("true", Some(4)),
+            (r#""\u00e9" "#, Some(8)),
+            ("{\"a\": 1,}", None),
+            ("[1 2]", None),
+            ("[1}", None),
+            ("truth ", None),
+            ("{\"a\": \"\n\"}", None),
+            (r#""\x""#, None),
+            ("[1", None),
+        ] {
+            assert_eq!(value(text), end, "{text}");
+        }
+    }
+
+    #[test]
+    fn strings_say_what_serde_says() {
+        for text in [r"a\n\t\\\/\u00e9", r"\ud83d\ude00!", "é\\\"", "\u{1}".to_lowercase().as_str()] {
+            let mut quoted = String::new();
+            escape(text, &mut quoted);
+            for (inner, want) in
+                [(text, serde_json::from_str::<String>(&format!("\"{text}\"")).ok()), (&quoted, Some(text.into()))]
+            {
+                let Some(want) = want else { continue };
+                let (mut u, mut out) = (Unescape::default(), String::new());
+                inner.chars().for_each(|c| u.push(c.encode_utf8(&mut [0; 4]), &mut out));
+                u.end(&mut out);
+                assert_eq!(out, want);
+            }
+        }
+        for (text, want) in
+            [(r"\ud83dx", "\u{fffd}x"), (r"\ud83d\n", "\u{fffd}\n"), (r"\ud83d", "\u{fffd}"), (r"\ude00", "\u{fffd}")]
+        {
+            let (mut u, mut out) = (Unescape::default(), String::new());
+            u.push(text, &mut out);
+            u.end(&mut out);
+            assert_eq!(out, want, "{text}");
+        }
+    }
+}

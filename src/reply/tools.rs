@@ -1,0 +1,162 @@
+//! The tools that a reply may call, as the host describes them, and the host's wish about calls.
+
+use serde_json::{Map, Value};
+
+use crate::error::{Error, Result};
+
+/// Tools by name, with the schemas of their parameters.
+#[derive(Debug, Clone, Default)]
+pub struct Tools {
+    all: Vec<(String, Value)>,
+}
+
+/// What a value is, as far as its text goes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Type {
+    /// A string: its text stands as it is.
+    String,
+    /// Something else, which is written in JSON.
+    Other,
+    Unknown,
+}
+
+/// Whether a reply calls tools.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum Choice {
+    /// The model decides.
+    #[default]
+    Auto,
+    /// It does not: what looks like a call is content.
+    Never,
+    /// It calls one or more.
+    Required,
+    /// It calls this one.
+    Named(String),
+}
+
+impl Tools {
+    /// Reads a JSON array of tools, each {"type": "function", "function": {"name", "parameters"}} or that inner object
+    /// alone; `input_schema` stands for `parameters`, too.
+    ///
+    /// # Errors
+    /// `InvalidArgument`: it is no such array.
+    pub fn parse(text: &str) -> Result<Tools> {
+        let bad = |what: String| Error::invalid(format!("tools {what}")).subject("tools");
+        let list: Value = serde_json::from_str(text).map_err(|e| bad(format!("is no JSON: {e}")))?;
+        let list = list.as_array().ok_or_else(|| bad("is no JSON array".into()))?;
+        let mut all = Vec::new();
+        for (i, tool) in list.iter().enumerate() {
+            let tool = tool.get("function").unwrap_or(tool);
+            let name = tool.get("name").and_then(Value::as_str).filter(|n| !n.is_empty());
+            let name = name.ok_or_else(|| bad(format!("[{i}] has no name")))?;
+            let schema = tool.get("parameters").or_else(|| tool.get("input_schema")).cloned();
+            all.push((name.to_owned(), schema.filter(Value::is_object).unwrap_or_else(|| Map::new().into())));
+        }
+        Ok(Tools { all })
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.all.iter().any(|(n, _)| n == name)
+    }
+
+    /// The type of a tool's parameter. One that may be a string is one.
+    pub(super) fn type_of(&self, tool: &str, parameter: &str) -> Type {
+        let schema = self.all.iter().find(|(n, _)| n == tool).map(|(_, schema)| schema);
+        schema.and_then(|s| s.get("properties")?.get(parameter)).map_or(Type::Unknown, |s| of_schema(s, 0))
+    }
+}
+
+/// Schemas of strangers may be nested deeply; what lies deeper is unknown.
+const DEEPEST: u32 = 8;
+
+fn of_schema(schema: &Value, depth: u32) -> Type {
+    let either = |all: &mut dyn Iterator<Item = Type>| {
+        let (mut found, mut any) = (Type::Other, false);
+        for t in all {
+            any = true;
+            match (found, t) {
+                (_, Type::String) => return Type::String,
+                (Type::Other, t) => found = t,
+                _ => {}
+            }
+        }
+        if any { found } else { Type::Unknown }
+    };
+    let plain = |v: &Value| if v == "string" { Type::String } else { Type::Other };
+    match schema.get("type") {
+        Some(Value::Array(types)) => return either(&mut types.iter().map(plain)),
+        Some(t) => return plain(t),
+        None => {}
+    }
+    if let Some(values) = schema.get("enum").and_then(Value::as_array) {
+        return either(&mut values.iter().map(|v| if v.is_string() { Type::String } else { Type::Other }));
+    }
+    if let Some(value) = schema.get("const") {
+        return if value.is_string() { Type::String } else { Type::Other };
+    }
+    let several = schema.get("anyOf").or_else(|| schema.get("oneOf")).and_then(Value::as_array);
+    match several {
+        Some(all) if depth < DEEPEST => either(&mut all.iter().map(|s| of_schema(s, depth + 1))),
+        _ => Type::Unknown,
+    }
+}
+
+impl Choice {
+    /// Reads `auto`, `none`, `required` (or `any`), as a word or as JSON, or {"function": {"name": …}}.
+    ///
+    /// # Errors
+    /// `InvalidArgument`: it is none of these.
+    pub fn parse(text: &str) -> Result<Choice> {
+        let json = serde_json::from_str::<Value>(text).ok();
+        let word = json.as_ref().and_then(Value::as_str).unwrap_or(text.trim());
+        let of = |v: &Value| v.as_str().or_else(|| v.get("type")?.as_str()).map(str::to_owned);
+        let kind = json.as_ref().and_then(of).unwrap_or_else(|| word.to_owned());
+        let name = json.as_ref().and_then(|v| v.get("function").unwrap_or(v).get("name")?.as_str());
+        match (name, kind.as_str()) {
+            (Some(name), _) if !name.is_empty() => Ok(Choice::Named(name.to_owned())),
+            (_, "auto" | "") => Ok(Choice::Auto),
+            (_, "none") => Ok(Choice::Never),
+            (_, "required" | "any") => Ok(Choice::Required),
+            _ => {
+                let text = "tool_choice is none of auto, none, required and {\"function\": {\"name\": …}}";
+                Err(Error::invalid(text).subject("tool_choice"))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_and_choices() {
+        let tools = r#"[{"type": "function", "function": {"name": "f", "parameters": {"properties": {
+            "s": {"type": "string"}, "n": {"type": "integer"}, "u": {"type": ["string", "null"]}, "x": {},
+            "e": {"enum": ["a"]}, "any": {"anyOf": [{"type": "null"}, {"type": "string"}]},
+            "no": {"oneOf": [{"type": "null"}, {"type": "number"}]}}}}}, {"name": "g", "input_schema": {}}]"#;
+        let t = Tools::parse(tools).unwrap();
+        let types = ["s", "n", "u", "x", "e", "any", "no", "other"].map(|p| t.type_of("f", p));
+        use Type::*;
+        assert_eq!(types, [String, Other, String, Unknown, String, String, Other, Unknown]);
+        assert!(t.has("g") && !t.has("h"));
+        for (text, want) in [
+            ("auto", Some(Choice::Auto)),
+            ("\"none\"", Some(Choice::Never)),
+            ("any", Some(Choice::Required)),
+            (r#"{"type": "function", "function": {"name": "f"}}"#, Some(Choice::Named("f".into()))),
+            (r#"{"type": "tool", "name": "f"}"#, Some(Choice::Named("f".into()))),
+            ("perhaps", None),
+            ("{}", None),
+        ] {
+            assert_eq!(Choice::parse(text).ok(), want, "{text}");
+        }
+        for bad in ["", "{}", "[1]", r#"[{"function": {"name": ""}}]"#] {
+            assert!(Tools::parse(bad).unwrap_err().message.contains("tools"), "{bad}");
+        }
+    }
+}
