@@ -97,7 +97,7 @@ func (a *ollamaAnswer) whole(w http.ResponseWriter) error {
 	var written []int32
 	var logprobs []any
 	err := a.job.read(func(t token) error {
-		r.add(a.reader.push(t.text))
+		r.add(a.reader.push(t))
 		written = append(written, t.id)
 		if t.logprobs != nil {
 			logprobs = append(logprobs, a.chatLogprobs(t, a.best))
@@ -150,7 +150,7 @@ func (a *ollamaAnswer) stream(out *stream) error {
 		if t.logprobs != nil {
 			logprobs = append(logprobs, a.chatLogprobs(t, a.best))
 		}
-		return tell(a.reader.push(t.text))
+		return tell(a.reader.push(t))
 	}, 0, nil)
 	if err != nil {
 		return err

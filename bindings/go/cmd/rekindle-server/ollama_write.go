@@ -64,15 +64,20 @@ func (s *server) ollamaGenerate(w http.ResponseWriter, r *http.Request) error {
 	if g.Template != "" {
 		return notThere("template is not there; the file's own template is used, or none with raw")
 	}
-	a := &ollamaAnswer{began: began, wrap: wrap, reader: plainReply{}}
+	a := &ollamaAnswer{began: began, wrap: wrap}
+	variables, err := g.variables()
+	if err != nil {
+		return err
+	}
+	params := chatParams{variables: variables}
 	var prompt []int32
 	a.last = func(m map[string]any, written []int32) {
 		if !g.Raw {
 			m["context"] = append(prompt, written...)
 		}
 	}
-	stop, err := s.beginOllama(r, a, &g.ollamaWishes, func(l *lease) (tokens []int32, err error) {
-		prompt, err = g.tokens(l)
+	stop, err := s.beginOllama(r, a, &g.ollamaWishes, params, func(l *lease) (tokens []int32, err error) {
+		prompt, err = g.tokens(l, params)
 		return prompt, err
 	})
 	if err != nil {
@@ -83,9 +88,9 @@ func (s *server) ollamaGenerate(w http.ResponseWriter, r *http.Request) error {
 }
 
 // tokens makes the prompt: as it stands (raw), around the place to fill in, or as a conversation of one message.
-func (g *generateRequest) tokens(l *lease) ([]int32, error) {
+func (g *generateRequest) tokens(l *lease, p chatParams) ([]int32, error) {
 	if g.Suffix != "" {
-		return l.infill(g.Prompt, g.Suffix)
+		return l.between(g.Prompt, g.Suffix, nil)
 	}
 	if g.Raw {
 		return l.model.TokenizeWith(g.Prompt, rekindle.TextOptions{Special: true, ParseSpecial: true})
@@ -95,11 +100,7 @@ func (g *generateRequest) tokens(l *lease) ([]int32, error) {
 		messages = append(messages, chatMessage{Role: "system", Content: content{*g.System}})
 	}
 	messages = append(messages, chatMessage{Role: "user", Content: content{g.Prompt}})
-	variables, err := g.variables()
-	if err != nil {
-		return nil, err
-	}
-	text, plain, err := l.entry.render(l.model, messages, chatParams{variables: variables})
+	text, plain, err := l.entry.render(l.model, messages, p)
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +111,7 @@ func (g *generateRequest) tokens(l *lease) ([]int32, error) {
 
 // beginOllama gets the model and begins to write. stop gives everything back.
 func (s *server) beginOllama(
-	r *http.Request, a *ollamaAnswer, o *ollamaWishes, prompt func(*lease) ([]int32, error),
+	r *http.Request, a *ollamaAnswer, o *ollamaWishes, p chatParams, prompt func(*lease) ([]int32, error),
 ) (stop func(), err error) {
 	if a.best, err = o.best(); err != nil {
 		return nil, err
@@ -137,6 +138,9 @@ func (s *server) beginOllama(
 		t.logprobs = max(a.best, 1)
 	}
 	a.lease = l
+	if a.reader, err = l.reader(p); err != nil {
+		return nil, err
+	}
 	if t.wishes.writesNothing() {
 		a.job = overAlready()
 		return l.release, nil
@@ -171,8 +175,8 @@ func (s *server) ollamaChat(w http.ResponseWriter, r *http.Request) error {
 	if given(c.Tools) {
 		params.tools = c.Tools
 	}
-	a := &ollamaAnswer{began: began, wrap: wrap, reader: plainReply{}}
-	stop, err := s.beginOllama(r, a, &c.ollamaWishes, func(l *lease) ([]int32, error) {
+	a := &ollamaAnswer{began: began, wrap: wrap}
+	stop, err := s.beginOllama(r, a, &c.ollamaWishes, params, func(l *lease) ([]int32, error) {
 		return l.chatTokens(c.Messages, params)
 	})
 	if err != nil {

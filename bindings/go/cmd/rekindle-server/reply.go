@@ -24,19 +24,24 @@ type replyEvent struct {
 
 // replyReader tells the parts of a reply apart while it is written.
 type replyReader interface {
-	push(text string) []replyEvent
+	push(t token) []replyEvent
 	// finish gives what waited for more text.
 	finish() []replyEvent
+}
+
+// reader makes the reader of replies to a prompt that was made with these parameters.
+func (l *lease) reader(chatParams) (replyReader, error) {
+	return plainReply{}, nil
 }
 
 // plainReply takes all text as content.
 type plainReply struct{}
 
-func (plainReply) push(text string) []replyEvent {
-	if text == "" {
+func (plainReply) push(t token) []replyEvent {
+	if t.text == "" {
 		return nil
 	}
-	return []replyEvent{{kind: replyContent, text: text}}
+	return []replyEvent{{kind: replyContent, text: t.text}}
 }
 
 func (plainReply) finish() []replyEvent { return nil }

@@ -55,6 +55,8 @@ func (s *server) useEntry(ctx context.Context, e *entry, p purpose, keep keepAli
 type chatParams struct {
 	tools     json.RawMessage
 	variables map[string]any
+	// choice tells if tools may or must be called: auto (also if empty), none, required, or function, the one named.
+	choice, function string
 	// template is a Jinja template in place of the file's.
 	template string
 }
@@ -106,6 +108,25 @@ type task struct {
 	constraint *constraint
 	// logprobs is the number of most likely tokens to tell of each token; 0 for none.
 	logprobs int
+}
+
+// chatTask makes the task of an answer, and the reader of it.
+func (l *lease) chatTask(
+	messages []chatMessage, p chatParams, w wishes, c *constraint,
+) (t task, reader replyReader, err error) {
+	switch p.choice {
+	case "", "auto":
+	case "none":
+		p.tools = nil
+	default:
+		return t, nil, notThere("a tool cannot be forced yet: tool_choice auto and none are there")
+	}
+	t = task{wishes: w, constraint: c}
+	if t.tokens, err = l.chatTokens(messages, p); err != nil {
+		return t, nil, err
+	}
+	reader, err = l.reader(p)
+	return t, reader, err
 }
 
 // params makes the library's parameters. The grammar among them is the caller's to close.
