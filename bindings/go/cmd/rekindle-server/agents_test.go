@@ -72,6 +72,35 @@ func TestAnthropic(t *testing.T) {
 	}
 }
 
+func TestResponses(t *testing.T) {
+	r := start(t, nil)
+	body := fields{"model": bible, "input": "And God said", "max_output_tokens": 6, "temperature": 0}
+	whole := r.ask("/v1/responses", body)
+	text, _ := at(whole, "output", 0, "content", 0, "text").(string)
+	if text == "" || whole["status"] != "incomplete" || at(whole, "usage", "output_tokens") != 6.0 {
+		t.Fatal(whole)
+	}
+	body["stream"] = true
+	names, events := r.named("/v1/responses", body)
+	streamed := ""
+	for i, e := range events {
+		if e["sequence_number"] != float64(i) {
+			t.Error(e)
+		}
+		if e["type"] == "response.output_text.delta" {
+			streamed += e["delta"].(string)
+		}
+	}
+	last := events[len(events)-1]
+	order := "response.created response.in_progress response.output_item.added response.content_part.added" +
+		strings.Repeat(" response.output_text.delta", len(names)-8) + " response.output_text.done" +
+		" response.content_part.done response.output_item.done response.incomplete"
+	if streamed != text || strings.Join(names, " ") != order ||
+		at(last, "response", "output", 0, "content", 0, "text") != text {
+		t.Error(streamed, text, names)
+	}
+}
+
 // Blocks become messages: answers of tools before the user's words, calls and thoughts of the assistant.
 func TestAnthropicBlocks(t *testing.T) {
 	var q anthropicRequest

@@ -80,6 +80,7 @@ func (s *server) routes() {
 	quick(openAI, "GET /v1/models/{id...}", s.openAIModel)
 	work(openAI, "POST /v1/completions", s.openAICompletions)
 	work(openAI, "POST /v1/chat/completions", s.openAIChat)
+	work(openAI, "POST /v1/responses", s.responses)
 	work(openAI, "POST /v1/embeddings", s.openAIEmbeddings)
 
 	work(anthropic, "POST /v1/messages", s.anthropicMessages)
