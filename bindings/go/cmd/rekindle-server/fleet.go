@@ -407,10 +407,10 @@ func (f *fleet) usualContext(facts *facts) uint32 {
 
 // taken is what loaded models hold of each device. A plan counts on the memory that was free at first.
 func (f *fleet) taken() []rekindle.DeviceLimit {
-	bytes := map[uint32]uint64{}
+	bytes, now := map[uint32]uint64{}, f.planner()
 	for _, l := range f.all() {
 		// What was loaded before the context was made is not free in it anyway.
-		if l.context != f.context {
+		if l.context != now {
 			continue
 		}
 		for _, d := range l.devices {
@@ -471,8 +471,12 @@ func (f *fleet) expires(l *loaded) time.Time {
 
 // devices are those that models are planned for now.
 func (f *fleet) devices() ([]rekindle.DeviceInfo, error) {
+	return f.planner().Devices()
+}
+
+// planner is the context that models are planned with now.
+func (f *fleet) planner() *rekindle.Context {
 	f.mu.Lock()
-	c := f.context
-	f.mu.Unlock()
-	return c.Devices()
+	defer f.mu.Unlock()
+	return f.context
 }

@@ -70,7 +70,9 @@ func (s *server) routes() {
 
 	open("GET /health", s.health)
 	open("GET /v1/health", s.health)
-	open("GET /{$}", s.greet)
+	open("GET /{$}", s.root)
+	open("GET /page/{name}", func(w http.ResponseWriter, r *http.Request) { s.pageFile(w, r, r.PathValue("name")) })
+	quick(openAI, "POST /plan", s.planned)
 	s.mux.Handle("GET /metrics", s.guard(openAI, func(w http.ResponseWriter, r *http.Request) error {
 		s.metrics.handler.ServeHTTP(w, r)
 		return nil
@@ -314,10 +316,4 @@ func writeJSON(w http.ResponseWriter, v any) error {
 
 func (s *server) health(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, map[string]any{"status": "ok"})
-}
-
-// greet answers the probe of Ollama's clients.
-func (s *server) greet(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	io.WriteString(w, "Ollama is running")
 }
