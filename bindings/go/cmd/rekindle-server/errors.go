@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 
 	"rekindle"
@@ -47,9 +48,13 @@ func asFailure(err error) *failure {
 		return f
 	}
 	var e *rekindle.Error
+	var connection *net.OpError
 	switch {
 	case errors.As(err, &e):
 		return ofLibrary(e)
+	case errors.As(err, &connection):
+		// The answer cannot be written.
+		return &failure{statusGone, "the client has gone", "server_error", "cancelled", ""}
 	case errors.Is(err, context.DeadlineExceeded):
 		return &failure{http.StatusGatewayTimeout, "the request took longer than this server allows (--request-timeout)",
 			"server_error", "timeout", ""}

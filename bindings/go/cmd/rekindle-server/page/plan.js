@@ -117,6 +117,7 @@ function curve(plans, now) {
   svg.append(element("line", { x1: x(plans[0].plan.n_ctx), x2: x(plans.at(-1).plan.n_ctx), y1: y(1), y2: y(1),
     stroke: "var(--over)", "stroke-dasharray": "4 3" }));
   svg.append(element("text", { x: LEFT, y: y(1) + 4, class: "faint" }, "full"));
+  const taken = [];
   plans[0].plan.devices.forEach((device, i) => {
     const points = plans.map((p) => {
       const d = p.plan.devices[i];
@@ -125,7 +126,11 @@ function curve(plans, now) {
     const colour = ["#8a63b8", "#c2703d", "#2f8f83", "#b04a6f"][i % 4];
     svg.append(element("polyline", { points: points.join(" "), fill: "none", stroke: colour, "stroke-width": 2.5 }));
     const [px, py] = points.at(-1).split(",");
-    svg.append(element("text", { x: Number(px) - 4, y: Number(py) - 5, "text-anchor": "end" }, `device ${i}`));
+    // Names of lines that lie together stand below each other.
+    let label = Number(py) - 5;
+    while (taken.some((other) => Math.abs(other - label) < 12)) label += 13;
+    taken.push(label);
+    svg.append(element("text", { x: Number(px) - 4, y: label, "text-anchor": "end", fill: colour }, `device ${i}`));
   });
   for (const p of plans) {
     svg.append(element("text", { x: x(p.plan.n_ctx), y: height - 4, "text-anchor": "middle",
