@@ -221,9 +221,9 @@ func (s *server) anthropicCount(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer l.release()
-	tokens, err := l.chatTokens(messages, params)
+	made, err := l.chatPrompt(messages, params)
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, map[string]any{"input_tokens": len(tokens)})
+	return writeJSON(w, map[string]any{"input_tokens": len(made.tokens)})
 }

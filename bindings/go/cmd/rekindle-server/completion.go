@@ -29,7 +29,7 @@ type extraFile struct {
 
 func (q *nativeRequest) constraint() *constraint {
 	if q.Grammar != "" {
-		return &constraint{rekindle.GBNF, q.Grammar}
+		return &constraint{kind: rekindle.GBNF, source: q.Grammar}
 	}
 	if given(q.JSONSchema) {
 		return bySchema(q.JSONSchema)
@@ -49,7 +49,7 @@ func (s *server) completion(w http.ResponseWriter, r *http.Request) error {
 		return badRequest("prompt", "there are %d prompts, one is wanted", len(q.Prompt))
 	}
 	return s.native(w, r, &q.nativeRequest, func(*lease) (task, error) {
-		return task{prompt: q.Prompt[0].text, tokens: q.Prompt[0].tokens}, nil
+		return task{text: q.Prompt[0].text, tokens: q.Prompt[0].tokens}, nil
 	})
 }
 

@@ -181,14 +181,9 @@ func (r *reply) ollama() map[string]any {
 		m["thinking"] = r.reasoning.String()
 	}
 	var calls []any
-	for i, c := range r.calls {
-		var arguments any = map[string]any{}
-		if json.Unmarshal([]byte(c.arguments), &arguments) != nil {
-			// What is no JSON still reaches the client.
-			arguments = map[string]any{"arguments": c.arguments}
-		}
+	for _, c := range r.calls {
 		calls = append(calls, map[string]any{
-			"id": c.id, "function": map[string]any{"index": i, "name": c.name, "arguments": arguments},
+			"id": c.id, "function": map[string]any{"index": c.index, "name": c.name, "arguments": c.object()},
 		})
 	}
 	if calls != nil {

@@ -122,7 +122,7 @@ func (s *server) openAIChat(w http.ResponseWriter, r *http.Request) error {
 	}
 	a.readers[0] = reader
 	for i := range a.readers[1:] {
-		if a.readers[i+1], err = l.reader(params); err != nil {
+		if a.readers[i+1], err = l.reader(params, t.text, len(steer.Stop) > 0); err != nil {
 			return err
 		}
 	}
