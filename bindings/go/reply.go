@@ -138,5 +138,7 @@ func (r *Reply) JSON() (string, error) {
 // Format is the name of the format that the template told.
 func (r *Reply) Format() (string, error) {
 	defer runtime.KeepAlive(r)
-	return text(func(b *C.char, c C.size_t, n *C.size_t) C.rekindle_status { return C.rekindle_reply_format(r.h, b, c, n) })
+	return text(func(b *C.char, c C.size_t, n *C.size_t) C.rekindle_status {
+		return C.rekindle_reply_format(r.h, b, c, n)
+	})
 }
