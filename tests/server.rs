@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use built::library;
 
 /// The clients, in the versions that the calls were written for.
-const CLIENTS: [&str; 2] = ["openai==3.57.0", "ollama==0.6.3"];
+const CLIENTS: [&str; 3] = ["openai==3.57.0", "ollama==0.6.3", "anthropic==2.14.0"];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))

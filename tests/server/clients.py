@@ -1,4 +1,4 @@
-"""Drives a running rekindle-server with the clients that people use: PyPI's openai and ollama.
+"""Drives a running rekindle-server with the clients that people use: PyPI's openai, ollama and anthropic.
 
     clients.py ADDRESS MODEL
 
@@ -11,6 +11,7 @@ import json
 import sys
 import time
 
+import anthropic
 import ollama
 import openai
 import pydantic
@@ -37,6 +38,7 @@ class Person(pydantic.BaseModel):
 
 
 o = openai.OpenAI(base_url=ADDRESS + "/v1", api_key="none", max_retries=0, timeout=60)
+c = anthropic.Anthropic(base_url=ADDRESS, api_key="none", max_retries=0, timeout=60)
 l = ollama.Client(host=ADDRESS, timeout=60)
 
 
@@ -68,7 +70,7 @@ def _():
             model=MODEL, messages=USER, max_tokens=10, seed=1, stream=True, stream_options={"include_usage": True}
         )
     )
-    text = "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
+    text = "".join(a.choices[0].delta.content or "" for a in chunks if a.choices)
     assert text == whole.choices[0].message.content, text
     assert chunks[0].choices[0].delta.role == "assistant" and chunks[-1].usage.completion_tokens == 10, chunks
     return f"{len(chunks)} chunks, the text of the call without stream"
@@ -136,7 +138,7 @@ def _():
 
 @call("openai completions.create, stream")
 def _():
-    text = "".join(c.choices[0].text for c in o.completions.create(model=MODEL, prompt="And God", max_tokens=5, stream=True))
+    text = "".join(a.choices[0].text for a in o.completions.create(model=MODEL, prompt="And God", max_tokens=5, stream=True))
     assert text
     return repr(text)
 
@@ -146,6 +148,29 @@ def _():
     a = o.embeddings.create(model=MODEL, input=["And God said", "In the beginning"])
     assert len(a.data) == 2 and abs(sum(x * x for x in a.data[0].embedding) - 1) < 1e-3, a
     return f"{len(a.data)} rows of {len(a.data[0].embedding)}"
+
+
+@call("openai responses.create")
+def _():
+    a = o.responses.create(model=MODEL, input="And God said", max_output_tokens=8, temperature=0)
+    assert a.output_text and a.status == "incomplete" and a.usage.output_tokens == 8, a
+    return repr(a.output_text)
+
+
+@call("openai responses.create, stream")
+def _():
+    whole = o.responses.create(model=MODEL, input="And God said", max_output_tokens=8, temperature=0)
+    events = list(o.responses.create(model=MODEL, input="And God said", max_output_tokens=8, temperature=0, stream=True))
+    text = "".join(e.delta for e in events if e.type == "response.output_text.delta")
+    assert text == whole.output_text and events[-1].response.output_text == text, events
+    return f"{len(events)} events, the text of the call without stream"
+
+
+@call("openai responses.parse, JSON schema")
+def _():
+    a = o.responses.parse(model=MODEL, input="And God said", text_format=Person, max_output_tokens=100)
+    assert isinstance(a.output_parsed, Person), a
+    return repr(a.output_parsed)
 
 
 @call("openai, an unknown model")
@@ -187,6 +212,39 @@ def _():
     answers = asyncio.run(all_of_them())
     assert all(a.usage.completion_tokens > 0 for a in answers), answers
     return f"{sum(a.usage.completion_tokens for a in answers)} tokens in {time.monotonic() - began:.2f} s"
+
+
+@call("anthropic messages.create")
+def _():
+    a = c.messages.create(model=MODEL, max_tokens=8, messages=USER, system="Speak.", extra_body={"temperature": 0})
+    assert a.content[0].type == "text" and a.stop_reason == "max_tokens" and a.usage.output_tokens == 8, a
+    return repr(a.content[0].text)
+
+
+@call("anthropic messages.stream")
+def _():
+    whole = c.messages.create(model=MODEL, max_tokens=8, messages=USER, extra_body={"temperature": 0})
+    with c.messages.stream(model=MODEL, max_tokens=8, messages=USER, extra_body={"temperature": 0}) as s:
+        text = "".join(s.text_stream)
+        final = s.get_final_message()
+    assert text == whole.content[0].text and final.stop_reason == "max_tokens", final
+    return "the text of the call without stream"
+
+
+@call("anthropic messages.count_tokens")
+def _():
+    n = c.messages.count_tokens(model=MODEL, messages=USER).input_tokens
+    assert n > 2, n
+    return f"{n} tokens"
+
+
+@call("anthropic, an unknown model")
+def _():
+    try:
+        c.messages.create(model="nobody", max_tokens=8, messages=USER)
+    except anthropic.NotFoundError as e:
+        return f"NotFoundError, {e.body['error']['type']}"
+    raise AssertionError("no error")
 
 
 @call("ollama list")
@@ -281,7 +339,7 @@ def _():
 
 
 def main():
-    for package in ("openai", "ollama"):
+    for package in ("openai", "anthropic", "ollama"):
         print(f"{package} {importlib.metadata.version(package)}")
     failed = 0
     for name, f in calls:

@@ -43,6 +43,8 @@ type catalog struct {
 	paths   []string
 	store   string
 	digests *digests
+	// aliases are further names of models.
+	aliases map[string]string
 
 	mu      sync.Mutex
 	entries []*entry
@@ -51,13 +53,13 @@ type catalog struct {
 	said map[string]bool
 }
 
-func newCatalog(paths []string, store string, d *digests) (*catalog, error) {
-	for _, p := range paths {
+func newCatalog(o options, d *digests) (*catalog, error) {
+	for _, p := range o.models {
 		if _, err := os.Stat(p); err != nil {
 			return nil, err
 		}
 	}
-	return &catalog{paths: paths, store: store, digests: d, said: map[string]bool{}}, nil
+	return &catalog{paths: o.models, store: o.store, aliases: o.aliases, digests: d, said: map[string]bool{}}, nil
 }
 
 // all gives the models, the first named first.
@@ -80,15 +82,21 @@ func (c *catalog) find(name string) (*entry, error) {
 		}
 		return nil, badRequest("model", "model is missing")
 	}
-	plain := func(s string) string {
-		return strings.TrimSuffix(strings.TrimSuffix(strings.ToLower(s), ":latest"), ".gguf")
+	wanted := plainName(name)
+	if model, is := c.aliases[wanted]; is {
+		wanted = plainName(model)
 	}
 	for _, e := range entries {
-		if plain(e.name) == plain(name) {
+		if plainName(e.name) == wanted {
 			return e, nil
 		}
 	}
 	return nil, notFound("model_not_found", "model %q not found", name)
+}
+
+// plainName is what matters of a name.
+func plainName(s string) string {
+	return strings.TrimSuffix(strings.TrimSuffix(strings.ToLower(s), ":latest"), ".gguf")
 }
 
 // laterPart is the name of a split file's part but for the first.

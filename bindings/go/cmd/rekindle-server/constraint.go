@@ -11,6 +11,8 @@ import (
 type constraint struct {
 	kind   rekindle.GrammarKind
 	source string
+	// after is the text that it waits for; it allows everything before. Empty: it begins at once.
+	after string
 }
 
 // anyObject is the schema of "some JSON object".
@@ -22,7 +24,7 @@ const whitespace = `"x-guidance":{"whitespace_pattern":"( |\\n{1,2}[ \\t]{0,20})
 
 // bySchema is the constraint of a JSON schema. Its keys keep their order, in which the text has them as well.
 func bySchema(schema json.RawMessage) *constraint {
-	c := &constraint{rekindle.JSONSchema, string(schema)}
+	c := &constraint{kind: rekindle.JSONSchema, source: string(schema)}
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(schema, &fields) != nil {
 		// true and false are schemas, too; what is none is refused by the library.

@@ -52,7 +52,7 @@ func (c *content) UnmarshalJSON(b []byte) error {
 	var all []string
 	for _, p := range parts {
 		switch p.Type {
-		case "text", "input_text", "output_text", "":
+		case "text", "input_text", "output_text", "reasoning_text", "":
 			all = append(all, p.Text)
 		case "refusal", "thinking", "reasoning":
 		default:

@@ -26,6 +26,8 @@ type engine struct {
 	mu sync.Mutex
 	// busy counts jobs that have joined and are not over.
 	busy int
+	// failed tells that a device failed: the model can only be unloaded.
+	failed bool
 	// alone is the only job of the step that runs now, if there is only one.
 	alone *job
 }
@@ -76,7 +78,11 @@ func (e *engine) start(ctx context.Context, p rekindle.GenerationParams) (*job, 
 func (e *engine) do(ctx context.Context, f func() error) error {
 	done := make(chan error, 1)
 	select {
-	case e.errands <- func() { done <- f() }:
+	case e.errands <- func() {
+		err := f()
+		e.notice(err)
+		done <- err
+	}:
 	case <-e.gone:
 		return errUnloaded
 	case <-ctx.Done():
@@ -172,6 +178,7 @@ func (e *engine) step(jobs []*job) []*job {
 			// No generation has changed: the next step ends the one that was meant.
 			return jobs
 		}
+		e.notice(err)
 		for _, j := range jobs {
 			e.finish(j, err)
 		}
@@ -179,6 +186,22 @@ func (e *engine) step(jobs []*job) []*job {
 	}
 	e.observer.stepped(int(r.Tokens), len(jobs)-int(r.Waiting), int(r.Waiting))
 	return slices.DeleteFunc(jobs, e.deliver)
+}
+
+// notice remembers an error after which the model is of no use.
+func (e *engine) notice(err error) {
+	if statusOf(err) == rekindle.Device {
+		e.mu.Lock()
+		e.failed = true
+		e.mu.Unlock()
+	}
+}
+
+// broken tells if a device of the model has failed.
+func (e *engine) broken() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.failed
 }
 
 func (e *engine) setAlone(jobs []*job) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 
 	"rekindle"
@@ -47,9 +48,13 @@ func asFailure(err error) *failure {
 		return f
 	}
 	var e *rekindle.Error
+	var connection *net.OpError
 	switch {
 	case errors.As(err, &e):
 		return ofLibrary(e)
+	case errors.As(err, &connection):
+		// The answer cannot be written.
+		return &failure{statusGone, "the client has gone", "server_error", "cancelled", ""}
 	case errors.Is(err, context.DeadlineExceeded):
 		return &failure{http.StatusGatewayTimeout, "the request took longer than this server allows (--request-timeout)",
 			"server_error", "timeout", ""}
@@ -90,6 +95,7 @@ type dialect int
 const (
 	openAI dialect = iota
 	ollama
+	anthropic
 )
 
 // body is the error as the dialect's clients read it.
@@ -98,6 +104,8 @@ func (d dialect) body(f *failure) []byte {
 	switch d {
 	case ollama:
 		v = map[string]any{"error": f.message}
+	case anthropic:
+		v = map[string]any{"type": "error", "error": map[string]any{"type": f.anthropicKind(), "message": f.message}}
 	default:
 		e := map[string]any{"message": f.message, "type": f.kind, "code": f.code, "param": nil}
 		if f.param != "" {
@@ -110,6 +118,28 @@ func (d dialect) body(f *failure) []byte {
 		return []byte(`{"error":"the error has no form in JSON"}`)
 	}
 	return text
+}
+
+// anthropicKind is Anthropic's word for an error.
+func (f *failure) anthropicKind() string {
+	switch f.status {
+	case http.StatusUnauthorized:
+		return "authentication_error"
+	case http.StatusForbidden:
+		return "permission_error"
+	case http.StatusNotFound:
+		return "not_found_error"
+	case http.StatusRequestEntityTooLarge:
+		return "request_too_large"
+	case http.StatusServiceUnavailable:
+		return "overloaded_error"
+	case http.StatusGatewayTimeout:
+		return "timeout_error"
+	}
+	if f.status < 500 || f.status == http.StatusNotImplemented {
+		return "invalid_request_error"
+	}
+	return "api_error"
 }
 
 // refuse answers with an error.

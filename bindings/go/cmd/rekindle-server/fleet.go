@@ -46,6 +46,8 @@ type loaded struct {
 	facts   *facts
 	summary rekindle.PlanSummary
 	devices []rekindle.PlanDevice
+	// context is the one that it was loaded with.
+	context *rekindle.Context
 	// loadTime is what the load took.
 	loadTime time.Duration
 
@@ -79,6 +81,8 @@ type fleet struct {
 	// left is told when a model has lost its last user.
 	left chan struct{}
 	shut bool
+	// lost tells that a device has failed since the context was made.
+	lost bool
 }
 
 func newFleet(o options, c *rekindle.Context, f *factsCache, obs observer) *fleet {
@@ -121,7 +125,7 @@ func (f *fleet) take(w want, keep time.Duration) *loaded {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	l := f.seats[seat{w.entry.path, w.purpose}]
-	if l == nil || l.leaving || w.context > l.summary.Ctx {
+	if l == nil || l.leaving || w.context > l.summary.Ctx || l.broken() {
 		return nil
 	}
 	l.users++
@@ -167,6 +171,7 @@ func (f *fleet) unload(l *loaded) {
 	if f.seats[l.seat] == l {
 		delete(f.seats, l.seat)
 	}
+	f.lost = f.lost || l.broken()
 	l.close()
 	slog.Info("unloaded", "model", l.entry.name)
 }
@@ -218,8 +223,11 @@ func (f *fleet) load(ctx context.Context, w want) (*loaded, error) {
 	if w.purpose == toWrite && facts.encoder {
 		return nil, badRequest("model", "%s makes rows of texts and does not write", w.entry.name)
 	}
-	// One that is there with too small a context goes first: nobody new gets it.
+	// One that is there with too small a context, or that has failed, goes first: nobody new gets it.
 	if err := f.clear(ctx, seat{w.entry.path, w.purpose}); err != nil {
+		return nil, err
+	}
+	if err := f.renew(); err != nil {
 		return nil, err
 	}
 	file, err := f.context.Open(w.entry.path)
@@ -259,6 +267,24 @@ func (f *fleet) load(ctx context.Context, w want) (*loaded, error) {
 			return nil, notFit(err, plan)
 		}
 	}
+}
+
+// renew looks for devices anew after one of them has failed: the new context has those that still answer, and the
+// memory that is free on them beside the models that go on.
+func (f *fleet) renew() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.lost {
+		return nil
+	}
+	c, err := rekindle.NewContext(f.options.devices, uint32(f.options.threads))
+	if err != nil {
+		return err
+	}
+	slog.Warn("a device has failed; devices were looked for anew")
+	// The old one goes when the last model that was loaded with it does.
+	f.context, f.lost = c, false
+	return nil
 }
 
 // statusOf is the library's status of an error; 0 if it is another one.
@@ -381,8 +407,12 @@ func (f *fleet) usualContext(facts *facts) uint32 {
 
 // taken is what loaded models hold of each device. A plan counts on the memory that was free at first.
 func (f *fleet) taken() []rekindle.DeviceLimit {
-	bytes := map[uint32]uint64{}
+	bytes, now := map[uint32]uint64{}, f.planner()
 	for _, l := range f.all() {
+		// What was loaded before the context was made is not free in it anyway.
+		if l.context != now {
+			continue
+		}
 		for _, d := range l.devices {
 			bytes[d.Device] += planned(d)
 		}
@@ -417,7 +447,7 @@ func (f *fleet) loadPlan(ctx context.Context, w want, facts *facts, plan *rekind
 		return nil, err
 	}
 	defer used.Close()
-	l := &loaded{seat: seat{w.entry.path, w.purpose}, entry: w.entry, facts: facts}
+	l := &loaded{seat: seat{w.entry.path, w.purpose}, entry: w.entry, facts: facts, context: f.context}
 	if l.summary, err = used.Summary(); err == nil {
 		l.devices, err = used.Devices()
 	}
@@ -437,4 +467,16 @@ func (f *fleet) expires(l *loaded) time.Time {
 		l.used = time.Now()
 	}
 	return l.expires()
+}
+
+// devices are those that models are planned for now.
+func (f *fleet) devices() ([]rekindle.DeviceInfo, error) {
+	return f.planner().Devices()
+}
+
+// planner is the context that models are planned with now.
+func (f *fleet) planner() *rekindle.Context {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.context
 }

@@ -121,7 +121,7 @@ func (c *fleetCollector) Collect(to chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v uint64, labels ...string) {
 		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v), labels...)
 	}
-	if devices, err := c.fleet.context.Devices(); err == nil {
+	if devices, err := c.fleet.devices(); err == nil {
 		for i, d := range devices {
 			gauge(freeBytes, d.FreeBytes, strconv.Itoa(i))
 		}

@@ -97,7 +97,7 @@ func (a *ollamaAnswer) whole(w http.ResponseWriter) error {
 	var written []int32
 	var logprobs []any
 	err := a.job.read(func(t token) error {
-		r.add(a.reader.push(t.text))
+		r.add(a.reader.push(t))
 		written = append(written, t.id)
 		if t.logprobs != nil {
 			logprobs = append(logprobs, a.chatLogprobs(t, a.best))
@@ -150,7 +150,7 @@ func (a *ollamaAnswer) stream(out *stream) error {
 		if t.logprobs != nil {
 			logprobs = append(logprobs, a.chatLogprobs(t, a.best))
 		}
-		return tell(a.reader.push(t.text))
+		return tell(a.reader.push(t))
 	}, 0, nil)
 	if err != nil {
 		return err
@@ -181,14 +181,9 @@ func (r *reply) ollama() map[string]any {
 		m["thinking"] = r.reasoning.String()
 	}
 	var calls []any
-	for i, c := range r.calls {
-		var arguments any = map[string]any{}
-		if json.Unmarshal([]byte(c.arguments), &arguments) != nil {
-			// What is no JSON still reaches the client.
-			arguments = map[string]any{"arguments": c.arguments}
-		}
+	for _, c := range r.calls {
 		calls = append(calls, map[string]any{
-			"id": c.id, "function": map[string]any{"index": i, "name": c.name, "arguments": arguments},
+			"id": c.id, "function": map[string]any{"index": c.index, "name": c.name, "arguments": c.object()},
 		})
 	}
 	if calls != nil {

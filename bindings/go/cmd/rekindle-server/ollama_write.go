@@ -64,16 +64,21 @@ func (s *server) ollamaGenerate(w http.ResponseWriter, r *http.Request) error {
 	if g.Template != "" {
 		return notThere("template is not there; the file's own template is used, or none with raw")
 	}
-	a := &ollamaAnswer{began: began, wrap: wrap, reader: plainReply{}}
-	var prompt []int32
+	a := &ollamaAnswer{began: began, wrap: wrap}
+	variables, err := g.variables()
+	if err != nil {
+		return err
+	}
+	params := chatParams{variables: variables}
+	var made prompt
 	a.last = func(m map[string]any, written []int32) {
 		if !g.Raw {
-			m["context"] = append(prompt, written...)
+			m["context"] = append(made.tokens, written...)
 		}
 	}
-	stop, err := s.beginOllama(r, a, &g.ollamaWishes, func(l *lease) (tokens []int32, err error) {
-		prompt, err = g.tokens(l)
-		return prompt, err
+	stop, err := s.beginOllama(r, a, &g.ollamaWishes, params, func(l *lease) (_ prompt, err error) {
+		made, err = g.make(l, params)
+		return made, err
 	})
 	if err != nil {
 		return err
@@ -82,35 +87,36 @@ func (s *server) ollamaGenerate(w http.ResponseWriter, r *http.Request) error {
 	return a.send(w, g.Stream)
 }
 
-// tokens makes the prompt: as it stands (raw), around the place to fill in, or as a conversation of one message.
-func (g *generateRequest) tokens(l *lease) ([]int32, error) {
+// make makes the prompt: as it stands (raw), around the place to fill in, or as a conversation of one message.
+func (g *generateRequest) make(l *lease, p chatParams) (made prompt, err error) {
 	if g.Suffix != "" {
-		return l.infill(g.Prompt, g.Suffix)
+		made.tokens, err = l.between(g.Prompt, g.Suffix, nil)
+		return made, err
 	}
 	if g.Raw {
-		return l.model.TokenizeWith(g.Prompt, rekindle.TextOptions{Special: true, ParseSpecial: true})
+		made.text = g.Prompt
+		made.tokens, err = l.model.TokenizeWith(g.Prompt, rekindle.TextOptions{Special: true, ParseSpecial: true})
+		return made, err
 	}
 	var messages []chatMessage
 	if g.System != nil && *g.System != "" {
 		messages = append(messages, chatMessage{Role: "system", Content: content{*g.System}})
 	}
 	messages = append(messages, chatMessage{Role: "user", Content: content{g.Prompt}})
-	variables, err := g.variables()
-	if err != nil {
-		return nil, err
-	}
-	text, plain, err := l.entry.render(l.model, messages, chatParams{variables: variables})
-	if err != nil {
-		return nil, err
+	var plain bool
+	if made.text, plain, err = l.entry.render(l.model, messages, p); err != nil {
+		return made, err
 	}
 	// What a former answer gave back goes before; it begins as a text does, so this does not.
-	tokens, err := l.model.TokenizeWith(text, rekindle.TextOptions{Special: plain && len(g.Context) == 0, ParseSpecial: true})
-	return append(append([]int32{}, g.Context...), tokens...), err
+	o := rekindle.TextOptions{Special: plain && len(g.Context) == 0, ParseSpecial: true}
+	tokens, err := l.model.TokenizeWith(made.text, o)
+	made.tokens = append(append([]int32{}, g.Context...), tokens...)
+	return made, err
 }
 
 // beginOllama gets the model and begins to write. stop gives everything back.
 func (s *server) beginOllama(
-	r *http.Request, a *ollamaAnswer, o *ollamaWishes, prompt func(*lease) ([]int32, error),
+	r *http.Request, a *ollamaAnswer, o *ollamaWishes, p chatParams, make func(*lease) (prompt, error),
 ) (stop func(), err error) {
 	if a.best, err = o.best(); err != nil {
 		return nil, err
@@ -128,15 +134,19 @@ func (s *server) beginOllama(
 			l.release()
 		}
 	}()
-	tokens, err := prompt(l)
+	made, err := make(l)
 	if err != nil {
 		return nil, err
 	}
-	t := task{tokens: tokens, wishes: o.Options.over(l.entry.params).over(ollama.usualWishes()), constraint: constraint}
+	steer := o.Options.over(l.entry.params).over(ollama.usualWishes())
+	t, reader, err := l.answerTo(made, p, steer, constraint)
+	if err != nil {
+		return nil, err
+	}
 	if a.best >= 0 {
 		t.logprobs = max(a.best, 1)
 	}
-	a.lease = l
+	a.lease, a.reader = l, reader
 	if t.wishes.writesNothing() {
 		a.job = overAlready()
 		return l.release, nil
@@ -171,9 +181,9 @@ func (s *server) ollamaChat(w http.ResponseWriter, r *http.Request) error {
 	if given(c.Tools) {
 		params.tools = c.Tools
 	}
-	a := &ollamaAnswer{began: began, wrap: wrap, reader: plainReply{}}
-	stop, err := s.beginOllama(r, a, &c.ollamaWishes, func(l *lease) ([]int32, error) {
-		return l.chatTokens(c.Messages, params)
+	a := &ollamaAnswer{began: began, wrap: wrap}
+	stop, err := s.beginOllama(r, a, &c.ollamaWishes, params, func(l *lease) (prompt, error) {
+		return l.chatPrompt(c.Messages, params)
 	})
 	if err != nil {
 		return err

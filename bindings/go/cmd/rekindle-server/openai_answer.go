@@ -47,7 +47,7 @@ func (o *openAIWishes) answers() (int, error) {
 
 func (o *openAIWishes) constraint() (*constraint, error) {
 	if o.Grammar != "" {
-		return &constraint{rekindle.GBNF, o.Grammar}, nil
+		return &constraint{kind: rekindle.GBNF, source: o.Grammar}, nil
 	}
 	if given(o.JSONSchema) {
 		return bySchema(o.JSONSchema), nil

@@ -50,20 +50,25 @@ func (c *chatRequest) chatParams() (chatParams, error) {
 		}
 		p.variables = variables
 	}
-	choice := ""
-	if given(c.ToolChoice) && json.Unmarshal(c.ToolChoice, &choice) != nil {
-		choice = "function"
+	if given(c.Tools) {
+		p.tools = c.Tools
 	}
-	switch choice {
-	case "", "auto":
-		if given(c.Tools) {
-			p.tools = c.Tools
+	if given(c.ToolChoice) && json.Unmarshal(c.ToolChoice, &p.choice) != nil {
+		var named struct {
+			Function struct {
+				Name string `json:"name"`
+			} `json:"function"`
 		}
-	case "none":
-	default:
-		return p, notThere("tool_choice %s is not there yet; auto and none are", c.ToolChoice)
+		if json.Unmarshal(c.ToolChoice, &named) != nil || named.Function.Name == "" {
+			return p, badRequest("tool_choice", "tool_choice is neither auto, none, required nor a function's name")
+		}
+		p.choice, p.function = "function", named.Function.Name
 	}
-	return p, nil
+	switch p.choice {
+	case "", "auto", "none", "required", "function":
+		return p, nil
+	}
+	return p, badRequest("tool_choice", "tool_choice is %q; auto, none, required and a function are known", p.choice)
 }
 
 func (s *server) openAIChat(w http.ResponseWriter, r *http.Request) error {
@@ -95,11 +100,11 @@ func (s *server) openAIChat(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer l.release()
-	prompt, err := l.chatTokens(c.Messages, params)
+	steer := c.over(l.entry.params).over(openAI.usualWishes())
+	t, reader, err := l.chatTask(c.Messages, params, steer, constraint)
 	if err != nil {
 		return err
 	}
-	t := task{tokens: prompt, wishes: c.over(l.entry.params).over(openAI.usualWishes()), constraint: constraint}
 	if best >= 0 {
 		t.logprobs = max(best, 1)
 	}
@@ -115,8 +120,11 @@ func (s *server) openAIChat(w http.ResponseWriter, r *http.Request) error {
 		lease: l, request: &c, jobs: jobs, best: best, id: newID("chatcmpl-"), created: time.Now(),
 		readers: make([]replyReader, n),
 	}
-	for i := range a.readers {
-		a.readers[i] = plainReply{}
+	a.readers[0] = reader
+	for i := range a.readers[1:] {
+		if a.readers[i+1], err = l.reader(params, t.text, len(steer.Stop) > 0); err != nil {
+			return err
+		}
 	}
 	if c.Stream {
 		return a.stream(newStream(w, true), s.options.comments)
@@ -156,7 +164,7 @@ func (a *chatAnswer) whole(w http.ResponseWriter) error {
 	replies := make([]reply, len(a.jobs))
 	logprobs := make([][]any, len(a.jobs))
 	err := readAll(a.jobs, 0, func(n int, t token) error {
-		replies[n].add(a.readers[n].push(t.text))
+		replies[n].add(a.readers[n].push(t))
 		if t.logprobs != nil {
 			logprobs[n] = append(logprobs[n], a.chatLogprobs(t, a.best))
 		}
@@ -247,7 +255,7 @@ func (a *chatAnswer) stream(out *stream, comments time.Duration) error {
 		if t.logprobs != nil {
 			waiting[n] = append(waiting[n], a.chatLogprobs(t, a.best))
 		}
-		return tell(n, a.readers[n].push(t.text))
+		return tell(n, a.readers[n].push(t))
 	}, func(i jobInfo) error { return out.comment(reading(i)) })
 	if err != nil {
 		return err

@@ -88,9 +88,9 @@ func (s *server) openAICompletions(w http.ResponseWriter, r *http.Request) error
 	}
 	a := &completionAnswer{lease: l, request: &c, id: newID("cmpl-"), created: time.Now()}
 	for _, p := range c.Prompt {
-		t := task{prompt: p.text, tokens: p.tokens, wishes: wishes, constraint: constraint}
+		t := task{text: p.text, tokens: p.tokens, wishes: wishes, constraint: constraint}
 		if c.Suffix != nil && *c.Suffix != "" {
-			if t.tokens, err = l.infill(p.text, *c.Suffix); err != nil {
+			if t.tokens, err = l.between(p.text, *c.Suffix, nil); err != nil {
 				return err
 			}
 		}

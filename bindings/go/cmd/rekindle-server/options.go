@@ -17,8 +17,10 @@ type options struct {
 	// models are files and folders; store is an Ollama store's folder.
 	models []string
 	store  string
-	host   string
-	port   int
+	// aliases are further names of models.
+	aliases map[string]string
+	host    string
+	port    int
 	// devices and threads are those of the library's context.
 	devices string
 	threads uint
@@ -71,7 +73,7 @@ func (l *list) Set(s string) error {
 
 func parseOptions(args []string, out io.Writer) (options, error) {
 	o := defaultOptions()
-	var keys, origins list
+	var keys, origins, aliases list
 	var keyFile, keepAlive string
 	f := flag.NewFlagSet("rekindle-server", flag.ContinueOnError)
 	f.SetOutput(out)
@@ -80,6 +82,7 @@ func parseOptions(args []string, out io.Writer) (options, error) {
 		f.PrintDefaults()
 	}
 	f.StringVar(&o.store, "ollama-store", "", "a store of Ollama (its models folder), read in place; \"auto\": the usual folder, if it is there")
+	f.Var(&aliases, "alias", "another name of a model, as gpt-4o=qwen3-4b; may be given several times")
 	f.StringVar(&o.host, "host", o.host, "address to listen on")
 	f.IntVar(&o.port, "port", o.port, "port to listen on; 0: any")
 	f.StringVar(&o.devices, "devices", o.devices, "devices, as those of the tool")
@@ -103,6 +106,14 @@ func parseOptions(args []string, out io.Writer) (options, error) {
 	var err error
 	if o.keepAlive, err = parseKeepAlive(keepAlive); err != nil {
 		return o, fmt.Errorf("--keep-alive: %w", err)
+	}
+	o.aliases = map[string]string{}
+	for _, a := range aliases {
+		name, model, is := strings.Cut(a, "=")
+		if !is || name == "" || model == "" {
+			return o, fmt.Errorf("--alias %s: NAME=MODEL is wanted", a)
+		}
+		o.aliases[plainName(name)] = model
 	}
 	if o.parallel == 0 || o.parallel > 256 {
 		return o, errors.New("--parallel is out of range, 1 to 256 are possible")

@@ -55,6 +55,8 @@ func (s *server) useEntry(ctx context.Context, e *entry, p purpose, keep keepAli
 type chatParams struct {
 	tools     json.RawMessage
 	variables map[string]any
+	// choice tells if tools may or must be called: auto (also if empty), none, required, or function, the one named.
+	choice, function string
 	// template is a Jinja template in place of the file's.
 	template string
 }
@@ -88,19 +90,26 @@ func (e *entry) render(by templated, messages []chatMessage, p chatParams) (prom
 	return prompt, plain, err
 }
 
-// chatTokens makes the prompt of a conversation, as tokens.
-func (l *lease) chatTokens(messages []chatMessage, p chatParams) ([]int32, error) {
+// prompt is the prompt of a conversation, as text and as tokens.
+type prompt struct {
+	text   string
+	tokens []int32
+}
+
+// chatPrompt makes the prompt of a conversation.
+func (l *lease) chatPrompt(messages []chatMessage, p chatParams) (prompt, error) {
 	text, plain, err := l.entry.render(l.model, messages, p)
 	if err != nil {
-		return nil, err
+		return prompt{}, err
 	}
-	return l.model.TokenizeWith(text, rekindle.TextOptions{Special: plain, ParseSpecial: true})
+	tokens, err := l.model.TokenizeWith(text, rekindle.TextOptions{Special: plain, ParseSpecial: true})
+	return prompt{text, tokens}, err
 }
 
 // task is all that a generation is made of.
 type task struct {
-	prompt string
-	// tokens stand for the prompt if there are some.
+	// text is the prompt; tokens stand for it if there are some.
+	text       string
 	tokens     []int32
 	wishes     wishes
 	constraint *constraint
@@ -108,15 +117,54 @@ type task struct {
 	logprobs int
 }
 
+// chatTask makes the task of an answer, and the reader of it.
+func (l *lease) chatTask(
+	messages []chatMessage, p chatParams, w wishes, c *constraint,
+) (t task, reader replyReader, err error) {
+	switch p.choice {
+	case "", "auto":
+	case "none":
+		p.tools = nil
+	default:
+		return t, nil, notThere("a tool cannot be forced yet: tool_choice auto and none are there")
+	}
+	made, err := l.chatPrompt(messages, p)
+	if err != nil {
+		return t, nil, err
+	}
+	return l.answerTo(made, p, w, c)
+}
+
+// answerTo makes the task of an answer to a prompt, and the reader of it.
+func (l *lease) answerTo(made prompt, p chatParams, w wishes, c *constraint) (t task, r replyReader, err error) {
+	if r, err = l.reader(p, made.text, len(w.Stop) > 0); err != nil {
+		return t, nil, err
+	}
+	t = task{text: made.text, tokens: made.tokens, wishes: w}
+	if c != nil {
+		own := *c
+		own.after = thoughtsEnd(made.text, r)
+		t.constraint = &own
+	}
+	return t, r, nil
+}
+
 // params makes the library's parameters. The grammar among them is the caller's to close.
 func (l *lease) params(t task) (p rekindle.GenerationParams, err error) {
 	if p, err = t.wishes.generation(); err != nil {
 		return p, err
 	}
-	p.Prompt, p.Tokens, p.ParseSpecial = t.prompt, t.tokens, true
+	p.Tokens, p.ParseSpecial = t.tokens, true
+	if len(t.tokens) == 0 {
+		p.Prompt = t.text
+	}
 	p.Sampler.Logprobs = uint32(t.logprobs)
 	if t.constraint != nil {
-		if p.Grammar, err = l.model.NewGrammar(t.constraint.kind, t.constraint.source, rekindle.GrammarOptions{}); err != nil {
+		o := rekindle.GrammarOptions{}
+		if t.constraint.after != "" {
+			o.TriggerTexts = []string{t.constraint.after}
+		}
+		if p.Grammar, err = l.model.NewGrammar(t.constraint.kind, t.constraint.source, o); err != nil {
 			return p, err
 		}
 	}

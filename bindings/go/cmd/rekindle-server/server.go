@@ -17,7 +17,7 @@ import (
 	"rekindle"
 )
 
-// server answers requests. Its files: openai*.go and ollama*.go hold the dialects, native.go the endpoints of
+// server answers requests. Its files: openai*.go, ollama*.go and anthropic*.go hold the dialects, native.go the endpoints of
 // llama.cpp's server, run.go what all of them do with a model.
 type server struct {
 	options options
@@ -42,7 +42,7 @@ func newServer(o options) (*server, error) {
 		options: o, context: c, facts: &factsCache{context: c, known: map[string]*facts{}},
 		keys: newKeyring(o.keys), origins: newOrigins(o.origins, o.host), places: make(chan struct{}, o.queue),
 	}
-	if s.catalog, err = newCatalog(o.models, o.store, newDigests()); err != nil {
+	if s.catalog, err = newCatalog(o, newDigests()); err != nil {
 		c.Close()
 		return nil, err
 	}
@@ -70,7 +70,9 @@ func (s *server) routes() {
 
 	open("GET /health", s.health)
 	open("GET /v1/health", s.health)
-	open("GET /{$}", s.greet)
+	open("GET /{$}", s.root)
+	open("GET /page/{name}", func(w http.ResponseWriter, r *http.Request) { s.pageFile(w, r, r.PathValue("name")) })
+	quick(openAI, "POST /plan", s.planned)
 	s.mux.Handle("GET /metrics", s.guard(openAI, func(w http.ResponseWriter, r *http.Request) error {
 		s.metrics.handler.ServeHTTP(w, r)
 		return nil
@@ -80,7 +82,11 @@ func (s *server) routes() {
 	quick(openAI, "GET /v1/models/{id...}", s.openAIModel)
 	work(openAI, "POST /v1/completions", s.openAICompletions)
 	work(openAI, "POST /v1/chat/completions", s.openAIChat)
+	work(openAI, "POST /v1/responses", s.responses)
 	work(openAI, "POST /v1/embeddings", s.openAIEmbeddings)
+
+	work(anthropic, "POST /v1/messages", s.anthropicMessages)
+	quick(anthropic, "POST /v1/messages/count_tokens", s.anthropicCount)
 
 	quick(ollama, "GET /api/version", s.ollamaVersion)
 	quick(ollama, "GET /api/tags", s.ollamaTags)
@@ -91,6 +97,11 @@ func (s *server) routes() {
 	work(ollama, "POST /api/embed", s.ollamaEmbed)
 	work(ollama, "POST /api/embeddings", s.ollamaEmbeddings)
 
+	for _, p := range []string{"/v1/rerank", "/rerank", "/v1/reranking", "/reranking"} {
+		work(openAI, "POST "+p, s.rerank)
+	}
+	work(openAI, "POST /completion", s.completion)
+	work(openAI, "POST /infill", s.infill)
 	work(openAI, "POST /tokenize", s.tokenize)
 	work(openAI, "POST /detokenize", s.detokenize)
 	work(openAI, "POST /apply-template", s.applyTemplate)
@@ -114,6 +125,9 @@ func (s *server) routes() {
 func dialectOf(r *http.Request) dialect {
 	if strings.HasPrefix(r.URL.Path, "/api/") {
 		return ollama
+	}
+	if strings.HasPrefix(r.URL.Path, "/v1/messages") {
+		return anthropic
 	}
 	return openAI
 }
@@ -195,7 +209,7 @@ func (s *server) answerError(t *tracked, d dialect, err error) {
 	}
 	switch {
 	case t.stream != nil:
-		t.stream.fail(d.body(f))
+		t.stream.fail(d, d.body(f))
 	case !t.begun:
 		d.refuse(t, f)
 	}
@@ -302,10 +316,4 @@ func writeJSON(w http.ResponseWriter, v any) error {
 
 func (s *server) health(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, map[string]any{"status": "ok"})
-}
-
-// greet answers the probe of Ollama's clients.
-func (s *server) greet(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	io.WriteString(w, "Ollama is running")
 }

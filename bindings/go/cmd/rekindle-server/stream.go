@@ -50,6 +50,15 @@ func (s *stream) send(v any) error {
 	return s.raw("%s\n", text)
 }
 
+// event sends a value under a name.
+func (s *stream) event(name string, v any) error {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return s.raw("event: %s\ndata: %s\n\n", name, text)
+}
+
 // comment sends something that clients skip. Lines of JSON have no such thing.
 func (s *stream) comment(text string) error {
 	if !s.events {
@@ -62,8 +71,10 @@ func (s *stream) comment(text string) error {
 func (s *stream) done() error { return s.raw("data: [DONE]\n\n") }
 
 // fail sends an error in place of the rest.
-func (s *stream) fail(body []byte) {
-	if s.events {
+func (s *stream) fail(d dialect, body []byte) {
+	if d == anthropic {
+		s.raw("event: error\ndata: %s\n\n", body)
+	} else if s.events {
 		s.raw("data: %s\n\n", body)
 	} else {
 		s.raw("%s\n", body)
