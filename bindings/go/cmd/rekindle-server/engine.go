@@ -22,6 +22,10 @@ type engine struct {
 	gone     chan struct{}
 	observer observer
 	closing  sync.Once
+	// farewell (may be nil) is called before the model is freed.
+	farewell func(*rekindle.Model)
+	// jobs are those under way; they belong to the engine's goroutine.
+	jobs []*job
 
 	mu sync.Mutex
 	// busy counts jobs that have joined and are not over.
@@ -38,9 +42,9 @@ type observer interface {
 	finished(info jobInfo)
 }
 
-func newEngine(m *rekindle.Model, slots int, o observer) *engine {
+func newEngine(m *rekindle.Model, slots int, o observer, farewell func(*rekindle.Model)) *engine {
 	e := &engine{
-		model: m, slots: slots, observer: o, join: make(chan *job), errands: make(chan func()),
+		model: m, slots: slots, observer: o, farewell: farewell, join: make(chan *job), errands: make(chan func()),
 		quit: make(chan struct{}), gone: make(chan struct{}),
 	}
 	go e.run()
@@ -100,43 +104,61 @@ func (e *engine) close() {
 func (e *engine) run() {
 	defer close(e.gone)
 	defer e.model.Close()
-	var jobs []*job
 	for {
-		if len(jobs) == 0 {
+		if len(e.jobs) == 0 {
 			select {
 			case j := <-e.join:
-				jobs = e.admit(jobs, j)
+				e.admit(j)
 			case f := <-e.errands:
 				f()
 			case <-e.quit:
+				e.end()
 				return
 			}
 			continue
 		}
 		select {
 		case j := <-e.join:
-			jobs = e.admit(jobs, j)
-			continue
+			e.admit(j)
 		case f := <-e.errands:
 			f()
-			continue
 		case <-e.quit:
-			for _, j := range jobs {
-				e.finish(j, errUnloaded)
-			}
+			e.end()
 			return
 		default:
+			e.jobs = e.step(e.jobs)
 		}
-		jobs = e.step(jobs)
 	}
 }
 
-func (e *engine) admit(jobs []*job, j *job) []*job {
+// end ends all jobs.
+func (e *engine) end() {
+	for _, j := range e.jobs {
+		e.finish(j, errUnloaded)
+	}
+	e.jobs = nil
+	if e.farewell != nil && !e.broken() {
+		e.farewell(e.model)
+	}
+}
+
+// working are the sequences of generations under way. It is for errands.
+func (e *engine) working() map[int32]bool {
+	at := map[int32]bool{}
+	for _, j := range e.jobs {
+		if info, err := j.generation.Info(); err == nil && info.Seq >= 0 {
+			at[info.Seq] = true
+		}
+	}
+	return at
+}
+
+func (e *engine) admit(j *job) {
 	g, err := e.model.NewGeneration(j.params)
 	if err != nil {
 		j.abandon()
 		j.admitted <- err
-		return jobs
+		return
 	}
 	j.generation = g
 	j.tell(func() { j.info.joined = time.Now() })
@@ -144,7 +166,7 @@ func (e *engine) admit(jobs []*job, j *job) []*job {
 	e.busy++
 	e.mu.Unlock()
 	j.admitted <- nil
-	return append(jobs, j)
+	e.jobs = append(e.jobs, j)
 }
 
 func (e *engine) finish(j *job, err error) {

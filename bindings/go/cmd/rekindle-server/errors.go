@@ -78,6 +78,8 @@ func ofLibrary(e *rekindle.Error) *failure {
 		invalid("unsupported")
 	case rekindle.ContextFull:
 		invalid("context_length_exceeded")
+	case rekindle.NotFound:
+		f.status, f.kind, f.code = http.StatusNotFound, "invalid_request_error", "not_found"
 	case rekindle.NotFit:
 		// Nothing that a client repeats would change it, so it is no 5xx.
 		invalid("model_does_not_fit")

@@ -455,7 +455,13 @@ func (f *fleet) loadPlan(ctx context.Context, w want, facts *facts, plan *rekind
 		m.Close()
 		return nil, err
 	}
-	l.engine = newEngine(m, int(l.summary.SeqMax), f.observer)
+	slots := int(l.summary.SeqMax)
+	var farewell func(*rekindle.Model)
+	if dir := f.options.slotPath; dir != "" && w.purpose == toWrite {
+		restoreSlots(dir, w.entry.path, m, slots)
+		farewell = func(m *rekindle.Model) { saveSlots(dir, w.entry.path, m, slots) }
+	}
+	l.engine = newEngine(m, slots, f.observer, farewell)
 	return l, nil
 }
 

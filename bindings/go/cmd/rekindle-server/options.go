@@ -39,6 +39,8 @@ type options struct {
 	requestTimeout time.Duration
 	// comments is the time between comments while nothing else is sent.
 	comments time.Duration
+	// slotPath is the folder of saved sequences; empty: none are saved.
+	slotPath string
 	// connections at once.
 	connections int
 	verbose     bool
@@ -99,6 +101,7 @@ func parseOptions(args []string, out io.Writer) (options, error) {
 	f.DurationVar(&o.requestTimeout, "request-timeout", o.requestTimeout, "longest time of a request; 0: any")
 	f.DurationVar(&o.comments, "comments", o.comments, "time between comments of an event stream while a prompt is read")
 	f.IntVar(&o.connections, "max-connections", o.connections, "connections at once")
+	f.StringVar(&o.slotPath, "slot-save-path", "", "a folder in which sequences are kept over restarts")
 	f.BoolVar(&o.verbose, "verbose", false, "log each request")
 	if err := f.Parse(args); err != nil {
 		return o, err
@@ -131,6 +134,12 @@ func parseOptions(args []string, out io.Writer) (options, error) {
 			return o, err
 		}
 		o.keys = append(o.keys, more...)
+	}
+	if o.slotPath != "" {
+		// What people talk about is nobody else's business.
+		if err := os.MkdirAll(o.slotPath, 0o700); err != nil {
+			return o, err
+		}
 	}
 	if o.store == "auto" {
 		o.store = usualStore()

@@ -102,6 +102,8 @@ func (s *server) routes() {
 	}
 	work(openAI, "POST /completion", s.completion)
 	work(openAI, "POST /infill", s.infill)
+	work(openAI, "GET /slots", s.slots)
+	work(openAI, "POST /slots/{id}", s.slot)
 	work(openAI, "POST /tokenize", s.tokenize)
 	work(openAI, "POST /detokenize", s.detokenize)
 	work(openAI, "POST /apply-template", s.applyTemplate)
