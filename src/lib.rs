@@ -15,11 +15,13 @@ pub mod ffi;
 pub mod gguf;
 pub mod grammar;
 pub mod graph;
+mod memory;
 pub mod plan;
 pub mod quant;
 pub mod reply;
 pub mod sample;
 pub mod session;
+pub mod sync;
 pub mod vocab;
 
 pub use error::{Error, Result, Status};

@@ -12,9 +12,8 @@ use std::collections::{BTreeMap, HashSet};
 use minijinja::machinery::{CodeGenerator, Instruction, Instructions, eval, make_string_output, parse};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Value};
-use regex::Regex;
 
-use super::{compare, constants};
+use super::{compare, constants, tags};
 
 /// Filters of `python::install` that make a list, a tuple, a map, a sum and a product. (minijinja joins and repeats
 /// lists lazily, also after sixty doublings.) No template can name them.
@@ -64,7 +63,42 @@ pub(super) fn compile<'s>(name: &'s str, text: &'s str, syntax: SyntaxConfig) ->
         }
     }
     check_assignments(&instructions, n)?;
-    Ok(instructions)
+    Ok(with_paid_texts(&instructions, n))
+}
+
+/// The same program, but the template's own texts are written as values are, so that they are paid for before they are
+/// written. That makes two instructions of one, and moves the places that jumps lead to.
+fn with_paid_texts<'s>(old: &Instructions<'s>, n: u32) -> Instructions<'s> {
+    let old_of = |i: u32| old.get(i).cloned();
+    let mut places = vec![0];
+    for i in 0..n {
+        let more = u32::from(matches!(old.get(i), Some(Instruction::EmitRaw(_))));
+        places.push(places[i as usize] + 1 + more);
+    }
+    let place = |i: u32| places.get(i as usize).copied().unwrap_or(i);
+    let mut new = Instructions::new(old.name(), old.source());
+    for (i, mut instruction) in (0..n).filter_map(|i| Some((i, old_of(i)?))) {
+        let mut add = |instruction| match (old.get_span(i), old.get_line(i)) {
+            (Some(span), _) => new.add_with_span(instruction, span),
+            (None, Some(line)) => new.add_with_line(instruction, u16::try_from(line).unwrap_or(u16::MAX)),
+            (None, None) => new.add(instruction),
+        };
+        match &mut instruction {
+            Instruction::EmitRaw(text) => {
+                add(Instruction::LoadConst(Value::from(*text)));
+                instruction = Instruction::Emit;
+            }
+            Instruction::Iterate(to)
+            | Instruction::Jump(to)
+            | Instruction::JumpIfFalse(to)
+            | Instruction::JumpIfFalseOrPop(to)
+            | Instruction::JumpIfTrueOrPop(to)
+            | Instruction::BuildMacro(_, to, _) => *to = place(*to),
+            _ => {}
+        }
+        add(instruction);
+    }
+    new
 }
 
 /// The place at which an instruction may go on, if not at the next one.
@@ -81,13 +115,13 @@ fn target(instruction: &Instruction) -> Option<u32> {
 
 /// Puts the filter `ASSIGNED` behind each value that is assigned to a namespace's attribute, for which no instruction
 /// can be replaced.
-pub(super) fn with_checked_assignments(text: &str, starts: &Regex) -> String {
+pub(super) fn with_checked_assignments(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut from = 0;
-    while let Some(start) = starts.find_at(text, from) {
-        let Some(end) = end_of_block(text, start.end()) else { break };
-        out.push_str(&text[from..start.end()]);
-        out.push_str(&format!("({}) | {ASSIGNED} ", &text[start.end()..end]));
+    while let Some(start) = tags::assignment(text, from) {
+        let Some(end) = end_of_block(text, start) else { break };
+        out.push_str(&text[from..start]);
+        out.push_str(&format!("({}) | {ASSIGNED} ", &text[start..end]));
         from = end;
     }
     out + &text[from..]

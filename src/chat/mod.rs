@@ -15,7 +15,9 @@ mod message;
 mod pay;
 mod python;
 mod render;
+mod tags;
 mod templates;
+mod texts;
 
 #[cfg(test)]
 mod tests;

@@ -3,11 +3,37 @@
 use minijinja::value::ValueKind;
 use minijinja::{Error, ErrorKind, State, Value};
 
+use crate::memory;
+
 /// The most levels of a value that is written out.
 const DEEPEST: usize = 100;
 
+/// Bytes that an item of a list takes, and at least those of a text that an item is.
+const ITEM: usize = 64;
+
+/// The rendering holds more memory than it may.
+#[derive(Debug)]
+pub(super) struct TooMuch;
+
+impl std::fmt::Display for TooMuch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("too much memory")
+    }
+}
+
+impl std::error::Error for TooMuch {}
+
+/// Pays for a value of so many bytes before it is made.
 pub(super) fn pay_for_bytes(state: &State, bytes: usize) -> Result<(), Error> {
+    if !memory::has_room(bytes) {
+        return Err(Error::new(ErrorKind::InvalidOperation, "a value").with_source(TooMuch));
+    }
     state.consume_fuel(bytes as u64 / 64)
+}
+
+/// Pays for a list of so many items before it is made.
+pub(super) fn pay_for_items(state: &State, n: usize) -> Result<(), Error> {
+    pay_for_bytes(state, n.saturating_mul(ITEM))
 }
 
 /// Only namespaces can change, so only they could come to hold themselves.
@@ -23,6 +49,9 @@ pub(super) fn measure(state: &State, value: &Value, depth: usize) -> Result<usiz
         return Err(Error::new(ErrorKind::InvalidOperation, "a namespace is within another value"));
     }
     state.consume_fuel(1)?;
+    if !memory::has_room(0) {
+        return Err(Error::new(ErrorKind::InvalidOperation, "a value").with_source(TooMuch));
+    }
     let mut bytes = 8;
     match value.kind() {
         ValueKind::String => bytes += value.as_str().map_or(0, str::len),

@@ -8,6 +8,7 @@ use super::compare;
 use super::compile::{ADD, ASSIGNED, LIST, MAP, MULTIPLY, TUPLE};
 use super::json::{Style, number};
 use super::pay::{is_namespace, measure, pay_for_bytes};
+use super::texts;
 
 /// The text that a template gave to `raise_exception`.
 #[derive(Debug)]
@@ -25,13 +26,17 @@ pub(super) fn install(env: &mut Environment<'static>) {
     env.set_unknown_method_callback(method);
     env.add_filter("tojson", tojson);
     install_constructors(env);
+    texts::install(env);
     compare::install(env);
     env.add_function("raise_exception", |state: &State, message: &Value| -> Result<Value, Error> {
         plain(state, message)?;
         Err(Error::new(ErrorKind::InvalidOperation, "raise_exception").with_source(Raised(message.to_string())))
     });
     env.set_formatter(|out, state, value| match plain(state, value)? {
-        true => escape_formatter(out, state, value),
+        true => {
+            pay_for_bytes(state, value.as_str().map_or(0, str::len))?;
+            escape_formatter(out, state, value)
+        }
         false => out.write_str(&repr(value)).map_err(Error::from),
     });
     env.add_filter("string", |state: &State, value: &Value| -> Result<Value, Error> {
@@ -173,7 +178,7 @@ fn pay_for_strip(state: &State, text: &str, chars: Option<&str>) -> Result<(), E
 }
 
 /// True if minijinja writes the value as Python does, because it has no number that Python writes with an exponent.
-fn plain(state: &State, value: &Value) -> Result<bool, Error> {
+pub(super) fn plain(state: &State, value: &Value) -> Result<bool, Error> {
     if value.kind() == ValueKind::String {
         return Ok(true);
     }
@@ -195,7 +200,7 @@ fn has_exponent(value: &Value) -> bool {
 }
 
 /// Python's `repr`.
-fn repr(value: &Value) -> String {
+pub(super) fn repr(value: &Value) -> String {
     let list = |of: &Value| -> Vec<Value> { of.try_iter().map(Iterator::collect).unwrap_or_default() };
     match value.kind() {
         ValueKind::Number if !value.is_integer() => number(value),
@@ -246,6 +251,7 @@ fn tojson(state: &State, value: &Value, args: Rest<Value>, named: Kwargs) -> Res
 
 fn method(state: &mut State, value: &Value, name: &str, args: &[Value]) -> Result<Value, Error> {
     if let (ValueKind::String, Some(text)) = (value.kind(), value.as_str()) {
+        texts::pay_for_parts(state, text, name, args.first())?;
         if let Some(result) = text_method(text, name, args)? {
             return Ok(result);
         }

@@ -1,13 +1,12 @@
 //! Runs a template within limits, in the environment that transformers gives it.
 
-use std::sync::OnceLock;
-
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, ErrorKind};
-use regex::Regex;
 
-use super::{Message, Options, compile, date, message, python};
+use super::pay::TooMuch;
+use super::{Message, Options, compile, date, message, python, tags};
 use crate::error::{Error, Result, Status};
+use crate::memory;
 
 /// The steps of a rendering (64 bytes written or copied count as one), and the additional ones for each message and
 /// each byte that goes in. They are enough for a conversation of thousands of messages, and few enough to end an
@@ -17,6 +16,10 @@ const STEPS_PER_MESSAGE: u64 = 20_000;
 const STEPS_PER_BYTE: u64 = 8;
 /// The most steps, however much goes in.
 const MOST_STEPS: u64 = 32_000_000;
+/// The most bytes that a rendering may hold, and those for each byte that goes in. They are looked at before a value is
+/// made, and one step may make a value twice as large as what was there.
+const BYTES: usize = 24 << 20;
+const BYTES_PER_BYTE: usize = 3;
 /// The most bytes of a prompt.
 const LONGEST: usize = 16 << 20;
 /// The most levels of macros within macros and the like, in minijinja's units.
@@ -46,6 +49,10 @@ impl Source<'_> {
         while let Some(error) = next {
             if let Some(python::Raised(message)) = error.downcast_ref() {
                 return self.error_of(Status::InvalidArgument, e.line(), &format!("refuses the messages: {message}"));
+            }
+            if error.is::<TooMuch>() {
+                let text = format!("takes more than {BYTES} bytes of memory (and {BYTES_PER_BYTE} per byte of input)");
+                return self.error(e.line(), &text);
             }
             if let Some(m) = error.downcast_ref::<minijinja::Error>() {
                 kinds.push(m.kind());
@@ -78,22 +85,9 @@ impl Source<'_> {
 /// on this stack, which the longest template cannot end. Only the part of it that is used takes memory.
 const STACK: usize = 192 << 20;
 
-/// transformers has tags of its own that mark the assistant's texts for training. For a prompt they are a scope and
-/// nothing else.
-const GENERATION: &str = r"\{%([-+]?)\s*(end)?generation\s*([-+]?)%\}";
-/// `{% set namespace.attribute =`
-const ASSIGNMENT: &str = r"\{%[-+]?\s*set\s+\w+(?:\s*\.\s*\w+)+\s*=";
-
 /// The template in the form that minijinja gets. Its lines stay where they are.
-fn prepared(text: &str) -> Result<String> {
-    static RULES: OnceLock<std::result::Result<(Regex, Regex), regex::Error>> = OnceLock::new();
-    match RULES.get_or_init(|| Ok((Regex::new(GENERATION)?, Regex::new(ASSIGNMENT)?))) {
-        Ok((generation, assignment)) => {
-            let text = generation.replace_all(text, "{%${1} ${2}with ${3}%}");
-            Ok(compile::with_checked_assignments(&text, assignment))
-        }
-        Err(e) => Err(Error::new(Status::Internal, format!("the rules for templates: {e}"))),
-    }
+fn prepared(text: &str) -> String {
+    compile::with_checked_assignments(&tags::without_generation(text))
 }
 
 fn environment(steps: u64, now: i64) -> Environment<'static> {
@@ -115,7 +109,8 @@ pub(super) fn render(
         + [options.tools, options.variables].into_iter().flatten().map(str::len).sum::<usize>();
     let more = (bytes as u64).saturating_mul(STEPS_PER_BYTE).saturating_add(messages.len() as u64 * STEPS_PER_MESSAGE);
     let steps = STEPS.saturating_add(more).min(MOST_STEPS);
-    let run = || render_here(source, special, messages, options, steps);
+    let most = bytes.saturating_mul(BYTES_PER_BYTE).saturating_add(BYTES);
+    let run = || memory::limited(most, || render_here(source, special, messages, options, steps));
     // A panic goes on in the caller's thread, where it is caught.
     std::thread::scope(|scope| match std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, run) {
         Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
@@ -131,7 +126,7 @@ fn render_here(
     steps: u64,
 ) -> Result<String> {
     let context = message::context(special, messages, options)?;
-    let text = prepared(source.text)?;
+    let text = prepared(source.text);
     let env = environment(steps, options.now.unwrap_or_else(date::now));
     let run = || {
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?;

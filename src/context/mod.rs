@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use parking_lot::ReentrantMutex;
+use crate::sync::Owned;
 
 use crate::cpu::Pool;
 use crate::cpu::isa::Isa;
@@ -33,7 +33,7 @@ pub struct Context {
     isa: Isa,
     /// The threads. The first load starts them, so a context that only plans has none.
     pool: OnceLock<Arc<Pool>>,
-    log: Option<ReentrantMutex<LogFn>>,
+    log: Option<Owned<LogFn>>,
     level: LogLevel,
 }
 
@@ -54,7 +54,7 @@ impl Context {
             n_threads: if n_threads > 0 { n_threads } else { cores() },
             isa: Isa::detect()?,
             pool: OnceLock::new(),
-            log: log.map(ReentrantMutex::new),
+            log: log.map(Owned::new),
             level,
         };
         context.log(LogLevel::Info, &format!("{} threads, {} kernels", context.n_threads, context.isa.name()));
@@ -94,9 +94,7 @@ impl Context {
     pub fn log(&self, level: LogLevel, message: &str) {
         if let Some(log) = self.log.as_ref().filter(|_| level <= self.level) {
             // Messages that the callback itself causes are dropped, or it could go on for ever.
-            if !log.is_owned_by_current_thread() {
-                log.lock()(level, message);
-            }
+            log.unless_within(|log| log(level, message));
         }
     }
 }

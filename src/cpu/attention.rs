@@ -48,7 +48,7 @@ use tile::{PART, ROWS, Sizes, Tile};
 
 use super::matmul::Kernels;
 use super::matmul::attend::{BLOCK, BlockOfKeys, Fall};
-use super::pool::Poisoned;
+use super::pool::Over;
 use super::step::Step;
 use crate::graph::{self, Attend, AttendText, CacheView, Graph, KvShape, Node, ValueId};
 use crate::quant::Type;
@@ -282,10 +282,10 @@ impl Work<'_> {
 }
 
 /// Attention over a KV cache.
-pub(super) fn attention(s: &Step, node: &Node, a: &Attend) -> Result<(), Poisoned> {
+pub(super) fn attention(s: &Step, node: &Node, a: &Attend) -> Result<(), Over> {
     let (shape, place) = (s.graph().kv(a.state), s.x.states[a.state.0 as usize]);
     let sizes = Sizes::new(a.n_head / shape.n_head_kv, shape.head_dim_k, shape.head_dim_v);
-    let (Some(output), Some(sizes)) = (node.output, sizes) else { return s.worker.barrier() };
+    let (Some(output), Some(sizes)) = (node.output, sizes) else { return Ok(()) };
     let sinks = a.sinks.map(|w| s.weight_floats(w));
     let base = s.x.kv.base().cast_const();
     let keys = Keys {
@@ -304,12 +304,12 @@ pub(super) fn attention(s: &Step, node: &Node, a: &Attend) -> Result<(), Poisone
 }
 
 /// Attention over whole texts: the keys and values are the node's other inputs.
-pub(super) fn attend_text(s: &Step, node: &Node, o: &AttendText) -> Result<(), Poisoned> {
-    let [queries, k, v] = node.inputs[..] else { return s.worker.barrier() };
+pub(super) fn attend_text(s: &Step, node: &Node, o: &AttendText) -> Result<(), Over> {
+    let [queries, k, v] = node.inputs[..] else { return Ok(()) };
     let cols = |v: ValueId| s.graph().value(v).cols;
     let (dim_k, dim_v) = (cols(k) / o.n_head_kv, cols(v) / o.n_head_kv);
     let sizes = Sizes::new(o.n_head / o.n_head_kv, dim_k, dim_v);
-    let (Some(output), Some(sizes)) = (node.output, sizes) else { return s.worker.barrier() };
+    let (Some(output), Some(sizes)) = (node.output, sizes) else { return Ok(()) };
     let base = |v: ValueId| s.at(v).cast::<u8>().cast_const();
     let side = |v: ValueId| graph::Side { offset: 0, row: cols(v) * size_of::<f32>() };
     let keys = Keys {
@@ -327,23 +327,28 @@ pub(super) fn attend_text(s: &Step, node: &Node, o: &AttendText) -> Result<(), P
 }
 
 /// Shares tiles, or their parts, among the threads.
-fn compute(work: &Work) -> Result<(), Poisoned> {
+fn compute(work: &Work) -> Result<(), Over> {
     let (s, sizes) = (work.s, &work.sizes);
     // The scratch below takes the place of prepared activations.
     s.prepared.set(None);
     // Measured for the largest batch, so they do not overflow here.
     let (scratch_floats, result_floats) = (sizes.scratch().unwrap_or(0), sizes.result().unwrap_or(0));
     let (n_threads, base) = (s.worker.n_threads, s.workspace().cast::<f32>());
-    // SAFETY: the workspace was measured for this many floats per thread.
-    let scratch = unsafe { std::slice::from_raw_parts_mut(base.add(scratch_floats * s.worker.index), scratch_floats) };
-    let (block, results) = scratch.split_at_mut(scratch_floats - 2 * result_floats);
-    let (one, all) = results.split_at_mut(result_floats);
+    // This thread's scratch: for a block of keys, and two results.
+    let scratch = || {
+        // SAFETY: the workspace was measured for this many floats per thread; it is asked for once in a piece.
+        let all = unsafe { std::slice::from_raw_parts_mut(base.add(scratch_floats * s.worker.index), scratch_floats) };
+        let (block, results) = all.split_at_mut(scratch_floats - 2 * result_floats);
+        let (one, all) = results.split_at_mut(result_floats);
+        (block, one, all)
+    };
     let n_tiles = work.n_tiles();
     let few = n_tiles <= FEW_TILES * n_threads && !n_tiles.is_multiple_of(n_threads);
     let tiles = || (0..n_tiles).filter_map(|index| work.tile(index));
     let most = if few && tiles().all(|t| t.is_dense()) { tiles().map(|t| t.n_parts()).max().unwrap_or(0) } else { 0 };
     if most <= 1 {
         return s.worker.share(n_tiles, 1, |tiles| {
+            let (block, one, all) = scratch();
             for tile in tiles.filter_map(|index| work.tile(index)) {
                 let (mut one, mut all) =
                     (Sums::new(one, tile.rows(), sizes.dim_v), Sums::new(all, tile.rows(), sizes.dim_v));
@@ -360,12 +365,13 @@ fn compute(work: &Work) -> Result<(), Poisoned> {
     let each = SLOTS * n_threads / n_tiles;
     let shared = base.wrapping_add(scratch_floats * n_threads);
     let result = |i: usize| {
-        // SAFETY: the workspace was measured for this many results; each is one thread's between two barriers.
+        // SAFETY: the workspace was measured for this many results; each is one thread's in a step.
         unsafe { std::slice::from_raw_parts_mut(shared.add(i * result_floats), result_floats) }
     };
     let waves = (most as usize).div_ceil(each);
     for wave in 0..waves {
         s.worker.share(n_tiles * each, 1, |items| {
+            let (block, ..) = scratch();
             for item in items {
                 let (index, i) = (item % n_tiles, item / n_tiles);
                 let Some(tile) = work.tile(index) else { continue };

@@ -1,11 +1,11 @@
 //! Columns: some columns of each head. Concat: columns of two values side by side, head by head.
 
-use super::pool::Poisoned;
+use super::pool::Over;
 use super::step::Step;
 use crate::graph::{Columns, Concat, Node};
 
-pub(super) fn columns(s: &Step, node: &Node, o: &Columns) -> Result<(), Poisoned> {
-    let Some(output) = node.output else { return s.worker.barrier() };
+pub(super) fn columns(s: &Step, node: &Node, o: &Columns) -> Result<(), Over> {
+    let Some(output) = node.output else { return Ok(()) };
     let (input, n_head, first) = (node.inputs[0], o.n_head, o.first);
     let (head, n) = (s.x.graph.value(input).cols / n_head, s.x.graph.value(output).cols / n_head);
     s.worker.share(s.n_rows(output), 1, |rows| {
@@ -16,8 +16,8 @@ pub(super) fn columns(s: &Step, node: &Node, o: &Columns) -> Result<(), Poisoned
     })
 }
 
-pub(super) fn concat(s: &Step, node: &Node, o: &Concat) -> Result<(), Poisoned> {
-    let Some(output) = node.output else { return s.worker.barrier() };
+pub(super) fn concat(s: &Step, node: &Node, o: &Concat) -> Result<(), Over> {
+    let Some(output) = node.output else { return Ok(()) };
     let (a, b, n_head) = (node.inputs[0], node.inputs[1], o.n_head);
     let cols = |v| s.x.graph.value(v).cols;
     let (n_a, n) = (cols(a) / n_head, cols(output) / n_head);

@@ -9,7 +9,7 @@
 //!
 //! Threads share chains and pieces of columns.
 
-use super::pool::Poisoned;
+use super::pool::Over;
 use super::recurrent::States;
 use super::step::Step;
 use crate::graph::{Convolve, Node};
@@ -17,8 +17,8 @@ use crate::graph::{Convolve, Node};
 /// Columns of a piece of work.
 const COLUMNS: usize = 256;
 
-pub(super) fn convolve(s: &Step, node: &Node, o: &Convolve) -> Result<(), Poisoned> {
-    let Some(output) = node.output else { return s.worker.barrier() };
+pub(super) fn convolve(s: &Step, node: &Node, o: &Convolve) -> Result<(), Over> {
+    let Some(output) = node.output else { return Ok(()) };
     let cols = s.graph().value(output).cols;
     let (weight, bias) = (s.weight_floats(o.weight), o.bias.map(|b| s.weight_floats(b)));
     let states = States::new(s, o.state);

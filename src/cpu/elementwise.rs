@@ -1,6 +1,6 @@
 //! Scale, Add, Activation, Gate and SoftCap: element by element.
 
-use super::pool::Poisoned;
+use super::pool::Over;
 use super::step::Step;
 use crate::graph::{Activation, Gate, Node, Scale, SoftCap};
 
@@ -8,8 +8,8 @@ use crate::graph::{Activation, Gate, Node, Scale, SoftCap};
 const CHUNK: usize = 4096;
 
 /// x times a number and a scale, plus a bias. With a route, each expert has its own.
-pub(super) fn scale(s: &Step, node: &Node, o: &Scale) -> Result<(), Poisoned> {
-    let Some(output) = node.output else { return s.worker.barrier() };
+pub(super) fn scale(s: &Step, node: &Node, o: &Scale) -> Result<(), Over> {
+    let Some(output) = node.output else { return Ok(()) };
     let (scales, biases) = (o.scale.map(|w| s.weight_floats(w)), o.bias.map(|b| s.weight_floats(b)));
     let scales = scales.as_deref().unwrap_or(&[1.0]);
     let (n_used, parts) = (o.n_expert_used, o.n_expert_used.max(1));
@@ -34,8 +34,8 @@ pub(super) fn scale(s: &Step, node: &Node, o: &Scale) -> Result<(), Poisoned> {
     })
 }
 
-pub(super) fn add(s: &Step, node: &Node) -> Result<(), Poisoned> {
-    let Some(output) = node.output else { return s.worker.barrier() };
+pub(super) fn add(s: &Step, node: &Node) -> Result<(), Over> {
+    let Some(output) = node.output else { return Ok(()) };
     let n = s.n_rows(output) * s.x.graph.value(output).cols;
     let (a, b, y) = (s.at(node.inputs[0]), s.at(node.inputs[1]), s.at(output));
     s.worker.share(n.div_ceil(CHUNK), 1, |chunks| {
@@ -48,8 +48,8 @@ pub(super) fn add(s: &Step, node: &Node) -> Result<(), Poisoned> {
 }
 
 /// gate(a) * b (Shazeer 2020, arXiv:2002.05202). A number of a narrower a counts for several columns of b.
-pub(super) fn gate(s: &Step, node: &Node, gate: Gate) -> Result<(), Poisoned> {
-    let Some(output) = node.output else { return s.worker.barrier() };
+pub(super) fn gate(s: &Step, node: &Node, gate: Gate) -> Result<(), Over> {
+    let Some(output) = node.output else { return Ok(()) };
     let (a, b) = (node.inputs[0], node.inputs[1]);
     let cols = s.x.graph.value(output).cols;
     let (n, each) = (s.n_rows(output) * cols, cols / s.x.graph.value(a).cols);
@@ -108,8 +108,8 @@ fn at_most(x: f32, limit: f32) -> f32 {
 }
 
 /// A function of each element.
-pub(super) fn activation(s: &Step, node: &Node, f: Activation) -> Result<(), Poisoned> {
-    let Some(output) = node.output else { return s.worker.barrier() };
+pub(super) fn activation(s: &Step, node: &Node, f: Activation) -> Result<(), Over> {
+    let Some(output) = node.output else { return Ok(()) };
     let n = s.n_rows(output) * s.x.graph.value(output).cols;
     let (x, y) = (s.at(node.inputs[0]), s.at(output));
     s.worker.share(n.div_ceil(CHUNK), 1, |chunks| {
@@ -182,8 +182,8 @@ fn gelu_erf(x: f32) -> f32 {
 }
 
 /// cap tanh(x / cap)
-pub(super) fn soft_cap(s: &Step, node: &Node, o: &SoftCap) -> Result<(), Poisoned> {
-    let Some(output) = node.output else { return s.worker.barrier() };
+pub(super) fn soft_cap(s: &Step, node: &Node, o: &SoftCap) -> Result<(), Over> {
+    let Some(output) = node.output else { return Ok(()) };
     let n = s.n_rows(output) * s.x.graph.value(output).cols;
     let (x, y) = (s.at(node.inputs[0]), s.at(output));
     s.worker.share(n.div_ceil(CHUNK), 1, |chunks| {

@@ -1,12 +1,12 @@
 //! Embed: a row of a table per token, by its id or position. SelectOutputs: the rows whose results are asked for.
 
-use super::pool::Poisoned;
+use super::pool::Over;
 use super::step::Step;
 use crate::graph::{Embed, EmbedBy, Node};
 use crate::quant::dequantize;
 
-pub(super) fn embed(s: &Step, node: &Node, o: &Embed) -> Result<(), Poisoned> {
-    let Some(output) = node.output else { return s.worker.barrier() };
+pub(super) fn embed(s: &Step, node: &Node, o: &Embed) -> Result<(), Over> {
+    let Some(output) = node.output else { return Ok(()) };
     let info = s.x.graph.weight(o.table);
     let cols = s.x.graph.value(output).cols;
     // The reader checked the tensor's bytes, so a row has a whole number of them.
@@ -29,8 +29,8 @@ pub(super) fn embed(s: &Step, node: &Node, o: &Embed) -> Result<(), Poisoned> {
     })
 }
 
-pub(super) fn select_outputs(s: &Step, node: &Node) -> Result<(), Poisoned> {
-    let Some(output) = node.output else { return s.worker.barrier() };
+pub(super) fn select_outputs(s: &Step, node: &Node) -> Result<(), Over> {
+    let Some(output) = node.output else { return Ok(()) };
     let cols = s.x.graph.value(output).cols;
     s.worker.share(s.micro.outputs.len(), 1, |rows| {
         for r in rows {

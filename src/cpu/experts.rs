@@ -27,8 +27,11 @@
 //!
 //! Kernels give a row the same bits alone and among others, so it does not matter which rows chose the same expert.
 
+use std::cell::OnceCell;
+use std::ops::Range;
+
 use super::matmul::{Product, Source, act_bytes, act_format, scratch_bytes};
-use super::pool::Poisoned;
+use super::pool::Over;
 use super::product::chunk;
 use super::step::Step;
 use crate::graph::{Graph, MatMulExperts, Node};
@@ -66,8 +69,8 @@ fn acts_bound(ty: crate::quant::Type, n_pairs: usize, n_cols: usize) -> Option<u
     each.checked_next_multiple_of(64)?.checked_mul(n_pairs)
 }
 
-pub(super) fn matmul(s: &Step, node: &Node, o: &MatMulExperts) -> Result<(), Poisoned> {
-    let (w, Some(output)) = (s.worker, node.output) else { return s.worker.barrier() };
+pub(super) fn matmul(s: &Step, node: &Node, o: &MatMulExperts) -> Result<(), Over> {
+    let (w, Some(output)) = (s.worker, node.output) else { return Ok(()) };
     let (m, matrices) = s.matrices(o.matrices);
     let (ty, n_in, n_out, n_expert, n_used) = (m.ty, m.n_in, m.n_out, m.n_matrices, o.n_expert_used);
     let (format, input, route) = (act_format(ty), node.inputs[0], node.inputs[1]);
@@ -82,45 +85,40 @@ pub(super) fn matmul(s: &Step, node: &Node, o: &MatMulExperts) -> Result<(), Poi
     let base = s.workspace();
     let words = sizes.words().unwrap_or(0);
     let lists = base.cast::<u32>();
-    if w.index == 0 {
-        // SAFETY: the workspace was measured for these words, and the other threads wait.
+    w.once(|| {
+        // SAFETY: the workspace was measured for these words, and no other thread is in this step.
         let lists = unsafe { std::slice::from_raw_parts_mut(lists, words) };
         // SAFETY: a route's row: numbers of experts, then weights.
         let routes = unsafe { s.floats(route, 0, 2 * n_used * n_rows) };
         sort(lists, routes, n_rows, n_used, n_expert, per_expert);
-    }
-    w.barrier()?;
-    // SAFETY: filled above, and read only from now on.
-    let lists = unsafe { std::slice::from_raw_parts(lists.cast_const(), words) };
-    let (pairs, rest) = lists.split_at(sizes.n_pairs);
-    let (rows, starts) = rest.split_at(sizes.n_pairs);
-    let of = |e: usize| starts[e] as usize..starts[e + 1] as usize;
-    let used: Vec<usize> = (0..n_expert).filter(|e| !of(*e).is_empty()).collect();
-    let mut at = words * size_of::<u32>();
-    // (expert, where its activations are)
-    let mut places = Vec::with_capacity(used.len());
-    for e in used {
-        places.push((e, at));
-        at += act_bytes(format, of(e).len(), n_in).unwrap_or(0);
-    }
-    let scratch =
-        base.wrapping_add(at.next_multiple_of(64) + w.index * scratch_bytes(ty, sizes.n_pairs, n_in).unwrap_or(0));
-    for (e, at) in &places {
-        let of = of(*e);
-        let (x_rows, part, n_parts) = (rows[of.clone()].as_ptr(), w.index, w.n_threads);
-        let whole = Source::new(format, s.at(input), of.len(), n_in, base.wrapping_add(*at));
-        let source = Source { x_rows, part, n_parts, ..whole };
-        // SAFETY: the input has the rows that the list names; the workspace was measured for this.
-        unsafe { s.x.kernels.prepare_acts(&source) };
-    }
-    w.barrier()?;
+    })?;
+    // A thread that comes late must not read the lists, so pieces alone do.
+    // SAFETY: filled above, and nobody writes them in the steps below.
+    let lists = || Lists::new(unsafe { std::slice::from_raw_parts(lists.cast_const(), words) }, &sizes);
+    let found = OnceCell::new();
+    let places = || found.get_or_init(|| places(&lists(), n_expert, words, |n| act_bytes(format, n, n_in)));
+    let n_parts = w.n_threads;
+    w.share(n_parts, 1, |parts| {
+        let lists = lists();
+        for (part, (e, at)) in parts.flat_map(|part| places().0.iter().map(move |place| (part, place))) {
+            let of = lists.of(*e);
+            let whole = Source::new(format, s.at(input), of.len(), n_in, base.wrapping_add(*at));
+            let source = Source { x_rows: lists.rows[of].as_ptr(), part, n_parts, ..whole };
+            // SAFETY: the input has the rows that the list names; the workspace was measured for this.
+            unsafe { s.x.kernels.prepare_acts(&source) };
+        }
+    })?;
     let chunk = chunk(n_out, w.n_threads);
     let n_chunks = n_out.div_ceil(chunk);
-    w.share(places.len() * n_chunks, 1, |items| {
+    // The experts that may be used; those that are not leave pieces empty.
+    w.share(n_expert.min(sizes.n_pairs) * n_chunks, 1, |items| {
+        let (lists, (places, end)) = (lists(), places());
+        let scratch = w.index * scratch_bytes(ty, sizes.n_pairs, n_in).unwrap_or(0);
+        let scratch = base.wrapping_add(end.next_multiple_of(64) + scratch);
         for item in items {
-            let (e, at) = places[item / n_chunks];
+            let Some((e, at)) = places.get(item / n_chunks).copied() else { continue };
             let first = item % n_chunks * chunk;
-            let list = &pairs[of(e)];
+            let list = &lists.pairs[lists.of(e)];
             let bias = |b| s.x.weight(b).cast::<f32>().wrapping_add(e * bias_stride + first_row);
             let whole = Product::new(ty, matrices.wrapping_add(e * m.matrix_bytes), n_out, n_in, list.len());
             let (rows, acts) = (first..n_out.min(first + chunk), base.wrapping_add(at).cast_const());
@@ -131,6 +129,42 @@ pub(super) fn matmul(s: &Step, node: &Node, o: &MatMulExperts) -> Result<(), Poi
             unsafe { s.x.kernels.matmul(&product) };
         }
     })
+}
+
+/// The sorted lists.
+struct Lists<'a> {
+    pairs: &'a [u32],
+    rows: &'a [u32],
+    starts: &'a [u32],
+}
+
+impl Lists<'_> {
+    fn new<'a>(words: &'a [u32], sizes: &Sizes) -> Lists<'a> {
+        let (pairs, rest) = words.split_at(sizes.n_pairs);
+        let (rows, starts) = rest.split_at(sizes.n_pairs);
+        Lists { pairs, rows, starts }
+    }
+
+    /// The pairs of an expert.
+    fn of(&self, e: usize) -> Range<usize> {
+        self.starts[e] as usize..self.starts[e + 1] as usize
+    }
+}
+
+/// The experts that are used, each with the place of its activations, and the end of all.
+fn places(
+    lists: &Lists<'_>,
+    n_expert: usize,
+    words: usize,
+    bytes: impl Fn(usize) -> Option<usize>,
+) -> (Vec<(usize, usize)>, usize) {
+    let mut at = words * size_of::<u32>();
+    let mut places = Vec::new();
+    for e in (0..n_expert).filter(|e| !lists.of(*e).is_empty()) {
+        places.push((e, at));
+        at += bytes(lists.of(e).len()).unwrap_or(0);
+    }
+    (places, at)
 }
 
 /// Sorts pairs by expert, in the order of rows, and lists the row of the input of each.

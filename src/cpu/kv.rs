@@ -2,14 +2,14 @@
 //! writing of cells.
 
 use super::executor::Parts;
-use super::pool::Poisoned;
+use super::pool::Over;
 use super::rope::turn;
 use super::step::Step;
 use crate::error::{Result, try_vec};
 use crate::graph::{Move, Node, StateId, StoreKv, rows_of_cells};
 use crate::quant::{dequantize, quantize};
 
-pub(super) fn store(s: &Step, node: &Node, o: &StoreKv) -> std::result::Result<(), Poisoned> {
+pub(super) fn store(s: &Step, node: &Node, o: &StoreKv) -> std::result::Result<(), Over> {
     let place = s.x.states[o.state.0 as usize];
     let cells = s.micro.caches[place.cache].cells;
     let keys = (node.inputs[0], s.x.type_k, place.keys);

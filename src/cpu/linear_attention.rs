@@ -4,7 +4,7 @@
 //! (`recurrent.rs`) and heads. The two forms differ in rounding alone.
 
 use super::matmul::recur::{Product, Token};
-use super::pool::Poisoned;
+use super::pool::Over;
 use super::recurrent::{States, Stretch};
 use super::step::Step;
 use crate::graph::{LinearAttention, Node, Rule};
@@ -35,19 +35,20 @@ struct Head<'a> {
     a: f32,
 }
 
-pub(super) fn linear_attention(s: &Step, node: &Node, o: &LinearAttention) -> Result<(), Poisoned> {
-    let Some(output) = node.output else { return s.worker.barrier() };
+pub(super) fn linear_attention(s: &Step, node: &Node, o: &LinearAttention) -> Result<(), Over> {
+    let Some(output) = node.output else { return Ok(()) };
     // The scratch below takes the place of prepared activations.
     s.prepared.set(None);
     let (a, skip) = (s.weight_floats(o.a), o.skip.map(|w| s.weight_floats(w)));
     let inputs: [*const f32; 5] = std::array::from_fn(|i| s.at(node.inputs[i]).cast_const());
     let n_floats = scratch_floats(o).unwrap_or(0);
-    // SAFETY: the workspace was measured for this many floats per thread.
-    let scratch =
-        unsafe { std::slice::from_raw_parts_mut(s.workspace().cast::<f32>().add(n_floats * s.worker.index), n_floats) };
     let states = States::new(s, o.state);
     let by_token = o.by_row || !o.head_v.is_multiple_of(16);
     s.worker.share(states.chains.len() * o.n_head, 1, |items| {
+        // SAFETY: the workspace was measured for this many floats per thread.
+        let scratch = unsafe {
+            std::slice::from_raw_parts_mut(s.workspace().cast::<f32>().add(n_floats * s.worker.index), n_floats)
+        };
         for item in items {
             let (chain, head) = (item / o.n_head, item % o.n_head);
             let head = Head { s, o, inputs: &inputs, out: s.at(output), head, head_k: o.head_k_of(head), a: a[head] };

@@ -1,13 +1,13 @@
 //! Mean: the mean of each text's rows.
 
-use super::pool::Poisoned;
+use super::pool::Over;
 use super::step::Step;
 use crate::graph::Node;
 
 /// A text begins behind the output before it and ends with its own. The first one may have begun in an earlier
 /// micro-batch, which has left the mean of `n_before` tokens in the result's row.
-pub(super) fn mean(s: &Step, node: &Node) -> Result<(), Poisoned> {
-    let Some(output) = node.output else { return s.worker.barrier() };
+pub(super) fn mean(s: &Step, node: &Node) -> Result<(), Over> {
+    let Some(output) = node.output else { return Ok(()) };
     let (input, cols, ends) = (node.inputs[0], s.x.graph.value(output).cols, s.micro.outputs);
     s.worker.share(ends.len(), 1, |texts| {
         for i in texts {

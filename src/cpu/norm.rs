@@ -2,12 +2,12 @@
 //! Sennrich 2019, arXiv:1910.07467), Layer by the deviation from the mean (Ba et al. 2016, arXiv:1607.06450), L2 by the
 //! length.
 
-use super::pool::Poisoned;
+use super::pool::Over;
 use super::step::Step;
 use crate::graph::{Node, Norm, NormKind};
 
-pub(super) fn norm(s: &Step, node: &Node, o: &Norm) -> Result<(), Poisoned> {
-    let Some(output) = node.output else { return s.worker.barrier() };
+pub(super) fn norm(s: &Step, node: &Node, o: &Norm) -> Result<(), Over> {
+    let Some(output) = node.output else { return Ok(()) };
     let (input, group, cols) = (node.inputs[0], o.group, s.x.graph.value(output).cols);
     let groups = s.n_rows(output) * (cols / group);
     // Of a weight: its address, and its elements.

@@ -6,7 +6,7 @@
 //! gate and up), so the first part is left out if the workspace holds them already (`Step::prepared`).
 
 use super::matmul::{Product, Source, act_bytes, act_format, scratch_bytes};
-use super::pool::Poisoned;
+use super::pool::Over;
 use super::step::Step;
 use crate::graph::{Graph, MatMul, MatMulHeads, Node, Op};
 
@@ -42,25 +42,28 @@ pub(super) fn workspace_bytes(graph: &Graph, o: &MatMul, n_rows: usize, n_thread
 }
 
 /// Computes a MatMul; `rest` are the nodes after it.
-pub(super) fn matmul(s: &Step, node: &Node, o: &MatMul, rest: &[Node]) -> Result<(), Poisoned> {
-    let (w, Some(output)) = (s.worker, node.output) else { return s.worker.barrier() };
+pub(super) fn matmul(s: &Step, node: &Node, o: &MatMul, rest: &[Node]) -> Result<(), Over> {
+    let (w, Some(output)) = (s.worker, node.output) else { return Ok(()) };
     let (m, matrix) = s.matrices(o.matrix);
     let (format, input, n_rows) = (act_format(m.ty), node.inputs[0], s.n_rows(node.inputs[0]));
     let (x, y, workspace) = (s.at(input), s.at(output), s.workspace());
     if s.prepared.get() != Some((input, format)) {
-        let (part, n_parts) = (w.index, w.n_threads);
-        let source = Source { part, n_parts, ..Source::new(format, x, n_rows, m.n_in, workspace) };
-        // SAFETY: the input has these rows; the workspace was measured for this product and starts the arena,
-        // page-aligned.
-        unsafe { s.x.kernels.prepare_acts(&source) };
+        let n_parts = w.n_threads;
+        w.share(n_parts, 1, |parts| {
+            for part in parts {
+                let source = Source { part, n_parts, ..Source::new(format, x, n_rows, m.n_in, workspace) };
+                // SAFETY: the input has these rows; the workspace was measured for this product and starts the arena,
+                // page-aligned.
+                unsafe { s.x.kernels.prepare_acts(&source) };
+            }
+        })?;
         s.prepared.set(Some((input, format)));
-        w.barrier()?;
     }
     // Measured for the largest batch, so they do not overflow here.
     let acts = act_bytes(format, n_rows, m.n_in).unwrap_or(0);
     let scratch = workspace.wrapping_add(acts + w.index * scratch_bytes(m.ty, n_rows, m.n_in).unwrap_or(0));
     let bias = o.bias.map_or(std::ptr::null(), |b| s.x.weight(b).cast::<f32>().wrapping_add(o.matrix.first_row));
-    // Not earlier: up to the barrier above, threads were to prefetch this product's weights.
+    // Not earlier: up to the end of the step above, threads were to prefetch this product's weights.
     prefetch_next(s, rest);
     w.share(m.n_out, chunk(m.n_out, w.n_threads), |rows| {
         let whole = Product::new(m.ty, matrix, m.n_out, m.n_in, n_rows);
@@ -77,8 +80,8 @@ pub(super) fn heads_workspace_bytes(graph: &Graph, o: &MatMulHeads, n_rows: usiz
     act_bytes(act_format(ty), n_rows, n_in)?.checked_mul(o.n_head)?.checked_add(scratch)
 }
 
-pub(super) fn matmul_heads(s: &Step, node: &Node, o: &MatMulHeads) -> Result<(), Poisoned> {
-    let (w, Some(output)) = (s.worker, node.output) else { return s.worker.barrier() };
+pub(super) fn matmul_heads(s: &Step, node: &Node, o: &MatMulHeads) -> Result<(), Over> {
+    let (w, Some(output)) = (s.worker, node.output) else { return Ok(()) };
     let (m, matrices) = s.matrices(o.matrices);
     let (format, n_head, n_rows) = (act_format(m.ty), o.n_head, s.n_rows(output));
     let (x, y, workspace) = (s.at(node.inputs[0]), s.at(output), s.workspace());

@@ -1,6 +1,6 @@
 //! RopeTable and Rope: rotary position embedding (Su et al. 2021, arXiv:2104.09864).
 
-use super::pool::Poisoned;
+use super::pool::Over;
 use super::step::Step;
 use crate::graph::{Node, RopeKind, RopeTable, Rotate};
 
@@ -23,8 +23,8 @@ pub(super) fn turn(head: &mut [f32], table: &[f32], kind: RopeKind) {
     }
 }
 
-pub(super) fn table(s: &Step, node: &Node, o: &RopeTable) -> Result<(), Poisoned> {
-    let Some(output) = node.output else { return s.worker.barrier() };
+pub(super) fn table(s: &Step, node: &Node, o: &RopeTable) -> Result<(), Over> {
+    let Some(output) = node.output else { return Ok(()) };
     let cols = s.x.graph.value(output).cols;
     let r = &s.x.rotations[o.rope];
     s.worker.share(s.micro.tokens.len(), 1, |tokens| {
@@ -40,8 +40,8 @@ pub(super) fn table(s: &Step, node: &Node, o: &RopeTable) -> Result<(), Poisoned
     })
 }
 
-pub(super) fn rotate(s: &Step, node: &Node, r: &Rotate) -> Result<(), Poisoned> {
-    let Some(output) = node.output else { return s.worker.barrier() };
+pub(super) fn rotate(s: &Step, node: &Node, r: &Rotate) -> Result<(), Over> {
+    let Some(output) = node.output else { return Ok(()) };
     let (input, head_dim) = (node.inputs[0], r.head_dim);
     let table = node.inputs.get(1).map(|table| (*table, s.x.graph.value(*table).cols));
     let heads = s.micro.tokens.len() * r.n_head;

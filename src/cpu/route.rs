@@ -1,6 +1,6 @@
 //! Route: the choice of a row's experts, and their weights. SumExperts: the weighted sum of their results.
 
-use super::pool::Poisoned;
+use super::pool::Over;
 use super::step::Step;
 use crate::graph::{Gating, Node, Route, SumExperts};
 
@@ -88,8 +88,8 @@ fn choose(r: &Route, logits: &[f32], bias: Option<&[f32]>, scratch: &mut [f32], 
     weights.iter_mut().for_each(|w| *w *= r.scale);
 }
 
-pub(super) fn route(s: &Step, node: &Node, r: &Route) -> Result<(), Poisoned> {
-    let Some(output) = node.output else { return s.worker.barrier() };
+pub(super) fn route(s: &Step, node: &Node, r: &Route) -> Result<(), Over> {
+    let Some(output) = node.output else { return Ok(()) };
     // The scratch below takes the place of prepared activations.
     s.prepared.set(None);
     let floats = workspace_bytes(r, 1).unwrap_or(0) / size_of::<f32>();
@@ -113,8 +113,8 @@ pub(super) fn route(s: &Step, node: &Node, r: &Route) -> Result<(), Poisoned> {
     })
 }
 
-pub(super) fn sum_experts(s: &Step, node: &Node, o: &SumExperts) -> Result<(), Poisoned> {
-    let Some(output) = node.output else { return s.worker.barrier() };
+pub(super) fn sum_experts(s: &Step, node: &Node, o: &SumExperts) -> Result<(), Over> {
+    let Some(output) = node.output else { return Ok(()) };
     let (parts, route, n_used) = (node.inputs[0], node.inputs[1], o.n_expert_used);
     let cols = s.x.graph.value(output).cols;
     s.worker.share(s.n_rows(output), 1, |rows| {

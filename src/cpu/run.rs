@@ -2,11 +2,11 @@
 
 use std::cell::Cell;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::executor::Executor;
 use super::matmul::Kernels;
-use super::pool::Poisoned;
+use super::pool::Over;
 use super::step::Step;
 use super::{
     attention, columns, convolve, elementwise, embed, experts, kv, linear_attention, mean, norm, product, rope, route,
@@ -33,10 +33,9 @@ pub fn workspace_bytes(graph: &Graph, node: &Node, limits: Limits, n_threads: us
 }
 
 /// Computes a node; `rest` are the nodes after it.
-fn compute(s: &Step, node: &Node, rest: &[Node]) -> std::result::Result<(), Poisoned> {
+fn compute(s: &Step, node: &Node, rest: &[Node]) -> std::result::Result<(), Over> {
     if s.rows_of(node) == 0 {
-        // Every node ends with a barrier: threads that stop count on it.
-        return s.worker.barrier();
+        return Ok(());
     }
     match &node.op {
         Op::Embed(o) => embed::embed(s, node, o),
@@ -74,27 +73,25 @@ impl graph::Executor for Executor {
     }
 
     fn run(&mut self, nodes: Range<usize>, micro: &Micro<'_>, cancel: &AtomicBool) -> Result<()> {
-        let stop_before = AtomicUsize::new(usize::MAX);
+        let stopped = AtomicBool::new(false);
         let this = &self.0;
         this.pool.run(&|worker| {
             let step = Step { x: this, worker, micro, prepared: Cell::new(None) };
             let nodes = &this.graph.nodes[nodes.clone()];
             product::prefetch_next(&step, nodes);
             for (i, node) in nodes.iter().enumerate() {
-                // Thread 0 tells it one node ahead, and a barrier lies between, so all threads stop at the same node.
+                // The caller's thread decides. Others may be at other nodes; they find that the run is over.
                 if worker.index == 0 && cancel.load(Ordering::Relaxed) {
-                    stop_before.fetch_min(i + 1, Ordering::Relaxed);
-                }
-                if stop_before.load(Ordering::Relaxed) <= i {
+                    stopped.store(true, Ordering::Relaxed);
                     return Ok(());
                 }
                 compute(&step, node, &nodes[i + 1..])?;
             }
             Ok(())
         })?;
-        match stop_before.load(Ordering::Relaxed) {
-            usize::MAX => Ok(()),
-            _ => Err(Error::new(Status::Cancelled, "decode was cancelled")),
+        match stopped.load(Ordering::Relaxed) {
+            false => Ok(()),
+            true => Err(Error::new(Status::Cancelled, "decode was cancelled")),
         }
     }
 

@@ -5,7 +5,7 @@
 //! and pieces of columns.
 
 use super::matmul::scan::{COLUMNS, Token};
-use super::pool::Poisoned;
+use super::pool::Over;
 use super::recurrent::States;
 use super::step::Step;
 use crate::graph::{Node, Scan};
@@ -15,21 +15,21 @@ pub(super) fn workspace_bytes(o: &Scan, n_threads: usize) -> Option<usize> {
     o.n_state.checked_mul(COLUMNS * size_of::<f32>())?.checked_mul(n_threads)
 }
 
-pub(super) fn scan(s: &Step, node: &Node, o: &Scan) -> Result<(), Poisoned> {
-    let Some(output) = node.output else { return s.worker.barrier() };
+pub(super) fn scan(s: &Step, node: &Node, o: &Scan) -> Result<(), Over> {
+    let Some(output) = node.output else { return Ok(()) };
     // The scratch below takes the place of prepared activations.
     s.prepared.set(None);
     let cols = s.graph().value(output).cols;
     let a = s.weight_floats(o.a);
     let [v, steps, b, c] = [0, 1, 2, 3].map(|i| s.at(node.inputs[i]).cast_const());
     let n_scratch = o.n_state * COLUMNS;
-    // SAFETY: the workspace was measured for this many floats per thread.
-    let scratch = unsafe {
-        std::slice::from_raw_parts_mut(s.workspace().cast::<f32>().add(n_scratch * s.worker.index), n_scratch)
-    };
     let states = States::new(s, o.state);
     let pieces = cols.div_ceil(COLUMNS);
     s.worker.share(states.chains.len() * pieces, 1, |items| {
+        // SAFETY: the workspace was measured for this many floats per thread.
+        let scratch = unsafe {
+            std::slice::from_raw_parts_mut(s.workspace().cast::<f32>().add(n_scratch * s.worker.index), n_scratch)
+        };
         for item in items {
             let first = item % pieces * COLUMNS;
             let n = COLUMNS.min(cols - first);

@@ -1,11 +1,11 @@
 //! Softmax over each row: exp(x) / sum of exp(x). The largest element is subtracted first, so that nothing overflows.
 
-use super::pool::Poisoned;
+use super::pool::Over;
 use super::step::Step;
 use crate::graph::Node;
 
-pub(super) fn softmax(s: &Step, node: &Node) -> Result<(), Poisoned> {
-    let Some(output) = node.output else { return s.worker.barrier() };
+pub(super) fn softmax(s: &Step, node: &Node) -> Result<(), Over> {
+    let Some(output) = node.output else { return Ok(()) };
     let cols = s.x.graph.value(output).cols;
     s.worker.share(s.n_rows(output), 1, |rows| {
         for row in rows {

@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 
 use super::args::Args;
 use super::driver::{Driver, Handle, NONE, NOWHERE, Ptr, launch_buffer};

@@ -72,20 +72,16 @@ impl Arena {
         lock_range(self.base.as_ptr(), self.bytes).map_err(|e| e.at(what))
     }
 
-    /// Copies `data` to `offset`.
+    /// Lets `fill` write `n` bytes from `offset` on.
     ///
     /// # Errors
-    /// `Internal` if it does not lie within the arena.
-    pub fn write(&self, offset: usize, data: &[u8]) -> Result<()> {
-        if offset.checked_add(data.len()).is_none_or(|end| end > self.bytes) {
-            return Err(Error::new(
-                Status::Internal,
-                format!("{} bytes at {offset} are outside the arena", data.len()),
-            ));
+    /// `Internal` if they do not lie within the arena; those of `fill`.
+    pub fn write_with(&mut self, offset: usize, n: usize, fill: impl FnOnce(&mut [u8]) -> Result<()>) -> Result<()> {
+        if offset.checked_add(n).is_none_or(|end| end > self.bytes) {
+            return Err(Error::new(Status::Internal, format!("{n} bytes at {offset} are outside the arena")));
         }
-        // SAFETY: within the arena, which nobody reads before it is filled.
-        unsafe { std::ptr::copy_nonoverlapping(data.as_ptr(), self.base.as_ptr().add(offset), data.len()) };
-        Ok(())
+        // SAFETY: within the arena, which is present and which `self` alone uses here.
+        fill(unsafe { std::slice::from_raw_parts_mut(self.base.as_ptr().add(offset), n) })
     }
 
     pub fn base(&self) -> *mut u8 {

@@ -10,14 +10,14 @@ use super::file::rekindle_file;
 use super::guard::guard;
 use super::handle::{create, get};
 use super::model::rekindle_model;
-use super::structs::{Struct, chars, place, slice, text, write};
+use super::structs::{self, Struct, chars, place, slice, write};
 use crate::context::{Context, LogLevel};
 use crate::error::{Error, Result};
 use crate::gguf::{AdapterKind, Gguf};
 use crate::session::Model;
 
 /// Puts adapters beside a model's file: GGUF files of LoRAs (general.type "adapter", adapter.type "lora") and of
-/// control vectors (general.architecture "controlvector"). `paths` has `n_paths` texts of UTF-8 with the lengths
+/// control vectors (general.architecture "controlvector"). `paths` has `n_paths` paths with the lengths
 /// `path_lens`. On success `*adapted` is another handle, which rekindle_file_close ends; `file` stays as it is. Plans
 /// of it count the adapters' bytes, and a model that is loaded by such a plan can compute with them. They are numbered
 /// from 0 in this order, behind those that `file` has already.
@@ -47,12 +47,8 @@ pub unsafe extern "C" fn rekindle_file_adapt(
         // SAFETY: the caller's arrays.
         let (paths, lens) = unsafe { (slice(paths, n_paths, "paths")?, slice(path_lens, n_paths, "path_lens")?) };
         // SAFETY: the caller's texts.
-        let path = |(p, n): (&*const c_char, &usize)| unsafe { text(*p, *n, "paths") };
-        let paths = paths.iter().zip(lens).map(path).collect::<Result<Vec<&str>>>()?;
-        if paths.iter().any(|p| p.is_empty() || p.contains('\0')) {
-            return Err(Error::invalid("a path is empty or holds a NUL byte").subject("paths"));
-        }
-        let paths: Vec<&Path> = paths.into_iter().map(Path::new).collect();
+        let path = |(p, n): (&*const c_char, &usize)| unsafe { structs::path(*p, *n, "paths") };
+        let paths = paths.iter().zip(lens).map(path).collect::<Result<Vec<&Path>>>()?;
         let gguf = f.with_adapters(&paths)?;
         for adapter in &gguf.adapters()[f.adapters().len()..] {
             let n = adapter.left_out.len();

@@ -117,7 +117,9 @@ unsafe fn message<'a>(m: &rekindle_chat_message, index: usize) -> Result<Message
 /// can end its own turn: a host that lets strangers write should refuse such messages. The answer ends with a token
 /// that rekindle_token_info calls is_eog.
 ///
-/// A template is code from the file. Its steps, its depth and its output (16 MiB) are limited.
+/// A template is code from the file. Its steps (a million, 20000 for each message and 8 for each byte of the
+/// conversation, at most 32 million), its memory (24 MiB and three bytes for each byte of the conversation, looked at
+/// before each value is made), its depth and its output (16 MiB) are limited.
 ///
 /// REKINDLE_NOT_FOUND: the file has no template, or none of that name. REKINDLE_INVALID_ARGUMENT: the template refuses
 /// the messages (the error's text has its words), a parameter is no JSON, or template_text is bad. REKINDLE_BAD_FILE:

@@ -8,9 +8,9 @@ use super::context::rekindle_context;
 use super::error::rekindle_status;
 use super::guard::guard;
 use super::handle::{create, destroy, get};
-use super::structs::{Struct, chars, place, text, write};
+use super::structs::{self, Struct, chars, place, text, write};
 use crate::context::{Context, LogLevel};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::gguf::Gguf;
 
 /// A GGUF file (or all files of a split one), its header checked, its data mapped.
@@ -19,12 +19,16 @@ pub struct rekindle_file {
 }
 
 /// Opens a GGUF file. If it is the first of several splits (`…-00001-of-0000N.gguf`), all of them are opened. Only the
-/// header is read, so this takes milliseconds. `path` is UTF-8 of `path_len` bytes. On success `*file` is a handle that
+/// header is read, so this takes milliseconds. `path` has `path_len` bytes. On success `*file` is a handle that
 /// rekindle_file_close ends.
 ///
-/// The files must not be changed or cut short while the file, or a model that was loaded from it, is in use. Their
-/// contents are memory of the process, and it ends with SIGBUS when it reads a part that is gone. To remove them, or to
-/// rename others over them, is fine.
+/// The header, with its keys and the vocabulary, is copied. Tensors stay in the file. A model that was loaded with
+/// mapped weights (REKINDLE_WEIGHTS_AUTO on the CPU) computes with the file's own pages: nothing is copied, other
+/// processes share them, and the system may drop and read them again. So the files must not be changed or cut short
+/// while such a model is in use: the process ends with SIGBUS when it computes with a part that is gone. With
+/// REKINDLE_WEIGHTS_COPIED a cut file is an error of rekindle_load (or of a first save), and later cuts do no harm. To
+/// remove files, or to rename others over them, is always fine. A host that holds an open descriptor, of a sealed memfd
+/// for example, passes "/proc/self/fd/N" as the path.
 ///
 /// REKINDLE_IO: a file cannot be opened. REKINDLE_BAD_FILE: it is not well-formed. REKINDLE_UNSUPPORTED: another
 /// version of GGUF, or big-endian.
@@ -39,8 +43,8 @@ pub unsafe extern "C" fn rekindle_file_open(
     guard("rekindle_file_open", || {
         let c = get::<Context, _>(context)?;
         let out = place(file, "file")?;
-        // SAFETY: the caller's text.
-        let path = unsafe { text(path, path_len, "path") }?;
+        // SAFETY: the caller's path.
+        let path = unsafe { structs::path(path, path_len, "path") }?;
         let handle = open(&c, path, "")?;
         // SAFETY: not null, so the caller's place for the result.
         unsafe { out.write(handle) };
@@ -70,7 +74,7 @@ pub unsafe extern "C" fn rekindle_file_open_with(
         let out = place(file, "file")?;
         // SAFETY: the caller's texts.
         let (path, overrides) =
-            unsafe { (text(path, path_len, "path")?, text(overrides, overrides_len, "overrides")?) };
+            unsafe { (structs::path(path, path_len, "path")?, text(overrides, overrides_len, "overrides")?) };
         let handle = open(&c, path, overrides)?;
         // SAFETY: not null, so the caller's place for the result.
         unsafe { out.write(handle) };
@@ -78,15 +82,13 @@ pub unsafe extern "C" fn rekindle_file_open_with(
     })
 }
 
-fn open(c: &Context, path: &str, overrides: &str) -> Result<*mut rekindle_file> {
-    if path.is_empty() || path.contains('\0') {
-        return Err(Error::invalid("path is empty or holds a NUL byte").subject("path"));
-    }
-    let mut gguf = Gguf::open(Path::new(path))?;
+fn open(c: &Context, path: &Path, overrides: &str) -> Result<*mut rekindle_file> {
+    let shown = path.display().to_string();
+    let mut gguf = Gguf::open(path)?;
     if !overrides.is_empty() {
-        gguf.override_keys(overrides).map_err(|e| e.at(path))?;
+        gguf.override_keys(overrides).map_err(|e| e.at(&shown))?;
     }
-    c.log(LogLevel::Info, &format!("{path}: GGUF version {}, {} tensors", gguf.version(), gguf.tensors().len()));
+    c.log(LogLevel::Info, &format!("{shown}: GGUF version {}, {} tensors", gguf.version(), gguf.tensors().len()));
     create(Arc::new(gguf))
 }
 

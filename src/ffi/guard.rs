@@ -1,11 +1,14 @@
 //! The one way into every function: errors become a status and the thread's last error, panics become `INTERNAL`.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ffi::{CString, c_char};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::error::rekindle_status;
+use super::fork;
 use crate::error::{Detail, Error, Result, Status};
+use crate::memory::Call;
 
 #[derive(Default)]
 pub(super) struct Last {
@@ -16,29 +19,47 @@ pub(super) struct Last {
 
 thread_local! {
     static LAST: RefCell<Last> = RefCell::default();
+    /// The place of a panic, for its text.
+    static PLACE: Cell<String> = const { Cell::new(String::new()) };
+    /// Calls of the host's that this thread is in.
+    static INSIDE: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Runs the body of the entry point `name`.
 pub(super) fn guard(name: &'static str, body: impl FnOnce() -> Result<()>) -> rekindle_status {
-    let outcome = catch_unwind(AssertUnwindSafe(|| {
-        #[cfg(debug_assertions)]
-        probe::fire(name);
-        body()
-    }));
-    let error = match outcome {
-        Ok(Ok(())) => return Status::Ok as i32,
-        Ok(Err(e)) => e,
-        Err(panic) => {
-            let what = panic
-                .downcast_ref::<&str>()
-                .map(|s| (*s).to_owned())
-                .or_else(|| panic.downcast_ref::<String>().cloned());
-            let what = what.unwrap_or_default();
-            // To drop the thrown value could panic once more.
-            std::mem::forget(panic);
-            Error::new(Status::Internal, format!("{name} panicked: {what}; this is a defect of the library"))
+    fork::watch();
+    catch_unwind(AssertUnwindSafe(|| {
+        let _call = match Call::begin() {
+            Ok(call) => call,
+            Err(e) => return remember(e),
+        };
+        quiet();
+        let outcome = {
+            let _here = Here::new();
+            catch_unwind(AssertUnwindSafe(|| {
+                #[cfg(debug_assertions)]
+                probe::fire(name);
+                body()
+            }))
+        };
+        match outcome {
+            Ok(Ok(())) => Status::Ok as i32,
+            Ok(Err(e)) => remember(e),
+            Err(panic) => {
+                let what = panic.downcast_ref::<&str>().copied();
+                let what = what.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or_default();
+                let text = format!("{name} panicked: {what}{}; this is a defect of the library", PLACE.take());
+                // To drop the thrown value could panic once more.
+                std::mem::forget(panic);
+                remember(Error::new(Status::Internal, text))
+            }
         }
-    };
+    }))
+    .unwrap_or(Status::Internal as i32)
+}
+
+/// Keeps an error as the thread's last one.
+fn remember(error: Error) -> rekindle_status {
     let status = error.status as i32;
     // At the very end of a thread its last error is gone already; the status still tells.
     let _ = LAST.try_with(|last| {
@@ -48,6 +69,40 @@ pub(super) fn guard(name: &'static str, body: impl FnOnce() -> Result<()>) -> re
         }
     });
     status
+}
+
+/// While it lives, panics of this thread are not written to the host's stderr.
+struct Here;
+
+impl Here {
+    fn new() -> Here {
+        INSIDE.set(INSIDE.get() + 1);
+        Here
+    }
+}
+
+impl Drop for Here {
+    fn drop(&mut self) {
+        INSIDE.set(INSIDE.get() - 1);
+    }
+}
+
+/// Sees to it, once, that panics of the library become an error's text and nothing else. Threads of the library have
+/// names that begin with its own.
+fn quiet() {
+    static QUIET: AtomicBool = AtomicBool::new(false);
+    if QUIET.load(Ordering::Relaxed) || QUIET.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        let ours = INSIDE.try_with(|n| n.get() > 0).unwrap_or(false);
+        if ours {
+            PLACE.set(info.location().map_or_else(String::new, |at| format!(" at {at}")));
+        } else if !std::thread::current().name().is_some_and(|name| name.starts_with("rekindle")) {
+            before(info);
+        }
+    }));
 }
 
 /// As `guard`, for functions that return something else; a panic gives `otherwise`.

@@ -15,6 +15,7 @@ mod context;
 mod decode;
 mod error;
 mod file;
+mod fork;
 mod generate;
 mod generation;
 mod grammar;

@@ -10,7 +10,7 @@ use super::guard::guard;
 use super::handle::get;
 use super::model::{rekindle_model, rekindle_progress_fn};
 use super::output::array;
-use super::structs::{slice, text};
+use super::structs::{self, slice};
 use crate::error::{Error, Result, Status};
 use crate::session::Model;
 
@@ -105,9 +105,11 @@ pub unsafe extern "C" fn rekindle_seq_save_file(
     guard("rekindle_seq_save_file", || {
         let m = get::<Model, _>(model)?;
         // SAFETY: the caller's text.
-        let path = PathBuf::from(unsafe { text(path, path_len, "path") }?);
+        let path = unsafe { structs::path(path, path_len, "path") }?.to_owned();
         m.seq_saved_bytes(seq_id)?;
-        let part = PathBuf::from(format!("{}.part", path.display()));
+        let mut part = path.clone().into_os_string();
+        part.push(".part");
+        let part = PathBuf::from(part);
         let mut report = reporting(progress, user_data);
         let outcome = save_to(&m, seq_id, &part, &mut report)
             .and_then(|()| std::fs::rename(&part, &path).map_err(|e| io(&path, &e)));
@@ -134,7 +136,7 @@ pub unsafe extern "C" fn rekindle_seq_load_file(
     guard("rekindle_seq_load_file", || {
         let m = get::<Model, _>(model)?;
         // SAFETY: the caller's text.
-        let path = PathBuf::from(unsafe { text(path, path_len, "path") }?);
+        let path = unsafe { structs::path(path, path_len, "path") }?.to_owned();
         let file = File::open(&path).map_err(|e| io(&path, &e))?;
         let n = file.metadata().map_err(|e| io(&path, &e))?.len();
         let mut report = reporting(progress, user_data);

@@ -1,6 +1,8 @@
 //! The host's structs, read and written by the size that it says they have; its strings and arrays.
 
-use std::ffi::c_char;
+use std::ffi::{OsStr, c_char};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use crate::error::{Error, Result};
 
@@ -125,6 +127,23 @@ pub(super) unsafe fn text<'a>(p: *const c_char, n: usize, name: &str) -> Result<
     let bytes = unsafe { slice(p.cast::<u8>(), n, name) }?;
     std::str::from_utf8(bytes)
         .map_err(|e| Error::invalid(format!("{name} is no valid UTF-8 at byte {}", e.valid_up_to())).subject(name))
+}
+
+/// The most bytes of a path.
+const LONGEST_PATH: usize = 4095;
+
+/// A path of the host, in the system's bytes.
+///
+/// # Safety
+/// As for `slice`.
+pub(super) unsafe fn path<'a>(p: *const c_char, n: usize, name: &str) -> Result<&'a Path> {
+    // SAFETY: as the caller says.
+    let bytes = unsafe { slice(p.cast::<u8>(), n, name) }?;
+    if bytes.is_empty() || bytes.len() > LONGEST_PATH || bytes.contains(&0) {
+        let text = format!("{name} has {n} bytes, expected 1 to {LONGEST_PATH}, none of them NUL");
+        return Err(Error::invalid(text).subject(name));
+    }
+    Ok(Path::new(OsStr::from_bytes(bytes)))
 }
 
 /// A text for a field of fixed size: NUL-terminated, and cut between two characters if it is too long.

@@ -1,4 +1,5 @@
-//! Reads little-endian values from a byte slice. Every length is checked before it is used.
+//! Reads little-endian values from the first bytes of a file. Every length is checked against the whole file before it
+//! is used. If it lies in the file but not in the bytes that are at hand, the cursor remembers how many are needed.
 
 use super::value::{Array, Value, ValueType};
 use crate::error::{Error, Result};
@@ -9,11 +10,26 @@ const MAX_NESTING: u32 = 8;
 pub(super) struct Cursor<'a> {
     bytes: &'a [u8],
     pos: usize,
+    file_len: u64,
+    needed: u64,
 }
 
 impl<'a> Cursor<'a> {
-    pub fn new(bytes: &'a [u8]) -> Cursor<'a> {
-        Cursor { bytes, pos: 0 }
+    /// Over bytes that are all there is.
+    pub fn whole(bytes: &'a [u8]) -> Cursor<'a> {
+        Cursor::new(bytes, bytes.len() as u64)
+    }
+    /// Over the first bytes of a file.
+    pub fn new(bytes: &'a [u8], file_len: u64) -> Cursor<'a> {
+        Cursor { bytes, pos: 0, file_len, needed: 0 }
+    }
+    /// Bytes from the file's start that a failed read would have needed; 0 if it failed for another reason.
+    pub fn needed(&self) -> u64 {
+        self.needed
+    }
+    /// Bytes of the file from here on.
+    fn left(&self) -> u64 {
+        self.file_len.saturating_sub(self.pos as u64)
     }
     pub fn pos(&self) -> usize {
         self.pos
@@ -22,12 +38,12 @@ impl<'a> Cursor<'a> {
     pub fn take(&mut self, n: u64, what: &str) -> Result<&'a [u8]> {
         let rest = &self.bytes[self.pos..];
         if n > rest.len() as u64 {
-            return Err(Error::bad_file(format!(
-                "{what} at byte {} needs {n} bytes, the file has {} left",
-                self.pos,
-                rest.len()
-            ))
-            .amounts(n, rest.len() as u64));
+            let (pos, left) = (self.pos, self.left());
+            if n <= left {
+                self.needed = pos as u64 + n;
+            }
+            return Err(Error::bad_file(format!("{what} at byte {pos} needs {n} bytes, the file has {left} left"))
+                .amounts(n, left));
         }
         self.pos += n as usize;
         Ok(&rest[..n as usize])
@@ -94,7 +110,7 @@ impl<'a> Cursor<'a> {
             None => {
                 // Each element takes at least the 8 bytes of a length, so a false count ends here and not after 2^64
                 // steps.
-                let left = (self.bytes.len() - self.pos) as u64;
+                let left = self.left();
                 if n > left / 8 {
                     return Err(Error::bad_file(format!(
                         "array of {n} {} cannot lie in the {left} bytes left",

@@ -11,19 +11,32 @@ use memmap2::{Advice, Mmap};
 
 use super::adapters::{self, Adapter};
 use super::overrides;
-use super::parse::{self, Key, TensorInfo};
+use super::parse::{self, Header, Key, Read, TensorInfo};
 use super::value::{Array, Value};
 use crate::error::{Error, Result, Status, try_vec};
 
+/// The bytes of a header that are read first; then four times as many, and so on.
+const FIRST: u64 = 4 << 20;
+/// The most bytes that a header may have. Large vocabularies take some 20 MB.
+const MOST: u64 = 256 << 20;
+
 enum Bytes {
-    Map(Mmap, File, PathBuf),
+    Map { map: Mmap, header: Vec<u8>, file: File, path: PathBuf },
     Owned(Vec<u8>),
 }
 
 impl Bytes {
+    /// All of the file. Of a mapped one, bytes that another program has cut off cannot be read.
     fn get(&self) -> &[u8] {
         match self {
-            Bytes::Map(m, ..) => m,
+            Bytes::Map { map, .. } => map,
+            Bytes::Owned(v) => v,
+        }
+    }
+    /// The header, which no other program can change.
+    fn header(&self) -> &[u8] {
+        match self {
+            Bytes::Map { header, .. } => header,
             Bytes::Owned(v) => v,
         }
     }
@@ -31,9 +44,10 @@ impl Bytes {
 
 /// An open GGUF model. Several threads may read it at once, and its files stay mapped as long as it lives.
 ///
-/// The map is private to the process. But if another program shortens the file while a model runs on it, the process
-/// ends with a bus error when it touches the part that is gone. So a model's file should be replaced by renaming
-/// another one over it, not by writing into it.
+/// The header with its keys and their values is copied when a file is opened. The tensors' bytes are mapped, which is
+/// private to the process. But if another program shortens the file while a model computes with mapped weights, the
+/// process ends with a bus error when it touches the part that is gone. So a model's file should be replaced by renaming
+/// another one over it, not by writing into it. Weights that are copied are read from the file, not from the map.
 pub struct Gguf {
     path: String,
     version: u32,
@@ -61,8 +75,8 @@ impl Gguf {
     /// orders.
     pub fn open(path: &Path) -> Result<Gguf> {
         let shown = path.display().to_string();
-        let first = map(path)?;
-        let mut gguf = Gguf::from_first(&shown, first)?;
+        let (first, header) = open(path, 0)?;
+        let mut gguf = Gguf::from_first(&shown, first, header);
         let count = gguf.get_u64("split.count").map_err(|e| e.at(&shown))?.unwrap_or(1);
         if count > 1 {
             gguf.open_splits(path, count).map_err(|e| e.at(&shown))?;
@@ -135,16 +149,19 @@ impl Gguf {
 
     /// A model that lies in memory; `name` stands in messages.
     pub fn from_bytes(name: &str, bytes: Vec<u8>) -> Result<Gguf> {
-        let mut gguf = Gguf::from_first(name, Bytes::Owned(bytes))?;
+        let header = match parse::header(&bytes, bytes.len() as u64, 0).map_err(|e| e.at(name))? {
+            Read::Whole(header) => header,
+            Read::Needs(_) => return Err(Error::new(Status::Internal, "a header lies in its file")),
+        };
+        let mut gguf = Gguf::from_first(name, Bytes::Owned(bytes), header);
         gguf.n_own = (gguf.tensors.len(), gguf.files.len());
         gguf.index_tensors().map_err(|e| e.at(name))?;
         Ok(gguf)
     }
 
-    fn from_first(name: &str, bytes: Bytes) -> Result<Gguf> {
-        let h = parse::header(bytes.get(), 0).map_err(|e| e.at(name))?;
+    fn from_first(name: &str, bytes: Bytes, h: Header) -> Gguf {
         let key_index = h.keys.iter().enumerate().map(|(i, k)| (k.name.clone(), i)).collect();
-        Ok(Gguf {
+        Gguf {
             path: name.to_owned(),
             version: h.version,
             files: vec![Arc::new(bytes)],
@@ -155,7 +172,7 @@ impl Gguf {
             tensor_index: HashMap::new(),
             adapters: Vec::new(),
             n_own: (0, 0),
-        })
+        }
     }
 
     fn open_splits(&mut self, path: &Path, count: u64) -> Result<()> {
@@ -181,13 +198,12 @@ impl Gguf {
         })?;
         for i in 1..count {
             let next: PathBuf = path.with_file_name(format!("{stem}-{:05}-of-{count:05}.gguf", i + 1));
-            let bytes = map(&next)?;
-            let h = parse::header(bytes.get(), i as usize).map_err(|e| e.at(&next.display().to_string()))?;
+            let (bytes, h) = open(&next, i as usize)?;
             let no = h
                 .keys
                 .iter()
                 .find(|k| k.name == "split.no")
-                .and_then(|k| k.value(bytes.get()))
+                .and_then(|k| k.value(bytes.header()))
                 .and_then(|v| v.as_int());
             if no != Some(i.into()) {
                 return Err(Error::bad_file(format!("{}: split.no is {no:?}, expected {i}", next.display()))
@@ -238,7 +254,7 @@ impl Gguf {
     }
     /// The value of a key of this file.
     pub fn value(&self, key: &Key) -> Option<Value<'_>> {
-        key.value(if key.given { &self.given } else { self.files[0].get() })
+        key.value(if key.given { &self.given } else { self.files[0].header() })
     }
     pub fn get(&self, key: &str) -> Option<Value<'_>> {
         self.value(&self.keys[*self.key_index.get(key)?])
@@ -267,7 +283,7 @@ impl Gguf {
     /// Tells the system that the files will be read in order, so that it reads far ahead.
     pub fn read_in_order(&self) {
         for bytes in &self.files {
-            if let Bytes::Map(_, file, _) = bytes.as_ref() {
+            if let Bytes::Map { file, .. } = bytes.as_ref() {
                 // SAFETY: advice about an open file; a refusal changes nothing.
                 unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_SEQUENTIAL) };
             }
@@ -279,7 +295,7 @@ impl Gguf {
     /// # Errors
     /// `Io`, also where the file became shorter.
     pub fn bring_in(&self, t: &TensorInfo, first: usize, n: usize) -> Result<()> {
-        let Bytes::Map(map, _, path) = self.files[t.split].as_ref() else { return Ok(()) };
+        let Bytes::Map { map, path, .. } = self.files[t.split].as_ref() else { return Ok(()) };
         let at = t.offset as usize + first;
         match map.advise_range(Advice::PopulateRead, at, n) {
             Ok(()) => {}
@@ -319,7 +335,7 @@ impl Gguf {
     /// `Io`, also where the file became shorter.
     pub fn read_tensor(&self, t: &TensorInfo, first: u64, to: &mut [u8]) -> Result<()> {
         match self.files[t.split].as_ref() {
-            Bytes::Map(_, file, path) => read_at(file, path, t, first, to),
+            Bytes::Map { file, path, .. } => read_at(file, path, t, first, to),
             Bytes::Owned(_) => {
                 to.copy_from_slice(&self.tensor_data(t)[first as usize..first as usize + to.len()]);
                 Ok(())
@@ -368,8 +384,9 @@ fn read_at(file: &File, path: &Path, t: &TensorInfo, first: u64, to: &mut [u8]) 
     file.read_exact_at(to, t.offset + first).map_err(|e| io_error(path, e).subject(&t.name))
 }
 
-fn map(path: &Path) -> Result<Bytes> {
-    let shown = path.display();
+/// Opens split `split`: its bytes, and its header.
+fn open(path: &Path, split: usize) -> Result<(Bytes, Header)> {
+    let shown = path.display().to_string();
     let io = |e: std::io::Error| io_error(path, e);
     // This is asked before opening, because opening a pipe would wait for a writer.
     let meta = std::fs::metadata(path).map_err(io)?;
@@ -380,9 +397,38 @@ fn map(path: &Path) -> Result<Bytes> {
         return Err(Error::bad_file(format!("{shown}: the file is empty")));
     }
     let file = File::open(path).map_err(io)?;
+    let (bytes, header) = read_header(&file, path, meta.len(), split)?;
     // SAFETY: the map is private and read-only; that no other program shortens the file is the documented condition.
-    let map = unsafe { Mmap::map(&file) }.map_err(io)?;
-    Ok(Bytes::Map(map, file, path.to_owned()))
+    let map = unsafe { Mmap::map(&file) }.map_err(|e| match e.raw_os_error() {
+        Some(libc::ENOMEM) => Error::out_of_memory(&format!("{shown}: address space for the file"), meta.len()),
+        _ => io(e),
+    })?;
+    // The file may be another one by now.
+    if (map.len() as u64) < meta.len() {
+        return Err(Error::new(Status::Io, format!("{shown}: the file became shorter while it was opened")));
+    }
+    Ok((Bytes::Map { map, header: bytes, file, path: path.to_owned() }, header))
+}
+
+/// Reads the first bytes of a file, as many as the header needs.
+fn read_header(file: &File, path: &Path, len: u64, split: usize) -> Result<(Vec<u8>, Header)> {
+    let mut n = FIRST.min(len);
+    loop {
+        let mut bytes = try_vec("the file's header", n as usize, 0u8)?;
+        file.read_exact_at(&mut bytes, 0).map_err(|e| io_error(path, e))?;
+        match parse::header(&bytes, len, split).map_err(|e| e.at(&path.display().to_string()))? {
+            Read::Whole(header) => {
+                bytes.truncate(header.n_bytes);
+                bytes.shrink_to_fit();
+                return Ok((bytes, header));
+            }
+            Read::Needs(more) if more > MOST => {
+                let text = format!("{}: the header needs {more} bytes, expected at most {MOST}", path.display());
+                return Err(Error::bad_file(text).amounts(more, MOST));
+            }
+            Read::Needs(more) => n = n.saturating_mul(4).max(more).min(MOST).min(len),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -404,7 +450,7 @@ mod tests {
         let path = std::env::temp_dir().join(format!("rekindle-shorter-{}.gguf", std::process::id()));
         std::fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("models/bible-5M-Q8_0.gguf"), &path).unwrap();
         let model = Gguf::open(&path).unwrap();
-        let Bytes::Map(map, ..) = model.files[0].as_ref() else { panic!("not mapped") };
+        let Bytes::Map { map, .. } = model.files[0].as_ref() else { panic!("not mapped") };
         // Kernels before 5.14 do not say so in time.
         let says_so = map.advise_range(Advice::PopulateRead, 0, 4096).is_ok();
         let last = model.tensors.iter().max_by_key(|t| t.offset).unwrap();

@@ -30,7 +30,7 @@ pub struct Key {
 impl Key {
     /// The value, from the bytes that it lies in.
     pub(super) fn value<'a>(&self, bytes: &'a [u8]) -> Option<Value<'a>> {
-        Cursor::new(bytes.get(self.bytes.clone())?).value(self.ty, 0).ok()
+        Cursor::whole(bytes.get(self.bytes.clone())?).value(self.ty, 0).ok()
     }
 }
 
@@ -57,6 +57,8 @@ impl TensorInfo {
 }
 
 pub(super) struct Header {
+    /// Bytes up to the end of the tensors' directory.
+    pub n_bytes: usize,
     pub version: u32,
     pub keys: Vec<Key>,
     pub tensors: Vec<TensorInfo>,
@@ -76,8 +78,22 @@ fn name(bytes: &[u8], max: usize, what: &str) -> Result<String> {
         .map_err(|_| Error::bad_file(format!("{what} '{}' is not UTF-8", printable(bytes))))
 }
 
-pub(super) fn header(file: &[u8], split: usize) -> Result<Header> {
-    let mut c = Cursor::new(file);
+/// A header, or the number of bytes that it takes at least.
+pub(super) enum Read {
+    Whole(Header),
+    Needs(u64),
+}
+
+/// Walks over the header of a file of `file_len` bytes, of which the first ones are at hand.
+pub(super) fn header(first: &[u8], file_len: u64, split: usize) -> Result<Read> {
+    let mut c = Cursor::new(first, file_len);
+    match walk(&mut c, first, file_len, split) {
+        Err(_) if c.needed() > 0 => Ok(Read::Needs(c.needed())),
+        outcome => outcome.map(Read::Whole),
+    }
+}
+
+fn walk(c: &mut Cursor, first: &[u8], file_len: u64, split: usize) -> Result<Header> {
     if c.u32("magic")? != MAGIC {
         return Err(Error::bad_file("not a GGUF file: it does not begin with 'GGUF'"));
     }
@@ -97,9 +113,10 @@ pub(super) fn header(file: &[u8], split: usize) -> Result<Header> {
         if n > MOST {
             return Err(Error::bad_file(format!("{n} {what}, expected at most {MOST}")).amounts(n, MOST));
         }
-        if n > file.len() as u64 / least {
-            return Err(Error::bad_file(format!("{n} {what} cannot lie in {} bytes", file.len()))
-                .amounts(n, file.len() as u64 / least));
+        if n > file_len / least {
+            return Err(
+                Error::bad_file(format!("{n} {what} cannot lie in {file_len} bytes")).amounts(n, file_len / least)
+            );
         }
     }
 
@@ -113,15 +130,14 @@ pub(super) fn header(file: &[u8], split: usize) -> Result<Header> {
             c.value(ty, 0)?;
             Ok((ty, start..c.pos()))
         };
-        let (ty, bytes) =
-            read(&mut c).map_err(|e| e.at(&format!("key '{}'", printable(key.as_bytes()))).subject(&key))?;
+        let (ty, bytes) = read(c).map_err(|e| e.at(&format!("key '{}'", printable(key.as_bytes()))).subject(&key))?;
         if seen.insert(key.clone(), ()).is_some() {
             return Err(Error::bad_file(format!("key '{}' occurs twice", printable(key.as_bytes()))).subject(key));
         }
         keys.push(Key { name: key, ty, bytes, given: false });
     }
 
-    let alignment = match keys.iter().find(|k| k.name == "general.alignment").and_then(|k| k.value(file)) {
+    let alignment = match keys.iter().find(|k| k.name == "general.alignment").and_then(|k| k.value(first)) {
         None => DEFAULT_ALIGNMENT,
         Some(v) => match v.as_int() {
             Some(a) if a > 0 && a <= 1 << 30 && a % 8 == 0 => a as u64,
@@ -136,7 +152,7 @@ pub(super) fn header(file: &[u8], split: usize) -> Result<Header> {
 
     let mut tensors = Vec::new();
     for i in 0..n_tensors {
-        tensors.push(directory_entry(&mut c, i, split)?);
+        tensors.push(directory_entry(c, i, split)?);
     }
 
     let data = (c.pos() as u64).next_multiple_of(alignment);
@@ -150,23 +166,20 @@ pub(super) fn header(file: &[u8], split: usize) -> Result<Header> {
         }
         let end = data.checked_add(t.offset).and_then(|o| o.checked_add(t.n_bytes));
         match end {
-            Some(end) if end <= file.len() as u64 => t.offset += data,
+            Some(end) if end <= file_len => t.offset += data,
             _ => {
                 return Err(Error::bad_file(format!(
-                    "tensor '{}' needs {} bytes at offset {} of the data, the file ends before (it has {} bytes); \
-                     is it truncated?",
-                    t.name,
-                    t.n_bytes,
-                    t.offset,
-                    file.len()
+                    "tensor '{}' needs {} bytes at offset {} of the data, the file ends before (it has {file_len} \
+                     bytes); is it truncated?",
+                    t.name, t.n_bytes, t.offset
                 ))
                 .subject(&t.name)
-                .amounts(end.unwrap_or(u64::MAX), file.len() as u64));
+                .amounts(end.unwrap_or(u64::MAX), file_len));
             }
         }
     }
     refuse_overlap(&tensors)?;
-    Ok(Header { version, keys, tensors })
+    Ok(Header { n_bytes: c.pos(), version, keys, tensors })
 }
 
 fn directory_entry(c: &mut Cursor, i: u64, split: usize) -> Result<TensorInfo> {

@@ -148,7 +148,7 @@ impl<'a> Array<'a> {
 
     /// The elements in order; nothing is copied.
     pub fn iter(&self) -> impl Iterator<Item = Value<'a>> + use<'a> {
-        let mut cursor = Cursor::new(self.bytes);
+        let mut cursor = Cursor::whole(self.bytes);
         let (elem, len) = (self.elem, self.len);
         // The array was walked when the header was read, so `ok` drops nothing.
         (0..len).map_while(move |_| cursor.value(elem, 0).ok())

@@ -155,13 +155,13 @@ impl<'u, 'a> Ranges<'u, 'a> {
     /// The best placement on the devices of `mask` with at most `max_segments` of them. The CPU holds the experts that
     /// the caller has put there, too.
     pub fn place(&self, objective: Objective, mask: u32, max_segments: usize) -> Option<Placement> {
-        let found = place::place_with(self, objective, mask & self.allowed, max_segments);
+        let found = place::place_with(self, objective, mask & self.allowed, max_segments, self.units.effort);
         found.filter(|p| self.holds_what_was_put(p))
     }
 
     /// The same with the fewest devices.
     pub fn fewest(&self, objective: Objective, mask: u32) -> Option<Placement> {
-        place::fewest(self, objective, mask & self.allowed).filter(|p| self.holds_what_was_put(p))
+        place::fewest(self, objective, mask & self.allowed, self.units.effort).filter(|p| self.holds_what_was_put(p))
     }
 
     /// A range of the CPU's own was asked for with these experts already.

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::ScopedJoinHandle;
 
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 
 use super::dies;
 use super::machine::Machine;
@@ -68,7 +68,7 @@ pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut L
     }
     // The dies come first: their memory is the one that is short.
     let dies = dies::open(context, exact)?;
-    let arena = Arena::new("the weights arena", planned.weights as usize)?;
+    let mut arena = Arena::new("the weights arena", planned.weights as usize)?;
     let on_dies: u64 = arenas.memory.iter().enumerate().filter(|(d, _)| *d != cpu).map(|(_, m)| m.weights).sum();
     let mut progress =
         Progress { report: params.progress.as_deref_mut(), done: 0, total: planned.weights + planned.mapped + on_dies };
@@ -101,8 +101,7 @@ pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut L
     let mut held = Vec::with_capacity(graph.weights.len());
     for (i, info) in graph.weights.iter().enumerate() {
         if params.check_tensors {
-            file.bring_in(info, 0, info.n_bytes as usize)?;
-            check_finite(info, file.tensor_data(info)).map_err(|e| e.at(file.path()))?;
+            check_finite(file, info)?;
             progress.advance(0)?;
         }
         // A weight that no node here reads stays null.
@@ -116,8 +115,7 @@ pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut L
                 for (first, n) in part.pieces(info) {
                     for first in (first..first + n).step_by(PIECE).zip(std::iter::repeat(first + n)) {
                         let (first, n) = (first.0, PIECE.min(first.1 - first.0));
-                        file.bring_in(info, first, n)?;
-                        arena.write(to, &data[first..first + n])?;
+                        arena.write_with(to, n, |to| file.read_tensor(info, first as u64, to))?;
                         progress.advance(n)?;
                         to += n;
                     }
@@ -261,8 +259,9 @@ impl Progress<'_, '_> {
 fn rotation(rope: &Rope, graph: &Graph, file: &Gguf, n_ctx: u32) -> Result<Rotation> {
     let floats = |w: WeightId| -> Result<Vec<f32>> {
         let info = graph.weight(w);
-        file.bring_in(info, 0, info.n_bytes as usize)?;
-        let bytes = file.tensor_data(info).chunks_exact(4);
+        let mut bytes = try_vec("factors of a rotation", info.n_bytes as usize, 0u8)?;
+        file.read_tensor(info, 0, &mut bytes)?;
+        let bytes = bytes.chunks_exact(4);
         Ok(bytes.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
     };
     let factors = rope.factors.at(n_ctx as usize).map(floats).transpose()?;
@@ -273,18 +272,27 @@ fn rotation(rope: &Rope, graph: &Graph, file: &Gguf, n_ctx: u32) -> Result<Rotat
 ///
 /// # Errors
 /// `BadFile` naming the tensor and row.
-fn check_finite(info: &TensorInfo, data: &[u8]) -> Result<()> {
+fn check_finite(file: &Gguf, info: &TensorInfo) -> Result<()> {
     let cols = usize::try_from(info.ne[0]).unwrap_or(0);
-    let row_bytes = info.ty.row_bytes(cols).filter(|n| *n > 0).unwrap_or(data.len().max(1));
+    let row_bytes = info.ty.row_bytes(cols).filter(|n| *n > 0).unwrap_or(1);
     let mut row = try_vec("a row of weights", cols, 0f32)?;
-    for (i, bytes) in data.chunks_exact(row_bytes).enumerate() {
-        dequantize(info.ty, bytes, &mut row);
-        if let Some(k) = row.iter().position(|x| !x.is_finite()) {
-            return Err(Error::bad_file(format!(
-                "tensor '{}' holds {} at row {i}, column {k}, expected finite numbers",
-                info.name, row[k]
-            ))
-            .subject(&info.name));
+    let n_rows = info.n_bytes as usize / row_bytes;
+    let at_once = (PIECE / row_bytes).clamp(1, n_rows.max(1));
+    let mut bytes = try_vec("rows of weights", at_once * row_bytes, 0u8)?;
+    for first in (0..n_rows).step_by(at_once) {
+        let bytes = &mut bytes[..at_once.min(n_rows - first) * row_bytes];
+        file.read_tensor(info, (first * row_bytes) as u64, bytes)?;
+        for (i, bytes) in (first..).zip(bytes.chunks_exact(row_bytes)) {
+            dequantize(info.ty, bytes, &mut row);
+            if let Some(k) = row.iter().position(|x| !x.is_finite()) {
+                let what = format!(
+                    "{}: tensor '{}' holds {} at row {i}, column {k}, expected finite numbers",
+                    file.path(),
+                    info.name,
+                    row[k]
+                );
+                return Err(Error::bad_file(what).subject(&info.name));
+            }
         }
     }
     Ok(())

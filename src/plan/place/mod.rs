@@ -108,16 +108,23 @@ pub struct Placement {
 }
 
 /// The best placement on the devices in `allowed` (a bit each) with at most `max_segments` segments. `None` means that
-/// nothing fits, or that the search found nothing among too many stages to try all.
-pub fn place_with(chain: &impl Chain, objective: Objective, allowed: u32, max_segments: usize) -> Option<Placement> {
-    let limits = Limits { max_segments, fewest: false };
+/// nothing fits, or that the search found nothing among too many stages to try all. Then `effort` says how long it
+/// looks: 1 is about a second.
+pub fn place_with(
+    chain: &impl Chain,
+    objective: Objective,
+    allowed: u32,
+    max_segments: usize,
+    effort: f64,
+) -> Option<Placement> {
+    let limits = Limits { max_segments, fewest: false, effort };
     Tables::new(chain, allowed).and_then(|tables| solve(&tables, objective, limits))
 }
 
 /// The best of the placements with the fewest segments, on the devices in `allowed`. If each stage is one device, these
 /// are the fewest devices that hold the chain.
-pub fn fewest(chain: &impl Chain, objective: Objective, allowed: u32) -> Option<Placement> {
-    let limits = Limits { max_segments: usize::MAX, fewest: true };
+pub fn fewest(chain: &impl Chain, objective: Objective, allowed: u32, effort: f64) -> Option<Placement> {
+    let limits = Limits { max_segments: usize::MAX, fewest: true, effort };
     Tables::new(chain, allowed).and_then(|tables| solve(&tables, objective, limits))
 }
 

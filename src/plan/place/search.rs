@@ -26,6 +26,8 @@ pub(super) struct Limits {
     pub max_segments: usize,
     /// If true, sets larger than the smallest that hold the chain do not count.
     pub fewest: bool,
+    /// The share of `MAX_STEPS` that is taken if not every set can be tried.
+    pub effort: f64,
 }
 
 /// The way in which a range and the rest of the chain make one value.
@@ -192,7 +194,7 @@ pub(super) fn grow(tables: &Tables, pass: &Pass, limits: Limits) -> (Lattice, Va
         return (all, values);
     }
 
-    let most = (MAX_STEPS / steps.max(1.0) / (levels * k) as f64) as usize;
+    let most = (MAX_STEPS * limits.effort / steps.max(1.0) / (levels * k) as f64) as usize;
     let width = if affordable { usize::MAX } else { most.min(MAX_VALUES / (levels * k * (tables.n_units + 1))) };
     let mut lattice = empty();
     let mut values = Values { tails: Vec::new(), totals: Vec::new() };

@@ -157,7 +157,7 @@ fn keys(p: &Placement, objective: Objective) -> [f64; 2] {
 }
 
 fn place(chain: &Made, objective: Objective) -> Option<Placement> {
-    place_with(chain, objective, u32::MAX, usize::MAX)
+    place_with(chain, objective, u32::MAX, usize::MAX, 1.0)
 }
 
 fn close(a: f64, b: f64) -> bool {
@@ -201,7 +201,7 @@ fn agrees_with_all_placements() {
             let context = || format!("seed {seed}, {objective:?}: {got:?}, {chain:?}");
             let Some(p) = &got else {
                 assert!(found.is_empty(), "{}", context());
-                assert!(fewest(&chain, objective, u32::MAX).is_none());
+                assert!(fewest(&chain, objective, u32::MAX, 1.0).is_none());
                 continue;
             };
             check_valid(&chain, p);
@@ -224,11 +224,11 @@ fn agrees_with_all_placements() {
             }
             // The fewest segments, and as many as are allowed.
             let few = found.iter().map(|p| p.segments.len()).min().unwrap();
-            let all = place_with(&chain, objective, u32::MAX, few).unwrap();
-            assert_eq!(fewest(&chain, objective, u32::MAX), Some(all.clone()), "{}", context());
+            let all = place_with(&chain, objective, u32::MAX, few, 1.0).unwrap();
+            assert_eq!(fewest(&chain, objective, u32::MAX, 1.0), Some(all.clone()), "{}", context());
             let of_few = found.iter().filter(|p| p.segments.len() == few).map(|p| keys(p, objective)[0]);
             assert!(close(of_few.fold(f64::INFINITY, f64::min), keys(&all, objective)[0]), "{}", context());
-            assert!(place_with(&chain, objective, u32::MAX, few - 1).is_none());
+            assert!(place_with(&chain, objective, u32::MAX, few - 1, 1.0).is_none());
         }
     }
     println!("{COUNT} instances x 3 objectives, {feasible} feasible, {placements} placements, {tied} ties");
@@ -239,10 +239,10 @@ fn agrees_with_all_placements() {
 fn only_allowed_devices() {
     let chain = Made::equal(10, 4, 5.0, 0.1);
     for objective in OBJECTIVES {
-        let p = place_with(&chain, objective, 0b1010, usize::MAX).unwrap();
+        let p = place_with(&chain, objective, 0b1010, usize::MAX, 1.0).unwrap();
         assert_eq!(p.segments.iter().map(|s| s.stage).collect::<Vec<_>>(), [1, 3]);
-        assert!(place_with(&chain, objective, 0b1000, usize::MAX).is_none());
-        assert!(place_with(&chain, objective, 0, usize::MAX).is_none());
+        assert!(place_with(&chain, objective, 0b1000, usize::MAX, 1.0).is_none());
+        assert!(place_with(&chain, objective, 0, usize::MAX, 1.0).is_none());
     }
 }
 

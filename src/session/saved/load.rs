@@ -139,7 +139,7 @@ impl Model {
                 v.name()
             ));
         }
-        if r.u64()? != fingerprint(self) {
+        if r.u64()? != fingerprint(self)? {
             return differs("is of another model".into());
         }
         Ok(())

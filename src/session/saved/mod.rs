@@ -31,6 +31,7 @@ mod load;
 mod save;
 
 use super::model::Model;
+use crate::error::Result;
 use crate::gguf::AdapterKind;
 use checksum::Checksum;
 
@@ -41,11 +42,18 @@ const PIECE: usize = 1 << 20;
 
 /// A number that other models do not have: of the tensors' names, shapes and types, and of the first bytes of each.
 /// It reads a page of every tensor, so it is made once for a model.
-fn fingerprint(model: &Model) -> u64 {
-    *model.fingerprint.get_or_init(|| sum_of(model))
+///
+/// # Errors
+/// `Io` if the file cannot be read any more.
+fn fingerprint(model: &Model) -> Result<u64> {
+    if let Some(sum) = model.fingerprint.get() {
+        return Ok(*sum);
+    }
+    let sum = sum_of(model)?;
+    Ok(*model.fingerprint.get_or_init(|| sum))
 }
 
-fn sum_of(model: &Model) -> u64 {
+fn sum_of(model: &Model) -> Result<u64> {
     const FIRST: usize = 64;
     let file = model.file();
     let mut sum = Checksum::default();
@@ -54,8 +62,10 @@ fn sum_of(model: &Model) -> u64 {
         sum.add(t.name.as_bytes());
         t.ne.iter().for_each(|n| sum.add(&n.to_le_bytes()));
         sum.add(&(t.ty as u32).to_le_bytes());
-        let data = file.tensor_data(t);
-        sum.add(&data[..data.len().min(FIRST)]);
+        let mut first = [0; FIRST];
+        let first = &mut first[..FIRST.min(t.n_bytes as usize)];
+        file.read_tensor(t, 0, first)?;
+        sum.add(first);
     }
     for adapter in file.adapters() {
         let alpha = match adapter.kind {
@@ -64,5 +74,5 @@ fn sum_of(model: &Model) -> u64 {
         };
         sum.add(&alpha.to_bits().to_le_bytes());
     }
-    sum.value()
+    Ok(sum.value())
 }

@@ -89,7 +89,7 @@ impl Model {
         head.extend(MAGIC);
         let (k, v) = (self.plan().type_k, self.plan().type_v);
         [VERSION, k as u32, v as u32].iter().for_each(|n| head.extend(n.to_le_bytes()));
-        head.extend(fingerprint(self).to_le_bytes());
+        head.extend(fingerprint(self)?.to_le_bytes());
         scales.iter().for_each(|s| head.extend(s.to_le_bytes()));
         head.extend(length.to_le_bytes());
         head.extend(u32::from(tokens.is_some()).to_le_bytes());
