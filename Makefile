@@ -23,7 +23,7 @@ WARNINGS := -std=c11 -Wall -Wextra -Wpedantic -Wconversion -Werror
 MODEL ?= models/bible-5M-Q8_0.gguf
 PROMPT ?= And the LORD said unto Moses,
 
-.PHONY: all lib run serve check test bench microbench install uninstall clean
+.PHONY: all lib run serve check test attack fuzz bench microbench install uninstall clean
 
 all: lib $(BUILD)/rekindle $(BUILD)/minimal
 
@@ -60,6 +60,15 @@ check:
 
 test:
 	tests/run.sh
+
+# The long forms of tests/attacks.rs: every request to the system refused once, a thousand forks and cut files.
+attack:
+	REKINDLE_ATTACK=long $(CARGO) test --test attacks -- --nocapture --test-threads 1
+
+# Coverage-guided fuzzing, each target for MINUTES.
+MINUTES ?= 10
+fuzz:
+	tests/fuzz/run.sh $(MINUTES)
 
 # Against llama.cpp. REFERENCE=install builds that under the target folder; BENCH takes options of tests/bench/bench.py,
 # like --quick.

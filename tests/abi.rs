@@ -200,6 +200,62 @@ fn table_only_grows_at_its_end() {
     assert_eq!(in_table, declared, "the table has every function of the header");
 }
 
+/// A shared library with every function of a header, for tools that compare binary interfaces. Its functions do nothing.
+fn stub(header: &str, dir: &Path) -> PathBuf {
+    std::fs::create_dir_all(dir).unwrap();
+    std::fs::write(dir.join("rekindle.h"), header).unwrap();
+    let mut source = "#include \"rekindle.h\"\n".to_owned();
+    for f in Header::parse(header).functions {
+        let arguments: Vec<String> = f.arguments.iter().map(|a| format!("{} {}", a.ty, a.name)).collect();
+        let list = if arguments.is_empty() { "void".to_owned() } else { arguments.join(", ") };
+        source += &format!("{} {}({list}) {{ __builtin_trap(); }}\n", f.returns, f.name);
+    }
+    std::fs::write(dir.join("stub.c"), source).unwrap();
+    let to = dir.join("libstub.so");
+    let out = Command::new("cc")
+        .args(["-g", "-O0", "-shared", "-fPIC", "-I"])
+        .arg(dir)
+        .arg(dir.join("stub.c"))
+        .arg("-o")
+        .arg(&to)
+        .output()
+        .unwrap();
+    assert!(out.status.success(), "{}", text(&out));
+    to
+}
+
+/// abidiff's report about two interfaces; `None` if nothing is wrong. Functions may be added, and structs with a size
+/// may grow at their end.
+fn abidiff(old: &Path, new: &Path) -> Option<String> {
+    let rules = scratch("abidiff.rules");
+    let grown = "[suppress_type]\n  type_kind = struct\n  has_data_member_inserted_at = end\n";
+    std::fs::write(&rules, grown).unwrap();
+    let mut command = Command::new("abidiff");
+    command.arg("--no-added-syms").arg("--suppressions").arg(&rules).arg(old).arg(new);
+    let out = command.output().unwrap();
+    (!out.status.success()).then(|| text(&out))
+}
+
+/// The functions of version 1 have the same types still, and the comparison would see another one.
+#[test]
+fn the_interface_of_version_1_holds() {
+    if !has("abidiff") {
+        println!("SKIPPED: abidiff (Debian's abigail-tools) is not installed");
+        return;
+    }
+    let dir = scratch("abidiff");
+    let kept = std::fs::read_to_string(root().join("tests/abi/v1/rekindle.h")).unwrap();
+    let now = std::fs::read_to_string(root().join("include/rekindle.h")).unwrap();
+    let old = stub(&kept, &dir.join("old"));
+    let report = abidiff(&old, &stub(&now, &dir.join("new")));
+    assert!(report.is_none(), "{}", report.unwrap());
+    for (from, to) in [("size_t text_len", "int text_len"), ("uint32_t n_ctx;", "uint64_t n_ctx;")] {
+        assert!(now.contains(from));
+        let report = abidiff(&old, &stub(&now.replace(from, to), &dir.join("changed")));
+        println!("{}", report.expect("a changed type is seen"));
+    }
+}
+
 /// The library exports the header's functions and nothing else, and the header declares nothing under foreign names.
 #[test]
 fn exported_symbols_are_those_of_the_header() {

@@ -18,8 +18,8 @@ const STEPS_PER_BYTE: u64 = 8;
 const MOST_STEPS: u64 = 32_000_000;
 /// The most bytes that a rendering may hold, and those for each byte that goes in. They are looked at before a value is
 /// made, and one step may make a value twice as large as what was there.
-const BYTES: usize = 24 << 20;
-const BYTES_PER_BYTE: usize = 3;
+const BYTES: usize = 12 << 20;
+const BYTES_PER_BYTE: usize = 4;
 /// The most bytes of a prompt.
 const LONGEST: usize = 16 << 20;
 /// The most levels of macros within macros and the like, in minijinja's units.

@@ -118,7 +118,7 @@ unsafe fn message<'a>(m: &rekindle_chat_message, index: usize) -> Result<Message
 /// that rekindle_token_info calls is_eog.
 ///
 /// A template is code from the file. Its steps (a million, 20000 for each message and 8 for each byte of the
-/// conversation, at most 32 million), its memory (24 MiB and three bytes for each byte of the conversation, looked at
+/// conversation, at most 32 million), its memory (12 MiB and four bytes for each byte of the conversation, looked at
 /// before each value is made), its depth and its output (16 MiB) are limited.
 ///
 /// REKINDLE_NOT_FOUND: the file has no template, or none of that name. REKINDLE_INVALID_ARGUMENT: the template refuses
