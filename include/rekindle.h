@@ -9,7 +9,11 @@
  * Errors. A function that can fail returns a rekindle_status: REKINDLE_OK, which is 0, or another number.
  * rekindle_last_error() then has a text for the calling thread. It names the file, key, tensor, field or index at
  * fault and says what was expected. A call that fails changes nothing, and it leaves its out pointers alone unless
- * its text says otherwise. Nothing aborts and nothing throws.
+ * its text says otherwise. Nothing aborts, nothing throws, and nothing is written to stderr.
+ *
+ * Memory. What has its size from outside is asked for so that a refusal is REKINDLE_OUT_OF_MEMORY. For small blocks
+ * there is a reserve of 8 MiB of address space for the process; a call that had to take of it ends with
+ * REKINDLE_OUT_OF_MEMORY, too. The next call works if there is memory again.
  *
  * Handles. One function returns a handle, and the function of the same noun that ends in _destroy (_close for files)
  * ends it. Every call checks its handles: NULL, destroyed, foreign and invented ones give REKINDLE_BAD_HANDLE.
@@ -20,7 +24,8 @@
  * struct works; a newer host's larger one works too if the part that this library does not know is zero. Fields that
  * are called reserved must be zero.
  *
- * Strings. A text that goes in is UTF-8 with a length and needs no NUL. A text of unknown length comes out by
+ * Strings. A text that goes in is UTF-8 with a length and needs no NUL. A path is bytes as the system has them, at most
+ * 4095, without a NUL. A text of unknown length comes out by
  * (buffer, capacity, needed): *needed gets the number of bytes, the terminating NUL among them. A NULL buffer with
  * capacity 0 only asks for that number. A buffer that is too small gives REKINDLE_BUFFER_TOO_SMALL and is left alone.
  * needed may be NULL if buffer is not. Texts inside structs are NUL-terminated; one that is too long for its field is
@@ -33,6 +38,10 @@
  * rekindle_model_memory do not wait. Different objects never disturb each other, but the models of one context share
  * its CPU threads and compute in turn, batch by batch; models that shall compute at once need a context each.
  * Callbacks run in the calling thread unless their text says otherwise. They must not throw or jump out.
+ *
+ * fork(). A child process may use the library with objects that it makes itself. Handles from before the fork belong
+ * to the parent, where their threads are; in the child they give REKINDLE_BAD_HANDLE, also for _destroy. A child that
+ * is forked within a callback must not return from it. CUDA does not work in a child of a process that has used it.
  *
  * Units. Sizes are in bytes, positions and lengths of sequences in tokens. Logits are rows of [n_vocab] floats.
  */
@@ -322,12 +331,16 @@ typedef struct rekindle_file rekindle_file;
 
 /**
  * Opens a GGUF file. If it is the first of several splits (`…-00001-of-0000N.gguf`), all of them are opened. Only the
- * header is read, so this takes milliseconds. `path` is UTF-8 of `path_len` bytes. On success `*file` is a handle that
+ * header is read, so this takes milliseconds. `path` has `path_len` bytes. On success `*file` is a handle that
  * rekindle_file_close ends.
  *
- * The files must not be changed or cut short while the file, or a model that was loaded from it, is in use. Their
- * contents are memory of the process, and it ends with SIGBUS when it reads a part that is gone. To remove them, or to
- * rename others over them, is fine.
+ * The header, with its keys and the vocabulary, is copied. Tensors stay in the file. A model that was loaded with
+ * mapped weights (REKINDLE_WEIGHTS_AUTO on the CPU) computes with the file's own pages: nothing is copied, other
+ * processes share them, and the system may drop and read them again. So the files must not be changed or cut short
+ * while such a model is in use: the process ends with SIGBUS when it computes with a part that is gone. With
+ * REKINDLE_WEIGHTS_COPIED a cut file is an error of rekindle_load (or of a first save), and later cuts do no harm. To
+ * remove files, or to rename others over them, is always fine. A host that holds an open descriptor, of a sealed memfd
+ * for example, passes "/proc/self/fd/N" as the path.
  *
  * REKINDLE_IO: a file cannot be opened. REKINDLE_BAD_FILE: it is not well-formed. REKINDLE_UNSUPPORTED: another
  * version of GGUF, or big-endian.
@@ -1305,7 +1318,7 @@ REKINDLE_MUST_USE rekindle_status rekindle_n_free(const rekindle_model *model, u
 
 /**
  * Puts adapters beside a model's file: GGUF files of LoRAs (general.type "adapter", adapter.type "lora") and of
- * control vectors (general.architecture "controlvector"). `paths` has `n_paths` texts of UTF-8 with the lengths
+ * control vectors (general.architecture "controlvector"). `paths` has `n_paths` paths with the lengths
  * `path_lens`. On success `*adapted` is another handle, which rekindle_file_close ends; `file` stays as it is. Plans
  * of it count the adapters' bytes, and a model that is loaded by such a plan can compute with them. They are numbered
  * from 0 in this order, behind those that `file` has already.
@@ -2407,7 +2420,9 @@ typedef struct {
  * can end its own turn: a host that lets strangers write should refuse such messages. The answer ends with a token
  * that rekindle_token_info calls is_eog.
  *
- * A template is code from the file. Its steps, its depth and its output (16 MiB) are limited.
+ * A template is code from the file. Its steps (a million, 20000 for each message and 8 for each byte of the
+ * conversation, at most 32 million), its memory (12 MiB and four bytes for each byte of the conversation, looked at
+ * before each value is made), its depth and its output (16 MiB) are limited.
  *
  * REKINDLE_NOT_FOUND: the file has no template, or none of that name. REKINDLE_INVALID_ARGUMENT: the template refuses
  * the messages (the error's text has its words), a parameter is no JSON, or template_text is bad. REKINDLE_BAD_FILE:

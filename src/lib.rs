@@ -22,6 +22,7 @@ pub mod reply;
 pub mod sample;
 pub mod session;
 pub mod sync;
+pub mod threads;
 pub mod vocab;
 
 pub use error::{Error, Result, Status};

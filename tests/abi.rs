@@ -224,14 +224,17 @@ fn stub(header: &str, dir: &Path) -> PathBuf {
     to
 }
 
-/// abidiff's report about two interfaces; `None` if nothing is wrong. Functions may be added, and structs with a size
-/// may grow at their end.
-fn abidiff(old: &Path, new: &Path) -> Option<String> {
+/// abidiff's report about two interfaces; `None` if nothing is wrong. Functions may be added, and where `may_grow` says
+/// so, structs with a size may grow at their end.
+fn abidiff(old: &Path, new: &Path, may_grow: bool) -> Option<String> {
     let rules = scratch("abidiff.rules");
     let grown = "[suppress_type]\n  type_kind = struct\n  has_data_member_inserted_at = end\n";
     std::fs::write(&rules, grown).unwrap();
     let mut command = Command::new("abidiff");
-    command.arg("--no-added-syms").arg("--suppressions").arg(&rules).arg(old).arg(new);
+    command.arg("--no-added-syms").arg(old).arg(new);
+    if may_grow {
+        command.arg("--suppressions").arg(&rules);
+    }
     let out = command.output().unwrap();
     (!out.status.success()).then(|| text(&out))
 }
@@ -247,11 +250,13 @@ fn the_interface_of_version_1_holds() {
     let kept = std::fs::read_to_string(root().join("tests/abi/v1/rekindle.h")).unwrap();
     let now = std::fs::read_to_string(root().join("include/rekindle.h")).unwrap();
     let old = stub(&kept, &dir.join("old"));
-    let report = abidiff(&old, &stub(&now, &dir.join("new")));
+    let new = stub(&now, &dir.join("new"));
+    let report = abidiff(&old, &new, true);
     assert!(report.is_none(), "{}", report.unwrap());
+    // A struct that has grown since version 1 is held by tests/abi/layout.c.
     for (from, to) in [("size_t text_len", "int text_len"), ("uint32_t n_ctx;", "uint64_t n_ctx;")] {
         assert!(now.contains(from));
-        let report = abidiff(&old, &stub(&now.replace(from, to), &dir.join("changed")));
+        let report = abidiff(&new, &stub(&now.replace(from, to), &dir.join("changed")), false);
         println!("{}", report.expect("a changed type is seen"));
     }
 }

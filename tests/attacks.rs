@@ -104,9 +104,9 @@ fn whatever_the_system_refuses_is_a_status() {
 fn little_address_space_kills_nobody() {
     let dir = library("attacks-space");
     let host = compile(&dir, "whole_run.c", &["-ldl"]);
-    let step = if is_long() { "64" } else { "2048" };
+    let step = if is_long() { "64" } else { "4096" };
     let mut c = Command::new(host);
-    c.arg(shipped()).arg(chat()).arg(dir.join("saved")).args(["space", "0", step, "300000"]);
+    c.arg(shipped()).arg(chat()).arg(dir.join("saved")).args(["space", "0", step, "600000"]);
     let out = c.output().unwrap();
     println!("{}", text(&out));
     assert!(out.status.success(), "{}", text(&out));

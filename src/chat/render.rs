@@ -6,7 +6,7 @@ use minijinja::{Environment, ErrorKind};
 use super::pay::TooMuch;
 use super::{Message, Options, compile, date, message, python, tags};
 use crate::error::{Error, Result, Status};
-use crate::memory;
+use crate::{memory, threads};
 
 /// The steps of a rendering (64 bytes written or copied count as one), and the additional ones for each message and
 /// each byte that goes in. They are enough for a conversation of thousands of messages, and few enough to end an
@@ -112,9 +112,9 @@ pub(super) fn render(
     let most = bytes.saturating_mul(BYTES_PER_BYTE).saturating_add(BYTES);
     let run = || memory::limited(most, || render_here(source, special, messages, options, steps));
     // A panic goes on in the caller's thread, where it is caught.
-    std::thread::scope(|scope| match std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, run) {
-        Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-        Err(_) => Err(Error::out_of_memory("a thread for the chat template, its stack", STACK as u64)),
+    threads::scope(|scope| {
+        let thread = scope.start("rekindle-chat", STACK, run);
+        scope.join(thread.map_err(|e| e.at("the chat template"))?)
     })
 }
 

@@ -48,7 +48,6 @@ mod worker;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::thread::JoinHandle;
 
 use crate::sync::Mutex;
 
@@ -56,6 +55,7 @@ use self::worker::Ticket;
 pub(crate) use self::worker::{Over, Worker};
 use super::signal::Signal;
 use crate::error::{Error, Result, Status};
+use crate::threads::Thread;
 
 /// So many pieces are done when the run has ended. No run has as many.
 const OVER: usize = usize::MAX / 2;
@@ -95,7 +95,7 @@ struct Shared {
 /// The threads. There is one run at a time; a second one waits.
 pub struct Pool {
     shared: Arc<Shared>,
-    workers: Vec<JoinHandle<()>>,
+    workers: Vec<Thread>,
     running: Mutex<()>,
 }
 
@@ -125,13 +125,8 @@ impl Pool {
         let mut pool = Pool { shared: shared.clone(), workers: Vec::new(), running: Mutex::new(()) };
         for index in 1..n_threads {
             let shared = shared.clone();
-            let thread =
-                std::thread::Builder::new().name(format!("rekindle-{index}")).spawn(move || live(&shared, index));
-            pool.workers.push(
-                thread.map_err(|e| {
-                    Error::new(Status::OutOfMemory, format!("thread {index} could not be started: {e}"))
-                })?,
-            );
+            let thread = Thread::start(&format!("rekindle-{index}"), move || live(&shared, index));
+            pool.workers.push(thread.map_err(|e| e.at(&format!("thread {index}")))?);
         }
         Ok(pool)
     }
@@ -238,10 +233,8 @@ impl Drop for Pool {
     fn drop(&mut self) {
         self.shared.quit.store(true, Ordering::Release);
         self.shared.start.raise();
-        for w in self.workers.drain(..) {
-            // A worker catches its panics, so joining cannot fail.
-            let _ = w.join();
-        }
+        // Dropping them waits for their ends.
+        self.workers.clear();
     }
 }
 

@@ -1,24 +1,18 @@
 //! The one way into every function: errors become a status and the thread's last error, panics become `INTERNAL`.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::ffi::{CString, c_char};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::error::rekindle_status;
 use super::fork;
+use super::last::{self, Last};
 use crate::error::{Detail, Error, Result, Status};
 use crate::memory::Call;
-
-#[derive(Default)]
-pub(super) struct Last {
-    pub message: CString,
-    pub status: i32,
-    pub detail: Detail,
-}
+use crate::threads;
 
 thread_local! {
-    static LAST: RefCell<Last> = RefCell::default();
     /// The place of a panic, for its text.
     static PLACE: Cell<String> = const { Cell::new(String::new()) };
     /// Calls of the host's that this thread is in.
@@ -61,13 +55,10 @@ pub(super) fn guard(name: &'static str, body: impl FnOnce() -> Result<()>) -> re
 /// Keeps an error as the thread's last one.
 fn remember(error: Error) -> rekindle_status {
     let status = error.status as i32;
-    // At the very end of a thread its last error is gone already; the status still tells.
-    let _ = LAST.try_with(|last| {
-        if let Ok(mut last) = last.try_borrow_mut() {
-            let text: Vec<u8> = error.message.into_bytes().into_iter().filter(|b| *b != 0).collect();
-            *last = Last { message: CString::new(text).unwrap_or_default(), status, detail: error.detail };
-        }
-    });
+    let text: Vec<u8> = error.message.into_bytes().into_iter().filter(|b| *b != 0).collect();
+    let new = Last { message: CString::new(text).unwrap_or_default(), status, detail: error.detail };
+    // Without a place for it the status still tells.
+    last::with(|last| *last = new);
     status
 }
 
@@ -87,8 +78,7 @@ impl Drop for Here {
     }
 }
 
-/// Sees to it, once, that panics of the library become an error's text and nothing else. Threads of the library have
-/// names that begin with its own.
+/// Sees to it, once, that panics of the library become an error's text and nothing else.
 fn quiet() {
     static QUIET: AtomicBool = AtomicBool::new(false);
     if QUIET.load(Ordering::Relaxed) || QUIET.swap(true, Ordering::Relaxed) {
@@ -99,7 +89,7 @@ fn quiet() {
         let ours = INSIDE.try_with(|n| n.get() > 0).unwrap_or(false);
         if ours {
             PLACE.set(info.location().map_or_else(String::new, |at| format!(" at {at}")));
-        } else if !std::thread::current().name().is_some_and(|name| name.starts_with("rekindle")) {
+        } else if !threads::is_ours() {
             before(info);
         }
     }));
@@ -117,12 +107,11 @@ pub(super) fn guard_value<T>(name: &'static str, otherwise: T, body: impl FnOnce
 
 /// The text of the calling thread's last error; stays where it is until the next one.
 pub(super) fn last_message() -> *const c_char {
-    LAST.try_with(|last| last.try_borrow().map_or(c"".as_ptr(), |l| l.message.as_ptr())).unwrap_or(c"".as_ptr())
+    last::with(|last| last.message.as_ptr()).unwrap_or(c"".as_ptr())
 }
 
 pub(super) fn last_detail() -> (i32, Detail) {
-    LAST.try_with(|last| last.try_borrow().map(|l| (l.status, l.detail.clone())).unwrap_or_default())
-        .unwrap_or_default()
+    last::with(|last| (last.status, last.detail.clone())).unwrap_or_default()
 }
 
 /// Builds with debug assertions only, as tests are: provokes a panic inside an entry point.

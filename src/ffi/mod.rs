@@ -22,6 +22,7 @@ mod grammar;
 mod guard;
 mod handle;
 mod inspect;
+mod last;
 mod model;
 mod output;
 mod plan;

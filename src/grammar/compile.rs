@@ -8,6 +8,7 @@ use llguidance::api::TopLevelGrammar;
 use super::lexicon::Lexicon;
 use super::{endless, gbnf, limits, scan, schema};
 use crate::error::{Error, Result};
+use crate::threads;
 use crate::vocab::Vocab;
 
 /// The languages that a grammar may be written in.
@@ -51,11 +52,9 @@ pub(super) fn compile(
         endless::check(parser.parser.grammar(), grammar, factory.tok_env(), factory.limits())?;
         Ok(parser)
     };
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().name("rekindle-grammar".into()).stack_size(limits::STACK);
-        let thread = thread.spawn_scoped(scope, work);
-        let thread = thread.map_err(|_| Error::out_of_memory("a grammar's compiler", limits::STACK as u64))?;
-        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    threads::scope(|scope| {
+        let thread = scope.start("rekindle-grammar", limits::STACK, work);
+        scope.join(thread.map_err(|e| e.at("a grammar's compiler"))?)
     })
 }
 

@@ -4,8 +4,8 @@
 //! Then every die is filled by a thread of its own: pieces of the file are read into the die's ring of page-locked
 //! memory, and copied to the die from there while the next piece is read. So all links are busy at once.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
 
 use super::machine::{self, Machine, Parts};
 use crate::context::Context;
@@ -14,6 +14,7 @@ use crate::cuda::{self, Arenas, Die, Pinned, Ptr, Ring, Source, Staging};
 use crate::device::Kind;
 use crate::error::{Error, Result, Status};
 use crate::plan::{Exact, Holder, Plan};
+use crate::threads::{self, Queue};
 
 /// Opens the dies that a plan uses, and allocates their three arenas.
 ///
@@ -155,38 +156,33 @@ fn upload(
     advance: &mut dyn FnMut(usize) -> Result<()>,
 ) -> Result<()> {
     let stop = AtomicBool::new(false);
-    let (tell, told) = mpsc::channel();
-    std::thread::scope(|scope| {
+    let queue = Queue::new();
+    threads::scope(|scope| {
         let stop = &stop;
         let mut workers = Vec::new();
         for ((die, arenas), ring) in dies.iter().zip(rings) {
-            let tell = tell.clone();
+            let tell = queue.teller();
             let (device, weights) = (die.index, arenas.weights);
             let work = move || {
                 let outcome = bring(plan, exact, die, weights, ring, stop, &|n| {
                     // Nobody listens any more after an error elsewhere.
-                    let _ = tell.send(n);
+                    tell.tell(n);
                 });
                 if outcome.is_err() {
                     stop.store(true, Ordering::Relaxed);
                 }
                 outcome
             };
-            let spawned = std::thread::Builder::new().name(format!("rekindle-load-{device}")).spawn_scoped(scope, work);
-            workers.push(spawned.map_err(|e| Error::new(Status::OutOfMemory, format!("no thread to load with: {e}"))));
+            workers.push(scope.start(&format!("rekindle-load-{device}"), 0, work));
         }
-        drop(tell);
         let mut outcome = Ok(());
-        for n in told {
+        while let Some(n) = queue.next() {
             if outcome.is_ok() {
                 outcome = advance(n);
                 stop.fetch_or(outcome.is_err(), Ordering::Relaxed);
             }
         }
-        let ends: Vec<Result<()>> = workers
-            .into_iter()
-            .map(|w| w?.join().unwrap_or_else(|_| Err(Error::new(Status::Internal, "a loading thread panicked"))))
-            .collect();
+        let ends: Vec<Result<()>> = workers.into_iter().map(|w| scope.join(w?)).collect();
         // The first cause is told, not the errors of threads that stopped because of it.
         outcome?;
         let cancelled = |e: &Error| e.status == Status::Cancelled;

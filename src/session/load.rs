@@ -9,9 +9,8 @@
 //!
 //! All along the caller is told of the progress, and may cancel.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
-use std::thread::ScopedJoinHandle;
 
 use crate::sync::Mutex;
 
@@ -26,6 +25,7 @@ use crate::gguf::{Gguf, TensorInfo};
 use crate::graph::{Graph, Rope, Rotation, WeightId};
 use crate::plan::{Exact, Holder, Memory, Plan};
 use crate::quant::dequantize;
+use crate::threads::{self, Queue, Running};
 
 /// The caller's wishes for a load.
 #[derive(Default)]
@@ -80,20 +80,16 @@ pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut L
     mapped.sort_by_key(|info| (info.split, info.offset));
     // The system zeroes the other arenas meanwhile, which takes about as long as reading a file that is in memory.
     let no_arena = AtomicBool::new(false);
-    let (read, kv, compute) = std::thread::scope(|scope| {
+    let (read, kv, compute) = threads::scope(|scope| {
         let start = |what: &'static str, bytes: u64| {
             let no_arena = &no_arena;
             let make =
                 move || Arena::new(what, bytes as usize).inspect_err(|_| no_arena.store(true, Ordering::Relaxed));
-            std::thread::Builder::new()
-                .spawn_scoped(scope, make)
-                .map_err(|e| Error::new(Status::OutOfMemory, format!("a thread for {what} could not be started: {e}")))
+            scope.start("rekindle-arena", 0, make).map_err(|e| e.at(what))
         };
         let (kv, compute) = (start("the KV cache", planned.kv), start("the compute arena", planned.compute));
         let read = bring_in(file, &mapped, context.n_threads(), &no_arena, &mut progress);
-        let end = |thread: Result<ScopedJoinHandle<'_, Result<Arena>>>| {
-            thread?.join().unwrap_or_else(|_| Err(panicked("zeroes an arena")))
-        };
+        let end = |thread: Result<Running<Result<Arena>>>| scope.join(thread?);
         (read, end(kv), end(compute))
     });
     let (kv, compute) = (kv?, compute?);
@@ -191,11 +187,11 @@ fn bring_in(
         (0..bytes).step_by(PIECE).map(move |first| (*info, first, PIECE.min(bytes - first)))
     });
     let pieces = Mutex::new(pieces);
-    let (tell, told) = mpsc::channel();
-    std::thread::scope(|scope| {
+    let queue = Queue::new();
+    threads::scope(|scope| {
         let pieces = &pieces;
         let start = |_| {
-            let tell = tell.clone();
+            let tell = queue.teller();
             let work = move || {
                 loop {
                     let next = pieces.lock().next();
@@ -203,27 +199,18 @@ fn bring_in(
                     let outcome = file.bring_in(info, first, n).map(|()| n);
                     let over = outcome.is_err() || in_vain.load(Ordering::Relaxed);
                     // Nobody listens any more after an error elsewhere.
-                    if tell.send(outcome).is_err() || over {
+                    if !tell.tell(outcome) || over {
                         return;
                     }
                 }
             };
-            std::thread::Builder::new()
-                .name("rekindle-read".to_owned())
-                .spawn_scoped(scope, work)
-                .map_err(|e| Error::new(Status::OutOfMemory, format!("no thread to read with: {e}")))
+            scope.start("rekindle-read", 0, work)
         };
         let threads: Vec<_> = (0..n_threads.min(READING)).map(start).collect();
-        drop(tell);
-        let outcome = told.into_iter().try_for_each(|n| progress.advance(n?));
-        // The end of the scope would not wait until the system's threads are gone, but `join` does.
-        let ends = threads.into_iter().map(|thread| thread?.join().map_err(|_| panicked("reads the file")));
-        ends.fold(outcome, Result::and)
+        let outcome = std::iter::from_fn(|| queue.next()).try_for_each(|n| progress.advance(n?));
+        queue.close();
+        threads.into_iter().map(|thread| Ok(scope.join(thread?))).fold(outcome, Result::and)
     })
-}
-
-fn panicked(thread: &str) -> Error {
-    Error::new(Status::Internal, format!("a thread that {thread} panicked"))
 }
 
 /// The progress of a load, of which the caller is told.
