@@ -84,11 +84,27 @@ fn native(name: &str, stack: usize, work: Work<'static>) -> Result<libc::pthread
 
 extern "C" fn main(work: *mut c_void) -> *mut c_void {
     OURS.set(true);
+    if !memory_is_there() {
+        // SAFETY: as below. The work is dropped, and so it leaves nothing.
+        drop(unsafe { Box::from_raw(work.cast::<Work<'static>>()) });
+        return std::ptr::null_mut();
+    }
     // SAFETY: `native` gave it to this thread alone.
     let work = unsafe { Box::from_raw(work.cast::<Work<'static>>()) };
     // What a thread leaves behind says whether it panicked.
     let _ = catch_unwind(AssertUnwindSafe(work));
     std::ptr::null_mut()
+}
+
+/// glibc ends the process if it has no memory for the destructors of a thread's variables. So a thread looks for some
+/// first; what it frees here serves its next small requests.
+fn memory_is_there() -> bool {
+    // SAFETY: a block that is asked for and given back.
+    unsafe {
+        let block = libc::malloc(4096);
+        libc::free(block);
+        !block.is_null()
+    }
 }
 
 /// Threads that end before the call of [`scope`] does, so that they may borrow from its surroundings.
@@ -143,7 +159,10 @@ impl<'scope> Scope<'scope, '_> {
     }
 
     /// Waits for a thread, and gives what it has left; its panic goes on here.
-    pub fn join<T>(&self, thread: Running<T>) -> T {
+    ///
+    /// # Errors
+    /// `OutOfMemory` if the thread found no memory to begin with.
+    pub fn join<T>(&self, thread: Running<T>) -> Result<T> {
         let listed = {
             let mut threads = self.threads.lock();
             let at = threads.iter().position(|id| *id == thread.id);
@@ -152,8 +171,8 @@ impl<'scope> Scope<'scope, '_> {
         listed.into_iter().for_each(join);
         let left = thread.left.lock().take();
         match left {
-            Some(outcome) => outcome.unwrap_or_else(|panic| resume_unwind(panic)),
-            None => panic!("a thread that has ended leaves something"),
+            Some(outcome) => Ok(outcome.unwrap_or_else(|panic| resume_unwind(panic))),
+            None => Err(Error::new(Status::OutOfMemory, "a thread found no memory to begin with")),
         }
     }
 }
@@ -236,7 +255,7 @@ mod tests {
             let halves: Vec<_> =
                 numbers.chunks(50).map(|half| s.start("half", 0, || half.iter().sum::<u32>())).collect();
             assert!(!is_ours());
-            halves.into_iter().map(|thread| s.join(thread.unwrap())).sum::<u32>()
+            halves.into_iter().map(|thread| s.join(thread.unwrap()).unwrap()).sum::<u32>()
         });
         assert_eq!(sum, 4950);
         let mut done = false;
@@ -249,7 +268,7 @@ mod tests {
         let caught = catch_unwind(|| {
             scope(|s| {
                 let thread = s.start("rekindle-bad", 0, || panic!("provoked")).unwrap();
-                s.join::<()>(thread)
+                s.join::<()>(thread).is_ok()
             })
         });
         assert_eq!(caught.unwrap_err().downcast_ref::<&str>(), Some(&"provoked"));

@@ -114,7 +114,7 @@ pub(super) fn render(
     // A panic goes on in the caller's thread, where it is caught.
     threads::scope(|scope| {
         let thread = scope.start("rekindle-chat", STACK, run);
-        scope.join(thread.map_err(|e| e.at("the chat template"))?)
+        scope.join(thread.map_err(|e| e.at("the chat template"))?)?
     })
 }
 

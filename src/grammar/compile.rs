@@ -54,7 +54,7 @@ pub(super) fn compile(
     };
     threads::scope(|scope| {
         let thread = scope.start("rekindle-grammar", limits::STACK, work);
-        scope.join(thread.map_err(|e| e.at("a grammar's compiler"))?)
+        scope.join(thread.map_err(|e| e.at("a grammar's compiler"))?)?
     })
 }
 

@@ -182,7 +182,7 @@ fn upload(
                 stop.fetch_or(outcome.is_err(), Ordering::Relaxed);
             }
         }
-        let ends: Vec<Result<()>> = workers.into_iter().map(|w| scope.join(w?)).collect();
+        let ends: Vec<Result<()>> = workers.into_iter().map(|w| scope.join(w?)?).collect();
         // The first cause is told, not the errors of threads that stopped because of it.
         outcome?;
         let cancelled = |e: &Error| e.status == Status::Cancelled;

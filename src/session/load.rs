@@ -89,7 +89,7 @@ pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut L
         };
         let (kv, compute) = (start("the KV cache", planned.kv), start("the compute arena", planned.compute));
         let read = bring_in(file, &mapped, context.n_threads(), &no_arena, &mut progress);
-        let end = |thread: Result<Running<Result<Arena>>>| scope.join(thread?);
+        let end = |thread: Result<Running<Result<Arena>>>| scope.join(thread?)?;
         (read, end(kv), end(compute))
     });
     let (kv, compute) = (kv?, compute?);
@@ -209,7 +209,7 @@ fn bring_in(
         let threads: Vec<_> = (0..n_threads.min(READING)).map(start).collect();
         let outcome = std::iter::from_fn(|| queue.next()).try_for_each(|n| progress.advance(n?));
         queue.close();
-        threads.into_iter().map(|thread| Ok(scope.join(thread?))).fold(outcome, Result::and)
+        threads.into_iter().map(|thread| scope.join(thread?)).fold(outcome, Result::and)
     })
 }
 

@@ -63,7 +63,7 @@ static void versions_and_errors(void) {
   const char *missing = "no such file.gguf";
   EXPECT(REKINDLE_IO, rekindle_file_open(w.context, missing, strlen(missing), &f));
   CHECK(strstr(rekindle_last_error(), missing) && f == NULL);
-  EXPECT(REKINDLE_INVALID_ARGUMENT, rekindle_file_open(w.context, "a\xff", 2, &f));
+  EXPECT(REKINDLE_IO, rekindle_file_open(w.context, "a\xff", 2, &f)); /* a path need not be UTF-8 */
   EXPECT(REKINDLE_INVALID_ARGUMENT, rekindle_file_open(w.context, "a\0b", 3, &f));
   EXPECT(REKINDLE_INVALID_ARGUMENT, rekindle_file_open(w.context, "", 0, &f));
   EXPECT(REKINDLE_INVALID_ARGUMENT, rekindle_file_open(w.context, w.path, SIZE_MAX, &f));
