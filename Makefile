@@ -29,7 +29,7 @@ all: lib $(BUILD)/rekindle $(BUILD)/minimal
 
 # Cargo knows what is out of date.
 lib:
-	$(CARGO) build --profile $(PROFILE) --lib
+	$(CARGO) build --locked --profile $(PROFILE) --lib
 	@mkdir -p $(BUILD)
 	@ln -sf $(abspath $(BUILT))/librekindle.so $(BUILD)/librekindle.so
 	@ln -sf librekindle.so $(BUILD)/librekindle.so.$(SOVERSION)
@@ -88,6 +88,8 @@ install: all
 	$(INSTALL) -m 644 $(BUILT)/librekindle.a $(DESTDIR)$(LIBDIR)/
 	$(INSTALL) -m 644 $(wildcard include/*.h include/*.hpp) $(DESTDIR)$(INCLUDEDIR)/
 	$(INSTALL) -m 644 schema/plan.schema.json $(DESTDIR)$(DATADIR)/rekindle/
+	$(PYTHON) packaging/notices.py -o $(BUILD)/THIRD-PARTY.txt --sbom $(BUILD)/rekindle.cdx.json
+	$(INSTALL) -m 644 $(BUILD)/THIRD-PARTY.txt $(BUILD)/rekindle.cdx.json $(DESTDIR)$(DATADIR)/rekindle/
 	sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@INCLUDEDIR@|$(INCLUDEDIR)|; s|@VERSION@|$(VERSION)|' \
 	    packaging/rekindle.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/rekindle.pc
 	sed -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|' \

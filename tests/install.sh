@@ -21,6 +21,10 @@ expect "the installed tool prints a plan" env LD_LIBRARY_PATH="$lib" "$root/opt/
 test "$(readlink "$lib/librekindle.so")" = librekindle.so.1
 expect "the plan's schema is installed" cmp schema/plan.schema.json "$root/opt/rekindle/share/rekindle/plan.schema.json"
 
+expect "licences and sources of what is linked are allowed" python3 packaging/notices.py --check
+expect "the notices are installed" grep -q '^minijinja ' "$root/opt/rekindle/share/rekindle/THIRD-PARTY.txt"
+expect "the bill of materials is JSON" python3 -m json.tool "$root/opt/rekindle/share/rekindle/rekindle.cdx.json"
+
 if command -v pkg-config >/dev/null; then
     export PKG_CONFIG_PATH="$lib/pkgconfig" PKG_CONFIG_SYSROOT_DIR="$root"
     expect "pkg-config, shared" cc bindings/c/minimal.c $(pkg-config --cflags --libs rekindle) -o "$root/shared"
