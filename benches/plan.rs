@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use rekindle::context::{Context, LogLevel};
 use rekindle::gguf::Gguf;
-use rekindle::plan::{Objective, Params, Plan};
+use rekindle::plan::{Objective, Params, Plan, Question};
 
 const TWO_DIES: &str = "k80:2";
 /// No two alike; 70b at 16384 tokens takes at least six of them.
@@ -134,6 +134,36 @@ fn eight_unequal() {
     print("latency, with text and remedies", time(|| drop(plan(&context, &file, &params(16384)).text())), "ms", None);
 }
 
+/// More devices of their own kind than all sets of them could be tried.
+fn many_unequal() {
+    let row = headers::row("deepseek-r1:70b");
+    let path = header(row.tag).with_extension("500.gguf");
+    headers::from_row(&headers::ModelRow { layers: 500, ..*row }, &path).expect("a header-only file");
+    println!("\n{} with 500 layers on 23 unequal devices", row.tag);
+    let die = |i: u32| {
+        let n = f64::from(i);
+        format!(
+            r#"{{"kind": "cuda", "total_bytes": {}, "read_bandwidth": {}, "flops": {}, "host_bandwidth": {}}}"#,
+            8_000_000_000 + 700_000_000 * u64::from(i * 7 % 23),
+            (100.0 + 9.0 * n) * 1e9,
+            (2.0 + 0.3 * (n * 5.0 % 23.0)) * 1e12,
+            (4.0 + 0.4 * (n * 11.0 % 23.0)) * 1e9
+        )
+    };
+    let spec = format!("[{}]", (0..23).map(die).collect::<Vec<_>>().join(", "));
+    let (context, file) = (context(&spec), open(&path));
+    print("plan at 4096", time(|| drop(plan(&context, &file, &params(4096)))), "ms", None);
+    for (name, question) in [
+        ("longest context", Question::LargestContext),
+        ("largest micro-batch", Question::LargestBatch),
+        ("fewest devices", Question::FewestDevices),
+        ("best type of KV cache", Question::BestKvType),
+    ] {
+        let ask = || drop(Plan::ask(&context, &file, &params(4096), question).expect("an answer"));
+        print(&format!("question: {name}"), time(ask), "ms", Some(1000.0));
+    }
+}
+
 const OBJECTIVES: [(&str, Objective); 3] =
     [("latency", Objective::Latency), ("throughput", Objective::Throughput), ("headroom", Objective::Headroom)];
 
@@ -171,5 +201,6 @@ fn main() {
     println!("{:62} {:>13} {:>12}", "", "median", "required");
     two_dies();
     eight_unequal();
+    many_unequal();
     experts();
 }
