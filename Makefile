@@ -23,7 +23,7 @@ WARNINGS := -std=c11 -Wall -Wextra -Wpedantic -Wconversion -Werror
 MODEL ?= models/bible-5M-Q8_0.gguf
 PROMPT ?= And the LORD said unto Moses,
 
-.PHONY: all lib run serve check test attack fuzz bench microbench install uninstall clean
+.PHONY: all lib run serve soak check test attack fuzz bench microbench install uninstall clean
 
 all: lib $(BUILD)/rekindle $(BUILD)/minimal
 
@@ -50,7 +50,18 @@ GO ?= go
 serve: lib
 	cd bindings/go/cmd/rekindle-server && CGO_CFLAGS="-O1 -I$(abspath include)" \
 	    CGO_LDFLAGS="-L$(abspath $(BUILD)) '-Wl,-rpath,\$$ORIGIN'" $(GO) build -o $(abspath $(BUILD))/rekindle-server .
-	$(BUILD)/rekindle-server --ollama-store auto $(SERVE) models
+	$(BUILD)/rekindle-server --ollama-store auto --state auto $(SERVE) models
+
+# Clients that come, leave and send nonsense for a time, then a look at what is left of them: once with Go's race detector,
+# once for the memory, whose figures that detector would blur.
+MINUTES ?= 10
+SOAK = cd bindings/go/cmd/rekindle-server && CGO_CFLAGS="-O1 -I$(abspath include)" CGO_LDFLAGS="-L$(abspath $(BUILD))" \
+    LD_LIBRARY_PATH=$(abspath $(BUILD)) REKINDLE_MODEL=$(abspath $(MODEL)) REKINDLE_SOAK=$(MINUTES)m \
+    $(GO) test -count=1 -timeout=0 -run=TestSoak
+
+soak: lib
+	$(SOAK) -race .
+	$(SOAK) -v . | grep -v " INFO "
 
 # The checks that take two minutes at most once everything is built.
 check:

@@ -1273,6 +1273,17 @@ rekindle_status rekindle_seq_checkpoint(rekindle_model *model,
                                         int32_t seq_id);
 
 /**
+ * Leaves a sequence to generations, as one of them does at its end: they may go on from its tokens, and forget it when
+ * they need the room. A sequence that the host has filled, as by rekindle_seq_load, stays the host's until then, and no
+ * generation takes it. A later call that names it makes it the host's again, and empty.
+ *
+ * REKINDLE_INVALID_ARGUMENT also for a sequence that a generation has.
+ */
+REKINDLE_MUST_USE
+rekindle_status rekindle_seq_leave(rekindle_model *model,
+                                   int32_t seq_id);
+
+/**
  * Makes sequence `dst` the same as positions p0 to p1 - 1 of `src`. Both share the cells, so this costs no memory. The
  * former contents of `dst` are forgotten. If `dst` is `src`, nothing changes. Recurrent states and checkpoints are
  * shared too.
@@ -1410,7 +1421,7 @@ rekindle_status rekindle_seq_save(rekindle_model *model,
 
 /**
  * Loads a sequence that was saved, from `n_bytes` bytes, in place of what `seq_id` has. An error leaves the sequence
- * as it was.
+ * as it was. It is the host's: rekindle_seq_leave lets generations go on from it.
  *
  * REKINDLE_BAD_FILE: the bytes are damaged, or none of a saved sequence. REKINDLE_UNSUPPORTED: they are of another
  * version of the library, another model, or another type of cache; the message says which. REKINDLE_CONTEXT_FULL:
@@ -2867,6 +2878,7 @@ typedef struct {
   rekindle_status (*reply_format)(const rekindle_reply *reply, char *buffer, size_t capacity, size_t *needed);
   rekindle_status (*model_set_draft)(rekindle_model *model, rekindle_model *draft);
   rekindle_status (*plan_svg)(const rekindle_plan_t *plan, char *buffer, size_t capacity, size_t *needed);
+  rekindle_status (*seq_leave)(rekindle_model *model, int32_t seq_id);
 } rekindle_api_table;
 
 /**

@@ -674,6 +674,8 @@ class model : public detail::handle<rekindle_model, rekindle_model_destroy> {
     }
     /// Takes a checkpoint of a sequence at its end, to which `seq_cut` can go back.
     void seq_checkpoint(std::int32_t seq) { check(rekindle_seq_checkpoint(get(), seq)); }
+    /// Leaves a sequence that the host has filled to generations.
+    void seq_leave(std::int32_t seq) { check(rekindle_seq_leave(get(), seq)); }
     std::uint32_t seq_length(std::int32_t seq) const {
         std::uint32_t n = 0;
         check(rekindle_seq_length(get(), seq, &n));

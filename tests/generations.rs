@@ -252,6 +252,28 @@ fn hosts_and_generations_keep_apart() {
     assert_eq!(model.seq_length(1).unwrap() as usize, text.len());
 }
 
+/// A host that has filled all sequences keeps generations waiting, until it leaves one to them.
+#[test]
+fn sequences_that_the_host_leaves_are_gone_on_from() {
+    let model = load(&bible(), &params(128, 2, 32));
+    let text = prompt(&model, "And God said");
+    for seq in 0..2 {
+        model.decode(&Batch { tokens: &text, seq_ids: Some(&vec![seq; text.len()]), ..Batch::default() }).unwrap();
+    }
+    let g = Wish::of(&[text.clone(), vec![40]].concat(), 3).create(&model, false).unwrap();
+    let step = model.step(&[Arc::clone(&g)]).unwrap();
+    assert_eq!((step.n_tokens, g.info().unwrap().seq_id), (0, None));
+    model.seq_leave(1).unwrap();
+    model.seq_leave(1).unwrap();
+    model.step(&[Arc::clone(&g)]).unwrap();
+    let info = g.info().unwrap();
+    assert_eq!((info.n_reused as usize, info.seq_id), (text.len(), Some(1)));
+    assert_eq!(model.seq_leave(1).unwrap_err().status, Status::InvalidArgument);
+    assert_eq!(run(&model, &[g])[0].tokens.len(), 3);
+    assert_eq!(model.seq_leave(2).unwrap_err().status, Status::InvalidArgument);
+    assert_eq!(model.seq_length(0).unwrap() as usize, text.len());
+}
+
 #[test]
 fn wrong_calls_are_named_and_change_nothing() {
     let (model, other) = (load(&bible(), &params(128, 2, 32)), load(&bible(), &params(128, 1, 32)));

@@ -150,6 +150,7 @@ table! {
     rekindle_reply_format,
     rekindle_model_set_draft,
     rekindle_plan_svg,
+    rekindle_seq_leave,
 }
 
 /// The table of functions, which lives as long as the library. `abi_version` is the host's REKINDLE_ABI_VERSION; the

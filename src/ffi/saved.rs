@@ -66,7 +66,7 @@ pub unsafe extern "C" fn rekindle_seq_save(
 }
 
 /// Loads a sequence that was saved, from `n_bytes` bytes, in place of what `seq_id` has. An error leaves the sequence
-/// as it was.
+/// as it was. It is the host's: rekindle_seq_leave lets generations go on from it.
 ///
 /// REKINDLE_BAD_FILE: the bytes are damaged, or none of a saved sequence. REKINDLE_UNSUPPORTED: they are of another
 /// version of the library, another model, or another type of cache; the message says which. REKINDLE_CONTEXT_FULL:

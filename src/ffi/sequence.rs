@@ -65,6 +65,17 @@ pub unsafe extern "C" fn rekindle_seq_checkpoint(model: *mut rekindle_model, seq
     guard("rekindle_seq_checkpoint", || get::<Model, _>(model)?.seq_checkpoint(seq_id))
 }
 
+/// Leaves a sequence to generations, as one of them does at its end: they may go on from its tokens, and forget it when
+/// they need the room. A sequence that the host has filled, as by rekindle_seq_load, stays the host's until then, and no
+/// generation takes it. A later call that names it makes it the host's again, and empty.
+///
+/// REKINDLE_INVALID_ARGUMENT also for a sequence that a generation has.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn rekindle_seq_leave(model: *mut rekindle_model, seq_id: i32) -> rekindle_status {
+    guard("rekindle_seq_leave", || get::<Model, _>(model)?.seq_leave(seq_id))
+}
+
 /// Makes sequence `dst` the same as positions p0 to p1 - 1 of `src`. Both share the cells, so this costs no memory. The
 /// former contents of `dst` are forgotten. If `dst` is `src`, nothing changes. Recurrent states and checkpoints are
 /// shared too.

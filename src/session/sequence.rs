@@ -119,6 +119,26 @@ impl Model {
         Ok(())
     }
 
+    /// Leaves a sequence to generations, as one of them does at its end: they may go on from its tokens, until the room
+    /// is needed.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for an id out of range, or if a generation has it.
+    pub fn seq_leave(&self, seq: i32) -> Result<()> {
+        let _write = self.write()?;
+        let state = self.state.read();
+        let seq = state.caches.whole().check_seq(seq)?;
+        let mut slots = self.slots.lock();
+        match slots.of(seq) {
+            User::Host if state.caches.length(seq) > 0 => slots.leave(seq),
+            User::Host | User::Idle(_) => {}
+            User::Generation => {
+                return Err(Error::invalid(format!("sequence {seq} belongs to a generation")).subject("seq_id"));
+            }
+        }
+        Ok(())
+    }
+
     /// A sequence that the host names.
     ///
     /// # Errors

@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"sort"
 	"strings"
 	"sync"
 	"time"
@@ -28,6 +27,8 @@ type entry struct {
 	paramsText                []byte
 	// ignored names layers that are not used.
 	ignored []string
+	// made tells that a client has made it, so that a client may delete it.
+	made bool
 }
 
 // tagged is the name with a tag, as Ollama's clients write it.
@@ -42,6 +43,7 @@ func (e *entry) tagged() string {
 type catalog struct {
 	paths   []string
 	store   string
+	state   *state
 	digests *digests
 	// aliases are further names of models.
 	aliases map[string]string
@@ -53,13 +55,15 @@ type catalog struct {
 	said map[string]bool
 }
 
-func newCatalog(o options, d *digests) (*catalog, error) {
+func newCatalog(o options, s *state, d *digests) (*catalog, error) {
 	for _, p := range o.models {
 		if _, err := os.Stat(p); err != nil {
 			return nil, err
 		}
 	}
-	return &catalog{paths: o.models, store: o.store, aliases: o.aliases, digests: d, said: map[string]bool{}}, nil
+	return &catalog{
+		paths: o.models, store: o.store, state: s, aliases: o.aliases, digests: d, said: map[string]bool{},
+	}, nil
 }
 
 // all gives the models, the first named first.
@@ -70,6 +74,13 @@ func (c *catalog) all() []*entry {
 		c.entries, c.looked = c.look(), time.Now()
 	}
 	return c.entries
+}
+
+// changed tells that the list is not what it was.
+func (c *catalog) changed() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.looked = time.Time{}
 }
 
 // find gives the model of a name: as it is listed, without ":latest", with ".gguf", in upper or lower case. Without a
@@ -108,10 +119,9 @@ func (c *catalog) look() []*entry {
 		entries = append(entries, c.lookAt(p)...)
 	}
 	if c.store != "" {
-		stored := readStore(c.store, c.complain)
-		sort.Slice(stored, func(i, j int) bool { return stored[i].name < stored[j].name })
-		entries = append(entries, stored...)
+		entries = append(entries, byName(readStore(c.store, c.complain))...)
 	}
+	entries = append(entries, byName(c.state.entries(c.digests, c.complain))...)
 	seen := map[string]bool{}
 	var unique []*entry
 	for _, e := range entries {

@@ -207,7 +207,27 @@ func (e *engine) step(jobs []*job) []*job {
 		return nil
 	}
 	e.observer.stepped(int(r.Tokens), len(jobs)-int(r.Waiting), int(r.Waiting))
-	return slices.DeleteFunc(jobs, e.deliver)
+	waiting := r.Tokens == 0 && int(r.Waiting) == len(jobs)
+	jobs = slices.DeleteFunc(jobs, e.deliver)
+	if waiting && len(jobs) > 0 && !e.clear() {
+		// Nothing that waits would change that.
+		for _, j := range jobs {
+			e.finish(j, unavailable("no_sequence", "no sequence is free"))
+		}
+		return nil
+	}
+	return jobs
+}
+
+// clear forgets all sequences, which nobody is at work on, so that generations that wait can have them. It tells if
+// there were some.
+func (e *engine) clear() (some bool) {
+	for seq := range e.slots {
+		if n, err := e.model.Length(int32(seq)); err == nil && n > 0 {
+			some = e.model.Remove(int32(seq), 0, -1) == nil || some
+		}
+	}
+	return some
 }
 
 // notice remembers an error after which the model is of no use.

@@ -38,6 +38,11 @@ func notThere(format string, args ...any) *failure {
 	return &failure{http.StatusNotImplemented, fmt.Sprintf(format, args...), "invalid_request_error", "not_implemented", ""}
 }
 
+func tooLarge(limit int64) *failure {
+	return &failure{http.StatusRequestEntityTooLarge, fmt.Sprintf("the body has more than %d bytes", limit),
+		"invalid_request_error", "body_too_large", ""}
+}
+
 // statusGone is for the log alone: the client has closed its connection.
 const statusGone = 499
 

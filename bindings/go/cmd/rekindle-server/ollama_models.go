@@ -85,8 +85,12 @@ func (s *server) ollamaShow(w http.ResponseWriter, r *http.Request) error {
 	if e.license != "" {
 		m["license"] = e.license
 	}
-	if len(e.ignored) > 0 {
-		m["rekindle_ignored_layers"] = e.ignored
+	ignored := e.ignored
+	if e.template != "" && !e.jinja() {
+		ignored = append([]string{"template"}, ignored...)
+	}
+	if len(ignored) > 0 {
+		m["rekindle_ignored_layers"] = ignored
 	}
 	return writeJSON(w, m)
 }

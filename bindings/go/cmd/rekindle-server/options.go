@@ -35,12 +35,16 @@ type options struct {
 	keys      []string
 	origins   []string
 	// body is the largest body of a request in bytes.
-	body           int64
+	body int64
+	// upload is the largest file that a client may send, in bytes.
+	upload         int64
 	requestTimeout time.Duration
 	// comments is the time between comments while nothing else is sent.
 	comments time.Duration
 	// slotPath is the folder of saved sequences; empty: none are saved.
 	slotPath string
+	// state is the folder of what clients make; empty: they make nothing.
+	state string
 	// connections at once.
 	connections int
 	verbose     bool
@@ -53,7 +57,7 @@ const usualContext = 16384
 func defaultOptions() options {
 	return options{
 		host: "127.0.0.1", port: 11434, devices: "auto", parallel: 4, queue: 512, keepAlive: 5 * time.Minute,
-		body: 32 << 20, requestTimeout: time.Hour, comments: 10 * time.Second, connections: 4096,
+		body: 32 << 20, upload: 64 << 30, requestTimeout: time.Hour, comments: 10 * time.Second, connections: 4096,
 		origins: []string{"http://localhost", "http://127.0.0.1", "http://[::1]", "https://localhost", "https://127.0.0.1",
 			"app://", "file://", "tauri://", "vscode-webview://"},
 	}
@@ -102,6 +106,8 @@ func parseOptions(args []string, out io.Writer) (options, error) {
 	f.DurationVar(&o.comments, "comments", o.comments, "time between comments of an event stream while a prompt is read")
 	f.IntVar(&o.connections, "max-connections", o.connections, "connections at once")
 	f.StringVar(&o.slotPath, "slot-save-path", "", "a folder in which sequences are kept over restarts")
+	f.StringVar(&o.state, "state", "", "a folder for models that clients make, copy and send; \"auto\": the user's usual one")
+	f.Int64Var(&o.upload, "max-upload", o.upload, "largest file that a client may send, bytes")
 	f.BoolVar(&o.verbose, "verbose", false, "log each request")
 	if err := f.Parse(args); err != nil {
 		return o, err
@@ -121,8 +127,8 @@ func parseOptions(args []string, out io.Writer) (options, error) {
 	if o.parallel == 0 || o.parallel > 256 {
 		return o, errors.New("--parallel is out of range, 1 to 256 are possible")
 	}
-	if o.queue < 1 || o.connections < 1 || o.body < 1 {
-		return o, errors.New("--queue, --max-connections and --max-body must be at least 1")
+	if o.queue < 1 || o.connections < 1 || o.body < 1 || o.upload < 1 {
+		return o, errors.New("--queue, --max-connections, --max-body and --max-upload must be at least 1")
 	}
 	if key := os.Getenv("REKINDLE_API_KEY"); key != "" {
 		keys = append(keys, key)
@@ -139,6 +145,12 @@ func parseOptions(args []string, out io.Writer) (options, error) {
 		// What people talk about is nobody else's business.
 		if err := os.MkdirAll(o.slotPath, 0o700); err != nil {
 			return o, err
+		}
+	}
+	if o.state == "auto" {
+		var err error
+		if o.state, err = usualState(); err != nil {
+			return o, fmt.Errorf("--state: %w", err)
 		}
 	}
 	if o.store == "auto" {

@@ -38,7 +38,7 @@ type replyReader interface {
 // reader makes the reader of replies to a prompt that was made with these parameters. stops tells that stop texts were
 // asked for.
 func (l *lease) reader(p chatParams, prompt string, stops bool) (replyReader, error) {
-	params := rekindle.ReplyParams{Tools: p.tools, TemplateText: p.template, Prompt: prompt}
+	params := rekindle.ReplyParams{Tools: p.tools, TemplateText: l.entry.templateFor(p), Prompt: prompt}
 	if p.choice == "none" {
 		params.ToolChoice = p.choice
 	}

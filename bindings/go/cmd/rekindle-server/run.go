@@ -61,6 +61,17 @@ type chatParams struct {
 	template string
 }
 
+// templateFor is the template in place of the file's: the request's, or the model's own one if that is Jinja. Ollama
+// writes its templates in Go's language, which is not read here.
+func (e *entry) templateFor(p chatParams) string {
+	if p.template == "" && e.jinja() {
+		return e.template
+	}
+	return p.template
+}
+
+func (e *entry) jinja() bool { return strings.Contains(e.template, "{%") }
+
 // templated has a chat template: a loaded model, or a file.
 type templated interface {
 	Chat([]rekindle.Message, rekindle.ChatOptions) (string, error)
@@ -75,7 +86,7 @@ func (e *entry) render(by templated, messages []chatMessage, p chatParams) (prom
 	if e.system != "" && (len(list) == 0 || list[0].Role != "system") {
 		list = append([]rekindle.Message{{Role: "system", Content: e.system}}, list...)
 	}
-	o := rekindle.ChatOptions{TemplateText: p.template, Tools: p.tools}
+	o := rekindle.ChatOptions{TemplateText: e.templateFor(p), Tools: p.tools}
 	if len(p.variables) > 0 {
 		if o.Variables, err = json.Marshal(p.variables); err != nil {
 			return "", false, err

@@ -24,6 +24,7 @@ type server struct {
 	context *rekindle.Context
 	facts   *factsCache
 	catalog *catalog
+	state   *state
 	fleet   *fleet
 	metrics *metrics
 	keys    *keyring
@@ -31,6 +32,8 @@ type server struct {
 	// places has one place per request that may be under way or wait for a model.
 	places chan struct{}
 	mux    *http.ServeMux
+	// uploads has one place per file that clients may send at once.
+	uploads chan struct{}
 }
 
 func newServer(o options) (*server, error) {
@@ -41,8 +44,12 @@ func newServer(o options) (*server, error) {
 	s := &server{
 		options: o, context: c, facts: &factsCache{context: c, known: map[string]*facts{}},
 		keys: newKeyring(o.keys), origins: newOrigins(o.origins, o.host), places: make(chan struct{}, o.queue),
+		uploads: make(chan struct{}, mostUploads),
 	}
-	if s.catalog, err = newCatalog(o, newDigests()); err != nil {
+	if s.state, err = openState(o.state); err == nil {
+		s.catalog, err = newCatalog(o, s.state, newDigests())
+	}
+	if err != nil {
 		c.Close()
 		return nil, err
 	}
@@ -108,9 +115,16 @@ func (s *server) routes() {
 	work(openAI, "POST /detokenize", s.detokenize)
 	work(openAI, "POST /apply-template", s.applyTemplate)
 
-	for _, p := range []string{"pull", "push", "create", "copy", "delete", "blobs/"} {
+	quick(ollama, "POST /api/create", s.create)
+	quick(ollama, "POST /api/copy", s.copyModel)
+	quick(ollama, "DELETE /api/delete", s.deleteModel)
+	quick(ollama, "HEAD /api/blobs/{digest}", s.blobHead)
+	s.mux.Handle("POST /api/blobs/{digest}", s.limited(ollama, s.options.upload, s.blobPut))
+	work(openAI, "POST /models/load", s.loadModel)
+	quick(openAI, "POST /models/unload", s.unloadModel)
+	for _, p := range []string{"pull", "push"} {
 		quick(ollama, "/api/"+p, func(w http.ResponseWriter, r *http.Request) error {
-			return notThere("%s is not there: this server reads the models that lie on its disk and changes none", r.URL.Path)
+			return notThere("%s is not there: this server asks nothing of other hosts; its models are those on its disk", r.URL.Path)
 		})
 	}
 	for _, p := range []string{"audio/", "images/", "files", "fine_tuning/", "batches", "moderations"} {
@@ -173,7 +187,10 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // guard checks the key, limits body and time, and turns errors into the dialect's answers.
-func (s *server) guard(d dialect, h handler) http.Handler {
+func (s *server) guard(d dialect, h handler) http.Handler { return s.limited(d, s.options.body, h) }
+
+// limited is guard with another limit of the body.
+func (s *server) limited(d dialect, most int64, h handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !s.keys.allows(r) {
 			d.refuse(w, &failure{http.StatusUnauthorized, "a key is missing or wrong", "authentication_error", "invalid_api_key", ""})
@@ -184,7 +201,7 @@ func (s *server) guard(d dialect, h handler) http.Handler {
 			defer cancel()
 			r = r.WithContext(ctx)
 		}
-		r.Body = http.MaxBytesReader(w, r.Body, s.options.body)
+		r.Body = http.MaxBytesReader(w, r.Body, most)
 		t := &tracked{ResponseWriter: w}
 		defer func() {
 			if p := recover(); p != nil && p != http.ErrAbortHandler {
@@ -263,8 +280,7 @@ func readJSON(w http.ResponseWriter, r *http.Request, to any) error {
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
-		return &failure{http.StatusRequestEntityTooLarge, fmt.Sprintf("the body has more than %d bytes", large.Limit),
-			"invalid_request_error", "body_too_large", ""}
+		return tooLarge(large.Limit)
 	case err != nil:
 		return badRequest("", "the body cannot be read: %v", err)
 	case len(body) == 0:

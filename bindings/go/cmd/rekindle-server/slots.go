@@ -52,11 +52,19 @@ func saveSlots(dir, path string, m *rekindle.Model, slots int) {
 // restoreSlots brings back what was saved. What does not fit this model is left out.
 func restoreSlots(dir, path string, m *rekindle.Model, slots int) {
 	for seq := range slots {
-		err := m.LoadSequence(int32(seq), slotFile(dir, path, seq))
+		err := bringBack(m, int32(seq), slotFile(dir, path, seq))
 		if s := statusOf(err); err != nil && s != rekindle.NotFound {
 			slog.Warn("a saved sequence is not restored", "sequence", seq, "error", err)
 		}
 	}
+}
+
+// bringBack loads a sequence and leaves it to the generations that come.
+func bringBack(m *rekindle.Model, seq int32, file string) error {
+	if err := m.LoadSequence(seq, file); err != nil {
+		return err
+	}
+	return m.Leave(seq)
 }
 
 // writer gives a model that is loaded to write; unlike others of a request it is not loaded for this.
@@ -137,7 +145,7 @@ func (s *server) slot(w http.ResponseWriter, r *http.Request) error {
 			}
 			return tell(m, "n_saved", l.model, seq)
 		case "restore":
-			if err := l.model.LoadSequence(int32(seq), file); err != nil {
+			if err := bringBack(l.model, int32(seq), file); err != nil {
 				return err
 			}
 			return tell(m, "n_restored", l.model, seq)

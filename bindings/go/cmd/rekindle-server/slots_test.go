@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 )
 
@@ -33,6 +34,39 @@ func TestSlotsOverRestart(t *testing.T) {
 		}
 	}
 	start(t, change).ask("/v1/chat/completions", chat(nil))
+}
+
+// Conversations that fill all slots keep nobody waiting after the start, and each is gone on with.
+func TestFullSlotsOverRestart(t *testing.T) {
+	dir := t.TempDir()
+	change := func(o *options) { o.slotPath = dir }
+	said := func(n int, more string) fields {
+		text := strings.Repeat(fmt.Sprintf("Begat number %d. ", n), 5) + more
+		return fields{"model": bible, "prompt": text, "max_tokens": 3, "temperature": 0}
+	}
+	r := start(t, change)
+	written := make([]string, 4)
+	done := make(chan int)
+	for n := range written {
+		go func() {
+			written[n], _ = at(r.ask("/v1/completions", said(n, "")), "choices", 0, "text").(string)
+			done <- n
+		}()
+	}
+	for range written {
+		<-done
+	}
+	r.server.close()
+	if files, err := os.ReadDir(dir); err != nil || len(files) != 4 {
+		t.Fatal(files, err)
+	}
+	again := start(t, change)
+	for n, text := range written {
+		m := again.ask("/v1/completions", said(n, text+" And so on."))
+		if reused, _ := at(m, "usage", "prompt_tokens_details", "cached_tokens").(float64); reused < 20 {
+			t.Error("conversation", n, "was read anew:", at(m, "usage"))
+		}
+	}
 }
 
 func TestSlots(t *testing.T) {
