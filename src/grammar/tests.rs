@@ -221,7 +221,7 @@ fn forced_tokens() {
 
 fn lazy(kind: Kind, text: &str, texts: &[&str], tokens: &[i32], from_trigger: bool) -> crate::Result<Grammar> {
     let trigger_texts = texts.iter().map(|t| t.as_bytes().to_vec()).collect();
-    let params = Params { start: None, trigger_texts, trigger_tokens: tokens.to_vec(), from_trigger };
+    let params = Params { start: None, trigger_texts, trigger_tokens: tokens.to_vec(), from_trigger, apart: None };
     Grammar::new(&vocab(), kind, text, &params)
 }
 
@@ -251,6 +251,24 @@ fn triggers() {
     assert!(lazy(Kind::Regex, "ab", &[""], &[], false).is_err());
     assert!(lazy(Kind::Regex, "ab", &["x"; 65], &[], false).is_err());
     assert!(lazy(Kind::Regex, "ab", &[], &[-3], false).is_err());
+}
+
+/// Where a text is apart, no trigger counts.
+#[test]
+fn triggers_within_reasoning() {
+    let make = |begins| {
+        let apart = Some(Apart { open: b"(".to_vec(), close: b"!)".to_vec(), begins });
+        let params = Params { trigger_texts: vec![b"<<".to_vec()], apart, ..Params::default() };
+        Grammar::new(&vocab(), Kind::Regex, "ab", &params).unwrap()
+    };
+    for (begins, text) in [(false, "x (<< !<<!)y<<ab"), (true, "<<!)<(<<!)<<ab"), (true, "!)<<ab"), (false, "<<ab")] {
+        let mut g = make(begins);
+        write(&mut g, text);
+        assert_eq!(allowed(&mut g), [END], "{text}");
+    }
+    let mut g = make(true);
+    write(&mut g, "<<x!)(<<y");
+    assert!(g.is_complete().unwrap());
 }
 
 /// A token may end a trigger and go on: what goes on is the grammar's, and where that refuses it, the token is.

@@ -10,10 +10,12 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::format::Format;
+use super::format::{Body, Format};
 use super::formats;
 use super::ids::Ids;
-use super::message::{Event, Message};
+use super::message::Message;
+use super::object::ObjectBody;
+use super::part::{Outcome, Part};
 use super::reader::Reader;
 use super::tools::Tools;
 use crate::chat::{Message as ChatMessage, Options, Templates};
@@ -31,6 +33,9 @@ const ARGUMENTS: &str = r#"{"probe_text": "some words", "probe_number": 7}"#;
 const TOOLS: &str = r#"[{"type": "function", "function": {"name": "probe_tool", "description": "A probe.", "parameters":
     {"type": "object", "properties": {"probe_text": {"type": "string", "description": "Some words."},
     "probe_number": {"type": "integer", "description": "A number."}}, "required": ["probe_text", "probe_number"]}}}]"#;
+/// The places at which a call is looked for, and the most bytes of a marker that is told by a template.
+const MOST_TRIES: usize = 16;
+const LONGEST_MARKER: usize = 64;
 const THOUGHT: &str = "ProbeThought";
 const ANSWER: &str = "ProbeAnswer";
 
@@ -42,7 +47,7 @@ pub(super) struct Probes<'a> {
 }
 
 impl Probes<'_> {
-    /// What the template writes behind a user's message.
+    /// The template's text behind a user's message.
     fn render(&self, assistant: Option<ChatMessage>, tools: Option<&str>, begins: bool) -> Option<String> {
         let user = ChatMessage { role: "user", content: Some("ProbeQuestion"), ..ChatMessage::default() };
         let messages: Vec<ChatMessage> = [user].into_iter().chain(assistant).collect();
@@ -79,7 +84,10 @@ impl Probes<'_> {
             let Some(text) = self.said(message, Some(TOOLS)) else { continue };
             let fits = all.iter().enumerate().filter_map(|(i, f)| Some((rest(f, &tools, &text)?, i)));
             if let Some((_, i)) = fits.min() {
-                return Some(all.swap_remove(i));
+                return Some(all.swap_remove(i).with_keys_of(&text));
+            }
+            if let Some(format) = derived(&text, &self.end()) {
+                return rest(&format, &tools, &text).map(|_| format.with_keys_of(&text));
             }
         }
         let source = self.source();
@@ -87,7 +95,7 @@ impl Probes<'_> {
         Some(all.swap_remove(i))
     }
 
-    /// What the template writes for an assistant's message.
+    /// The template's text for an assistant's message.
     fn said(&self, message: ChatMessage, tools: Option<&str>) -> Option<String> {
         let with = self.render(Some(message), tools, false)?;
         let before = self.render(None, tools, false)?;
@@ -95,7 +103,19 @@ impl Probes<'_> {
         let rest = &with[common(&with, &before)..];
         // The header of the message, as far as it is the same.
         let header = begun.get(common(&begun, &before)..).unwrap_or("");
-        Some(rest[common(rest, header)..].to_owned())
+        let mut n = common(rest, header);
+        // The header may end with a marker that this message does not begin with; a shared beginning is none of it.
+        while n < header.trim_end().len() && n > 0 && !rest[..n].ends_with(['\n', '>', ']', ' ']) {
+            n = rest[..n].char_indices().last().map_or(0, |(i, _)| i);
+        }
+        Some(rest[n..].to_owned())
+    }
+
+    /// The text behind an assistant's answer.
+    fn end(&self) -> String {
+        let message = ChatMessage { role: "assistant", content: Some(ANSWER), ..ChatMessage::default() };
+        let text = self.render(Some(message), Some(TOOLS), false).unwrap_or_default();
+        text.split_once(ANSWER).map(|(_, end)| end.to_owned()).unwrap_or_default()
     }
 
     /// The markers of reasoning.
@@ -118,7 +138,8 @@ impl Probes<'_> {
                 }
             }
             let open = before.rfind(['<', '[']).map(|i| &before[i..]).filter(|t| t.ends_with(['>', ']']));
-            if let (Some(open), false) = (open, close.is_empty() || close.contains(char::is_whitespace)) {
+            let good = |m: &str| !m.is_empty() && m.len() <= LONGEST_MARKER && !m.contains(char::is_whitespace);
+            if let Some(open) = open.filter(|open| good(open) && good(close)) {
                 return Some(pair(open, close));
             }
         }
@@ -138,8 +159,24 @@ impl Probes<'_> {
 }
 
 impl Format {
-    /// The template's text has the markers that open calls.
+    /// Objects are written with the names of members that the template writes.
+    fn with_keys_of(mut self, text: &str) -> Format {
+        let has = |key: &str| text.contains(&format!("\"{key}\""));
+        let of = |known: [&str; 2], now: &mut String| {
+            if let Some(key) = known.into_iter().find(|key| has(key)) {
+                *now = key.to_owned();
+            }
+        };
+        of(["tool_name", "name"], &mut self.keys.name);
+        of(["arguments", "parameters"], &mut self.keys.arguments);
+        self
+    }
+
+    /// The template's text has the markers that open calls, or another sign.
     fn announced_in(&self, source: &str) -> bool {
+        if self.hints.iter().any(|hint| source.contains(hint.as_str())) {
+            return true;
+        }
         let sections = self.sections.first().map(|s| &s.open);
         let calls = self.calls.first().map(|c| &c.open);
         let mut opens = sections.into_iter().chain(calls).filter(|t| !t.is_empty()).peekable();
@@ -156,13 +193,36 @@ fn common(a: &str, b: &str) -> usize {
     n
 }
 
+/// A format of JSON objects between markers that are not known: what stands before the probe's call, and behind it up to
+/// the end of the message. The objects may stand in a list.
+fn derived(text: &str, end: &str) -> Option<Format> {
+    for (i, _) in text.match_indices('{').take(MOST_TRIES) {
+        let mut parts = Vec::new();
+        let (n, outcome) = ObjectBody::new(None).push(&text[i..], &mut parts);
+        if outcome != Outcome::Whole || !parts.contains(&Part::Name(TOOL.to_owned())) {
+            continue;
+        }
+        let open = text[..i].trim_end().trim_end_matches('[').trim();
+        let behind = text[i + n..].trim().trim_end_matches(end.trim()).trim();
+        let close = behind.trim_start_matches(']').trim();
+        let fits = |marker: &str| marker.len() <= LONGEST_MARKER && !marker.contains("probe");
+        let list = text[..i].trim_end().ends_with('[');
+        return (open.len() > 1 && fits(open) && fits(close)).then(|| {
+            let mut format = Format::new("derived").section(open, close, "[],").call("", Body::Object, &[]);
+            format.sections.iter_mut().for_each(|s| s.list = list);
+            format
+        });
+    }
+    None
+}
+
 /// The bytes of content besides the probe's call, if a format reads it.
 fn rest(format: &Format, tools: &Arc<Tools>, text: &str) -> Option<usize> {
     let mut reader = Reader::new(Arc::new(format.clone()), tools.clone(), Ids::new(1), false);
     reader.push(text);
     reader.finish();
     let mut message = Message::default();
-    reader.events.drain(..).for_each(|e: Event| message.add(&e));
+    reader.take().for_each(|e| message.add(&e));
     let [call] = message.calls.as_slice() else { return None };
     let json = |text: &str| serde_json::from_str::<Value>(text).ok();
     let same = call.name == TOOL && json(&call.arguments)? == json(ARGUMENTS)?;

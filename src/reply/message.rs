@@ -1,4 +1,4 @@
-//! What a reply says: its events, and the message that they make together.
+//! The events of a reply, and the message that they make together.
 
 use serde_json::{Value, json};
 
@@ -25,6 +25,23 @@ pub enum Event {
     },
     /// The end of the reply. Nothing follows.
     End,
+}
+
+impl Event {
+    /// Adds an event to the one before it, if both are pieces of the same. Otherwise it comes back.
+    pub(super) fn join(&mut self, next: Event) -> Option<Event> {
+        match (self, next) {
+            (Event::Content(text), Event::Content(more)) | (Event::Reasoning(text), Event::Reasoning(more)) => {
+                text.push_str(&more);
+                None
+            }
+            (Event::Arguments { text, .. }, Event::Arguments { text: more, .. }) => {
+                text.push_str(&more);
+                None
+            }
+            (_, next) => Some(next),
+        }
+    }
 }
 
 /// A call of a message.

@@ -7,20 +7,27 @@
 //! A reply is text from a stranger: whatever does not fit the format is content.
 
 mod body;
+mod calls;
 mod detect;
+mod escapes;
+mod force;
 mod format;
 mod formats;
 mod ids;
 mod json;
+mod loose;
 mod markers;
 mod message;
 mod named;
 mod object;
 mod part;
+mod quoted;
 mod reader;
 mod reply;
+mod signs;
 mod tagged;
 mod tools;
+mod voice;
 
 pub use message::{Event, Message, ToolCall};
 pub use reply::{Params, Reply};

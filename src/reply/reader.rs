@@ -4,43 +4,25 @@
 //! place it knows which markers may come. It decides by the text alone: where a marker may have begun, it waits. So the
 //! events, joined, are the same however the text was cut.
 //!
-//! A call counts once its name is known and its arguments begin. What was read of it before is kept (`raw`). If it turns
+//! A call counts once its name is known and its arguments begin. What was read of it before is kept (`calls`). If it turns
 //! out to be no call, that text is content, and reading goes on behind it; nothing is read twice, so the time is linear.
 //! A call that counts and breaks off later ends as broken.
 //!
 //! White space between markers and content belongs to neither and is left out.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::body::Reading;
+use super::calls::Calls;
 use super::format::Format;
 use super::ids::Ids;
 use super::json::is_space;
-use super::markers::{At, Markers};
+use super::markers::At;
 use super::message::Event;
-use super::part::{Outcome, Part};
+use super::part::Outcome;
+use super::signs::{Inside, Opens, Signs};
 use super::tools::Tools;
-
-/// What a marker opens.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Opens {
-    Reasoning(usize),
-    Section(usize),
-    /// Calls whose opening marker is that of this one.
-    Call(usize),
-    Nothing,
-}
-
-/// What may come in a section.
-#[derive(Debug, Clone, Copy)]
-enum Inside {
-    Close,
-    Call(usize),
-}
-
-/// White space, as JSON has it.
-const SPACES: [char; 4] = [' ', '\n', '\r', '\t'];
+use super::voice::{Kind, Voice};
 
 #[derive(Clone)]
 enum Place {
@@ -59,80 +41,38 @@ enum Place {
 pub(super) struct Reader {
     format: Arc<Format>,
     tools: Arc<Tools>,
-    ids: Ids,
-    /// Markers in content, and those where nothing was said yet.
-    markers: Markers<Opens>,
-    first_markers: Markers<Opens>,
-    ends_of_reasoning: Vec<Markers<()>>,
-    inside: Vec<Markers<Inside>>,
-    ends_of_calls: Vec<Markers<()>>,
+    calls: Calls,
+    signs: Arc<Signs>,
 
     place: Place,
     /// The section that calls stand in.
     section: Option<usize>,
     /// Nothing was said since the beginning or the last thing that a marker closed.
     first: bool,
-    /// White space is left out until something else comes.
-    trims: bool,
-    /// White space that is content if content follows it.
-    space: String,
-    /// What was read of a call that does not count yet.
-    raw: String,
-    /// A call counts and has not ended.
-    open: bool,
-    /// A call of this section counts.
-    has_calls: bool,
-    n_calls: u32,
+    voice: Voice,
     /// Text that waits for more.
     text: String,
-    pub events: VecDeque<Event>,
 }
 
 impl Reader {
     /// `reasons`: the prompt has opened the reasoning. Without tools, nothing is a call.
     pub fn new(format: Arc<Format>, tools: Arc<Tools>, ids: Ids, reasons: bool) -> Reader {
-        let calls = if tools.is_empty() { &[][..] } else { &format.calls[..] };
-        let sections = if tools.is_empty() { &[][..] } else { &format.sections[..] };
-        let mut later: Vec<(String, Opens)> = format.frames.iter().map(|t| (t.clone(), Opens::Nothing)).collect();
-        later.extend(sections.iter().enumerate().map(|(i, s)| (s.open.clone(), Opens::Section(i))));
-        let mut first = Vec::new();
-        for (i, call) in calls.iter().enumerate() {
-            let into = if call.only_first { &mut first } else { &mut later };
-            into.push((call.open.clone(), Opens::Call(i)));
-        }
-        let reasoning = format.reasoning.iter().enumerate().map(|(i, (open, _))| (open.clone(), Opens::Reasoning(i)));
-        if format.reasoning_anywhere {
-            later.extend(reasoning)
-        } else {
-            first.extend(reasoning)
-        }
-        first.extend(later.iter().cloned());
-        let inside = sections.iter().map(|s| {
-            let opens = calls.iter().enumerate().map(|(i, c)| (c.open.clone(), Inside::Call(i)));
-            Markers::new(opens.chain([(s.close.clone(), Inside::Close)]))
-        });
-        let ends = format.reasoning.iter().map(|(_, close)| Markers::new(close.iter().map(|t| (t.clone(), ()))));
         Reader {
-            markers: Markers::new(later),
-            first_markers: Markers::new(first),
-            ends_of_reasoning: ends.collect(),
-            inside: inside.collect(),
-            ends_of_calls: calls.iter().map(|c| c.closers()).collect(),
+            signs: Arc::new(Signs::new(&format, &tools)),
             place: if reasons { Place::Reasoning(0) } else { Place::Content },
             section: None,
             first: true,
-            trims: reasons,
-            space: String::new(),
-            raw: String::new(),
-            open: false,
-            has_calls: false,
-            n_calls: 0,
+            voice: Voice::new(reasons),
             text: String::new(),
-            events: VecDeque::new(),
             format,
             tools,
-            ids,
+            calls: Calls::new(ids),
         }
+    }
+
+    /// The events that are known now.
+    pub fn take(&mut self) -> impl Iterator<Item = Event> {
+        self.voice.events.drain(..)
     }
 
     /// Reads a piece.
@@ -146,7 +86,7 @@ impl Reader {
         self.read(true);
         match self.place {
             Place::Behind(form) => self.behind_call(self.format.calls[form].needs_end()),
-            Place::Call(..) if self.open => self.breaks(),
+            Place::Call(..) if self.calls.is_open() => self.breaks(),
             _ => {}
         }
         match self.place {
@@ -154,11 +94,10 @@ impl Reader {
             Place::Opened(_) | Place::Call(..) => self.no_call(),
             _ => {}
         }
-        if matches!(self.place, Place::Content) && !self.trims {
-            let space = std::mem::take(&mut self.space);
-            self.tell(true, space);
+        if matches!(self.place, Place::Content) {
+            self.voice.ends_in_content();
         }
-        self.events.push_back(Event::End);
+        self.voice.events.push_back(Event::End);
     }
 
     fn read(&mut self, last: bool) {
@@ -180,13 +119,13 @@ impl Reader {
         match &self.place {
             Place::Content if self.first => self.step_first(text, spaces, last),
             Place::Content => {
-                let (n, found) = self.markers.find(text, last);
-                self.say(true, &text[..n]);
+                let (n, found) = self.signs.in_content.find(text, last);
+                self.voice.say(Kind::Content, &text[..n]);
                 self.found(n, found, text)
             }
             Place::Reasoning(pair) => {
-                let (n, found) = self.ends_of_reasoning[*pair].find(text, last);
-                self.say(false, &text[..n]);
+                let (n, found) = self.signs.ends_of_reasoning[*pair].find(text, last);
+                self.voice.say(Kind::Reasoning, &text[..n]);
                 match found {
                     At::Marker(len, ()) => {
                         self.closes();
@@ -199,7 +138,7 @@ impl Reader {
             Place::Call(..) => self.step_call(text, last),
             // White space between the markers and the body of a call.
             Place::Opened(_) | Place::Behind(_) if spaces > 0 => {
-                self.keep(&text[..spaces]);
+                self.calls.keep(&text[..spaces]);
                 Some(spaces)
             }
             Place::Opened(form) => {
@@ -212,7 +151,7 @@ impl Reader {
             }
             Place::Behind(form) => {
                 let form = *form;
-                match self.ends_of_calls[form].at(text, last) {
+                match self.signs.ends_of_calls[form].at(text, last) {
                     At::Perhaps => None,
                     At::Marker(len, ()) => {
                         self.behind_call(false);
@@ -230,15 +169,15 @@ impl Reader {
     /// Nothing was said yet: more may begin here than elsewhere.
     fn step_first(&mut self, text: &str, spaces: usize, last: bool) -> Option<usize> {
         if spaces > 0 {
-            self.say(true, &text[..spaces]);
+            self.voice.say(Kind::Content, &text[..spaces]);
             return Some(spaces);
         }
-        match self.first_markers.at(text, last) {
+        match self.signs.first.at(text, last) {
             At::Nothing => {
                 self.first = false;
                 let bare = self.body_at(text, |call| call.only_first && call.open.is_empty());
                 if let Some(form) = bare.filter(|_| !self.tools.is_empty()) {
-                    self.raw = std::mem::take(&mut self.space);
+                    self.calls.opens(self.voice.take_space());
                     self.begin(form);
                 }
                 Some(0)
@@ -255,18 +194,18 @@ impl Reader {
         let between = self.format.sections[section].between;
         let n = text.len() - text.trim_start_matches(|c: char| c.is_ascii_whitespace() || between.contains(c)).len();
         if n > 0 {
-            self.keep(&text[..n]);
+            self.calls.keep(&text[..n]);
             return Some(n);
         }
-        match self.inside[section].at(text, last) {
+        match self.signs.inside[section].at(text, last) {
             At::Perhaps => return None,
             At::Marker(len, Inside::Close) => {
-                self.keep(&text[..len]);
+                self.calls.keep(&text[..len]);
                 self.leave_section();
                 return Some(len);
             }
             At::Marker(len, Inside::Call(form)) => {
-                self.keep(&text[..len]);
+                self.calls.keep(&text[..len]);
                 self.place = Place::Opened(form);
                 return Some(len);
             }
@@ -283,25 +222,12 @@ impl Reader {
         let Place::Call(form, reading) = &mut self.place else { return None };
         let (form, mut parts) = (*form, Vec::new());
         let (used, outcome) = reading.push(text, last, &mut parts);
-        let mut id = None;
-        for part in parts {
-            match part {
-                Part::Id(text) => id = Some(text),
-                Part::Name(name) => {
-                    let index = self.n_calls;
-                    let id = id.take().unwrap_or_else(|| self.ids.id(index));
-                    self.events.push_back(Event::CallBegins { index, id, name });
-                    (self.open, self.has_calls, self.n_calls) = (true, true, index + 1);
-                    self.raw.clear();
-                }
-                Part::Arguments(text) => self.arguments(text),
-            }
-        }
-        self.keep(&text[..used]);
+        self.calls.tell(parts, &mut self.voice);
+        self.calls.keep(&text[..used]);
         match outcome {
             Outcome::More => return (used > 0).then_some(used),
             Outcome::Whole => self.place = Place::Behind(form),
-            Outcome::Bad if self.open => self.breaks(),
+            Outcome::Bad if self.calls.is_open() => self.breaks(),
             Outcome::Bad => self.no_call(),
         }
         Some(used)
@@ -310,16 +236,19 @@ impl Reader {
     /// Goes where a marker leads that was found `n` bytes on.
     fn found(&mut self, n: usize, found: At<Opens>, text: &str) -> Option<usize> {
         let At::Marker(len, opens) = found else { return (n > 0).then_some(n) };
-        let space = std::mem::take(&mut self.space);
+        let space = self.voice.take_space();
         match opens {
             Opens::Nothing => self.closes(),
-            Opens::Reasoning(pair) => (self.place, self.trims) = (Place::Reasoning(pair), true),
+            Opens::Reasoning(pair) => {
+                self.place = Place::Reasoning(pair);
+                self.voice.pauses();
+            }
             Opens::Section(i) => (self.section, self.place) = (Some(i), Place::Section),
             Opens::Call(i) => (self.section, self.place) = (None, Place::Opened(i)),
         }
         if matches!(self.place, Place::Section | Place::Opened(_)) {
-            (self.raw, self.has_calls) = (space, false);
-            self.keep(&text[n..n + len]);
+            self.calls.opens(space);
+            self.calls.keep(&text[n..n + len]);
         }
         Some(n + len)
     }
@@ -334,18 +263,11 @@ impl Reader {
         self.place = Place::Call(form, Reading::new(&self.format.calls[form], &self.tools));
     }
 
-    /// Keeps what was read of a call, in case that it is none.
-    fn keep(&mut self, text: &str) {
-        if !self.open {
-            self.raw.push_str(text);
-        }
-    }
-
-    /// What was read as a call is content.
+    /// The text that was read as a call is content.
     fn no_call(&mut self) {
-        let raw = std::mem::take(&mut self.raw);
+        let raw = self.calls.take();
         (self.place, self.section, self.first) = (Place::Content, None, false);
-        self.say(true, &raw);
+        self.voice.say(Kind::Content, &raw);
     }
 
     /// A call ends before it is whole, and its section with it.
@@ -355,8 +277,7 @@ impl Reader {
     }
 
     fn behind_call(&mut self, broken: bool) {
-        self.open = false;
-        self.events.push_back(Event::CallEnds { index: self.n_calls.saturating_sub(1), broken });
+        self.calls.ends(broken, &mut self.voice);
         match self.section {
             Some(_) => self.place = Place::Section,
             None => self.closes(),
@@ -366,8 +287,8 @@ impl Reader {
     /// A section without calls is content.
     fn leave_section(&mut self) {
         self.section = None;
-        if self.has_calls {
-            self.raw.clear();
+        if self.calls.has_some() {
+            self.calls.take();
             self.closes();
         } else {
             self.no_call();
@@ -376,39 +297,7 @@ impl Reader {
 
     /// Something has ended, and content may follow.
     fn closes(&mut self) {
-        self.space.clear();
-        (self.place, self.first, self.trims) = (Place::Content, true, true);
-    }
-
-    /// Content, or reasoning, without the white space at its ends.
-    fn say(&mut self, content: bool, text: &str) {
-        let text = if self.trims { text.trim_start_matches(SPACES) } else { text };
-        let said = text.trim_end_matches(SPACES);
-        if !said.is_empty() {
-            self.trims = false;
-            let space = std::mem::take(&mut self.space);
-            self.tell(content, space + said);
-        }
-        if !self.trims {
-            self.space.push_str(&text[said.len()..]);
-        }
-    }
-
-    /// Adds to the last event, if that is one of the same kind, so that a reply that nobody takes stays small.
-    fn tell(&mut self, content: bool, text: String) {
-        match (self.events.back_mut(), content) {
-            _ if text.is_empty() => {}
-            (Some(Event::Content(last)), true) | (Some(Event::Reasoning(last)), false) => last.push_str(&text),
-            (_, true) => self.events.push_back(Event::Content(text)),
-            (_, false) => self.events.push_back(Event::Reasoning(text)),
-        }
-    }
-
-    fn arguments(&mut self, text: String) {
-        let index = self.n_calls.saturating_sub(1);
-        match self.events.back_mut() {
-            Some(Event::Arguments { text: last, .. }) => last.push_str(&text),
-            _ => self.events.push_back(Event::Arguments { index, text }),
-        }
+        (self.place, self.first) = (Place::Content, true);
+        self.voice.pauses();
     }
 }
