@@ -10,7 +10,7 @@ export CARGO_TARGET_DIR="$PWD/target/fuzz"
 export RUSTFLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing"
-cargo build --release --manifest-path tests/fuzz/Cargo.toml
+cargo build --release --locked --manifest-path tests/fuzz/Cargo.toml
 mkdir -p target/fuzz/found
 for target in "$@"; do
     corpus=target/fuzz/corpus/$target
