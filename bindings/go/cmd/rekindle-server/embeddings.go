@@ -104,7 +104,7 @@ func (s *server) openAIEmbeddings(w http.ResponseWriter, r *http.Request) error 
 	for i, row := range rows {
 		m := map[string]any{"object": "embedding", "index": i, "embedding": row}
 		if q.EncodingFormat == "base64" {
-			m["embedding"] = base64Row(row)
+			m["embedding"], m["encoding_format"] = base64Row(row), "base64"
 		}
 		data[i] = m
 	}

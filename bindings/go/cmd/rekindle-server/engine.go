@@ -95,14 +95,12 @@ func (e *engine) do(ctx context.Context, f func() error) error {
 	return <-done
 }
 
-// close ends all jobs and frees the model. It may be called again.
-func (e *engine) close() {
-	e.closing.Do(func() { close(e.quit) })
-	<-e.gone
-}
+// leave ends all jobs and frees the model, soon: gone tells when. It may be called again.
+func (e *engine) leave() { e.closing.Do(func() { close(e.quit) }) }
 
 func (e *engine) run() {
 	defer close(e.gone)
+	defer giveBack()
 	defer e.model.Close()
 	for {
 		if len(e.jobs) == 0 {
