@@ -52,7 +52,7 @@ serve: lib
 	    CGO_LDFLAGS="-L$(abspath $(BUILD)) '-Wl,-rpath,\$$ORIGIN'" $(GO) build -o $(abspath $(BUILD))/rekindle-server .
 	$(BUILD)/rekindle-server --ollama-store auto --state auto $(SERVE) models
 
-# Clients that come, leave and send nonsense for a time, then a look at what is left of them: once with Go's race detector,
+# Clients that come, leave and send nonsense for a time, and a look at what is left of them: once with the race detector,
 # once for the memory, whose figures that detector would blur.
 MINUTES ?= 10
 SOAK = cd bindings/go/cmd/rekindle-server && CGO_CFLAGS="-O1 -I$(abspath include)" CGO_LDFLAGS="-L$(abspath $(BUILD))" \
