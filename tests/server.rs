@@ -42,20 +42,17 @@ fn run(c: &mut Command) -> Result<String, String> {
     if out.status.success() { Ok(text) } else { Err(format!("{c:?}: {}\n{text}", out.status)) }
 }
 
-/// A Python that has the clients, in a folder that later runs find again.
-fn clients() -> Result<PathBuf, String> {
-    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("server-clients");
+/// A Python that has these packages, in a folder that later runs find again.
+fn python(name: &str, packages: &[&str]) -> Result<PathBuf, String> {
+    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let python = home.join("bin/python");
-    let has = |python: &Path| {
-        let script = "import importlib.metadata as m, sys\n\
-                      sys.exit(any(m.version(a.split('==')[0]) != a.split('==')[1] for a in sys.argv[1:]))";
-        run(Command::new(python).args(["-c", script]).args(CLIENTS)).is_ok()
-    };
-    if !has(&python) {
+    let script = "import importlib.metadata as m, sys\n\
+                  sys.exit(any(m.version(a.split('==')[0]) != a.split('==')[1] for a in sys.argv[1:]))";
+    if run(Command::new(&python).args(["-c", script]).args(packages)).is_err() {
         run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&home))?;
         run(Command::new(&python)
             .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--retries", "1"])
-            .args(CLIENTS))?;
+            .args(packages))?;
     }
     Ok(python)
 }
@@ -75,6 +72,15 @@ fn npm_clients() -> Result<PathBuf, String> {
     }
     std::fs::copy(from.join("clients.mjs"), home.join("clients.mjs")).unwrap();
     Ok(home)
+}
+
+/// A Python that drives a browser, and the browser: Debian's, since Playwright's own cannot be had everywhere.
+fn browser() -> Result<(PathBuf, &'static str), String> {
+    let chromium = "/usr/bin/chromium";
+    if !Path::new(chromium).exists() {
+        return Err(format!("there is no {chromium}"));
+    }
+    Ok((python("server-page", &["playwright==1.65.2"])?, chromium))
 }
 
 /// The program with Go's clients.
@@ -175,7 +181,7 @@ fn server() {
     };
     drive(
         "the clients of PyPI",
-        clients().map(|python| {
+        python("server-clients", &CLIENTS).map(|python| {
             let mut c = Command::new(python);
             c.arg(root().join("tests/server/clients.py"));
             c
@@ -190,5 +196,13 @@ fn server() {
         }),
     );
     drive("Go's clients", go_clients(&dir).map(Command::new));
+    match browser() {
+        Ok((python, chromium)) => {
+            let page = root().join("tests/server/page.py");
+            let args = [names[0].clone(), dir.clone().into(), chromium.into()];
+            println!("{}", run(Command::new(python).arg(page).arg(&server.address).args(args)).unwrap());
+        }
+        Err(e) => println!("SKIPPED: the page is not driven: {e}"),
+    }
     assert_eq!(server.end(), 0, "the server ends well, without a race");
 }
