@@ -73,7 +73,7 @@ func (c *chatRequest) chatParams() (chatParams, error) {
 
 func (s *server) openAIChat(w http.ResponseWriter, r *http.Request) error {
 	var c chatRequest
-	if err := readJSON(w, r, &c); err != nil {
+	if err := readJSON(r, &c); err != nil {
 		return err
 	}
 	if len(c.Messages) == 0 {

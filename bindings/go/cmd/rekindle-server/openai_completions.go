@@ -55,7 +55,7 @@ const mostPrompts = 256
 
 func (s *server) openAICompletions(w http.ResponseWriter, r *http.Request) error {
 	var c completionRequest
-	if err := readJSON(w, r, &c); err != nil {
+	if err := readJSON(r, &c); err != nil {
 		return err
 	}
 	n, err := c.answers()
