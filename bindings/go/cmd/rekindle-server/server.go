@@ -153,8 +153,6 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			slog.Info("request", "method", r.Method, "path", r.URL.Path, "seconds", time.Since(began).Seconds())
 		}()
 	}
-	// A deadline may be left of the connection's request before this one.
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
 	forbidden := func(format string, args ...any) {
 		dialectOf(r).refuse(w, &failure{http.StatusForbidden, fmt.Sprintf(format, args...), "invalid_request_error", "forbidden", ""})
 	}
