@@ -23,7 +23,7 @@ WARNINGS := -std=c11 -Wall -Wextra -Wpedantic -Wconversion -Werror
 MODEL ?= models/bible-5M-Q8_0.gguf
 PROMPT ?= And the LORD said unto Moses,
 
-.PHONY: all lib run serve chat-model soak check test bench microbench install uninstall clean
+.PHONY: all lib wheel run serve chat-model soak check test bench microbench install uninstall clean
 
 all: lib $(BUILD)/rekindle $(BUILD)/minimal
 
@@ -38,6 +38,10 @@ $(BUILD)/rekindle: $(wildcard bindings/c/*.h)
 
 $(BUILD)/%: bindings/c/%.c include/rekindle.h | lib
 	$(CC) $(CFLAGS) $(WARNINGS) -Iinclude $< -o $@ -L$(BUILD) -lrekindle -lpthread -lm -Wl,-rpath,'$$ORIGIN'
+
+# The Python package with the library inside. Its name says the oldest glibc that the library runs with.
+wheel: lib
+	$(PYTHON) packaging/wheel.py $(BUILT)/librekindle.so $(BUILD)/wheel
 
 run: all
 	$(BUILD)/rekindle run $(MODEL) -p "$(PROMPT)" -n 120 --temp 0.7 --top-k 40 --seed 4
