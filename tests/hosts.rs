@@ -1,4 +1,4 @@
-//! Hosts in C, C++ and Go, and one that opens the library at run time, with the library only in a build folder.
+//! Hosts in C, C++, Go and Python, and one that opens the library at run time, with the library only in a build folder.
 
 #[path = "support/built.rs"]
 mod built;
@@ -174,7 +174,7 @@ const DESCRIBED: [(&str, &str); 3] = [
     ),
 ];
 
-/// The tool in C, a host in C++ and one in Go print the same bytes.
+/// The tool in C, a host in C++, one in Go and the Python package's program print the same bytes.
 #[test]
 fn plans_are_the_same_everywhere() {
     if !has("cc", "--version") {
@@ -191,17 +191,24 @@ fn plans_are_the_same_everywhere() {
         succeed(&mut go_tool(&dir, &["build", "-o", exe.to_str().unwrap(), "./example/plan"]));
         hosts.push(("Go", exe));
     }
+    if has("python3", "--version") {
+        hosts.push(("Python", PathBuf::from("python3")));
+    }
     for (what, spec) in DESCRIBED {
         for form in ["text", "json"] {
             let printed = |(language, exe): &(&str, PathBuf)| {
                 let mut c = Command::new(exe);
                 match *language {
-                    "C" => {
+                    "C" | "Python" => {
+                        if *language == "Python" {
+                            c.args(["-m", "rekindle"]);
+                        }
                         c.arg("plan").arg(&file).args(["--threads", "2", "--devices", spec]);
                         c.args((form == "json").then_some("--json"))
                     }
                     _ => c.arg(&file).args([spec, form]),
                 };
+                c.env("PYTHONPATH", root().join("bindings/python/src")).env("PYTHONDONTWRITEBYTECODE", "1");
                 let out = output(c.env("LD_LIBRARY_PATH", &dir));
                 // The tool ends with 1 after a plan that does not fit.
                 let complaint = String::from_utf8_lossy(&out.stderr);

@@ -26,9 +26,12 @@ fn block(language: &str) -> String {
 
 #[test]
 fn programs_are_the_files() {
-    for (language, file) in
-        [("c", "bindings/c/minimal.c"), ("cpp", "bindings/cpp/minimal.cpp"), ("go", "bindings/go/example/main.go")]
-    {
+    for (language, file) in [
+        ("c", "bindings/c/minimal.c"),
+        ("cpp", "bindings/cpp/minimal.cpp"),
+        ("go", "bindings/go/example/main.go"),
+        ("python", "bindings/python/minimal.py"),
+    ] {
         let (shown, real) = (block(language), read(file));
         // A file may begin with a comment that the README says in its own words.
         assert!(

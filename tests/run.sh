@@ -1,6 +1,6 @@
 #!/bin/sh
-# All tests: Rust, the C ABI, the hosts in C, C++ and Go, the installation. It needs cargo and a C compiler, and says
-# what else is missing.
+# All tests: Rust, the C ABI, the hosts in C, C++, Go and Python, the installation. It needs cargo and a C compiler, and
+# says what else is missing.
 set -eu
 cd "$(dirname "$0")/.."
 for tool in g++ go valgrind cmake pkg-config python3; do

@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 
 use built::library;
 
-/// The clients, in the versions that the calls were written for.
+/// PyPI's clients, in the versions that the calls were written for.
 const CLIENTS: [&str; 3] = ["openai==3.57.0", "ollama==0.6.3", "anthropic==2.14.0"];
 
 fn root() -> PathBuf {
@@ -42,22 +42,74 @@ fn run(c: &mut Command) -> Result<String, String> {
     if out.status.success() { Ok(text) } else { Err(format!("{c:?}: {}\n{text}", out.status)) }
 }
 
-/// A Python that has the clients, in a folder that later runs find again.
-fn clients() -> Result<PathBuf, String> {
-    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("server-clients");
+/// A Python that has these packages, in a folder that later runs find again.
+fn python(name: &str, packages: &[&str]) -> Result<PathBuf, String> {
+    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let python = home.join("bin/python");
-    let has = |python: &Path| {
-        let script = "import importlib.metadata as m, sys\n\
-                      sys.exit(any(m.version(a.split('==')[0]) != a.split('==')[1] for a in sys.argv[1:]))";
-        run(Command::new(python).args(["-c", script]).args(CLIENTS)).is_ok()
-    };
-    if !has(&python) {
+    let script = "import importlib.metadata as m, sys\n\
+                  sys.exit(any(m.version(a.split('==')[0]) != a.split('==')[1] for a in sys.argv[1:]))";
+    if run(Command::new(&python).args(["-c", script]).args(packages)).is_err() {
         run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&home))?;
         run(Command::new(&python)
             .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--retries", "1"])
-            .args(CLIENTS))?;
+            .args(packages))?;
     }
     Ok(python)
+}
+
+/// A folder that has npm's clients and the script, which later runs find again.
+fn npm_clients() -> Result<PathBuf, String> {
+    let (from, home) = (root().join("tests/server/node"), Path::new(env!("CARGO_TARGET_TMPDIR")).join("server-node"));
+    let read = |dir: &Path| std::fs::read(dir.join("package.json")).ok();
+    if !home.join("node_modules/openai").exists() || read(&from) != read(&home) {
+        std::fs::create_dir_all(&home).unwrap();
+        std::fs::copy(from.join("package.json"), home.join("package.json")).unwrap();
+        let quiet = ["install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error"];
+        if let Err(e) = run(Command::new("npm").args(quiet).current_dir(&home)) {
+            std::fs::remove_file(home.join("package.json")).unwrap();
+            return Err(e);
+        }
+    }
+    std::fs::copy(from.join("clients.mjs"), home.join("clients.mjs")).unwrap();
+    Ok(home)
+}
+
+/// A Python that drives a browser, and the browser: Debian's, since Playwright's own cannot be had everywhere.
+fn browser() -> Result<(PathBuf, &'static str), String> {
+    let chromium = "/usr/bin/chromium";
+    if !Path::new(chromium).exists() {
+        return Err(format!("there is no {chromium}"));
+    }
+    Ok((python("server-page", &["playwright==1.65.2"])?, chromium))
+}
+
+/// The program with Go's clients.
+fn go_clients(dir: &Path) -> Result<PathBuf, String> {
+    let exe = dir.join("go-clients");
+    let from = root().join("tests/server/go");
+    run(Command::new("go").args(["build", "-o"]).arg(&exe).arg(".").current_dir(from))?;
+    Ok(exe)
+}
+
+/// The small model with a template that has tools. A key of a multiple of 32 bytes goes before all others, so nothing
+/// else has to move against the file's alignment.
+fn caller(dir: &Path) -> PathBuf {
+    let (name, model) = ("tokenizer.chat_template", std::fs::read(model()).unwrap());
+    let template = std::fs::read_to_string(root().join("tests/server/caller.jinja")).unwrap();
+    let template = template.trim_end();
+    let before = 8 + name.len() + 4 + 8;
+    let room = (before + template.len() + "{##}".len()).next_multiple_of(32) - before;
+    let comment = format!("{{#{}#}}", " ".repeat(room - template.len() - "{##}".len()));
+    let mut key = (name.len() as u64).to_le_bytes().to_vec();
+    key.extend(name.as_bytes());
+    key.extend(8u32.to_le_bytes());
+    key.extend((room as u64).to_le_bytes());
+    key.extend(template.as_bytes());
+    key.extend(comment.as_bytes());
+    let n_keys = u64::from_le_bytes(model[16..24].try_into().unwrap()) + 1;
+    let path = dir.join("caller.gguf");
+    std::fs::write(&path, [&model[..16], &n_keys.to_le_bytes(), &key, &model[24..]].concat()).unwrap();
+    path
 }
 
 /// A server that ends with this value.
@@ -67,10 +119,12 @@ struct Server {
 }
 
 impl Server {
-    fn start(exe: &Path, dir: &Path) -> Server {
+    fn start(exe: &Path, dir: &Path, models: &[PathBuf]) -> Server {
+        let state = dir.join("server-state");
         let mut process = Command::new(exe)
-            .args(["--port", "0", "--devices", "cpu", "--threads", "2"])
-            .arg(model())
+            .args(["--port", "0", "--devices", "cpu", "--threads", "2", "--state"])
+            .arg(state)
+            .args(models)
             .env("LD_LIBRARY_PATH", dir)
             .env("XDG_CACHE_HOME", dir)
             .stderr(Stdio::piped())
@@ -116,15 +170,39 @@ fn server() {
     run(&mut go(&dir, &["vet", "."])).unwrap();
     println!("{}", run(&mut go(&dir, &["test", "-race", "-count=1", "."])).unwrap());
 
-    let python = match clients() {
-        Ok(python) => python,
-        Err(e) => return println!("SKIPPED: the clients of PyPI are not there: {e}"),
-    };
     let exe = dir.join("rekindle-server");
     run(&mut go(&dir, &["build", "-race", "-o", exe.to_str().unwrap(), "."])).unwrap();
-    let server = Server::start(&exe, &dir);
-    let script = root().join("tests/server/clients.py");
-    let name = model().file_stem().unwrap().to_owned();
-    println!("{}", run(Command::new(&python).arg(script).arg(&server.address).arg(name)).unwrap());
+    let caller = caller(&dir);
+    let server = Server::start(&exe, &dir, &[model(), caller.clone()]);
+    let names = [&model(), &caller].map(|p| p.file_stem().unwrap().to_owned());
+    let drive = |what: &str, program: Result<Command, String>| match program {
+        Ok(mut program) => println!("{}", run(program.arg(&server.address).args(&names).arg(model())).unwrap()),
+        Err(e) => println!("SKIPPED: {what} are not there: {e}"),
+    };
+    drive(
+        "the clients of PyPI",
+        python("server-clients", &CLIENTS).map(|python| {
+            let mut c = Command::new(python);
+            c.arg(root().join("tests/server/clients.py"));
+            c
+        }),
+    );
+    drive(
+        "the clients of npm",
+        npm_clients().map(|home| {
+            let mut c = Command::new("node");
+            c.arg("clients.mjs").current_dir(home);
+            c
+        }),
+    );
+    drive("Go's clients", go_clients(&dir).map(Command::new));
+    match browser() {
+        Ok((python, chromium)) => {
+            let page = root().join("tests/server/page.py");
+            let args = [names[0].clone(), dir.clone().into(), chromium.into()];
+            println!("{}", run(Command::new(python).arg(page).arg(&server.address).args(args)).unwrap());
+        }
+        Err(e) => println!("SKIPPED: the page is not driven: {e}"),
+    }
     assert_eq!(server.end(), 0, "the server ends well, without a race");
 }

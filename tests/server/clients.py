@@ -1,8 +1,8 @@
 """Drives a running rekindle-server with the clients that people use: PyPI's openai, ollama and anthropic.
 
-    clients.py ADDRESS MODEL
+    clients.py ADDRESS MODEL CALLER FILE
 
-Each call is made, its answer checked, and its outcome printed. The exit status is 1 if one of them failed.
+CALLER is a model whose template has tools, FILE that of MODEL. Each call is made, its answer checked, and its outcome printed. The exit status is 1 if one of them failed.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ import ollama
 import openai
 import pydantic
 
-ADDRESS, MODEL = sys.argv[1:3]
+ADDRESS, MODEL, CALLER, FILE = sys.argv[1:5]
 USER = [{"role": "user", "content": "And God said"}]
 calls = []
 
@@ -36,6 +36,22 @@ class Person(pydantic.BaseModel):
     righteous: bool
     years: int = pydantic.Field(ge=1, le=969)
 
+
+PARAMETERS = {
+    "type": "object",
+    "required": ["city"],
+    "additionalProperties": False,
+    "properties": {"city": {"type": "string", "enum": ["Ur", "Nineveh"]}},
+}
+TOOLS = [{"type": "function", "function": {"name": "weather", "parameters": PARAMETERS}}]
+# A call as the caller's template has it: the small model writes one only if it must.
+WRITTEN = {
+    "type": "object",
+    "required": ["name", "parameters"],
+    "additionalProperties": False,
+    "properties": {"name": {"const": "weather"}, "parameters": PARAMETERS},
+    "x-guidance": {"whitespace_flexible": False},
+}
 
 o = openai.OpenAI(base_url=ADDRESS + "/v1", api_key="none", max_retries=0, timeout=60)
 c = anthropic.Anthropic(base_url=ADDRESS, api_key="none", max_retries=0, timeout=60)
@@ -98,6 +114,19 @@ def _():
     a = o.chat.completions.parse(model=MODEL, messages=USER, response_format=Person, max_tokens=100)
     assert isinstance(a.choices[0].message.parsed, Person), a
     return repr(a.choices[0].message.parsed)
+
+
+@call("openai chat.completions.create, tools")
+def _():
+    written = {"type": "json_schema", "json_schema": {"name": "call", "schema": WRITTEN}}
+    a = o.chat.completions.create(model=CALLER, messages=USER, tools=TOOLS, response_format=written, max_tokens=100)
+    tool = a.choices[0].message.tool_calls[0]
+    city = json.loads(tool.function.arguments)["city"]
+    assert a.choices[0].finish_reason == "tool_calls" and tool.id and city in ("Ur", "Nineveh"), a
+    told = [a.choices[0].message, {"role": "tool", "tool_call_id": tool.id, "content": "Dry."}]
+    b = o.chat.completions.create(model=CALLER, messages=USER + told, tools=TOOLS, max_tokens=5)
+    assert b.usage.completion_tokens == 5, b
+    return f"{tool.function.name} {tool.function.arguments}, and its result taken"
 
 
 @call("openai chat.completions.create, JSON object")
@@ -290,6 +319,47 @@ def _():
     return repr(a.response)
 
 
+@call("ollama chat, tools")
+def _():
+    a = l.chat(CALLER, messages=USER, tools=TOOLS, format=WRITTEN, options={"num_predict": 100})
+    tool = a.message.tool_calls[0].function
+    assert tool.name == "weather" and tool.arguments["city"] in ("Ur", "Nineveh"), a
+    return f"{tool.name} {dict(tool.arguments)}"
+
+
+@call("ollama create, copy, delete")
+def _():
+    a = l.create("prophet", from_=MODEL, system="Speak.", parameters={"num_predict": 3})
+    assert a.status == "success", a
+    l.copy("prophet", "prophet:second")
+    said = l.generate("prophet:second", "And God said")
+    assert said.eval_count == 3, said
+    l.delete("prophet")
+    l.delete("prophet:second")
+    names = [m.model for m in l.list().models]
+    assert not any(n.startswith("prophet") for n in names), names
+    return "made, copied, asked and deleted"
+
+
+@call("ollama create_blob")
+def _():
+    # It is here already, so nothing is sent.
+    digest = l.create_blob(FILE)
+    assert l.create("of-file", files={"model.gguf": digest}).status == "success"
+    l.delete("of-file")
+    return digest[:17]
+
+
+@call("ollama, a model that is only read")
+def _():
+    try:
+        l.delete(MODEL)
+    except ollama.ResponseError as e:
+        assert e.status_code == 403, e
+        return "ResponseError, 403"
+    raise AssertionError("no error")
+
+
 @call("ollama generate, raw, stream")
 def _():
     pieces = list(l.generate(MODEL, "And God said", raw=True, stream=True, options={"num_predict": 5}))
@@ -332,8 +402,8 @@ def _():
     a = l.generate(MODEL, keep_alive=0)
     assert a.done_reason == "unload", a
     for _ in range(100):
-        if not l.ps().models:
-            return "nothing is loaded"
+        if all(m.model != MODEL + ":latest" for m in l.ps().models):
+            return "it is not loaded any more"
         time.sleep(0.05)
     raise AssertionError("the model is still there")
 

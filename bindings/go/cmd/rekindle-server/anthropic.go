@@ -167,7 +167,7 @@ func (q *anthropicRequest) chatParams() (p chatParams, err error) {
 
 func (s *server) anthropicMessages(w http.ResponseWriter, r *http.Request) error {
 	var q anthropicRequest
-	if err := readJSON(w, r, &q); err != nil {
+	if err := readJSON(r, &q); err != nil {
 		return err
 	}
 	if q.MaxTokens != nil && *q.MaxTokens < 1 {
@@ -205,7 +205,7 @@ func (s *server) anthropicMessages(w http.ResponseWriter, r *http.Request) error
 
 func (s *server) anthropicCount(w http.ResponseWriter, r *http.Request) error {
 	var q anthropicRequest
-	if err := readJSON(w, r, &q); err != nil {
+	if err := readJSON(r, &q); err != nil {
 		return err
 	}
 	messages, err := q.messages()

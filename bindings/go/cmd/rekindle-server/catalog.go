@@ -142,8 +142,12 @@ func (c *catalog) lookAt(p string) []*entry {
 		c.complain(err)
 		return nil
 	}
-	if !info.IsDir() {
+	if info.Mode().IsRegular() {
 		return []*entry{c.ofFile(p, info)}
+	}
+	if !info.IsDir() {
+		c.complain(fmt.Errorf("%s is neither a file nor a folder", p))
+		return nil
 	}
 	files, err := filepath.Glob(filepath.Join(globEscape(p), "*.gguf"))
 	if err != nil {
@@ -157,7 +161,7 @@ func (c *catalog) lookAt(p string) []*entry {
 		}
 		if info, err := os.Stat(file); err != nil {
 			c.complain(err)
-		} else if !info.IsDir() {
+		} else if info.Mode().IsRegular() {
 			entries = append(entries, c.ofFile(file, info))
 		}
 	}

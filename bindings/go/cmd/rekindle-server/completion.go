@@ -42,7 +42,7 @@ func (s *server) completion(w http.ResponseWriter, r *http.Request) error {
 		nativeRequest
 		Prompt prompts `json:"prompt"`
 	}
-	if err := readJSON(w, r, &q); err != nil {
+	if err := readJSON(r, &q); err != nil {
 		return err
 	}
 	if len(q.Prompt) != 1 {
@@ -58,7 +58,7 @@ func (s *server) infill(w http.ResponseWriter, r *http.Request) error {
 		nativeRequest
 		Prompt string `json:"prompt"`
 	}
-	if err := readJSON(w, r, &q); err != nil {
+	if err := readJSON(r, &q); err != nil {
 		return err
 	}
 	return s.native(w, r, &q.nativeRequest, func(l *lease) (task, error) {

@@ -79,7 +79,7 @@ func (s *server) openAIEmbeddings(w http.ResponseWriter, r *http.Request) error 
 		Dimensions     *int64    `json:"dimensions"`
 		KeepAlive      keepAlive `json:"keep_alive"`
 	}
-	if err := readJSON(w, r, &q); err != nil {
+	if err := readJSON(r, &q); err != nil {
 		return err
 	}
 	if err := checkInputs(q.Input); err != nil {
@@ -104,7 +104,7 @@ func (s *server) openAIEmbeddings(w http.ResponseWriter, r *http.Request) error 
 	for i, row := range rows {
 		m := map[string]any{"object": "embedding", "index": i, "embedding": row}
 		if q.EncodingFormat == "base64" {
-			m["embedding"] = base64Row(row)
+			m["embedding"], m["encoding_format"] = base64Row(row), "base64"
 		}
 		data[i] = m
 	}
@@ -156,7 +156,7 @@ func (s *server) ollamaEmbed(w http.ResponseWriter, r *http.Request) error {
 		Options    wishes    `json:"options"`
 		KeepAlive  keepAlive `json:"keep_alive"`
 	}
-	if err := readJSON(w, r, &q); err != nil {
+	if err := readJSON(r, &q); err != nil {
 		return err
 	}
 	if err := checkInputs(q.Input); err != nil {
@@ -188,7 +188,7 @@ func (s *server) ollamaEmbeddings(w http.ResponseWriter, r *http.Request) error 
 		Options   wishes          `json:"options"`
 		KeepAlive keepAlive       `json:"keep_alive"`
 	}
-	if err := readJSON(w, r, &q); err != nil {
+	if err := readJSON(r, &q); err != nil {
 		return err
 	}
 	var text string

@@ -32,6 +32,8 @@ type engine struct {
 	busy int
 	// failed tells that a device failed: the model can only be unloaded.
 	failed bool
+	// errand is that of the errand that runs now.
+	errand chan error
 	// alone is the only job of the step that runs now, if there is only one.
 	alone *job
 }
@@ -78,12 +80,14 @@ func (e *engine) start(ctx context.Context, p rekindle.GenerationParams) (*job, 
 	return j, nil
 }
 
-// do runs f between two steps, with the model to itself.
+// do runs f between two steps, with the model to itself. What f computes ends early when ctx is done.
 func (e *engine) do(ctx context.Context, f func() error) error {
 	done := make(chan error, 1)
 	select {
 	case e.errands <- func() {
+		e.setErrand(done)
 		err := f()
+		e.setErrand(nil)
 		e.notice(err)
 		done <- err
 	}:
@@ -92,17 +96,32 @@ func (e *engine) do(ctx context.Context, f func() error) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	return <-done
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	e.mu.Lock()
+	if e.errand == done {
+		e.model.Cancel()
+	}
+	e.mu.Unlock()
+	<-done
+	return ctx.Err()
 }
 
-// close ends all jobs and frees the model. It may be called again.
-func (e *engine) close() {
-	e.closing.Do(func() { close(e.quit) })
-	<-e.gone
+func (e *engine) setErrand(done chan error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.errand = done
 }
+
+// leave ends all jobs and frees the model, soon: gone tells when. It may be called again.
+func (e *engine) leave() { e.closing.Do(func() { close(e.quit) }) }
 
 func (e *engine) run() {
 	defer close(e.gone)
+	defer giveBack()
 	defer e.model.Close()
 	for {
 		if len(e.jobs) == 0 {

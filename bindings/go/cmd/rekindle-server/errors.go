@@ -88,6 +88,9 @@ func ofLibrary(e *rekindle.Error) *failure {
 	case rekindle.NotFit:
 		// Nothing that a client repeats would change it, so it is no 5xx.
 		invalid("model_does_not_fit")
+	case rekindle.BadHandle:
+		// The server ends while the request is under way.
+		f.status, f.code = http.StatusServiceUnavailable, "model_unloaded"
 	case rekindle.Device, rekindle.OutOfMemory, rekindle.Busy:
 		f.status, f.code = http.StatusServiceUnavailable, "unavailable"
 	case rekindle.BadFile, rekindle.IO:

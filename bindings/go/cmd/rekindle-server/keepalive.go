@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"strconv"
 	"time"
 )
@@ -17,6 +18,9 @@ func parseKeepAlive(s string) (time.Duration, error) {
 		seconds, err := strconv.ParseFloat(s, 64)
 		if err != nil {
 			return 0, fmt.Errorf("%q is neither a duration like \"5m\" nor a number of seconds", s)
+		}
+		if math.IsNaN(seconds) {
+			return 0, fmt.Errorf("%q is no time", s)
 		}
 		return ofSeconds(seconds), nil
 	}

@@ -62,7 +62,7 @@ func (c *createRequest) cannot() error {
 // create makes a model: a name for a file that lies here, with a prompt and parameters of its own.
 func (s *server) create(w http.ResponseWriter, r *http.Request) error {
 	var c createRequest
-	if err := readJSON(w, r, &c); err != nil {
+	if err := readJSON(r, &c); err != nil {
 		return err
 	}
 	if c.Model == "" {
@@ -222,7 +222,7 @@ func (s *server) copyModel(w http.ResponseWriter, r *http.Request) error {
 		Source      string `json:"source"`
 		Destination string `json:"destination"`
 	}
-	if err := readJSON(w, r, &q); err != nil {
+	if err := readJSON(r, &q); err != nil {
 		return err
 	}
 	if err := s.state.there(); err != nil {
@@ -251,7 +251,7 @@ func (s *server) deleteModel(w http.ResponseWriter, r *http.Request) error {
 		Model string `json:"model"`
 		Name  string `json:"name"`
 	}
-	if err := readJSON(w, r, &q); err != nil {
+	if err := readJSON(r, &q); err != nil {
 		return err
 	}
 	if q.Model == "" {
@@ -283,7 +283,7 @@ func (s *server) loadModel(w http.ResponseWriter, r *http.Request) error {
 		Model     string    `json:"model"`
 		KeepAlive keepAlive `json:"keep_alive"`
 	}
-	if err := readJSON(w, r, &q); err != nil {
+	if err := readJSON(r, &q); err != nil {
 		return err
 	}
 	l, err := s.use(r.Context(), q.Model, toWrite, q.KeepAlive, wishes{})
@@ -298,7 +298,7 @@ func (s *server) unloadModel(w http.ResponseWriter, r *http.Request) error {
 	var q struct {
 		Model string `json:"model"`
 	}
-	if err := readJSON(w, r, &q); err != nil {
+	if err := readJSON(r, &q); err != nil {
 		return err
 	}
 	e, err := s.catalog.find(q.Model)

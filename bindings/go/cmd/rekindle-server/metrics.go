@@ -18,6 +18,8 @@ type metrics struct {
 	registry *prometheus.Registry
 	// Tokens of prompts that were read and the time that took, tokens written and the time that took.
 	promptTokens, promptSeconds, writtenTokens, writtenSeconds prometheus.Counter
+	// Tokens of prompts that were there already.
+	reusedTokens prometheus.Counter
 	// The speeds of the last request.
 	promptRate, writtenRate prometheus.Gauge
 	steps, busy             prometheus.Counter
@@ -37,6 +39,7 @@ func newMetrics() *metrics {
 		return g
 	}
 	m.promptTokens = counter("llamacpp:prompt_tokens_total", "Tokens of prompts that were read.")
+	m.reusedTokens = counter("llamacpp:prompt_tokens_cached_total", "Tokens of prompts that were there already.")
 	m.promptSeconds = counter("llamacpp:prompt_seconds_total", "Seconds in which prompts were read.")
 	m.writtenTokens = counter("llamacpp:tokens_predicted_total", "Tokens that were written.")
 	m.writtenSeconds = counter("llamacpp:tokens_predicted_seconds_total", "Seconds in which tokens were written.")
@@ -78,6 +81,7 @@ func (m *metrics) stepped(tokens, busy, waiting int) {
 func (m *metrics) finished(i jobInfo) {
 	read := float64(i.Read - min(i.Read, i.Reused))
 	m.promptTokens.Add(read)
+	m.reusedTokens.Add(float64(i.Reused))
 	m.promptSeconds.Add(i.promptTime().Seconds())
 	m.writtenTokens.Add(float64(i.Generated))
 	m.writtenSeconds.Add(i.writeTime().Seconds())

@@ -17,7 +17,7 @@ func (s *server) tokenize(w http.ResponseWriter, r *http.Request) error {
 		WithPieces   bool      `json:"with_pieces"`
 		KeepAlive    keepAlive `json:"keep_alive"`
 	}
-	if err := readJSON(w, r, &q); err != nil {
+	if err := readJSON(r, &q); err != nil {
 		return err
 	}
 	l, err := s.use(r.Context(), q.Model, toWrite, q.KeepAlive, wishes{})
@@ -55,7 +55,7 @@ func (s *server) detokenize(w http.ResponseWriter, r *http.Request) error {
 		Tokens    []int32   `json:"tokens"`
 		KeepAlive keepAlive `json:"keep_alive"`
 	}
-	if err := readJSON(w, r, &q); err != nil {
+	if err := readJSON(r, &q); err != nil {
 		return err
 	}
 	l, err := s.use(r.Context(), q.Model, toWrite, q.KeepAlive, wishes{})
@@ -77,7 +77,7 @@ func (s *server) applyTemplate(w http.ResponseWriter, r *http.Request) error {
 		Tools              json.RawMessage `json:"tools"`
 		ChatTemplateKwargs map[string]any  `json:"chat_template_kwargs"`
 	}
-	if err := readJSON(w, r, &q); err != nil {
+	if err := readJSON(r, &q); err != nil {
 		return err
 	}
 	e, err := s.catalog.find(q.Model)

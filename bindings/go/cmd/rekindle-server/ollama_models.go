@@ -51,7 +51,7 @@ func (s *server) ollamaShow(w http.ResponseWriter, r *http.Request) error {
 		Name    string `json:"name"`
 		Verbose bool   `json:"verbose"`
 	}
-	if err := readJSON(w, r, &q); err != nil {
+	if err := readJSON(r, &q); err != nil {
 		return err
 	}
 	if q.Model == "" {

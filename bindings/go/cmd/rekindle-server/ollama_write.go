@@ -46,7 +46,7 @@ type generateRequest struct {
 func (s *server) ollamaGenerate(w http.ResponseWriter, r *http.Request) error {
 	began := time.Now()
 	var g generateRequest
-	if err := readJSON(w, r, &g); err != nil {
+	if err := readJSON(r, &g); err != nil {
 		return err
 	}
 	wrap := func(m map[string]any, r *reply) {
@@ -166,7 +166,7 @@ func (s *server) ollamaChat(w http.ResponseWriter, r *http.Request) error {
 		Messages []chatMessage   `json:"messages"`
 		Tools    json.RawMessage `json:"tools"`
 	}
-	if err := readJSON(w, r, &c); err != nil {
+	if err := readJSON(r, &c); err != nil {
 		return err
 	}
 	wrap := func(m map[string]any, r *reply) { m["message"] = r.ollama() }

@@ -120,10 +120,12 @@ func timings(i jobInfo) map[string]any {
 		}
 		return float64(n) / d.Seconds()
 	}
+	each := func(n uint32, d time.Duration) float64 { return ms(d) / float64(max(n, 1)) }
 	return map[string]any{
 		"cache_n": i.Reused, "prompt_n": read, "prompt_ms": ms(i.promptTime()),
-		"prompt_per_second": rate(read, i.promptTime()), "predicted_n": i.Generated, "predicted_ms": ms(i.writeTime()),
-		"predicted_per_second": rate(i.Generated, i.writeTime()),
+		"prompt_per_token_ms": each(read, i.promptTime()), "prompt_per_second": rate(read, i.promptTime()),
+		"predicted_n": i.Generated, "predicted_ms": ms(i.writeTime()),
+		"predicted_per_token_ms": each(i.Generated, i.writeTime()), "predicted_per_second": rate(i.Generated, i.writeTime()),
 	}
 }
 

@@ -73,7 +73,7 @@ func (c *chatRequest) chatParams() (chatParams, error) {
 
 func (s *server) openAIChat(w http.ResponseWriter, r *http.Request) error {
 	var c chatRequest
-	if err := readJSON(w, r, &c); err != nil {
+	if err := readJSON(r, &c); err != nil {
 		return err
 	}
 	if len(c.Messages) == 0 {
@@ -221,13 +221,13 @@ func (a *chatAnswer) stream(out *stream, comments time.Duration) error {
 		}
 		return m
 	}
-	piece := func(n int, delta map[string]any, logprobs any, reason any) error {
+	piece := func(n int, delta map[string]any, logprobs any) error {
 		return out.send(chunk([]any{map[string]any{
-			"index": n, "delta": delta, "logprobs": logprobs, "finish_reason": reason,
+			"index": n, "delta": delta, "logprobs": logprobs, "finish_reason": nil,
 		}}))
 	}
 	for n := range a.jobs {
-		if err := piece(n, map[string]any{"role": "assistant", "content": ""}, nil, nil); err != nil {
+		if err := piece(n, map[string]any{"role": "assistant", "content": ""}, nil); err != nil {
 			return err
 		}
 	}
@@ -245,7 +245,7 @@ func (a *chatAnswer) stream(out *stream, comments time.Duration) error {
 				logprobs = map[string]any{"content": waiting[n]}
 				waiting[n] = nil
 			}
-			if err := piece(n, delta, logprobs, nil); err != nil {
+			if err := piece(n, delta, logprobs); err != nil {
 				return err
 			}
 		}
@@ -268,7 +268,13 @@ func (a *chatAnswer) stream(out *stream, comments time.Duration) error {
 		if len(waiting[n]) > 0 {
 			logprobs = map[string]any{"content": waiting[n]}
 		}
-		if err := piece(n, map[string]any{}, logprobs, a.reason(n, called[n])); err != nil {
+		m := chunk([]any{map[string]any{
+			"index": n, "delta": map[string]any{}, "logprobs": logprobs, "finish_reason": a.reason(n, called[n]),
+		}})
+		if !wantsUsage {
+			m["timings"] = timings(a.jobs[n].facts())
+		}
+		if err := out.send(m); err != nil {
 			return err
 		}
 	}

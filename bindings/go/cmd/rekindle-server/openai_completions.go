@@ -55,7 +55,7 @@ const mostPrompts = 256
 
 func (s *server) openAICompletions(w http.ResponseWriter, r *http.Request) error {
 	var c completionRequest
-	if err := readJSON(w, r, &c); err != nil {
+	if err := readJSON(r, &c); err != nil {
 		return err
 	}
 	n, err := c.answers()
@@ -241,16 +241,16 @@ func (a *completionAnswer) stream(out *stream, comments time.Duration) error {
 		}
 		return m
 	}
-	piece := func(n int, text string, logprobs any, reason any) error {
+	piece := func(n int, text string, logprobs any) error {
 		return out.send(chunk([]any{map[string]any{
-			"index": n, "text": text, "logprobs": logprobs, "finish_reason": reason,
+			"index": n, "text": text, "logprobs": logprobs, "finish_reason": nil,
 		}}))
 	}
 	offsets := make([]int, len(a.jobs))
 	found := make([]probabilities, len(a.jobs))
 	for n, echo := range a.echoes {
 		if offsets[n] = len(echo); echo != "" {
-			if err := piece(n, echo, nil, nil); err != nil {
+			if err := piece(n, echo, nil); err != nil {
 				return err
 			}
 		}
@@ -269,13 +269,16 @@ func (a *completionAnswer) stream(out *stream, comments time.Duration) error {
 		if t.text == "" {
 			return nil
 		}
-		return piece(n, t.text, flush(n), nil)
+		return piece(n, t.text, flush(n))
 	}, func(i jobInfo) error { return out.comment(reading(i)) })
 	if err != nil {
 		return err
 	}
 	for n, j := range a.jobs {
-		if err := piece(n, "", flush(n), ended(j.facts().Stop)); err != nil {
+		i := j.facts()
+		m := chunk([]any{map[string]any{"index": n, "text": "", "logprobs": flush(n), "finish_reason": ended(i.Stop)}})
+		m["timings"] = timings(i)
+		if err := out.send(m); err != nil {
 			return err
 		}
 	}

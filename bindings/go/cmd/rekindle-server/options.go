@@ -109,8 +109,15 @@ func parseOptions(args []string, out io.Writer) (options, error) {
 	f.StringVar(&o.state, "state", "", "a folder for models that clients make, copy and send; \"auto\": the user's usual one")
 	f.Int64Var(&o.upload, "max-upload", o.upload, "largest file that a client may send, bytes")
 	f.BoolVar(&o.verbose, "verbose", false, "log each request")
-	if err := f.Parse(args); err != nil {
-		return o, err
+	// Options may stand behind models, too.
+	for rest := args; ; rest = f.Args()[1:] {
+		if err := f.Parse(rest); err != nil {
+			return o, err
+		}
+		if f.NArg() == 0 {
+			break
+		}
+		o.models = append(o.models, f.Arg(0))
 	}
 	var err error
 	if o.keepAlive, err = parseKeepAlive(keepAlive); err != nil {
@@ -133,7 +140,7 @@ func parseOptions(args []string, out io.Writer) (options, error) {
 	if key := os.Getenv("REKINDLE_API_KEY"); key != "" {
 		keys = append(keys, key)
 	}
-	o.keys, o.origins, o.models = keys, append(o.origins, origins...), f.Args()
+	o.keys, o.origins = keys, append(o.origins, origins...)
 	if keyFile != "" {
 		more, err := readKeys(keyFile)
 		if err != nil {

@@ -49,7 +49,7 @@ func (s *server) planned(w http.ResponseWriter, r *http.Request) error {
 		Sequences *int64 `json:"n_seq_max"`
 		Remedies  bool   `json:"remedies"`
 	}
-	if err := readJSON(w, r, &q); err != nil {
+	if err := readJSON(r, &q); err != nil {
 		return err
 	}
 	e, err := s.catalog.find(q.Model)

@@ -62,7 +62,7 @@ func (s *server) rerank(w http.ResponseWriter, r *http.Request) error {
 		ReturnDocuments bool      `json:"return_documents"`
 		KeepAlive       keepAlive `json:"keep_alive"`
 	}
-	if err := readJSON(w, r, &q); err != nil {
+	if err := readJSON(r, &q); err != nil {
 		return err
 	}
 	if len(q.Documents) == 0 {

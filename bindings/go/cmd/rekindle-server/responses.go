@@ -170,7 +170,7 @@ func (q *responsesRequest) constraint() (*constraint, error) {
 
 func (s *server) responses(w http.ResponseWriter, r *http.Request) error {
 	var q responsesRequest
-	if err := readJSON(w, r, &q); err != nil {
+	if err := readJSON(r, &q); err != nil {
 		return err
 	}
 	messages, err := q.messages()

@@ -2,17 +2,13 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
-	"reflect"
 	"runtime/debug"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"rekindle"
 )
@@ -32,6 +28,7 @@ type server struct {
 	// places has one place per request that may be under way or wait for a model.
 	places chan struct{}
 	mux    *http.ServeMux
+	bodies bodies
 	// uploads has one place per file that clients may send at once.
 	uploads chan struct{}
 }
@@ -44,7 +41,7 @@ func newServer(o options) (*server, error) {
 	s := &server{
 		options: o, context: c, facts: &factsCache{context: c, known: map[string]*facts{}},
 		keys: newKeyring(o.keys), origins: newOrigins(o.origins, o.host), places: make(chan struct{}, o.queue),
-		uploads: make(chan struct{}, mostUploads),
+		uploads: make(chan struct{}, mostUploads), bodies: bodies{most: mostBodies},
 	}
 	if s.state, err = openState(o.state); err == nil {
 		s.catalog, err = newCatalog(o, s.state, newDigests())
@@ -187,7 +184,9 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // guard checks the key, limits body and time, and turns errors into the dialect's answers.
-func (s *server) guard(d dialect, h handler) http.Handler { return s.limited(d, s.options.body, h) }
+func (s *server) guard(d dialect, h handler) http.Handler {
+	return s.limited(d, s.options.body, s.whole(h))
+}
 
 // limited is guard with another limit of the body.
 func (s *server) limited(d dialect, most int64, h handler) http.Handler {
@@ -267,69 +266,16 @@ func (s *server) queued(h handler) handler {
 	}
 }
 
-// bodyTimeout is the time for a request's body to arrive.
-const bodyTimeout = 60 * time.Second
-
-// readJSON reads a request's body.
-func readJSON(w http.ResponseWriter, r *http.Request, to any) error {
-	// The deadline must go afterwards: the server goes on reading, to see that a client leaves.
-	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Now().Add(bodyTimeout))
-	body, err := io.ReadAll(r.Body)
-	_ = control.SetReadDeadline(time.Time{})
-	var large *http.MaxBytesError
-	switch {
-	case errors.As(err, &large):
-		return tooLarge(large.Limit)
-	case err != nil:
-		return badRequest("", "the body cannot be read: %v", err)
-	case len(body) == 0:
-		return badRequest("", "the body is empty; a JSON object is wanted")
-	case !utf8.Valid(body):
-		return badRequest("", "the body is no UTF-8")
-	}
-	err = json.Unmarshal(body, to)
-	var wrong *json.UnmarshalTypeError
-	var f *failure
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &f):
-		return f
-	case errors.As(err, &wrong):
-		at := wrong.Field
-		if at == "" {
-			at = "the body"
+// whole has the body read before anything else, so that who sends it slowly takes no place from others.
+func (s *server) whole(h handler) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		give, err := s.bodies.read(w, r)
+		if err != nil {
+			return err
 		}
-		return badRequest(wrong.Field, "%s has the type %s, %s is wanted", at, wrong.Value, word(wrong.Type))
+		defer give()
+		return h(w, r)
 	}
-	return badRequest("", "the body is no proper JSON: %v", err)
-}
-
-// word is JSON's word for the values of a type.
-func word(t reflect.Type) string {
-	switch t.Kind() {
-	case reflect.String:
-		return "a text"
-	case reflect.Bool:
-		return "true or false"
-	case reflect.Slice, reflect.Array:
-		return "a list"
-	case reflect.Struct, reflect.Map:
-		return "an object"
-	}
-	return "a number"
-}
-
-// writeJSON answers with a value.
-func writeJSON(w http.ResponseWriter, v any) error {
-	text, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	_, err = w.Write(append(text, '\n'))
-	return err
 }
 
 func (s *server) health(w http.ResponseWriter, r *http.Request) {

@@ -116,7 +116,7 @@ func (s *server) slot(w http.ResponseWriter, r *http.Request) error {
 		if s.options.slotPath == "" {
 			return notThere("slots are saved where the server was started with --slot-save-path")
 		}
-		if err := readJSON(w, r, &q); err != nil {
+		if err := readJSON(r, &q); err != nil {
 			return err
 		}
 		if !slotName.MatchString(q.Filename) {

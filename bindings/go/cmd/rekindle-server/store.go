@@ -24,6 +24,8 @@ const (
 	usualNamespace = "library"
 	// A manifest or a layer of text may not be larger.
 	maxManifest = 1 << 20
+	// A manifest may not name more layers.
+	mostLayers = 64
 )
 
 var digestForm = regexp.MustCompile(`^sha256[:-]([0-9a-f]{64})$`)
@@ -104,6 +106,9 @@ func readManifest(dir, file, name string) (*entry, error) {
 		return nil, err
 	}
 	e := &entry{name: name, modified: info.ModTime(), stored: true}
+	if len(m.Layers) > mostLayers {
+		return nil, fmt.Errorf("the manifest names %d layers, %d at most are taken", len(m.Layers), mostLayers)
+	}
 	for _, l := range m.Layers {
 		e.size += l.Size
 		if err := e.take(dir, l); err != nil {
@@ -125,8 +130,10 @@ func (e *entry) take(dir string, l layer) error {
 	}
 	switch kind {
 	case "model":
-		if _, err := os.Stat(at); err != nil {
+		if info, err := os.Stat(at); err != nil {
 			return err
+		} else if !info.Mode().IsRegular() {
+			return fmt.Errorf("%s is no file", at)
 		}
 		if e.path != "" {
 			return fmt.Errorf("the manifest names two model layers")
@@ -170,6 +177,12 @@ func blob(dir, digest string) (string, error) {
 }
 
 func readSmall(file string) ([]byte, error) {
+	// To open a pipe would wait for who writes into it.
+	if info, err := os.Stat(file); err != nil {
+		return nil, err
+	} else if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is no file", file)
+	}
 	f, err := os.Open(file)
 	if err != nil {
 		return nil, err

@@ -16,8 +16,8 @@ type stream struct {
 	mu      sync.Mutex
 }
 
-// Who does not read for this long is gone.
-const writeTimeout = 60 * time.Second
+// Who does not read for this long is gone. Tests have less patience.
+var writeTimeout = 60 * time.Second
 
 // newStream begins the answer.
 func newStream(w http.ResponseWriter, events bool) *stream {

@@ -1,0 +1,43 @@
+#!/usr/bin/env python3
+"""Writes the declarations that bindings share with include/rekindle.h.
+
+    python3 bindings/generate.py            writes them
+    python3 bindings/generate.py --check    writes nothing; ends with 1 and names those that are out of date
+
+It needs Python 3.8 and nothing else. A binding in another language adds a writer under generator/ and a line below.
+"""
+
+import sys
+from pathlib import Path
+
+sys.dont_write_bytecode = True
+
+from generator import header, python_abi, python_info  # noqa: E402
+
+BINDINGS = Path(__file__).resolve().parent
+
+WRITERS = {
+    "python/src/rekindle/_abi.py": python_abi.write,
+    "python/src/rekindle/enums.py": python_info.write_enums,
+    "python/src/rekindle/info.py": python_info.write_info,
+}
+
+
+def main() -> int:
+    source = header.read((BINDINGS.parent / "include/rekindle.h").read_text(encoding="utf-8"))
+    stale = []
+    for name, write in WRITERS.items():
+        path, text = BINDINGS / name, write(source)
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            stale.append(name)
+            if "--check" not in sys.argv[1:]:
+                path.write_text(text, encoding="utf-8")
+    if "--check" in sys.argv[1:] and stale:
+        print("out of date, bindings/generate.py writes them anew:", ", ".join(stale), file=sys.stderr)
+        return 1
+    print("written:" if stale else "all up to date", ", ".join(stale))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Reads the C header into a model, and writes declarations for other languages from it."""
