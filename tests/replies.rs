@@ -12,7 +12,10 @@ use rekindle::vocab::Vocab;
 use serde_json::Value;
 
 fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+    std::env::var("REPLY_ROOT")
+        .map(PathBuf::from)
+        .unwrap_or(PathBuf::from(env!("CARGO_MANIFEST_DIR")))
+        .join("tests/fixtures")
 }
 
 /// The vocabulary of a file with templates, and these.
@@ -144,6 +147,9 @@ fn replies_are_read_as_the_reference_reads_them() {
                 None => wrong.push(format!("{name}, {}: {}\n  want {want}\n  ours {ours}", case["name"], case["text"])),
             }
         }
+    }
+    for (n, [r, _]) in &starts {
+        println!("FORMAT {n} {}", r.format());
     }
     println!("{n} texts of {} templates, {refused} of them refused by the reference", starts.len());
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

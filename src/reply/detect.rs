@@ -10,10 +10,12 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::format::Format;
+use super::format::{Body, Format};
 use super::formats;
 use super::ids::Ids;
 use super::message::{Event, Message};
+use super::object::ObjectBody;
+use super::part::{Outcome, Part};
 use super::reader::Reader;
 use super::tools::Tools;
 use crate::chat::{Message as ChatMessage, Options, Templates};
@@ -31,6 +33,9 @@ const ARGUMENTS: &str = r#"{"probe_text": "some words", "probe_number": 7}"#;
 const TOOLS: &str = r#"[{"type": "function", "function": {"name": "probe_tool", "description": "A probe.", "parameters":
     {"type": "object", "properties": {"probe_text": {"type": "string", "description": "Some words."},
     "probe_number": {"type": "integer", "description": "A number."}}, "required": ["probe_text", "probe_number"]}}}]"#;
+/// The places at which a call is looked for, and the most bytes of a marker that is told by a template.
+const MOST_TRIES: usize = 16;
+const LONGEST_MARKER: usize = 64;
 const THOUGHT: &str = "ProbeThought";
 const ANSWER: &str = "ProbeAnswer";
 
@@ -81,6 +86,9 @@ impl Probes<'_> {
             if let Some((_, i)) = fits.min() {
                 return Some(all.swap_remove(i));
             }
+            if let Some(format) = derived(&text, &self.end()) {
+                return rest(&format, &tools, &text).map(|_| format);
+            }
         }
         let source = self.source();
         let i = all.iter().position(|f| f.announced_in(source))?;
@@ -95,7 +103,19 @@ impl Probes<'_> {
         let rest = &with[common(&with, &before)..];
         // The header of the message, as far as it is the same.
         let header = begun.get(common(&begun, &before)..).unwrap_or("");
-        Some(rest[common(rest, header)..].to_owned())
+        let mut n = common(rest, header);
+        // The header may end with a marker that this message does not begin with; a shared beginning is none of it.
+        while n < header.trim_end().len() && n > 0 && !rest[..n].ends_with(['\n', '>', ']', ' ']) {
+            n = rest[..n].char_indices().last().map_or(0, |(i, _)| i);
+        }
+        Some(rest[n..].to_owned())
+    }
+
+    /// The text behind an assistant's answer.
+    fn end(&self) -> String {
+        let message = ChatMessage { role: "assistant", content: Some(ANSWER), ..ChatMessage::default() };
+        let text = self.render(Some(message), Some(TOOLS), false).unwrap_or_default();
+        text.split_once(ANSWER).map(|(_, end)| end.to_owned()).unwrap_or_default()
     }
 
     /// The markers of reasoning.
@@ -138,8 +158,11 @@ impl Probes<'_> {
 }
 
 impl Format {
-    /// The template's text has the markers that open calls.
+    /// The template's text has the markers that open calls, or another sign.
     fn announced_in(&self, source: &str) -> bool {
+        if self.hints.iter().any(|hint| source.contains(hint.as_str())) {
+            return true;
+        }
         let sections = self.sections.first().map(|s| &s.open);
         let calls = self.calls.first().map(|c| &c.open);
         let mut opens = sections.into_iter().chain(calls).filter(|t| !t.is_empty()).peekable();
@@ -154,6 +177,25 @@ fn common(a: &str, b: &str) -> usize {
         n -= 1;
     }
     n
+}
+
+/// A format of JSON objects between markers that are not known: what stands before the probe's call, and behind it up to
+/// the end of the message. The objects may stand in a list.
+fn derived(text: &str, end: &str) -> Option<Format> {
+    for (i, _) in text.match_indices('{').take(MOST_TRIES) {
+        let mut parts = Vec::new();
+        let (n, outcome) = ObjectBody::new(None).push(&text[i..], &mut parts);
+        if outcome != Outcome::Whole || !parts.contains(&Part::Name(TOOL.to_owned())) {
+            continue;
+        }
+        let open = text[..i].trim_end().trim_end_matches('[').trim();
+        let behind = text[i + n..].trim().trim_end_matches(end.trim()).trim();
+        let close = behind.trim_start_matches(']').trim();
+        let fits = |marker: &str| marker.len() <= LONGEST_MARKER && !marker.contains("probe");
+        return (open.len() > 1 && fits(open) && fits(close))
+            .then(|| Format::new("derived").section(open, close, "[],").call("", Body::Object, &[]));
+    }
+    None
 }
 
 /// The bytes of content besides the probe's call, if a format reads it.

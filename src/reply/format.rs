@@ -13,8 +13,11 @@ pub struct Format {
     /// Pairs of markers. Reasoning begins where nothing was said yet, or anywhere.
     pub reasoning: Vec<(String, Vec<String>)>,
     pub reasoning_anywhere: bool,
-    /// Markers that frame content.
+    /// Markers that frame content, and those that do so only where nothing was said yet.
     pub frames: Vec<String>,
+    pub first_frames: Vec<String>,
+    /// Texts of templates that expect this format without writing it.
+    pub hints: Vec<String>,
     pub sections: Vec<Section>,
     pub calls: Vec<Call>,
 }
@@ -60,6 +63,8 @@ pub struct Named {
     pub id: Option<String>,
     /// The name is the first word, and others may follow it.
     pub header: bool,
+    /// The name stands in an id, functions.NAME:0.
+    pub in_id: bool,
     pub arguments: Arguments,
 }
 
@@ -68,6 +73,8 @@ pub struct Named {
 pub enum Arguments {
     /// A JSON object.
     Json,
+    /// In a program's notation, up to this bracket.
+    Loose(char),
     /// Each between markers: `open` key `key_end` … `value_open` value `close`.
     Tagged(Tagged),
 }
@@ -103,6 +110,14 @@ impl Format {
         self.frames = texts(all);
         self
     }
+    pub fn first_frames(mut self, all: &[&str]) -> Format {
+        self.first_frames = texts(all);
+        self
+    }
+    pub fn hints(mut self, all: &[&str]) -> Format {
+        self.hints = texts(all);
+        self
+    }
     pub fn section(mut self, open: &str, close: &str, between: &'static str) -> Format {
         self.sections.push(Section { open: open.to_owned(), close: close.to_owned(), between });
         self
@@ -123,7 +138,13 @@ impl Format {
             };
             [&c.open].into_iter().chain(&c.close).chain(inner)
         });
-        reasoning.chain(&self.frames).chain(sections).chain(calls).map(String::as_str).filter(|t| !t.is_empty())
+        reasoning
+            .chain(&self.frames)
+            .chain(&self.first_frames)
+            .chain(sections)
+            .chain(calls)
+            .map(String::as_str)
+            .filter(|t| !t.is_empty())
     }
 
     /// A call that only opens where nothing was said yet.
@@ -135,7 +156,7 @@ impl Format {
 }
 
 pub(super) fn named(ends: &[&str], arguments: Arguments) -> Named {
-    Named { ends: texts(ends), stops: Vec::new(), id: None, header: false, arguments }
+    Named { ends: texts(ends), stops: Vec::new(), id: None, header: false, in_id: false, arguments }
 }
 
 impl Named {
@@ -149,6 +170,10 @@ impl Named {
     }
     pub fn header(mut self) -> Named {
         self.header = true;
+        self
+    }
+    pub fn in_id(mut self) -> Named {
+        self.in_id = true;
         self
     }
     pub fn body(self) -> Body {

@@ -83,6 +83,13 @@ pub(super) fn all() -> Vec<Format> {
                 .body(),
             &["</｜DSML｜invoke>"],
         ),
+        // DeepSeek V4.
+        Format::new("deepseek-v4").section("<｜DSML｜tool_calls>", "</｜DSML｜tool_calls>", "").call(
+            "<｜DSML｜invoke name=\"",
+            named(&["\">"], Arguments::Tagged(tagged("<｜DSML｜parameter name=\"", "\"", ">", "</｜DSML｜parameter>")))
+                .body(),
+            &["</｜DSML｜invoke>"],
+        ),
         // Granite 3.
         Format::new("granite-3")
             .reasoning("<think>", "</think>")
@@ -92,15 +99,38 @@ pub(super) fn all() -> Vec<Format> {
         // Command R7B and Command A.
         Format::new("command-r7b")
             .reasoning("<|START_THINKING|>", "<|END_THINKING|>")
-            .frames(&["<|START_RESPONSE|>", "<|END_RESPONSE|>"])
+            .frames(&["<|START_RESPONSE|>", "<|END_RESPONSE|>", "<|START_TEXT|>", "<|END_TEXT|>"])
             .section("<|START_ACTION|>", "<|END_ACTION|>", "[],")
             .call("", Body::Object, &[]),
         // Command R and R+.
-        Format::new("command-r").section("Action:```json", "```", "[],").section("Action: ```json", "```", "[],").call(
-            "",
-            Body::Object,
-            &[],
+        Format::new("command-r")
+            .section("Action:\n```json", "```", "[],")
+            .section("Action:```json", "```", "[],")
+            .section("Action: ```json", "```", "[],")
+            .call("", Body::Object, &[]),
+        // gemma 4.
+        Format::new("gemma-4").reasoning("<|channel>thought", "<channel|>").anywhere().call(
+            "<|tool_call>call:",
+            named(&["{"], Arguments::Loose('}')).body(),
+            &["<tool_call|>"],
         ),
+        // LFM2.
+        Format::new("lfm2")
+            .hints(&["<|tool_list_start|>", "List of tools: ["])
+            .section("<|tool_call_start|>", "<|tool_call_end|>", "[],")
+            .call("", named(&["("], Arguments::Loose(')')).body(), &[]),
+        // Kimi K2.
+        Format::new("kimi-k2").section("<|tool_calls_section_begin|>", "<|tool_calls_section_end|>", "").call(
+            "<|tool_call_begin|>",
+            named(&["<|tool_call_argument_begin|>"], Arguments::Json).in_id().body(),
+            &["<|tool_call_end|>"],
+        ),
+        // Functionary 3.2: the prompt ends where the name of a tool, or `all`, follows.
+        Format::new("functionary-3.2")
+            .frames(&[">>>all\n"])
+            .first_frames(&["all\n"])
+            .call(">>>", named(&["\n"], Arguments::Json).body(), &[])
+            .first_call("", named(&["\n"], Arguments::Json).body(), &[]),
         // Functionary 3.1.
         Format::new("functionary-3.1").call("<function=", named(&[">"], Arguments::Json).body(), &["</function>"]),
         // Llama 3: mere JSON at the beginning of a message, perhaps behind a marker.

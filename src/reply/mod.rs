@@ -12,6 +12,7 @@ mod format;
 mod formats;
 mod ids;
 mod json;
+mod loose;
 mod markers;
 mod message;
 mod named;

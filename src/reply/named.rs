@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::format::{Arguments, Call, Named};
 use super::json::{Scan, Scanner, is_space};
+use super::loose::LooseBody;
 use super::markers::{At, Markers};
 use super::part::{Outcome, Part};
 use super::tagged::TaggedBody;
@@ -27,6 +28,7 @@ enum Place {
     /// Before the first byte of the arguments.
     Start,
     Json(Scanner),
+    Loose(LooseBody),
     Tagged(Box<TaggedBody>),
 }
 
@@ -36,6 +38,7 @@ pub(super) struct NamedBody {
     spec: Named,
     ends: Markers<Behind>,
     closers: Markers<()>,
+    known_only: bool,
     tools: Arc<Tools>,
     text: String,
     name: String,
@@ -52,6 +55,7 @@ impl NamedBody {
             spec: spec.clone(),
             ends: Markers::new(ends),
             closers: call.closers(),
+            known_only: call.open.is_empty() && call.only_first,
             tools: tools.clone(),
             text: String::new(),
             name: String::new(),
@@ -66,6 +70,7 @@ impl NamedBody {
                 Place::Name | Place::Id => self.header(&text[at..], last),
                 Place::Start => self.start(&text[at..], last, out),
                 Place::Json(scanner) => json(scanner, &text[at..], out),
+                Place::Loose(body) => body.push(&text[at..], last, out),
                 Place::Tagged(body) => body.push(&text[at..], last, out),
             };
             at += used;
@@ -94,7 +99,19 @@ impl NamedBody {
             if name.is_empty() || name.contains(|c: char| c.is_whitespace() || c.is_control()) {
                 return (n, Some(Outcome::Bad));
             }
+            // Mere text may begin like this, too.
+            if self.known_only && !self.tools.has(name) {
+                return (n, Some(Outcome::Bad));
+            }
             self.name = name.to_owned();
+            if self.spec.in_id {
+                self.id = Some(self.name.clone());
+                let name = name.rsplit_once(':').map_or(name, |(name, _)| name);
+                self.name = name.strip_prefix("functions.").unwrap_or(name).to_owned();
+                if self.name.is_empty() {
+                    return (n, Some(Outcome::Bad));
+                }
+            }
         }
         self.place = if matches!(behind, Behind::Id) { Place::Id } else { Place::Start };
         (n + if matches!(behind, Behind::WithIt) { 0 } else { len }, None)
@@ -122,6 +139,15 @@ impl NamedBody {
                 }
                 At::Nothing => (spaces, Some(Outcome::Bad)),
             },
+            Arguments::Loose(close) => {
+                let body = LooseBody::new(*close);
+                if !rest.chars().next().is_some_and(|c| body.begins(c)) {
+                    return (spaces, Some(Outcome::Bad));
+                }
+                self.tell(out);
+                self.place = Place::Loose(body);
+                (spaces, None)
+            }
             Arguments::Tagged(spec) => {
                 let body = TaggedBody::new(spec, &self.name, &self.tools);
                 match (body.opens(rest, last), self.closers.at(rest, last)) {

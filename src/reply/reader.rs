@@ -95,7 +95,7 @@ impl Reader {
         let sections = if tools.is_empty() { &[][..] } else { &format.sections[..] };
         let mut later: Vec<(String, Opens)> = format.frames.iter().map(|t| (t.clone(), Opens::Nothing)).collect();
         later.extend(sections.iter().enumerate().map(|(i, s)| (s.open.clone(), Opens::Section(i))));
-        let mut first = Vec::new();
+        let mut first: Vec<_> = format.first_frames.iter().map(|t| (t.clone(), Opens::Nothing)).collect();
         for (i, call) in calls.iter().enumerate() {
             let into = if call.only_first { &mut first } else { &mut later };
             into.push((call.open.clone(), Opens::Call(i)));

@@ -89,6 +89,33 @@ static bool behind(const std::string & prompt, const std::string & all, std::str
     return true;
 }
 
+// Calls in the form that models of some templates write, which do not write it themselves.
+static std::string constructed(const std::string & name, const wish & w) {
+    const bool lfm2 = name.find("LFM2") == 0, granite = name.find("ibm-granite-granite-3") == 0;
+    if (w.calls.empty() || !(lfm2 || granite)) {
+        return "";
+    }
+    std::string out = *w.reasoning ? std::string("<think>") + w.reasoning + "</think>" : "";
+    out += std::string(w.content) + (lfm2 ? "<|tool_call_start|>[" : "<|tool_call|>[");
+    for (size_t k = 0; k < w.calls.size(); k++) {
+        out += k ? ", " : "";
+        const json arguments = json::parse(w.calls[k].second);
+        if (granite) {
+            out += std::string("{\"name\": \"") + w.calls[k].first + "\", \"arguments\": " + w.calls[k].second + "}";
+            continue;
+        }
+        out += std::string(w.calls[k].first) + "(";
+        bool more = false;
+        for (const auto & item : arguments.items()) {
+            const std::string value = item.value().dump();
+            out += (more ? ", " : "") + item.key() + "=" + (value == "true" ? "True" : value);
+            more = true;
+        }
+        out += ")";
+    }
+    return out + (lfm2 ? "]<|tool_call_end|>" : "]");
+}
+
 static json parse(const common_chat_params & params, const std::string & text) {
     common_chat_parser_params how(params);
     how.reasoning_format = COMMON_REASONING_FORMAT_DEEPSEEK;
@@ -176,6 +203,12 @@ int main(int argc, char ** argv) {
                 if (!end.empty() && text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0) {
                     text.resize(text.size() - end.size());
                 }
+                if (!w.calls.empty() && text.find(w.calls[0].first) == std::string::npos) {
+                    text = constructed(name, w);
+                    if (text.empty()) {
+                        continue;
+                    }
+                }
                 // Tokens that end a turn do not reach a reply.
                 for (const char * token : { "<|eom_id|>", "<|eot_id|>", "<|tool_response>", "<|im_end|>", "<SPECIAL_12>\n",
                                             "<｜end▁of▁sentence｜>", "<|END_OF_TURN_TOKEN|>", "</s>", "<|end_of_text|>" }) {
@@ -195,6 +228,9 @@ int main(int argc, char ** argv) {
                     add("text behind the call", text + "\nThat is all.");
                 }
             }
+        }
+        if (cases.empty()) {
+            continue;
         }
         std::ofstream out(target + "/" + name + ".json");
         const char * before = "[\n";

@@ -1,0 +1,339 @@
+//! Arguments in the notation of a program rather than in JSON: Python's `city='Paris', days=3`, and gemma's
+//! `city:<|"|>Paris<|"|>,days:3`.
+//!
+//! They become a JSON object. Both notations are read by the same rules: keys are words or strings, with `=` or `:`
+//! behind them; strings have one of three quotes, of which gemma's knows no escapes; lists may be tuples; words are
+//! numbers or the constants of Python or JSON.
+
+use super::json::{escape, is_space, is_value};
+use super::markers::{At, Markers};
+use super::part::{Outcome, Part};
+
+/// gemma's quote.
+const QUOTE: &str = "<|\"|>";
+/// The most bytes of a word.
+const LONGEST: usize = 400;
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Quote {
+    /// Python's and JSON's quotes.
+    Char(char),
+    Gemma,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    /// Before a key or the end of an object.
+    Key,
+    Colon,
+    /// Before a value or the end of a list.
+    Value,
+    Behind,
+    Word {
+        key: bool,
+    },
+    String {
+        key: bool,
+        quote: Quote,
+    },
+    /// Behind a backslash.
+    Escape {
+        key: bool,
+        quote: char,
+    },
+    /// In the digits of an escape; how many are left, and their value so far.
+    Digits {
+        key: bool,
+        quote: char,
+        left: u32,
+        value: u32,
+    },
+}
+
+/// What a step did.
+enum Step {
+    Read(usize),
+    Wait,
+    Bad,
+}
+
+#[derive(Clone)]
+pub(super) struct LooseBody {
+    place: Place,
+    /// What is open: its closing bracket, and true for objects.
+    open: Vec<(char, bool)>,
+    quotes: Markers<()>,
+    word: String,
+    begun: bool,
+    /// A comma was read, and nothing behind it.
+    comma: bool,
+    /// The first half of a pair of escapes.
+    half: Option<u32>,
+}
+
+impl LooseBody {
+    /// `close` ends the arguments.
+    pub fn new(close: char) -> LooseBody {
+        LooseBody {
+            place: Place::Key,
+            open: vec![(close, true)],
+            quotes: Markers::new([(QUOTE.to_owned(), ())]),
+            word: String::new(),
+            begun: false,
+            comma: false,
+            half: None,
+        }
+    }
+
+    /// Arguments may begin with this character.
+    pub fn begins(&self, c: char) -> bool {
+        c.is_alphanumeric()
+            || ['_', '"', '\'', '<'].contains(&c)
+            || self.open.first().is_some_and(|(close, _)| *close == c)
+    }
+
+    pub fn push(&mut self, text: &str, last: bool, out: &mut Vec<Part>) -> (usize, Option<Outcome>) {
+        let mut json = String::new();
+        if !std::mem::replace(&mut self.begun, true) {
+            json.push('{');
+        }
+        let (mut at, mut outcome) = (0, Outcome::More);
+        while at < text.len() && outcome == Outcome::More {
+            match self.step(&text[at..], last, &mut json) {
+                Step::Read(n) => at += n,
+                Step::Wait => break,
+                Step::Bad => outcome = Outcome::Bad,
+            }
+            if self.open.is_empty() {
+                outcome = Outcome::Whole;
+            }
+        }
+        if !json.is_empty() {
+            out.push(Part::Arguments(json));
+        }
+        (at, Some(outcome))
+    }
+
+    /// Reads on at the beginning of `text`, which is not empty. A step that reads nothing goes to another place.
+    fn step(&mut self, text: &str, last: bool, json: &mut String) -> Step {
+        let Some(c) = text.chars().next() else { return Step::Wait };
+        match self.place {
+            Place::Word { key } => self.step_word(text, key, last, json),
+            Place::String { key, quote } => self.step_string(text, key, quote, last, json),
+            Place::Escape { key, quote } => self.step_escape(c, key, quote, json),
+            Place::Digits { key, quote, left, value } => {
+                let Some(digit) = c.to_digit(16) else { return Step::Bad };
+                let value = value << 4 | digit;
+                self.place = Place::Digits { key, quote, left: left - 1, value };
+                if left == 1 {
+                    self.place = Place::String { key, quote: Quote::Char(quote) };
+                    self.code(value, json);
+                }
+                Step::Read(1)
+            }
+            _ if c.is_ascii() && is_space(c as u8) => Step::Read(1),
+            Place::Key | Place::Value => self.step_member(text, c, last, json),
+            Place::Colon if c == '=' || c == ':' => {
+                json.push(':');
+                self.place = Place::Value;
+                Step::Read(1)
+            }
+            Place::Colon => Step::Bad,
+            Place::Behind => match self.open.last() {
+                Some((close, _)) if *close == c => self.closes(json),
+                Some((_, object)) if c == ',' => {
+                    self.comma = true;
+                    self.place = if *object { Place::Key } else { Place::Value };
+                    Step::Read(1)
+                }
+                _ => Step::Bad,
+            },
+        }
+    }
+
+    /// A key or a value begins, or what is open ends.
+    fn step_member(&mut self, text: &str, c: char, last: bool, json: &mut String) -> Step {
+        let Some((close, object)) = self.open.last().copied() else { return Step::Bad };
+        let key = matches!(self.place, Place::Key);
+        if c == close && key == object {
+            return self.closes(json);
+        }
+        let (read, place) = match c {
+            '\'' | '"' => (1, Place::String { key, quote: Quote::Char(c) }),
+            '<' => match self.quotes.at(text, last) {
+                At::Marker(len, ()) => (len, Place::String { key, quote: Quote::Gemma }),
+                At::Perhaps => return Step::Wait,
+                At::Nothing => return Step::Bad,
+            },
+            '[' | '(' | '{' if !key => (1, if c == '{' { Place::Key } else { Place::Value }),
+            c if c.is_alphanumeric() || c == '_' || (!key && "+-.".contains(c)) => (0, Place::Word { key }),
+            _ => return Step::Bad,
+        };
+        if std::mem::take(&mut self.comma) {
+            json.push(',');
+        }
+        match c {
+            '{' => json.push('{'),
+            '[' | '(' => json.push('['),
+            _ if matches!(place, Place::String { .. }) => json.push('"'),
+            _ => {}
+        }
+        match c {
+            '{' => self.open.push(('}', true)),
+            '[' => self.open.push((']', false)),
+            '(' => self.open.push((')', false)),
+            _ => {}
+        }
+        self.place = place;
+        Step::Read(read)
+    }
+
+    fn closes(&mut self, json: &mut String) -> Step {
+        let object = self.open.pop().is_some_and(|(_, object)| object);
+        json.push(if object { '}' } else { ']' });
+        (self.comma, self.place) = (false, Place::Behind);
+        Step::Read(1)
+    }
+
+    fn step_word(&mut self, text: &str, key: bool, last: bool, json: &mut String) -> Step {
+        let part = |c: char| c.is_alphanumeric() || (if key { "_-." } else { "_+-." }).contains(c);
+        let n = text.find(|c| !part(c)).unwrap_or(text.len());
+        self.word.push_str(&text[..n]);
+        if self.word.len() > LONGEST {
+            return Step::Bad;
+        }
+        if n == text.len() && !last {
+            return Step::Read(n);
+        }
+        let word = std::mem::take(&mut self.word);
+        if key {
+            json.push('"');
+            escape(&word, json);
+            json.push('"');
+            self.place = Place::Colon;
+            return Step::Read(n);
+        }
+        match word.as_str() {
+            "True" => json.push_str("true"),
+            "False" => json.push_str("false"),
+            "None" => json.push_str("null"),
+            _ if is_value(&word) => json.push_str(&word),
+            _ => return Step::Bad,
+        }
+        self.place = Place::Behind;
+        Step::Read(n)
+    }
+
+    fn step_string(&mut self, text: &str, key: bool, quote: Quote, last: bool, json: &mut String) -> Step {
+        let (n, len, ends) = match quote {
+            Quote::Gemma => match self.quotes.find(text, last) {
+                (n, At::Marker(len, ())) => (n, len, true),
+                (0, _) => return Step::Wait,
+                (n, _) => (n, 0, false),
+            },
+            Quote::Char(q) => match text.find([q, '\\']) {
+                Some(n) => (n, 1, text[n..].starts_with(q)),
+                None => (text.len(), 0, false),
+            },
+        };
+        if n > 0 || ends {
+            self.lone_half(json);
+        }
+        escape(&text[..n], json);
+        if ends {
+            json.push('"');
+            self.place = if key { Place::Colon } else { Place::Behind };
+        } else if let (Quote::Char(quote), 1) = (quote, len) {
+            self.place = Place::Escape { key, quote };
+        }
+        Step::Read(n + len)
+    }
+
+    fn step_escape(&mut self, c: char, key: bool, quote: char, json: &mut String) -> Step {
+        self.place = match c {
+            'u' => Place::Digits { key, quote, left: 4, value: 0 },
+            'x' => Place::Digits { key, quote, left: 2, value: 0 },
+            _ => Place::String { key, quote: Quote::Char(quote) },
+        };
+        if c != 'u' {
+            self.lone_half(json);
+        }
+        match c {
+            'u' | 'x' | '\n' => {}
+            'n' => json.push_str("\\n"),
+            'r' => json.push_str("\\r"),
+            't' => json.push_str("\\t"),
+            'b' => json.push_str("\\b"),
+            'f' => json.push_str("\\f"),
+            '\'' | '"' | '\\' | '/' => escape(c.encode_utf8(&mut [0; 4]), json),
+            // As in Python, a backslash before something else is one.
+            _ => {
+                json.push_str("\\\\");
+                escape(c.encode_utf8(&mut [0; 4]), json);
+            }
+        }
+        Step::Read(c.len_utf8())
+    }
+
+    /// The character of an escape, or half of one.
+    fn code(&mut self, value: u32, json: &mut String) {
+        let low = (0xdc00..0xe000).contains(&value);
+        let value = match self.half.take() {
+            Some(high) if low => 0x10000 + ((high - 0xd800) << 10) + (value - 0xdc00),
+            Some(_) => {
+                json.push(char::REPLACEMENT_CHARACTER);
+                value
+            }
+            None => value,
+        };
+        if (0xd800..0xdc00).contains(&value) {
+            self.half = Some(value);
+        } else {
+            let c = char::from_u32(value).unwrap_or(char::REPLACEMENT_CHARACTER);
+            escape(c.encode_utf8(&mut [0; 4]), json);
+        }
+    }
+
+    fn lone_half(&mut self, json: &mut String) {
+        if self.half.take().is_some() {
+            json.push(char::REPLACEMENT_CHARACTER);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str, close: char) -> (String, usize, Option<Outcome>) {
+        let (mut body, mut out) = (LooseBody::new(close), Vec::new());
+        let (n, outcome) = body.push(text, true, &mut out);
+        let text = |p: &Part| if let Part::Arguments(t) = p { t.clone() } else { String::new() };
+        (out.iter().map(text).collect(), n, outcome)
+    }
+
+    #[test]
+    fn notations_become_json() {
+        for (text, close, json) in [
+            (
+                r"city='São \'x\'', n=-1.5, t=(1, 'a',), f=[True, None], d={'k': {}})",
+                ')',
+                r#"{"city":"São 'x'","n":-1.5,"t":[1,"a"],"f":[true,null],"d":{"k":{}}}"#,
+            ),
+            ("s=\"a\\n\\q\\u00e9\\ud83d\\ude00\\ud83d\")", ')', "{\"s\":\"a\\n\\\\qé😀\u{fffd}\"}"),
+            (
+                r#"a:<|"|>x "y" \n<|"|>,b:[<|"|>1<|"|>,2],c:{d:true}}"#,
+                '}',
+                r#"{"a":"x \"y\" \\n","b":["1",2],"c":{"d":true}}"#,
+            ),
+            (")", ')', "{}"),
+        ] {
+            assert_eq!(read(text, close), (json.into(), text.len(), Some(Outcome::Whole)), "{text}");
+        }
+        for (text, close) in
+            [("'a')", ')'), ("a=b)", ')'), ("a=1]", ')'), ("a=1 b=2)", ')'), ("a={1})", ')'), (",)", ')')]
+        {
+            assert_eq!(read(text, close).2, Some(Outcome::Bad), "{text}");
+        }
+    }
+}
