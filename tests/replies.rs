@@ -12,10 +12,7 @@ use rekindle::vocab::Vocab;
 use serde_json::Value;
 
 fn fixtures() -> PathBuf {
-    std::env::var("REPLY_ROOT")
-        .map(PathBuf::from)
-        .unwrap_or(PathBuf::from(env!("CARGO_MANIFEST_DIR")))
-        .join("tests/fixtures")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
 }
 
 /// The vocabulary of a file with templates, and these.
@@ -33,17 +30,24 @@ fn tools() -> String {
     std::fs::read_to_string(fixtures().join("replies/tools.json")).unwrap()
 }
 
-fn template(name: &str) -> String {
-    std::fs::read_to_string(fixtures().join(format!("chat/templates/{name}.jinja"))).unwrap()
+/// A template of the repository, or of the folder that REKINDLE_TEMPLATES names: not all may be passed on.
+fn template(name: &str) -> Option<String> {
+    let folders = [fixtures().join("chat/templates"), fixtures().join("replies/templates")];
+    let folders = folders.into_iter().chain(std::env::var_os("REKINDLE_TEMPLATES").map(PathBuf::from));
+    folders.into_iter().find_map(|f| std::fs::read_to_string(f.join(format!("{name}.jinja"))).ok())
 }
 
-/// The recorded texts of each template.
+/// The recorded texts of each template that is at hand.
 fn recorded() -> BTreeMap<String, Vec<Value>> {
     let mut all = BTreeMap::new();
     for entry in std::fs::read_dir(fixtures().join("replies")).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
         if path.extension().is_some_and(|e| e == "json") && name != "tools" {
+            if template(&name).is_none() {
+                println!("SKIPPED {name}: its template is not here (REKINDLE_TEMPLATES names a folder)");
+                continue;
+            }
             let cases: Vec<Value> = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
             all.insert(name, cases);
         }
@@ -116,7 +120,7 @@ fn explained() -> Vec<(String, String)> {
 /// A starting reader for each template, with tools and without.
 fn starts(world: &World) -> BTreeMap<String, [Reply; 2]> {
     let tools = tools();
-    let both = |name: &String| [Some(tools.as_str()), None].map(|t| reply(world, &template(name), t));
+    let both = |name: &String| [Some(tools.as_str()), None].map(|t| reply(world, &template(name).unwrap(), t));
     recorded().keys().map(|name| (name.clone(), both(name))).collect()
 }
 
@@ -147,9 +151,6 @@ fn replies_are_read_as_the_reference_reads_them() {
                 None => wrong.push(format!("{name}, {}: {}\n  want {want}\n  ours {ours}", case["name"], case["text"])),
             }
         }
-    }
-    for (n, [r, _]) in &starts {
-        println!("FORMAT {n} {}", r.format());
     }
     println!("{n} texts of {} templates, {refused} of them refused by the reference", starts.len());
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -334,7 +335,7 @@ fn c_hosts_read_replies() {
         }
     }
     let path = fixtures().join("chat/model.gguf").display().to_string();
-    let (template, tools) = (template("Qwen-Qwen3-0.6B"), tools());
+    let (template, tools) = (template("Qwen-Qwen3-0.6B").unwrap(), tools());
     // SAFETY: valid handles, structs, texts and places.
     unsafe {
         let (mut context, mut file, mut vocab, mut reply) = (null_mut(), null_mut(), null_mut(), null_mut());

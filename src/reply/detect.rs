@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::format::{Body, Format};
 use super::formats;
 use super::ids::Ids;
-use super::message::{Event, Message};
+use super::message::Message;
 use super::object::ObjectBody;
 use super::part::{Outcome, Part};
 use super::reader::Reader;
@@ -138,7 +138,8 @@ impl Probes<'_> {
                 }
             }
             let open = before.rfind(['<', '[']).map(|i| &before[i..]).filter(|t| t.ends_with(['>', ']']));
-            if let (Some(open), false) = (open, close.is_empty() || close.contains(char::is_whitespace)) {
+            let good = |m: &str| !m.is_empty() && m.len() <= LONGEST_MARKER && !m.contains(char::is_whitespace);
+            if let Some(open) = open.filter(|open| good(open) && good(close)) {
                 return Some(pair(open, close));
             }
         }
@@ -204,7 +205,7 @@ fn rest(format: &Format, tools: &Arc<Tools>, text: &str) -> Option<usize> {
     reader.push(text);
     reader.finish();
     let mut message = Message::default();
-    reader.events.drain(..).for_each(|e: Event| message.add(&e));
+    reader.take().for_each(|e| message.add(&e));
     let [call] = message.calls.as_slice() else { return None };
     let json = |text: &str| serde_json::from_str::<Value>(text).ok();
     let same = call.name == TOOL && json(&call.arguments)? == json(ARGUMENTS)?;

@@ -4,6 +4,7 @@
 //! *Calls* stand between an opening and a closing marker, alone or in a *section* with markers of its own. Markers that
 //! only *frame* the content are left out. A format names these markers; the reader (`reader`) does the same for all.
 
+use super::loose::QUOTE;
 use super::markers::Markers;
 
 /// How replies are written. `formats` has those that are known, `derive` makes one of what a template writes.
@@ -74,9 +75,19 @@ pub enum Arguments {
     /// A JSON object.
     Json,
     /// In a program's notation, up to this bracket.
-    Loose(char),
+    Loose(u8),
     /// Each between markers: `open` key `key_end` … `value_open` value `close`.
     Tagged(Tagged),
+}
+
+impl Arguments {
+    fn markers(&self) -> Vec<&str> {
+        match self {
+            Arguments::Json => Vec::new(),
+            Arguments::Loose(_) => vec![QUOTE],
+            Arguments::Tagged(t) => vec![&t.open, &t.key_end, &t.value_open, &t.close],
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -131,20 +142,12 @@ impl Format {
     pub(super) fn markers(&self) -> impl Iterator<Item = &str> {
         let reasoning = self.reasoning.iter().flat_map(|(open, close)| [open].into_iter().chain(close));
         let sections = self.sections.iter().flat_map(|s| [&s.open, &s.close]);
-        let calls = self.calls.iter().flat_map(|c| {
-            let inner: &[String] = match &c.body {
-                Body::Named(n) => &n.ends,
-                Body::Object => &[],
-            };
-            [&c.open].into_iter().chain(&c.close).chain(inner)
-        });
-        reasoning
-            .chain(&self.frames)
-            .chain(&self.first_frames)
-            .chain(sections)
-            .chain(calls)
-            .map(String::as_str)
-            .filter(|t| !t.is_empty())
+        let calls = self.calls.iter().flat_map(|c| [&c.open].into_iter().chain(&c.close));
+        let named = self.calls.iter().filter_map(|c| if let Body::Named(n) = &c.body { Some(n) } else { None });
+        let names = named.clone().flat_map(|n| n.ends.iter().chain(&n.stops).chain(&n.id));
+        let arguments = named.flat_map(|n| n.arguments.markers());
+        let texts = reasoning.chain(&self.frames).chain(&self.first_frames).chain(sections).chain(calls).chain(names);
+        texts.map(String::as_str).chain(arguments).filter(|t| !t.is_empty())
     }
 
     /// A call that only opens where nothing was said yet.

@@ -111,14 +111,14 @@ pub(super) fn all() -> Vec<Format> {
         // gemma 4.
         Format::new("gemma-4").reasoning("<|channel>thought", "<channel|>").anywhere().call(
             "<|tool_call>call:",
-            named(&["{"], Arguments::Loose('}')).body(),
+            named(&["{"], Arguments::Loose(b'}')).body(),
             &["<tool_call|>"],
         ),
         // LFM2.
         Format::new("lfm2")
             .hints(&["<|tool_list_start|>", "List of tools: ["])
             .section("<|tool_call_start|>", "<|tool_call_end|>", "[],")
-            .call("", named(&["("], Arguments::Loose(')')).body(), &[]),
+            .call("", named(&["("], Arguments::Loose(b')')).body(), &[]),
         // Kimi K2.
         Format::new("kimi-k2").section("<|tool_calls_section_begin|>", "<|tool_calls_section_end|>", "").call(
             "<|tool_call_begin|>",

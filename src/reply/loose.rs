@@ -10,7 +10,7 @@ use super::markers::{At, Markers};
 use super::part::{Outcome, Part};
 
 /// gemma's quote.
-const QUOTE: &str = "<|\"|>";
+pub(super) const QUOTE: &str = "<|\"|>";
 /// The most bytes of a word.
 const LONGEST: usize = 400;
 
@@ -60,8 +60,8 @@ enum Step {
 #[derive(Clone)]
 pub(super) struct LooseBody {
     place: Place,
-    /// What is open: its closing bracket, and true for objects.
-    open: Vec<(char, bool)>,
+    /// The closing brackets of what is open. The first one, that of all arguments, ends an object, whatever it is.
+    open: Vec<u8>,
     quotes: Markers<()>,
     word: String,
     begun: bool,
@@ -73,10 +73,10 @@ pub(super) struct LooseBody {
 
 impl LooseBody {
     /// `close` ends the arguments.
-    pub fn new(close: char) -> LooseBody {
+    pub fn new(close: u8) -> LooseBody {
         LooseBody {
             place: Place::Key,
-            open: vec![(close, true)],
+            open: vec![close],
             quotes: Markers::new([(QUOTE.to_owned(), ())]),
             word: String::new(),
             begun: false,
@@ -89,7 +89,7 @@ impl LooseBody {
     pub fn begins(&self, c: char) -> bool {
         c.is_alphanumeric()
             || ['_', '"', '\'', '<'].contains(&c)
-            || self.open.first().is_some_and(|(close, _)| *close == c)
+            || self.open.first().is_some_and(|close| char::from(*close) == c)
     }
 
     pub fn push(&mut self, text: &str, last: bool, out: &mut Vec<Part>) -> (usize, Option<Outcome>) {
@@ -139,11 +139,11 @@ impl LooseBody {
                 Step::Read(1)
             }
             Place::Colon => Step::Bad,
-            Place::Behind => match self.open.last() {
-                Some((close, _)) if *close == c => self.closes(json),
+            Place::Behind => match self.innermost() {
+                Some((close, _)) if close == c => self.closes(json),
                 Some((_, object)) if c == ',' => {
                     self.comma = true;
-                    self.place = if *object { Place::Key } else { Place::Value };
+                    self.place = if object { Place::Key } else { Place::Value };
                     Step::Read(1)
                 }
                 _ => Step::Bad,
@@ -153,7 +153,7 @@ impl LooseBody {
 
     /// A key or a value begins, or what is open ends.
     fn step_member(&mut self, text: &str, c: char, last: bool, json: &mut String) -> Step {
-        let Some((close, object)) = self.open.last().copied() else { return Step::Bad };
+        let Some((close, object)) = self.innermost() else { return Step::Bad };
         let key = matches!(self.place, Place::Key);
         if c == close && key == object {
             return self.closes(json);
@@ -179,17 +179,23 @@ impl LooseBody {
             _ => {}
         }
         match c {
-            '{' => self.open.push(('}', true)),
-            '[' => self.open.push((']', false)),
-            '(' => self.open.push((')', false)),
+            '{' => self.open.push(b'}'),
+            '[' => self.open.push(b']'),
+            '(' => self.open.push(b')'),
             _ => {}
         }
         self.place = place;
         Step::Read(read)
     }
 
+    /// The bracket that closes what is open, and true for an object.
+    fn innermost(&self) -> Option<(char, bool)> {
+        self.open.last().map(|close| (char::from(*close), *close == b'}' || self.open.len() == 1))
+    }
+
     fn closes(&mut self, json: &mut String) -> Step {
-        let object = self.open.pop().is_some_and(|(_, object)| object);
+        let object = self.innermost().is_some_and(|(_, object)| object);
+        self.open.pop();
         json.push(if object { '}' } else { ']' });
         (self.comma, self.place) = (false, Place::Behind);
         Step::Read(1)
@@ -305,7 +311,7 @@ impl LooseBody {
 mod tests {
     use super::*;
 
-    fn read(text: &str, close: char) -> (String, usize, Option<Outcome>) {
+    fn read(text: &str, close: u8) -> (String, usize, Option<Outcome>) {
         let (mut body, mut out) = (LooseBody::new(close), Vec::new());
         let (n, outcome) = body.push(text, true, &mut out);
         let text = |p: &Part| if let Part::Arguments(t) = p { t.clone() } else { String::new() };
@@ -317,21 +323,21 @@ mod tests {
         for (text, close, json) in [
             (
                 r"city='São \'x\'', n=-1.5, t=(1, 'a',), f=[True, None], d={'k': {}})",
-                ')',
+                b')',
                 r#"{"city":"São 'x'","n":-1.5,"t":[1,"a"],"f":[true,null],"d":{"k":{}}}"#,
             ),
-            ("s=\"a\\n\\q\\u00e9\\ud83d\\ude00\\ud83d\")", ')', "{\"s\":\"a\\n\\\\qé😀\u{fffd}\"}"),
+            ("s=\"a\\n\\q\\u00e9\\ud83d\\ude00\\ud83d\")", b')', "{\"s\":\"a\\n\\\\qé😀\u{fffd}\"}"),
             (
                 r#"a:<|"|>x "y" \n<|"|>,b:[<|"|>1<|"|>,2],c:{d:true}}"#,
-                '}',
+                b'}',
                 r#"{"a":"x \"y\" \\n","b":["1",2],"c":{"d":true}}"#,
             ),
-            (")", ')', "{}"),
+            (")", b')', "{}"),
         ] {
             assert_eq!(read(text, close), (json.into(), text.len(), Some(Outcome::Whole)), "{text}");
         }
         for (text, close) in
-            [("'a')", ')'), ("a=b)", ')'), ("a=1]", ')'), ("a=1 b=2)", ')'), ("a={1})", ')'), (",)", ')')]
+            [("'a')", b')'), ("a=b)", b')'), ("a=1]", b')'), ("a=1 b=2)", b')'), ("a={1})", b')'), (",)", b')')]
         {
             assert_eq!(read(text, close).2, Some(Outcome::Bad), "{text}");
         }

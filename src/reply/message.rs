@@ -27,6 +27,23 @@ pub enum Event {
     End,
 }
 
+impl Event {
+    /// Adds an event to the one before it, if both are pieces of the same. Otherwise it comes back.
+    pub(super) fn join(&mut self, next: Event) -> Option<Event> {
+        match (self, next) {
+            (Event::Content(text), Event::Content(more)) | (Event::Reasoning(text), Event::Reasoning(more)) => {
+                text.push_str(&more);
+                None
+            }
+            (Event::Arguments { text, .. }, Event::Arguments { text: more, .. }) => {
+                text.push_str(&more);
+                None
+            }
+            (_, next) => Some(next),
+        }
+    }
+}
+
 /// A call of a message.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ToolCall {

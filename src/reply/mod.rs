@@ -20,8 +20,10 @@ mod object;
 mod part;
 mod reader;
 mod reply;
+mod signs;
 mod tagged;
 mod tools;
+mod voice;
 
 pub use message::{Event, Message, ToolCall};
 pub use reply::{Params, Reply};

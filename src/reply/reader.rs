@@ -10,37 +10,18 @@
 //!
 //! White space between markers and content belongs to neither and is left out.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::body::Reading;
 use super::format::Format;
 use super::ids::Ids;
 use super::json::is_space;
-use super::markers::{At, Markers};
+use super::markers::At;
 use super::message::Event;
 use super::part::{Outcome, Part};
+use super::signs::{Inside, Opens, Signs};
 use super::tools::Tools;
-
-/// What a marker opens.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Opens {
-    Reasoning(usize),
-    Section(usize),
-    /// Calls whose opening marker is that of this one.
-    Call(usize),
-    Nothing,
-}
-
-/// What may come in a section.
-#[derive(Debug, Clone, Copy)]
-enum Inside {
-    Close,
-    Call(usize),
-}
-
-/// White space, as JSON has it.
-const SPACES: [char; 4] = [' ', '\n', '\r', '\t'];
+use super::voice::{Kind, Voice};
 
 #[derive(Clone)]
 enum Place {
@@ -60,22 +41,14 @@ pub(super) struct Reader {
     format: Arc<Format>,
     tools: Arc<Tools>,
     ids: Ids,
-    /// Markers in content, and those where nothing was said yet.
-    markers: Markers<Opens>,
-    first_markers: Markers<Opens>,
-    ends_of_reasoning: Vec<Markers<()>>,
-    inside: Vec<Markers<Inside>>,
-    ends_of_calls: Vec<Markers<()>>,
+    signs: Arc<Signs>,
 
     place: Place,
     /// The section that calls stand in.
     section: Option<usize>,
     /// Nothing was said since the beginning or the last thing that a marker closed.
     first: bool,
-    /// White space is left out until something else comes.
-    trims: bool,
-    /// White space that is content if content follows it.
-    space: String,
+    voice: Voice,
     /// What was read of a call that does not count yet.
     raw: String,
     /// A call counts and has not ended.
@@ -85,54 +58,31 @@ pub(super) struct Reader {
     n_calls: u32,
     /// Text that waits for more.
     text: String,
-    pub events: VecDeque<Event>,
 }
 
 impl Reader {
     /// `reasons`: the prompt has opened the reasoning. Without tools, nothing is a call.
     pub fn new(format: Arc<Format>, tools: Arc<Tools>, ids: Ids, reasons: bool) -> Reader {
-        let calls = if tools.is_empty() { &[][..] } else { &format.calls[..] };
-        let sections = if tools.is_empty() { &[][..] } else { &format.sections[..] };
-        let mut later: Vec<(String, Opens)> = format.frames.iter().map(|t| (t.clone(), Opens::Nothing)).collect();
-        later.extend(sections.iter().enumerate().map(|(i, s)| (s.open.clone(), Opens::Section(i))));
-        let mut first: Vec<_> = format.first_frames.iter().map(|t| (t.clone(), Opens::Nothing)).collect();
-        for (i, call) in calls.iter().enumerate() {
-            let into = if call.only_first { &mut first } else { &mut later };
-            into.push((call.open.clone(), Opens::Call(i)));
-        }
-        let reasoning = format.reasoning.iter().enumerate().map(|(i, (open, _))| (open.clone(), Opens::Reasoning(i)));
-        if format.reasoning_anywhere {
-            later.extend(reasoning)
-        } else {
-            first.extend(reasoning)
-        }
-        first.extend(later.iter().cloned());
-        let inside = sections.iter().map(|s| {
-            let opens = calls.iter().enumerate().map(|(i, c)| (c.open.clone(), Inside::Call(i)));
-            Markers::new(opens.chain([(s.close.clone(), Inside::Close)]))
-        });
-        let ends = format.reasoning.iter().map(|(_, close)| Markers::new(close.iter().map(|t| (t.clone(), ()))));
         Reader {
-            markers: Markers::new(later),
-            first_markers: Markers::new(first),
-            ends_of_reasoning: ends.collect(),
-            inside: inside.collect(),
-            ends_of_calls: calls.iter().map(|c| c.closers()).collect(),
+            signs: Arc::new(Signs::new(&format, &tools)),
             place: if reasons { Place::Reasoning(0) } else { Place::Content },
             section: None,
             first: true,
-            trims: reasons,
-            space: String::new(),
+            voice: Voice::new(reasons),
             raw: String::new(),
             open: false,
             has_calls: false,
             n_calls: 0,
             text: String::new(),
-            events: VecDeque::new(),
             format,
             tools,
             ids,
         }
+    }
+
+    /// The events that are known now.
+    pub fn take(&mut self) -> impl Iterator<Item = Event> {
+        self.voice.events.drain(..)
     }
 
     /// Reads a piece.
@@ -154,11 +104,10 @@ impl Reader {
             Place::Opened(_) | Place::Call(..) => self.no_call(),
             _ => {}
         }
-        if matches!(self.place, Place::Content) && !self.trims {
-            let space = std::mem::take(&mut self.space);
-            self.tell(true, space);
+        if matches!(self.place, Place::Content) {
+            self.voice.ends_in_content();
         }
-        self.events.push_back(Event::End);
+        self.voice.events.push_back(Event::End);
     }
 
     fn read(&mut self, last: bool) {
@@ -180,13 +129,13 @@ impl Reader {
         match &self.place {
             Place::Content if self.first => self.step_first(text, spaces, last),
             Place::Content => {
-                let (n, found) = self.markers.find(text, last);
-                self.say(true, &text[..n]);
+                let (n, found) = self.signs.in_content.find(text, last);
+                self.voice.say(Kind::Content, &text[..n]);
                 self.found(n, found, text)
             }
             Place::Reasoning(pair) => {
-                let (n, found) = self.ends_of_reasoning[*pair].find(text, last);
-                self.say(false, &text[..n]);
+                let (n, found) = self.signs.ends_of_reasoning[*pair].find(text, last);
+                self.voice.say(Kind::Reasoning, &text[..n]);
                 match found {
                     At::Marker(len, ()) => {
                         self.closes();
@@ -212,7 +161,7 @@ impl Reader {
             }
             Place::Behind(form) => {
                 let form = *form;
-                match self.ends_of_calls[form].at(text, last) {
+                match self.signs.ends_of_calls[form].at(text, last) {
                     At::Perhaps => None,
                     At::Marker(len, ()) => {
                         self.behind_call(false);
@@ -230,15 +179,15 @@ impl Reader {
     /// Nothing was said yet: more may begin here than elsewhere.
     fn step_first(&mut self, text: &str, spaces: usize, last: bool) -> Option<usize> {
         if spaces > 0 {
-            self.say(true, &text[..spaces]);
+            self.voice.say(Kind::Content, &text[..spaces]);
             return Some(spaces);
         }
-        match self.first_markers.at(text, last) {
+        match self.signs.first.at(text, last) {
             At::Nothing => {
                 self.first = false;
                 let bare = self.body_at(text, |call| call.only_first && call.open.is_empty());
                 if let Some(form) = bare.filter(|_| !self.tools.is_empty()) {
-                    self.raw = std::mem::take(&mut self.space);
+                    self.raw = self.voice.take_space();
                     self.begin(form);
                 }
                 Some(0)
@@ -258,7 +207,7 @@ impl Reader {
             self.keep(&text[..n]);
             return Some(n);
         }
-        match self.inside[section].at(text, last) {
+        match self.signs.inside[section].at(text, last) {
             At::Perhaps => return None,
             At::Marker(len, Inside::Close) => {
                 self.keep(&text[..len]);
@@ -290,11 +239,11 @@ impl Reader {
                 Part::Name(name) => {
                     let index = self.n_calls;
                     let id = id.take().unwrap_or_else(|| self.ids.id(index));
-                    self.events.push_back(Event::CallBegins { index, id, name });
+                    self.voice.events.push_back(Event::CallBegins { index, id, name });
                     (self.open, self.has_calls, self.n_calls) = (true, true, index + 1);
                     self.raw.clear();
                 }
-                Part::Arguments(text) => self.arguments(text),
+                Part::Arguments(text) => self.voice.arguments(self.n_calls.saturating_sub(1), &text),
             }
         }
         self.keep(&text[..used]);
@@ -310,10 +259,13 @@ impl Reader {
     /// Goes where a marker leads that was found `n` bytes on.
     fn found(&mut self, n: usize, found: At<Opens>, text: &str) -> Option<usize> {
         let At::Marker(len, opens) = found else { return (n > 0).then_some(n) };
-        let space = std::mem::take(&mut self.space);
+        let space = self.voice.take_space();
         match opens {
             Opens::Nothing => self.closes(),
-            Opens::Reasoning(pair) => (self.place, self.trims) = (Place::Reasoning(pair), true),
+            Opens::Reasoning(pair) => {
+                self.place = Place::Reasoning(pair);
+                self.voice.pauses();
+            }
             Opens::Section(i) => (self.section, self.place) = (Some(i), Place::Section),
             Opens::Call(i) => (self.section, self.place) = (None, Place::Opened(i)),
         }
@@ -345,7 +297,7 @@ impl Reader {
     fn no_call(&mut self) {
         let raw = std::mem::take(&mut self.raw);
         (self.place, self.section, self.first) = (Place::Content, None, false);
-        self.say(true, &raw);
+        self.voice.say(Kind::Content, &raw);
     }
 
     /// A call ends before it is whole, and its section with it.
@@ -356,7 +308,7 @@ impl Reader {
 
     fn behind_call(&mut self, broken: bool) {
         self.open = false;
-        self.events.push_back(Event::CallEnds { index: self.n_calls.saturating_sub(1), broken });
+        self.voice.events.push_back(Event::CallEnds { index: self.n_calls.saturating_sub(1), broken });
         match self.section {
             Some(_) => self.place = Place::Section,
             None => self.closes(),
@@ -376,39 +328,7 @@ impl Reader {
 
     /// Something has ended, and content may follow.
     fn closes(&mut self) {
-        self.space.clear();
-        (self.place, self.first, self.trims) = (Place::Content, true, true);
-    }
-
-    /// Content, or reasoning, without the white space at its ends.
-    fn say(&mut self, content: bool, text: &str) {
-        let text = if self.trims { text.trim_start_matches(SPACES) } else { text };
-        let said = text.trim_end_matches(SPACES);
-        if !said.is_empty() {
-            self.trims = false;
-            let space = std::mem::take(&mut self.space);
-            self.tell(content, space + said);
-        }
-        if !self.trims {
-            self.space.push_str(&text[said.len()..]);
-        }
-    }
-
-    /// Adds to the last event, if that is one of the same kind, so that a reply that nobody takes stays small.
-    fn tell(&mut self, content: bool, text: String) {
-        match (self.events.back_mut(), content) {
-            _ if text.is_empty() => {}
-            (Some(Event::Content(last)), true) | (Some(Event::Reasoning(last)), false) => last.push_str(&text),
-            (_, true) => self.events.push_back(Event::Content(text)),
-            (_, false) => self.events.push_back(Event::Reasoning(text)),
-        }
-    }
-
-    fn arguments(&mut self, text: String) {
-        let index = self.n_calls.saturating_sub(1);
-        match self.events.back_mut() {
-            Some(Event::Arguments { text: last, .. }) => last.push_str(&text),
-            _ => self.events.push_back(Event::Arguments { index, text }),
-        }
+        (self.place, self.first) = (Place::Content, true);
+        self.voice.pauses();
     }
 }

@@ -126,9 +126,11 @@ impl Reply {
     }
 
     fn take(&mut self) {
-        for event in self.reader.events.drain(..) {
+        for event in self.reader.take() {
             self.message.add(&event);
-            self.events.push_back(event);
+            // A reply that nobody takes stays small.
+            let event = if let Some(last) = self.events.back_mut() { last.join(event) } else { Some(event) };
+            self.events.extend(event);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The tools that a reply may call, as the host describes them, and the host's wish about calls.
 
+use std::collections::HashMap;
+
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
@@ -7,7 +9,16 @@ use crate::error::{Error, Result};
 /// Tools by name, with the schemas of their parameters.
 #[derive(Debug, Clone, Default)]
 pub struct Tools {
-    all: Vec<(String, Value)>,
+    all: Vec<Tool>,
+    by_name: HashMap<String, usize>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Tool {
+    pub name: String,
+    /// An object.
+    pub schema: Value,
+    types: HashMap<String, Type>,
 }
 
 /// What a value is, as far as its text goes.
@@ -44,15 +55,20 @@ impl Tools {
         let bad = |what: String| Error::invalid(format!("tools {what}")).subject("tools");
         let list: Value = serde_json::from_str(text).map_err(|e| bad(format!("is no JSON: {e}")))?;
         let list = list.as_array().ok_or_else(|| bad("is no JSON array".into()))?;
-        let mut all = Vec::new();
+        let mut tools = Tools::default();
         for (i, tool) in list.iter().enumerate() {
             let tool = tool.get("function").unwrap_or(tool);
             let name = tool.get("name").and_then(Value::as_str).filter(|n| !n.is_empty());
             let name = name.ok_or_else(|| bad(format!("[{i}] has no name")))?;
             let schema = tool.get("parameters").or_else(|| tool.get("input_schema")).cloned();
-            all.push((name.to_owned(), schema.filter(Value::is_object).unwrap_or_else(|| Map::new().into())));
+            let schema = schema.filter(Value::is_object).unwrap_or_else(|| Map::new().into());
+            let properties = schema.get("properties").and_then(Value::as_object).into_iter().flatten();
+            let types = properties.map(|(key, s)| (key.clone(), of_schema(s, 0))).collect();
+            // Of several with a name the first one counts.
+            tools.by_name.entry(name.to_owned()).or_insert(tools.all.len());
+            tools.all.push(Tool { name: name.to_owned(), schema, types });
         }
-        Ok(Tools { all })
+        Ok(tools)
     }
 
     pub fn is_empty(&self) -> bool {
@@ -60,13 +76,18 @@ impl Tools {
     }
 
     pub(super) fn has(&self, name: &str) -> bool {
-        self.all.iter().any(|(n, _)| n == name)
+        self.by_name.contains_key(name)
+    }
+
+    /// Each name once.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Tool> {
+        self.all.iter().enumerate().filter(|(i, t)| self.by_name[&t.name] == *i).map(|(_, t)| t)
     }
 
     /// The type of a tool's parameter. One that may be a string is one.
     pub(super) fn type_of(&self, tool: &str, parameter: &str) -> Type {
-        let schema = self.all.iter().find(|(n, _)| n == tool).map(|(_, schema)| schema);
-        schema.and_then(|s| s.get("properties")?.get(parameter)).map_or(Type::Unknown, |s| of_schema(s, 0))
+        let known = self.by_name.get(tool).and_then(|i| self.all[*i].types.get(parameter));
+        known.copied().unwrap_or(Type::Unknown)
     }
 }
 
