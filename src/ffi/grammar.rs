@@ -98,6 +98,7 @@ unsafe fn params(p: &rekindle_grammar_params) -> Result<Params> {
             trigger_texts: texts.collect::<Result<_>>()?,
             trigger_tokens: slice(p.trigger_tokens, p.n_trigger_tokens as usize, "trigger_tokens")?.to_vec(),
             from_trigger: p.flags & REKINDLE_GRAMMAR_FROM_TRIGGER != 0,
+            apart: None,
         })
     }
 }

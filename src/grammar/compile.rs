@@ -33,6 +33,17 @@ pub struct Params {
     pub trigger_tokens: Vec<i32>,
     /// The grammar describes the text from the trigger on, rather than the text behind it.
     pub from_trigger: bool,
+    /// Where no trigger counts.
+    pub apart: Option<Apart>,
+}
+
+/// A part of a text between two markers, such as a model's reasoning. Neither may be empty.
+#[derive(Debug, Clone)]
+pub struct Apart {
+    pub open: Vec<u8>,
+    pub close: Vec<u8>,
+    /// The text begins within it.
+    pub begins: bool,
 }
 
 /// Compiles a text, on a thread with room for its recursion.

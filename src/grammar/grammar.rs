@@ -11,7 +11,7 @@ use super::compile::{Kind, Params, compile};
 use super::forced::forced;
 use super::lexicon::Lexicon;
 use super::limits;
-use super::trigger::{Found, Trigger};
+use super::trigger::{Found, Trigger, Waiting};
 use crate::error::{Error, Result, Status};
 use crate::vocab::Vocab;
 
@@ -37,8 +37,8 @@ pub struct Grammar {
 
 #[derive(Clone)]
 enum Stage {
-    /// No trigger was seen yet; the end of the text so far, long enough to hold the beginning of one.
-    Waiting(Vec<u8>),
+    /// No trigger was seen yet.
+    Waiting(Waiting),
     /// The grammar says what may come.
     Armed,
     /// An end token was accepted.
@@ -62,7 +62,7 @@ impl Grammar {
             return Err(Error::invalid("no text satisfies the grammar").subject("text"));
         }
         let trigger = caught(|| Trigger::new(params, vocab, lexicon.trie(), &mut start))??.map(Arc::new);
-        let stage = Stage::first(trigger.is_some());
+        let stage = Stage::first(trigger.as_deref());
         let parser = start.clone();
         let mask = crate::error::try_vec("a mask of tokens", lexicon.n_tokens().div_ceil(32), 0)?;
         Ok(Grammar {
@@ -88,7 +88,7 @@ impl Grammar {
     /// Goes back to the beginning.
     pub fn reset(&mut self) {
         self.parser = self.start.clone();
-        self.stage = Stage::first(self.trigger.is_some());
+        self.stage = Stage::first(self.trigger.as_deref());
         (self.failed, self.last) = (None, None);
         self.moved();
     }
@@ -121,10 +121,10 @@ impl Grammar {
     fn make_mask(&mut self, mask: &mut [u32]) -> Result<()> {
         match &self.stage {
             Stage::Ended => return Ok(()),
-            Stage::Waiting(tail) => {
+            Stage::Waiting(waiting) => {
                 set_all(mask, self.lexicon.n_tokens());
                 if let Some(trigger) = &self.trigger {
-                    trigger.refused(tail).for_each(|token| clear(mask, token));
+                    trigger.refused(waiting).for_each(|token| clear(mask, token));
                 }
                 return Ok(());
             }
@@ -167,9 +167,9 @@ impl Grammar {
                 }
                 self.stage = Stage::Ended;
             }
-            Stage::Waiting(tail) => {
-                let tail = tail.clone();
-                self.watch(token, tail)?;
+            Stage::Waiting(waiting) => {
+                let waiting = waiting.clone();
+                self.watch(token, waiting)?;
             }
             Stage::Armed => self.consume(&[id], token)?,
         }
@@ -179,14 +179,14 @@ impl Grammar {
     }
 
     /// A token while the grammar waits.
-    fn watch(&mut self, token: i32, mut tail: Vec<u8>) -> Result<()> {
+    fn watch(&mut self, token: i32, mut waiting: Waiting) -> Result<()> {
         let Some(trigger) = self.trigger.clone() else { return Ok(()) };
-        if trigger.is_token(token) {
+        if trigger.is_token(&waiting, token) {
             if trigger.is_described() {
                 self.consume(&[token as TokenId], token)?;
             }
             self.stage = Stage::Armed;
-        } else if let Some(Found(text)) = trigger.watch(&mut tail, &self.vocab.piece(token, true)?) {
+        } else if let Some(Found(text)) = trigger.watch(&mut waiting, &self.vocab.piece(token, true)?) {
             let tokens = self.lexicon.trie().greedy_tokenize(&text);
             let spelled: usize = tokens.iter().map(|t| self.lexicon.trie().token(*t).len()).sum();
             if spelled < text.len() {
@@ -195,7 +195,7 @@ impl Grammar {
             self.consume(&tokens, token)?;
             self.stage = Stage::Armed;
         } else {
-            self.stage = Stage::Waiting(tail);
+            self.stage = Stage::Waiting(waiting);
         }
         Ok(())
     }
@@ -295,8 +295,8 @@ impl Grammar {
 }
 
 impl Stage {
-    fn first(waits: bool) -> Stage {
-        if waits { Stage::Waiting(Vec::new()) } else { Stage::Armed }
+    fn first(trigger: Option<&Trigger>) -> Stage {
+        trigger.map_or(Stage::Armed, |trigger| Stage::Waiting(trigger.begin()))
     }
 }
 

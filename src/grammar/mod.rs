@@ -29,6 +29,7 @@ mod trigger;
 mod tests;
 
 pub use check::Verdict;
-pub use compile::{Kind, Params};
+pub use compile::{Apart, Kind, Params};
 pub use gbnf::translate as gbnf_to_lark;
 pub use grammar::Grammar;
+pub use schema::prepare as prepare_schema;

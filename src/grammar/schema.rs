@@ -47,7 +47,7 @@ type Path = Vec<String>;
 /// # Errors
 /// `Unsupported` for a reference that leaves the schema, and for a schema that is too large. `InvalidArgument` for a
 /// reference that leads nowhere or back to itself. The message names it.
-pub(super) fn prepare(mut schema: Value) -> Result<Value> {
+pub fn prepare(mut schema: Value) -> Result<Value> {
     let mut places = Places::default();
     places.visit(&schema, &mut Path::new(), "");
     if places.most_properties > MOST_PROPERTIES {

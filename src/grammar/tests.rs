@@ -221,7 +221,7 @@ fn forced_tokens() {
 
 fn lazy(kind: Kind, text: &str, texts: &[&str], tokens: &[i32], from_trigger: bool) -> crate::Result<Grammar> {
     let trigger_texts = texts.iter().map(|t| t.as_bytes().to_vec()).collect();
-    let params = Params { start: None, trigger_texts, trigger_tokens: tokens.to_vec(), from_trigger };
+    let params = Params { start: None, trigger_texts, trigger_tokens: tokens.to_vec(), from_trigger, apart: None };
     Grammar::new(&vocab(), kind, text, &params)
 }
 

@@ -10,7 +10,7 @@ use llguidance::TokenParser;
 use llguidance::toktrie::{TokTrie, TokenId, TrieNode};
 
 use super::check::fitting;
-use super::compile::Params;
+use super::compile::{Apart, Params};
 use super::limits::{LONGEST_TRIGGER, MOST_TRIGGERS};
 use crate::error::{Error, Result};
 use crate::vocab::Vocab;
@@ -19,8 +19,18 @@ pub(super) struct Trigger {
     texts: Vec<Vec<u8>>,
     tokens: Vec<i32>,
     from_trigger: bool,
+    apart: Option<Apart>,
     /// Tokens that end a trigger and go on in a way that the grammar refuses: by what was written of that trigger.
     refused: Vec<(Vec<u8>, Vec<TokenId>)>,
+}
+
+/// How far a text without a trigger has come.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Waiting {
+    /// The end of the text, long enough to hold the beginning of a trigger.
+    tail: Vec<u8>,
+    /// It is where no trigger counts.
+    apart: bool,
 }
 
 /// A trigger that was found: the text behind it, with it if the grammar describes it, too.
@@ -55,38 +65,57 @@ impl Trigger {
             texts: params.trigger_texts.clone(),
             tokens: params.trigger_tokens.clone(),
             from_trigger: params.from_trigger,
+            apart: params.apart.clone().filter(|a| !a.open.is_empty() && !a.close.is_empty()),
             refused: Vec::new(),
         };
         t.find_refused(trie, parser);
         Ok(Some(t))
     }
 
-    pub fn is_token(&self, token: i32) -> bool {
-        self.tokens.contains(&token)
+    pub fn is_token(&self, waiting: &Waiting, token: i32) -> bool {
+        !waiting.apart && self.tokens.contains(&token)
     }
     /// The grammar describes the trigger, too.
     pub fn is_described(&self) -> bool {
         self.from_trigger
     }
 
-    /// Adds a token's text to `tail`, the end of what was written, and looks for the trigger that ends first.
-    pub fn watch(&self, tail: &mut Vec<u8>, piece: &[u8]) -> Option<Found> {
-        let old = tail.len();
+    /// Before the first token.
+    pub fn begin(&self) -> Waiting {
+        Waiting { tail: Vec::new(), apart: self.apart.as_ref().is_some_and(|a| a.begins) }
+    }
+
+    /// Adds a token's text, and looks for the trigger that ends first.
+    pub fn watch(&self, waiting: &mut Waiting, piece: &[u8]) -> Option<Found> {
+        let Waiting { tail, apart } = waiting;
+        // Where something may begin that counts.
+        let (old, mut from) = (tail.len(), 0);
         tail.extend_from_slice(piece);
         for end in old + 1..=tail.len() {
-            let Some(text) = self.texts.iter().filter(|t| tail[..end].ends_with(t)).max_by_key(|t| t.len()) else {
-                continue;
-            };
-            return Some(Found(self.behind(text, &tail[end..])));
+            let text = &tail[from..end];
+            if let Some(a) = &self.apart
+                && text.ends_with(if *apart { &a.close } else { &a.open })
+            {
+                (*apart, from) = (!*apart, end);
+            } else if !*apart && let Some(trigger) = self.ending(text) {
+                return Some(Found(self.behind(trigger, &tail[end..])));
+            }
         }
-        let longest = self.texts.iter().map(Vec::len).max().unwrap_or(0);
-        tail.drain(..tail.len().saturating_sub(longest));
+        let apart = self.apart.iter().flat_map(|a| [&a.open, &a.close]);
+        let longest = self.texts.iter().chain(apart).map(Vec::len).max().unwrap_or(0);
+        tail.drain(..from.max(tail.len().saturating_sub(longest)));
         None
     }
 
-    /// The tokens that must not follow a text that ends with `tail`.
-    pub fn refused<'a>(&'a self, tail: &'a [u8]) -> impl Iterator<Item = TokenId> + 'a {
-        self.refused.iter().filter(|(begun, _)| tail.ends_with(begun)).flat_map(|(_, tokens)| tokens).copied()
+    /// The longest trigger that a text ends with.
+    fn ending(&self, text: &[u8]) -> Option<&[u8]> {
+        self.texts.iter().filter(|t| text.ends_with(t)).max_by_key(|t| t.len()).map(Vec::as_slice)
+    }
+
+    /// The tokens that must not follow.
+    pub fn refused<'a>(&'a self, waiting: &'a Waiting) -> impl Iterator<Item = TokenId> + 'a {
+        let all = self.refused.iter().filter(|(begun, _)| !waiting.apart && waiting.tail.ends_with(begun));
+        all.flat_map(|(_, tokens)| tokens).copied()
     }
 
     fn behind(&self, trigger: &[u8], rest: &[u8]) -> Vec<u8> {
@@ -121,7 +150,7 @@ impl Trigger {
             if bytes.first() == Some(&TokTrie::SPECIAL_TOKEN_MARKER) {
                 continue;
             }
-            if let Some(Found(text)) = self.watch(&mut Vec::new(), bytes)
+            if let Some(Found(text)) = self.watch(&mut Waiting::default(), bytes)
                 && text.len() > self.behind(b"", b"").len()
                 && !fits(text)
             {

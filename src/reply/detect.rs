@@ -84,10 +84,10 @@ impl Probes<'_> {
             let Some(text) = self.said(message, Some(TOOLS)) else { continue };
             let fits = all.iter().enumerate().filter_map(|(i, f)| Some((rest(f, &tools, &text)?, i)));
             if let Some((_, i)) = fits.min() {
-                return Some(all.swap_remove(i));
+                return Some(all.swap_remove(i).with_keys_of(&text));
             }
             if let Some(format) = derived(&text, &self.end()) {
-                return rest(&format, &tools, &text).map(|_| format);
+                return rest(&format, &tools, &text).map(|_| format.with_keys_of(&text));
             }
         }
         let source = self.source();
@@ -159,6 +159,19 @@ impl Probes<'_> {
 }
 
 impl Format {
+    /// Objects are written with the names of members that the template writes.
+    fn with_keys_of(mut self, text: &str) -> Format {
+        let has = |key: &str| text.contains(&format!("\"{key}\""));
+        let of = |known: [&str; 2], now: &mut String| {
+            if let Some(key) = known.into_iter().find(|key| has(key)) {
+                *now = key.to_owned();
+            }
+        };
+        of(["tool_name", "name"], &mut self.keys.name);
+        of(["arguments", "parameters"], &mut self.keys.arguments);
+        self
+    }
+
     /// The template's text has the markers that open calls, or another sign.
     fn announced_in(&self, source: &str) -> bool {
         if self.hints.iter().any(|hint| source.contains(hint.as_str())) {
@@ -193,8 +206,12 @@ fn derived(text: &str, end: &str) -> Option<Format> {
         let behind = text[i + n..].trim().trim_end_matches(end.trim()).trim();
         let close = behind.trim_start_matches(']').trim();
         let fits = |marker: &str| marker.len() <= LONGEST_MARKER && !marker.contains("probe");
-        return (open.len() > 1 && fits(open) && fits(close))
-            .then(|| Format::new("derived").section(open, close, "[],").call("", Body::Object, &[]));
+        let list = text[..i].trim_end().ends_with('[');
+        return (open.len() > 1 && fits(open) && fits(close)).then(|| {
+            let mut format = Format::new("derived").section(open, close, "[],").call("", Body::Object, &[]);
+            format.sections.iter_mut().for_each(|s| s.list = list);
+            format
+        });
     }
     None
 }

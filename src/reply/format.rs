@@ -4,8 +4,10 @@
 //! *Calls* stand between an opening and a closing marker, alone or in a *section* with markers of its own. Markers that
 //! only *frame* the content are left out. A format names these markers; the reader (`reader`) does the same for all.
 
-use super::loose::QUOTE;
 use super::markers::Markers;
+
+/// gemma's quote.
+pub(super) const QUOTE: &str = "<|\"|>";
 
 /// How replies are written. `formats` has those that are known, `derive` makes one of what a template writes.
 #[derive(Debug, Clone, Default)]
@@ -21,6 +23,35 @@ pub struct Format {
     pub hints: Vec<String>,
     pub sections: Vec<Section>,
     pub calls: Vec<Call>,
+    /// The names of members of calls that are objects.
+    pub keys: Keys,
+    /// A message has one call at most.
+    pub one_call: bool,
+    /// What may stand between the reasoning and a call.
+    pub header: Option<String>,
+}
+
+/// The members of an object that is a call, as they are written. (Reading knows more names.)
+#[derive(Debug, Clone)]
+pub struct Keys {
+    pub name: String,
+    pub arguments: String,
+    pub id: Option<IdKey>,
+}
+
+#[derive(Debug, Clone)]
+pub struct IdKey {
+    pub key: String,
+    /// A regular expression.
+    pub pattern: &'static str,
+    /// It comes before the name, or behind all others.
+    pub first: bool,
+}
+
+impl Default for Keys {
+    fn default() -> Keys {
+        Keys { name: "name".to_owned(), arguments: "arguments".to_owned(), id: None }
+    }
 }
 
 /// Calls that stand together.
@@ -31,6 +62,8 @@ pub struct Section {
     pub close: String,
     /// Characters, besides white space, that separate the calls.
     pub between: &'static str,
+    /// The calls are written as a list.
+    pub list: bool,
 }
 
 /// One way to write a call.
@@ -64,6 +97,8 @@ pub struct Named {
     pub id: Option<String>,
     /// The name is the first word, and others may follow it.
     pub header: bool,
+    /// What may be written behind the name.
+    pub note: Option<String>,
     /// The name stands in an id, functions.NAME:0.
     pub in_id: bool,
     pub arguments: Arguments,
@@ -99,6 +134,8 @@ pub struct Tagged {
     pub close: String,
     /// A line break behind the opening and before the closing marker does not belong to the value.
     pub lines: bool,
+    /// Behind the key stands string="true" or string="false".
+    pub typed: bool,
 }
 
 fn texts(all: &[&str]) -> Vec<String> {
@@ -129,8 +166,26 @@ impl Format {
         self.hints = texts(all);
         self
     }
+    pub fn keys(mut self, name: &str, arguments: &str) -> Format {
+        self.keys.name = name.to_owned();
+        self.keys.arguments = arguments.to_owned();
+        self
+    }
+    pub fn id_key(mut self, key: &str, pattern: &'static str, first: bool) -> Format {
+        self.keys.id = Some(IdKey { key: key.to_owned(), pattern, first });
+        self
+    }
+    pub fn one_call(mut self) -> Format {
+        self.one_call = true;
+        self
+    }
+    pub fn header(mut self, text: &str) -> Format {
+        self.header = Some(text.to_owned());
+        self
+    }
     pub fn section(mut self, open: &str, close: &str, between: &'static str) -> Format {
-        self.sections.push(Section { open: open.to_owned(), close: close.to_owned(), between });
+        let (open, close) = (open.to_owned(), close.to_owned());
+        self.sections.push(Section { open, close, between, list: between.contains('[') });
         self
     }
     pub fn call(mut self, open: &str, body: Body, close: &[&str]) -> Format {
@@ -159,7 +214,7 @@ impl Format {
 }
 
 pub(super) fn named(ends: &[&str], arguments: Arguments) -> Named {
-    Named { ends: texts(ends), stops: Vec::new(), id: None, header: false, in_id: false, arguments }
+    Named { ends: texts(ends), stops: Vec::new(), id: None, header: false, note: None, in_id: false, arguments }
 }
 
 impl Named {
@@ -171,8 +226,9 @@ impl Named {
         self.id = Some(marker.to_owned());
         self
     }
-    pub fn header(mut self) -> Named {
-        self.header = true;
+    /// `note`: what may follow the name.
+    pub fn header(mut self, note: &str) -> Named {
+        (self.header, self.note) = (true, Some(note.to_owned()));
         self
     }
     pub fn in_id(mut self) -> Named {
@@ -186,10 +242,14 @@ impl Named {
 
 pub(super) fn tagged(open: &str, key_end: &str, value_open: &str, close: &str) -> Tagged {
     let [open, key_end, value_open, close] = [open, key_end, value_open, close].map(str::to_owned);
-    Tagged { open, key_end, value_open, close, lines: false }
+    Tagged { open, key_end, value_open, close, lines: false, typed: false }
 }
 
 impl Tagged {
+    pub fn typed(mut self) -> Tagged {
+        self.typed = true;
+        self
+    }
     pub fn lines(mut self) -> Tagged {
         self.lines = true;
         self

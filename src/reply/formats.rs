@@ -9,11 +9,13 @@ pub(super) fn plain() -> Format {
 
 /// All known formats, the more particular ones first.
 pub(super) fn all() -> Vec<Format> {
-    let harmony_name = || named(&["<|message|>"], Arguments::Json).header().body();
+    let harmony_name = || named(&["<|message|>"], Arguments::Json).header(" <|constrain|>json").body();
     let harmony_ends = ["<|call|>", "<|end|>"];
     vec![
         // gpt-oss: messages with channels.
         Format::new("harmony")
+            .one_call()
+            .header("<|start|>assistant")
             .reasoning("<|channel|>analysis<|message|>", "<|end|>")
             .anywhere()
             .frames(&[
@@ -63,7 +65,11 @@ pub(super) fn all() -> Vec<Format> {
             &[],
         ),
         // Mistral Nemo and before: a list.
-        Format::new("mistral-list").section("[TOOL_CALLS]", "", "[],").call("", Body::Object, &[]),
+        Format::new("mistral-list").id_key("id", "[A-Za-z0-9]{9}", false).section("[TOOL_CALLS]", "", "[],").call(
+            "",
+            Body::Object,
+            &[],
+        ),
         // DeepSeek V3.1.
         Format::new("deepseek-v3.1").section("<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>", "").call(
             "<｜tool▁call▁begin｜>",
@@ -79,15 +85,21 @@ pub(super) fn all() -> Vec<Format> {
         // DeepSeek V3.2.
         Format::new("deepseek-dsml").section("<｜DSML｜function_calls>", "</｜DSML｜function_calls>", "").call(
             "<｜DSML｜invoke name=\"",
-            named(&["\">"], Arguments::Tagged(tagged("<｜DSML｜parameter name=\"", "\"", ">", "</｜DSML｜parameter>")))
-                .body(),
+            named(
+                &["\">"],
+                Arguments::Tagged(tagged("<｜DSML｜parameter name=\"", "\"", ">", "</｜DSML｜parameter>").typed()),
+            )
+            .body(),
             &["</｜DSML｜invoke>"],
         ),
         // DeepSeek V4.
         Format::new("deepseek-v4").section("<｜DSML｜tool_calls>", "</｜DSML｜tool_calls>", "").call(
             "<｜DSML｜invoke name=\"",
-            named(&["\">"], Arguments::Tagged(tagged("<｜DSML｜parameter name=\"", "\"", ">", "</｜DSML｜parameter>")))
-                .body(),
+            named(
+                &["\">"],
+                Arguments::Tagged(tagged("<｜DSML｜parameter name=\"", "\"", ">", "</｜DSML｜parameter>").typed()),
+            )
+            .body(),
             &["</｜DSML｜invoke>"],
         ),
         // Granite 3.
@@ -98,12 +110,15 @@ pub(super) fn all() -> Vec<Format> {
             .call("", Body::Object, &[]),
         // Command R7B and Command A.
         Format::new("command-r7b")
+            .keys("tool_name", "parameters")
+            .id_key("tool_call_id", "[0-9]{1,4}", true)
             .reasoning("<|START_THINKING|>", "<|END_THINKING|>")
             .frames(&["<|START_RESPONSE|>", "<|END_RESPONSE|>", "<|START_TEXT|>", "<|END_TEXT|>"])
             .section("<|START_ACTION|>", "<|END_ACTION|>", "[],")
             .call("", Body::Object, &[]),
         // Command R and R+.
         Format::new("command-r")
+            .keys("tool_name", "parameters")
             .section("Action:\n```json", "```", "[],")
             .section("Action:```json", "```", "[],")
             .section("Action: ```json", "```", "[],")
@@ -134,6 +149,10 @@ pub(super) fn all() -> Vec<Format> {
         // Functionary 3.1.
         Format::new("functionary-3.1").call("<function=", named(&[">"], Arguments::Json).body(), &["</function>"]),
         // Llama 3: mere JSON at the beginning of a message, perhaps behind a marker.
-        Format::new("llama-3").first_call("", Body::Object, &[]).call("<|python_tag|>", Body::Object, &[]),
+        Format::new("llama-3").keys("name", "parameters").one_call().first_call("", Body::Object, &[]).call(
+            "<|python_tag|>",
+            Body::Object,
+            &[],
+        ),
     ]
 }

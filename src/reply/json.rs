@@ -26,7 +26,55 @@ enum Place {
         left: u8,
     },
     /// In a number, true, false or null.
-    Word,
+    Word(Word),
+}
+
+/// How far a number or a constant has come.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Word {
+    Minus,
+    Zero,
+    Digits,
+    Point,
+    Fraction,
+    E,
+    Sign,
+    Exponent,
+    /// What is left of true, false or null.
+    Rest(&'static [u8]),
+}
+
+impl Word {
+    fn begin(b: u8) -> Option<Word> {
+        Some(match b {
+            b'-' => Word::Minus,
+            b'0' => Word::Zero,
+            b'1'..=b'9' => Word::Digits,
+            b't' => Word::Rest(b"rue"),
+            b'f' => Word::Rest(b"alse"),
+            b'n' => Word::Rest(b"ull"),
+            _ => return None,
+        })
+    }
+
+    fn next(self, b: u8) -> Option<Word> {
+        use Word::*;
+        Some(match (self, b) {
+            (Minus, b'0') => Zero,
+            (Minus, b'1'..=b'9') | (Digits, b'0'..=b'9') => Digits,
+            (Zero | Digits, b'.') => Point,
+            (Point | Fraction, b'0'..=b'9') => Fraction,
+            (Zero | Digits | Fraction, b'e' | b'E') => E,
+            (E, b'+' | b'-') => Sign,
+            (E | Sign | Exponent, b'0'..=b'9') => Exponent,
+            (Rest([first, rest @ ..]), b) if *first == b => Rest(rest),
+            _ => return None,
+        })
+    }
+
+    fn is_whole(self) -> bool {
+        matches!(self, Word::Zero | Word::Digits | Word::Fraction | Word::Exponent | Word::Rest([]))
+    }
 }
 
 /// What a byte did.
@@ -46,12 +94,7 @@ pub(super) struct Scanner {
     place: Place,
     /// Open brackets; `true` for those of objects.
     open: Vec<bool>,
-    /// The word so far; words are short.
-    word: Vec<u8>,
 }
-
-/// The most bytes of a number.
-const LONGEST_WORD: usize = 400;
 
 pub(super) fn is_space(b: u8) -> bool {
     matches!(b, b' ' | b'\n' | b'\r' | b'\t')
@@ -59,18 +102,17 @@ pub(super) fn is_space(b: u8) -> bool {
 
 impl Scanner {
     pub fn new() -> Scanner {
-        Scanner { place: Place::Value(false), open: Vec::new(), word: Vec::new() }
+        Scanner { place: Place::Value(false), open: Vec::new() }
     }
 
     /// The next byte.
     pub fn push(&mut self, b: u8) -> Scan {
         match self.place {
-            Place::Word => {
-                if b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.') {
-                    self.word.push(b);
-                    return if self.word.len() > LONGEST_WORD { Scan::Bad } else { Scan::More };
+            Place::Word(word) => {
+                if let Some(next) = word.next(b) {
+                    return self.goes_on(Place::Word(next));
                 }
-                if !self.word_is_good() {
+                if !word.is_whole() || b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.') {
                     return Scan::Bad;
                 }
                 if self.open.is_empty() {
@@ -110,12 +152,7 @@ impl Scanner {
                 b'[' => self.opens(false),
                 b']' if may_end => self.closes(false),
                 b'"' => self.goes_on(Place::String { key: false }),
-                b'-' | b'0'..=b'9' | b't' | b'f' | b'n' => {
-                    self.word.clear();
-                    self.word.push(b);
-                    self.goes_on(Place::Word)
-                }
-                _ => Scan::Bad,
+                _ => Word::begin(b).map_or(Scan::Bad, |word| self.goes_on(Place::Word(word))),
             },
             Place::Key(may_end) => match b {
                 b'"' => self.goes_on(Place::String { key: true }),
@@ -136,11 +173,12 @@ impl Scanner {
 
     /// Nothing follows. True if the value is whole, which only a number or a word can be now.
     pub fn end(&self) -> bool {
-        self.place == Place::Word && self.open.is_empty() && self.word_is_good()
+        matches!(self.place, Place::Word(word) if self.open.is_empty() && word.is_whole())
     }
 
-    fn word_is_good(&self) -> bool {
-        serde_json::from_slice::<serde_json::Value>(&self.word).is_ok()
+    /// What was pushed ends within a string.
+    pub fn is_in_string(&self) -> bool {
+        matches!(self.place, Place::String { .. } | Place::Escape { .. } | Place::Hex { .. })
     }
 
     fn goes_on(&mut self, place: Place) -> Scan {
@@ -282,6 +320,11 @@ mod tests {
             ("[] ", Some(2)),
             ("12,", Some(2)),
             ("true", Some(4)),
+            ("[-0.5e+99999, 1E5, 0]", Some(21)),
+            ("-", None),
+            ("01", None),
+            ("1.", None),
+            ("1e", None),
             (r#""\u00e9" "#, Some(8)),
             ("{\"a\": 1,}", None),
             ("[1 2]", None),

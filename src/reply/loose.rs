@@ -5,14 +5,13 @@
 //! behind them; strings have one of three quotes, of which gemma's knows no escapes; lists may be tuples; words are
 //! numbers or the constants of Python or JSON.
 
+use super::format::QUOTE;
 use super::json::{escape, is_space, is_value};
 use super::markers::{At, Markers};
-use super::part::{Outcome, Part};
+use super::part::{Outcome, Part, within};
 
-/// gemma's quote.
-pub(super) const QUOTE: &str = "<|\"|>";
 /// The most bytes of a word.
-const LONGEST: usize = 400;
+const LONGEST: usize = 1024;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Quote {
@@ -54,7 +53,8 @@ enum Place {
 enum Step {
     Read(usize),
     Wait,
-    Bad,
+    /// So many bytes are the last that it took.
+    Bad(usize),
 }
 
 #[derive(Clone)]
@@ -102,7 +102,7 @@ impl LooseBody {
             match self.step(&text[at..], last, &mut json) {
                 Step::Read(n) => at += n,
                 Step::Wait => break,
-                Step::Bad => outcome = Outcome::Bad,
+                Step::Bad(n) => (at, outcome) = (at + n, Outcome::Bad),
             }
             if self.open.is_empty() {
                 outcome = Outcome::Whole;
@@ -122,7 +122,7 @@ impl LooseBody {
             Place::String { key, quote } => self.step_string(text, key, quote, last, json),
             Place::Escape { key, quote } => self.step_escape(c, key, quote, json),
             Place::Digits { key, quote, left, value } => {
-                let Some(digit) = c.to_digit(16) else { return Step::Bad };
+                let Some(digit) = c.to_digit(16) else { return Step::Bad(0) };
                 let value = value << 4 | digit;
                 self.place = Place::Digits { key, quote, left: left - 1, value };
                 if left == 1 {
@@ -138,7 +138,7 @@ impl LooseBody {
                 self.place = Place::Value;
                 Step::Read(1)
             }
-            Place::Colon => Step::Bad,
+            Place::Colon => Step::Bad(0),
             Place::Behind => match self.innermost() {
                 Some((close, _)) if close == c => self.closes(json),
                 Some((_, object)) if c == ',' => {
@@ -146,14 +146,14 @@ impl LooseBody {
                     self.place = if object { Place::Key } else { Place::Value };
                     Step::Read(1)
                 }
-                _ => Step::Bad,
+                _ => Step::Bad(0),
             },
         }
     }
 
     /// A key or a value begins, or what is open ends.
     fn step_member(&mut self, text: &str, c: char, last: bool, json: &mut String) -> Step {
-        let Some((close, object)) = self.innermost() else { return Step::Bad };
+        let Some((close, object)) = self.innermost() else { return Step::Bad(0) };
         let key = matches!(self.place, Place::Key);
         if c == close && key == object {
             return self.closes(json);
@@ -163,11 +163,11 @@ impl LooseBody {
             '<' => match self.quotes.at(text, last) {
                 At::Marker(len, ()) => (len, Place::String { key, quote: Quote::Gemma }),
                 At::Perhaps => return Step::Wait,
-                At::Nothing => return Step::Bad,
+                At::Nothing => return Step::Bad(0),
             },
             '[' | '(' | '{' if !key => (1, if c == '{' { Place::Key } else { Place::Value }),
             c if c.is_alphanumeric() || c == '_' || (!key && "+-.".contains(c)) => (0, Place::Word { key }),
-            _ => return Step::Bad,
+            _ => return Step::Bad(0),
         };
         if std::mem::take(&mut self.comma) {
             json.push(',');
@@ -204,9 +204,10 @@ impl LooseBody {
     fn step_word(&mut self, text: &str, key: bool, last: bool, json: &mut String) -> Step {
         let part = |c: char| c.is_alphanumeric() || (if key { "_-." } else { "_+-." }).contains(c);
         let n = text.find(|c| !part(c)).unwrap_or(text.len());
-        self.word.push_str(&text[..n]);
+        let fits = within(self.word.len(), &text[..n], LONGEST);
+        self.word.push_str(&text[..fits]);
         if self.word.len() > LONGEST {
-            return Step::Bad;
+            return Step::Bad(fits);
         }
         if n == text.len() && !last {
             return Step::Read(n);
@@ -224,7 +225,7 @@ impl LooseBody {
             "False" => json.push_str("false"),
             "None" => json.push_str("null"),
             _ if is_value(&word) => json.push_str(&word),
-            _ => return Step::Bad,
+            _ => return Step::Bad(n),
         }
         self.place = Place::Behind;
         Step::Read(n)

@@ -8,6 +8,7 @@
 
 mod body;
 mod detect;
+mod force;
 mod format;
 mod formats;
 mod ids;

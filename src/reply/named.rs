@@ -6,7 +6,7 @@ use super::format::{Arguments, Call, Named};
 use super::json::{Scan, Scanner, is_space};
 use super::loose::LooseBody;
 use super::markers::{At, Markers};
-use super::part::{Outcome, Part};
+use super::part::{Outcome, Part, within};
 use super::tagged::TaggedBody;
 use super::tools::Tools;
 
@@ -83,9 +83,10 @@ impl NamedBody {
     /// The name, or the id behind it.
     fn header(&mut self, text: &str, last: bool) -> (usize, Option<Outcome>) {
         let (n, found) = self.ends.find(text, last);
-        self.text.push_str(&text[..n]);
+        let fits = within(self.text.len(), &text[..n], LONGEST);
+        self.text.push_str(&text[..fits]);
         if self.text.len() > LONGEST {
-            return (n, Some(Outcome::Bad));
+            return (fits, Some(Outcome::Bad));
         }
         let At::Marker(len, behind) = found else {
             return (n, Some(if last { Outcome::Bad } else { Outcome::More }));

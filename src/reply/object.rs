@@ -52,8 +52,9 @@ pub(super) struct ObjectBody {
     depth: u32,
     /// The member whose value comes.
     member: Member,
-    /// The key, name or id so far.
+    /// The key, name or id so far, and the bytes that were read of it.
     text: String,
+    read: usize,
     unescape: Unescape,
     id: Option<String>,
     name: Option<String>,
@@ -73,6 +74,7 @@ impl ObjectBody {
             depth: 0,
             member: Member::Other,
             text: String::new(),
+            read: 0,
             unescape: Unescape::default(),
             id: None,
             name: None,
@@ -106,6 +108,7 @@ impl ObjectBody {
                 let mut scanner = Scanner::new();
                 scanner.push(b);
                 self.text.clear();
+                self.read = 0;
                 self.place = Place::InKey(scanner);
             }
             Place::Key(true) | Place::Behind if b == b'}' => (self.depth, self.place) = (self.depth - 1, Place::Behind),
@@ -131,6 +134,7 @@ impl ObjectBody {
                     _ => {}
                 }
                 self.text.clear();
+                self.read = 0;
                 self.unescape = Unescape::default();
                 self.place = Place::In(Scanner::new(), b == b'"');
                 // The quote itself is not part of what a string says.
@@ -150,7 +154,11 @@ impl ObjectBody {
             _ => return Err(from),
         };
         let (mut at, mut ends, mut bad, mut quote) = (from, false, false, 0);
+        let is_short = is_key || matches!(self.member, Member::Name | Member::Id);
         while at < text.len() && !ends && !bad {
+            if is_short && self.read + at - from >= LONGEST && text.is_char_boundary(at) {
+                return Err(at);
+            }
             match scanner.push(text.as_bytes()[at]) {
                 Scan::More => at += 1,
                 Scan::Ends => (at, ends, quote) = (at + 1, true, usize::from(string)),
@@ -158,6 +166,7 @@ impl ObjectBody {
                 Scan::Bad => bad = true,
             }
         }
+        self.read += at - from;
         let piece = &text[from..at - quote];
         let told = is_key || self.member != Member::Other;
         let mut said = String::new();
@@ -173,9 +182,6 @@ impl ObjectBody {
             self.argument(said, out);
         } else {
             self.text.push_str(&said);
-            if self.text.len() > LONGEST {
-                return Err(at);
-            }
         }
         if bad || (ends && !self.ends(is_key)) {
             return Err(at);

@@ -18,3 +18,13 @@ pub(super) enum Outcome {
     /// It is none: what follows does not belong to it.
     Bad,
 }
+
+/// So much of `text` may be added to `have` bytes without more than `most` of them; if not all of it, one character
+/// more. So the place where a text is too long does not depend on its pieces.
+pub(super) fn within(have: usize, text: &str, most: usize) -> usize {
+    if have + text.len() <= most {
+        return text.len();
+    }
+    let least = (most + 1).saturating_sub(have);
+    (least..text.len()).find(|i| text.is_char_boundary(*i)).unwrap_or(text.len())
+}

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::detect::Probes;
+use super::force::Force;
 use super::format::Format;
 use super::ids::Ids;
 use super::message::{Event, Message};
@@ -11,6 +12,7 @@ use super::reader::Reader;
 use super::tools::{Choice, Tools};
 use crate::chat::{Options, Templates};
 use crate::error::{Error, Result};
+use crate::grammar::Grammar;
 use crate::vocab::{Stream, TokenType, Vocab};
 
 /// The things that tell how a reply is to be read. All may be left at their defaults.
@@ -32,6 +34,10 @@ pub struct Reply {
     vocab: Arc<Vocab>,
     format: Arc<Format>,
     stream: Stream,
+    tools: Arc<Tools>,
+    choice: Choice,
+    /// The prompt has opened the reasoning.
+    reasons: bool,
     reader: Reader,
     events: VecDeque<Event>,
     message: Message,
@@ -56,14 +62,17 @@ impl Reply {
             }
             _ => {}
         }
-        let tools = if params.choice == Choice::Never { Tools::default() } else { tools };
+        let tools = Arc::new(if params.choice == Choice::Never { Tools::default() } else { tools });
         let probes = Probes { templates, options: params.chat };
         let format = Arc::new(probes.format());
         let reasons = probes.opens_reasoning(&format, params.prompt);
-        let reader = Reader::new(format.clone(), Arc::new(tools), Ids::new(params.seed), reasons);
+        let reader = Reader::new(format.clone(), tools.clone(), Ids::new(params.seed), reasons);
         Ok(Reply {
             vocab: vocab.clone(),
             format,
+            tools,
+            choice: params.choice.clone(),
+            reasons,
             stream: Stream::new(true),
             reader,
             events: VecDeque::new(),
@@ -75,6 +84,19 @@ impl Reply {
     /// The format's name.
     pub fn format(&self) -> &str {
         &self.format.name
+    }
+
+    /// The grammar that holds the reply to calls as its reader reads them: names of tools, arguments by their schemas.
+    /// With `Choice::Auto` it waits until the model opens a call. With `Required` and `Named` it begins at once: after
+    /// reasoning, if the format has it, which is free, one call or more (with `one` or `Named` exactly one) must come.
+    /// Nothing follows the calls.
+    ///
+    /// # Errors
+    /// `InvalidArgument`: there are no tools, or a schema is none. `Unsupported`: the template tells no format of calls,
+    /// a name or a parameter cannot be written in it, or a schema has what grammars do not have.
+    pub fn grammar(&self, one: bool) -> Result<Grammar> {
+        let Reply { vocab, format, tools, choice, reasons, .. } = self;
+        Force { vocab, format, tools, choice, reasons: *reasons, one }.grammar()
     }
 
     /// Reads a piece of text.

@@ -6,9 +6,10 @@
 use std::sync::Arc;
 
 use super::format::Tagged;
-use super::json::{escape, is_space, is_value};
+use super::json::{Scan, Scanner, escape, is_space, is_value};
+use super::loose::LooseBody;
 use super::markers::{At, Markers};
-use super::part::{Outcome, Part};
+use super::part::{Outcome, Part, within};
 use super::tools::{Tools, Type};
 
 /// The most bytes of a key, and of what stands between it and its value.
@@ -42,8 +43,9 @@ pub(super) struct TaggedBody {
     key: String,
     attributes: String,
     kind: Type,
-    /// A value that waits for its end.
+    /// A value that waits for its end, and where its JSON stands, as long as it is some.
     value: String,
+    json: Option<Scanner>,
 }
 
 fn one(text: &str) -> Markers<()> {
@@ -71,7 +73,15 @@ impl TaggedBody {
             attributes: String::new(),
             kind: Type::Unknown,
             value: String::new(),
+            json: None,
         }
+    }
+
+    /// Adds to the value that waits.
+    fn take(&mut self, text: &str) {
+        self.value.push_str(text);
+        let is_json = |json: &mut Scanner| text.bytes().all(|b| json.push(b) == Scan::More);
+        self.json = self.json.take().and_then(|mut json| is_json(&mut json).then_some(json));
     }
 
     /// An argument opens here.
@@ -126,9 +136,10 @@ impl TaggedBody {
                 let marker = if in_key { &self.key_end } else { &self.value_open };
                 let (n, found) = marker.find(text, last);
                 let into = if in_key { &mut self.key } else { &mut self.attributes };
-                into.push_str(&text[..n]);
+                let fits = within(into.len(), &text[..n], LONGEST);
+                into.push_str(&text[..fits]);
                 if into.len() > LONGEST {
-                    return Err((n, Outcome::Bad));
+                    return Err((fits, Outcome::Bad));
                 }
                 let At::Marker(len, ()) = found else { return Err(stops(n)) };
                 self.place = if in_key && !self.value_open.is_empty() { Place::Attributes } else { Place::Start };
@@ -153,6 +164,7 @@ impl TaggedBody {
                     json.push('"');
                 }
                 self.value.clear();
+                self.json = (self.kind == Type::Other).then(Scanner::new);
                 self.place = Place::Value;
                 // Only a closing marker without a line break of its own can follow at once.
                 let line = self.lines && text.starts_with('\n');
@@ -163,13 +175,19 @@ impl TaggedBody {
                 if self.kind == Type::String {
                     escape(&text[..n], json);
                 } else {
-                    self.value.push_str(&text[..n]);
+                    self.take(&text[..n]);
                 }
                 let At::Marker(len, ()) = found else { return Err(stops(n)) };
+                if self.json.as_ref().is_some_and(Scanner::is_in_string) {
+                    // A string of the value's JSON may hold the marker.
+                    let one = n + text[n..].chars().next().map_or(0, char::len_utf8);
+                    self.take(&text[n..one]);
+                    return Ok(one);
+                }
                 if self.kind == Type::String {
                     json.push('"');
                 } else {
-                    value(&std::mem::take(&mut self.value), json);
+                    value(&std::mem::take(&mut self.value), self.kind, json);
                 }
                 self.place = Place::Between;
                 Ok(n + len)
@@ -178,14 +196,33 @@ impl TaggedBody {
     }
 }
 
-/// A value of no known type: JSON, a word of Python's, or a string.
-fn value(text: &str, json: &mut String) {
+/// A value in Python's notation, of which some templates make use.
+fn python(text: &str, json: &mut String) -> bool {
+    let (mut body, mut parts) = (LooseBody::new(b')'), Vec::new());
+    let whole = format!("value={text})");
+    if body.push(&whole, true, &mut parts) != (whole.len(), Some(Outcome::Whole)) {
+        return false;
+    }
+    let all: String =
+        parts.into_iter().filter_map(|p| if let Part::Arguments(t) = p { Some(t) } else { None }).collect();
+    let value = all.strip_prefix("{\"value\":").and_then(|all| all.strip_suffix('}'));
+    // More than one value may have been read.
+    match value.filter(|v| is_value(v)) {
+        Some(value) => json.push_str(value),
+        None => return false,
+    }
+    true
+}
+
+/// A value that is no string: JSON, Python, or a string for all that.
+fn value(text: &str, kind: Type, json: &mut String) {
     let word = text.trim();
     match word {
         "True" => json.push_str("true"),
         "False" => json.push_str("false"),
         "None" => json.push_str("null"),
         _ if is_value(word) => json.push_str(word),
+        _ if kind == Type::Other && python(word, json) => {}
         _ => {
             json.push('"');
             escape(text, json);

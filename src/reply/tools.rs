@@ -1,8 +1,8 @@
 //! The tools that a reply may call, as the host describes them, and the host's wish about calls.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result};
 
@@ -19,6 +19,67 @@ pub(super) struct Tool {
     /// An object.
     pub schema: Value,
     types: HashMap<String, Type>,
+}
+
+/// Keywords with which what a schema says of an object is not in `properties` alone.
+const APPLICATORS: [&str; 9] =
+    ["$ref", "allOf", "anyOf", "oneOf", "not", "if", "patternProperties", "dependentSchemas", "unevaluatedProperties"];
+
+impl Tool {
+    pub fn type_of(&self, parameter: &str) -> Type {
+        self.types.get(parameter).copied().unwrap_or(Type::Unknown)
+    }
+
+    /// The parameters in the schema's order, and true for those that must be there.
+    pub fn properties(&self) -> Vec<(String, bool)> {
+        let named = self.schema.get("properties").and_then(Value::as_object).into_iter().flat_map(Map::keys);
+        let required = self.schema.get("required").and_then(Value::as_array).into_iter().flatten();
+        let required: Vec<&str> = required.filter_map(Value::as_str).collect();
+        let is_required: HashSet<&str> = required.iter().copied().collect();
+        let mut all: Vec<(String, bool)> = named.map(|k| (k.clone(), is_required.contains(k.as_str()))).collect();
+        let known: HashSet<&str> = all.iter().map(|(key, _)| key.as_str()).collect();
+        let unnamed: Vec<_> = required.into_iter().filter(|key| !known.contains(key)).collect();
+        all.extend(unnamed.into_iter().map(|key| (key.to_owned(), true)));
+        all
+    }
+
+    /// It may have parameters that the schema does not name.
+    pub fn is_open(&self) -> bool {
+        self.schema.get("additionalProperties") != Some(&Value::Bool(false))
+    }
+
+    /// The schema of all arguments: an object's, with those members only that it names, if it names some.
+    pub fn whole(&self) -> Value {
+        let mut whole = self.schema.clone();
+        if let Some(schema) = whole.as_object_mut().filter(|s| !APPLICATORS.iter().any(|k| s.contains_key(*k))) {
+            schema.insert("type".to_owned(), "object".into());
+            if schema.contains_key("properties") {
+                schema.entry("additionalProperties").or_insert(false.into());
+            }
+        }
+        whole
+    }
+
+    /// The schema of a parameter as it stands among the others.
+    pub fn property(&self, parameter: &str) -> Option<&Value> {
+        self.schema.get("properties")?.get(parameter)
+    }
+
+    /// The schema of a parameter, which stands by itself.
+    pub fn part(&self, parameter: &str) -> Value {
+        let part = self.property(parameter).cloned().unwrap_or_else(|| Map::new().into());
+        if !part.to_string().contains("\"$ref\"") {
+            return part;
+        }
+        // References lead from the root of all parameters, so that comes along.
+        let mut root = self.schema.clone();
+        let id = root.get("$id").and_then(Value::as_str).unwrap_or("tool:/parameters").to_owned();
+        if let Some(schema) = root.as_object_mut() {
+            schema.insert("$id".to_owned(), id.as_str().into());
+        }
+        let key = parameter.replace('~', "~0").replace('/', "~1").replace('%', "%25");
+        json!({"$ref": format!("{id}#/properties/{key}"), "$defs": {"parameters": root}})
+    }
 }
 
 /// What a value is, as far as its text goes.
@@ -63,7 +124,7 @@ impl Tools {
             let schema = tool.get("parameters").or_else(|| tool.get("input_schema")).cloned();
             let schema = schema.filter(Value::is_object).unwrap_or_else(|| Map::new().into());
             let properties = schema.get("properties").and_then(Value::as_object).into_iter().flatten();
-            let types = properties.map(|(key, s)| (key.clone(), of_schema(s, 0))).collect();
+            let types = properties.map(|(key, s)| (key.clone(), of_schema(s, &schema, 0))).collect();
             // Of several with a name the first one counts.
             tools.by_name.entry(name.to_owned()).or_insert(tools.all.len());
             tools.all.push(Tool { name: name.to_owned(), schema, types });
@@ -91,10 +152,28 @@ impl Tools {
     }
 }
 
+/// A value by this schema, which stands in `root`, may be a string.
+pub(super) fn may_be_string(schema: &Value, root: &Value) -> bool {
+    of_schema(schema, root, 0) == Type::String
+}
+
+/// The schema that this one refers to; itself if it refers to none.
+pub(super) fn followed<'a>(mut schema: &'a Value, root: &'a Value) -> &'a Value {
+    for _ in 0..DEEPEST {
+        let pointer = schema.get("$ref").and_then(Value::as_str).and_then(|r| r.strip_prefix('#'));
+        match pointer.and_then(|p| root.pointer(p)) {
+            Some(target) => schema = target,
+            None => break,
+        }
+    }
+    schema
+}
+
 /// Schemas of strangers may be nested deeply; what lies deeper is unknown.
 const DEEPEST: u32 = 8;
 
-fn of_schema(schema: &Value, depth: u32) -> Type {
+fn of_schema(schema: &Value, root: &Value, depth: u32) -> Type {
+    let schema = followed(schema, root);
     let either = |all: &mut dyn Iterator<Item = Type>| {
         let (mut found, mut any) = (Type::Other, false);
         for t in all {
@@ -121,7 +200,7 @@ fn of_schema(schema: &Value, depth: u32) -> Type {
     }
     let several = schema.get("anyOf").or_else(|| schema.get("oneOf")).and_then(Value::as_array);
     match several {
-        Some(all) if depth < DEEPEST => either(&mut all.iter().map(|s| of_schema(s, depth + 1))),
+        Some(all) if depth < DEEPEST => either(&mut all.iter().map(|s| of_schema(s, root, depth + 1))),
         _ => Type::Unknown,
     }
 }

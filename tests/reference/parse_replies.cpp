@@ -92,8 +92,17 @@ static bool behind(const std::string & prompt, const std::string & all, std::str
 // Calls in the form that models of some templates write, which do not write it themselves.
 static std::string constructed(const std::string & name, const wish & w) {
     const bool lfm2 = name.find("LFM2") == 0, granite = name.find("ibm-granite-granite-3") == 0;
-    if (w.calls.empty() || !(lfm2 || granite)) {
+    const bool deepseek = name == "deepseek-ai-DeepSeek-R1-Distill-Llama-8B";
+    if (w.calls.empty() || !(lfm2 || granite || deepseek)) {
         return "";
+    }
+    if (deepseek) {
+        std::string out = std::string(w.reasoning) + "\n</think>\n\n" + w.content + "<｜tool▁calls▁begin｜>";
+        for (const auto & call : w.calls) {
+            out += std::string("<｜tool▁call▁begin｜>function<｜tool▁sep｜>") + call.first + "\n```json\n" + call.second +
+                "\n```<｜tool▁call▁end｜>";
+        }
+        return out + "<｜tool▁calls▁end｜>";
     }
     std::string out = *w.reasoning ? std::string("<think>") + w.reasoning + "</think>" : "";
     out += std::string(w.content) + (lfm2 ? "<|tool_call_start|>[" : "<|tool_call|>[");
@@ -158,12 +167,21 @@ int main(int argc, char ** argv) {
                 continue;
             }
             const std::string prompt = params.prompt;
-            auto add = [&](const std::string & what, const std::string & text) {
+            auto add = [&](const std::string & what, const std::string & text, const wish * meant = nullptr) {
                 json c     = json::object();
                 c["name"]  = what;
                 c["tools"] = tools;
                 c["text"]  = text;
                 c["want"]  = parse(params, text);
+                // Where the reference refuses what its own template writes, the template's message tells what is right.
+                if (c["want"].contains("refused") && meant) {
+                    json calls = json::array();
+                    for (const auto & call : meant->calls) {
+                        calls.push_back({ { "name", call.first }, { "arguments", call.second } });
+                    }
+                    auto said  = [&](const char * what) { return text.find(what) == std::string::npos ? "" : what; };
+                    c["meant"] = { { "reasoning", said(meant->reasoning) }, { "content", said(meant->content) }, { "calls", calls } };
+                }
                 cases.push_back(c);
             };
             auto written = [&](const wish & w) -> std::string {
@@ -209,15 +227,12 @@ int main(int argc, char ** argv) {
                         continue;
                     }
                 }
-                // Tokens that end a turn do not reach a reply.
-                for (const char * token : { "<|eom_id|>", "<|eot_id|>", "<|tool_response>", "<|im_end|>", "<SPECIAL_12>\n",
+                // A model's turn ends with one of these tokens, whatever the template writes behind it.
+                for (const char * token : { "<|eom_id|>", "<|eot_id|>", "<|tool_response>", "<|im_end|>", "<SPECIAL_12>",
                                             "<｜end▁of▁sentence｜>", "<|END_OF_TURN_TOKEN|>", "</s>", "<|end_of_text|>" }) {
-                    const std::string t = token;
-                    if (text.size() >= t.size() && text.compare(text.size() - t.size(), t.size(), t) == 0) {
-                        text.resize(text.size() - t.size());
-                    }
+                    text = text.substr(0, text.find(token));
                 }
-                add(w.name, text);
+                add(w.name, text, &w);
                 if (tools && w.calls.size() == 1 && std::string(w.name) == "call with two arguments" &&
                     text.find("get_weather") != std::string::npos && text.find("Paulo") != std::string::npos) {
                     add("cut in the arguments", text.substr(0, text.find("Paulo")));
