@@ -2528,6 +2528,33 @@ rekindle_status rekindle_reply_create(const rekindle_vocab *vocab,
 /** Destroys a reply. NULL is allowed. */
 rekindle_status rekindle_reply_destroy(rekindle_reply *reply);
 
+/** One call at most, for rekindle_reply_grammar. */
+#define REKINDLE_REPLY_ONE_CALL 1
+
+/**
+ * Makes the grammar that holds the model to calls of tools as it writes them and as this reader reads them: the
+ * markers of its format, names of the tools, arguments by their schemas. Give it to a sampler or a generation, which
+ * begins where the reply does. `flags` is REKINDLE_REPLY_ONE_CALL or 0. On success `*grammar` is a handle that
+ * rekindle_grammar_destroy ends; it does not need the reply any more, and what the reply has read does not matter.
+ *
+ * With tool_choice auto the grammar waits: the model may think and write what it likes. Once it opens a call outside
+ * its reasoning, the grammar holds that call, further ones and the end. With required, or a tool's name, it holds the
+ * reply from its beginning: reasoning, which is free, if the format has some; then one call or more (of a named tool
+ * exactly one); then the end.
+ *
+ * The schemas are those of REKINDLE_GRAMMAR_JSON_SCHEMA, arguments come in their order, and an object with properties
+ * has no others. Where a format writes strings without JSON's quotes, they are held to enum, const, minLength,
+ * maxLength and pattern, but not to format. It takes what rekindle_grammar_create takes.
+ *
+ * REKINDLE_INVALID_ARGUMENT: there are no tools (or tool_choice is none), a schema is none, or flags are not known.
+ * REKINDLE_UNSUPPORTED: the template does not tell how calls are written, the format cannot write a tool's name or
+ * parameter, or a schema has what cannot be held; the message names the tool. REKINDLE_OUT_OF_MEMORY.
+ */
+REKINDLE_MUST_USE
+rekindle_status rekindle_reply_grammar(const rekindle_reply *reply,
+                                       uint32_t flags,
+                                       rekindle_grammar **grammar);
+
 /**
  * Reads a piece of the reply's text: whole characters of UTF-8, of any number. Events, joined, do not depend on where
  * the text is cut. The text must show control tokens (rekindle_stream_create with REKINDLE_TEXT_PARSE_SPECIAL);
@@ -2864,6 +2891,7 @@ typedef struct {
   rekindle_status (*model_set_draft)(rekindle_model *model, rekindle_model *draft);
   rekindle_status (*plan_svg)(const rekindle_plan_t *plan, char *buffer, size_t capacity, size_t *needed);
   rekindle_status (*seq_leave)(rekindle_model *model, int32_t seq_id);
+  rekindle_status (*reply_grammar)(const rekindle_reply *reply, uint32_t flags, rekindle_grammar **grammar);
 } rekindle_api_table;
 
 /**

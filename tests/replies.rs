@@ -149,8 +149,8 @@ fn hostile_texts_are_read() {
     let seed = std::env::var("REKINDLE_FUZZ_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
     let texts = |cases: &Vec<Value>| cases.iter().map(|c| c["text"].as_str().unwrap().to_owned()).collect();
     let mut recorded: BTreeMap<String, Vec<String>> = recorded().iter().map(|(n, c)| (n.clone(), texts(c))).collect();
-    let starts = starts(&world()).into_iter().map(|(name, [with, _])| (with, recorded.remove(&name).unwrap()));
-    let starts: Vec<(Reply, Vec<String>)> = starts.collect();
+    let starts = starts(&world()).into_iter().map(|(name, both)| (both, recorded.remove(&name).unwrap()));
+    let starts: Vec<([Reply; 2], Vec<String>)> = starts.collect();
     let word = regex::Regex::new(r"<[^<>]*>|\[[A-Z_/]+\]|\w+|\s+|.").unwrap();
     let words: BTreeSet<&str> =
         starts.iter().flat_map(|(_, texts)| texts).flat_map(|t| word.find_iter(t).map(|m| m.as_str())).collect();
@@ -159,7 +159,8 @@ fn hostile_texts_are_read() {
     let mut calls = 0;
     for _ in 0..n {
         // Two texts of the format, of which pieces go, come again, change their places, or become something else.
-        let (start, own) = random.of(&starts);
+        let (both, own) = random.of(&starts);
+        let start = &both[usize::from(random.below(8) == 0)];
         let (one, two) = (random.of(own), random.of(own));
         let mut parts: Vec<&str> = random.cut(one);
         parts.extend(random.cut(two));
@@ -199,6 +200,29 @@ fn hostile_texts_are_read() {
     }
     println!("{n} texts, {calls} calls in them");
     assert!(calls as usize > n / 4);
+}
+
+/// Tokens in no order, some of which are none: the message stays a message.
+#[test]
+fn hostile_tokens_are_read() {
+    let starts = one_of_each();
+    let (vocab, mut random) = (world().0, Random(3));
+    let n = vocab.n_tokens();
+    for _ in 0..20_000 {
+        let mut r = random.of(&starts).clone();
+        for _ in 0..random.below(40) {
+            let token = random.below(n + 4) as i32 - 2;
+            assert_eq!(r.push_token(token).is_ok(), (0..n as i32).contains(&token), "{token}");
+        }
+        r.finish();
+        assert!(r.push_token(0).is_err());
+        let m: Value = serde_json::from_str(&r.message().json()).unwrap();
+        assert_eq!(m["role"], "assistant");
+    }
+    let mut r = starts[0].clone();
+    for token in [i32::MIN, -1, n as i32, i32::MAX] {
+        assert!(r.push_token(token).is_err());
+    }
 }
 
 /// One reader for each format.

@@ -96,6 +96,23 @@ func (r *Reply) Close() {
 	r.h = nil
 }
 
+// Grammar makes the grammar that holds the model to calls of tools as it writes them: names of the tools, arguments by
+// their schemas. With the choice auto it waits until the model opens a call; otherwise it holds the reply from its
+// beginning. one allows one call only.
+func (r *Reply) Grammar(one bool) (*Grammar, error) {
+	defer runtime.KeepAlive(r)
+	var flags C.uint32_t
+	if one {
+		flags = C.REKINDLE_REPLY_ONE_CALL
+	}
+	g := &Grammar{}
+	if err := call(func() C.rekindle_status { return C.rekindle_reply_grammar(r.h, flags, &g.h) }); err != nil {
+		return nil, err
+	}
+	runtime.SetFinalizer(g, (*Grammar).Close)
+	return g, nil
+}
+
 // Push reads a piece of text that shows control tokens.
 func (r *Reply) Push(s string) error {
 	defer runtime.KeepAlive(r)

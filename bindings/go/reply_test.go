@@ -73,3 +73,37 @@ func TestReply(t *testing.T) {
 		defer plain.Close()
 	}
 }
+
+// A call that is required is all that the model can write.
+func TestReplyGrammar(t *testing.T) {
+	c, m := load(t, PlanParams{Ctx: 64})
+	defer c.Close()
+	defer m.Close()
+	make := func(choice string) (*Grammar, error) {
+		r, err := m.NewReply(ReplyParams{
+			Tools:        []byte(`[{"type":"function","function":{"name":"weather","parameters":{"type":"object"}}}]`),
+			TemplateText: hermes, ToolChoice: choice,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		return r.Grammar(true)
+	}
+	g, err := make("required")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	for text, want := range map[string]Verdict{
+		"<tool_call>{\"name\": \"weather\", \"arguments\": {}}</tool_call>": TextComplete,
+		"<tool_call>{\"name\": \"wea": TextPrefix, "<tool_call>{\"name\": \"other\"": TextRefused, "Let me see.": TextRefused,
+	} {
+		if v, _, err := g.Check(text); err != nil || v != want {
+			t.Error(text, v, err)
+		}
+	}
+	if _, err := make("none"); status(err) != InvalidArgument {
+		t.Error(err)
+	}
+}

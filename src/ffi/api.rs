@@ -151,6 +151,7 @@ table! {
     rekindle_model_set_draft,
     rekindle_plan_svg,
     rekindle_seq_leave,
+    rekindle_reply_grammar,
 }
 
 /// The table of functions, which lives as long as the library. `abi_version` is the host's REKINDLE_ABI_VERSION; the

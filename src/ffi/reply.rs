@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 
 use super::chat::optional;
 use super::error::rekindle_status;
+use super::grammar::rekindle_grammar;
 use super::guard::guard;
 use super::handle::{HostReply, TextVocab, create, destroy, get, only_user};
 use super::output;
@@ -114,6 +115,47 @@ fn with<T>(reply: *const rekindle_reply, work: impl FnOnce(&mut HostReply) -> Re
     let r = get::<Mutex<HostReply>, _>(reply)?;
     let mut r = only_user(&r, "reply")?;
     work(&mut r)
+}
+
+/// One call at most, for rekindle_reply_grammar.
+pub const REKINDLE_REPLY_ONE_CALL: u32 = 1;
+
+/// Makes the grammar that holds the model to calls of tools as it writes them and as this reader reads them: the
+/// markers of its format, names of the tools, arguments by their schemas. Give it to a sampler or a generation, which
+/// begins where the reply does. `flags` is REKINDLE_REPLY_ONE_CALL or 0. On success `*grammar` is a handle that
+/// rekindle_grammar_destroy ends; it does not need the reply any more, and what the reply has read does not matter.
+///
+/// With tool_choice auto the grammar waits: the model may think and write what it likes. Once it opens a call outside
+/// its reasoning, the grammar holds that call, further ones and the end. With required, or a tool's name, it holds the
+/// reply from its beginning: reasoning, which is free, if the format has some; then one call or more (of a named tool
+/// exactly one); then the end.
+///
+/// The schemas are those of REKINDLE_GRAMMAR_JSON_SCHEMA, arguments come in their order, and an object with properties
+/// has no others. Where a format writes strings without JSON's quotes, they are held to enum, const, minLength,
+/// maxLength and pattern, but not to format. It takes what rekindle_grammar_create takes.
+///
+/// REKINDLE_INVALID_ARGUMENT: there are no tools (or tool_choice is none), a schema is none, or flags are not known.
+/// REKINDLE_UNSUPPORTED: the template does not tell how calls are written, the format cannot write a tool's name or
+/// parameter, or a schema has what cannot be held; the message names the tool. REKINDLE_OUT_OF_MEMORY.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn rekindle_reply_grammar(
+    reply: *const rekindle_reply,
+    flags: u32,
+    grammar: *mut *mut rekindle_grammar,
+) -> rekindle_status {
+    guard("rekindle_reply_grammar", || {
+        let out = place(grammar, "grammar")?;
+        if flags & !REKINDLE_REPLY_ONE_CALL != 0 {
+            let text = format!("flags is {flags:#x}, known are {REKINDLE_REPLY_ONE_CALL:#x}");
+            return Err(Error::invalid(text).subject("flags"));
+        }
+        let grammar = with(reply, |r| r.reply.grammar(flags & REKINDLE_REPLY_ONE_CALL != 0))?;
+        let handle = create(Arc::new(Mutex::new(grammar)))?;
+        // SAFETY: not null, so the caller's place for the result.
+        unsafe { out.write(handle) };
+        Ok(())
+    })
 }
 
 /// Reads a piece of the reply's text: whole characters of UTF-8, of any number. Events, joined, do not depend on where

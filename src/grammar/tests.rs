@@ -253,6 +253,24 @@ fn triggers() {
     assert!(lazy(Kind::Regex, "ab", &[], &[-3], false).is_err());
 }
 
+/// Where a text is apart, no trigger counts.
+#[test]
+fn triggers_within_reasoning() {
+    let make = |begins| {
+        let apart = Some(Apart { open: b"(".to_vec(), close: b"!)".to_vec(), begins });
+        let params = Params { trigger_texts: vec![b"<<".to_vec()], apart, ..Params::default() };
+        Grammar::new(&vocab(), Kind::Regex, "ab", &params).unwrap()
+    };
+    for (begins, text) in [(false, "x (<< !<<!)y<<ab"), (true, "<<!)<(<<!)<<ab"), (true, "!)<<ab"), (false, "<<ab")] {
+        let mut g = make(begins);
+        write(&mut g, text);
+        assert_eq!(allowed(&mut g), [END], "{text}");
+    }
+    let mut g = make(true);
+    write(&mut g, "<<x!)(<<y");
+    assert!(g.is_complete().unwrap());
+}
+
 /// A token may end a trigger and go on: what goes on is the grammar's, and where that refuses it, the token is.
 #[test]
 fn triggers_inside_tokens() {

@@ -5,22 +5,17 @@
 //! behind them; strings have one of three quotes, of which gemma's knows no escapes; lists may be tuples; words are
 //! numbers or the constants of Python or JSON.
 
+use super::escapes::escape;
 use super::format::QUOTE;
-use super::json::{escape, is_space, is_value};
+use super::json::{is_space, is_value};
 use super::markers::{At, Markers};
 use super::part::{Outcome, Part, within};
+use super::quoted::{Piece, Quoted};
 
 /// The most bytes of a word.
 const LONGEST: usize = 1024;
 
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Quote {
-    /// Python's and JSON's quotes.
-    Char(char),
-    Gemma,
-}
-
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone)]
 enum Place {
     /// Before a key or the end of an object.
     Key,
@@ -33,19 +28,7 @@ enum Place {
     },
     String {
         key: bool,
-        quote: Quote,
-    },
-    /// Behind a backslash.
-    Escape {
-        key: bool,
-        quote: char,
-    },
-    /// In the digits of an escape; how many are left, and their value so far.
-    Digits {
-        key: bool,
-        quote: char,
-        left: u32,
-        value: u32,
+        text: Box<Quoted>,
     },
 }
 
@@ -67,8 +50,6 @@ pub(super) struct LooseBody {
     begun: bool,
     /// A comma was read, and nothing behind it.
     comma: bool,
-    /// The first half of a pair of escapes.
-    half: Option<u32>,
 }
 
 impl LooseBody {
@@ -81,7 +62,6 @@ impl LooseBody {
             word: String::new(),
             begun: false,
             comma: false,
-            half: None,
         }
     }
 
@@ -117,20 +97,21 @@ impl LooseBody {
     /// Reads on at the beginning of `text`, which is not empty. A step that reads nothing goes to another place.
     fn step(&mut self, text: &str, last: bool, json: &mut String) -> Step {
         let Some(c) = text.chars().next() else { return Step::Wait };
-        match self.place {
-            Place::Word { key } => self.step_word(text, key, last, json),
-            Place::String { key, quote } => self.step_string(text, key, quote, last, json),
-            Place::Escape { key, quote } => self.step_escape(c, key, quote, json),
-            Place::Digits { key, quote, left, value } => {
-                let Some(digit) = c.to_digit(16) else { return Step::Bad(0) };
-                let value = value << 4 | digit;
-                self.place = Place::Digits { key, quote, left: left - 1, value };
-                if left == 1 {
-                    self.place = Place::String { key, quote: Quote::Char(quote) };
-                    self.code(value, json);
-                }
-                Step::Read(1)
+        match &mut self.place {
+            Place::Word { key } => {
+                let key = *key;
+                self.step_word(text, key, last, json)
             }
+            Place::String { key, text: string } => match string.push(text, last, json) {
+                Piece::Read(n) => Step::Read(n),
+                Piece::Wait => Step::Wait,
+                Piece::Bad => Step::Bad(0),
+                Piece::Ends(n) => {
+                    json.push('"');
+                    self.place = if *key { Place::Colon } else { Place::Behind };
+                    Step::Read(n)
+                }
+            },
             _ if c.is_ascii() && is_space(c as u8) => Step::Read(1),
             Place::Key | Place::Value => self.step_member(text, c, last, json),
             Place::Colon if c == '=' || c == ':' => {
@@ -158,10 +139,11 @@ impl LooseBody {
         if c == close && key == object {
             return self.closes(json);
         }
+        let string = |quote| Place::String { key, text: Box::new(Quoted::new(quote)) };
         let (read, place) = match c {
-            '\'' | '"' => (1, Place::String { key, quote: Quote::Char(c) }),
+            '\'' | '"' => (1, string(Some(c))),
             '<' => match self.quotes.at(text, last) {
-                At::Marker(len, ()) => (len, Place::String { key, quote: Quote::Gemma }),
+                At::Marker(len, ()) => (len, string(None)),
                 At::Perhaps => return Step::Wait,
                 At::Nothing => return Step::Bad(0),
             },
@@ -229,82 +211,6 @@ impl LooseBody {
         }
         self.place = Place::Behind;
         Step::Read(n)
-    }
-
-    fn step_string(&mut self, text: &str, key: bool, quote: Quote, last: bool, json: &mut String) -> Step {
-        let (n, len, ends) = match quote {
-            Quote::Gemma => match self.quotes.find(text, last) {
-                (n, At::Marker(len, ())) => (n, len, true),
-                (0, _) => return Step::Wait,
-                (n, _) => (n, 0, false),
-            },
-            Quote::Char(q) => match text.find([q, '\\']) {
-                Some(n) => (n, 1, text[n..].starts_with(q)),
-                None => (text.len(), 0, false),
-            },
-        };
-        if n > 0 || ends {
-            self.lone_half(json);
-        }
-        escape(&text[..n], json);
-        if ends {
-            json.push('"');
-            self.place = if key { Place::Colon } else { Place::Behind };
-        } else if let (Quote::Char(quote), 1) = (quote, len) {
-            self.place = Place::Escape { key, quote };
-        }
-        Step::Read(n + len)
-    }
-
-    fn step_escape(&mut self, c: char, key: bool, quote: char, json: &mut String) -> Step {
-        self.place = match c {
-            'u' => Place::Digits { key, quote, left: 4, value: 0 },
-            'x' => Place::Digits { key, quote, left: 2, value: 0 },
-            _ => Place::String { key, quote: Quote::Char(quote) },
-        };
-        if c != 'u' {
-            self.lone_half(json);
-        }
-        match c {
-            'u' | 'x' | '\n' => {}
-            'n' => json.push_str("\\n"),
-            'r' => json.push_str("\\r"),
-            't' => json.push_str("\\t"),
-            'b' => json.push_str("\\b"),
-            'f' => json.push_str("\\f"),
-            '\'' | '"' | '\\' | '/' => escape(c.encode_utf8(&mut [0; 4]), json),
-            // As in Python, a backslash before something else is one.
-            _ => {
-                json.push_str("\\\\");
-                escape(c.encode_utf8(&mut [0; 4]), json);
-            }
-        }
-        Step::Read(c.len_utf8())
-    }
-
-    /// The character of an escape, or half of one.
-    fn code(&mut self, value: u32, json: &mut String) {
-        let low = (0xdc00..0xe000).contains(&value);
-        let value = match self.half.take() {
-            Some(high) if low => 0x10000 + ((high - 0xd800) << 10) + (value - 0xdc00),
-            Some(_) => {
-                json.push(char::REPLACEMENT_CHARACTER);
-                value
-            }
-            None => value,
-        };
-        if (0xd800..0xdc00).contains(&value) {
-            self.half = Some(value);
-        } else {
-            let c = char::from_u32(value).unwrap_or(char::REPLACEMENT_CHARACTER);
-            escape(c.encode_utf8(&mut [0; 4]), json);
-        }
-    }
-
-    fn lone_half(&mut self, json: &mut String) {
-        if self.half.take().is_some() {
-            json.push(char::REPLACEMENT_CHARACTER);
-        }
     }
 }
 

@@ -7,7 +7,9 @@
 //! A reply is text from a stranger: whatever does not fit the format is content.
 
 mod body;
+mod calls;
 mod detect;
+mod escapes;
 mod force;
 mod format;
 mod formats;
@@ -19,6 +21,7 @@ mod message;
 mod named;
 mod object;
 mod part;
+mod quoted;
 mod reader;
 mod reply;
 mod signs;

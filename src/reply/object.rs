@@ -6,7 +6,8 @@
 
 use std::sync::Arc;
 
-use super::json::{Scan, Scanner, Unescape, is_space};
+use super::escapes::Unescape;
+use super::json::{Scan, Scanner, is_space};
 use super::part::{Outcome, Part};
 use super::tools::Tools;
 

@@ -4,7 +4,7 @@
 //! place it knows which markers may come. It decides by the text alone: where a marker may have begun, it waits. So the
 //! events, joined, are the same however the text was cut.
 //!
-//! A call counts once its name is known and its arguments begin. What was read of it before is kept (`raw`). If it turns
+//! A call counts once its name is known and its arguments begin. What was read of it before is kept (`calls`). If it turns
 //! out to be no call, that text is content, and reading goes on behind it; nothing is read twice, so the time is linear.
 //! A call that counts and breaks off later ends as broken.
 //!
@@ -13,12 +13,13 @@
 use std::sync::Arc;
 
 use super::body::Reading;
+use super::calls::Calls;
 use super::format::Format;
 use super::ids::Ids;
 use super::json::is_space;
 use super::markers::At;
 use super::message::Event;
-use super::part::{Outcome, Part};
+use super::part::Outcome;
 use super::signs::{Inside, Opens, Signs};
 use super::tools::Tools;
 use super::voice::{Kind, Voice};
@@ -40,7 +41,7 @@ enum Place {
 pub(super) struct Reader {
     format: Arc<Format>,
     tools: Arc<Tools>,
-    ids: Ids,
+    calls: Calls,
     signs: Arc<Signs>,
 
     place: Place,
@@ -49,13 +50,6 @@ pub(super) struct Reader {
     /// Nothing was said since the beginning or the last thing that a marker closed.
     first: bool,
     voice: Voice,
-    /// What was read of a call that does not count yet.
-    raw: String,
-    /// A call counts and has not ended.
-    open: bool,
-    /// A call of this section counts.
-    has_calls: bool,
-    n_calls: u32,
     /// Text that waits for more.
     text: String,
 }
@@ -69,14 +63,10 @@ impl Reader {
             section: None,
             first: true,
             voice: Voice::new(reasons),
-            raw: String::new(),
-            open: false,
-            has_calls: false,
-            n_calls: 0,
             text: String::new(),
             format,
             tools,
-            ids,
+            calls: Calls::new(ids),
         }
     }
 
@@ -96,7 +86,7 @@ impl Reader {
         self.read(true);
         match self.place {
             Place::Behind(form) => self.behind_call(self.format.calls[form].needs_end()),
-            Place::Call(..) if self.open => self.breaks(),
+            Place::Call(..) if self.calls.is_open() => self.breaks(),
             _ => {}
         }
         match self.place {
@@ -148,7 +138,7 @@ impl Reader {
             Place::Call(..) => self.step_call(text, last),
             // White space between the markers and the body of a call.
             Place::Opened(_) | Place::Behind(_) if spaces > 0 => {
-                self.keep(&text[..spaces]);
+                self.calls.keep(&text[..spaces]);
                 Some(spaces)
             }
             Place::Opened(form) => {
@@ -187,7 +177,7 @@ impl Reader {
                 self.first = false;
                 let bare = self.body_at(text, |call| call.only_first && call.open.is_empty());
                 if let Some(form) = bare.filter(|_| !self.tools.is_empty()) {
-                    self.raw = self.voice.take_space();
+                    self.calls.opens(self.voice.take_space());
                     self.begin(form);
                 }
                 Some(0)
@@ -204,18 +194,18 @@ impl Reader {
         let between = self.format.sections[section].between;
         let n = text.len() - text.trim_start_matches(|c: char| c.is_ascii_whitespace() || between.contains(c)).len();
         if n > 0 {
-            self.keep(&text[..n]);
+            self.calls.keep(&text[..n]);
             return Some(n);
         }
         match self.signs.inside[section].at(text, last) {
             At::Perhaps => return None,
             At::Marker(len, Inside::Close) => {
-                self.keep(&text[..len]);
+                self.calls.keep(&text[..len]);
                 self.leave_section();
                 return Some(len);
             }
             At::Marker(len, Inside::Call(form)) => {
-                self.keep(&text[..len]);
+                self.calls.keep(&text[..len]);
                 self.place = Place::Opened(form);
                 return Some(len);
             }
@@ -232,25 +222,12 @@ impl Reader {
         let Place::Call(form, reading) = &mut self.place else { return None };
         let (form, mut parts) = (*form, Vec::new());
         let (used, outcome) = reading.push(text, last, &mut parts);
-        let mut id = None;
-        for part in parts {
-            match part {
-                Part::Id(text) => id = Some(text),
-                Part::Name(name) => {
-                    let index = self.n_calls;
-                    let id = id.take().unwrap_or_else(|| self.ids.id(index));
-                    self.voice.events.push_back(Event::CallBegins { index, id, name });
-                    (self.open, self.has_calls, self.n_calls) = (true, true, index + 1);
-                    self.raw.clear();
-                }
-                Part::Arguments(text) => self.voice.arguments(self.n_calls.saturating_sub(1), &text),
-            }
-        }
-        self.keep(&text[..used]);
+        self.calls.tell(parts, &mut self.voice);
+        self.calls.keep(&text[..used]);
         match outcome {
             Outcome::More => return (used > 0).then_some(used),
             Outcome::Whole => self.place = Place::Behind(form),
-            Outcome::Bad if self.open => self.breaks(),
+            Outcome::Bad if self.calls.is_open() => self.breaks(),
             Outcome::Bad => self.no_call(),
         }
         Some(used)
@@ -270,8 +247,8 @@ impl Reader {
             Opens::Call(i) => (self.section, self.place) = (None, Place::Opened(i)),
         }
         if matches!(self.place, Place::Section | Place::Opened(_)) {
-            (self.raw, self.has_calls) = (space, false);
-            self.keep(&text[n..n + len]);
+            self.calls.opens(space);
+            self.calls.keep(&text[n..n + len]);
         }
         Some(n + len)
     }
@@ -286,16 +263,9 @@ impl Reader {
         self.place = Place::Call(form, Reading::new(&self.format.calls[form], &self.tools));
     }
 
-    /// Keeps what was read of a call, in case that it is none.
-    fn keep(&mut self, text: &str) {
-        if !self.open {
-            self.raw.push_str(text);
-        }
-    }
-
     /// What was read as a call is content.
     fn no_call(&mut self) {
-        let raw = std::mem::take(&mut self.raw);
+        let raw = self.calls.take();
         (self.place, self.section, self.first) = (Place::Content, None, false);
         self.voice.say(Kind::Content, &raw);
     }
@@ -307,8 +277,7 @@ impl Reader {
     }
 
     fn behind_call(&mut self, broken: bool) {
-        self.open = false;
-        self.voice.events.push_back(Event::CallEnds { index: self.n_calls.saturating_sub(1), broken });
+        self.calls.ends(broken, &mut self.voice);
         match self.section {
             Some(_) => self.place = Place::Section,
             None => self.closes(),
@@ -318,8 +287,8 @@ impl Reader {
     /// A section without calls is content.
     fn leave_section(&mut self) {
         self.section = None;
-        if self.has_calls {
-            self.raw.clear();
+        if self.calls.has_some() {
+            self.calls.take();
             self.closes();
         } else {
             self.no_call();

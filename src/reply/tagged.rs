@@ -5,8 +5,9 @@
 
 use std::sync::Arc;
 
+use super::escapes::escape;
 use super::format::Tagged;
-use super::json::{Scan, Scanner, escape, is_space, is_value};
+use super::json::{Scan, Scanner, is_space, is_value};
 use super::loose::LooseBody;
 use super::markers::{At, Markers};
 use super::part::{Outcome, Part, within};
