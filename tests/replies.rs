@@ -39,7 +39,7 @@ fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| text.trim().into())
 }
 
-/// What a message says, in the form of the fixtures. White space at the ends does not count, nor do ids.
+/// A message in the form of the fixtures. White space at the ends does not count, nor do ids.
 fn said(m: &Message) -> Value {
     let calls = m.calls.iter().map(|c| serde_json::json!({"name": c.name, "arguments": json(&c.arguments)}));
     let calls: Vec<Value> = calls.collect();
@@ -82,7 +82,7 @@ fn replies_are_read_as_the_reference_reads_them() {
         for case in &cases {
             n += 1;
             let (_, m) = read(start(&starts, &name, case), [case["text"].as_str().unwrap()]);
-            // What the reference refuses is compared with what the template was told to write.
+            // A text that the reference refuses is compared with the message that the template was told to write.
             let refuses = case["want"]["refused"] == true;
             refused += u32::from(refuses);
             let want = if refuses { &case["meant"] } else { &case["want"] };

@@ -33,7 +33,7 @@ pub struct Params {
     pub trigger_tokens: Vec<i32>,
     /// The grammar describes the text from the trigger on, rather than the text behind it.
     pub from_trigger: bool,
-    /// Where no trigger counts.
+    /// A part of the text in which no trigger counts.
     pub apart: Option<Apart>,
 }
 

@@ -24,7 +24,7 @@ pub(super) struct Trigger {
     refused: Vec<(Vec<u8>, Vec<TokenId>)>,
 }
 
-/// How far a text without a trigger has come.
+/// A text in which no trigger was found yet.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Waiting {
     /// The end of the text, long enough to hold the beginning of a trigger.
@@ -88,7 +88,7 @@ impl Trigger {
     /// Adds a token's text, and looks for the trigger that ends first.
     pub fn watch(&self, waiting: &mut Waiting, piece: &[u8]) -> Option<Found> {
         let Waiting { tail, apart } = waiting;
-        // Where something may begin that counts.
+        // Behind this place something may begin that counts.
         let (old, mut from) = (tail.len(), 0);
         tail.extend_from_slice(piece);
         for end in old + 1..=tail.len() {

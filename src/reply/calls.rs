@@ -1,4 +1,4 @@
-//! The calls of a reply: which of them count, and what was read of one that does not count yet.
+//! The calls of a reply that count, and the text of one that does not count yet.
 
 use super::ids::Ids;
 use super::message::Event;
@@ -8,7 +8,7 @@ use super::voice::Voice;
 #[derive(Clone)]
 pub(super) struct Calls {
     ids: Ids,
-    /// What was read of a call that does not count yet.
+    /// The text that was read of a call that does not count yet.
     raw: String,
     /// A call counts and has not ended.
     open: bool,
@@ -43,7 +43,7 @@ impl Calls {
         }
     }
 
-    /// What was kept.
+    /// Gives the text that was kept.
     pub fn take(&mut self) -> String {
         std::mem::take(&mut self.raw)
     }

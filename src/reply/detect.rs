@@ -47,7 +47,7 @@ pub(super) struct Probes<'a> {
 }
 
 impl Probes<'_> {
-    /// What the template writes behind a user's message.
+    /// The template's text behind a user's message.
     fn render(&self, assistant: Option<ChatMessage>, tools: Option<&str>, begins: bool) -> Option<String> {
         let user = ChatMessage { role: "user", content: Some("ProbeQuestion"), ..ChatMessage::default() };
         let messages: Vec<ChatMessage> = [user].into_iter().chain(assistant).collect();
@@ -95,7 +95,7 @@ impl Probes<'_> {
         Some(all.swap_remove(i))
     }
 
-    /// What the template writes for an assistant's message.
+    /// The template's text for an assistant's message.
     fn said(&self, message: ChatMessage, tools: Option<&str>) -> Option<String> {
         let with = self.render(Some(message), tools, false)?;
         let before = self.render(None, tools, false)?;

@@ -9,7 +9,7 @@ use super::markers::Markers;
 /// gemma's quote.
 pub(super) const QUOTE: &str = "<|\"|>";
 
-/// How replies are written. `formats` has those that are known, `derive` makes one of what a template writes.
+/// A way to write replies. `formats` has those that are known; `detect` makes one of a template's text.
 #[derive(Debug, Clone, Default)]
 pub struct Format {
     pub name: String,
@@ -27,7 +27,7 @@ pub struct Format {
     pub keys: Keys,
     /// A message has one call at most.
     pub one_call: bool,
-    /// What may stand between the reasoning and a call.
+    /// This may stand between the reasoning and a call.
     pub header: Option<String>,
 }
 
@@ -78,7 +78,7 @@ pub struct Call {
     pub close: Vec<String>,
 }
 
-/// What stands between the markers of a call.
+/// The text between the markers of a call.
 #[derive(Debug, Clone)]
 pub enum Body {
     /// A JSON object with the name and the arguments.
@@ -97,14 +97,14 @@ pub struct Named {
     pub id: Option<String>,
     /// The name is the first word, and others may follow it.
     pub header: bool,
-    /// What may be written behind the name.
+    /// This may be written behind the name.
     pub note: Option<String>,
     /// The name stands in an id, functions.NAME:0.
     pub in_id: bool,
     pub arguments: Arguments,
 }
 
-/// How arguments are written.
+/// A way to write arguments.
 #[derive(Debug, Clone)]
 pub enum Arguments {
     /// A JSON object.

@@ -3,7 +3,7 @@
 //! The scanner is an automaton with a stack of open brackets. It looks at each byte once and builds nothing, so a
 //! value of any length or depth costs its bytes and no more.
 
-/// Where the scanner stands.
+/// The place where the scanner stands.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Place {
     /// Before a value; `true`: a list may also end here, since it is empty.
@@ -29,7 +29,7 @@ enum Place {
     Word(Word),
 }
 
-/// How far a number or a constant has come.
+/// The part of a number or a constant that was read.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Word {
     Minus,
@@ -40,7 +40,7 @@ enum Word {
     E,
     Sign,
     Exponent,
-    /// What is left of true, false or null.
+    /// The letters that are left of true, false or null.
     Rest(&'static [u8]),
 }
 
@@ -77,7 +77,7 @@ impl Word {
     }
 }
 
-/// What a byte did.
+/// The outcome of a byte.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Scan {
     More,
@@ -176,7 +176,7 @@ impl Scanner {
         matches!(self.place, Place::Word(word) if self.open.is_empty() && word.is_whole())
     }
 
-    /// What was pushed ends within a string.
+    /// The text so far ends within a string.
     pub fn is_in_string(&self) -> bool {
         matches!(self.place, Place::String { .. } | Place::Escape { .. } | Place::Hex { .. })
     }

@@ -32,7 +32,7 @@ enum Place {
     },
 }
 
-/// What a step did.
+/// The outcome of a step.
 enum Step {
     Read(usize),
     Wait,

@@ -8,11 +8,11 @@
 #[derive(Debug, Clone)]
 pub(super) struct Markers<T> {
     all: Vec<(String, T)>,
-    /// Which bytes begin a marker.
+    /// True for bytes that begin a marker.
     first: [bool; 256],
 }
 
-/// What stands at a place.
+/// The things that may stand at a place.
 #[derive(Debug, PartialEq)]
 pub(super) enum At<T> {
     /// A marker of so many bytes.

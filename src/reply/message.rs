@@ -1,4 +1,4 @@
-//! What a reply says: its events, and the message that they make together.
+//! The events of a reply, and the message that they make together.
 
 use serde_json::{Value, json};
 

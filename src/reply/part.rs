@@ -1,6 +1,6 @@
-//! What the inside of a call tells while it is read.
+//! The things that the inside of a call tells while it is read.
 
-/// What a body tells. The name comes before the arguments, an id before the name.
+/// A thing that a body tells. The name comes before the arguments, an id before the name.
 #[derive(Debug, PartialEq)]
 pub(super) enum Part {
     Id(String),
@@ -8,7 +8,7 @@ pub(super) enum Part {
     Arguments(String),
 }
 
-/// How far a body has come.
+/// The state of a body.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Outcome {
     /// It goes on.

@@ -16,7 +16,7 @@ enum Place {
     },
 }
 
-/// What a piece of a string did.
+/// The outcome of a piece of a string.
 pub(super) enum Piece {
     /// So many bytes were read, and it goes on.
     Read(usize),

@@ -263,7 +263,7 @@ impl Reader {
         self.place = Place::Call(form, Reading::new(&self.format.calls[form], &self.tools));
     }
 
-    /// What was read as a call is content.
+    /// The text that was read as a call is content.
     fn no_call(&mut self) {
         let raw = self.calls.take();
         (self.place, self.section, self.first) = (Place::Content, None, false);

@@ -4,7 +4,7 @@ use super::format::Format;
 use super::markers::Markers;
 use super::tools::Tools;
 
-/// What a marker opens.
+/// The things that a marker opens.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Opens {
     Reasoning(usize),
@@ -14,7 +14,7 @@ pub(super) enum Opens {
     Nothing,
 }
 
-/// What may come in a section.
+/// The things that may come in a section.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Inside {
     Close,
@@ -23,7 +23,7 @@ pub(super) enum Inside {
 
 pub(super) struct Signs {
     pub in_content: Markers<Opens>,
-    /// Where nothing was said yet.
+    /// These count where nothing was said yet.
     pub first: Markers<Opens>,
     pub ends_of_reasoning: Vec<Markers<()>>,
     pub inside: Vec<Markers<Inside>>,

@@ -82,7 +82,7 @@ impl Tool {
     }
 }
 
-/// What a value is, as far as its text goes.
+/// The type of a value, as far as its text goes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Type {
     /// A string: its text stands as it is.
@@ -92,7 +92,7 @@ pub(super) enum Type {
     Unknown,
 }
 
-/// Whether a reply calls tools.
+/// The host's wish about calls of tools.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub enum Choice {
     /// The model decides.

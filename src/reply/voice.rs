@@ -1,4 +1,4 @@
-//! What a reader has to tell: events, in which white space between markers and content is left out.
+//! The events that a reader has to tell. White space between markers and content is left out of them.
 
 use std::collections::VecDeque;
 

@@ -180,7 +180,13 @@ static inline struct world world_make(void) {
   /* Token 5, and that again. */
   const char *again = "\\x02{9999}";
   OK(rekindle_grammar_create(w.vocab, REKINDLE_GRAMMAR_REGEX, again, strlen(again), NULL, &w.grammar));
-  OK(rekindle_reply_create(w.chat, NULL, &w.reply));
+  static const char tools[] = "[{\"name\": \"f\", \"parameters\": {}}]", calls[] = "<tool_call>";
+  rekindle_reply_params reply;
+  memset(&reply, 0, sizeof reply);
+  reply.struct_size = sizeof reply;
+  reply.tools = tools, reply.tools_len = sizeof tools - 1;
+  reply.template_text = calls, reply.template_text_len = sizeof calls - 1;
+  OK(rekindle_reply_create(w.chat, &reply, &w.reply));
   world_reset(&w);
   OK(rekindle_seq_save(w.model, 0, world_saved, sizeof world_saved, &world_saved_len));
   OK(rekindle_seq_save_file(w.model, 0, world_scratch(), strlen(world_scratch()), NULL, NULL));

@@ -20,7 +20,7 @@ use crate::grammar::{Apart, Grammar, Kind, Params};
 use crate::vocab::Vocab;
 use lark::{ANY, Lark, quoted};
 
-/// What a grammar is made for.
+/// All that a grammar is made of.
 pub(super) struct Force<'a> {
     pub vocab: &'a Arc<Vocab>,
     pub format: &'a Format,
@@ -75,7 +75,7 @@ impl Force<'_> {
         self.tools.iter().filter(|t| if let Choice::Named(name) = self.choice { t.name == *name } else { true })
     }
 
-    /// What arms the grammar.
+    /// The texts that arm the grammar.
     fn triggers(&self, forms: &Forms) -> Result<Params> {
         let mut texts: Vec<String> = Vec::new();
         match (&forms.bare, forms.sections.is_empty()) {

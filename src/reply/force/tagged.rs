@@ -34,7 +34,7 @@ pub(super) fn arguments(spec: &Tagged, tool: &Tool, lark: &mut Lark) -> Result<S
     Ok(out)
 }
 
-/// What stands before a value.
+/// The markers before a value.
 fn head(spec: &Tagged, key: &str, string: bool, lark: &Lark) -> String {
     let behind = match (spec.typed, string) {
         (true, true) => lark.marker(&format!("{} string=\"true\"{}", spec.key_end, spec.value_open)),
