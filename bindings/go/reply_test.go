@@ -97,7 +97,7 @@ func TestReplyGrammar(t *testing.T) {
 	defer g.Close()
 	for text, want := range map[string]Verdict{
 		"<tool_call>{\"name\": \"weather\", \"arguments\": {}}</tool_call>": TextComplete,
-		"<tool_call>{\"name\": \"wea": TextPrefix, "<tool_call>{\"name\": \"other\"": TextRefused, "Let me see.": TextRefused,
+		"<tool_call>{\"name\": \"wea":                                       TextPrefix, "<tool_call>{\"name\": \"other\"": TextRefused, "Let me see.": TextRefused,
 	} {
 		if v, _, err := g.Check(text); err != nil || v != want {
 			t.Error(text, v, err)

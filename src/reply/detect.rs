@@ -86,8 +86,9 @@ impl Probes<'_> {
             if let Some((_, i)) = fits.min() {
                 return Some(all.swap_remove(i).with_keys_of(&text));
             }
-            if let Some(format) = derived(&text, &self.end()) {
-                return rest(&format, &tools, &text).map(|_| format.with_keys_of(&text));
+            let format = derived(&text, &self.end());
+            if let Some(format) = format.filter(|f| rest(f, &tools, &text).is_some()) {
+                return Some(format.with_keys_of(&text));
             }
         }
         let source = self.source();
