@@ -194,7 +194,7 @@ fn common(a: &str, b: &str) -> usize {
     n
 }
 
-/// A format of JSON objects between markers that are not known: what stands before the probe's call, and behind it up to
+/// A format of JSON objects between markers that are not known: the texts before the probe's call, and behind it up to
 /// the end of the message. The objects may stand in a list.
 fn derived(text: &str, end: &str) -> Option<Format> {
     for (i, _) in text.match_indices('{').take(MOST_TRIES) {
