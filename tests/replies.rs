@@ -118,10 +118,40 @@ fn templates_tell_their_format() {
     for (name, format) in FORMATS {
         assert_eq!(told.get(name), Some(&format), "{name}");
     }
+    // The probe's call stands before the tools, which name it, too.
+    let behind = "{% for m in messages %}{{ m.role }}: {{ m.content }}{% for c in m.tool_calls %}<tool_call>{\"name\": \
+        \"{{ c.function.name }}\", \"arguments\": {{ c.function.arguments | tojson }}}</tool_call>{% endfor %}\n\
+        {% endfor %}{{ tools | tojson }}";
+    assert_eq!(reply(&world(), behind, Some(&tools())).format(), "hermes");
 }
 
-const FORMATS: [(&str, &str); 3] =
-    [("Qwen-Qwen3-0.6B", "hermes"), ("openai-gpt-oss-120b", "harmony"), ("google-gemma-2-2b-it", "plain")];
+const FORMATS: [(&str, &str); 25] = [
+    ("NousResearch-Hermes-3-Llama-3.1-8B-tool_use", "hermes"),
+    ("Qwen-Qwen3-0.6B", "hermes"),
+    ("ibm-granite-granite-4.1", "hermes"),
+    ("Qwen3-Coder", "qwen-xml"),
+    ("Qwen3.5-4B", "qwen-xml"),
+    ("openai-gpt-oss-120b", "harmony"),
+    ("meta-llama-Llama-3.3-70B-Instruct", "llama-3"),
+    ("mistralai-Ministral-3-14B-Reasoning-2512", "mistral"),
+    ("mistralai-Mistral-Nemo-Instruct-2407", "mistral-list"),
+    ("llama-cpp-deepseek-r1", "deepseek-r1"),
+    ("deepseek-ai-DeepSeek-V3.1", "deepseek-v3.1"),
+    ("deepseek-ai-DeepSeek-V3.2", "deepseek-dsml"),
+    ("deepseek-ai-DeepSeek-V4", "deepseek-v4"),
+    ("GLM-4.7-Flash", "glm"),
+    ("google-gemma-4-31B-it", "gemma-4"),
+    ("LFM2.5-8B-A1B", "lfm2"),
+    ("ibm-granite-granite-3.3-2B-Instruct", "granite-3"),
+    ("command-r-own", "command-r"),
+    ("command-r7b-own", "command-r7b"),
+    ("meetkai-functionary-medium-v3.1", "functionary-3.1"),
+    ("meetkai-functionary-medium-v3.2", "functionary-3.2"),
+    ("Kimi-K2-Instruct", "kimi-k2"),
+    ("MiniMax-M2", "minimax-m2"),
+    ("ByteDance-Seed-OSS", "seed-oss"),
+    ("google-gemma-2-2b-it", "plain"),
+];
 
 #[test]
 fn any_cut_gives_the_same_events() {

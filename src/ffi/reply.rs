@@ -237,8 +237,9 @@ unsafe impl Struct for rekindle_reply_event {
     const NAME: &'static str = "rekindle_reply_event";
 }
 
-/// Takes what the reply says: event by event, in order. If nothing more is known yet, `event->kind` is
-/// REKINDLE_REPLY_NONE; after REKINDLE_REPLY_END, which comes behind rekindle_reply_finish, nothing follows.
+/// Takes what the reply says: event by event, in order. Pieces of a kind that nobody took in between are one event. If
+/// nothing more is known yet, `event->kind` is REKINDLE_REPLY_NONE; after REKINDLE_REPLY_END, which comes behind
+/// rekindle_reply_finish, nothing follows.
 ///
 /// White space between content and what is not content is left out. A call whose form is broken before its name and the
 /// beginning of its arguments were read is content.

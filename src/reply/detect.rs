@@ -86,8 +86,9 @@ impl Probes<'_> {
             if let Some((_, i)) = fits.min() {
                 return Some(all.swap_remove(i).with_keys_of(&text));
             }
-            if let Some(format) = derived(&text, &self.end()) {
-                return rest(&format, &tools, &text).map(|_| format.with_keys_of(&text));
+            let format = derived(&text, &self.end());
+            if let Some(format) = format.filter(|f| rest(f, &tools, &text).is_some()) {
+                return Some(format.with_keys_of(&text));
             }
         }
         let source = self.source();
@@ -193,7 +194,7 @@ fn common(a: &str, b: &str) -> usize {
     n
 }
 
-/// A format of JSON objects between markers that are not known: what stands before the probe's call, and behind it up to
+/// A format of JSON objects between markers that are not known: the texts before the probe's call, and behind it up to
 /// the end of the message. The objects may stand in a list.
 fn derived(text: &str, end: &str) -> Option<Format> {
     for (i, _) in text.match_indices('{').take(MOST_TRIES) {

@@ -84,7 +84,7 @@ pub enum Body {
     /// A JSON object with the name and the arguments.
     Object,
     /// The name, then the arguments.
-    Named(Named),
+    Named(Box<Named>),
 }
 
 #[derive(Debug, Clone)]
@@ -236,7 +236,7 @@ impl Named {
         self
     }
     pub fn body(self) -> Body {
-        Body::Named(self)
+        Body::Named(Box::new(self))
     }
 }
 
@@ -263,7 +263,7 @@ impl Call {
 
     /// Only the closing marker tells that it is whole.
     pub(super) fn needs_end(&self) -> bool {
-        let tagged = matches!(&self.body, Body::Named(Named { arguments: Arguments::Tagged(_), .. }));
+        let tagged = matches!(&self.body, Body::Named(named) if matches!(named.arguments, Arguments::Tagged(_)));
         tagged && !self.close.is_empty()
     }
 

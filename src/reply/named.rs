@@ -28,7 +28,7 @@ enum Place {
     /// Before the first byte of the arguments.
     Start,
     Json(Scanner),
-    Loose(LooseBody),
+    Loose(Box<LooseBody>),
     Tagged(Box<TaggedBody>),
 }
 
@@ -146,7 +146,7 @@ impl NamedBody {
                     return (spaces, Some(Outcome::Bad));
                 }
                 self.tell(out);
-                self.place = Place::Loose(body);
+                self.place = Place::Loose(Box::new(body));
                 (spaces, None)
             }
             Arguments::Tagged(spec) => {

@@ -4,9 +4,9 @@
 //! place it knows which markers may come. It decides by the text alone: where a marker may have begun, it waits. So the
 //! events, joined, are the same however the text was cut.
 //!
-//! A call counts once its name is known and its arguments begin. What was read of it before is kept (`calls`). If it turns
-//! out to be no call, that text is content, and reading goes on behind it; nothing is read twice, so the time is linear.
-//! A call that counts and breaks off later ends as broken.
+//! A call counts once its name is known and its arguments begin. The text that was read of it before is kept
+//! (`calls`). If it turns out to be no call, that text is content, and reading goes on behind it; nothing is read
+//! twice, so the time is linear. A call that counts and breaks off later ends as broken.
 //!
 //! White space between markers and content belongs to neither and is left out.
 

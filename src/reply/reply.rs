@@ -92,8 +92,8 @@ impl Reply {
     /// Nothing follows the calls.
     ///
     /// # Errors
-    /// `InvalidArgument`: there are no tools, or a schema is none. `Unsupported`: the template tells no format of calls,
-    /// a name or a parameter cannot be written in it, or a schema has what grammars do not have.
+    /// `InvalidArgument`: there are no tools, or a schema is none. `Unsupported`: the template tells no format of
+    /// calls, a name or a parameter cannot be written in it, or a schema has what grammars do not have.
     pub fn grammar(&self, one: bool) -> Result<Grammar> {
         let Reply { vocab, format, tools, choice, reasons, .. } = self;
         Force { vocab, format, tools, choice, reasons: *reasons, one }.grammar()

@@ -101,12 +101,12 @@ impl Force<'_> {
     fn calls(&self, forms: &Forms, lark: &mut Lark, params: &Params) -> Result<String> {
         let behind = !params.trigger_texts.is_empty() && !params.from_trigger;
         if let Some(section) = forms.sections.first() {
-            let inside = self.inside(section, &forms.main, lark)?;
+            let inside = self.inside(section, forms.main, lark)?;
             let whole = lark.rule(&format!("{} {inside}", lark.marker(&section.open)));
             let more = if self.only_one() || section.close.is_empty() { "" } else { &format!(" (WS? {whole})*") };
             return Ok(if behind { format!("{inside}{more}") } else { format!("{whole}{more}") });
         }
-        let body = self.bodies(&forms.main, lark)?;
+        let body = self.bodies(forms.main, lark)?;
         let main = lark.rule(&format!("{} {body}", lark.marker(&forms.main.open)));
         let first = match &forms.bare {
             Some(bare) => self.bodies(bare, lark)?,

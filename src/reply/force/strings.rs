@@ -6,8 +6,8 @@ use super::lark::{ANY, escaped};
 use crate::error::{Error, Result};
 use crate::reply::tools::{followed, may_be_string};
 
-/// An expression that a string by this schema, which stands in `root`, matches as a whole. What else the schema allows besides strings does
-/// not matter.
+/// An expression that a string by this schema, which stands in `root`, matches as a whole. Other values that the schema
+/// allows do not matter.
 ///
 /// # Errors
 /// `Unsupported` for a pattern that cannot be written in an expression of Lark, and for what strings are not held to.

@@ -21,7 +21,7 @@ pub(super) fn arguments(spec: &Tagged, tool: &Tool, lark: &mut Lark) -> Result<S
         }
         let schema = tool.property(&key);
         // Any text is a value where the schema says nothing.
-        let anything = schema.is_none_or(|s| says_nothing(s));
+        let anything = schema.is_none_or(says_nothing);
         let string = anything || tool.type_of(&key) == Type::String;
         let head = head(spec, &quoted(&key), string, lark);
         let value = match string {
