@@ -192,12 +192,14 @@ struct State<T> {
 /// The right to tell. The listener is done when the last one is gone.
 pub struct Teller<'a, T>(&'a Queue<T>);
 
-impl<T> Queue<T> {
-    pub fn new() -> Queue<T> {
+impl<T> Default for Queue<T> {
+    fn default() -> Queue<T> {
         let state = State { told: VecDeque::new(), tellers: 0, closed: false };
         Queue { state: Mutex::new(state), changed: Condvar::default() }
     }
+}
 
+impl<T> Queue<T> {
     pub fn teller(&self) -> Teller<'_, T> {
         self.state.lock().tellers += 1;
         Teller(self)
@@ -276,7 +278,7 @@ mod tests {
 
     #[test]
     fn a_queue_ends_with_its_tellers() {
-        let queue = Queue::new();
+        let queue = Queue::default();
         let sum = scope(|s| {
             for i in 0..4 {
                 let teller = queue.teller();

@@ -156,7 +156,7 @@ fn upload(
     advance: &mut dyn FnMut(usize) -> Result<()>,
 ) -> Result<()> {
     let stop = AtomicBool::new(false);
-    let queue = Queue::new();
+    let queue = Queue::default();
     threads::scope(|scope| {
         let stop = &stop;
         let mut workers = Vec::new();

@@ -187,7 +187,7 @@ fn bring_in(
         (0..bytes).step_by(PIECE).map(move |first| (*info, first, PIECE.min(bytes - first)))
     });
     let pieces = Mutex::new(pieces);
-    let queue = Queue::new();
+    let queue = Queue::default();
     threads::scope(|scope| {
         let pieces = &pieces;
         let start = |_| {

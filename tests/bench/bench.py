@@ -69,8 +69,8 @@ ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
 
 
 class Worker:
-    def __init__(self, name, model, a, env=None):
-        command = [sys.executable, HERE / "worker.py", name, str(model), str(a.threads)]
+    def __init__(self, name, model, a, env=None, before=()):
+        command = [*before, sys.executable, HERE / "worker.py", name, str(model), str(a.threads)]
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(
             command, stdin=pipe, stdout=pipe, text=True, env=os.environ | ONE_THREAD | (env or {})
