@@ -1133,7 +1133,7 @@ FUNCTIONS: Tuple[Tuple[str, Any, Any], ...] = (
     ("rekindle_generation_get_info", c_int32, [c_void_p, POINTER(rekindle_generation_info)]),
     # Computes one micro-batch for some generations of a model: a token of each that talks, with those that its
     # grammar forces behind it, and with the room that is left (n_ubatch tokens in all, at least half of it) pieces
-    # of the prompts of those that read, the oldest first.
+    # of the prompts of those that read.
     ("rekindle_step", c_int32, [c_void_p, POINTER(c_void_p), c_size_t, POINTER(rekindle_step_result)]),
     # Writes the prompt for a conversation of `n_messages` messages.
     ("rekindle_chat_render", c_int32, [
