@@ -28,7 +28,10 @@ MOMENT = (2020, 1, 1, 0, 0, 0)
 
 
 def output(*command: str) -> str:
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, universal_newlines=True).stdout
+    try:
+        return subprocess.run(command, check=True, stdout=subprocess.PIPE, universal_newlines=True).stdout
+    except (OSError, subprocess.CalledProcessError) as e:
+        raise SystemExit(f"{' '.join(command)}: {e}") from None
 
 
 def platform(library: Path) -> str:

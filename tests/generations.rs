@@ -159,6 +159,27 @@ fn a_long_prompt_never_stalls_who_talks() {
     assert_eq!(n_steps, long.len().div_ceil(15));
 }
 
+/// Who has a short prompt gets its first token with the next step, however long another's prompt is; that one is read at
+/// half the speed at least.
+#[test]
+fn a_short_prompt_does_not_wait_for_a_long_one() {
+    let model = load(&bible(), &params(512, 4, 16));
+    let tokens = |n: usize, salt: usize| (0..n).map(|i| 300 + ((i * i * 7 + salt) % 997) as i32).collect::<Vec<_>>();
+    let long = Wish::of(&tokens(200, 1), 1).create(&model, false).unwrap();
+    model.step(&[Arc::clone(&long)]).unwrap();
+    assert_eq!(long.info().unwrap().n_read, 16);
+    let mut read = 16;
+    for n in 0..4 {
+        let short = Wish::of(&tokens(4, 500 + n), 1).create(&model, true).unwrap();
+        let rather = Wish::of(&tokens(60, 100 + n), 1).create(&model, true).unwrap();
+        model.step(&[Arc::clone(&long), rather, Arc::clone(&short)]).unwrap();
+        assert_eq!(short.info().unwrap().n_generated, 1, "{n}");
+        assert_eq!(long.info().unwrap().n_read, read + 8, "{n}");
+        read += 8;
+    }
+    assert_eq!(run(&model, &[long])[0].tokens.len(), 1);
+}
+
 #[test]
 fn a_prompt_is_read_once() {
     let model = load(&bible(), &params(512, 8, 64));

@@ -151,6 +151,36 @@ fn go() {
     assert!(text.contains("n_ctx") && text.contains("fits"), "{text}");
 }
 
+/// The same scenario in several languages prints the same bytes.
+#[test]
+fn scenario() {
+    if !has("cc", "--version") {
+        return;
+    }
+    let dir = library("hosts-scenario");
+    let first = succeed(
+        Command::new(build("cc", "-std=c11", "tests/hosts/scenario.c", &dir, "scenario-c"))
+            .arg(model())
+            .env("LD_LIBRARY_PATH", &dir),
+    );
+    for part in ["fits 1", "saved: ", "stop 5", "stop 6", "REKINDLE_CANCELLED", "REKINDLE_CONTEXT_FULL"] {
+        assert!(first.contains(part), "{part} is missing in:\n{first}");
+    }
+    if has("python3", "--version") {
+        let text = succeed(
+            Command::new("python3")
+                .args(["-X", "dev", "-W", "error"])
+                .arg(root().join("tests/hosts/scenario.py"))
+                .arg(model())
+                .env("PYTHONPATH", root().join("bindings/python/src"))
+                .env("PYTHONDONTWRITEBYTECODE", "1")
+                .env("LD_LIBRARY_PATH", &dir),
+        );
+        assert!(text == first, "Python differs from C:\n{text}\n{first}");
+        println!("{} lines are the same from C and Python", first.lines().count());
+    }
+}
+
 /// Nothing in these depends on the machine or on the moment.
 const DESCRIBED: [(&str, &str); 3] = [
     (

@@ -338,10 +338,11 @@ unsafe impl Struct for rekindle_step_result {
 
 /// Computes one micro-batch for some generations of a model: a token of each that talks, with those that its grammar
 /// forces behind it, and with the room that is left (n_ubatch tokens in all, at least half of it) pieces of the prompts
-/// of those that read, the oldest first. So a long prompt never keeps who talks waiting for more than this step. At
-/// most n_outputs_max of them get a token; then it is the others' turn. A step is a call of the host's thread, which
-/// ends with the micro-batch. Generations may join and leave at any step, and those that are not named stand still.
-/// Take what came with rekindle_generation_next. `result` may be NULL.
+/// of those that read. Half of that room is the oldest reader's; the others share the rest, the least left to read
+/// first. So a long prompt never keeps who talks waiting for more than this step, nor who has a short prompt. At most
+/// n_outputs_max of them get a token; then it is the others' turn. A step is a call of the host's thread, which ends
+/// with the micro-batch. Generations may join and leave at any step, and those that are not named stand still. Take
+/// what came with rekindle_generation_next. `result` may be NULL.
 ///
 /// While others are at work, a generation waits until there are cells for its whole prompt. If cells become few,
 /// sequences that were left go first, then those that read give theirs back and read again later; then who talks ends

@@ -34,6 +34,13 @@ class TestModel(Case):
         self.fails(rekindle.CancelledError, lambda: context.load(plan, lambda done: done < 0.5))
         context.load(plan, check_tensors=True).close()
 
+    def test_load_in_one_call(self) -> None:
+        with rekindle.load(MODEL, "cpu", 2, n_ctx=64, kv="q8_0") as model:
+            self.assertEqual(model.plan.summary.type_k, rekindle.KvType.Q8_0)
+            self.assertTrue("".join(model.generate(PROMPT, max_tokens=4)))
+        self.fails(rekindle.NotFitError, lambda: rekindle.load(MODEL, "cpu", reserve_bytes=2**62))
+        self.fails(rekindle.DeviceError, lambda: rekindle.load(MODEL, "k80:1"))
+
     def test_decode(self) -> None:
         model = self.model(n_seq_max=2, n_outputs_max=4)
         tokens = model.vocab.tokenize(PROMPT)

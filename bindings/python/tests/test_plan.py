@@ -139,7 +139,7 @@ class TestContexts(Case):
         self.assertEqual(self.context().info.n_threads, 2)
         self.fails(ValueError, lambda: rekindle.Context("gpu:everything"), "devices")
         self.fails(ValueError, lambda: rekindle.Context(threads=-1), "threads")
-        self.assertTrue(rekindle.version())
+        self.assertEqual(rekindle.version(), rekindle.__version__)
         self.assertTrue(any(line.startswith("REKINDLE_CPU:") for line in rekindle.environment()))
 
     def test_log(self) -> None:

@@ -64,6 +64,27 @@ impl Plan {
     }
 }
 
+/// The tokens of a step that each generation reads which has so many left; the oldest stands first. It has a right to
+/// half of the room, so it comes to its end whoever joins. The others have the rest, and those with the least left come
+/// first, so a short prompt need not wait for a long one.
+fn shares(room: usize, left: &[usize]) -> Vec<usize> {
+    let mut shares = vec![0; left.len()];
+    let mut spare = room;
+    let mut take = |i: usize, most: usize| {
+        let n = most.min(left[i] - shares[i]).min(spare);
+        shares[i] += n;
+        spare -= n;
+    };
+    let mut others: Vec<usize> = (1..left.len()).collect();
+    others.sort_by_key(|i| left[*i]);
+    if !left.is_empty() {
+        take(0, room.div_ceil(2));
+        others.into_iter().for_each(|i| take(i, room));
+        take(0, room);
+    }
+    shares
+}
+
 type Locked<'a> = Vec<MutexGuard<'a, Inner>>;
 
 impl Model {
@@ -163,10 +184,11 @@ impl Model {
                 plan.add(i, seq, state.caches.length(seq), &g.next[..n], false, n == g.next.len());
             }
         }
-        for i in readers.into_iter().filter(|i| all[*i].is(Phase::Reads)) {
+        readers.retain(|i| all[*i].is(Phase::Reads));
+        let unread: Vec<usize> = readers.iter().map(|i| left(all, *i)).collect();
+        let shares = shares(all_room - plan.tokens.len(), &unread);
+        for (i, mut n) in readers.into_iter().zip(shares) {
             let g = &all[i];
-            let room = all_room - plan.tokens.len();
-            let mut n = left(all, i).min(room);
             let ends = n == left(all, i) && plan.rows.len() < n_rows;
             // The last token is for the logits.
             n -= usize::from(n == left(all, i) && !ends);

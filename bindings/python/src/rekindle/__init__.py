@@ -2,10 +2,11 @@
 
     import rekindle
 
-    with rekindle.Context() as context:
-        file = context.open("model.gguf")
-        plan = context.plan(file, n_ctx=4096)
-        print(plan)
+    with rekindle.load("model.gguf", n_ctx=4096) as model:
+        for piece in model.generate("And God said", max_tokens=40):
+            print(piece, end="", flush=True)
+
+The same in steps, with a look at the plan: Context, Context.open, Context.plan, Context.load.
 
 Objects are closed by close(), at the end of a `with` block, or when nobody refers to them any more, in any order. They
 may be used from several threads: what only reads runs at the same time, and of the calls that change one object one
@@ -24,7 +25,7 @@ from .file import File, Keys
 from .generation import Event, Generation, GenerationOptions, Pieces, step
 from .grammar import Grammar
 from .info import *  # noqa: F403
-from .model import Model
+from .model import Model, load
 from .options import Limit, PlanOptions
 from .plan import Plan, ask
 from .reply import Reply, ReplyEvent
@@ -58,6 +59,7 @@ __all__ = [
     "__version__",
     "ask",
     "environment",
+    "load",
     "step",
     "version",
 ]

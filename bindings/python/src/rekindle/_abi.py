@@ -153,6 +153,7 @@ REKINDLE_PHASE_READS = 2
 REKINDLE_PHASE_TALKS = 3
 REKINDLE_PHASE_ENDED = 4
 REKINDLE_CHAT_GENERATION_PROMPT = 1
+REKINDLE_REPLY_ONE_CALL = 1
 REKINDLE_REPLY_NONE = 0
 REKINDLE_REPLY_REASONING = 1
 REKINDLE_REPLY_CONTENT = 2
@@ -1133,7 +1134,7 @@ FUNCTIONS: Tuple[Tuple[str, Any, Any], ...] = (
     ("rekindle_generation_get_info", c_int32, [c_void_p, POINTER(rekindle_generation_info)]),
     # Computes one micro-batch for some generations of a model: a token of each that talks, with those that its
     # grammar forces behind it, and with the room that is left (n_ubatch tokens in all, at least half of it) pieces
-    # of the prompts of those that read, the oldest first.
+    # of the prompts of those that read.
     ("rekindle_step", c_int32, [c_void_p, POINTER(c_void_p), c_size_t, POINTER(rekindle_step_result)]),
     # Writes the prompt for a conversation of `n_messages` messages.
     ("rekindle_chat_render", c_int32, [
@@ -1166,6 +1167,9 @@ FUNCTIONS: Tuple[Tuple[str, Any, Any], ...] = (
     ("rekindle_reply_create", c_int32, [c_void_p, POINTER(rekindle_reply_params), POINTER(c_void_p)]),
     # Destroys a reply.
     ("rekindle_reply_destroy", c_int32, [c_void_p]),
+    # Makes the grammar that holds the model to calls of tools as it writes them and as this reader reads them: the
+    # markers of its format, names of the tools, arguments by their schemas.
+    ("rekindle_reply_grammar", c_int32, [c_void_p, c_uint32, POINTER(c_void_p)]),
     # Reads a piece of the reply's text: whole characters of UTF-8, of any number.
     ("rekindle_reply_push", c_int32, [c_void_p, c_char_p, c_size_t]),
     # Reads a token of the reply.

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from .model import Model
     from .options import PlanOptions
 
-#: Gets the library's messages unless a context is given another logger.
+#: Gets the library's messages unless a context is given another logger. A host that configures no logging sees none.
 LOGGER = logging.getLogger("rekindle")
+LOGGER.addHandler(logging.NullHandler())
 
 
 class Context(Object):

@@ -10,7 +10,7 @@ from ._handle import created
 from ._library import lib
 from ._rows import owned, row
 from ._sequences import Sequences
-from ._values import array_from, i32, int32s, member, read, sized, u32
+from ._values import Path, array_from, i32, int32s, member, read, sized, u32
 from ._writing import Writing
 from .enums import OnOom
 from .errors import check, invalid
@@ -19,8 +19,11 @@ from .plan import Plan
 from .vocab import Vocab
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from ._rows import Row
     from .context import Context
+    from .options import PlanOptions
 
 
 class Model(Writing, Sequences):
@@ -200,3 +203,20 @@ class Model(Writing, Sequences):
             self.decode(tokens, seqs=seqs)
             rows += [self.pooled(seq, normalize=normalize) for seq in range(seqs[-1] + 1)]
         return rows
+
+
+def load(
+    path: Path,
+    devices: str = "auto",
+    threads: int = 0,
+    progress: Optional[_callbacks.Progress] = None,
+    **options: Unpack[PlanOptions],
+) -> Model:
+    """Opens, plans and loads a file in one call, with the options of a plan. What is not given, the library decides.
+
+    NotFitError: the model does not fit; Context.plan tells what would help.
+    """
+    from .context import Context
+
+    with Context(devices, threads) as context, context.open(path) as file, context.plan(file, **options) as plan:
+        return context.load(plan, progress)

@@ -92,14 +92,17 @@ class SamplerOptions(TypedDict, total=False):
 
 
 class Candidates:
-    """The tokens that may still be drawn, in a step of the host's own; valid during that step.
+    """The tokens that may still be drawn, in a step of the host's own. They go back to the sampler at its end.
 
     An entry has `token`, `logit` and `p`. A step may set logits (-inf forbids a token), exchange entries, and keep()
     only the first ones.
     """
 
     def __init__(self, address: int, n: int) -> None:
-        self._array = (_abi.rekindle_candidate * n).from_address(address)
+        # A copy, since the library's own is gone after the step, and a host may keep entries.
+        self._array = (_abi.rekindle_candidate * n)()
+        ctypes.memmove(self._array, address, ctypes.sizeof(self._array))
+        self._address = address
         self._n = n
 
     def __len__(self) -> int:
@@ -127,14 +130,15 @@ class Candidates:
 
     @property
     def array(self) -> Any:
-        """The candidates as an array of numpy with the fields token, logit and p, without a copy."""
+        """The candidates as an array of numpy with the fields token, logit and p, which may be changed in place."""
         import numpy
 
         return numpy.ctypeslib.as_array(self._array)[: self._n]
 
-    def _end(self) -> int:
-        n, self._n = self._n, 0
-        return n
+    def _give_back(self) -> int:
+        """Writes the candidates to where they came from, and gives the number of those that are left."""
+        ctypes.memmove(self._address, self._array, self._n * ctypes.sizeof(_abi.rekindle_candidate))
+        return self._n
 
 
 def host_callback(step: Callable[[Candidates], None]) -> Any:
@@ -143,10 +147,8 @@ def host_callback(step: Callable[[Candidates], None]) -> Any:
     def call(_: Any, address: Any, n: Any) -> int:
         def run() -> None:
             candidates = Candidates(ctypes.addressof(address.contents), n[0])
-            try:
-                step(candidates)
-            finally:
-                n[0] = candidates._end()
+            step(candidates)
+            n[0] = candidates._give_back()
 
         return guarded(run)
 
