@@ -9,8 +9,8 @@
 //!
 //! - All that has its size from outside (a file, a text, a number of the host's) is asked for fallibly, with
 //!   `try_reserve`, and a refusal is an error as any other.
-//! - For the rest there is a reserve ([`reserve`]): some address space, set aside at the first call. [`Allocator`] gives
-//!   of it when the system refuses a small block. The thread remembers that.
+//! - For the rest there is a reserve ([`reserve`]): some address space, set aside at the first call. The library's
+//!   allocator ([`allocator`]) gives of it when the system refuses a small block. The thread remembers that.
 //! - The running call ends at its next [`check`], with `OutOfMemory`. Checks stand where an object gets its handle, and
 //!   in loops whose length comes from outside. What the call has made is dropped then, and so the reserve is full again
 //!   for the next call.
