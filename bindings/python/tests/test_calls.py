@@ -250,12 +250,3 @@ class TestInterrupt(Case):
             self.assertEqual(os.read(reads, 1), bytes([signal.SIGINT]))
         finally:
             self.assertEqual(signal.set_wakeup_fd(-1), writes)
-
-    def test_a_child_after_a_fork(self) -> None:
-        model = self.model()
-        list(model.generate(PROMPT, max_tokens=2))
-        child = os.fork()
-        if child == 0:
-            # Vocabularies need no threads; the model's were not copied.
-            os._exit(0 if model.vocab.tokenize(PROMPT)[1:] else 1)
-        self.assertEqual(os.waitpid(child, 0)[1], 0)

@@ -99,7 +99,15 @@ class TestVocab(Case):
             self.assertEqual(call["function"], {"name": "weather", "arguments": '{"in": "Ur"}'})
             self.assertEqual(list(reply.events()), [])
             self.fails(ValueError, lambda: reply.push("more"), "finished")
+        with rekindle.Reply(self.vocab, tools=TOOLS, template_text=HERMES, tool_choice="required") as reply:
+            call = '<tool_call>\n{"name": "weather", "arguments": {}}\n</tool_call>'
+            for one_call, twice in ((False, rekindle.Verdict.COMPLETE), (True, rekindle.Verdict.REFUSED)):
+                with reply.grammar(one_call=one_call) as grammar:
+                    self.assertEqual(grammar.check(call).verdict, rekindle.Verdict.COMPLETE)
+                    self.assertEqual(grammar.check(f"{call}\n{call}").verdict, twice)
+                    self.assertEqual(grammar.check("Let me see").verdict, rekindle.Verdict.REFUSED)
         with rekindle.Reply(self.vocab) as reply:
+            self.fails(ValueError, reply.grammar, "tools")
             for token in self.vocab.tokenize(PROMPT, special=False):
                 reply.push_token(token)
             reply.finish()

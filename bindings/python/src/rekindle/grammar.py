@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from typing import Any, List, Optional, Sequence, Union
+from typing import Any, List, Optional, Sequence, Tuple, Union
 
 from . import _abi
 from ._handle import Object, created
@@ -51,12 +51,16 @@ class Grammar(Object):
         args = vocab._handle, number, data, len(data), ctypes.byref(params)
         super().__init__(created(destroy, function, *args), destroy, vocab._keep)
 
+    @classmethod
+    def _of(cls, handle: int, keep: Tuple[Any, ...]) -> Grammar:
+        grammar = cls.__new__(cls)
+        Object.__init__(grammar, handle, lib.rekindle_grammar_destroy, keep)
+        return grammar
+
     def copy(self) -> Grammar:
         """The grammar as it stands; the copy shares what was compiled and goes its own way from here."""
-        other = Grammar.__new__(Grammar)
         handle = created(lib.rekindle_grammar_destroy, lib.rekindle_grammar_copy, self._handle)
-        Object.__init__(other, handle, lib.rekindle_grammar_destroy, self._keep)
-        return other
+        return Grammar._of(handle, self._keep)
 
     def reset(self) -> None:
         """Goes back to the beginning: nothing was written, and triggers are waited for again."""

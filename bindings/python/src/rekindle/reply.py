@@ -15,6 +15,7 @@ from .chat import Json, put_template
 from .enums import ReplyKind
 from .errors import check
 from .file import json_of
+from .grammar import Grammar
 
 if TYPE_CHECKING:
     from .vocab import Vocab
@@ -97,6 +98,18 @@ class Reply(Object):
             yield ReplyEvent(kind, text, event.index, name, bool(event.broken))
             if kind == ReplyKind.END:
                 return
+
+    def grammar(self, *, one_call: bool = False) -> Grammar:
+        """The grammar that holds the model to calls of the tools as it writes them and as this reader reads them; give
+        it to the generation that the reply is read from. With tool_choice auto it waits until the model opens a call;
+        with required, or a tool's name, it holds the reply from its beginning. `one_call` allows one call at most.
+
+        InvalidArgumentError: there are no tools. UnsupportedError: the template does not tell how calls are written,
+        or a schema has what cannot be held; the message names the tool.
+        """
+        flags = _abi.REKINDLE_REPLY_ONE_CALL if one_call else 0
+        destroy = lib.rekindle_grammar_destroy
+        return Grammar._of(created(destroy, lib.rekindle_reply_grammar, self._handle, flags), self._keep)
 
     @property
     def message(self) -> Dict[str, Any]:
