@@ -129,6 +129,19 @@ def _():
     return f"{tool.function.name} {tool.function.arguments}, and its result taken"
 
 
+@call("openai chat.completions.create, a tool is required, stream")
+def _():
+    with o.chat.completions.stream(
+        model=CALLER, messages=USER, tools=TOOLS, tool_choice="required", parallel_tool_calls=False, max_tokens=400
+    ) as s:
+        kinds = {event.type for event in s}
+        final = s.get_final_completion()
+    tool = final.choices[0].message.tool_calls[0].function
+    assert final.choices[0].finish_reason == "tool_calls" and "tool_calls.function.arguments.done" in kinds, kinds
+    assert json.loads(tool.arguments)["city"] in ("Ur", "Nineveh"), tool
+    return f"{tool.name} {tool.arguments}"
+
+
 @call("openai chat.completions.create, JSON object")
 def _():
     a = o.chat.completions.create(
@@ -258,6 +271,15 @@ def _():
         final = s.get_final_message()
     assert text == whole.content[0].text and final.stop_reason == "max_tokens", final
     return "the text of the call without stream"
+
+
+@call("anthropic messages.create, a tool is required")
+def _():
+    tools = [{"name": "weather", "input_schema": PARAMETERS}]
+    choice = {"type": "any", "disable_parallel_tool_use": True}
+    a = c.messages.create(model=CALLER, max_tokens=400, messages=USER, tools=tools, tool_choice=choice)
+    assert a.stop_reason == "tool_use" and a.content[-1].input["city"] in ("Ur", "Nineveh"), a
+    return f"{a.content[-1].name} {a.content[-1].input}"
 
 
 @call("anthropic messages.count_tokens")

@@ -1,5 +1,5 @@
-"""Sends the same requests to llama.cpp's server and to rekindle-server, and compares fields, types, the order of chunks,
-reasons of ends, statuses, and the texts of greedy answers.
+"""Sends the same requests to llama.cpp's server and to rekindle-server, and compares fields, types, the order of
+chunks, reasons of ends, statuses, and the texts of greedy answers.
 
     compare.py LLAMA-SERVER REKINDLE-SERVER MODEL.gguf
 
@@ -32,7 +32,11 @@ TOOLS = [
         "type": "function",
         "function": {
             "name": "weather",
-            "parameters": {"type": "object", "properties": {"city": {"type": "string", "enum": ["Ur"]}}, "required": ["city"]},
+            "parameters": {
+                "type": "object",
+                "properties": {"city": {"type": "string", "enum": ["Ur"]}},
+                "required": ["city"],
+            },
         },
     }
 ]
@@ -42,6 +46,7 @@ def chat(**more):
     return {"messages": USER, **GREEDY, **more}
 
 
+RESPONSE = {"input": "And God said", "temperature": 0, "max_output_tokens": 8}
 USAGE = {"stream": True, "stream_options": {"include_usage": True}}
 
 # A name, a path, and a body; None is a GET.
@@ -78,8 +83,8 @@ REQUESTS = [
     ("completion", "/completion", {"prompt": "And God", "temperature": 0, "n_predict": 8}),
     ("completion, stream", "/completion", {"prompt": "And God", "temperature": 0, "n_predict": 8, "stream": True}),
     ("completion, stop", "/completion", {"prompt": "And God", "temperature": 0, "n_predict": 8, "stop": ["e"]}),
-    ("responses", "/v1/responses", {"input": "And God said", "temperature": 0, "max_output_tokens": 8}),
-    ("responses, stream", "/v1/responses", {"input": "And God said", "temperature": 0, "max_output_tokens": 8, "stream": True}),
+    ("responses", "/v1/responses", RESPONSE),
+    ("responses, stream", "/v1/responses", {**RESPONSE, "stream": True}),
     ("messages", "/v1/messages", {"messages": USER, "temperature": 0, "max_tokens": 8}),
     ("messages, stream", "/v1/messages", {"messages": USER, "temperature": 0, "max_tokens": 8, "stream": True}),
     ("count_tokens", "/v1/messages/count_tokens", {"messages": USER}),
@@ -105,6 +110,7 @@ REASONS = [
     ("*: besides .choices[[]].logprobs null", "OpenAI's form: the field is there, and null"),
     ("*: without .choices[[]].delta.content null", "OpenAI's form: the first content is an empty text"),
     ("chat, stream with usage: besides .usage null", "OpenAI's form: chunks before the last have a usage of null"),
+    ("chat, a tool is required*: *", "with this template the reference forces no call: it writes text until the limit"),
     ("completions, stream: without .usage.*", "OpenAI's form: usage only where stream_options asks for it"),
     ("completions, logprobs: *.logprobs.*", "OpenAI's form for completions, where the reference has that of chats"),
     ("*: without .error.code number", "OpenAI's form: a code is a word; the number is the status"),
@@ -114,7 +120,7 @@ REASONS = [
     ("chat, broken JSON: status 500, ours 400", "the request is at fault, not the server"),
     ("infill: status 501, ours 400", "the model is at fault; another one of the server can do it"),
     ("rerank: status 501, ours 400", "the model is at fault; another one of the server can do it"),
-    ("*: text *", "greedy texts part where two tokens are nearly as likely: the reference rounds activations to 8 bits"),
+    ("*: text *", "greedy texts part where two tokens are nearly as likely: the reference rounds to 8 bits"),
     ("detokenize: text *", "a text does not begin with the space that the tokeniser put before it"),
     ("models: without .models*", "Ollama's list, which is at /api/tags"),
     ("models: without .data*", "/api/show tells it"),

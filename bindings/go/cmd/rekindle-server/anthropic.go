@@ -18,6 +18,7 @@ type anthropicRequest struct {
 	Choice    *struct {
 		Type string `json:"type"`
 		Name string `json:"name"`
+		One  bool   `json:"disable_parallel_tool_use"`
 	} `json:"tool_choice"`
 	Thinking *struct {
 		Type string `json:"type"`
@@ -135,6 +136,7 @@ func (q *anthropicRequest) chatParams() (p chatParams, err error) {
 	}
 	p.choice = "auto"
 	if q.Choice != nil {
+		p.oneCall = q.Choice.One
 		switch q.Choice.Type {
 		case "auto", "none":
 			p.choice = q.Choice.Type

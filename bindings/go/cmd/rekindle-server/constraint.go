@@ -41,3 +41,31 @@ func bySchema(schema json.RawMessage) *constraint {
 	c.source += string(rest)
 	return c
 }
+
+// boundedTools gives the parameters of tools the bound of spaces as well. What is no list of tools is for the library
+// to refuse.
+func boundedTools(tools json.RawMessage) json.RawMessage {
+	var list []map[string]json.RawMessage
+	if json.Unmarshal(tools, &list) != nil {
+		return tools
+	}
+	for _, tool := range list {
+		var function map[string]json.RawMessage
+		var parameters map[string]json.RawMessage
+		if json.Unmarshal(tool["function"], &function) != nil || json.Unmarshal(function["parameters"], &parameters) != nil ||
+			parameters == nil {
+			continue
+		}
+		function["parameters"] = json.RawMessage(bySchema(function["parameters"]).source)
+		text, err := json.Marshal(function)
+		if err != nil {
+			return tools
+		}
+		tool["function"] = text
+	}
+	text, err := json.Marshal(list)
+	if err != nil {
+		return tools
+	}
+	return text
+}

@@ -18,6 +18,7 @@ type chatRequest struct {
 	ChatTemplateKwargs map[string]any `json:"chat_template_kwargs"`
 	ReasoningEffort    string         `json:"reasoning_effort"`
 	ChatTemplate       string         `json:"chat_template"`
+	ParallelToolCalls  *bool          `json:"parallel_tool_calls"`
 }
 
 // mostLogprobs is the number of likely tokens that a chat's client may ask for.
@@ -40,6 +41,7 @@ func (c *chatRequest) best() (int, error) {
 // chatParams makes those of the template.
 func (c *chatRequest) chatParams() (chatParams, error) {
 	p := chatParams{variables: c.ChatTemplateKwargs, template: c.ChatTemplate}
+	p.oneCall = c.ParallelToolCalls != nil && !*c.ParallelToolCalls
 	if c.ReasoningEffort != "" {
 		variables := map[string]any{"reasoning_effort": c.ReasoningEffort}
 		if c.ReasoningEffort == "none" {

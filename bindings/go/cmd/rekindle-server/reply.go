@@ -38,9 +38,17 @@ type replyReader interface {
 // reader makes the reader of replies to a prompt that was made with these parameters. stops tells that stop texts were
 // asked for.
 func (l *lease) reader(p chatParams, prompt string, stops bool) (replyReader, error) {
-	params := rekindle.ReplyParams{Tools: p.tools, TemplateText: l.entry.templateFor(p), Prompt: prompt}
-	if p.choice == "none" {
+	params := rekindle.ReplyParams{Tools: boundedTools(p.tools), TemplateText: l.entry.templateFor(p), Prompt: prompt}
+	switch p.choice {
+	case "none", "required":
 		params.ToolChoice = p.choice
+	case "function":
+		named := map[string]any{"type": "function", "function": map[string]any{"name": p.function}}
+		text, err := json.Marshal(named)
+		if err != nil {
+			return nil, err
+		}
+		params.ToolChoice = string(text)
 	}
 	if len(p.variables) > 0 {
 		var err error
@@ -58,6 +66,28 @@ func (l *lease) reader(p chatParams, prompt string, stops bool) (replyReader, er
 	} else {
 		return &libraryReply{reply: r, lease: l, stops: stops, format: format}, nil
 	}
+}
+
+// forced tells that a call must be made.
+func (p *chatParams) forced() bool { return p.choice == "required" || p.choice == "function" }
+
+// callGrammar makes the grammar of calls as the model writes them: from the beginning if a call is forced, else from
+// where it opens one.
+func callGrammar(r replyReader, p chatParams) (*rekindle.Grammar, error) {
+	l, is := r.(*libraryReply)
+	if !is {
+		if p.forced() {
+			return nil, badRequest("tool_choice", "the model's chat template has no form of calls that is known, so none can be forced")
+		}
+		return nil, nil
+	}
+	g, err := l.reply.Grammar(p.oneCall)
+	if err != nil && !p.forced() {
+		// The model may write what it likes, so the call can also be read without a grammar.
+		slog.Debug("calls are not held to their schemas", "error", err)
+		return nil, nil
+	}
+	return g, err
 }
 
 // libraryReply reads by the library, which knows from the chat template how the model writes.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -85,6 +86,79 @@ func TestToolCalls(t *testing.T) {
 	body["tool_choice"] = "none"
 	if m := r.ask("/v1/chat/completions", body); at(m, "choices", 0, "finish_reason") != "stop" ||
 		at(m, "choices", 0, "message", "tool_calls") != nil {
+		t.Error(m)
+	}
+}
+
+// calling is hermes without thoughts, which the small model would not end.
+var calling = regexp.MustCompile(`(?s)\{% if m.reasoning_content %\}.*?\{% endif %\}`).ReplaceAllString(hermes, "")
+
+// A call that is forced is made, by the tool's schema, in each dialect; one that the model opens itself is held to it.
+func TestForcedCalls(t *testing.T) {
+	r := start(t, nil)
+	schema := fields{"type": "object", "required": []any{"in"}, "properties": fields{"in": fields{"enum": []any{"Ur", "Tyre"}}}}
+	tools := []any{
+		fields{"type": "function", "function": fields{"name": "weather", "parameters": schema}},
+		fields{"type": "function", "function": fields{"name": "time", "parameters": schema}},
+	}
+	check := func(name, arguments any) {
+		t.Helper()
+		object, is := arguments.(fields)
+		if text, written := arguments.(string); written {
+			object, is = r.object([]byte(text)), true
+		}
+		if in := object["in"]; !is || in != "Ur" && in != "Tyre" || name != "weather" && name != "time" {
+			t.Error(name, arguments)
+		}
+	}
+	named := fields{"type": "function", "function": fields{"name": "time"}}
+	for seed := range 3 {
+		for _, choice := range []any{"required", named} {
+			m := r.ask("/v1/chat/completions", chat(fields{
+				"chat_template": calling, "tools": tools, "tool_choice": choice, "parallel_tool_calls": false, "seed": seed,
+				"max_tokens": 400, "temperature": 1,
+			}))
+			call := at(m, "choices", 0, "message", "tool_calls", 0, "function")
+			check(at(call, "name"), at(call, "arguments"))
+			if choice != "required" && at(call, "name") != "time" || at(m, "choices", 0, "finish_reason") != "tool_calls" {
+				t.Error(m)
+			}
+		}
+	}
+	// Without a known form of calls, or without tools, or beside a schema, none can be forced.
+	for _, more := range []fields{
+		{"tools": tools, "tool_choice": "required"},
+		{"chat_template": calling, "tool_choice": "required"},
+		{"chat_template": calling, "tools": tools, "tool_choice": fields{"function": fields{"name": "nobody"}}},
+		{"chat_template": calling, "tools": tools, "tool_choice": "required", "response_format": fields{"type": "json_object"}},
+	} {
+		if said := r.wants(400, "POST", "/v1/chat/completions", chat(more)); !strings.Contains(said, "tool") {
+			t.Error(said)
+		}
+	}
+}
+
+// Anthropic's and OpenAI's newer form of the same, with a model whose own template has tools.
+func TestForcedCallsOfTemplates(t *testing.T) {
+	r := start(t, func(o *options) { o.state = t.TempDir() })
+	r.wants(200, "POST", "/api/create", fields{"model": "caller", "from": bible, "template": calling})
+	schema := fields{"type": "object", "required": []any{"in"}, "properties": fields{"in": fields{"enum": []any{"Ur"}}}}
+	m := r.ask("/v1/messages", fields{
+		"model": "caller", "max_tokens": 400, "messages": []any{fields{"role": "user", "content": "And"}},
+		"tools":       []any{fields{"name": "weather", "input_schema": schema}},
+		"tool_choice": fields{"type": "any", "disable_parallel_tool_use": true},
+	})
+	content, _ := m["content"].([]any)
+	if m["stop_reason"] != "tool_use" || at(content, len(content)-1, "input", "in") != "Ur" {
+		t.Error(m)
+	}
+	m = r.ask("/v1/responses", fields{
+		"model": "caller", "input": "And", "max_output_tokens": 400, "parallel_tool_calls": false,
+		"tools":       []any{fields{"type": "function", "name": "weather", "parameters": schema}},
+		"tool_choice": fields{"type": "function", "name": "weather"},
+	})
+	output, _ := m["output"].([]any)
+	if at(output, len(output)-1, "name") != "weather" || m["status"] != "completed" {
 		t.Error(m)
 	}
 }

@@ -17,6 +17,7 @@ type responsesRequest struct {
 	TopP         *float64        `json:"top_p"`
 	Tools        []responseTool  `json:"tools"`
 	ToolChoice   json.RawMessage `json:"tool_choice"`
+	Parallel     *bool           `json:"parallel_tool_calls"`
 	Previous     *string         `json:"previous_response_id"`
 	Metadata     json.RawMessage `json:"metadata"`
 	KeepAlive    keepAlive       `json:"keep_alive"`
@@ -136,7 +137,7 @@ func (q *responsesRequest) chatParams() (chatParams, error) {
 		}
 		c.Tools = text
 	}
-	c.ToolChoice = q.ToolChoice
+	c.ToolChoice, c.ParallelToolCalls = q.ToolChoice, q.Parallel
 	var named struct {
 		Type string `json:"type"`
 		Name string `json:"name"`

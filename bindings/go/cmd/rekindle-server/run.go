@@ -57,6 +57,8 @@ type chatParams struct {
 	variables map[string]any
 	// choice tells if tools may or must be called: auto (also if empty), none, required, or function, the one named.
 	choice, function string
+	// oneCall allows one call only.
+	oneCall bool
 	// template is a Jinja template in place of the file's.
 	template string
 }
@@ -124,6 +126,8 @@ type task struct {
 	tokens     []int32
 	wishes     wishes
 	constraint *constraint
+	// grammar holds the text to calls of tools; nil if it is free.
+	grammar *rekindle.Grammar
 	// logprobs is the number of most likely tokens to tell of each token; 0 for none.
 	logprobs int
 }
@@ -132,12 +136,11 @@ type task struct {
 func (l *lease) chatTask(
 	messages []chatMessage, p chatParams, w wishes, c *constraint,
 ) (t task, reader replyReader, err error) {
-	switch p.choice {
-	case "", "auto":
-	case "none":
+	switch {
+	case p.choice == "none":
 		p.tools = nil
-	default:
-		return t, nil, notThere("a tool cannot be forced yet: tool_choice auto and none are there")
+	case p.forced() && p.tools == nil:
+		return t, nil, badRequest("tool_choice", "tool_choice forces a call, and there are no tools")
 	}
 	made, err := l.chatPrompt(messages, p)
 	if err != nil {
@@ -152,7 +155,13 @@ func (l *lease) answerTo(made prompt, p chatParams, w wishes, c *constraint) (t 
 		return t, nil, err
 	}
 	t = task{text: made.text, tokens: made.tokens, wishes: w}
-	if c != nil {
+	switch {
+	case c != nil && p.forced():
+		return t, nil, badRequest("tool_choice", "tool_choice forces a call, and a grammar or schema is given as well")
+	case c == nil && (p.tools != nil || p.forced()):
+		t.grammar, err = callGrammar(r, p)
+		return t, r, err
+	case c != nil:
 		own := *c
 		own.after = thoughtsEnd(made.text, r)
 		t.constraint = &own
@@ -169,7 +178,7 @@ func (l *lease) params(t task) (p rekindle.GenerationParams, err error) {
 	if len(t.tokens) == 0 {
 		p.Prompt = t.text
 	}
-	p.Sampler.Logprobs = uint32(t.logprobs)
+	p.Sampler.Logprobs, p.Grammar = uint32(t.logprobs), t.grammar
 	if t.constraint != nil {
 		o := rekindle.GrammarOptions{}
 		if t.constraint.after != "" {
