@@ -6,5 +6,7 @@ fn main() {
         println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,librekindle.so.1");
         // llguidance brings a C ABI of its own, which is no part of this one.
         println!("cargo:rustc-cdylib-link-arg=-Wl,--exclude-libs,ALL");
+        // Threads that have had an error call back at their end, and forks call back as long as the process lives.
+        println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete");
     }
 }

@@ -103,6 +103,13 @@ pub fn try_vec<T: Clone>(what: &str, len: usize, fill: T) -> Result<Vec<T>> {
     Ok(v)
 }
 
+/// Adds to a vector whose length comes from outside, as `try_vec`.
+pub fn try_push<T>(what: &str, v: &mut Vec<T>, one: T) -> Result<()> {
+    v.try_reserve(1).map_err(|_| Error::out_of_memory(what, size_of::<T>() as u64))?;
+    v.push(one);
+    Ok(())
+}
+
 /// A copy of a slice, as `try_vec`.
 pub fn try_copy<T: Clone>(what: &str, from: &[T]) -> Result<Vec<T>> {
     let mut v = Vec::new();

@@ -4,6 +4,7 @@
 //! forks inherits none that it cannot use, as long as it makes its own objects. A panic while a lock is held leaves it
 //! free, since a panic ends the call and the object says by itself what of it is usable.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{self, PoisonError, TryLockError};
 
@@ -61,6 +62,14 @@ impl Condvar {
     }
 }
 
+/// A number that no other thread has which lives; never 0.
+pub fn this_thread() -> usize {
+    thread_local! {
+        static HERE: Cell<u8> = const { Cell::new(0) };
+    }
+    HERE.with(|here| std::ptr::from_ref(here).addr())
+}
+
 /// A lock that knows which thread holds it.
 pub struct Owned<T> {
     inner: Mutex<T>,
@@ -75,11 +84,7 @@ impl<T> Owned<T> {
 
     /// Calls `f` with the value, unless this thread is within such a call.
     pub fn unless_within(&self, f: impl FnOnce(&T)) {
-        thread_local! {
-            static HERE: u8 = const { 0 };
-        }
-        // No two threads that live have this at the same address.
-        let me = HERE.with(|here| std::ptr::from_ref(here).addr());
+        let me = this_thread();
         if self.owner.load(Ordering::Relaxed) == me {
             return;
         }

@@ -94,6 +94,7 @@ fn whatever_the_system_refuses_is_a_status() {
             let step = if is_long() { 1 } else { step };
             let (all, found) = refuse_each(&dir, &host, &shim, &model, kind, step);
             println!("{name}, kind {kind}: every {step}th of {all} requests refused, {} findings", found.len());
+            assert!(all > 0, "{name}: the run asks the system for nothing of kind {kind}");
             findings.extend(found.into_iter().map(|f| format!("{name}, kind {kind}: {f}")));
         }
     }
@@ -131,6 +132,8 @@ fn a_file_that_is_cut_kills_nobody_with_copied_weights() {
     let out = Command::new(host).arg(model("llama-Q4_K")).arg(dir.join("copy.gguf")).arg(times).output().unwrap();
     println!("{}", text(&out));
     assert!(out.status.success(), "{}", text(&out));
+    let failed = number(&text(&out), "cuts,");
+    assert!(failed.is_some_and(|n| n > 0), "some cuts hit the use of the file");
 }
 
 #[test]

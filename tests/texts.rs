@@ -73,7 +73,7 @@ fn rows(model: &Model, texts: &[&[i32]], first: i32) -> Vec<Vec<f32>> {
         Batch { tokens: &tokens, positions: None, seq_ids: Some(&seqs), outputs: of_tokens.then_some(&all[..]) };
     model.decode(&batch).unwrap();
     if !of_tokens {
-        assert_eq!(model.n_outputs() as usize, texts.len());
+        assert_eq!(model.n_outputs().unwrap() as usize, texts.len());
         return (0..texts.len()).map(|i| model.pooled(first + i as i32, false).unwrap()).collect();
     }
     let row = |i: usize| {

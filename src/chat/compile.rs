@@ -22,6 +22,8 @@ pub(super) const TUPLE: &str = "()";
 pub(super) const MAP: &str = "{}";
 pub(super) const ADD: &str = "+";
 pub(super) const MULTIPLY: &str = "*";
+/// That of a part of a text or list. The engine cuts lists lazily, and looks through all earlier cuts each time.
+pub(super) const SLICE: &str = "[:]";
 
 /// The filter of a value that is assigned to an attribute.
 pub(super) const ASSIGNED: &str = "rekindle_assigned";
@@ -46,6 +48,7 @@ pub(super) fn compile<'s>(name: &'s str, text: &'s str, syntax: SyntaxConfig) ->
             Some(Instruction::BuildMap(n)) => Some((MAP, *n * 2)),
             Some(Instruction::Add) => Some((ADD, 2)),
             Some(Instruction::Mul) => Some((MULTIPLY, 2)),
+            Some(Instruction::Slice) => Some((SLICE, 4)),
             Some(Instruction::Eq) => Some((compare::EQUAL, 2)),
             Some(Instruction::Ne) => Some((compare::UNEQUAL, 2)),
             Some(Instruction::Lt) => Some((compare::LESS, 2)),

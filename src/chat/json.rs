@@ -6,7 +6,9 @@ use minijinja::value::ValueKind;
 use minijinja::{Error as Wrong, ErrorKind, Value};
 use serde_json::Value as Json;
 
+use super::pay::TooMuch;
 use crate::error::{Error, Result};
+use crate::memory;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -116,6 +118,9 @@ impl Style {
                 out.push_str(&self.between_items);
             }
             self.line(out, depth + 1);
+            if !memory::has_room(0) {
+                return Err(Wrong::new(ErrorKind::InvalidOperation, "a value").with_source(TooMuch));
+            }
             item(self, out, one)?;
         }
         if !items.is_empty() {

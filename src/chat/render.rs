@@ -110,12 +110,22 @@ pub(super) fn render(
     let more = (bytes as u64).saturating_mul(STEPS_PER_BYTE).saturating_add(messages.len() as u64 * STEPS_PER_MESSAGE);
     let steps = STEPS.saturating_add(more).min(MOST_STEPS);
     let most = bytes.saturating_mul(BYTES_PER_BYTE).saturating_add(BYTES);
+    // The engine's own texts and lists are not asked for fallibly. So the system has to have room for all that a rendering
+    // may hold; what is not touched takes no memory.
+    drop(untouched(most)?);
     let run = || memory::limited(most, || render_here(source, special, messages, options, steps));
     // A panic goes on in the caller's thread, where it is caught.
     threads::scope(|scope| {
         let thread = scope.start("rekindle-chat", STACK, run);
         scope.join(thread.map_err(|e| e.at("the chat template"))?)?
     })
+}
+
+/// Address space that is given back untouched.
+fn untouched(bytes: usize) -> Result<Vec<u8>> {
+    let mut room = Vec::new();
+    room.try_reserve_exact(bytes).map_err(|_| Error::out_of_memory("a rendering", bytes as u64))?;
+    Ok(room)
 }
 
 fn render_here(

@@ -1,9 +1,10 @@
 //! Filters that cut texts into many values, or make long ones. They are minijinja's, but here they are paid for before
 //! they do it.
 
-use minijinja::value::{Kwargs, StringInput};
-use minijinja::{Environment, Error, State, Value, filters};
+use minijinja::value::{Kwargs, StringInput, Tuple, ValueKind};
+use minijinja::{Environment, Error, ErrorKind, State, Value, filters};
 
+use super::compile::SLICE;
 use super::pay::{measure, pay_for_bytes, pay_for_items};
 use super::python::{plain, repr};
 
@@ -22,6 +23,7 @@ pub(super) fn install(env: &mut Environment<'static>) {
         filters::list(state, value)
     });
     env.add_filter("join", join);
+    env.add_filter(SLICE, slice);
     env.add_filter("replace", |state: &mut State, value: Value, from: Value, to: Value| {
         let (text, from, to) = (value.to_string(), from.to_string(), to.to_string());
         pay_for_bytes(state, text.len())?;
@@ -52,6 +54,49 @@ pub(super) fn pay_for_parts(state: &State, text: &str, name: &str, by: Option<&V
         "splitlines" | "lines" => pay_for_items(state, text.lines().count()),
         "list" => pay_for_items(state, text.chars().count()),
         _ => pay_for_bytes(state, text.len()),
+    }
+}
+
+/// Python's `value[start:stop:step]`.
+fn slice(state: &State, value: &Value, start: &Value, stop: &Value, step: &Value) -> Result<Value, Error> {
+    let wrong = |text: &str| Error::new(ErrorKind::InvalidOperation, text.to_owned());
+    let number = |v: &Value| match v.is_none() || v.is_undefined() {
+        true => Ok(None),
+        false => i64::try_from(v.clone()).map(Some),
+    };
+    let (start, stop, step) = (number(start)?, number(stop)?, number(step)?.unwrap_or(1));
+    if step == 0 {
+        return Err(wrong("a slice's step is 0"));
+    }
+    let places = |len: usize| {
+        let len = i64::try_from(len).unwrap_or(i64::MAX);
+        // From the end if negative, then within the ends that the direction has.
+        let (least, most) = if step > 0 { (0, len) } else { (-1, len - 1) };
+        let at = |n: i64| if n < 0 { n.saturating_add(len) } else { n }.clamp(least, most);
+        let (first, end) = if step > 0 { (0, len) } else { (len - 1, -1) };
+        let (mut i, end) = (start.map_or(first, at), stop.map_or(end, at));
+        std::iter::from_fn(move || {
+            let now = (if step > 0 { i < end } else { i > end }).then_some(i as usize);
+            i = i.saturating_add(step);
+            now
+        })
+    };
+    match value.kind() {
+        ValueKind::String => {
+            let text = value.as_str().unwrap_or_default();
+            pay_for_bytes(state, text.len().saturating_mul(size_of::<char>()))?;
+            let chars: Vec<char> = text.chars().collect();
+            Ok(places(chars.len()).map(|i| chars[i]).collect::<String>().into())
+        }
+        ValueKind::Seq | ValueKind::Iterable => {
+            let items = value.len().unwrap_or(0);
+            pay_for_items(state, items)?;
+            let all: Vec<Value> = value.try_iter()?.collect();
+            let some: Vec<Value> = places(all.len()).map(|i| all[i].clone()).collect();
+            Ok(if value.is_tuple() { Tuple::from(some).into() } else { some.into() })
+        }
+        ValueKind::Undefined | ValueKind::None => Ok(Vec::<Value>::new().into()),
+        kind => Err(wrong(&format!("a value that is {kind} has no slices"))),
     }
 }
 

@@ -11,16 +11,16 @@
 //! - Threads live as long as the context. In a run ([`Pool::run`]) they all call the same function, which walks the
 //!   same steps ([`Worker::share`]). Nobody hands out work: each thread computes by itself which pieces of a step are
 //!   its own, does them, and then helps others with theirs.
-//! - A step ends when its *pieces* are done, not when all threads have been there. A thread that has lost its core
-//!   between two pieces is not waited for. When it comes back, it finds that steps are over, and walks on to the one
-//!   that is not.
+//! - A step ends when its *pieces* are done, not when all threads have been there. A thread that has lost its core and
+//!   has no piece of this step is not waited for. When it comes back, it finds that steps are over, and walks on to the
+//!   one that is not.
 //! - A thread that waits looks at a number in memory, some thousand times. Then it gives its core away between looks,
 //!   and at last it sleeps ([`Signal`]). So steps that follow each other never cost a wake-up, and an idle context
 //!   costs no CPU time.
 //! - Each thread has a row of neighbouring pieces, so that it reads weights front to back as the processor's
 //!   prefetchers like it.
-//! - A thread that loses its core *within* a piece is waited for, so pieces are small. Whoever waits for it sleeps soon,
-//!   and the core that this frees is what the other one needs.
+//! - A thread that loses its core *while* it does pieces of the step is waited for: it tells of them all at once, when
+//!   it finds none left. Whoever waits for it sleeps soon, and the core that this frees is what the other one needs.
 //!
 //! ```text
 //! 3 threads, 9 pieces      pieces   0 1 2 | 3 4 5 | 6 7 8

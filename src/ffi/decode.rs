@@ -78,7 +78,7 @@ pub unsafe extern "C" fn rekindle_n_outputs(model: *const rekindle_model, n_outp
         let m = get::<Model, _>(model)?;
         let out = place(n_outputs, "n_outputs")?;
         // SAFETY: not null, so the caller's place for the result.
-        unsafe { out.write(m.n_outputs()) };
+        unsafe { out.write(m.n_outputs()?) };
         Ok(())
     })
 }

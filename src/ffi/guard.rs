@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::ffi::{CString, c_char};
+use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,9 +13,12 @@ use crate::error::{Detail, Error, Result, Status};
 use crate::memory::Call;
 use crate::threads;
 
+/// The most bytes that are kept of the place of a panic.
+const LONGEST_PLACE: usize = 120;
+
 thread_local! {
-    /// The place of a panic, for its text.
-    static PLACE: Cell<String> = const { Cell::new(String::new()) };
+    /// The place of a panic, for its text: so many bytes of a buffer. It must not be something that is dropped.
+    static PLACE: Cell<(usize, [u8; LONGEST_PLACE])> = const { Cell::new((0, [0; LONGEST_PLACE])) };
     /// Calls of the host's that this thread is in.
     static INSIDE: Cell<usize> = const { Cell::new(0) };
 }
@@ -25,7 +29,8 @@ pub(super) fn guard(name: &'static str, body: impl FnOnce() -> Result<()>) -> re
     catch_unwind(AssertUnwindSafe(|| {
         let _call = match Call::begin() {
             Ok(call) => call,
-            Err(e) => return remember(e),
+            // There is no memory to say so with.
+            Err(e) => return e.status as i32,
         };
         quiet();
         let outcome = {
@@ -42,7 +47,7 @@ pub(super) fn guard(name: &'static str, body: impl FnOnce() -> Result<()>) -> re
             Err(panic) => {
                 let what = panic.downcast_ref::<&str>().copied();
                 let what = what.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or_default();
-                let text = format!("{name} panicked: {what}{}; this is a defect of the library", PLACE.take());
+                let text = format!("{name} panicked: {what}{}; this is a defect of the library", place());
                 // To drop the thrown value could panic once more.
                 std::mem::forget(panic);
                 remember(Error::new(Status::Internal, text))
@@ -60,6 +65,12 @@ fn remember(error: Error) -> rekindle_status {
     // Without a place for it the status still tells.
     last::with(|last| *last = new);
     status
+}
+
+/// The place of this thread's last panic.
+fn place() -> String {
+    let (n, buffer) = PLACE.replace((0, [0; LONGEST_PLACE]));
+    String::from_utf8_lossy(&buffer[..n]).into_owned()
 }
 
 /// While it lives, panics of this thread are not written to the host's stderr.
@@ -88,7 +99,14 @@ fn quiet() {
     std::panic::set_hook(Box::new(move |info| {
         let ours = INSIDE.try_with(|n| n.get() > 0).unwrap_or(false);
         if ours {
-            PLACE.set(info.location().map_or_else(String::new, |at| format!(" at {at}")));
+            let mut buffer = [0; LONGEST_PLACE];
+            let mut rest = &mut buffer[..];
+            if let Some(at) = info.location() {
+                // A place that is too long is cut.
+                let _ = write!(rest, " at {at}");
+            }
+            let n = LONGEST_PLACE - rest.len();
+            PLACE.set((n, buffer));
         } else if !threads::is_ours() {
             before(info);
         }

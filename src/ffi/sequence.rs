@@ -145,7 +145,7 @@ pub unsafe extern "C" fn rekindle_n_free(model: *const rekindle_model, n_free: *
     guard("rekindle_n_free", || {
         let m = get::<Model, _>(model)?;
         let out = place(n_free, "n_free")?;
-        let n = u32::try_from(m.n_free()).map_err(|_| Error::invalid("the KV cache is too large to count"))?;
+        let n = u32::try_from(m.n_free()?).map_err(|_| Error::invalid("the KV cache is too large to count"))?;
         // SAFETY: not null, so the caller's place for the result.
         unsafe { out.write(n) };
         Ok(())

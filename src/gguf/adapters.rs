@@ -162,14 +162,14 @@ fn check_pair(model: &Gguf, own: &Gguf, t: &TensorInfo) -> Result<()> {
 /// Refuses numbers that are none: 0 times these would be none either, so rows that do not use the adapter would be
 /// lost. It reads the file, which is small beside a model.
 fn check_finite(own: &Gguf, t: &TensorInfo) -> Result<()> {
-    let cols = t.ty.block_len() * 64;
-    let bytes = t.ty.block_bytes() * 64;
-    let mut row = try_vec("a row of an adapter", cols, 0f32)?;
-    for first in (0..t.n_bytes as usize).step_by(bytes) {
-        let n = bytes.min(t.n_bytes as usize - first);
-        own.bring_in(t, first, n)?;
+    const BLOCKS: usize = 1024;
+    let mut row = try_vec("a row of an adapter", t.ty.block_len() * BLOCKS, 0f32)?;
+    let mut bytes = try_vec("blocks of an adapter", t.ty.block_bytes() * BLOCKS, 0u8)?;
+    for first in (0..t.n_bytes as usize).step_by(bytes.len()) {
+        let n = bytes.len().min(t.n_bytes as usize - first);
+        own.read_tensor(t, first as u64, &mut bytes[..n])?;
         let row = &mut row[..n / t.ty.block_bytes() * t.ty.block_len()];
-        dequantize(t.ty, &own.tensor_data(t)[first..first + n], row);
+        dequantize(t.ty, &bytes[..n], row);
         if let Some(x) = row.iter().find(|x| !x.is_finite()) {
             let text = format!("tensor '{}' holds {x}, expected finite numbers", t.name);
             return Err(Error::bad_file(text).subject(&t.name));

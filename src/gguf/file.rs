@@ -1,9 +1,9 @@
 //! An open model: one memory-mapped file or all splits of one, with look-up by name.
 
 use std::collections::HashMap;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -76,7 +76,7 @@ impl Gguf {
     pub fn open(path: &Path) -> Result<Gguf> {
         let shown = path.display().to_string();
         let (first, header) = open(path, 0)?;
-        let mut gguf = Gguf::from_first(&shown, first, header);
+        let mut gguf = Gguf::from_first(&shown, first, header)?;
         let count = gguf.get_u64("split.count").map_err(|e| e.at(&shown))?.unwrap_or(1);
         if count > 1 {
             gguf.open_splits(path, count).map_err(|e| e.at(&shown))?;
@@ -153,15 +153,18 @@ impl Gguf {
             Read::Whole(header) => header,
             Read::Needs(_) => return Err(Error::new(Status::Internal, "a header lies in its file")),
         };
-        let mut gguf = Gguf::from_first(name, Bytes::Owned(bytes), header);
+        let mut gguf = Gguf::from_first(name, Bytes::Owned(bytes), header)?;
         gguf.n_own = (gguf.tensors.len(), gguf.files.len());
         gguf.index_tensors().map_err(|e| e.at(name))?;
         Ok(gguf)
     }
 
-    fn from_first(name: &str, bytes: Bytes, h: Header) -> Gguf {
-        let key_index = h.keys.iter().enumerate().map(|(i, k)| (k.name.clone(), i)).collect();
-        Gguf {
+    fn from_first(name: &str, bytes: Bytes, h: Header) -> Result<Gguf> {
+        let mut key_index = HashMap::new();
+        let room = key_index.try_reserve(h.keys.len());
+        room.map_err(|_| Error::out_of_memory("the index of keys", h.keys.len() as u64 * 32))?;
+        key_index.extend(h.keys.iter().enumerate().map(|(i, k)| (k.name.clone(), i)));
+        Ok(Gguf {
             path: name.to_owned(),
             version: h.version,
             files: vec![Arc::new(bytes)],
@@ -172,7 +175,7 @@ impl Gguf {
             tensor_index: HashMap::new(),
             adapters: Vec::new(),
             n_own: (0, 0),
-        }
+        })
     }
 
     fn open_splits(&mut self, path: &Path, count: u64) -> Result<()> {
@@ -209,6 +212,8 @@ impl Gguf {
                 return Err(Error::bad_file(format!("{}: split.no is {no:?}, expected {i}", next.display()))
                     .subject("split.no"));
             }
+            let room = self.tensors.try_reserve(h.tensors.len());
+            room.map_err(|_| Error::out_of_memory("the tensors' directory", h.tensors.len() as u64 * 96))?;
             self.tensors.extend(h.tensors);
             self.files.push(Arc::new(bytes));
         }
@@ -225,6 +230,8 @@ impl Gguf {
     }
 
     fn index_tensors(&mut self) -> Result<()> {
+        let room = self.tensor_index.try_reserve(self.tensors.len());
+        room.map_err(|_| Error::out_of_memory("the index of tensors", self.tensors.len() as u64 * 32))?;
         for (i, t) in self.tensors.iter().enumerate() {
             if self.tensor_index.insert(t.name.clone(), i).is_some() {
                 return Err(Error::bad_file(format!("tensor '{}' occurs twice", t.name)).subject(&t.name));
@@ -295,7 +302,7 @@ impl Gguf {
     /// # Errors
     /// `Io`, also where the file became shorter.
     pub fn bring_in(&self, t: &TensorInfo, first: usize, n: usize) -> Result<()> {
-        let Bytes::Map { map, path, .. } = self.files[t.split].as_ref() else { return Ok(()) };
+        let Bytes::Map { map, path, file, .. } = self.files[t.split].as_ref() else { return Ok(()) };
         let at = t.offset as usize + first;
         match map.advise_range(Advice::PopulateRead, at, n) {
             Ok(()) => {}
@@ -308,6 +315,11 @@ impl Gguf {
             }
             // Kernels before 5.14 do not know that advice.
             Err(_) => self.read_through(t, first, n)?,
+        }
+        // The page of the file's end is there as a whole, and zero behind that end.
+        if file.metadata().map_err(|e| io_error(path, e))?.len() < (at + n) as u64 {
+            let what = format!("{}: the file became shorter than {} bytes", path.display(), at + n);
+            return Err(Error::new(Status::Io, what).subject(&t.name));
         }
         // A virtual machine gets memory that it has not used before only at the first touch, which may take longer than
         // the disk.
@@ -388,15 +400,15 @@ fn read_at(file: &File, path: &Path, t: &TensorInfo, first: u64, to: &mut [u8]) 
 fn open(path: &Path, split: usize) -> Result<(Bytes, Header)> {
     let shown = path.display().to_string();
     let io = |e: std::io::Error| io_error(path, e);
-    // This is asked before opening, because opening a pipe would wait for a writer.
-    let meta = std::fs::metadata(path).map_err(io)?;
+    // Without the flag, opening a pipe would wait for a writer.
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(io)?;
+    let meta = file.metadata().map_err(io)?;
     if !meta.is_file() {
         return Err(Error::new(Status::Io, format!("{shown}: not a regular file")));
     }
     if meta.len() == 0 {
         return Err(Error::bad_file(format!("{shown}: the file is empty")));
     }
-    let file = File::open(path).map_err(io)?;
     let (bytes, header) = read_header(&file, path, meta.len(), split)?;
     // SAFETY: the map is private and read-only; that no other program shortens the file is the documented condition.
     let map = unsafe { Mmap::map(&file) }.map_err(|e| match e.raw_os_error() {

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::cursor::Cursor;
 use super::value::{Value, ValueType};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, try_push};
 use crate::quant::Type;
 
 /// A tensor's type as the file gives it. Its size is always known; it may be a type that cannot be computed with.
@@ -131,10 +131,11 @@ fn walk(c: &mut Cursor, first: &[u8], file_len: u64, split: usize) -> Result<Hea
             Ok((ty, start..c.pos()))
         };
         let (ty, bytes) = read(c).map_err(|e| e.at(&format!("key '{}'", printable(key.as_bytes()))).subject(&key))?;
+        seen.try_reserve(1).map_err(|_| Error::out_of_memory("the names of keys", 64))?;
         if seen.insert(key.clone(), ()).is_some() {
             return Err(Error::bad_file(format!("key '{}' occurs twice", printable(key.as_bytes()))).subject(key));
         }
-        keys.push(Key { name: key, ty, bytes, given: false });
+        try_push("the keys", &mut keys, Key { name: key, ty, bytes, given: false })?;
     }
 
     let alignment = match keys.iter().find(|k| k.name == "general.alignment").and_then(|k| k.value(first)) {
@@ -152,7 +153,7 @@ fn walk(c: &mut Cursor, first: &[u8], file_len: u64, split: usize) -> Result<Hea
 
     let mut tensors = Vec::new();
     for i in 0..n_tensors {
-        tensors.push(directory_entry(c, i, split)?);
+        try_push("the tensors' directory", &mut tensors, directory_entry(c, i, split)?)?;
     }
 
     let data = (c.pos() as u64).next_multiple_of(alignment);
@@ -211,8 +212,10 @@ fn directory_entry(c: &mut Cursor, i: u64, split: usize) -> Result<TensorInfo> {
 }
 
 fn refuse_overlap(tensors: &[TensorInfo]) -> Result<()> {
-    let mut order: Vec<&TensorInfo> = tensors.iter().collect();
-    order.sort_by_key(|t| t.offset);
+    let mut order = Vec::new();
+    order.try_reserve_exact(tensors.len()).map_err(|_| Error::out_of_memory("the tensors' order", 8))?;
+    order.extend(tensors.iter());
+    order.sort_unstable_by_key(|t| t.offset);
     for pair in order.windows(2) {
         if pair[0].offset + pair[0].n_bytes > pair[1].offset {
             return Err(Error::bad_file(format!(

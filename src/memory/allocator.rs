@@ -21,19 +21,23 @@ unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's layout has a size.
         let p = unsafe { System.alloc(layout) };
-        hold(layout.size() as isize);
-        if p.is_null() { from_reserve(layout) } else { p }
+        let p = if p.is_null() { from_reserve(layout) } else { p };
+        if !p.is_null() {
+            hold(layout.size() as isize);
+        }
+        p
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as above.
         let p = unsafe { System.alloc_zeroed(layout) };
-        hold(layout.size() as isize);
         if !p.is_null() {
+            hold(layout.size() as isize);
             return p;
         }
         let p = from_reserve(layout);
         if !p.is_null() {
+            hold(layout.size() as isize);
             // SAFETY: the block has this size.
             unsafe { p.write_bytes(0, layout.size()) };
         }

@@ -138,13 +138,19 @@ impl Model {
     }
 
     /// Cells of the KV cache that are free, in tokens.
-    pub fn n_free(&self) -> usize {
-        self.state.read().caches.whole().n_free()
+    ///
+    /// # Errors
+    /// `Busy` within a callback of a call that saves or loads a sequence; so it is for all that look at a model.
+    pub fn n_free(&self) -> Result<usize> {
+        Ok(self.look()?.caches.whole().n_free())
     }
 
     /// Rows of logits that the last decode left.
-    pub fn n_outputs(&self) -> u32 {
-        self.state.read().n_outputs
+    ///
+    /// # Errors
+    /// `Busy` as for `n_free`.
+    pub fn n_outputs(&self) -> Result<u32> {
+        Ok(self.look()?.n_outputs)
     }
 
     /// True if a decode leaves logits.
@@ -163,7 +169,7 @@ impl Model {
     /// `InvalidArgument` if the last decode left no such row; `Unsupported` if decodes leave no logits.
     pub fn logits(&self, row: u32) -> Result<(*const f32, u32)> {
         self.leaves_logits()?;
-        let state = self.state.read();
+        let state = self.look()?;
         state.check_row(row)?;
         Ok((state.machine.result_row(Outcome::Logits, row as usize).as_ptr(), self.info.n_vocab))
     }
@@ -173,7 +179,7 @@ impl Model {
     /// # Errors
     /// `InvalidArgument` if the last decode left no such row.
     pub fn embeddings(&self, row: u32) -> Result<(*const f32, u32)> {
-        let state = self.state.read();
+        let state = self.look()?;
         state.check_row(row)?;
         Ok((state.machine.result_row(Outcome::Embeddings, row as usize).as_ptr(), self.info.n_embd_out))
     }
@@ -188,7 +194,7 @@ impl Model {
             let text = "this model leaves rows of tokens: plan it with a pooling of texts (mean, cls, last or rank)";
             return Err(Error::unsupported(text).subject("pooling"));
         }
-        let state = self.state.read();
+        let state = self.look()?;
         let row = (0..state.n_outputs as usize).find(|i| i32::try_from(state.row_seqs[*i]) == Ok(seq_id));
         let row = row.ok_or_else(|| {
             let text = format!("the last decode left no row of sequence {seq_id}; it had {} texts", state.n_outputs);

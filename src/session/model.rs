@@ -1,10 +1,10 @@
 //! A loaded model: its arenas exactly as planned, the bookkeeping of its KV caches, its vocabulary.
 
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use crate::sync::{Mutex, MutexGuard, RwLock};
+use crate::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, this_thread};
 
 use super::batch::Bounds;
 use super::caches::Caches;
@@ -21,6 +21,15 @@ use crate::gguf::Gguf;
 use crate::graph::{Outcome, Pick, Pooling};
 use crate::plan::{Exact, Memory, Plan};
 use crate::vocab::Vocab;
+
+/// A call that saves or loads a sequence.
+pub(super) struct Saves<'a>(&'a AtomicUsize);
+
+impl Drop for Saves<'_> {
+    fn drop(&mut self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+}
 
 /// Facts about a model and the plan that it was loaded by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,6 +94,8 @@ pub struct Model {
     vocab: OnceLock<Result<Arc<Vocab>>>,
     /// That of saved sequences (`saved`), made at the first one.
     pub(super) fingerprint: OnceLock<u64>,
+    /// The thread that saves or loads a sequence, or 0.
+    saver: AtomicUsize,
     /// The model that guesses for this one.
     pub(super) second: Mutex<Option<Arc<Model>>>,
     /// Tokens that the file says must not be sampled.
@@ -172,6 +183,7 @@ impl Model {
             counters,
             vocab: OnceLock::new(),
             fingerprint: OnceLock::new(),
+            saver: AtomicUsize::new(0),
             second: Mutex::new(None),
             suppressed,
             writer: Mutex::new(()),
@@ -230,6 +242,24 @@ impl Model {
     ///
     /// # Errors
     /// `Busy` while another call has it, also one that this thread's callback is called from.
+    /// Looks at the sequences and results, and waits for a batch that is being computed.
+    ///
+    /// # Errors
+    /// `Busy` within a callback of a call that saves or loads a sequence, which keeps them from changing.
+    pub(super) fn look(&self) -> Result<RwLockReadGuard<'_, State>> {
+        if self.saver.load(Ordering::Relaxed) == this_thread() {
+            let text = "the model's sequences are being saved or loaded by the call that this callback belongs to";
+            return Err(Error::new(Status::Busy, text));
+        }
+        Ok(self.state.read())
+    }
+
+    /// Says that this thread saves or loads a sequence, as long as what it gives lives.
+    pub(super) fn saves(&self) -> Saves<'_> {
+        self.saver.store(this_thread(), Ordering::Relaxed);
+        Saves(&self.saver)
+    }
+
     pub(super) fn write(&self) -> Result<MutexGuard<'_, ()>> {
         let busy = || {
             Error::new(Status::Busy, "the model is in use by another call, or by the one that this callback belongs to")

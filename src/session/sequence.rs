@@ -156,7 +156,7 @@ impl Model {
 
     /// The last position of a sequence plus one; 0 if it is empty.
     pub fn seq_length(&self, seq: i32) -> Result<u32> {
-        let state = self.state.read();
+        let state = self.look()?;
         let seq = state.caches.whole().check_seq(seq)?;
         Ok(state.caches.whole().last(seq).map_or(0, |p| p as u32 + 1))
     }

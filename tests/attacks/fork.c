@@ -110,10 +110,10 @@ int main(int argc, char **argv) {
     if (pid < 0) return 2;
     if (pid == 0) child(&w);
     double begun = now();
-    int status = 0;
+    int status = 0, ended = 1;
     while (waitpid(pid, &status, WNOHANG) == 0) {
       if (now() - begun > 20) {
-        hung++;
+        hung++, ended = 0;
         kill(pid, SIGKILL);
         waitpid(pid, &status, 0);
         break;
@@ -121,9 +121,9 @@ int main(int argc, char **argv) {
       struct timespec moment = {0, 500000};
       nanosleep(&moment, NULL);
     }
-    if (WIFEXITED(status) && WEXITSTATUS(status) != 0) {
+    if (ended && (!WIFEXITED(status) || WEXITSTATUS(status) != 0)) {
       failed++;
-      fprintf(stderr, "child %d ended with %d\n", i, WEXITSTATUS(status));
+      fprintf(stderr, "child %d ended with %#x\n", i, status);
     }
   }
   atomic_store(&end, 1);

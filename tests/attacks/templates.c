@@ -3,7 +3,8 @@
  *     templates CHAT
  *
  * Prints for each what became of it, how much memory it took beyond that of a plain template, and its time. Ends with 1
- * if one took more than 64 MiB and 8 times the conversation, or if it ended by anything but a prompt or a status. */
+ * if one took more than 64 MiB and 8 times the conversation or 20 seconds, or if it ended by anything but a prompt or a
+ * status of its own. */
 #define _GNU_SOURCE
 #include "rekindle.h"
 
@@ -64,6 +65,10 @@ static const char *const TEMPLATES[] = {
     "{{ C|trim(C)|length }}",
     "{{ C.count('a') }}{{ C.find('zz') }}",
     "{{ C|round }}",
+    "{{ C[::-1]|length }}{{ C[-5:]|length }}",
+    "{% for i in range(100000) %}{{ C[-3:-2] }}{% endfor %}",
+    "{% set ns = namespace(x=[1, 2]) %}{% for i in range(90000) %}{% set ns.x = ns.x[:][:][:][:][:][:][:][:] %}{% endfor %}",
+    "{{ ([[[[[[[[C[:9]|list]]]]]]]])|tojson(indent=64)|length }}",
 };
 
 static double seconds(void) {
@@ -124,7 +129,7 @@ int main(int argc, char **argv) {
     const long most = 64 * 1024 + 8 * (long)strlen(texts[t]) / 1024;
     for (size_t i = 1; i < sizeof TEMPLATES / sizeof *TEMPLATES; i++) {
       long peak = render(argv[1], TEMPLATES[i], texts[t], &code, &time);
-      int bad = peak < 0 || peak - plain > most;
+      int bad = peak < 0 || peak - plain > most || code == REKINDLE_INTERNAL || time > 20;
       worst |= bad;
       printf("%s %7zu bytes: %-12s %6ld KiB %5.2f s  %s\n", bad ? "BAD" : "ok ", strlen(texts[t]),
              code < 0 ? "killed" : rekindle_status_name(code) + 9, peak < 0 ? -1 : peak - plain, time, TEMPLATES[i]);

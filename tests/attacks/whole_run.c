@@ -27,7 +27,7 @@ static long k, n_failed, n_calls;
 
 static void fail(int line, const char *what) {
   fprintf(stderr, "k %ld, line %d: %s: %s\n", k, line, what, rekindle_last_error());
-  exit(1);
+  exit(3);
 }
 
 /* What a refusal may be called. */

@@ -88,7 +88,7 @@ pub fn decode_at(model: &Model, seq: i32, first: i32, tokens: &[i32]) -> Vec<Vec
     let outputs = vec![1u8; tokens.len()];
     let batch = Batch { tokens, positions: Some(&positions), seq_ids: Some(&seqs), outputs: Some(&outputs) };
     model.decode(&batch).unwrap();
-    assert_eq!(model.n_outputs() as usize, tokens.len());
+    assert_eq!(model.n_outputs().unwrap() as usize, tokens.len());
     (0..tokens.len() as u32).map(|i| row(model, i)).collect()
 }
 

@@ -72,6 +72,7 @@ impl Model {
         let _write = self.write()?;
         self.cancelled.store(false, Ordering::Relaxed);
         let mut state = self.state.write();
+        let _saves = self.saves();
         let seq = state.caches.whole().check_seq(seq)?;
         self.claim(&mut state.caches, seq)?;
         let mut r = Reader { from, sum: Checksum::default(), done: 0, total: n_bytes, progress, model: self };

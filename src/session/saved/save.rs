@@ -31,7 +31,7 @@ impl Model {
     /// # Errors
     /// `InvalidArgument` for a sequence id out of range, or for one that cannot go on at its end.
     pub fn seq_saved_bytes(&self, seq: i32) -> Result<u64> {
-        let state = self.state.read();
+        let state = self.look()?;
         let seq = self.whole_seq(&state, seq)?;
         Ok(self.head(&state, seq)?.len() as u64 + self.bodies(&state, seq).map(|b| b.bytes).sum::<u64>() + 8)
     }
@@ -44,6 +44,7 @@ impl Model {
         let _write = self.write()?;
         self.cancelled.store(false, std::sync::atomic::Ordering::Relaxed);
         let mut state = self.state.write();
+        let _saves = self.saves();
         let seq = self.whole_seq(&state, seq)?;
         let head = self.head(&state, seq)?;
         let bodies: Vec<Body> = self.bodies(&state, seq).collect();
