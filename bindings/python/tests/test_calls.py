@@ -6,6 +6,8 @@ import logging
 import os
 import pickle
 import signal
+import subprocess
+import sys
 import threading
 import time
 from typing import List, Optional
@@ -257,3 +259,23 @@ class TestInterrupt(Case):
             self.assertEqual(os.read(reads, 1), bytes([signal.SIGINT]))
         finally:
             self.assertEqual(signal.set_wakeup_fd(-1), writes)
+
+    def test_a_child_after_a_fork(self) -> None:
+        code = f"""
+import os, rekindle
+model = rekindle.load({str(MODEL)!r}, "cpu", 2, n_ctx=32)
+text = "".join(model.generate({PROMPT!r}, max_tokens=4))
+child = os.fork()
+if child == 0:
+    try:
+        model.decode([5])
+    except rekindle.ClosedError:
+        # What was there before belongs to the parent; a child makes its own.
+        own = rekindle.load({str(MODEL)!r}, "cpu", 2, n_ctx=32)
+        os._exit("".join(own.generate({PROMPT!r}, max_tokens=4)) != text)
+    os._exit(2)
+assert os.waitpid(child, 0)[1] == 0
+assert "".join(model.generate({PROMPT!r}, max_tokens=4)) == text
+"""
+        done = subprocess.run([sys.executable, "-X", "dev", "-c", code], capture_output=True, text=True, timeout=120)
+        self.assertEqual(done.returncode, 0, done.stderr)
