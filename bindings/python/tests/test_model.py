@@ -9,6 +9,7 @@ import random
 import subprocess
 import sys
 import tempfile
+import weakref
 from pathlib import Path
 from typing import Any, List
 
@@ -215,11 +216,20 @@ class TestRows(Case):
         model = self.model()
         model.decode([5])
         row = model.logits()
-        before = floats(row)
+        before, part = floats(row), row[:9]
+        memory = weakref.ref(model._owned())
         model.close()
-        del model
-        gc.collect()
-        self.assertEqual(floats(row), before)
+        del row
+        self.assertEqual(floats(part), before[:9])
+        self.assertIsNotNone(memory())
+        del part
+        # The last view is gone, and the model's memory with it.
+        self.assertIsNone(memory())
+        other = self.model()
+        memory = weakref.ref(other._owned())
+        self.fails(ValueError, lambda: other.logits(7))
+        other.close()
+        self.assertIsNone(memory())
 
     def test_memoryviews_where_numpy_is_absent(self) -> None:
         model = self.model()

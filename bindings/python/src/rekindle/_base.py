@@ -8,7 +8,7 @@ from . import _interrupt
 from ._handle import Object
 from ._library import lib
 from ._rows import Writes
-from .errors import check
+from .errors import check, raise_held
 
 
 class ModelBase(Object):
@@ -29,7 +29,6 @@ class ModelBase(Object):
     def close(self) -> None:
         """Gives the model's memory back; if views of rows live, when the last of them is gone. A call that is still
         using the model in another thread goes on."""
-        if self._writes.seen:
-            # The views have the owner, which ends with the last of them.
-            self._owner = None
-        super().close()
+        # Views have the owner, too, which ends with the last of them.
+        self._owner = None
+        raise_held()

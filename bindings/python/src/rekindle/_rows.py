@@ -32,12 +32,12 @@ class Writes:
     def __init__(self) -> None:
         self.count = 0
         self._views: List[weakref.ref[Any]] = []
-        self._buffers: List[weakref.ref[Any]] = []
 
     def another(self) -> None:
         """Says that a call changes the model now."""
         self.count += 1
-        for view in self._views:
+        views, self._views = self._views, []
+        for view in views:
             held = view()
             if held is not None:
                 try:
@@ -45,18 +45,9 @@ class Writes:
                 except BufferError:
                     # A view of this view keeps it; that one shows what comes.
                     pass
-        self._views.clear()
-
-    def viewed(self, buffer: Any) -> None:
-        self._buffers = [b for b in self._buffers if b() is not None]
-        self._buffers.append(weakref.ref(buffer))
-
-    @property
-    def seen(self) -> bool:
-        """True while a view lives."""
-        return any(b() is not None for b in self._buffers)
 
     def releases(self, view: Any) -> None:
+        """Says that the next such call makes a view stale."""
         self._views.append(weakref.ref(view))
 
 
@@ -68,7 +59,6 @@ def row(address: int, length: int, writes: Writes, owner: Owner, copy: bool) -> 
         return owned((ctypes.c_float * length).from_buffer_copy(buffer))
     # The buffer keeps the model's memory, and every view keeps the buffer.
     buffer.owner = owner
-    writes.viewed(buffer)
     if numpy_array is not None:
         return numpy_array.over(buffer, writes)
     view = memoryview(buffer).cast("B").cast("f").toreadonly()

@@ -168,12 +168,12 @@ class Model(Writing, Sequences):
         return self._row(lib.rekindle_embeddings, row, copy)
 
     def _row(self, function: Any, index: int, copy: bool) -> Row:
-        owner = self._owned()
         place, n = ctypes.POINTER(ctypes.c_float)(), ctypes.c_uint32()
-        check(function(owner.handle, u32(index, "row"), ctypes.byref(place), ctypes.byref(n)))
+        check(function(self._handle, u32(index, "row"), ctypes.byref(place), ctypes.byref(n)))
         address = ctypes.cast(place, ctypes.c_void_p).value
         assert address is not None
-        result: Row = row(address, n.value, self._writes, owner, copy)
+        # If another thread has closed the model meanwhile, this raises; from here on the memory stays.
+        result: Row = row(address, n.value, self._writes, self._owned(), copy)
         return result
 
     def pooled(self, seq: int, *, normalize: bool = False) -> Row:
