@@ -226,6 +226,12 @@ class TestInterrupt(Case):
             while True:
                 context.load(plan).close()
         self.ended()
+        # Nor is it lost while a model ends because nobody refers to it.
+        for after in (0.03, 0.04, 0.05):
+            self.interrupt_soon(after)
+            with self.assertRaises(KeyboardInterrupt):
+                while True:
+                    context.load(plan)
 
     def test_in_a_callback_of_the_host(self) -> None:
         model = self.model()

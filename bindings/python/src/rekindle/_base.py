@@ -29,6 +29,8 @@ class ModelBase(Object):
     def close(self) -> None:
         """Gives the model's memory back; if views of rows live, when the last of them is gone. A call that is still
         using the model in another thread goes on."""
-        # Views have the owner, too, which ends with the last of them.
-        self._owner = None
+        owner, self._owner = self._owner, None
+        # A view that another thread makes now is registered first, and then finds the model closed.
+        if owner is not None and not owner.views:
+            owner.end()
         raise_held()

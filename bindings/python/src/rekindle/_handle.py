@@ -10,8 +10,9 @@ from __future__ import annotations
 import ctypes
 import weakref
 from types import TracebackType
-from typing import Any, Callable, Optional, Sequence, Tuple, Type, TypeVar
+from typing import Any, Callable, Optional, Sequence, Set, Tuple, Type, TypeVar
 
+from . import _interrupt
 from .enums import Status
 from .errors import ClosedError, check, raise_held
 
@@ -19,7 +20,11 @@ S = TypeVar("S", bound="Object")
 
 
 def _destroy(function: Callable[[int], int], handle: int, keep: Tuple[Any, ...]) -> None:
-    function(handle)
+    try:
+        function(handle)
+    except KeyboardInterrupt:
+        # Python ignores what is raised where the last reference goes, so it comes once more.
+        _interrupt.again()
 
 
 class Owner:
@@ -28,7 +33,24 @@ class Owner:
     def __init__(self, handle: int, destroy: Callable[[int], int], keep: Tuple[Any, ...]) -> None:
         self.handle = handle
         self.keep = keep
-        self.destroy = weakref.finalize(self, _destroy, destroy, handle, keep)
+        #: The views of its memory that live.
+        self.views: Set[weakref.ref[View]] = set()
+        self._end = weakref.finalize(self, _destroy, destroy, handle, keep)
+
+    def end(self) -> None:
+        """Destroys the handle now."""
+        left = self._end.detach()
+        if left is not None:
+            _, _, (destroy, handle, _), _ = left
+            destroy(handle)
+
+
+class View:
+    """What a view of an owner's memory has to keep. The owner ends with the last of them at the earliest."""
+
+    def __init__(self, owner: Owner) -> None:
+        self.owner = owner
+        owner.views.add(weakref.ref(self, owner.views.discard))
 
 
 class Object:
@@ -59,7 +81,7 @@ class Object:
         """Ends the object now. Otherwise that happens when nobody refers to it any more."""
         owner, self._owner = self._owner, None
         if owner is not None:
-            owner.destroy()
+            owner.end()
             raise_held()
 
     def __enter__(self: S) -> S:

@@ -88,6 +88,13 @@ def _forget() -> None:
 os.register_at_fork(after_in_child=_forget)
 
 
+def again() -> None:
+    """Sends this process a Ctrl-C that was caught where nothing can be raised, a moment later."""
+    later = threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT))
+    later.daemon = True
+    later.start()
+
+
 def _applies() -> bool:
     return (
         threading.current_thread() is threading.main_thread()

@@ -12,7 +12,7 @@ import ctypes
 import weakref
 from typing import TYPE_CHECKING, Any, List, Union
 
-from ._handle import Owner
+from ._handle import Owner, View
 
 if TYPE_CHECKING:
     import numpy
@@ -38,10 +38,10 @@ class Writes:
         self.count += 1
         views, self._views = self._views, []
         for view in views:
-            held = view()
-            if held is not None:
+            alive = view()
+            if alive is not None:
                 try:
-                    held.release()
+                    alive.release()
                 except BufferError:
                     # A view of this view keeps it; that one shows what comes.
                     pass
@@ -51,14 +51,18 @@ class Writes:
         self._views.append(weakref.ref(view))
 
 
-def row(address: int, length: int, writes: Writes, owner: Owner, copy: bool) -> Any:
-    """A row of floats at an address: a copy, or a view that is good until the next call that changes the model."""
+def held(address: int, length: int, owner: Owner) -> Any:
+    """A C array of the floats at an address, which keeps the memory."""
     buffer: Any = (ctypes.c_float * length).from_address(address)
-    numpy_array = array_type()
+    buffer.kept = View(owner)
+    return buffer
+
+
+def row(buffer: Any, writes: Writes, copy: bool) -> Any:
+    """A row of floats: a copy, or a view that is good until the next call that changes the model."""
     if copy:
-        return owned((ctypes.c_float * length).from_buffer_copy(buffer))
-    # The buffer keeps the model's memory, and every view keeps the buffer.
-    buffer.owner = owner
+        return owned((ctypes.c_float * len(buffer)).from_buffer_copy(buffer))
+    numpy_array = array_type()
     if numpy_array is not None:
         return numpy_array.over(buffer, writes)
     view = memoryview(buffer).cast("B").cast("f").toreadonly()

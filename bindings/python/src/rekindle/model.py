@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, List, Optional, Sequence, Union
 from . import _abi, _callbacks, _interrupt
 from ._handle import created
 from ._library import lib
-from ._rows import owned, row
+from ._rows import held, owned, row
 from ._sequences import Sequences
 from ._values import Path, array_from, i32, int32s, member, read, sized, u32
 from ._writing import Writing
@@ -168,12 +168,15 @@ class Model(Writing, Sequences):
         return self._row(lib.rekindle_embeddings, row, copy)
 
     def _row(self, function: Any, index: int, copy: bool) -> Row:
+        owner = self._owned()
         place, n = ctypes.POINTER(ctypes.c_float)(), ctypes.c_uint32()
-        check(function(self._handle, u32(index, "row"), ctypes.byref(place), ctypes.byref(n)))
+        check(function(owner.handle, u32(index, "row"), ctypes.byref(place), ctypes.byref(n)))
         address = ctypes.cast(place, ctypes.c_void_p).value
         assert address is not None
-        # If another thread has closed the model meanwhile, this raises; from here on the memory stays.
-        result: Row = row(address, n.value, self._writes, self._owned(), copy)
+        buffer = held(address, n.value, owner)
+        # If another thread has closed the model before that, this raises; otherwise the memory stays.
+        self._owned()
+        result: Row = row(buffer, self._writes, copy)
         return result
 
     def pooled(self, seq: int, *, normalize: bool = False) -> Row:
