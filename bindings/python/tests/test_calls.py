@@ -209,6 +209,21 @@ class TestInterrupt(Case):
         model.seq_remove()
         self.assertEqual(len(list(model.generate(PROMPT, max_tokens=4))), 4)
 
+    def test_nothing_is_left_of_it(self) -> None:
+        model = self.model(n_ctx=512)
+        self.interrupt_soon()
+        with self.assertRaises(KeyboardInterrupt):
+            while True:
+                list(model.generate(PROMPT, max_tokens=400, ignore_eog=True))
+        # Neither here nor in another thread, nor while the host has a handler of its own.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        self.model().close()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        thread = threading.Thread(target=lambda: self.model().complete(PROMPT, max_tokens=2))
+        thread.start()
+        thread.join()
+        self.model().complete(PROMPT, max_tokens=2)
+
     def test_a_text_that_was_ended_leaves_its_sequence(self) -> None:
         model = self.model(n_ctx=512, n_seq_max=1)
         self.interrupt_soon()

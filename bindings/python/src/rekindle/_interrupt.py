@@ -32,8 +32,8 @@ def _note(number: int, frame: Optional[FrameType]) -> None:
 
 
 def noted() -> bool:
-    """True if Ctrl-C came during the call under way; its callback should end it."""
-    return bool(_noted)
+    """True if Ctrl-C came during the call under way in this thread; its callback should end it."""
+    return bool(_noted and _active) and threading.current_thread() is threading.main_thread()
 
 
 def _watch() -> None:
@@ -124,7 +124,9 @@ def interruptible(model: Optional[int], function: Callable[..., int], *arguments
         _active.clear()
         signal.set_wakeup_fd(_former[0])
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    if _noted:
+        interrupted = bool(_noted)
+        _noted.clear()
+    if interrupted:
         raise KeyboardInterrupt
     return status
 
