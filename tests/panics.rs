@@ -181,6 +181,7 @@ fn calls() -> Vec<(&'static str, Call)> {
         rekindle_seq_remove |w| (w.model, 0, 0, -1);
         rekindle_seq_copy |w| (w.model, 0, 0, 0, -1);
         rekindle_seq_keep |w| (w.model, 0);
+        rekindle_seq_leave |w| (w.model, 0);
         rekindle_seq_shift |w| (w.model, 0, 0, -1, 1);
         rekindle_seq_cut |w| (w.model, 0, 1, &mut 0);
         rekindle_seq_checkpoint |w| (w.model, 0);
@@ -217,6 +218,7 @@ fn calls() -> Vec<(&'static str, Call)> {
         rekindle_reply_push_token |w| (w.reply, 5);
         rekindle_reply_finish |w| (w.reply);
         rekindle_reply_next |w| (w.reply, &mut sized());
+        rekindle_reply_grammar |w| (w.reply, 0, &mut null_mut());
         rekindle_reply_json |w| (w.reply, null_mut(), 0, &mut 0);
         rekindle_reply_format |w| (w.reply, null_mut(), 0, &mut 0);
         rekindle_seq_save |w| (w.model, 0, null_mut(), 0, &mut 0);

@@ -451,4 +451,5 @@ def main():
     Bench(a).run()
 
 
-main()
+if __name__ == "__main__":
+    main()
