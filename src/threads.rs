@@ -1,7 +1,7 @@
 //! Threads, and a queue from some of them to one.
 //!
-//! They are the system's own. The standard library's threads do the same, but ask for a few bytes in a way that ends the
-//! process if there are none.
+//! They are the system's own. The standard library's threads do the same, but ask for a few bytes in a way that ends
+//! the process if there are none.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -91,7 +91,7 @@ extern "C" fn main(work: *mut c_void) -> *mut c_void {
     OURS.set(true);
     // SAFETY: `native` gave it to this thread alone.
     let work = unsafe { Box::from_raw(work.cast::<Work<'static>>()) };
-    // What a thread leaves behind says whether it panicked.
+    // A panic is in what the thread leaves.
     let _ = catch_unwind(AssertUnwindSafe(work));
     std::ptr::null_mut()
 }
@@ -115,7 +115,7 @@ pub struct Scope<'scope, 'env: 'scope> {
     env: PhantomData<&'env mut &'env ()>,
 }
 
-/// What a thread leaves: nothing yet, its result, or its panic.
+/// The place for what a thread leaves: nothing yet, its result, or its panic.
 type Left<T> = Arc<Mutex<Option<std::result::Result<T, Box<dyn Any + Send>>>>>;
 
 /// A thread of a scope.

@@ -129,11 +129,12 @@ fn a_file_that_is_cut_kills_nobody_with_copied_weights() {
     let dir = library("attacks-cut");
     let host = compile(&dir, "cut.c", &[]);
     let times = if is_long() { "1000" } else { "60" };
-    let out = Command::new(host).arg(model("llama-Q4_K")).arg(dir.join("copy.gguf")).arg(times).output().unwrap();
+    let out = Command::new(host).arg(shipped()).arg(dir.join("copy.gguf")).arg(times).output().unwrap();
     println!("{}", text(&out));
     assert!(out.status.success(), "{}", text(&out));
-    let failed = number(&text(&out), "cuts,");
-    assert!(failed.is_some_and(|n| n > 0), "some cuts hit the use of the file");
+    // Some cuts come before the file is used up, and some so late that nothing reads it any more.
+    let failed = number(&text(&out), "cuts,").unwrap();
+    assert!(0 < failed && failed < times.parse().unwrap(), "{failed} of {times} cuts made a call fail");
 }
 
 #[test]

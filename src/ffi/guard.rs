@@ -27,11 +27,7 @@ thread_local! {
 pub(super) fn guard(name: &'static str, body: impl FnOnce() -> Result<()>) -> rekindle_status {
     fork::watch();
     catch_unwind(AssertUnwindSafe(|| {
-        let _call = match Call::begin() {
-            Ok(call) => call,
-            // There is no memory to say so with.
-            Err(e) => return e.status as i32,
-        };
+        let Some(_call) = Call::begin() else { return Status::OutOfMemory as i32 };
         quiet();
         let outcome = {
             let _here = Here::new();

@@ -40,13 +40,9 @@ pub struct Call {
 }
 
 impl Call {
-    /// # Errors
-    /// `OutOfMemory` if there is no reserve and the system gives none.
-    pub fn begin() -> Result<Call> {
-        if !reserve::is_there() {
-            return Err(Error::new(Status::OutOfMemory, "the reserve of memory could not be set aside"));
-        }
-        Ok(Call { before: TAKEN.replace(0) })
+    /// `None` if there is no reserve and the system gives none. Then there is no memory for an error's text either.
+    pub fn begin() -> Option<Call> {
+        reserve::is_there().then(|| Call { before: TAKEN.replace(0) })
     }
 }
 

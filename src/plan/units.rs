@@ -91,7 +91,7 @@ pub(super) struct Units<'a> {
     pub rates: Vec<Rates>,
     /// True if every range is laid out by itself.
     every_range: bool,
-    /// How long a placement is looked for where not all can be tried (`place::place_with`).
+    /// The share of a search's time that is taken where not all placements can be tried (`place::place_with`).
     pub effort: f64,
 }
 

@@ -30,7 +30,7 @@ static void fail(int line, const char *what) {
   exit(3);
 }
 
-/* What a refusal may be called. */
+/* True for the statuses that a refusal may have. */
 static int is_refusal(rekindle_status s) { return s == REKINDLE_OUT_OF_MEMORY || s == REKINDLE_IO; }
 
 /* A call that failed: says so, or ends the child that has a limit. */

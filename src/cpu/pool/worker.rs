@@ -13,7 +13,7 @@ const LINES: usize = 8;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Over;
 
-/// How many of an owner's pieces of a step are taken: the step's number in the upper half, the count in the lower one.
+/// Counts an owner's pieces of a step that are taken: the step's number in the upper half, the count in the lower one.
 /// It is alone in its cache lines.
 #[derive(Default)]
 #[repr(align(128))]

@@ -1,4 +1,4 @@
-//! What is fuzzed: each target takes bytes from a stranger and must come back, with a result or an error.
+//! The targets of fuzzing: each takes bytes from a stranger and must come back, with a result or an error.
 //!
 //! Beyond that, targets check what holds for every input: texts come back from their tokens, replies do not depend on
 //! the places at which they are cut.
