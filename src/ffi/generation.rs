@@ -113,6 +113,9 @@ pub unsafe extern "C" fn rekindle_generation_create(
         if p.flags & !known != 0 {
             return Err(Error::invalid(format!("flags is {:#x}, known are {known:#x}", p.flags)).subject("flags"));
         }
+        if !p.prompt_tokens.is_null() && tokens.is_empty() && prompt.is_empty() {
+            return Err(Error::invalid("prompt_tokens has no tokens").subject("prompt_tokens"));
+        }
         if !prompt.is_empty() && !tokens.is_empty() {
             return Err(Error::invalid("both prompt and prompt_tokens are given").subject("prompt"));
         }

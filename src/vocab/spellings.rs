@@ -21,7 +21,7 @@ impl Vocab {
         let Some(first) = text.first() else {
             return Err(Error::invalid("the text is empty").subject("text"));
         };
-        let mut rests: HashMap<usize, Vec<i32>> = HashMap::new();
+        let mut rests: HashMap<usize, Option<Vec<i32>>> = HashMap::new();
         let mut found = Vec::new();
         for id in 0..self.n_tokens() as i32 {
             let word = self.detokenize(&[id], false, true)?;
@@ -36,8 +36,10 @@ impl Vocab {
                 }
                 let rest = match rests.entry(n) {
                     Entry::Occupied(known) => known.into_mut(),
-                    Entry::Vacant(new) => new.insert(self.tokenize(&text[n..], false, false)?),
+                    Entry::Vacant(new) => new.insert(self.rest(&text[n..])?),
                 };
+                // Without a token for a byte nothing goes on from here.
+                let Some(rest) = rest else { continue };
                 rest.truncate(longest);
                 let way = (id, rest.clone());
                 if !found.ends_with(std::slice::from_ref(&way)) {
@@ -46,5 +48,20 @@ impl Vocab {
             }
         }
         Ok(found)
+    }
+
+    /// The tokens of the rest of a text, which may begin within a character: then with those of single bytes.
+    fn rest(&self, text: &[u8]) -> Result<Option<Vec<i32>>> {
+        let within = text.iter().take_while(|b| **b & 0xc0 == 0x80).count();
+        let mut tokens = Vec::new();
+        for byte in &text[..within] {
+            let is_byte = |id: &i32| self.detokenize(&[*id], false, true).is_ok_and(|word| word == [*byte]);
+            match (0..self.n_tokens() as i32).find(is_byte) {
+                Some(id) => tokens.push(id),
+                None => return Ok(None),
+            }
+        }
+        tokens.extend(self.tokenize(&text[within..], false, false)?);
+        Ok(Some(tokens))
     }
 }

@@ -380,3 +380,18 @@ fn phi3_swallows_the_space_behind_special_tokens() {
     assert_eq!(v.tokenize(b"<end> \n he<s> he", false, true).unwrap(), [269, 265, 1, 264]);
     assert_eq!(v.tokenize(b"<end>  ", false, true).unwrap(), [269]);
 }
+
+#[test]
+fn characters_of_several_bytes_have_spellings() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/models/bible-5M-Q8_0.gguf");
+    let v = Vocab::from_gguf(&Gguf::open(std::path::Path::new(path)).unwrap()).unwrap();
+    for text in ["ü", "€", "a中", "\n"] {
+        let ways = v.spellings(text, 16).unwrap();
+        assert!(!ways.is_empty(), "{text:?}");
+        for (head, tail) in ways {
+            let ids: Vec<i32> = std::iter::once(head).chain(tail).collect();
+            let word = v.detokenize(&ids, false, true).unwrap();
+            assert!(word.windows(text.len()).any(|w| w == text.as_bytes()), "{text:?}: {ids:?}");
+        }
+    }
+}
