@@ -12,7 +12,7 @@
  * its text says otherwise. Nothing aborts, nothing throws, and nothing is written to stderr.
  *
  * Memory. What has its size from outside is asked for so that a refusal is REKINDLE_OUT_OF_MEMORY. For small blocks
- * there is a reserve of 8 MiB of address space for the process; a call that had to take of it ends with
+ * there is a reserve of 32 MiB of address space for the process; a call that had to take of it ends with
  * REKINDLE_OUT_OF_MEMORY, too. The next call works if there is memory again.
  *
  * Handles. One function returns a handle, and the function of the same noun that ends in _destroy (_close for files)
