@@ -385,7 +385,7 @@ fn phi3_swallows_the_space_behind_special_tokens() {
 fn characters_of_several_bytes_have_spellings() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/models/bible-5M-Q8_0.gguf");
     let v = Vocab::from_gguf(&Gguf::open(std::path::Path::new(path)).unwrap()).unwrap();
-    for text in ["ü", "€", "a中", "\n"] {
+    for text in ["ü", "€", "中", "\n"] {
         let ways = v.spellings(text, 16).unwrap();
         assert!(!ways.is_empty(), "{text:?}");
         for (head, tail) in ways {
