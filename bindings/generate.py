@@ -4,7 +4,8 @@
     python3 bindings/generate.py            writes them
     python3 bindings/generate.py --check    writes nothing; ends with 1 and names those that are out of date
 
-It needs Python 3.8 and nothing else. A binding in another language adds a writer under generator/ and a line below.
+It needs Python 3.8 and nothing else. A binding in another language adds a writer under generator/ and a line below. The
+path of the Go module is a constant in generator/go_module.py, which this program carries to all places that name it.
 """
 
 import sys
@@ -12,11 +13,14 @@ from pathlib import Path
 
 sys.dont_write_bytecode = True
 
-from generator import header, python_abi, python_info  # noqa: E402
+from generator import go_abi, go_module, header, python_abi, python_info  # noqa: E402
 
 BINDINGS = Path(__file__).resolve().parent
 
 WRITERS = {
+    "go/internal/abi/types.go": go_abi.write_types,
+    "go/internal/abi/calls_cgo.go": go_abi.write_cgo,
+    "go/internal/abi/calls_purego.go": go_abi.write_purego,
     "python/src/rekindle/_abi.py": python_abi.write,
     "python/src/rekindle/enums.py": python_info.write_enums,
     "python/src/rekindle/info.py": python_info.write_info,
@@ -25,11 +29,12 @@ WRITERS = {
 
 def main() -> int:
     source = header.read((BINDINGS.parent / "include/rekindle.h").read_text(encoding="utf-8"))
+    files = {BINDINGS / name: write(source) for name, write in WRITERS.items()}
+    files.update(go_module.moved(BINDINGS.parent))
     stale = []
-    for name, write in WRITERS.items():
-        path, text = BINDINGS / name, write(source)
+    for path, text in files.items():
         if not path.exists() or path.read_text(encoding="utf-8") != text:
-            stale.append(name)
+            stale.append(str(path.relative_to(BINDINGS.parent)))
             if "--check" not in sys.argv[1:]:
                 path.write_text(text, encoding="utf-8")
     if "--check" in sys.argv[1:] and stale:

@@ -1,12 +1,10 @@
 package rekindle
 
-// #include "rekindle.h"
-import "C"
-
 import (
 	"encoding/json"
 	"runtime"
-	"unsafe"
+
+	"github.com/rekindle-llm/rekindle/bindings/go/internal/abi"
 )
 
 // Message is one message of a conversation. Empty texts are absent; an empty content is absent only beside ToolCalls.
@@ -33,68 +31,74 @@ type ChatOptions struct {
 	Now int64
 }
 
-// view pins a text and gives C a view of it; NULL if it is empty.
-func view(pin *runtime.Pinner, s string) (*C.char, C.size_t) {
-	if len(s) == 0 {
-		return nil, 0
-	}
-	p, n := bytes(s)
-	pin.Pin(p)
-	return p, n
-}
-
 // empty stands for a content that is there without a byte.
 var empty = [1]byte{}
 
 // Chat gives the prompt for a conversation by the file's chat template. The prompt holds the texts of special tokens:
-// generate from it with Options.ParseSpecial and Options.NoSpecial.
-func (m *Model) Chat(messages []Message, options ChatOptions) (string, error) {
-	vocab, err := m.vocab()
-	if err != nil {
-		return "", err
-	}
-	defer C.rekindle_vocab_destroy(vocab)
-	return chat(vocab, messages, options)
-}
-
-// Chat is as Model's, for a file that need not be loaded.
-func (f *File) Chat(messages []Message, options ChatOptions) (string, error) {
-	var vocab *C.rekindle_vocab
-	if err := call(func() C.rekindle_status { return C.rekindle_vocab_create(f.h, &vocab) }); err != nil {
-		return "", err
-	}
-	defer C.rekindle_vocab_destroy(vocab)
-	defer runtime.KeepAlive(f)
-	return chat(vocab, messages, options)
-}
-
-func chat(vocab *C.rekindle_vocab, messages []Message, options ChatOptions) (string, error) {
+// generate from it with ParseSpecial and NoSpecial.
+func (v *Vocab) Chat(messages []Message, options ChatOptions) (string, error) {
+	defer runtime.KeepAlive(v)
 	var pin runtime.Pinner
 	defer pin.Unpin()
-	list := make([]C.rekindle_chat_message, len(messages)+1)
+	list := make([]abi.ChatMessage, len(messages))
 	for i, m := range messages {
 		c := &list[i]
-		c.role, c.role_len = view(&pin, m.Role)
-		c.content, c.content_len = view(&pin, m.Content)
-		if c.content == nil && len(m.ToolCalls) == 0 {
+		c.Role, c.RoleLen = view(&pin, m.Role)
+		c.Content, c.ContentLen = view(&pin, m.Content)
+		if c.Content == nil && len(m.ToolCalls) == 0 {
 			pin.Pin(&empty[0])
-			c.content = (*C.char)(unsafe.Pointer(&empty[0]))
+			c.Content = &empty[0]
 		}
-		c.name, c.name_len = view(&pin, m.Name)
-		c.reasoning, c.reasoning_len = view(&pin, m.Reasoning)
-		c.tool_call_id, c.tool_call_id_len = view(&pin, m.ToolCallID)
-		c.tool_calls, c.tool_calls_len = view(&pin, string(m.ToolCalls))
-		c.fields, c.fields_len = view(&pin, string(m.Fields))
+		c.Name, c.NameLen = view(&pin, m.Name)
+		c.Reasoning, c.ReasoningLen = view(&pin, m.Reasoning)
+		c.ToolCallId, c.ToolCallIdLen = view(&pin, m.ToolCallID)
+		c.ToolCalls, c.ToolCallsLen = view(&pin, string(m.ToolCalls))
+		c.Fields, c.FieldsLen = view(&pin, string(m.Fields))
 	}
-	p := C.rekindle_chat_params{struct_size: C.sizeof_rekindle_chat_params, now: C.int64_t(options.Now)}
-	if !options.Closed {
-		p.flags = C.REKINDLE_CHAT_GENERATION_PROMPT
-	}
-	p.tools, p.tools_len = view(&pin, string(options.Tools))
-	p.variables, p.variables_len = view(&pin, string(options.Variables))
-	p.template_name, p.template_name_len = view(&pin, options.TemplateName)
-	p.template_text, p.template_text_len = view(&pin, options.TemplateText)
-	return text(func(b *C.char, c C.size_t, needed *C.size_t) C.rekindle_status {
-		return C.rekindle_chat_render(vocab, &list[0], C.size_t(len(messages)), &p, b, c, needed)
+	p := abi.ChatParams{StructSize: sizeof[abi.ChatParams](), Now: options.Now}
+	p.Flags = flags(flag{!options.Closed, abi.CHAT_GENERATION_PROMPT})
+	p.Tools, p.ToolsLen = view(&pin, string(options.Tools))
+	p.Variables, p.VariablesLen = view(&pin, string(options.Variables))
+	p.TemplateName, p.TemplateNameLen = view(&pin, options.TemplateName)
+	p.TemplateText, p.TemplateTextLen = view(&pin, options.TemplateText)
+	first, n := span[abi.ChatMessage, uintptr](&pin, list)
+	return text(func(b *byte, c uintptr, needed *uintptr) int32 {
+		return abi.ChatRender(v.h, first, n, &p, b, c, needed)
 	})
+}
+
+// Template is the text of the file's chat template of that name; an empty name is the one without a name. An Error with
+// status NotFound: the file has none.
+func (v *Vocab) Template(name string) (string, error) {
+	defer runtime.KeepAlive(v)
+	var pin runtime.Pinner
+	defer pin.Unpin()
+	p, n := view(&pin, name)
+	return text(func(b *byte, c uintptr, needed *uintptr) int32 { return abi.ChatTemplate(v.h, p, n, b, c, needed) })
+}
+
+// Templates are the names of the file's chat templates; if there is a default one, it is the first.
+func (v *Vocab) Templates() ([]string, error) {
+	defer runtime.KeepAlive(v)
+	return texts(func(i uint32, b *byte, c uintptr, n *uintptr) int32 { return abi.ChatTemplateName(v.h, i, b, c, n) })
+}
+
+// Chat is the vocabulary's.
+func (m *Model) Chat(messages []Message, options ChatOptions) (string, error) {
+	return with(m.Vocab, func(v *Vocab) (string, error) { return v.Chat(messages, options) })
+}
+
+// Chat is the vocabulary's.
+func (f *File) Chat(messages []Message, options ChatOptions) (string, error) {
+	return with(f.Vocab, func(v *Vocab) (string, error) { return v.Chat(messages, options) })
+}
+
+// Template is the vocabulary's.
+func (m *Model) Template(name string) (string, error) {
+	return with(m.Vocab, func(v *Vocab) (string, error) { return v.Template(name) })
+}
+
+// Template is the vocabulary's.
+func (f *File) Template(name string) (string, error) {
+	return with(f.Vocab, func(v *Vocab) (string, error) { return v.Template(name) })
 }

@@ -3,7 +3,6 @@ package rekindle
 import (
 	"encoding/json"
 	"errors"
-	"os"
 	"strings"
 	"testing"
 )
@@ -13,7 +12,7 @@ func TestChat(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	file, err := c.Open(os.Getenv("REKINDLE_MODEL"))
+	file, err := c.Open(path())
 	if err != nil {
 		t.Fatal(err)
 	}

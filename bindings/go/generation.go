@@ -1,22 +1,18 @@
 package rekindle
 
-/*
-#include "rekindle.h"
-*/
-import "C"
-
 import (
-	"context"
-	"iter"
 	"runtime"
-	"unsafe"
+
+	"github.com/rekindle-llm/rekindle/bindings/go/internal/abi"
 )
 
 // GenerationParams are the wishes of a generation. The prompt is either Prompt or Tokens.
 type GenerationParams struct {
-	Prompt  string
-	Tokens  []int32
+	Prompt string
+	Tokens []int32
+	// Sampler has the settings of a sampler; With is one whose settings and state are copied, instead.
 	Sampler SamplerParams
+	With    *Sampler
 	// Grammar says which texts may be written; copied. It is of the model's vocabulary. nil: all.
 	Grammar *Grammar
 	// StopTexts end the generation. Nothing of them is shown.
@@ -40,12 +36,33 @@ type StopReason int32
 
 // The reasons for the end of a generation.
 const (
-	StopEOG         StopReason = C.REKINDLE_STOP_EOG
-	StopLimit       StopReason = C.REKINDLE_STOP_LIMIT
-	StopContextFull StopReason = C.REKINDLE_STOP_CONTEXT_FULL
-	StopText        StopReason = C.REKINDLE_STOP_TEXT
-	StopCancelled   StopReason = C.REKINDLE_STOP_CANCELLED
-	StopError       StopReason = C.REKINDLE_STOP_ERROR
+	StopEOG         StopReason = abi.STOP_EOG
+	StopLimit       StopReason = abi.STOP_LIMIT
+	StopCallback    StopReason = abi.STOP_CALLBACK
+	StopContextFull StopReason = abi.STOP_CONTEXT_FULL
+	StopText        StopReason = abi.STOP_TEXT
+	StopCancelled   StopReason = abi.STOP_CANCELLED
+	StopError       StopReason = abi.STOP_ERROR
+)
+
+// String is a word for the reason.
+func (s StopReason) String() string {
+	names := [...]string{"none", "end of text", "limit", "callback", "context full", "stop text", "cancelled", "error"}
+	if s < 0 || int(s) >= len(names) {
+		return "unknown"
+	}
+	return names[s]
+}
+
+// Phase is what a generation is about.
+type Phase int32
+
+// A generation waits for a sequence, reads its prompt, talks, or has ended.
+const (
+	PhaseWaits Phase = abi.PHASE_WAITS
+	PhaseReads Phase = abi.PHASE_READS
+	PhaseTalks Phase = abi.PHASE_TALKS
+	PhaseEnded Phase = abi.PHASE_ENDED
 )
 
 // Event is one thing that a generation has to tell.
@@ -60,6 +77,7 @@ type Event struct {
 
 // GenerationInfo are facts about a generation.
 type GenerationInfo struct {
+	Phase Phase
 	// Prompt counts the prompt's tokens, Reused those that a sequence had already, Read those that have been read.
 	Prompt, Reused, Read, Generated uint32
 	// Forced counts those of Generated that were taken without sampling, because the grammar left no choice.
@@ -71,159 +89,90 @@ type GenerationInfo struct {
 
 // Generation is a text that a model writes step by step, beside others. One call at a time may use it.
 type Generation struct {
-	h *C.rekindle_generation
-	m *Model
+	h    abi.Handle
+	m    *Model
+	step *hostStep
 }
 
 // NewGeneration creates a generation. Nothing is computed before a step.
 func (m *Model) NewGeneration(p GenerationParams) (*Generation, error) {
-	s, err := p.Sampler.create(m)
-	if err != nil {
-		return nil, err
+	defer runtime.KeepAlive(m)
+	sampler := p.With
+	if sampler == nil {
+		var err error
+		if sampler, err = m.NewSampler(p.Sampler); err != nil {
+			return nil, err
+		}
+		defer sampler.Close()
 	}
-	defer C.rekindle_sampler_destroy(s)
+	defer runtime.KeepAlive(sampler)
 	var pin runtime.Pinner
 	defer pin.Unpin()
-	params := C.rekindle_generation_params{
-		struct_size: C.sizeof_rekindle_generation_params, sampler: s, max_tokens: C.uint32_t(p.MaxTokens),
-		n_stop_texts: C.uint32_t(len(p.StopTexts)),
+	params := &abi.GenerationParams{
+		StructSize: sizeof[abi.GenerationParams](), Sampler: sampler.h, MaxTokens: p.MaxTokens,
 	}
 	if p.Grammar != nil {
-		params.grammar = p.Grammar.h
+		params.Grammar = p.Grammar.h
 		defer runtime.KeepAlive(p.Grammar)
 	}
-	for _, f := range []struct {
-		set  bool
-		flag C.uint32_t
-	}{
-		{p.ParseSpecial, C.REKINDLE_GENERATION_PARSE_SPECIAL},
-		{p.NoSpecial, C.REKINDLE_GENERATION_NO_SPECIAL},
-		{p.IgnoreEOG, C.REKINDLE_GENERATION_IGNORE_EOG},
-		{p.Pin, C.REKINDLE_GENERATION_PIN},
-		{p.NoReuse, C.REKINDLE_GENERATION_NO_REUSE},
-	} {
-		if f.set {
-			params.flags |= f.flag
-		}
-	}
-	if params.prompt, params.prompt_len = bytes(p.Prompt); len(p.Prompt) > 0 {
-		pin.Pin(params.prompt)
-	}
-	if n := len(p.Tokens); n > 0 {
-		pin.Pin(&p.Tokens[0])
-		params.prompt_tokens, params.n_prompt_tokens = (*C.int32_t)(unsafe.Pointer(&p.Tokens[0])), C.size_t(n)
-	}
-	if n := len(p.AdapterScales); n > 0 {
-		pin.Pin(&p.AdapterScales[0])
-		params.adapter_scales, params.n_adapter_scales = (*C.float)(unsafe.Pointer(&p.AdapterScales[0])), C.size_t(n)
-	}
-	if n := len(p.StopTexts); n > 0 {
-		texts, lens := make([]*C.char, n), make([]C.size_t, n)
-		for i, t := range p.StopTexts {
-			if texts[i], lens[i] = bytes(t); len(t) > 0 {
-				pin.Pin(texts[i])
-			}
-		}
-		pin.Pin(&texts[0])
-		pin.Pin(&lens[0])
-		params.stop_texts, params.stop_text_lens = &texts[0], &lens[0]
-	}
-	g := &Generation{m: m}
-	err = call(func() C.rekindle_status { return C.rekindle_generation_create(m.h, &params, &g.h) })
+	params.Flags = flags(
+		flag{p.ParseSpecial, abi.GENERATION_PARSE_SPECIAL}, flag{p.NoSpecial, abi.GENERATION_NO_SPECIAL},
+		flag{p.IgnoreEOG, abi.GENERATION_IGNORE_EOG}, flag{p.Pin, abi.GENERATION_PIN},
+		flag{p.NoReuse, abi.GENERATION_NO_REUSE},
+	)
+	params.Prompt, params.PromptLen = view(&pin, p.Prompt)
+	params.PromptTokens, params.NPromptTokens = span[int32, uintptr](&pin, p.Tokens)
+	params.AdapterScales, params.NAdapterScales = span[float32, uintptr](&pin, p.AdapterScales)
+	texts, lengths := views(&pin, p.StopTexts)
+	params.StopTexts, params.NStopTexts = span[*byte, uint32](&pin, texts)
+	params.StopTextLens, _ = span[uintptr, uint32](&pin, lengths)
+	h, err := created(func(h *abi.Handle) int32 { return abi.GenerationCreate(m.h, params, h) })
 	if err != nil {
 		return nil, err
 	}
-	runtime.KeepAlive(m)
-	runtime.SetFinalizer(g, (*Generation).Close)
+	g := &Generation{h, m, sampler.step}
+	closes(g, (*Generation).Close)
 	return g, nil
 }
 
 // Close ends the generation. Other generations may go on from its tokens, until the room is needed.
 func (g *Generation) Close() {
 	runtime.SetFinalizer(g, nil)
-	C.rekindle_generation_destroy(g.h)
-	g.h = nil
+	abi.GenerationDestroy(g.h)
 }
 
 // Cancel ends it at the next step. It may be called at any time.
 func (g *Generation) Cancel() {
-	C.rekindle_generation_cancel(g.h)
-	runtime.KeepAlive(g)
+	defer runtime.KeepAlive(g)
+	abi.GenerationCancel(g.h)
 }
 
 // Next takes the next event; false if there is none now. An error of this generation alone comes with the event of its
 // end.
 func (g *Generation) Next() (Event, bool, error) {
-	e := C.rekindle_event{struct_size: C.sizeof_rekindle_event}
-	err := call(func() C.rekindle_status { return C.rekindle_generation_next(g.h, &e) })
-	event := Event{Token: int32(e.token), Text: C.GoStringN(e.text, C.int(e.text_len)), Stop: StopReason(e.stop)}
-	runtime.KeepAlive(g)
-	return event, e.kind != C.REKINDLE_EVENT_NONE, err
+	defer runtime.KeepAlive(g)
+	e := abi.Event{StructSize: sizeof[abi.Event]()}
+	err := call(func() int32 { return abi.GenerationNext(g.h, &e) })
+	event := Event{Token: e.Token, Text: abi.GoStringN(e.Text, e.TextLen), Stop: StopReason(e.Stop)}
+	return event, e.Kind != abi.EVENT_NONE, err
 }
 
 // Logprobs tells how probable the last token was that Next gave. Without SamplerParams.Logprobs it gives an Error with
 // status NotFound.
 func (g *Generation) Logprobs(by Distribution) (Logprobs, error) {
 	defer runtime.KeepAlive(g)
-	return logprobs(func(chosen, best *C.rekindle_logprob, n C.size_t, needed *C.size_t) C.rekindle_status {
-		return C.rekindle_generation_logprobs(g.h, C.int32_t(by), chosen, best, n, needed)
+	return logprobs(func(chosen, best *abi.Logprob, n uintptr, needed *uintptr) int32 {
+		return abi.GenerationLogprobs(g.h, int32(by), chosen, best, n, needed)
 	})
 }
 
 // Info tells about the generation.
 func (g *Generation) Info() (GenerationInfo, error) {
-	i := C.rekindle_generation_info{struct_size: C.sizeof_rekindle_generation_info}
-	err := call(func() C.rekindle_status { return C.rekindle_generation_get_info(g.h, &i) })
-	runtime.KeepAlive(g)
+	defer runtime.KeepAlive(g)
+	i := abi.GenerationInfo{StructSize: sizeof[abi.GenerationInfo]()}
+	err := call(func() int32 { return abi.GenerationGetInfo(g.h, &i) })
 	return GenerationInfo{
-		uint32(i.n_prompt), uint32(i.n_reused), uint32(i.n_read), uint32(i.n_generated), uint32(i.n_forced),
-		int32(i.seq_id), StopReason(i.stop),
+		Phase: Phase(i.Phase), Prompt: i.NPrompt, Reused: i.NReused, Read: i.NRead, Generated: i.NGenerated,
+		Forced: i.NForced, Seq: i.SeqId, Stop: StopReason(i.Stop),
 	}, err
-}
-
-// StepResult is the result of a step.
-type StepResult struct {
-	// Tokens that were computed; generations that are not at their end, and those of them that wait for a sequence.
-	Tokens, Going, Waiting uint32
-}
-
-// Step computes one micro-batch for generations of this model: a token of each that talks, then pieces of prompts.
-func (m *Model) Step(generations ...*Generation) (StepResult, error) {
-	handles := make([]*C.rekindle_generation, len(generations)+1)
-	for i, g := range generations {
-		handles[i] = g.h
-	}
-	r := C.rekindle_step_result{struct_size: C.sizeof_rekindle_step_result}
-	err := call(func() C.rekindle_status {
-		return C.rekindle_step(m.h, &handles[0], C.size_t(len(generations)), &r)
-	})
-	runtime.KeepAlive(generations)
-	runtime.KeepAlive(m)
-	return StepResult{uint32(r.n_tokens), uint32(r.n_going), uint32(r.n_waiting)}, err
-}
-
-// Events steps this generation alone until its end, and gives its events; the last one tells why it ended. Leaving the
-// loop leaves the generation where it is. When ctx is done, ctx's error comes and the generation is cancelled.
-func (g *Generation) Events(ctx context.Context) iter.Seq2[Event, error] {
-	return func(yield func(Event, error) bool) {
-		for {
-			e, some, err := g.Next()
-			if some || err != nil {
-				if !yield(e, err) || e.Stop != 0 || err != nil {
-					return
-				}
-				continue
-			}
-			if err := ctx.Err(); err != nil {
-				g.Cancel()
-				g.m.Step(g)
-				yield(Event{Token: -1, Stop: StopCancelled}, err)
-				return
-			}
-			if _, err := g.m.Step(g); err != nil {
-				yield(Event{Token: -1}, err)
-				return
-			}
-		}
-	}
 }

@@ -2,7 +2,6 @@ package rekindle
 
 import (
 	"errors"
-	"os"
 	"slices"
 	"testing"
 )
@@ -12,7 +11,7 @@ func TestGrammar(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	file, err := c.Open(os.Getenv("REKINDLE_MODEL"))
+	file, err := c.Open(path())
 	if err != nil {
 		t.Fatal(err)
 	}

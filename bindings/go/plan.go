@@ -1,195 +1,51 @@
 package rekindle
 
-/*
-#include "rekindle.h"
-*/
-import "C"
+import (
+	"errors"
+	"runtime"
 
-import "runtime"
-
-// Pooling is what a batch leaves: logits, or rows of tokens or texts.
-type Pooling int32
-
-const (
-	PoolingDefault Pooling = C.REKINDLE_POOLING_DEFAULT
-	PoolingFile    Pooling = C.REKINDLE_POOLING_FILE
-	PoolingNone    Pooling = C.REKINDLE_POOLING_NONE
-	PoolingMean    Pooling = C.REKINDLE_POOLING_MEAN
-	PoolingCls     Pooling = C.REKINDLE_POOLING_CLS
-	PoolingLast    Pooling = C.REKINDLE_POOLING_LAST
-	PoolingRank    Pooling = C.REKINDLE_POOLING_RANK
+	"github.com/rekindle-llm/rekindle/bindings/go/internal/abi"
 )
 
-// Objective is what is best.
-type Objective int32
+// Plan says what goes where.
+type Plan struct{ h abi.Handle }
 
-// The fastest decode of one sequence, the fastest slowest device, the most memory left for context.
-const (
-	Latency    Objective = C.REKINDLE_OBJECTIVE_LATENCY
-	Throughput Objective = C.REKINDLE_OBJECTIVE_THROUGHPUT
-	Headroom   Objective = C.REKINDLE_OBJECTIVE_HEADROOM
-)
-
-// Estimator is what bytes are taken from.
-type Estimator int32
-
-// Measured where the architecture's graph is known and else the family's formulas; only measured; only the formulas.
-const (
-	EstimatorAuto     Estimator = C.REKINDLE_ESTIMATOR_AUTO
-	EstimatorMeasured Estimator = C.REKINDLE_ESTIMATOR_MEASURED
-	EstimatorFamily   Estimator = C.REKINDLE_ESTIMATOR_FAMILY
-)
-
-// KVType is a type of the KV cache.
-type KVType int32
-
-// The types of the KV cache; KVDefault: decide for me.
-const (
-	KVDefault KVType = C.REKINDLE_KV_DEFAULT
-	KVF32     KVType = C.REKINDLE_KV_F32
-	KVF16     KVType = C.REKINDLE_KV_F16
-	KVQ8_0    KVType = C.REKINDLE_KV_Q8_0
-	KVQ4_0    KVType = C.REKINDLE_KV_Q4_0
-)
-
-// Source is where a choice came from.
-type Source int32
-
-// The caller, the architecture's family, a default for all, the model file, or what fits.
-const (
-	SourceCaller  Source = C.REKINDLE_SOURCE_CALLER
-	SourceFamily  Source = C.REKINDLE_SOURCE_FAMILY
-	SourceGlobal  Source = C.REKINDLE_SOURCE_GLOBAL
-	SourceFile    Source = C.REKINDLE_SOURCE_FILE
-	SourceLimited Source = C.REKINDLE_SOURCE_LIMITED
-)
-
-// Question is what Ask answers.
-type Question int32
-
-// The answers are tokens, tokens, devices, and a KVType.
-const (
-	LargestContext Question = C.REKINDLE_ASK_LARGEST_CONTEXT
-	LargestBatch   Question = C.REKINDLE_ASK_LARGEST_BATCH
-	FewestDevices  Question = C.REKINDLE_ASK_FEWEST_DEVICES
-	BestKVType     Question = C.REKINDLE_ASK_BEST_KV_TYPE
-)
-
-// DeviceLimit says what may be used of one device of the context.
-type DeviceLimit struct {
-	Device uint32
-	// Exclude: no layers on it.
-	Exclude bool
-	// MaxLayers at most; 0: as many as fit.
-	MaxLayers uint32
-	// ReserveBytes stay free on it, besides those of PlanParams.
-	ReserveBytes uint64
-}
-
-// PlanParams say what to plan for; zero means: decide for me.
-type PlanParams struct {
-	Ctx, SeqMax, OutputsMax, Batch, Ubatch uint32
-	// ReserveBytes stay free on each device.
-	ReserveBytes uint64
-	// CopyWeights copies the weights instead of mapping them.
-	CopyWeights bool
-	// KeyType and ValueType are those of the KV cache.
-	KeyType, ValueType KVType
-	Objective          Objective
-	Estimator          Estimator
-	// Margin is the family estimator's factor on compute buffers.
-	Margin float64
-	Limits []DeviceLimit
-	// Checkpoints is the number of checkpoints of recurrent states, of all sequences together; 0 means the library's
-	// choice, NoCheckpoints none.
-	Checkpoints uint32
-	// Draft is the number of tokens that are guessed at most before the model checks them; 0: none.
-	Draft uint32
-	// Pooling says which rows a batch leaves.
-	Pooling Pooling
-	// DraftFromText lets the text so far make the guesses, DraftFromModel a second model (Model.SetDraft); else the
-	// model's own prediction layer makes them.
-	DraftFromText, DraftFromModel bool
-	// Placements are places of tensors by patterns of their names, as `blk\.[0-3]\.ffn_.*_exps=CPU`: see
-	// rekindle_plan_params.
-	Placements string
-}
-
-// NoCheckpoints stands for no checkpoints in PlanParams.
-const NoCheckpoints = C.REKINDLE_CHECKPOINTS_NONE
-
-// c gives C the parameters; pin keeps the limits where they are.
-func (params *PlanParams) c(pin *runtime.Pinner) C.rekindle_plan_params {
-	p := C.rekindle_plan_params{
-		struct_size: C.sizeof_rekindle_plan_params, n_ctx: C.uint32_t(params.Ctx), n_seq_max: C.uint32_t(params.SeqMax),
-		n_outputs_max: C.uint32_t(params.OutputsMax), n_batch: C.uint32_t(params.Batch),
-		n_ubatch: C.uint32_t(params.Ubatch), reserve_bytes: C.uint64_t(params.ReserveBytes),
-		type_k: C.int32_t(params.KeyType), type_v: C.int32_t(params.ValueType),
-		objective: C.int32_t(params.Objective), estimator: C.int32_t(params.Estimator), margin: C.double(params.Margin),
-		n_checkpoints: C.uint32_t(params.Checkpoints), n_draft: C.uint32_t(params.Draft),
-		pooling: C.int32_t(params.Pooling),
-	}
-	p.placements, p.placements_len = view(pin, params.Placements)
-	if params.DraftFromText {
-		p.draft_source = C.REKINDLE_DRAFT_TEXT
-	} else if params.DraftFromModel {
-		p.draft_source = C.REKINDLE_DRAFT_MODEL
-	}
-	if params.CopyWeights {
-		p.weights = C.REKINDLE_WEIGHTS_COPIED
-	}
-	if len(params.Limits) > 0 {
-		limits := make([]C.rekindle_device_limit, len(params.Limits))
-		for i, l := range params.Limits {
-			limits[i] = C.rekindle_device_limit{
-				device: C.uint32_t(l.Device), max_layers: C.uint32_t(l.MaxLayers), reserve_bytes: C.uint64_t(l.ReserveBytes),
-			}
-			if l.Exclude {
-				limits[i].flags = C.REKINDLE_LIMIT_EXCLUDE
-			}
-		}
-		pin.Pin(&limits[0])
-		p.limits, p.n_limits = &limits[0], C.uint32_t(len(limits))
-	}
+func newPlan(h abi.Handle) *Plan {
+	p := &Plan{h}
+	closes(p, (*Plan).Close)
 	return p
 }
 
-// Plan says what goes where.
-type Plan struct{ h *C.rekindle_plan_t }
-
 // Plan plans a file. A model that does not fit gives both a plan to read and an Error with status NotFit.
 func (c *Context) Plan(f *File, params PlanParams) (*Plan, error) {
+	defer runtime.KeepAlive(c)
+	defer runtime.KeepAlive(f)
 	var pin runtime.Pinner
 	defer pin.Unpin()
 	p := params.c(&pin)
-	plan := &Plan{}
-	err := call(func() C.rekindle_status { return C.rekindle_plan(c.h, f.h, &p, &plan.h) })
-	runtime.KeepAlive(c)
-	runtime.KeepAlive(f)
-	if plan.h == nil {
+	h, err := created(func(h *abi.Handle) int32 { return abi.Plan(c.h, f.h, p, h) })
+	if h == 0 {
 		return nil, err
 	}
-	runtime.SetFinalizer(plan, (*Plan).Close)
-	return plan, err
+	return newPlan(h), err
 }
 
 // Ask answers a question about a file on the context's devices. If the file does not fit in any way, the Error's status
 // is NotFit.
-func (c *Context) Ask(f *File, question Question, params PlanParams) (uint32, error) {
+func (c *Context) Ask(f *File, question Question, params PlanParams) (answer uint32, err error) {
+	defer runtime.KeepAlive(c)
+	defer runtime.KeepAlive(f)
 	var pin runtime.Pinner
 	defer pin.Unpin()
 	p := params.c(&pin)
-	var answer C.uint32_t
-	err := call(func() C.rekindle_status { return C.rekindle_plan_ask(c.h, f.h, &p, C.int32_t(question), &answer) })
-	runtime.KeepAlive(c)
-	runtime.KeepAlive(f)
-	return uint32(answer), err
+	err = call(func() int32 { return abi.PlanAsk(c.h, f.h, p, int32(question), &answer) })
+	return
 }
 
 // Close ends the plan; models loaded with it go on.
 func (p *Plan) Close() {
 	runtime.SetFinalizer(p, nil)
-	C.rekindle_plan_destroy(p.h)
+	abi.PlanDestroy(p.h)
 }
 
 // PlanSummary holds the decisions of a plan. Its speeds are predicted, not measured, in tokens per second; they are 0
@@ -219,12 +75,16 @@ type PlanSummary struct {
 	RecurrentLayers, Checkpoints uint32
 	// Draft is the number of tokens of a draft at most, 0 if the model makes none.
 	Draft uint32
+	// Remedies that were worked out by now; Plan.Remedies works out all.
+	Remedies uint32
+	// Pooling is what a batch leaves; PoolingDefault: logits.
+	Pooling Pooling
 }
 
-func (p *Plan) summary() (C.rekindle_plan_summary, error) {
+func (p *Plan) summary() (abi.PlanSummary, error) {
 	defer runtime.KeepAlive(p)
-	s := C.rekindle_plan_summary{struct_size: C.sizeof_rekindle_plan_summary}
-	err := call(func() C.rekindle_status { return C.rekindle_plan_get_summary(p.h, &s) })
+	s := abi.PlanSummary{StructSize: sizeof[abi.PlanSummary]()}
+	err := call(func() int32 { return abi.PlanGetSummary(p.h, &s) })
 	return s, err
 }
 
@@ -235,17 +95,16 @@ func (p *Plan) Summary() (PlanSummary, error) {
 		return PlanSummary{}, err
 	}
 	return PlanSummary{
-		Name: C.GoString(&s.name[0]), Architecture: C.GoString(&s.architecture[0]), Estimator: C.GoString(&s.estimator[0]),
-		Objective: Objective(s.objective), Fits: s.fits != 0, Layers: uint32(s.n_layer), Ctx: uint32(s.n_ctx),
-		CtxTrain: uint32(s.n_ctx_train), CtxSource: Source(s.n_ctx_source), BatchSource: Source(s.batch_source),
-		Batch: uint32(s.n_batch), Ubatch: uint32(s.n_ubatch),
-		SeqMax: uint32(s.n_seq_max), OutputsMax: uint32(s.n_outputs_max),
-		Threads: uint32(s.n_threads), KeyType: KVType(s.type_k), ValueType: KVType(s.type_v),
-		PredictedDecode: float64(s.predicted_decode), PredictedDecodeFull: float64(s.predicted_decode_full),
-		PredictedPrompt: float64(s.predicted_prompt), PredictedPipelined: float64(s.predicted_pipelined),
-		TightestDevice: int32(s.tightest_device), TightestBytes: uint64(s.tightest_bytes),
-		CPULayers: uint32(s.n_cpu_layers), RecurrentLayers: uint32(s.n_recurrent_layers),
-		Checkpoints: uint32(s.n_checkpoints), Draft: uint32(s.n_draft),
+		Name: chars(s.Name[:]), Architecture: chars(s.Architecture[:]), Estimator: chars(s.Estimator[:]),
+		Objective: Objective(s.Objective), Fits: s.Fits != 0, Layers: s.NLayer, Ctx: s.NCtx, CtxTrain: s.NCtxTrain,
+		CtxSource: Source(s.NCtxSource), BatchSource: Source(s.BatchSource), Batch: s.NBatch, Ubatch: s.NUbatch,
+		SeqMax: s.NSeqMax, OutputsMax: s.NOutputsMax, Threads: s.NThreads,
+		KeyType: KVType(s.TypeK), ValueType: KVType(s.TypeV),
+		PredictedDecode: s.PredictedDecode, PredictedDecodeFull: s.PredictedDecodeFull,
+		PredictedPrompt: s.PredictedPrompt, PredictedPipelined: s.PredictedPipelined,
+		TightestDevice: s.TightestDevice, TightestBytes: s.TightestBytes,
+		CPULayers: s.NCpuLayers, RecurrentLayers: s.NRecurrentLayers, Checkpoints: s.NCheckpoints, Draft: s.NDraft,
+		Remedies: s.NRemedies, Pooling: Pooling(s.Pooling),
 	}, nil
 }
 
@@ -274,18 +133,16 @@ func (p *Plan) Devices() ([]PlanDevice, error) {
 	if err != nil {
 		return nil, err
 	}
-	devices := make([]PlanDevice, int(s.n_devices))
+	devices := make([]PlanDevice, s.NDevices)
 	for i := range devices {
-		d := C.rekindle_plan_device{struct_size: C.sizeof_rekindle_plan_device}
-		if err := call(func() C.rekindle_status { return C.rekindle_plan_get_device(p.h, C.uint32_t(i), &d) }); err != nil {
+		d := abi.PlanDevice{StructSize: sizeof[abi.PlanDevice]()}
+		if err := call(func() int32 { return abi.PlanGetDevice(p.h, uint32(i), &d) }); err != nil {
 			return nil, err
 		}
 		devices[i] = PlanDevice{
-			Device: uint32(d.device), FirstLayer: uint32(d.first_layer), Layers: uint32(d.n_layers),
-			ExpertLayers: uint32(d.n_expert_layers), HasOutput: d.has_output != 0,
-			TotalBytes: uint64(d.total_bytes), FreeBytes: uint64(d.free_bytes), Shortfall: uint64(d.shortfall),
-			Memory: Memory{uint64(d.weights), uint64(d.mapped), uint64(d.kv), uint64(d.compute), uint64(d.driver)},
-			States: uint64(d.states),
+			Device: d.Device, FirstLayer: d.FirstLayer, Layers: d.NLayers, ExpertLayers: d.NExpertLayers,
+			HasOutput: d.HasOutput != 0, TotalBytes: d.TotalBytes, FreeBytes: d.FreeBytes, Shortfall: d.Shortfall,
+			Memory: Memory{d.Weights, d.Mapped, d.Kv, d.Compute, d.Driver}, States: d.States,
 		}
 	}
 	return devices, nil
@@ -306,75 +163,52 @@ func (p *Plan) Layers() ([]PlanLayer, error) {
 	defer runtime.KeepAlive(p)
 	var layers []PlanLayer
 	for {
-		l := C.rekindle_plan_layer{struct_size: C.sizeof_rekindle_plan_layer}
-		err := call(func() C.rekindle_status { return C.rekindle_plan_get_layer(p.h, C.uint32_t(len(layers)), &l) })
-		if e, failed := err.(*Error); failed && e.Status == NotFound {
+		l := abi.PlanLayer{StructSize: sizeof[abi.PlanLayer]()}
+		err := call(func() int32 { return abi.PlanGetLayer(p.h, uint32(len(layers)), &l) })
+		if errors.Is(err, NotFound) {
 			return layers, nil
 		}
 		if err != nil {
 			return nil, err
 		}
-		layers = append(layers, PlanLayer{
-			uint32(l.layer), uint32(l.device), uint32(l.experts_device),
-			uint64(l.weights), uint64(l.kv), C.GoString(&l.reason[0]),
-		})
+		layers = append(layers, PlanLayer{l.Layer, l.Device, l.ExpertsDevice, l.Weights, l.Kv, chars(l.Reason[:])})
 	}
 }
 
 // Reasons tell why the plan is as it is, in sentences.
 func (p *Plan) Reasons() ([]string, error) {
-	return p.sentences(func(i C.uint32_t, b *C.char, c C.size_t, n *C.size_t) C.rekindle_status {
-		return C.rekindle_plan_reason(p.h, i, b, c, n)
-	})
+	defer runtime.KeepAlive(p)
+	return texts(func(i uint32, b *byte, c uintptr, n *uintptr) int32 { return abi.PlanReason(p.h, i, b, c, n) })
 }
 
 // Remedies tell what else would fit, in sentences. The first call plans that, which may take longer than the plan
 // itself.
 func (p *Plan) Remedies() ([]string, error) {
-	return p.sentences(func(i C.uint32_t, b *C.char, c C.size_t, n *C.size_t) C.rekindle_status {
-		return C.rekindle_plan_remedy(p.h, i, b, c, n)
-	})
-}
-
-func (p *Plan) sentences(one func(C.uint32_t, *C.char, C.size_t, *C.size_t) C.rekindle_status) ([]string, error) {
 	defer runtime.KeepAlive(p)
-	var all []string
-	for {
-		i := len(all)
-		s, err := text(func(b *C.char, c C.size_t, n *C.size_t) C.rekindle_status { return one(C.uint32_t(i), b, c, n) })
-		if e, failed := err.(*Error); failed && e.Status == NotFound {
-			return all, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, s)
-	}
+	return texts(func(i uint32, b *byte, c uintptr, n *uintptr) int32 { return abi.PlanRemedy(p.h, i, b, c, n) })
 }
 
 // Text is the plan as a table for people.
 func (p *Plan) Text() (string, error) {
 	defer runtime.KeepAlive(p)
-	return text(func(b *C.char, c C.size_t, n *C.size_t) C.rekindle_status { return C.rekindle_plan_text(p.h, b, c, n) })
+	return text(func(b *byte, c uintptr, n *uintptr) int32 { return abi.PlanText(p.h, b, c, n) })
 }
 
 // SVG is a picture of the plan.
 func (p *Plan) SVG() (string, error) {
 	defer runtime.KeepAlive(p)
-	return text(func(b *C.char, c C.size_t, n *C.size_t) C.rekindle_status { return C.rekindle_plan_svg(p.h, b, c, n) })
+	return text(func(b *byte, c uintptr, n *uintptr) int32 { return abi.PlanSvg(p.h, b, c, n) })
 }
 
 // JSON is the plan as data, as schema/plan.schema.json says.
 func (p *Plan) JSON() (string, error) {
 	defer runtime.KeepAlive(p)
-	return text(func(b *C.char, c C.size_t, n *C.size_t) C.rekindle_status { return C.rekindle_plan_json(p.h, b, c, n) })
+	return text(func(b *byte, c uintptr, n *uintptr) int32 { return abi.PlanJson(p.h, b, c, n) })
 }
 
 // Compare puts the plan beside another one of the file, as a table for people.
 func (p *Plan) Compare(other *Plan) (string, error) {
 	defer runtime.KeepAlive(p)
 	defer runtime.KeepAlive(other)
-	return text(func(b *C.char, c C.size_t, n *C.size_t) C.rekindle_status {
-		return C.rekindle_plan_compare(p.h, other.h, b, c, n)
-	})
+	return text(func(b *byte, c uintptr, n *uintptr) int32 { return abi.PlanCompare(p.h, other.h, b, c, n) })
 }

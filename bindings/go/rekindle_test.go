@@ -150,11 +150,11 @@ func TestGenerate(t *testing.T) {
 			t.Fatal(err)
 		}
 		var text strings.Builder
-		n, err := m.Generate(context.Background(), "And God said", o, func(s string) bool {
-			text.WriteString(s)
-			return f == nil || f(s)
+		r, err := m.Generate(context.Background(), "And God said", o, func(p Piece) bool {
+			text.WriteString(p.Text)
+			return f == nil || f(p.Text)
 		})
-		return text.String(), n, err
+		return text.String(), len(r.Tokens), err
 	}
 	text, n, err := run(Options{MaxTokens: 20}, nil)
 	if n != 20 || err != nil || text == "" {
@@ -202,19 +202,19 @@ func TestCancel(t *testing.T) {
 	defer c.Close()
 	defer m.Close()
 	ctx, cancel := context.WithCancel(context.Background())
-	n, err := m.Generate(ctx, "And God said", Options{}, func(string) bool {
+	r, err := m.Generate(ctx, "And God said", Options{}, func(Piece) bool {
 		cancel()
 		return true
 	})
-	if !errors.Is(err, context.Canceled) || n < 1 {
-		t.Error(n, err)
+	if !errors.Is(err, context.Canceled) || len(r.Tokens) < 1 {
+		t.Error(r, err)
 	}
 	if err := m.Remove(-1, 0, -1); err != nil {
 		t.Error(err)
 	}
-	all := func(string) bool { return true }
-	if n, err := m.Generate(context.Background(), "And God said", Options{MaxTokens: 3}, all); n != 3 || err != nil {
-		t.Error(n, err)
+	r, err = m.Generate(context.Background(), "And God said", Options{MaxTokens: 3}, nil)
+	if len(r.Tokens) != 3 || r.Stop != StopLimit || err != nil {
+		t.Error(r, err)
 	}
 }
 
@@ -228,8 +228,8 @@ func TestContextsSideBySide(t *testing.T) {
 			c, m := load(t, PlanParams{Ctx: 64})
 			defer c.Close()
 			defer m.Close()
-			_, err := m.Generate(context.Background(), "And God said", Options{MaxTokens: 20}, func(s string) bool {
-				texts[i] += s
+			_, err := m.Generate(context.Background(), "And God said", Options{MaxTokens: 20}, func(p Piece) bool {
+				texts[i] += p.Text
 				return true
 			})
 			if err != nil {

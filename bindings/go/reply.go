@@ -1,11 +1,11 @@
 package rekindle
 
-// #include "rekindle.h"
-import "C"
-
 import (
 	"encoding/json"
+	"iter"
 	"runtime"
+
+	"github.com/rekindle-llm/rekindle/bindings/go/internal/abi"
 )
 
 // ReplyParams are what the prompt of a reply was rendered with.
@@ -27,12 +27,12 @@ type ReplyKind int32
 
 // The kinds of events of a reply.
 const (
-	ReplyReasoning  ReplyKind = C.REKINDLE_REPLY_REASONING
-	ReplyContent    ReplyKind = C.REKINDLE_REPLY_CONTENT
-	ReplyCallBegins ReplyKind = C.REKINDLE_REPLY_CALL_BEGINS
-	ReplyArguments  ReplyKind = C.REKINDLE_REPLY_ARGUMENTS
-	ReplyCallEnds   ReplyKind = C.REKINDLE_REPLY_CALL_ENDS
-	ReplyEnd        ReplyKind = C.REKINDLE_REPLY_END
+	ReplyReasoning  ReplyKind = abi.REPLY_REASONING
+	ReplyContent    ReplyKind = abi.REPLY_CONTENT
+	ReplyCallBegins ReplyKind = abi.REPLY_CALL_BEGINS
+	ReplyArguments  ReplyKind = abi.REPLY_ARGUMENTS
+	ReplyCallEnds   ReplyKind = abi.REPLY_CALL_ENDS
+	ReplyEnd        ReplyKind = abi.REPLY_END
 )
 
 // ReplyEvent is one thing that a reply says.
@@ -48,52 +48,43 @@ type ReplyEvent struct {
 }
 
 // Reply tells reasoning, content and calls of tools apart in what a model writes. One call at a time may use it.
-type Reply struct{ h *C.rekindle_reply }
+type Reply struct{ h abi.Handle }
 
-// NewReply creates a reader for one reply of the model. The chat template tells how the model writes.
-func (m *Model) NewReply(params ReplyParams) (*Reply, error) {
-	vocab, err := m.vocab()
+// NewReply creates a reader for one reply of a model. The chat template tells how the model writes.
+func (v *Vocab) NewReply(params ReplyParams) (*Reply, error) {
+	defer runtime.KeepAlive(v)
+	var pin runtime.Pinner
+	defer pin.Unpin()
+	p := abi.ReplyParams{StructSize: sizeof[abi.ReplyParams](), Seed: params.Seed}
+	p.Tools, p.ToolsLen = view(&pin, string(params.Tools))
+	p.Variables, p.VariablesLen = view(&pin, string(params.Variables))
+	p.TemplateName, p.TemplateNameLen = view(&pin, params.TemplateName)
+	p.TemplateText, p.TemplateTextLen = view(&pin, params.TemplateText)
+	p.ToolChoice, p.ToolChoiceLen = view(&pin, params.ToolChoice)
+	p.Prompt, p.PromptLen = view(&pin, params.Prompt)
+	h, err := created(func(h *abi.Handle) int32 { return abi.ReplyCreate(v.h, &p, h) })
 	if err != nil {
 		return nil, err
 	}
-	defer C.rekindle_vocab_destroy(vocab)
-	return newReply(vocab, params)
-}
-
-// NewReply is as Model's, for a file that need not be loaded.
-func (f *File) NewReply(params ReplyParams) (*Reply, error) {
-	var vocab *C.rekindle_vocab
-	if err := call(func() C.rekindle_status { return C.rekindle_vocab_create(f.h, &vocab) }); err != nil {
-		return nil, err
-	}
-	defer C.rekindle_vocab_destroy(vocab)
-	defer runtime.KeepAlive(f)
-	return newReply(vocab, params)
-}
-
-func newReply(vocab *C.rekindle_vocab, params ReplyParams) (*Reply, error) {
-	var pin runtime.Pinner
-	defer pin.Unpin()
-	p := C.rekindle_reply_params{struct_size: C.sizeof_rekindle_reply_params, seed: C.uint64_t(params.Seed)}
-	p.tools, p.tools_len = view(&pin, string(params.Tools))
-	p.variables, p.variables_len = view(&pin, string(params.Variables))
-	p.template_name, p.template_name_len = view(&pin, params.TemplateName)
-	p.template_text, p.template_text_len = view(&pin, params.TemplateText)
-	p.tool_choice, p.tool_choice_len = view(&pin, params.ToolChoice)
-	p.prompt, p.prompt_len = view(&pin, params.Prompt)
-	r := &Reply{}
-	if err := call(func() C.rekindle_status { return C.rekindle_reply_create(vocab, &p, &r.h) }); err != nil {
-		return nil, err
-	}
-	runtime.SetFinalizer(r, (*Reply).Close)
+	r := &Reply{h}
+	closes(r, (*Reply).Close)
 	return r, nil
+}
+
+// NewReply is the vocabulary's.
+func (m *Model) NewReply(params ReplyParams) (*Reply, error) {
+	return with(m.Vocab, func(v *Vocab) (*Reply, error) { return v.NewReply(params) })
+}
+
+// NewReply is the vocabulary's.
+func (f *File) NewReply(params ReplyParams) (*Reply, error) {
+	return with(f.Vocab, func(v *Vocab) (*Reply, error) { return v.NewReply(params) })
 }
 
 // Close ends the reader.
 func (r *Reply) Close() {
 	runtime.SetFinalizer(r, nil)
-	C.rekindle_reply_destroy(r.h)
-	r.h = nil
+	abi.ReplyDestroy(r.h)
 }
 
 // Grammar makes the grammar that holds the model to calls of tools as it writes them: names of the tools, arguments by
@@ -101,61 +92,64 @@ func (r *Reply) Close() {
 // beginning. one allows one call only.
 func (r *Reply) Grammar(one bool) (*Grammar, error) {
 	defer runtime.KeepAlive(r)
-	var flags C.uint32_t
-	if one {
-		flags = C.REKINDLE_REPLY_ONE_CALL
-	}
-	g := &Grammar{}
-	if err := call(func() C.rekindle_status { return C.rekindle_reply_grammar(r.h, flags, &g.h) }); err != nil {
-		return nil, err
-	}
-	runtime.SetFinalizer(g, (*Grammar).Close)
-	return g, nil
+	bits := flags(flag{one, abi.REPLY_ONE_CALL})
+	return newGrammar(created(func(h *abi.Handle) int32 { return abi.ReplyGrammar(r.h, bits, h) }))
 }
 
 // Push reads a piece of text that shows control tokens.
 func (r *Reply) Push(s string) error {
 	defer runtime.KeepAlive(r)
-	p, n := bytes(s)
-	return call(func() C.rekindle_status { return C.rekindle_reply_push(r.h, p, n) })
+	var pin runtime.Pinner
+	defer pin.Unpin()
+	p, n := view(&pin, s)
+	return call(func() int32 { return abi.ReplyPush(r.h, p, n) })
 }
 
 // PushToken reads a token.
 func (r *Reply) PushToken(token int32) error {
 	defer runtime.KeepAlive(r)
-	return call(func() C.rekindle_status { return C.rekindle_reply_push_token(r.h, C.int32_t(token)) })
+	return call(func() int32 { return abi.ReplyPushToken(r.h, token) })
 }
 
 // Finish tells that nothing follows.
 func (r *Reply) Finish() error {
 	defer runtime.KeepAlive(r)
-	return call(func() C.rekindle_status { return C.rekindle_reply_finish(r.h) })
+	return call(func() int32 { return abi.ReplyFinish(r.h) })
 }
 
 // Next takes the next event; false if there is none now.
 func (r *Reply) Next() (ReplyEvent, bool, error) {
 	defer runtime.KeepAlive(r)
-	e := C.rekindle_reply_event{struct_size: C.sizeof_rekindle_reply_event}
-	err := call(func() C.rekindle_status { return C.rekindle_reply_next(r.h, &e) })
-	if err != nil || e.kind == C.REKINDLE_REPLY_NONE {
+	e := abi.ReplyEvent{StructSize: sizeof[abi.ReplyEvent]()}
+	err := call(func() int32 { return abi.ReplyNext(r.h, &e) })
+	if err != nil || e.Kind == abi.REPLY_NONE {
 		return ReplyEvent{}, false, err
 	}
 	return ReplyEvent{
-		ReplyKind(e.kind), C.GoStringN(e.text, C.int(e.text_len)), uint32(e.index),
-		C.GoStringN(e.id, C.int(e.id_len)), e.broken != 0,
+		ReplyKind(e.Kind), abi.GoStringN(e.Text, e.TextLen), e.Index, abi.GoStringN(e.Id, e.IdLen), e.Broken != 0,
 	}, true, nil
+}
+
+// Events takes all events that there are now, one after the other.
+func (r *Reply) Events() iter.Seq2[ReplyEvent, error] {
+	return func(yield func(ReplyEvent, error) bool) {
+		for {
+			e, some, err := r.Next()
+			if !some && err == nil || !yield(e, err) || err != nil {
+				return
+			}
+		}
+	}
 }
 
 // JSON is all that was read so far, as a message in OpenAI's form.
 func (r *Reply) JSON() (string, error) {
 	defer runtime.KeepAlive(r)
-	return text(func(b *C.char, c C.size_t, n *C.size_t) C.rekindle_status { return C.rekindle_reply_json(r.h, b, c, n) })
+	return text(func(b *byte, c uintptr, n *uintptr) int32 { return abi.ReplyJson(r.h, b, c, n) })
 }
 
 // Format is the name of the format that the template told.
 func (r *Reply) Format() (string, error) {
 	defer runtime.KeepAlive(r)
-	return text(func(b *C.char, c C.size_t, n *C.size_t) C.rekindle_status {
-		return C.rekindle_reply_format(r.h, b, c, n)
-	})
+	return text(func(b *byte, c uintptr, n *uintptr) int32 { return abi.ReplyFormat(r.h, b, c, n) })
 }

@@ -68,7 +68,7 @@ func TestSampler(t *testing.T) {
 		t.Error(drawn, err)
 	}
 	// The most likely token is forbidden.
-	no := SamplerParams{LogitBias: []LogitBias{{int32(best), float32(math.Inf(-1))}}}
+	no := SamplerParams{LogitBias: []LogitBias{{Token: int32(best), Bias: float32(math.Inf(-1))}}}
 	without, err := m.NewSampler(no)
 	if err != nil {
 		t.Fatal(err)

@@ -9,7 +9,12 @@ func TestVocab(t *testing.T) {
 	c, m := load(t, PlanParams{Ctx: 64})
 	defer c.Close()
 	defer m.Close()
-	v, err := m.Vocab()
+	vocab, err := m.Vocab()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer vocab.Close()
+	v, err := vocab.Info()
 	if err != nil || v.Tokens != 2048 || v.BOS != 1 || v.EOS != 2 || v.Model != "llama" || !v.AddBOS {
 		t.Error(v, err)
 	}

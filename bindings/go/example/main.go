@@ -7,7 +7,7 @@ import (
 	"log"
 	"os"
 
-	"rekindle"
+	rekindle "github.com/rekindle-llm/rekindle/bindings/go"
 )
 
 func must[T any](value T, err error) T {
@@ -23,8 +23,8 @@ func main() {
 	plan := must(c.Plan(file, rekindle.PlanParams{}))
 	fmt.Print(must(plan.Text()))
 	model := must(c.Load(plan, nil))
-	must(model.Generate(context.Background(), "And God said", rekindle.Options{MaxTokens: 40}, func(piece string) bool {
-		fmt.Print(piece)
-		return true
-	}))
+	params := rekindle.GenerationParams{Prompt: "And God said", MaxTokens: 40}
+	for piece, err := range model.Text(context.Background(), params) {
+		fmt.Print(must(piece, err))
+	}
 }

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"rekindle"
+	rekindle "github.com/rekindle-llm/rekindle/bindings/go"
 )
 
 // named gives the events of an Anthropic stream, by their names.

@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"time"
 
-	"rekindle"
+	rekindle "github.com/rekindle-llm/rekindle/bindings/go"
 )
 
 // anthropicAnswer is an answer on its way.

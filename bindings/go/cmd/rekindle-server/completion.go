@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"strings"
 
-	"rekindle"
+	rekindle "github.com/rekindle-llm/rekindle/bindings/go"
 )
 
 // nativeRequest is that of llama.cpp's own /completion and /infill.

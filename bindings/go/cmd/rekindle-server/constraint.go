@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 
-	"rekindle"
+	rekindle "github.com/rekindle-llm/rekindle/bindings/go"
 )
 
 // constraint is a grammar that a text must follow.

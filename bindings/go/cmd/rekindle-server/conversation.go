@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"strings"
 
-	"rekindle"
+	rekindle "github.com/rekindle-llm/rekindle/bindings/go"
 )
 
 // chatMessage is a message of a conversation, in the forms of all dialects.

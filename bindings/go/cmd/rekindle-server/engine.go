@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"rekindle"
+	rekindle "github.com/rekindle-llm/rekindle/bindings/go"
 )
 
 // engine is a loaded model and the one goroutine that computes with it. Requests join by handing in jobs and errands;

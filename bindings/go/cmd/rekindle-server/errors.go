@@ -8,7 +8,7 @@ import (
 	"net"
 	"net/http"
 
-	"rekindle"
+	rekindle "github.com/rekindle-llm/rekindle/bindings/go"
 )
 
 // failure is an error with what a client is told of it.

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"sync"
 
-	"rekindle"
+	rekindle "github.com/rekindle-llm/rekindle/bindings/go"
 )
 
 // facts are what the header of a model's file says. Nothing is loaded for them.

@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"rekindle"
+	rekindle "github.com/rekindle-llm/rekindle/bindings/go"
 )
 
 // A fleet holds the models that are loaded. Each new one is planned with what the others have taken; where it does not

@@ -1,11 +1,11 @@
-module rekindle/cmd/rekindle-server
+module github.com/rekindle-llm/rekindle/bindings/go/cmd/rekindle-server
 
 go 1.23.0
 
 require (
 	github.com/prometheus/client_golang v1.23.2
 	github.com/prometheus/client_model v0.6.2
-	rekindle v0.0.0
+	github.com/rekindle-llm/rekindle/bindings/go v0.0.0
 )
 
 require (
@@ -20,4 +20,4 @@ require (
 	google.golang.org/protobuf v1.36.8 // indirect
 )
 
-replace rekindle => ../..
+replace github.com/rekindle-llm/rekindle/bindings/go => ../..

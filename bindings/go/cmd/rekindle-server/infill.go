@@ -5,7 +5,7 @@ import "rekindle"
 // between makes the prompt that has a model write what stands between two texts. Other files go before, if the
 // vocabulary has a token for that.
 func (l *lease) between(prefix, suffix string, files []extraFile) ([]int32, error) {
-	v, err := l.model.Vocab()
+	v, err := l.model.VocabInfo()
 	if err != nil {
 		return nil, err
 	}

@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"rekindle"
+	rekindle "github.com/rekindle-llm/rekindle/bindings/go"
 )
 
 // token is one event of a job: the token, the text that can be shown by now, and its probabilities if they were asked

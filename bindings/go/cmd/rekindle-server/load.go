@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"rekindle"
+	rekindle "github.com/rekindle-llm/rekindle/bindings/go"
 )
 
 // A load is planned beside the models that are there. Where it does not fit, those that nobody uses go.

@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"unicode/utf8"
 
-	"rekindle"
+	rekindle "github.com/rekindle-llm/rekindle/bindings/go"
 )
 
 func (s *server) tokenize(w http.ResponseWriter, r *http.Request) error {

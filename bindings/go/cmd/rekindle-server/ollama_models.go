@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"rekindle"
+	rekindle "github.com/rekindle-llm/rekindle/bindings/go"
 )
 
 // ollamaVersion is what clients hold against the features they want: they read it as numbers with dots. It is the

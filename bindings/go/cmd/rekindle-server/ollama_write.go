@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"time"
 
-	"rekindle"
+	rekindle "github.com/rekindle-llm/rekindle/bindings/go"
 )
 
 // loadOnly answers requests without a prompt: they load a model, or unload it with keep_alive 0.

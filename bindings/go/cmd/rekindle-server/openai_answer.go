@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"rekindle"
+	rekindle "github.com/rekindle-llm/rekindle/bindings/go"
 )
 
 // openAIWishes are the fields that completions and chats share.

@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"rekindle"
+	rekindle "github.com/rekindle-llm/rekindle/bindings/go"
 )
 
 // The page for browsers: plain files, no build step.

@@ -5,7 +5,7 @@ import (
 	"log/slog"
 	"strings"
 
-	"rekindle"
+	rekindle "github.com/rekindle-llm/rekindle/bindings/go"
 )
 
 // replyKind is what a piece of a reply belongs to.

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"rekindle"
+	rekindle "github.com/rekindle-llm/rekindle/bindings/go"
 )
 
 // hermes is a template of the kind that many models have: thoughts and calls in tags.

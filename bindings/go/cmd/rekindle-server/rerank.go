@@ -5,7 +5,7 @@ import (
 	"sort"
 	"strings"
 
-	"rekindle"
+	rekindle "github.com/rekindle-llm/rekindle/bindings/go"
 )
 
 // pair makes the tokens by which a reranker holds a document against a query: those of its template, if the file has
@@ -19,7 +19,7 @@ func (l *lease) pair(query, document string) ([]int32, error) {
 	if statusOf(err) != rekindle.NotFound {
 		return nil, err
 	}
-	v, err := l.model.Vocab()
+	v, err := l.model.VocabInfo()
 	if err != nil {
 		return nil, err
 	}

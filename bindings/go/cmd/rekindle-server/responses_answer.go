@@ -4,7 +4,7 @@ import (
 	"net/http"
 	"time"
 
-	"rekindle"
+	rekindle "github.com/rekindle-llm/rekindle/bindings/go"
 )
 
 // responseAnswer is an answer on its way. Its output is a list of items: reasoning, a message, calls, in the order in

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"rekindle"
+	rekindle "github.com/rekindle-llm/rekindle/bindings/go"
 )
 
 // lease is a request's hold on a loaded model.

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"rekindle"
+	rekindle "github.com/rekindle-llm/rekindle/bindings/go"
 )
 
 // server answers requests. Its files: openai*.go, ollama*.go and anthropic*.go hold the dialects, native.go the endpoints of

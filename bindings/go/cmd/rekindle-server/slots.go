@@ -11,7 +11,7 @@ import (
 	"regexp"
 	"strconv"
 
-	"rekindle"
+	rekindle "github.com/rekindle-llm/rekindle/bindings/go"
 )
 
 // Slots are the sequences of a loaded model. With --slot-save-path they are saved when a model is unloaded and when the

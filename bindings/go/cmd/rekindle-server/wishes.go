@@ -9,7 +9,7 @@ import (
 	"reflect"
 	"strconv"
 
-	"rekindle"
+	rekindle "github.com/rekindle-llm/rekindle/bindings/go"
 )
 
 // wishes are the fields that steer a generation, by the names of all dialects. Absent ones are nil. Unknown fields are

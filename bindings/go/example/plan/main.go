@@ -7,7 +7,7 @@ import (
 	"log"
 	"os"
 
-	"rekindle"
+	rekindle "github.com/rekindle-llm/rekindle/bindings/go"
 )
 
 func main() {
