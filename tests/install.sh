@@ -33,6 +33,17 @@ if command -v pkg-config >/dev/null; then
     flags=$(pkg-config --static --cflags --libs rekindle | sed "s|-lrekindle|$lib/librekindle.a|")
     expect "pkg-config, static" cc bindings/c/minimal.c $flags -o "$root/static"
     expect "the static host runs" "$root/static" "$model"
+    if command -v g++ >/dev/null; then
+        expect "pkg-config, C++" g++ bindings/cpp/minimal.cpp $(pkg-config --cflags --libs rekindle) -o "$root/cpp"
+        expect "the C++ host runs" env LD_LIBRARY_PATH="$lib" "$root/cpp" "$model"
+    fi
+    if command -v go >/dev/null; then
+        expect "Go, cgo by pkg-config" env CGO_ENABLED=1 go -C bindings/go build -o "$root/cgo" ./example
+        expect "Go, without cgo" env CGO_ENABLED=0 go -C bindings/go build -o "$root/purego" ./example
+        for way in cgo purego; do
+            expect "the Go host runs, $way" env LD_LIBRARY_PATH="$lib" "$root/$way" "$model"
+        done
+    fi
     unset PKG_CONFIG_PATH PKG_CONFIG_SYSROOT_DIR
 else
     echo "SKIPPED: pkg-config is not installed"

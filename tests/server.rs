@@ -25,7 +25,11 @@ fn model() -> PathBuf {
 /// Go's tool in the server's folder, cgo told of the library in `dir`.
 fn go(dir: &Path, args: &[&str]) -> Command {
     let mut go = Command::new("go");
-    go.args(args)
+    // Only what compiles knows tags.
+    let tags: &[&str] = if args[0] == "mod" { &[] } else { &["-tags", "nopkgconfig"] };
+    go.arg(args[0])
+        .args(tags)
+        .args(&args[1..])
         .current_dir(root().join("bindings/go/cmd/rekindle-server"))
         .env("CGO_ENABLED", "1")
         .env("CGO_CFLAGS", format!("-O1 -I{}", root().join("include").display()))

@@ -156,7 +156,9 @@ def write_cgo(header: Header) -> str:
     """calls_cgo.go: calls by cgo, and a proof that Go's structs are C's, which fails to compile if they are not."""
     writer = Writer(header)
     text = f"//go:build cgo && !purego\n\n{GENERATED}package abi\n\n/*\n"
-    text += '#cgo pkg-config: rekindle\n#include "rekindle.h"\n\n'
+    # Without pkg-config, the tag nopkgconfig leaves it to CGO_CFLAGS and CGO_LDFLAGS where header and library are.
+    text += "#cgo !nopkgconfig pkg-config: rekindle\n#cgo nopkgconfig LDFLAGS: -lrekindle\n"
+    text += '#include "rekindle.h"\n\n'
     text += "".join(map(writer.c_wrapper, writer.functions)) + '*/\nimport "C"\n\nimport "unsafe"\n\n'
     text += "".join(map(writer.cgo_call, writer.functions))
     text += "// The layout of each struct is that of C.\n"

@@ -19,8 +19,8 @@ type Batch struct {
 	Outputs []bool
 }
 
-// DecodeBatch computes a batch; Logits, Embeddings and Pooled give what it leaves. An error leaves the sequences as they
-// were. It ends with ctx's error when ctx is done.
+// DecodeBatch computes a batch; Logits, Embeddings and Pooled give what it leaves. An error leaves the sequences as
+// they were. It ends with ctx's error when ctx is done.
 func (m *Model) DecodeBatch(ctx context.Context, batch Batch) error {
 	defer runtime.KeepAlive(m)
 	var pin runtime.Pinner
@@ -70,7 +70,8 @@ func (m *Model) Logits(row uint32) ([]float32, error) {
 	return m.row(row, abi.Logits)
 }
 
-// Embeddings gives a copy of the hidden state behind a row of logits; with a plan's pooling, of a token's or text's row.
+// Embeddings gives a copy of the hidden state behind a row of logits; with a plan's pooling, of a token's or text's
+// row.
 func (m *Model) Embeddings(row uint32) ([]float32, error) {
 	return m.row(row, abi.Embeddings)
 }

@@ -47,7 +47,8 @@ func TestCancelBeforeTheCall(t *testing.T) {
 	if _, err := m.Generate(context.Background(), prompt, Options{MaxTokens: 1}, nil); err != nil {
 		t.Error(err)
 	}
-	if err := m.DecodeBatch(&late{Context: done}, Batch{Tokens: make([]int32, 256)}); !errors.Is(err, context.Canceled) {
+	err := m.DecodeBatch(&late{Context: done}, Batch{Tokens: make([]int32, 256)})
+	if !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 }

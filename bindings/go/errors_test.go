@@ -17,7 +17,8 @@ func TestErrors(t *testing.T) {
 	defer m.Close()
 	missing := filepath.Join(t.TempDir(), "no.gguf")
 	_, err := c.Open(missing)
-	if !errors.Is(err, IO) || !errors.Is(err, os.ErrNotExist) || errors.Is(err, NotFound) || errors.Is(err, fs.ErrPermission) {
+	if !errors.Is(err, IO) || !errors.Is(err, os.ErrNotExist) || errors.Is(err, NotFound) ||
+		errors.Is(err, fs.ErrPermission) {
 		t.Error(err)
 	}
 	if wrapped := fmt.Errorf("opening: %w", err); !errors.Is(wrapped, IO) || !errors.Is(wrapped, fs.ErrNotExist) {
@@ -40,7 +41,8 @@ func TestErrors(t *testing.T) {
 	if _, err := m.Decode(make([]int32, 65), 0); !errors.As(err, &e) || e.Device != -1 || e.Message == "" {
 		t.Error(e)
 	}
-	if NotFit.String() != "REKINDLE_NOT_FIT" || Status(99).String() != "REKINDLE_UNKNOWN(99)" || IO.Error() != "REKINDLE_IO" {
+	if NotFit.String() != "REKINDLE_NOT_FIT" || Status(99).String() != "REKINDLE_UNKNOWN(99)" ||
+		IO.Error() != "REKINDLE_IO" {
 		t.Error(NotFit, Status(99), IO.Error())
 	}
 	for s := InvalidArgument; s <= Device; s++ {
@@ -51,7 +53,8 @@ func TestErrors(t *testing.T) {
 	if StopText.String() != "stop text" || StopReason(99).String() != "unknown" {
 		t.Error(StopText, StopReason(99))
 	}
-	if err := m.DecodeBatch(context.Background(), Batch{Tokens: []int32{5}, Seqs: []int32{0, 0}}); !errors.Is(err, InvalidArgument) {
+	err = m.DecodeBatch(context.Background(), Batch{Tokens: []int32{5}, Seqs: []int32{0, 0}})
+	if !errors.Is(err, InvalidArgument) {
 		t.Error(err)
 	}
 }

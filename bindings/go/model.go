@@ -143,7 +143,8 @@ func (m *Model) Cancel() {
 	abi.Cancel(m.h)
 }
 
-// SetDraft lets a smaller model with the same vocabulary make drafts; nil ends that. Plan the model with DraftFromModel.
+// SetDraft lets a smaller model with the same vocabulary make drafts; nil ends that. Plan the model with
+// DraftFromModel.
 func (m *Model) SetDraft(draft *Model) error {
 	defer runtime.KeepAlive(m)
 	defer runtime.KeepAlive(draft)

@@ -13,8 +13,8 @@ type Perf struct {
 	PromptTokens, DecodeTokens uint64
 	// The time of the load, of prompts, of single tokens and of sampling.
 	Load, Prompt, Decode, Sample time.Duration
-	// Drafted tokens were guessed, DraftAgreed of them were right; DraftOff tokens came without a guess, because guesses
-	// had lost time.
+	// Drafted tokens were guessed, DraftAgreed of them were right; DraftOff tokens came without a guess, because
+	// guesses had lost time.
 	Drafted, DraftAgreed, DraftOff uint64
 }
 

@@ -1,9 +1,9 @@
 // Package rekindle runs GGUF language models: plan memory to the byte, load, decode.
 //
 // A [Context] finds the devices, [Context.Open] reads a file's header, [Context.Plan] decides what goes where, and
-// [Context.Load] allocates just that. [Model.Text] writes a text, piece by piece; a [Generation] is one of several texts
-// that are written together; [Model.Generate] continues a sequence of the host's, with drafts; [Model.DecodeBatch] gives
-// rows of logits for whatever else a host has in mind.
+// [Context.Load] allocates just that. [Model.Text] writes a text, piece by piece; a [Generation] is one of several
+// texts that are written together; [Model.Generate] continues a sequence of the host's, with drafts;
+// [Model.DecodeBatch] gives rows of logits for whatever else a host has in mind.
 //
 // # Linking
 //

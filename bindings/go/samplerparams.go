@@ -19,8 +19,8 @@ type SamplerParams struct {
 	// DRY takes off what would make a repetition longer.
 	DryMultiplier, DryBase     float32
 	DryAllowedLength, DryLastN uint32
-	// DryBreakers end a repetition, as texts or as sequences of tokens; neither means a line's end, a colon, a quotation
-	// mark and an asterisk.
+	// DryBreakers end a repetition, as texts or as sequences of tokens; neither means a line's end, a colon, a
+	// quotation mark and an asterisk.
 	DryBreakers                     []string
 	DryBreakerTokens                [][]int32
 	TypicalP, TopNSigma             float32
@@ -35,9 +35,10 @@ type SamplerParams struct {
 	Steps []Step
 	// LogitBias is added to the logits of tokens; -Inf forbids one.
 	LogitBias []LogitBias
-	// HostStep goes where Steps has StepHost. It gets the candidates, in no certain order, may change their logits (-Inf
-	// forbids one) and their order, and gives how many of the first ones stay; below 0 ends the sampling with an Error of
-	// status Cancelled. It runs on a goroutine of its own, and its panic comes out of the call that samples.
+	// HostStep goes where Steps has StepHost. It gets the candidates, in no certain order, may change their logits
+	// (-Inf forbids one) and their order, and gives how many of the first ones stay; below 0 ends the sampling with
+	// an Error of status Cancelled. It runs on a goroutine of its own, and its panic comes out of the call that
+	// samples.
 	HostStep func(candidates []Candidate) (kept int)
 	// Logprobs is the number of most likely tokens whose log-probabilities are kept, at most 1000; 0 keeps none.
 	Logprobs uint32

@@ -59,7 +59,9 @@ func (m *Model) LoadSequenceWith(seq int32, path string, progress func(done floa
 	})
 }
 
-func (m *Model) withFile(path string, progress func(float32) bool, f func(p *byte, n, function, data uintptr) int32) error {
+func (m *Model) withFile(
+	path string, progress func(float32) bool, f func(p *byte, n, function, data uintptr) int32,
+) error {
 	defer runtime.KeepAlive(m)
 	var pin runtime.Pinner
 	defer pin.Unpin()

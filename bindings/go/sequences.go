@@ -7,8 +7,8 @@ import (
 	"github.com/rekindle-llm/rekindle/bindings/go/internal/abi"
 )
 
-// Remove forgets positions p0 to p1-1 of a sequence; p0 below 0 is the start and p1 below 0 the end, here and below; seq
-// below 0 is every sequence.
+// Remove forgets positions p0 to p1-1 of a sequence; p0 below 0 is the start and p1 below 0 the end, here and below;
+// seq below 0 is every sequence.
 func (m *Model) Remove(seq, p0, p1 int32) error {
 	defer runtime.KeepAlive(m)
 	return call(func() int32 { return abi.SeqRemove(m.h, seq, p0, p1) })

@@ -67,8 +67,8 @@ func (g *Generation) Events(ctx context.Context) iter.Seq2[Event, error] {
 	}
 }
 
-// Text writes a text: it makes a generation, gives its pieces as they come, whole characters, and closes it. Leaving the
-// loop ends it. When ctx is done, ctx's error comes.
+// Text writes a text: it makes a generation, gives its pieces as they come, whole characters, and closes it. Leaving
+// the loop ends it. When ctx is done, ctx's error comes.
 func (m *Model) Text(ctx context.Context, p GenerationParams) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		g, err := m.NewGeneration(p)

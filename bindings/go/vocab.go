@@ -112,8 +112,8 @@ func (v *Vocab) Token(token int32) (TokenInfo, error) {
 type TextOptions struct {
 	// Special: to tokenise, add BOS and EOS if the file wants them; to detokenise, leave them away again.
 	Special bool
-	// ParseSpecial: to tokenise, read the texts of control tokens as these tokens; never use it for text from strangers.
-	// To detokenise, show control tokens as their text.
+	// ParseSpecial: to tokenise, read the texts of control tokens as these tokens; never use it for text from
+	// strangers. To detokenise, show control tokens as their text.
 	ParseSpecial bool
 }
 

@@ -167,7 +167,11 @@ func TestSampledRows(t *testing.T) {
 	if _, err := fails(func([]Candidate) int { return -1 }); !errors.Is(err, Cancelled) {
 		t.Error(err)
 	}
-	if _, err := fails(func(c []Candidate) int { c[0].Logit = float32(math.NaN()); return len(c) }); !errors.Is(err, InvalidArgument) {
+	spoils := func(c []Candidate) int {
+		c[0].Logit = float32(math.NaN())
+		return len(c)
+	}
+	if _, err := fails(spoils); !errors.Is(err, InvalidArgument) {
 		t.Error(err)
 	}
 	func() {
@@ -179,7 +183,9 @@ func TestSampledRows(t *testing.T) {
 		fails(func([]Candidate) int { panic("mine") })
 	}()
 	// A breaker as text and as token; the first needs the vocabulary.
-	with, err := m.NewSampler(SamplerParams{DryMultiplier: 1, DryBreakers: []string{"."}, DryBreakerTokens: [][]int32{{5, 9}, {7}}})
+	with, err := m.NewSampler(SamplerParams{
+		DryMultiplier: 1, DryBreakers: []string{"."}, DryBreakerTokens: [][]int32{{5, 9}, {7}},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -257,7 +263,8 @@ func TestTensorsAndAdapters(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer adapted.Close()
-	if all, err := adapted.Adapters(); err != nil || len(all) != 1 || all[0].Kind != ControlVector || all[0].Tensors == 0 {
+	all, err := adapted.Adapters()
+	if err != nil || len(all) != 1 || all[0].Kind != ControlVector || all[0].Tensors == 0 {
 		t.Error(all, err)
 	}
 }
@@ -265,14 +272,15 @@ func TestTensorsAndAdapters(t *testing.T) {
 // A log that panics or ends its goroutine harms nobody; one that tells is heard.
 func TestLog(t *testing.T) {
 	var heard atomic.Int32
-	c, err := NewContextWith("cpu", ContextOptions{Threads: 2, LogLevel: LogDebug, Log: func(level LogLevel, message string) {
+	log := func(level LogLevel, message string) {
 		if level < LogError || level > LogDebug || message == "" {
 			t.Error(level, message)
 		}
 		if heard.Add(1) == 1 {
 			panic("in the log")
 		}
-	}})
+	}
+	c, err := NewContextWith("cpu", ContextOptions{Threads: 2, LogLevel: LogDebug, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -286,7 +294,10 @@ func TestLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	var last float32
-	m, err := c.LoadContext(context.Background(), p, LoadOptions{Progress: func(done float32) bool { last = done; return true }})
+	m, err := c.LoadContext(context.Background(), p, LoadOptions{Progress: func(done float32) bool {
+		last = done
+		return true
+	}})
 	if err != nil || last != 1 {
 		t.Fatal(err, last)
 	}
@@ -299,7 +310,7 @@ func TestLog(t *testing.T) {
 	if _, err := c.LoadContext(&late{Context: ctx}, p, LoadOptions{}); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
-	if _, err := NewContextWith("gpu:none", ContextOptions{Log: func(LogLevel, string) {}}); !errors.Is(err, InvalidArgument) {
+	if _, err := NewContextWith("gpu:none", ContextOptions{Log: log}); !errors.Is(err, InvalidArgument) {
 		t.Error(err)
 	}
 }
@@ -336,7 +347,11 @@ func TestSavedBytes(t *testing.T) {
 		t.Error(err)
 	}
 	var last float32
-	if err := m.SaveSequenceWith(0, file, func(done float32) bool { last = done; return true }); err != nil || last != 1 {
+	err = m.SaveSequenceWith(0, file, func(done float32) bool {
+		last = done
+		return true
+	})
+	if err != nil || last != 1 {
 		t.Error(err, last)
 	}
 	if err := m.LoadSequenceWith(1, file, func(float32) bool { return true }); err != nil {
@@ -354,7 +369,8 @@ func TestTextAndReplyEvents(t *testing.T) {
 	}
 	defer s.Close()
 	write := func() (all string) {
-		for piece, err := range m.Text(context.Background(), GenerationParams{Prompt: "And God said", MaxTokens: 12, With: s}) {
+		params := GenerationParams{Prompt: "And God said", MaxTokens: 12, With: s}
+		for piece, err := range m.Text(context.Background(), params) {
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -6,7 +6,7 @@ use std::process::Command;
 /// The warnings that hosts are built with; none is let pass.
 pub const WARNINGS: [&str; 5] = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror"];
 
-/// A new folder of that name with librekindle.so and librekindle.so.1.
+/// A new folder of that name with librekindle.so, librekindle.so.1, and a rekindle.pc for pkg-config.
 pub fn library(name: &str) -> PathBuf {
     let exe = std::env::current_exe().unwrap();
     let deps = exe.parent().unwrap();
@@ -19,6 +19,10 @@ pub fn library(name: &str) -> PathBuf {
     for link in ["librekindle.so", "librekindle.so.1"] {
         std::os::unix::fs::symlink(built, dir.join(link)).unwrap();
     }
+    let include = Path::new(env!("CARGO_MANIFEST_DIR")).join("include");
+    let flags = format!("Libs: -L{} -lrekindle\nCflags: -I{}\n", dir.display(), include.display());
+    let about = "Name: rekindle\nDescription: not installed\nVersion: 0\n";
+    std::fs::write(dir.join("rekindle.pc"), format!("{about}{flags}")).unwrap();
     dir
 }
 

@@ -3,6 +3,7 @@ module github.com/rekindle-llm/rekindle/bindings/go/cmd/rekindle-server
 go 1.23.0
 
 require (
+	github.com/ebitengine/purego v0.9.1
 	github.com/prometheus/client_golang v1.23.2
 	github.com/prometheus/client_model v0.6.2
 	github.com/rekindle-llm/rekindle/bindings/go v0.0.0

@@ -1,6 +1,6 @@
 package main
 
-import "rekindle"
+import rekindle "github.com/rekindle-llm/rekindle/bindings/go"
 
 // between makes the prompt that has a model write what stands between two texts. Other files go before, if the
 // vocabulary has a token for that.

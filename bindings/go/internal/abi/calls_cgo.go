@@ -5,7 +5,8 @@
 package abi
 
 /*
-#cgo pkg-config: rekindle
+#cgo !nopkgconfig pkg-config: rekindle
+#cgo nopkgconfig LDFLAGS: -lrekindle
 #include "rekindle.h"
 
 static inline const char *go_version(void) {
