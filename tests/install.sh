@@ -43,6 +43,8 @@ if command -v pkg-config >/dev/null; then
         for way in cgo purego; do
             expect "the Go host runs, $way" env LD_LIBRARY_PATH="$lib" "$root/$way" "$model"
         done
+        expect "Go fetches the module" tests/hosts/fetch.sh "$root/fetched"
+        expect "the host of the fetched module runs" env LD_LIBRARY_PATH="$lib" "$root/fetched" "$model"
     fi
     unset PKG_CONFIG_PATH PKG_CONFIG_SYSROOT_DIR
 else

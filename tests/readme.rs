@@ -41,6 +41,27 @@ fn programs_are_the_files() {
     }
 }
 
+/// The pieces of programs on the pages for hosts stand, word for word, in programs that tests run.
+#[test]
+fn pages_show_what_is_run() {
+    let mut pieces = 0;
+    for (page, language, sources) in [
+        ("c.md", "c", &["tests/hosts/scenario.c"][..]),
+        ("cpp.md", "cpp", &["tests/hosts/scenario.cpp"]),
+        ("go.md", "go", &["bindings/go/example_test.go"]),
+        ("python.md", "python", &["tests/hosts/scenario.py"]),
+    ] {
+        let text = read(&format!("docs/hosts/{page}"));
+        for piece in text.split(&format!("```{language}\n")).skip(1) {
+            let piece = piece.split("```").next().unwrap();
+            assert!(sources.iter().any(|s| read(s).contains(piece)), "docs/hosts/{page} shows what nobody runs:\n{piece}");
+            pieces += 1;
+        }
+        assert!(text.matches("```").count().is_multiple_of(2), "docs/hosts/{page}: a block has no end");
+    }
+    assert!(pieces > 12, "{pieces}");
+}
+
 /// Lines that do not depend on the machine.
 fn portable(plan: &str) -> Vec<String> {
     let machine = ["device 0:", "[", "free after", "predicted", "- no GPU is used"];
