@@ -21,27 +21,27 @@ func TestTheWholeLibraryIsCalled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var source strings.Builder
+	source := ""
 	files, _ := filepath.Glob("*.go")
-	files = append(files, "internal/abi/open_purego.go")
 	for _, f := range files {
 		if !strings.HasSuffix(f, "_test.go") {
 			text, err := os.ReadFile(f)
 			if err != nil {
 				t.Fatal(err)
 			}
-			source.Write(text)
+			source += string(text)
 		}
 	}
-	needless := []string{"FileOpen", "StatusName"}
+	// The first is another one's special case, the second is a table in Go, the third is asked when the library is opened.
+	needless := []string{"FileOpen", "StatusName", "AbiVersion"}
 	found := calls.FindAllSubmatch(declared, -1)
 	if len(found) < 100 || len(found) != len(names.FindAll(declared, -1)) {
 		t.Fatal(len(found))
 	}
 	for _, f := range found {
 		name := string(f[1])
-		called := regexp.MustCompile(`\b(abi\.)?` + name + `\b`).MatchString(source.String())
-		if called == slices.Contains(needless, name) && name != "StatusName" {
+		called := regexp.MustCompile(`\babi\.` + name + `\b`).MatchString(source)
+		if called == slices.Contains(needless, name) {
 			t.Errorf("%s: called is %v", name, called)
 		}
 	}
