@@ -54,7 +54,10 @@ fn pages_show_what_is_run() {
         let text = read(&format!("docs/hosts/{page}"));
         for piece in text.split(&format!("```{language}\n")).skip(1) {
             let piece = piece.split("```").next().unwrap();
-            assert!(sources.iter().any(|s| read(s).contains(piece)), "docs/hosts/{page} shows what nobody runs:\n{piece}");
+            assert!(
+                sources.iter().any(|s| read(s).contains(piece)),
+                "docs/hosts/{page} shows what nobody runs:\n{piece}"
+            );
             pieces += 1;
         }
         assert!(text.matches("```").count().is_multiple_of(2), "docs/hosts/{page}: a block has no end");
