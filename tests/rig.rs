@@ -10,6 +10,8 @@ mod failures;
 mod found;
 #[path = "rig/sequences.rs"]
 mod sequences;
+#[path = "rig/timing.rs"]
+mod timing;
 #[path = "rig/virtual_rig.rs"]
 mod virtual_rig;
 

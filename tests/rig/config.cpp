@@ -84,6 +84,8 @@ bool set(Config& c, const std::string& key, const std::string& value) {
                  : key == "unwritten" ? &c.unwritten
                  : key == "reverse"   ? &c.reverse
                  : key == "races"     ? &c.races
+                 : key == "execute"   ? &c.execute
+                 : key == "small_cache" ? &c.small_cache
                                       : nullptr;
     if (flag) return number(value, n) && (*flag = n != 0, true);
     if (key == "without") return c.without = value, true;

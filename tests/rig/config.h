@@ -12,6 +12,9 @@
 //   host_limit = 0        page-locked host memory that there is; 0: no limit
 //   races = 1             1 (default): blocks and warps of one launch may not read or write what others of it write,
 //                         nor ldg read it
+//   execute = 1           0: launches and copies to and between dies of more than 1 MiB are timed (clock.h), not done,
+//                         and memory that nobody wrote may be read: for models of real size
+//   small_cache = 0       1: the clock has the rates of a small instruction cache
 //   reverse = 0           1: blocks run from the last to the first, for kernels that lean on the order
 //   without = NAME        no module has the kernel of that name
 //   peer = yes            yes, no or lies (reported, enabled, but what is copied does not arrive), between all dies;
@@ -50,7 +53,8 @@ struct Config {
     std::vector<DieConfig> dies;
     Peer peer[max_dies][max_dies];
     int driver = 11040;
-    bool defer = true, poison = true, unwritten = false, reverse = false, races = true;
+    bool defer = true, poison = true, unwritten = false, reverse = false, races = true, execute = true,
+         small_cache = false;
     uint64_t host_limit = 0;
     std::string without;
     Config();

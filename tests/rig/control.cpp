@@ -20,6 +20,10 @@
 //   int rig_faults()                     how many there were
 //   uint64 rig_launches()                kernels run
 //   void rig_reset()                     forgets calls, failures, faults and peaks
+//   double rig_time()                    us of the host by the clock (clock.h), since the rig began
+//   double rig_busy(die), rig_overlap(a, b)   us in which a die's multiprocessors had work, or those of both, since the
+//                                        last reset
+//   const char* rig_profile()            since then: each kernel, how often, and its us; likewise valid until the next
 //   int rig_kernel_count(); const char* rig_kernel_name(i)
 //   const char* rig_kernel_args(name)    the name of its struct, or null where there is no such kernel
 //   int64 rig_kernel_args_size(name), rig_kernel_threads(name)   the bytes of that; threads of a block at most; -1: no
@@ -165,8 +169,27 @@ CONTROL(uint64_t) rig_launches() {
     LOCKED;
     return launches();
 }
+CONTROL(double) rig_time() {
+    LOCKED;
+    return host_time;
+}
+CONTROL(double) rig_busy(int die) {
+    LOCKED;
+    return die >= 0 && die < n_dies ? busy(die) : 0;
+}
+CONTROL(double) rig_overlap(int a, int b) {
+    LOCKED;
+    return a >= 0 && a < n_dies && b >= 0 && b < n_dies ? overlap(a, b) : 0;
+}
+CONTROL(const char*) rig_profile() {
+    LOCKED;
+    static thread_local std::string text;
+    text = profile();
+    return text.c_str();
+}
 CONTROL(void) rig_reset() {
     LOCKED;
+    reset_clock();
     calls.clear();
     fail_at.k = 0;
     fail_functions.clear();

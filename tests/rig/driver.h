@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "clock.h"
 #include "config.h"
 #include "memory.h"
 #include "report.h"
@@ -74,9 +75,10 @@ struct Event : Object {
     bool timing;
     uint64_t recorded = 0, done = 0;  // how often; a wait is for one of them
     Stream* stream = nullptr;         // of the latest record
-    double time = 0;                  // ms
+    std::map<uint64_t, double> times;  // by the clock, of the latest records
     Graph* captured = nullptr;
     std::map<Stream*, int> covers;    // of a capture: what comes before this record
+    int mark = 0;                     // likewise: the number of the record
     Event(Context* c, bool timing) : Object("event", c), timing(timing) {}
 };
 
@@ -87,6 +89,10 @@ struct Op {
     Event *record = nullptr, *wait = nullptr;
     uint64_t version = 0;
     Stream* from = nullptr;      // of a wait: where the event was recorded
+    std::function<Cost()> cost;  // asked just before it runs
+    double given = 0;            // the host's time then
+    Stream* home = nullptr;      // of captured work
+    int mark = 0, after = 0;     // of captured work: a record of an event, or the record that it waits for
     std::vector<Range> touches;  // memory of dies and pinned memory that has to stay until it has run
 };
 
@@ -95,13 +101,21 @@ struct Stream : Object {
     std::deque<Op> queue;
     Graph* graph = nullptr;  // while capturing
     bool origin = false;     // the capture began here
+    double time = 0;         // by the clock: when all that ran so far is done
     int last = 0;            // the number of its latest captured piece of work
     std::map<Stream*, int> covers;
     Stream(Context* c, bool blocking);
 };
 
+// A record of an event or a wait for one, within a recording; ahead of the piece of work with that number.
+struct Mark {
+    size_t before;
+    Op op;
+};
+
 struct Graph : Object {
     std::vector<Op> ops;
+    std::vector<Mark> marks;
     std::vector<Stream*> streams;
     int mode = 0;
     bool invalid = false;
@@ -205,6 +219,8 @@ int drain(Stream* stream);
 int drain(Context* context);
 bool drain_one(Stream* stream);
 void drain_event(Event* event, uint64_t version, Stream* stream);
+// Brings the host's clock to work that it has waited for.
+void waited_for(double time);
 // What comes first before a synchronous copy: the null stream, and those in order with it.
 int synchronous(Context* context);
 // True, with the error to answer, where a capture forbids such a call.

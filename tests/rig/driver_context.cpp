@@ -1,4 +1,5 @@
 // Contexts, and who is current in which thread.
+#include <algorithm>
 #include <cstring>
 
 #include "driver.h"
@@ -235,7 +236,10 @@ FACE cuCtxSynchronize() {
     CONTEXT;
     int error = 0;
     if (forbidden(error)) return error;
-    return call.release(drain(context));
+    error = drain(context);
+    for (const Stream* s : streams)
+        if (s->context == context) host_time = std::max(host_time, s->time);
+    return call.release(error);
 }
 
 FACE cuCtxEnablePeerAccess(void* handle, unsigned flags) {

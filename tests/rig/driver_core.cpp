@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "clock.h"
 #include "control.h"
 #include "driver.h"
 
@@ -18,6 +19,8 @@ std::vector<Stream*> streams;
 std::vector<Context*> contexts;
 std::map<uintptr_t, HostRange> host_ranges;
 uint64_t host_allocated = 0, host_registered = 0;
+
+const Config& config_of_clock() { return config; }
 
 Object::Object(const char* kind, Context* context) : kind(kind), context(context) { objects.insert(this); }
 
@@ -62,6 +65,7 @@ void bury() {
 
 Call::Call(const char* name) : guard(lock), name(name) {
     begin_once();
+    host_time += other_call;
     error = count_call(name, delayed);
     if (!error && !initialized && strcmp(name, "cuInit") != 0 && strcmp(name, "cuDriverGetVersion") != 0) {
         fault(wrong_use, "%s before cuInit", name);

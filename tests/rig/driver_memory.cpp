@@ -41,7 +41,7 @@ bool host_range(const char* name, const char* what, const void* p) {
 int readable(const char* name, uintptr_t p, size_t bytes) {
     if (device_range(name, "source", p, bytes) < 0) return illegal_address;
     const size_t good = written(p, bytes);
-    if (good == bytes || config.unwritten) return 0;
+    if (good == bytes || config.unwritten || !config.execute) return 0;
     const int die = die_of(p);
     const Allocation* a = allocation_at(die, p);
     fault(launch_failed,
@@ -76,6 +76,8 @@ struct Copy {
             if (const int e = writable(name, to, bytes)) return e;
         if (from_die)
             if (const int e = readable(name, from, bytes)) return e;
+        // Of a model of real size only the times are wanted.
+        if (!config.execute && to_die && bytes > (1u << 20)) return mark_written(to, bytes), 0;
         if (to_die && from_die) {
             const int a = die_of(from), b = die_of(to);
             if (a != b && lost(a, b)) mark_written(to, bytes);  // what was there stays, and nobody is told
@@ -89,6 +91,8 @@ struct Copy {
         }
         return 0;
     }
+
+    Cost cost() const { return cost_of_copy(to_die ? die_of(to) : -1, from_die ? die_of(from) : -1, bytes); }
 
     // Whether its arguments make sense, and what to answer where they do not.
     bool sound() const {
@@ -104,6 +108,7 @@ int copy_now(const Call& call, Copy copy) {
     if (copy.bytes == 0) return success;
     if (!copy.sound()) return invalid_value;
     if (const int error = synchronous(context)) return error;
+    waited_for(schedule(host_time, copy.cost(), gap));
     return copy.run();
 }
 
@@ -117,6 +122,7 @@ int copy_later(const Call& call, Copy copy, void* handle) {
     Op op = {};
     op.name = call.name;
     op.run = [copy] { return copy.run(); };
+    op.cost = [copy] { return copy.cost(); };
     op.touches = {{copy.to, copy.bytes}, {copy.from, copy.bytes}};
     // What the host sees before it has waited: not what it hopes for.
     const bool to_pinned = !copy.to_die && pinned((void*)copy.to, copy.bytes);
@@ -127,7 +133,10 @@ int copy_later(const Call& call, Copy copy, void* handle) {
     if (poison) memset((void*)copy.to, 0xff, copy.bytes);
     // From or to pageable memory a driver returns when the host's side is done.
     const bool pageable = (!copy.to_die && !to_pinned) || (!copy.from_die && !pinned((void*)copy.from, copy.bytes));
-    return pageable && !s->graph ? drain(s) : success;
+    if (!pageable || s->graph) return success;
+    const int late = drain(s);
+    waited_for(s->time);
+    return late;
 }
 
 int fill_now(const Call& call, Address p, uint32_t value, size_t n, bool words) {
@@ -151,8 +160,10 @@ int fill_later(const Call& call, Address p, uint32_t value, size_t n, bool words
     Op op = {};
     op.name = call.name;
     op.touches = {{(uintptr_t)p, bytes}};
+    op.cost = [die = context->die, bytes] { return cost_of_copy(die, die, bytes / 2); };
     op.run = [=, name = call.name] {
         if (const int e = writable(name, p, bytes)) return e;
+        if (!config.execute && bytes > (1u << 20)) return mark_written(p, bytes), 0;
         words ? fill_words(p, value, n) : fill_bytes(p, (unsigned char)value, n);
         return 0;
     };

@@ -253,11 +253,15 @@ FACE cuLaunchKernel(void* handle, unsigned gx, unsigned gy, unsigned gz, unsigne
     Op op = {};
     op.name = k.name;
     op.touches = pointed_at(args);
-    op.run = [args = std::move(args), die = context->die, kernel = &k, grid = Size3{gx, gy, gz},
-              block = Size3{bx, by, bz}] {
-        check_for(die, false);
+    const auto shared_args = std::make_shared<std::vector<char>>(std::move(args));
+    op.cost = [args = shared_args, die = context->die, kernel = &k, grid = Size3{gx, gy, gz}] {
+        return cost_of_kernel(*kernel, grid, args->data(), die);
+    };
+    op.run = [args = shared_args, die = context->die, kernel = &k, grid = Size3{gx, gy, gz}, block = Size3{bx, by, bz}] {
         launched++;
-        return execute(*kernel, grid, block, args.data(), Order{config.reverse, config.races}) ? 0 : (int)reported();
+        if (!config.execute) return 0;
+        check_for(die, false);
+        return execute(*kernel, grid, block, args->data(), Order{config.reverse, config.races}) ? 0 : (int)reported();
     };
     return submit(s, std::move(op), call);
 }

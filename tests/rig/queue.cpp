@@ -1,7 +1,6 @@
 // Work and its order. With `defer` nothing asynchronous happens before a synchronisation asks for it: the latest moment
 // that a card may choose. A host that reads or changes page-locked memory too early then gets wrong numbers every time.
 #include <algorithm>
-#include <chrono>
 #include <thread>
 
 #include "driver.h"
@@ -9,27 +8,51 @@
 namespace rig {
 namespace {
 
-double milliseconds() {
-    using namespace std::chrono;
-    return duration<double, std::milli>(steady_clock::now().time_since_epoch()).count();
-}
-
 // Every stream that is alive, with work or not.
 template <class F> void each_stream(F f) {
     for (Stream* s : streams)
         if (s->alive) f(s);
 }
 
-void perform(Op& op, Context* context) {
+void perform(Op& op, Stream* stream) {
+    Context* context = stream->context;
     if (op.record) {
         op.record->done = std::max(op.record->done, op.version);
-        op.record->time = milliseconds();
+        auto& times = op.record->times;
+        times[op.version] = std::max(stream->time, op.given);
+        if (times.size() > 256) times.erase(times.begin());
     } else if (op.wait) {
         drain_event(op.wait, op.version, op.from);
+        const auto at = op.wait->times.find(op.version);
+        if (at != op.wait->times.end()) stream->time = std::max(stream->time, at->second);
     } else if (!context->sticky) {  // after a fault nothing is done any more
+        if (op.cost) stream->time = schedule(std::max(stream->time, op.given), op.cost(), gap);
         const int error = op.run();
         if (error && !context->sticky) context->sticky = error;
     }
+}
+
+// A recording's work. Each of its streams begins where `s`, in which it is replayed, stands, and `s` goes on when all
+// are done; waits within it carry times as they do outside.
+int replay(const std::vector<Op>& ops, const std::vector<Mark>& marks, Stream* s) {
+    std::map<Stream*, double> times;
+    std::vector<double> reached(marks.size() + 1, s->time);
+    size_t next = 0;
+    auto time_of = [&](Stream* home) -> double& { return times.emplace(home, s->time).first->second; };
+    int error = 0;
+    for (size_t i = 0; i <= ops.size() && !error; i++) {
+        for (; next < marks.size() && marks[next].before <= i; next++) {
+            const Op& m = marks[next].op;
+            if (m.mark) reached[(size_t)m.mark] = time_of(m.home);
+            else time_of(m.home) = std::max(time_of(m.home), reached[(size_t)m.after]);
+        }
+        if (i == ops.size()) break;
+        double& time = time_of(ops[i].home);
+        if (ops[i].cost) time = schedule(time, ops[i].cost(), gap_in_graph);
+        error = ops[i].run();
+    }
+    for (const auto& t : times) s->time = std::max(s->time, t.second);
+    return error;
 }
 
 uint64_t this_thread() { return (uint64_t)std::hash<std::thread::id>()(std::this_thread::get_id()); }
@@ -44,6 +67,7 @@ Stream* stream_of(void* handle, Context* context) {
 int submit(Stream* stream, Op op, const Call& call) {
     Context* context = stream->context;
     if (context->sticky) return context->sticky;
+    if (op.cost || op.record) op.given = host_time += launch_call;
     if (call.error) {
         const int code = call.error;
         op.run = [code] { return code; };
@@ -52,6 +76,7 @@ int submit(Stream* stream, Op op, const Call& call) {
         if (stream->graph->invalid) return capture_invalidated;
         stream->last = (int)stream->graph->ops.size() + 1;
         stream->covers[stream] = stream->last;
+        op.home = stream;
         stream->graph->ops.push_back(std::move(op));
         return success;
     }
@@ -75,7 +100,7 @@ bool drain_one(Stream* stream) {
     if (stream->queue.empty()) return false;
     Op op = std::move(stream->queue.front());
     stream->queue.pop_front();
-    perform(op, stream->context);
+    perform(op, stream);
     return true;
 }
 
@@ -83,6 +108,8 @@ int drain(Stream* stream) {
     while (drain_one(stream)) {}
     return stream->context->sticky;
 }
+
+void waited_for(double time) { host_time = std::max(host_time, time) + wake_up; }
 
 int drain(Context* context) {
     std::vector<Stream*> mine;
@@ -107,6 +134,7 @@ int synchronous(Context* context) {
     for (Stream* s : ordered) {
         if (s->graph) return s->graph->invalid = true, capture_implicit;
         drain(s);
+        host_time = std::max(host_time, s->time);
     }
     return context->sticky;
 }
@@ -176,7 +204,9 @@ FACE cuStreamSynchronize(void* handle) {
     if (!s) return invalid_handle;
     if (forbidden(error, s)) return error;
     if (s == s->context->null_stream && (error = synchronous(s->context))) return error;
-    return call.release(drain(s));
+    error = drain(s);
+    waited_for(s->time);
+    return call.release(error);
 }
 
 // A host that asks again and again sees the work go on.
@@ -188,6 +218,7 @@ FACE cuStreamQuery(void* handle) {
     if (!s) return invalid_handle;
     if (forbidden(error, s)) return error;
     const bool waiting = drain_one(s);
+    if (!waiting) host_time = std::max(host_time, s->time);
     return s->context->sticky ? s->context->sticky : waiting ? not_ready : success;
 }
 
@@ -207,10 +238,15 @@ FACE cuStreamWaitEvent(void* handle, void* event, unsigned) {
             s->graph->streams.push_back(s);
         }
         for (const auto& c : e->covers) s->covers[c.first] = std::max(s->covers[c.first], c.second);
+        Op op = {};
+        op.name = call.name;
+        op.home = s;
+        op.after = e->mark;
+        s->graph->marks.push_back({s->graph->ops.size(), std::move(op)});
         return success;
     }
     if (s->graph) return s->graph->invalid = true, capture_unsupported;
-    if (e->recorded == 0 || e->done >= e->recorded) return s->context->sticky;
+    if (e->recorded == 0) return s->context->sticky;
     Op op = {};
     op.name = "cuStreamWaitEvent";
     op.wait = e;
@@ -278,6 +314,11 @@ FACE cuEventRecord(void* event, void* handle) {
     if (s->graph) {
         e->captured = s->graph;
         e->covers = s->covers;
+        Op op = {};
+        op.name = call.name;
+        op.home = s;
+        op.mark = e->mark = (int)s->graph->marks.size() + 1;
+        s->graph->marks.push_back({s->graph->ops.size(), std::move(op)});
         return success;
     }
     e->captured = nullptr;
@@ -297,6 +338,7 @@ FACE cuEventSynchronize(void* event) {
     if (!e) return invalid_handle;
     if (e->captured && e->captured->alive) return e->captured->invalid = true, capture_unsupported;
     drain_event(e, e->recorded, e->stream);
+    waited_for(e->recorded ? e->times[e->recorded] : 0);
     return call.release(e->context->sticky);
 }
 
@@ -308,6 +350,7 @@ FACE cuEventQuery(void* event) {
     if (e->captured && e->captured->alive) return e->captured->invalid = true, capture_unsupported;
     const bool waiting = e->done < e->recorded;
     if (waiting) drain_one(e->stream);
+    else if (e->recorded) host_time = std::max(host_time, e->times[e->recorded]);
     return e->context->sticky ? e->context->sticky : waiting ? not_ready : success;
 }
 
@@ -318,7 +361,7 @@ FACE cuEventElapsedTime(float* out, void* first, void* second) {
     if (!a || !b || !out) return a && b ? invalid_value : invalid_handle;
     if (!a->timing || !b->timing || !a->recorded || !b->recorded) return invalid_handle;
     if (a->done < a->recorded || b->done < b->recorded) return not_ready;
-    *out = (float)(b->time - a->time);
+    *out = (float)((b->times[b->recorded] - a->times[a->recorded]) * 1e-3);
     return context->sticky;
 }
 
@@ -372,6 +415,7 @@ FACE cuStreamEndCapture(void* handle, void** out) {
     if (call.error) return call.error;
     Graph* graph = new Graph("graph");
     graph->ops = std::move(g->ops);
+    graph->marks = std::move(g->marks);
     return *out = graph, success;
 }
 
@@ -390,6 +434,7 @@ static int instantiate(void** out, void* handle) {
     if (!g || !out) return invalid_value;
     Graph* executable = new Graph("executable graph");
     executable->ops = g->ops;
+    executable->marks = g->marks;
     return *out = executable, success;
 }
 FACE cuGraphInstantiate(void** out, void* graph, void*, char*, size_t) {
@@ -419,11 +464,9 @@ FACE cuGraphLaunch(void* handle, void* stream) {
     Op all = {};
     all.name = "cuGraphLaunch";
     for (const Op& op : g->ops) all.touches.insert(all.touches.end(), op.touches.begin(), op.touches.end());
-    all.run = [ops = g->ops] {
-        for (const Op& op : ops)
-            if (const int error = op.run()) return error;
-        return 0;
-    };
+    all.run = [s, ops = g->ops, marks = g->marks] { return replay(ops, marks, s); };
+    host_time += graph_call - launch_call;
+    all.cost = [] { return Cost(); };
     return submit(s, std::move(all), call);
 }
 

@@ -188,6 +188,12 @@ impl Rig {
         kernel_threads(name: *const c_char) -> i64 = c"rig_kernel_threads";
         current(context: *mut *mut c_void) -> c_int = c"cuCtxGetCurrent";
         reset() -> () = c"rig_reset";
+        launches() -> u64 = c"rig_launches";
+        /// Microseconds of the host by the rig's clock.
+        time() -> f64 = c"rig_time";
+        /// Microseconds in which a die's multiprocessors had work, since the last reset.
+        busy(die: c_int) -> f64 = c"rig_busy";
+        profile_text() -> *const c_char = c"rig_profile";
     }
 
     /// Configures the rig anew.
@@ -198,6 +204,10 @@ impl Rig {
     }
     pub fn call_name(&self, k: u64) -> String {
         Self::text(self.call_name_text(k))
+    }
+    /// Each kernel since the last reset: how often, and for how long by the clock.
+    pub fn profile(&self) -> String {
+        Self::text(self.profile_text())
     }
     pub fn report(&self) -> String {
         if !self.is_virtual() {

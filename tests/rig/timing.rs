@@ -1,0 +1,100 @@
+//! Models of real size by the rig's clock (tests/rig/clock.h): their files are sparse, and nothing is computed. The
+//! plan's predictions are held against it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rekindle::context::Context;
+use rekindle::plan::{Params, Plan};
+use rekindle::quant::Type;
+use rekindle::session::{Batch, Model};
+
+use crate::cases::*;
+use crate::headers;
+use crate::virtual_rig::*;
+
+/// Dies of K80 boards, on which nothing is executed.
+pub const TIMED: &str = "dies = 4; overhead = 95MiB; execute = 0";
+
+/// Seconds of a token that is decoded, and of a prompt's token.
+pub struct Speeds {
+    pub decode: f64,
+    pub prompt: f64,
+}
+
+/// Writes the header of a model of real shape; its weights are a hole.
+pub fn real_file(tag: &str) -> PathBuf {
+    let name = format!("timed-{}", headers::file_name(tag));
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    headers::from_row(headers::row(tag), &path).unwrap();
+    path
+}
+
+fn decode(model: &Model, first: i32, n: usize) {
+    let (tokens, seqs) = (vec![1; n], vec![0; n]);
+    let positions: Vec<i32> = (0..n as i32).map(|i| first + i).collect();
+    let mut outputs = vec![0u8; n];
+    outputs[n - 1] = 1;
+    let batch = Batch { tokens: &tokens, positions: Some(&positions), seq_ids: Some(&seqs), outputs: Some(&outputs) };
+    model.decode(&batch).unwrap();
+}
+
+/// A prompt of `n_prompt` tokens; then tokens one by one, the first ones of which are still recorded.
+pub fn speeds(rig: &Rig, model: &Model, n_prompt: usize) -> Speeds {
+    let seconds = |f: &mut dyn FnMut()| {
+        let begun = rig.time();
+        f();
+        (rig.time() - begun) * 1e-6
+    };
+    decode(model, 0, n_prompt);
+    let prompt = seconds(&mut || decode(model, 0 + n_prompt as i32, n_prompt)) / n_prompt as f64;
+    let at = 2 * n_prompt as i32;
+    (0..3).for_each(|i| decode(model, at + i, 1));
+    rig.reset();
+    let n = 4;
+    let decode = seconds(&mut || (3..3 + n).for_each(|i| decode(model, at + i, 1))) / f64::from(n);
+    Speeds { decode, prompt }
+}
+
+/// Loads a model of real shape on dies and gives its plan and speeds.
+fn timed(rig: &Rig, tag: &str, n_dies: u32, n_prompt: usize) -> (Arc<Plan>, Speeds, Arc<Context>) {
+    let path = real_file(tag);
+    let kv = Some(Type::F16);
+    let params = Params { n_ctx: 4096, type_k: kv, type_v: kv, ..Params::default() };
+    let (context, plan) = plan(rig, &format!("cuda:{n_dies}"), &path, &params, n_dies > 1, false);
+    let model = load_on(rig, &context, &plan, tag);
+    let speeds = speeds(rig, &model, n_prompt);
+    drop(model);
+    std::fs::remove_file(&path).unwrap();
+    (plan, speeds, context)
+}
+
+/// Layers on one die and split over two, by the clock and by the plan: within 10 % of each other.
+#[test]
+fn predictions_are_the_clocks() {
+    with_rig("predictions_are_the_clocks", TIMED, |rig| {
+        println!("model             dies  decode t/s: clock   plan   prompt t/s: clock   plan   dies busy");
+        for (tag, n_dies) in [("llama3.1:8b", 1), ("llama3.1:8b", 2), ("deepseek-r1:14b", 1), ("deepseek-r1:14b", 2)] {
+            // A prompt so short that attention hardly counts: the plan's figures are those of an empty context.
+            let (plan, own, _context) = timed(rig, tag, n_dies, 128);
+            let told = plan.prediction.expect("a plan on dies has a prediction");
+            let launches = rig.launches();
+            let share: Vec<_> = (0..n_dies as i32).map(|d| format!("{:.0} ms", rig.busy(d) * 1e-3)).collect();
+            println!(
+                "{tag:17} {n_dies:4} {:18.2} {:6.2} {:19.1} {:6.1}   {} ({launches} launches)",
+                1.0 / own.decode,
+                told.decode,
+                1.0 / own.prompt,
+                told.prompt,
+                share.join(", ")
+            );
+            if n_dies == 1 {
+                println!("{}", rig.profile());
+            }
+            let near = |plan: f64, clock: f64| (plan * clock - 1.0).abs() <= 0.1;
+            assert!(near(told.decode, own.decode), "{tag}: decode {} s, planned {}", own.decode, 1.0 / told.decode);
+            assert!(near(told.prompt, own.prompt), "{tag}: prompt {} s, planned {}", own.prompt, 1.0 / told.prompt);
+            rig.check(tag);
+        }
+    });
+}
