@@ -257,7 +257,8 @@ FACE cuLaunchKernel(void* handle, unsigned gx, unsigned gy, unsigned gz, unsigne
     op.cost = [args = shared_args, die = context->die, kernel = &k, grid = Size3{gx, gy, gz}] {
         return cost_of_kernel(*kernel, grid, args->data(), die);
     };
-    op.run = [args = shared_args, die = context->die, kernel = &k, grid = Size3{gx, gy, gz}, block = Size3{bx, by, bz}] {
+    op.run = [args = shared_args, die = context->die, kernel = &k, grid = Size3{gx, gy, gz},
+              block = Size3{bx, by, bz}] {
         launched++;
         if (!config.execute) return 0;
         check_for(die, false);
