@@ -1,7 +1,7 @@
-// How long kernels and copies take on a K80's die. The figures of products, attention and route are those of a simulator
-// of that generation (shared/facts/k80-simulated.md, at 875 MHz; with `small_cache`, those of a small instruction
-// cache), which are good to some 30 %; where it has none of a type, the instructions that kernels/README.md counts stand
-// in for it, and a comment says so. They are not the planner's: its predictions are held against these.
+// How long kernels and copies take on a K80's die. The figures of products, attention and route are those of a
+// simulator of that generation (at 875 MHz; with `small_cache`, those of a small instruction cache), which are good to
+// some 30 %; where it has none of a type, the instructions that kernels/README.md counts stand in for it, and a comment
+// says so. They are not the planner's: its predictions are held against these.
 #include <algorithm>
 #include <cstring>
 
@@ -14,7 +14,7 @@
 namespace rig {
 namespace {
 
-// A product of one row and rows of a matrix: bytes of a row at `rate` GB/s, and `row` ns besides (staging x, adding up).
+// A product of one row and rows of a matrix: bytes of a row at `rate` GB/s, and `row_ns` besides (staging x, sums).
 // Of Q4_K: 4096 columns at 100 GB/s and 2048 at 87 are 117.6 GB/s and 3.4 ns a row.
 struct TypeRate {
     const char* name;
@@ -105,14 +105,19 @@ double attention_us(const char* name, const ::Attention& a) {
         const double group = (double)a.n_head / a.n_head_kv, rows = a.n_tokens * group;
         return 2 * seen * a.n_head * (a.dk + a.dv) / gemm_rate() * (up(rows, 64) / rows);
     }
-    auto bytes = [](int type, int n) { return type == TYPE_Q8_0 ? n * 34 / 32. : type == TYPE_Q4_0 ? n * 18 / 32. : type == TYPE_F32 ? n * 4. : n * 2.; };
+    auto bytes = [](int type, int n) {
+        const double each = type == TYPE_Q8_0 ? 34 / 32. : type == TYPE_Q4_0 ? 18 / 32. : type == TYPE_F32 ? 4 : 2;
+        return n * each;
+    };
     const double pieces = std::max(a.pieces, 1);
     return seen * a.n_head_kv * pieces *
            (bytes(a.type_k, a.dk) / attention_rate(a.type_k) + bytes(a.type_v, a.dv) / attention_rate(a.type_v)) * 1e-3;
 }
 
 // A small kernel reads and writes so many bytes, with so many blocks.
-double small_us(double bytes, double blocks) { return bytes / std::min(plain_read, block_read * std::max(blocks, 1.0)); }
+double small_us(double bytes, double blocks) {
+    return bytes / std::min(plain_read, block_read * std::max(blocks, 1.0));
+}
 
 template <class A> const A& as(const void* args) { return *(const A*)args; }
 
