@@ -176,6 +176,14 @@ fn go() {
         let text = go(&["run", "./example", model().to_str().unwrap()]);
         assert!(text.contains("n_ctx") && text.contains("fits"), "{text}");
     }
+    // Absent, and something else: each is said.
+    let exe = dir.join("example-purego");
+    succeed(&mut go_tool(&dir, "0", &["build", "-o", exe.to_str().unwrap(), "./example"]));
+    for (path, complaint) in [("/no/such/librekindle.so", "set REKINDLE_LIBRARY"), ("libm.so.6", "is not rekindle")] {
+        let out = output(Command::new(&exe).arg(model()).env("REKINDLE_LIBRARY", path));
+        let text = String::from_utf8_lossy(&out.stderr);
+        assert!(!out.status.success() && text.contains(path) && text.contains(complaint), "{text}");
+    }
     let formatted = succeed(Command::new("gofmt").args(["-l", "."]).current_dir(root().join("bindings/go")));
     assert!(formatted.is_empty(), "gofmt would write these otherwise:\n{formatted}");
 }
