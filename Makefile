@@ -118,6 +118,7 @@ install: all install-files
 
 # What is installed, out of a library that is built (BUILT). The tool finds the library by RPATH, and the folders stand
 # in the file of pkg-config as the PC_ variables say: `make dist` makes them relative. HELPER is a tool that runs here.
+comma := ,
 RPATH ?= $(LIBDIR)
 PC_PREFIX ?= $(PREFIX)
 PC_LIBDIR ?= $(LIBDIR)
@@ -144,14 +145,18 @@ install-files:
 	    packaging/rekindleConfig.cmake.in > $(DESTDIR)$(LIBDIR)/cmake/rekindle/rekindleConfig.cmake
 	sed -e 's|@VERSION@|$(VERSION)|' packaging/rekindleConfigVersion.cmake.in \
 	    > $(DESTDIR)$(LIBDIR)/cmake/rekindle/rekindleConfigVersion.cmake
-	$(CC) $(CFLAGS) $(WARNINGS) -Iinclude bindings/c/rekindle.c -o $(BUILD)/rekindle-installed \
-	    -L$(DESTDIR)$(LIBDIR) -lrekindle -lpthread -lm -Wl,-rpath,'$(RPATH)'
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(WARNINGS) -Iinclude bindings/c/rekindle.c -o $(BUILD)/rekindle-installed \
+	    -L$(DESTDIR)$(LIBDIR) -lrekindle -lpthread -lm $(LDFLAGS) $(if $(RPATH),-Wl$(comma)-rpath$(comma)'$(RPATH)')
 	$(INSTALL) -m 755 $(BUILD)/rekindle-installed $(DESTDIR)$(BINDIR)/rekindle
 	$(HELPER) help man > $(DESTDIR)$(DATADIR)/man/man1/rekindle.1
 	$(HELPER) help bash > $(DESTDIR)$(DATADIR)/bash-completion/completions/rekindle
 	$(HELPER) help zsh > $(DESTDIR)$(DATADIR)/zsh/site-functions/_rekindle
 	$(HELPER) help fish > $(DESTDIR)$(DATADIR)/fish/vendor_completions.d/rekindle.fish
 	$(PYTHON) packaging/manual.py $(VERSION) include/rekindle.h > $(DESTDIR)$(DATADIR)/man/man3/rekindle.3
+
+# Debian packages in build/deb.
+deb:
+	BUILD=$(BUILD) packaging/deb.sh
 
 # The header as HTML, by doxygen: build/docs/html/index.html.
 docs:

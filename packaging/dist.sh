@@ -5,6 +5,7 @@
 # Python wheel; and SHA256SUMS. It needs ziglang from PyPI for PYTHON, and zstd. `make dist` calls it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+root=$PWD
 build=${BUILD:-build} cargo=${CARGO:-cargo} target=${TARGET:-$PWD/target}
 export PYTHON=${PYTHON:-python3} GLIBC=${GLIBC:-2.28}
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
@@ -39,6 +40,14 @@ for arch in ${@:-x86_64}; do
         CFLAGS=-O2 LIBDIR=/lib INCLUDEDIR=/include BINDIR=/bin DATADIR=/share RPATH='$$ORIGIN/../lib' \
         PC_PREFIX='$${pcfiledir}/../..' PC_LIBDIR='$${prefix}/lib' PC_INCLUDEDIR='$${prefix}/include' ${helper:+"$helper"}
     cp LICENSE README.md CHANGELOG.md "$stage"
+    if command -v go >/dev/null; then
+        goarch=$(sed 's/x86_64/amd64/; s/aarch64/arm64/' <<<"$arch")
+        (cd bindings/go/cmd/rekindle-server && CGO_ENABLED=1 GOARCH=$goarch CC="$root/packaging/cc-old" \
+            CGO_CFLAGS="-O2 -I$root/include" CGO_LDFLAGS="-L$root/$stage/lib -Wl,-rpath,\$ORIGIN/../lib" \
+            go build -trimpath -ldflags "-s -w -linkmode=external" -o "$root/$stage/bin/rekindle-server" .)
+    else
+        echo "dist: without the server, since Go is not installed" >&2
+    fi
     library=$stage/lib/librekindle.so.$version
     strip=strip objcopy=objcopy
     if [ "$arch" != "$(uname -m)" ]; then strip=$arch-linux-gnu-strip objcopy=$arch-linux-gnu-objcopy; fi
@@ -47,7 +56,7 @@ for arch in ${@:-x86_64}; do
     $strip --strip-unneeded "$library" "$stage/bin/rekindle"
     $strip --strip-debug "$stage/lib/librekindle.a"
     (cd "$stage-debug/lib/debug" && $objcopy --add-gnu-debuglink="librekindle.so.$version.debug" "$OLDPWD/$library")
-    for file in "$library" "$stage/bin/rekindle"; do
+    for file in "$library" "$stage"/bin/*; do
         found=$(newest "$file")
         echo "$file asks for $found"
         [ "$(printf '%s\n' "$found" "GLIBC_$GLIBC" | sort -V | tail -1)" = "GLIBC_$GLIBC" ] || exit 1
