@@ -186,3 +186,26 @@ fn devices_says_what_keeps_a_card_from_use() {
     put("dev/nvidia-uvm", "");
     says(&["driver: 470.256.02", "0000:05:00.0  Tesla K80\n"]);
 }
+
+/// Sessions that need no terminal say today what tests/terminal/record.py recorded.
+#[test]
+fn recorded_commands_say_the_same() {
+    let recorded = std::fs::read_to_string(support::root().join("tests/terminal/commands.txt")).unwrap();
+    let bible = folder().join("bible.gguf");
+    std::os::unix::fs::symlink(model(), &bible).unwrap();
+    let path = format!("{}:{}", folder().display(), std::env::var("PATH").unwrap());
+    let sessions: Vec<&str> = recorded.strip_prefix("$ ").unwrap().split("\n$ ").collect();
+    assert!(sessions.len() >= 10, "{}", sessions.len());
+    for session in sessions {
+        let (command, expected) = session.split_once('\n').unwrap();
+        let out = Command::new("sh")
+            .args(["-c", &format!("exec 2>&1; {command}")])
+            .current_dir(folder())
+            .env("PATH", &path)
+            .stdin(std::process::Stdio::null())
+            .output()
+            .unwrap();
+        let said = String::from_utf8(out.stdout).unwrap();
+        assert_eq!(said.trim_end(), expected.trim_end(), "{command}; tests/terminal/record.py records it again");
+    }
+}
