@@ -322,7 +322,7 @@ fn experts_go_to_the_cpu_where_the_die_is_too_small() {
 
         let (text, reason) =
             (p.text(), p.reasons.iter().find(|r| r.starts_with("experts of layer")).expect("a reason"));
-        assert!(text.contains(", experts of layer") && text.contains("experts on device 1"), "{text}");
+        assert!(text.contains("  experts of 0") && text.contains("experts on device 1"), "{text}");
         let whole =
             reason.split("with whole layers there ").nth(1).and_then(|r| r.split(' ').next()).expect("a figure");
         let (decode, whole) = (p.prediction.unwrap().decode, whole.parse::<f64>().unwrap());

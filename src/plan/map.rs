@@ -111,13 +111,13 @@ impl Plan {
 
 /// A line for each part of memory that any of the devices has, with a column for each of them.
 fn write_bytes(out: &mut String, devices: &[&DevicePlan]) -> fmt::Result {
+    writeln!(out)?;
     let mut row = |title: &str, cell: &dyn Fn(&DevicePlan) -> String| {
         write!(out, "{title:<13}")?;
         devices.iter().try_for_each(|d| write!(out, "{:>12}", cell(d)))?;
         writeln!(out)
     };
     let bytes = |n: u64| if n > 0 { human(n) } else { "-".to_owned() };
-    row("", &|_| String::new())?;
     row("", &|d| format!("device {}", d.device))?;
     let Some(first) = devices.first() else { return Ok(()) };
     // The bytes of others come last but one, beside those that stay free.
