@@ -13,7 +13,7 @@ git archive HEAD | tar -x -C "$out/$source"
 cd "$out/$source"
 cargo vendor --quiet --locked --versioned-dirs vendor >/dev/null
 (cd bindings/go/cmd/rekindle-server && go mod vendor)
-tar --sort=name --mtime="@$(git -C "$OLDPWD" log -1 --format=%ct)" --owner=0 --group=0 -C .. -cJf \
+XZ_OPT=-3 tar --sort=name --mtime="@$(git -C "$OLDPWD" log -1 --format=%ct)" --owner=0 --group=0 -C .. -cJf \
     "../rekindle_$version.orig.tar.xz" "$source"
 cp -rL packaging/debian debian
 # debhelper looks for the unit below debian/.

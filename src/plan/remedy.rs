@@ -75,8 +75,8 @@ fn context(plan: &Plan) -> Result<Option<String>> {
     let whole = if n == plan.n_ctx_train { ", all that the model was trained for" } else { "" };
     let on = if uses_dies(plan) { "these dies" } else { "this machine" };
     // If layers are on the CPU, a shorter context on dies alone is worth naming.
-    Ok((!plan.fits || n > plan.n_ctx || plan.uses_cpu() && n < plan.n_ctx)
-        .then(|| format!("--ctx {n}: the largest context on {on}{whole}")))
+    let shorter = n < plan.n_ctx && uses_dies(plan) && plan.uses_cpu();
+    Ok((!plan.fits || n > plan.n_ctx || shorter).then(|| format!("--ctx {n}: the largest context on {on}{whole}")))
 }
 
 fn kv(plan: &Plan) -> Result<Option<String>> {

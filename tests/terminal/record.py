@@ -43,7 +43,7 @@ class Session:
 
     def keys(self, *keys: str, wait: float = 0.4) -> None:
         for key in keys:
-            tmux("send-keys", "-t", NAME, *([] if key in KEYS else ["-l"]), key)
+            tmux("send-keys", "-t", NAME, *([] if key in KEYS else ["-l", "--"]), key)
         time.sleep(wait)
 
     def line(self, text: str, wait: float = 1.0) -> None:
@@ -153,7 +153,7 @@ def main() -> None:
     if len(sys.argv) < 3:
         raise SystemExit("usage: record.py TOOL MODEL [FOLDER of header-only models] [SESSION...]")
     tool, model = Path(sys.argv[1]).resolve(), Path(sys.argv[2]).resolve()
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)
         (folder / "rekindle").symlink_to(tool)
         (folder / "bible.gguf").symlink_to(model)
