@@ -67,7 +67,7 @@ python: wheel
 
 go: lib
 	cd bindings/go && CGO_CFLAGS="-O1 -I$(abspath include)" CGO_LDFLAGS="-L$(abspath $(BUILD))" \
-	    LD_LIBRARY_PATH=$(abspath $(BUILD)) $(GO) run ./example $(abspath $(MODEL))
+	    LD_LIBRARY_PATH=$(abspath $(BUILD)) $(GO) run -tags nopkgconfig ./example $(abspath $(MODEL))
 
 # A server for clients of Ollama and OpenAI, with the small model and those of an Ollama store if there is one. It needs
 # Go. SERVE takes options and models: SERVE="--port 8080 ~/models".

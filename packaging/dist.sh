@@ -44,7 +44,7 @@ for arch in ${@:-x86_64}; do
         goarch=$(sed 's/x86_64/amd64/; s/aarch64/arm64/' <<<"$arch")
         (cd bindings/go/cmd/rekindle-server && CGO_ENABLED=1 GOARCH=$goarch CC="$root/packaging/cc-old" \
             CGO_CFLAGS="-O2 -I$root/include" CGO_LDFLAGS="-L$root/$stage/lib -Wl,-rpath,\$ORIGIN/../lib" \
-            go build -trimpath -ldflags "-s -w -linkmode=external" -o "$root/$stage/bin/rekindle-server" .)
+            go build -tags nopkgconfig -trimpath -ldflags "-s -w -linkmode=external" -o "$root/$stage/bin/rekindle-server" .)
     else
         echo "dist: without the server, since Go is not installed" >&2
     fi
