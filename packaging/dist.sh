@@ -17,7 +17,7 @@ mkdir -p "$out"
 
 packed() { # tarball, folder: the same files make the same bytes
     tar -C "$build" --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner -cf - "$2" |
-        zstd -q -19 -T2 -f -o "$out/$1"
+        zstd -q -12 -T2 -f -o "$out/$1"
 }
 
 newest() { # file: the newest glibc that it asks for
@@ -28,10 +28,11 @@ for arch in ${@:-x86_64}; do
     triple=$arch-unknown-linux-gnu name=rekindle-$version-$arch-linux-gnu
     export ARCH=$arch
     variable=CARGO_TARGET_$(tr a-z- A-Z_ <<<"$triple")_LINKER
-    # PROFILE=dev is for trying this script.
-    env "$variable=$PWD/packaging/cc-old" $cargo build --locked --profile "${PROFILE:-release}" --lib --target "$triple"
-    built=$target/$triple/${PROFILE:-release}
-    built=${built%/dev}$([ "${PROFILE:-release}" = dev ] && echo /debug || true)
+    built=$target/$triple/release
+    # PREBUILT, a folder with librekindle.so and librekindle.a, is for trying this script.
+    if [ -n "${PREBUILT:-}" ]; then built=$PREBUILT
+    else env "$variable=$PWD/packaging/cc-old" $cargo build --locked --release --lib --target "$triple"
+    fi
     stage=$build/$name
     rm -rf "$stage" "$stage-debug"
     helper=
@@ -40,11 +41,11 @@ for arch in ${@:-x86_64}; do
         CFLAGS=-O2 LIBDIR=/lib INCLUDEDIR=/include BINDIR=/bin DATADIR=/share RPATH='$$ORIGIN/../lib' \
         PC_PREFIX='$${pcfiledir}/../..' PC_LIBDIR='$${prefix}/lib' PC_INCLUDEDIR='$${prefix}/include' ${helper:+"$helper"}
     cp LICENSE README.md CHANGELOG.md "$stage"
-    if command -v go >/dev/null; then
+    if command -v "${GO:-go}" >/dev/null; then
         goarch=$(sed 's/x86_64/amd64/; s/aarch64/arm64/' <<<"$arch")
         (cd bindings/go/cmd/rekindle-server && CGO_ENABLED=1 GOARCH=$goarch CC="$root/packaging/cc-old" \
             CGO_CFLAGS="-O2 -I$root/include" CGO_LDFLAGS="-L$root/$stage/lib -Wl,-rpath,\$ORIGIN/../lib" \
-            go build -tags nopkgconfig -trimpath -ldflags "-s -w -linkmode=external" -o "$root/$stage/bin/rekindle-server" .)
+            "${GO:-go}" build -tags nopkgconfig -trimpath -ldflags "-s -w -linkmode=external" -o "$root/$stage/bin/rekindle-server" .)
     else
         echo "dist: without the server, since Go is not installed" >&2
     fi

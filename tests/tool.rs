@@ -96,7 +96,7 @@ fn plan_draws_a_picture() {
         (
             r#"[{"kind": "cuda", "name": "a <die>", "free_bytes": 8000000, "total_bytes": 9000000}]"#,
             1,
-            ["a &lt;die&gt;", "short by", "It would help", "taken by others"],
+            ["a &lt;die&gt;", "short by", "It would fit", "taken by others"],
         ),
     ] {
         let said = tool_with("", "plan", &["--devices", spec, "--svg", path.to_str().unwrap()]);

@@ -72,7 +72,7 @@ impl Plan {
         });
         let remedies = self.remedies().iter().map(|r| match self.fits {
             true => format!("Also possible: {r}"),
-            false => format!("It would help: {r}"),
+            false => format!("It would fit: {r}"),
         });
         speeds.into_iter().chain(remedies).collect()
     }
