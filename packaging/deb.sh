@@ -16,7 +16,6 @@ cargo vendor --quiet --locked --versioned-dirs vendor >/dev/null
 XZ_OPT=-3 tar --sort=name --mtime="@$(git -C "$OLDPWD" log -1 --format=%ct)" --owner=0 --group=0 -C .. -cJf \
     "../rekindle_$version.orig.tar.xz" "$source"
 cp -rL packaging/debian debian
-# debhelper looks for the unit below debian/.
 [ "${1:-}" = SOURCE-ONLY ] && exit 0
 dpkg-buildpackage -us -uc -b
 ls -l "$out"/*.deb
