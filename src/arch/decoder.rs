@@ -33,6 +33,8 @@ pub(super) enum Mixer {
     Attention(Attention),
     Latent(Latent),
     Recurrent(Recurrent),
+    /// A matrix (attn_output), through which no token sees another (deci).
+    Linear,
     /// Side by side on the same input; their results are added.
     Both(Attention, Recurrent),
 }
@@ -45,6 +47,8 @@ pub(super) enum FeedForward {
     Mixture(Mixture),
     /// Side by side, with norms of their own (gemma4).
     DenseAndExperts(Dense, Mixture),
+    /// A dense block, and experts that read the layer's input by a norm of their own (arctic).
+    DenseAndEarly(Dense, Mixture),
 }
 
 /// An architecture.
@@ -80,6 +84,7 @@ pub(super) struct Decoder {
     pub sum_norms: Option<[&'static str; 2]>,
     /// The norms of the results of mixer and feed-forward block, before these are added, if they are normed.
     pub post_norms: Option<Norms>,
+    pub post_names: [&'static str; 2],
     /// True if the feed-forward block reads what the mixer reads: the layer's input, or its norm where the block has no
     /// norm of its own.
     pub parallel: bool,
@@ -124,6 +129,8 @@ impl Decoder {
             act,
             weighted_inputs: false,
             shared: None,
+            routes_input: false,
+            sum_scale: 1.0,
             latent: None,
         });
         let attention = |sizes: &LayerSizes| Attention {
@@ -138,12 +145,14 @@ impl Decoder {
             whole_text: false,
             alibi: None,
             softcap: None,
+            clamp: None,
             qk_norm: None,
             norm_rotated: false,
             v_norm: false,
             sinks: false,
             temperature: None,
             gate: None,
+            gate_act: Activation::Sigmoid,
             out_scale: 1.0,
             unbiased_out: false,
             reads: None,
@@ -162,7 +171,7 @@ impl Decoder {
             factors_for_all: false,
             rope_kind,
             rope_factors: true,
-            norms: Norms { kind: NormKind::Rms, eps: h.eps, biases: false },
+            norms: Norms { kind: NormKind::Rms, eps: h.eps, biases: false, bare: false },
             embed_scale: 1.0,
             embed_norm: false,
             embed_bert: false,
@@ -173,6 +182,7 @@ impl Decoder {
             bare_first: false,
             sum_norms: None,
             post_norms: None,
+            post_names: ["post_attention_norm", "post_ffw_norm"],
             parallel: false,
             residual_scale: 1.0,
             layer_scale: false,
@@ -203,14 +213,16 @@ impl Decoder {
     pub fn attentions(&mut self) -> impl Iterator<Item = (usize, &mut Attention)> {
         self.layers.iter_mut().enumerate().filter_map(|(i, layer)| match &mut layer.mixer {
             Mixer::Attention(a) | Mixer::Both(a, _) => Some((i, a)),
-            Mixer::None | Mixer::Latent(_) | Mixer::Recurrent(_) => None,
+            Mixer::None | Mixer::Linear | Mixer::Latent(_) | Mixer::Recurrent(_) => None,
         })
     }
 
     /// Changes every mixture of experts.
     pub fn mixtures(mut self, change: impl Fn(&mut Mixture)) -> Decoder {
         for layer in &mut self.layers {
-            if let FeedForward::Mixture(m) | FeedForward::DenseAndExperts(_, m) = &mut layer.ffn {
+            if let FeedForward::Mixture(m) | FeedForward::DenseAndExperts(_, m) | FeedForward::DenseAndEarly(_, m) =
+                &mut layer.ffn
+            {
                 change(m);
             }
         }
@@ -224,7 +236,9 @@ impl Decoder {
                 FeedForward::None => {}
                 FeedForward::Dense(dense) => dense.act = act,
                 FeedForward::Mixture(m) => m.act = act,
-                FeedForward::DenseAndExperts(dense, m) => (dense.act, m.act) = (act, act),
+                FeedForward::DenseAndExperts(dense, m) | FeedForward::DenseAndEarly(dense, m) => {
+                    (dense.act, m.act) = (act, act);
+                }
             }
         }
         self
@@ -263,13 +277,18 @@ impl Decoder {
 
     /// Makes the norms LayerNorms, which may have biases.
     pub fn layer_norms(self, h: &Hparams) -> Decoder {
-        Decoder { norms: Norms { kind: NormKind::Layer, eps: h.layer_eps, biases: true }, ..self }
+        Decoder { norms: Norms { kind: NormKind::Layer, eps: h.layer_eps, biases: true, bare: false }, ..self }
     }
 
     /// Lets every token see its whole text, or half a window to either side. A head scores a text by its first token.
     pub fn encoder(mut self) -> Decoder {
         self.head.pick = Pick::First;
         self.heads(|a| a.whole_text = true)
+    }
+
+    /// Lets scores fall with distance in place of a rotation (ALiBi), by slopes of that spread, if it is not 0.
+    pub fn alibi(self, spread: f32) -> Decoder {
+        self.heads(|a| (a.rope, a.alibi) = (None, (spread > 0.0).then_some(spread)))
     }
 
     /// Leaves queries and keys of some layers as they are, without a rotation.
@@ -315,7 +334,7 @@ impl Decoder {
         }
         for (i, rope) in self.ropes.iter().enumerate() {
             let used = self.layers.iter().any(|layer| match layer.mixer {
-                Mixer::None | Mixer::Recurrent(_) => false,
+                Mixer::None | Mixer::Linear | Mixer::Recurrent(_) => false,
                 Mixer::Attention(a) | Mixer::Both(a, _) => a.rope == Some(i),
                 Mixer::Latent(a) => a.rope == Some(i),
             });
@@ -334,7 +353,7 @@ impl Decoder {
             let bare = self.bare_first && i == 0 && !g.has("attn_norm");
             let n = if normed && !bare { norm_of(&mut g, x, self.attn_norm)? } else { x };
             if let Some(m) = self.mixer(&mut g, n, layer.mixer)? {
-                x = self.plus(&mut g, x, m, "post_attention_norm", "attn_res")?;
+                x = self.plus(&mut g, x, m, self.post_names[0], "attn_res")?;
             }
             x = outputs(&mut g, x);
             if let Some([norm, _]) = self.sum_norms {
@@ -350,8 +369,14 @@ impl Decoder {
                 (true, Some(_)) => outputs(&mut g, input),
                 (true, None) => outputs(&mut g, n),
             };
-            if let Some(f) = self.feed_forward(&mut g, from, layer.ffn)? {
-                x = self.plus(&mut g, x, f, "post_ffw_norm", "ffn_res")?;
+            let reads_input = match layer.ffn {
+                FeedForward::Mixture(m) => m.routes_input,
+                FeedForward::DenseAndEarly(..) => true,
+                _ => false,
+            };
+            let input = if reads_input { outputs(&mut g, input) } else { from };
+            if let Some(f) = self.feed_forward(&mut g, from, input, layer.ffn)? {
+                x = self.plus(&mut g, x, f, self.post_names[1], "ffn_res")?;
             }
             if let Some([_, norm]) = self.sum_norms {
                 x = g.norm(x, norm)?;
@@ -376,10 +401,10 @@ impl Decoder {
             let mut x = g.begin_draft(hidden, h.n_vocab, self.embed_scale)?;
             let n = norm_of(&mut g, x, self.attn_norm)?;
             if let Some(m) = self.mixer(&mut g, n, layer.mixer)? {
-                x = self.plus(&mut g, x, m, "post_attention_norm", "draft_attn_res")?;
+                x = self.plus(&mut g, x, m, self.post_names[0], "draft_attn_res")?;
             }
-            if let Some(f) = self.feed_forward(&mut g, x, layer.ffn)? {
-                x = self.plus(&mut g, x, f, "post_ffw_norm", "draft_ffn_res")?;
+            if let Some(f) = self.feed_forward(&mut g, x, x, layer.ffn)? {
+                x = self.plus(&mut g, x, f, self.post_names[1], "draft_ffn_res")?;
             }
             g.end_draft(x, norm, h.n_vocab)?;
         }
@@ -405,6 +430,10 @@ impl Decoder {
     fn mixer(&self, g: &mut Builder<'_>, x: ValueId, mixer: Mixer) -> Result<Option<ValueId>> {
         match mixer {
             Mixer::None => Ok(None),
+            Mixer::Linear => {
+                let (_, n_embd) = g.shape(x);
+                g.linear(x, "attn_output", n_embd).map(Some)
+            }
             Mixer::Attention(a) => g.attention(x, a).map(Some),
             Mixer::Latent(a) => g.latent_attention(x, a).map(Some),
             Mixer::Recurrent(r) => g.recurrent(x, r).map(Some),
@@ -415,7 +444,13 @@ impl Decoder {
         }
     }
 
-    fn feed_forward(&self, g: &mut Builder<'_>, x: ValueId, ffn: FeedForward) -> Result<Option<ValueId>> {
+    fn feed_forward(
+        &self,
+        g: &mut Builder<'_>,
+        x: ValueId,
+        input: ValueId,
+        ffn: FeedForward,
+    ) -> Result<Option<ValueId>> {
         match ffn {
             FeedForward::None => Ok(None),
             FeedForward::Dense(dense) => {
@@ -424,9 +459,16 @@ impl Decoder {
             }
             FeedForward::Mixture(m) => {
                 let n = norm_of(g, x, self.ffn_norm)?;
-                g.mixture(n, m).map(Some)
+                g.mixture(n, input, m).map(Some)
             }
             FeedForward::DenseAndExperts(dense, m) => g.dense_and_experts(x, dense, m).map(Some),
+            FeedForward::DenseAndEarly(dense, m) => {
+                let n = norm_of(g, x, self.ffn_norm)?;
+                let dense = g.ffn(n, dense)?;
+                let n = g.norm(input, "ffn_norm_exps")?;
+                let experts = g.mixture(n, input, m)?;
+                Ok(Some(g.add(dense, experts, "ffn_sum")))
+            }
         }
     }
 }

@@ -1,5 +1,5 @@
-//! gpt2, gptneox, starcoder2 and falcon: LayerNorms and GELU without a gate. gpt2 adds a row of a table of positions to
-//! embeddings instead of rotating. In falcon, and in gptneox if the file says so, the feed-forward block stands beside
+//! gpt2, starcoder, gptneox, codeshell, starcoder2, falcon and orion: LayerNorms and GELU without a gate. gpt2 and
+//! starcoder add a row of a table of positions to embeddings instead of rotating; orion has a gate by SiLU after all. In falcon, and in gptneox if the file says so, the feed-forward block stands beside
 //! attention and reads the layer's input.
 
 use super::decoder::Decoder;
@@ -10,6 +10,10 @@ use crate::graph::{Act, Activation, Graph, RopeKind};
 
 pub(super) fn gpt2(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     Decoder { embed_positions: true, ..decoder(k, h)?.without_rope(|_| true) }.build(k, h)
+}
+
+pub(super) fn orion(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
+    decoder(k, h)?.act(Act::Gated(Activation::Silu.into())).build(k, h)
 }
 
 pub(super) fn gptneox(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {

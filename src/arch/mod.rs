@@ -4,11 +4,17 @@
 //! how the family differs from the plain decoder, and a line in `FAMILIES`. A family that is no such decoder is
 //! described in the words of `graph::Builder`.
 
+mod afmoe;
+mod alibi;
+mod apertus;
+mod arctic;
 mod bailingmoe2;
 mod batch;
 mod bert;
+mod bitnet;
 mod cohere;
 mod decoder;
+mod deepseek;
 mod deepseek2;
 mod ernie;
 mod eurobert;
@@ -23,25 +29,36 @@ mod gpt_oss;
 mod granite;
 mod hparams;
 mod hunyuan;
+mod hy_v3;
 mod keys;
 mod kimi_linear;
+mod latent;
 mod layers;
 mod lfm2;
 mod llama;
 mod llama4;
+mod maincoder;
 mod mamba;
+mod mellum;
 mod mimo2;
 mod minimax_m2;
 mod mistral3;
 mod modern_bert;
 mod muse_glimmer;
 mod nemotron_h;
+mod olmo;
 mod olmo2;
+mod openelm;
 mod phi;
+mod plamo;
 mod qwen2;
+mod qwen2moe;
 mod qwen3;
 mod qwen35;
 mod recurrent;
+mod smallthinker;
+mod spark;
+mod squared;
 mod step35;
 
 pub use batch::{BatchDefaults, GLOBAL_BATCH, batch_defaults};
@@ -120,6 +137,53 @@ const FAMILIES: &[Family] = &[
     Family { name: "nemotron_h_moe", build: nemotron_h::build },
     Family { name: "granitehybrid", build: granite::hybrid },
     Family { name: "kimi-linear", build: kimi_linear::build },
+    Family { name: "xverse", build: llama::dense },
+    Family { name: "internlm2", build: llama::dense },
+    Family { name: "nanbeige", build: llama::dense },
+    Family { name: "exaone", build: llama::halves },
+    Family { name: "pangu-embedded", build: llama::halves },
+    Family { name: "cogvlm", build: llama::cogvlm },
+    Family { name: "arcee", build: squared::arcee },
+    Family { name: "nemotron", build: squared::nemotron },
+    Family { name: "jais2", build: squared::nemotron },
+    Family { name: "olmo", build: olmo::olmo },
+    Family { name: "olmoe", build: olmo::olmoe },
+    Family { name: "baichuan", build: alibi::baichuan },
+    Family { name: "refact", build: alibi::refact },
+    Family { name: "bloom", build: alibi::bloom },
+    Family { name: "mpt", build: alibi::mpt },
+    Family { name: "jais", build: alibi::jais },
+    Family { name: "deepseek", build: deepseek::deepseek },
+    Family { name: "bailingmoe", build: deepseek::bailingmoe },
+    Family { name: "dots1", build: deepseek::dots1 },
+    Family { name: "openelm", build: openelm::openelm },
+    Family { name: "deci", build: openelm::deci },
+    Family { name: "qwen", build: openelm::qwen },
+    Family { name: "plamo", build: plamo::plamo },
+    Family { name: "plamo3", build: plamo::plamo3 },
+    Family { name: "plm", build: latent::plm },
+    Family { name: "minicpm3", build: latent::minicpm3 },
+    Family { name: "qwen2moe", build: qwen2moe::build },
+    Family { name: "mellum", build: mellum::mellum },
+    Family { name: "maple", build: mellum::maple },
+    Family { name: "smallthinker", build: smallthinker::build },
+    Family { name: "apertus", build: apertus::build },
+    Family { name: "afmoe", build: afmoe::afmoe },
+    Family { name: "laguna", build: afmoe::laguna },
+    Family { name: "arctic", build: arctic::arctic },
+    Family { name: "dbrx", build: arctic::dbrx },
+    Family { name: "grok", build: arctic::grok },
+    Family { name: "spark2_5", build: spark::build },
+    Family { name: "hy_v3", build: hy_v3::build },
+    Family { name: "maincoder", build: maincoder::build },
+    Family { name: "bitnet", build: bitnet::build },
+    Family { name: "starcoder", build: gpt::gpt2 },
+    Family { name: "codeshell", build: gpt::starcoder2 },
+    Family { name: "orion", build: gpt::orion },
+    Family { name: "paddleocr", build: ernie::paddleocr },
+    Family { name: "hunyuan_vl", build: hunyuan::dense },
+    Family { name: "minicpm", build: granite::minicpm },
+    Family { name: "cohere2moe", build: cohere::cohere2moe },
 ];
 
 /// Architectures whose tokens see the whole text.

@@ -125,7 +125,7 @@ pub(super) fn attention(s: &Step, node: &Node, a: &Attend) -> Result<()> {
         scale: a.scale,
         softcap: a.softcap.unwrap_or(0.0),
         chunked: i32::from(shape.chunked),
-        unused: 0,
+        alibi: a.alibi.unwrap_or(0.0),
     };
     let (tiled, rows) = tiled_form(dv)?;
     if n_tokens > FEW_TOKENS {

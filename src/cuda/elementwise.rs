@@ -59,6 +59,7 @@ fn function(f: Activation) -> (usize, [f32; 4]) {
         Activation::ReluSquared => args::FUNCTION_RELU_SQUARED,
         Activation::Sigmoid => args::FUNCTION_SIGMOID,
         Activation::Softplus => args::FUNCTION_SOFTPLUS,
+        Activation::Clamp { limit } => return (args::FUNCTION_CLAMP, [0.0, limit, 0.0, 0.0]),
         Activation::Xielu { positive, negative, beta, eps } => {
             return (args::FUNCTION_XIELU, [positive, negative, beta, eps]);
         }
@@ -76,6 +77,7 @@ pub(super) fn gate(s: &Step, node: &Node, gate: Gate) -> Result<()> {
     let function = match gate {
         Gate::Plain(f) => function(f),
         Gate::SiluClamped { alpha, limit } => (args::FUNCTION_SILU_CLAMPED, [alpha, limit, 0.0, 0.0]),
+        Gate::SiluOfLimited { limit } => (args::FUNCTION_SILU_OF_LIMITED, [1.0, limit, 0.0, 0.0]),
         Gate::SiluLimited { limit } => (args::FUNCTION_SILU_LIMITED, [0.0, limit, 0.0, 0.0]),
     };
     functions(s, node, kernels::gate, function)

@@ -66,6 +66,8 @@ pub struct Norms {
     pub eps: f32,
     /// True if a bias is added where the file has one.
     pub biases: bool,
+    /// True if there are no weights either.
+    pub bare: bool,
 }
 
 /// Tells which `.scale` tensors of the file are applied. A scale stands beside a matrix, and multiplies its product.
@@ -237,7 +239,8 @@ impl<'a> Builder<'a> {
         self.node(op, inputs, name, rows, cols)
     }
 
-    pub(super) fn shape(&self, x: ValueId) -> (Rows, usize) {
+    /// The rows and columns of a value.
+    pub fn shape(&self, x: ValueId) -> (Rows, usize) {
         let v = &self.values[x.0 as usize];
         (v.rows, v.cols)
     }
@@ -288,6 +291,9 @@ impl<'a> Builder<'a> {
         group: usize,
         ne: &[usize],
     ) -> Result<ValueId> {
+        if norms.bare {
+            return Ok(self.bare_norm(x, group, role));
+        }
         let (_, cols) = self.shape(x);
         let name = self.name(role, "weight");
         // falcon-h1's files leave the suffix out.

@@ -32,6 +32,10 @@ pub struct Mixture {
     /// True if the experts' inputs are multiplied by the weights, not their results.
     pub weighted_inputs: bool,
     pub shared: Option<Shared>,
+    /// True if the router reads the layer's input, before any norm.
+    pub routes_input: bool,
+    /// The sum of experts and those that every token uses is multiplied by it.
+    pub sum_scale: f32,
     /// Elements of the shorter row that experts work on (ffn_latent_down, ffn_latent_up); `None`: the whole row.
     pub latent: Option<usize>,
 }
@@ -42,6 +46,8 @@ pub struct Shared {
     pub dense: Dense,
     /// True if their result is multiplied by the sigmoid of one number per token (ffn_gate_inp_shexp).
     pub gated: bool,
+    /// The names of gate, up and down.
+    pub names: [&'static str; 3],
 }
 
 /// A matrix that every expert has, all of them in one tensor: `n_out` of its `n_all` rows, from row `first` on.
@@ -83,13 +89,14 @@ impl Builder<'_> {
                 self.like(Op::Gate(gate), &[g, up], "ffn_act", n_ff)
             }
         };
+        let f = if self.has("ffn_sub_norm") { self.norm(f, "ffn_sub_norm")? } else { f };
         self.linear_scaled(f, roles[2], n_embd)
     }
 
-    /// A mixture of experts: ffn_gate_inp routes each row to some of the experts.
-    pub fn mixture(&mut self, x: ValueId, m: Mixture) -> Result<ValueId> {
+    /// A mixture of experts: ffn_gate_inp routes each row to some of the experts, by x or by the layer's input.
+    pub fn mixture(&mut self, x: ValueId, input: ValueId, m: Mixture) -> Result<ValueId> {
         let (_, n_embd) = self.shape(x);
-        let logits = self.linear(x, "ffn_gate_inp", m.route.n_expert)?;
+        let logits = self.linear(if m.routes_input { input } else { x }, "ffn_gate_inp", m.route.n_expert)?;
         let routed = match m.latent {
             None => self.experts(x, logits, m)?,
             Some(n) => {
@@ -98,14 +105,15 @@ impl Builder<'_> {
                 self.product(low, "ffn_latent_up", n_embd)?
             }
         };
-        let Some(Shared { dense, gated }) = m.shared else { return Ok(routed) };
-        let mut shared = self.ffn_named(x, dense, ["ffn_gate_shexp", "ffn_up_shexp", "ffn_down_shexp"])?;
+        let Some(Shared { dense, gated, names }) = m.shared else { return Ok(routed) };
+        let mut shared = self.ffn_named(x, dense, names)?;
         if gated {
             let gate = self.linear(x, "ffn_gate_inp_shexp", 1)?;
             let op = Op::Gate(Gate::Plain(Activation::Sigmoid));
             shared = self.like(op, &[gate, shared], "ffn_shared", n_embd);
         }
-        Ok(self.add(routed, shared, "ffn_sum"))
+        let sum = self.add(routed, shared, "ffn_sum");
+        Ok(self.times(sum, m.sum_scale, "ffn_sum_scaled"))
     }
 
     /// The experts in ffn_gate_exps and ffn_up_exps (or ffn_gate_up_exps) and ffn_down_exps that a router's logits
@@ -113,7 +121,10 @@ impl Builder<'_> {
     pub fn experts(&mut self, x: ValueId, logits: ValueId, m: Mixture) -> Result<ValueId> {
         let (_, n_embd) = self.shape(x);
         let (n_ff, n_expert, used) = (m.n_ff, m.route.n_expert, m.route.n_expert_used);
-        let bias = self.floats(&self.name("exp_probs_b", "bias"), &[n_expert])?;
+        // hy_v3's files leave the suffix out.
+        let name = self.name("exp_probs_b", "bias");
+        let bare = name.trim_end_matches(".bias");
+        let bias = self.floats(if self.file.tensor(bare).is_some() { bare } else { &name }, &[n_expert])?;
         let route = self.like(Op::Route(Route { bias, ..m.route }), &[logits], "ffn_route", 2 * used);
         // The experts' part begins behind the router and ends with the sum. If it has a device of its own, a row of x
         // and its route go there, and one row comes back. With the router inside, the few numbers of the route would

@@ -36,7 +36,7 @@ pub use graph::{AdapterScale, Draft, Graph, INPUT, Input, Node, Outcome, Part};
 pub use layout::{ALIGN, Layout, Limits, Placement};
 pub use op::{
     Activation, Attend, AttendText, Columns, Concat, Embed, EmbedBy, Facts, Gate, Gating, MatMul, MatMulExperts,
-    MatMulHeads, Norm, NormKind, Op, Product, RopeTable, Rotate, Route, Scale, SoftCap, StoreKv, SumExperts,
+    MatMulHeads, Norm, NormKind, Op, Product, RopeTable, Rotate, Route, Scale, SoftCap, StoreKv, SumExperts, slope,
 };
 pub use pooling::{Head, Pick, Pooling};
 pub use recurrence::{Convolve, LinearAttention, Rule, Scan, Sharing};
