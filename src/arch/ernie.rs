@@ -18,8 +18,8 @@ pub(super) fn dense(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
 }
 
 pub(super) fn paddleocr(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
-    h.dense(k)?;
-    let mut d = Decoder { ignored: IGNORED, ..Decoder::new(h, RopeKind::Neox) };
+    h.equal_heads(k)?;
+    let mut d = Decoder { ignored: IGNORED, ..Decoder::new(h, RopeKind::Neox) }.dense(h, |_| true);
     d.ropes[0].sections = k.sections(false)?;
     d.build(k, h)
 }

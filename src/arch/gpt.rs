@@ -26,6 +26,11 @@ pub(super) fn starcoder2(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     decoder(k, h)?.build(k, h)
 }
 
+/// pockettts: the text part of a voice, with pairs of neighbours that turn.
+pub(super) fn pockettts(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
+    Decoder { rope_kind: RopeKind::Norm, ..decoder(k, h)? }.build(k, h)
+}
+
 pub(super) fn falcon(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     // The large models have a norm for each block.
     let two = k.file.tensor("blk.0.attn_norm_2.weight").is_some();

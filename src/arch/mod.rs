@@ -16,6 +16,8 @@ mod cohere;
 mod decoder;
 mod deepseek;
 mod deepseek2;
+mod describe;
+mod diffusion;
 mod ernie;
 mod eurobert;
 mod exaone;
@@ -27,6 +29,7 @@ mod glm;
 mod gpt;
 mod gpt_oss;
 mod granite;
+mod grovemoe;
 mod hparams;
 mod hunyuan;
 mod hy_v3;
@@ -56,10 +59,12 @@ mod qwen2moe;
 mod qwen3;
 mod qwen35;
 mod recurrent;
+mod refused;
 mod smallthinker;
 mod spark;
 mod squared;
 mod step35;
+mod talkie;
 
 pub use batch::{BatchDefaults, GLOBAL_BATCH, batch_defaults};
 pub use hparams::{Experts, Hparams};
@@ -139,7 +144,7 @@ const FAMILIES: &[Family] = &[
     Family { name: "kimi-linear", build: kimi_linear::build },
     Family { name: "xverse", build: llama::dense },
     Family { name: "internlm2", build: llama::dense },
-    Family { name: "nanbeige", build: llama::dense },
+    Family { name: "nanbeige", build: llama::nanbeige },
     Family { name: "exaone", build: llama::halves },
     Family { name: "pangu-embedded", build: llama::halves },
     Family { name: "cogvlm", build: llama::cogvlm },
@@ -184,6 +189,13 @@ const FAMILIES: &[Family] = &[
     Family { name: "hunyuan_vl", build: hunyuan::dense },
     Family { name: "minicpm", build: granite::minicpm },
     Family { name: "cohere2moe", build: cohere::cohere2moe },
+    Family { name: "plamo2", build: plamo::plamo2 },
+    Family { name: "talkie", build: talkie::build },
+    Family { name: "grovemoe", build: grovemoe::build },
+    Family { name: "pockettts", build: gpt::pockettts },
+    Family { name: "qwen3tts", build: qwen3::vl },
+    Family { name: "deepseek32", build: deepseek2::indexed },
+    Family { name: "glm-dsa", build: deepseek2::indexed },
 ];
 
 /// Architectures whose tokens see the whole text.
@@ -199,9 +211,17 @@ const ENCODERS: &[Family] = &[
     Family { name: "gemma-embedding", build: gemma_embedding::build },
 ];
 
+/// Architectures that write by steps: tokens see the whole text, and there are logits of all of them.
+const BY_STEPS: &[Family] = &[
+    Family { name: "dream", build: diffusion::dream },
+    Family { name: "llada", build: diffusion::llada },
+    Family { name: "llada-moe", build: diffusion::moe },
+    Family { name: "rnd1", build: diffusion::moe },
+];
+
 /// The architectures that can be planned exactly, loaded and decoded.
 pub fn supported() -> impl Iterator<Item = &'static str> {
-    FAMILIES.iter().chain(ENCODERS).map(|f| f.name)
+    FAMILIES.iter().chain(BY_STEPS).chain(ENCODERS).map(|f| f.name)
 }
 
 /// Reads a file's hyper-parameters and builds its graph, without a part that makes drafts.
@@ -239,17 +259,18 @@ pub enum PoolBy {
 pub fn build_with(file: &Gguf, wish: Wish) -> Result<(Hparams, Graph)> {
     let place = file.path();
     let name = architecture(file)?;
-    let family = FAMILIES.iter().chain(ENCODERS).find(|f| f.name == name).ok_or_else(|| {
+    let family = FAMILIES.iter().chain(BY_STEPS).chain(ENCODERS).find(|f| f.name == name).ok_or_else(|| {
         let known: Vec<_> = supported().collect();
+        let why = refused::reason(name).map(|why| format!(" ({why})")).unwrap_or_default();
         Error::unsupported(format!(
-            "{place}: architecture '{name}' is not supported, expected one of: {}",
+            "{place}: architecture '{name}' is not supported{why}, expected one of: {}",
             known.join(", ")
         ))
         .subject("general.architecture")
     })?;
     let draft = wish.draft;
     let pooling = match wish.pooling {
-        PoolBy::Family if !is_encoder(name) => None,
+        PoolBy::Family if !ENCODERS.iter().any(|f| f.name == name) => None,
         PoolBy::Family | PoolBy::File => Some(pooling_of(file, name).map_err(|e| e.at(place))?),
         PoolBy::Caller(pooling) => Some(pooling),
     };
@@ -275,7 +296,7 @@ pub fn build_with(file: &Gguf, wish: Wish) -> Result<(Hparams, Graph)> {
 
 /// True for architectures whose tokens see the whole text, which keep nothing from one batch to the next.
 pub fn is_encoder(architecture: &str) -> bool {
-    ENCODERS.iter().any(|f| f.name == architecture)
+    ENCODERS.iter().chain(BY_STEPS).any(|f| f.name == architecture)
 }
 
 /// The file's `{architecture}.pooling_type`: 0 to 4, as `Pooling` lists them.

@@ -1,7 +1,7 @@
 //! Attention in the words of the builder: rotation, grouped-query attention, latent attention.
 
 use super::build::Builder;
-use super::op::{Activation, Attend, AttendText, Gate, Op, RopeTable, Rotate, StoreKv};
+use super::op::{Activation, Attend, AttendText, Gate, Op, RopeTable, Rotate, Scale, StoreKv};
 use super::rope::{Factors, Rope, RopeKind, Temperature};
 use super::state::{KeyRope, KvShape, StateShape};
 use super::value::{Rows, StateId, ValueId};
@@ -72,6 +72,8 @@ pub enum QkNorm {
     Row,
     /// Each head, without a weight.
     Bare,
+    /// The same, but that each head of queries is multiplied by a number of its own (attn_q_norm).
+    ScaledQueries,
 }
 
 /// Gates that attention's result is multiplied by before attn_output: a function of numbers that the layer's input
@@ -198,7 +200,22 @@ impl Builder<'_> {
             QkNorm::EachHead => self.group_norm(x, role, norms, head, &[head, n_head]),
             QkNorm::Row => self.group_norm(x, role, norms, cols, &[cols]),
             QkNorm::Bare => Ok(self.bare_norm(x, head, role)),
+            QkNorm::ScaledQueries => {
+                let y = self.bare_norm(x, head, role);
+                if role == "attn_q_norm" { self.times_heads(y, role, n_head) } else { Ok(y) }
+            }
         }
+    }
+
+    /// x with each head times a number of its own, `{role}.weight` `[1, n_head]`.
+    fn times_heads(&mut self, x: ValueId, role: &'static str, n_head: usize) -> Result<ValueId> {
+        let (_, cols) = self.shape(x);
+        let bias = Some(self.required_floats(&self.name(role, "weight"), &[1, n_head])?);
+        // The numbers as a row for each token: nothing of x, plus them.
+        let some = self.columns(x, 1, 0, n_head, "head_scales");
+        let op = Op::Scale(Scale { by: 0.0, scale: None, bias, n_expert_used: 0 });
+        let numbers = self.like(op, &[some], "head_scales", n_head);
+        Ok(self.like(Op::Gate(Gate::Plain(Activation::Identity)), &[numbers, x], "heads_scaled", cols))
     }
 
     /// The cache of an earlier layer, whose shape must be that of this layer's own.

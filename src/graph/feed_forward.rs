@@ -36,9 +36,23 @@ pub struct Mixture {
     pub routes_input: bool,
     /// The sum of experts and those that every token uses is multiplied by it.
     pub sum_scale: f32,
+    /// Smaller experts that work on the sum of the others, chosen by the same router (grovemoe).
+    pub chunks: Option<Chunks>,
     /// Elements of the shorter row that experts work on (ffn_latent_down, ffn_latent_up); `None`: the whole row.
     pub latent: Option<usize>,
 }
+
+/// Experts in ffn_gate_chexps and so on: their number, width, and what their sum is multiplied by.
+#[derive(Debug, Clone, Copy)]
+pub struct Chunks {
+    pub n_expert: usize,
+    pub n_ff: usize,
+    pub scale: f32,
+}
+
+/// The names of the matrices of experts: gate, up and down.
+const EXPERTS: [&str; 3] = ["ffn_gate_exps", "ffn_up_exps", "ffn_down_exps"];
+const CHUNKS: [&str; 3] = ["ffn_gate_chexps", "ffn_up_chexps", "ffn_down_chexps"];
 
 /// The experts that every token uses.
 #[derive(Debug, Clone, Copy)]
@@ -98,11 +112,20 @@ impl Builder<'_> {
         let (_, n_embd) = self.shape(x);
         let logits = self.linear(if m.routes_input { input } else { x }, "ffn_gate_inp", m.route.n_expert)?;
         let routed = match m.latent {
-            None => self.experts(x, logits, m)?,
+            None => self.experts(x, logits, m, EXPERTS)?,
             Some(n) => {
                 let low = self.product(x, "ffn_latent_down", n)?;
-                let low = self.experts(low, logits, m)?;
+                let low = self.experts(low, logits, m, EXPERTS)?;
                 self.product(low, "ffn_latent_up", n_embd)?
+            }
+        };
+        let routed = match m.chunks {
+            None => routed,
+            Some(Chunks { n_expert, n_ff, scale }) => {
+                let route = Route { n_expert_used: m.route.n_expert_used.min(n_expert), ..m.route };
+                let small = self.experts(routed, logits, Mixture { route, n_ff, ..m }, CHUNKS)?;
+                let small = self.times(small, scale, "ffn_chunks_scaled");
+                self.add(routed, small, "ffn_chunks")
             }
         };
         let Some(Shared { dense, gated, names }) = m.shared else { return Ok(routed) };
@@ -118,7 +141,7 @@ impl Builder<'_> {
 
     /// The experts in ffn_gate_exps and ffn_up_exps (or ffn_gate_up_exps) and ffn_down_exps that a router's logits
     /// choose for each row. The route's bias is taken from exp_probs_b if the file has it.
-    pub fn experts(&mut self, x: ValueId, logits: ValueId, m: Mixture) -> Result<ValueId> {
+    fn experts(&mut self, x: ValueId, logits: ValueId, m: Mixture, names: [&'static str; 3]) -> Result<ValueId> {
         let (_, n_embd) = self.shape(x);
         let (n_ff, n_expert, used) = (m.n_ff, m.route.n_expert, m.route.n_expert_used);
         // hy_v3's files leave the suffix out.
@@ -141,7 +164,7 @@ impl Builder<'_> {
         };
         let f = match m.act {
             Act::Plain(f) => {
-                let up = product(self, each("ffn_up_exps", n_embd, n_ff, n_ff, 0))?;
+                let up = product(self, each(names[1], n_embd, n_ff, n_ff, 0))?;
                 self.like(Op::Activation(f), &[up], "ffn_act", used * n_ff)
             }
             Act::Gated(gate) => {
@@ -149,13 +172,13 @@ impl Builder<'_> {
                     let half = |first| each("ffn_gate_up_exps", n_embd, n_ff, 2 * n_ff, first);
                     (half(0), half(n_ff))
                 } else {
-                    (each("ffn_gate_exps", n_embd, n_ff, n_ff, 0), each("ffn_up_exps", n_embd, n_ff, n_ff, 0))
+                    (each(names[0], n_embd, n_ff, n_ff, 0), each(names[1], n_embd, n_ff, n_ff, 0))
                 };
                 let (g, up) = (product(self, gates)?, product(self, ups)?);
                 self.like(Op::Gate(gate), &[g, up], "ffn_act", used * n_ff)
             }
         };
-        let down = self.linear_experts(f, route, each("ffn_down_exps", n_ff, n_embd, n_embd, 0))?;
+        let down = self.linear_experts(f, route, each(names[2], n_ff, n_embd, n_embd, 0))?;
         let op = Op::SumExperts(SumExperts { n_expert_used: used, weighted: !m.weighted_inputs });
         let sum = self.like(op, &[down, route], "ffn_experts", n_embd);
         self.part = Part::Body;
@@ -173,7 +196,7 @@ impl Builder<'_> {
         let bare = self.times_tensor(bare, "ffn_gate_inp", "scale", n_embd, 1.0 / (n_embd as f32).sqrt())?;
         let logits = self.product(bare, "ffn_gate_inp", m.route.n_expert)?;
         let n = self.norm(x, "pre_ffw_norm_2")?;
-        let other = self.experts(n, logits, m)?;
+        let other = self.experts(n, logits, m, EXPERTS)?;
         let other = self.norm(other, "post_ffw_norm_2")?;
         Ok(self.add(one, other, "ffn_sum"))
     }
