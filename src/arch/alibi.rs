@@ -11,18 +11,25 @@ use crate::graph::{Act, Activation, Graph, QkNorm, RopeKind};
 
 /// The spread of slopes in families whose files do not say it.
 const SPREAD: f32 = 8.0;
-/// Files do not tell the 7B model of baichuan, which rotates, from others; this number of layers does.
+/// Files do not tell the 7B model of baichuan, which rotates, from that of 13B, whose scores fall; the number of layers
+/// does.
 const LAYERS_OF_7B: u32 = 32;
+const LAYERS_OF_13B: u32 = 40;
 
 pub(super) fn baichuan(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     h.dense(k)?;
     let d = Decoder::new(h, RopeKind::Norm);
-    if h.n_layer == LAYERS_OF_7B { d } else { d.alibi(SPREAD) }.build(k, h)
+    if h.n_layer == LAYERS_OF_7B {
+        return d.build(k, h);
+    }
+    d.alibi(if h.n_layer == LAYERS_OF_13B { SPREAD } else { 0.0 }).build(k, h)
 }
 
 pub(super) fn refact(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
-    h.equal_heads(k)?;
-    Decoder::new(h, RopeKind::Norm).alibi(SPREAD).build(k, h)
+    // llama.cpp loads experts of it and leaves them out.
+    h.dense(k)?;
+    let ignored = &["attn_output.bias", "ffn_gate.bias", "ffn_up.bias", "ffn_down.bias", "rope_freqs.weight"];
+    Decoder { ignored, rope_factors: false, ..Decoder::new(h, RopeKind::Norm).alibi(SPREAD) }.build(k, h)
 }
 
 pub(super) fn bloom(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
@@ -32,8 +39,10 @@ pub(super) fn bloom(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
 pub(super) fn mpt(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     let (clamp, has) = (k.clamp()?, |name: &str| k.file.tensor(name).is_some());
     let norm = has("blk.0.attn_q_norm.weight").then_some(QkNorm::Row);
+    // A norm of keys alone does not count.
+    let ignored: &[&str] = if norm.is_some() { &[] } else { &["attn_k_norm.weight", "attn_k_norm.bias"] };
     let d = decoder(k, h)?.heads(|a| (a.clamp, a.qk_norm) = (clamp, norm)).act(Act::Plain(Activation::Gelu));
-    Decoder { embed_positions: has("position_embd.weight"), ..d }.build(k, h)
+    Decoder { embed_positions: has("position_embd.weight"), ignored, ..d }.build(k, h)
 }
 
 pub(super) fn jais(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {

@@ -49,6 +49,14 @@ pub(super) enum FeedForward {
     DenseAndEarly(Dense, Mixture),
 }
 
+/// Stacks of `n` layers each: the low one runs `low` times, then the high one once; that `high` times.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stacks {
+    pub n: u32,
+    pub high: u32,
+    pub low: u32,
+}
+
 /// An architecture.
 #[derive(Debug, Clone)]
 pub(super) struct Decoder {
@@ -106,6 +114,8 @@ pub(super) struct Decoder {
     /// The times that the layers run, each time with caches of their own, and whether the output's norm stands between.
     pub n_loops: u32,
     pub loop_norm: bool,
+    /// Two stacks of layers that run in turns, in place of one.
+    pub stacks: Option<Stacks>,
     /// True if the embedding comes in again in every layer, times a number of its own (layer_output_scale).
     pub embed_skips: bool,
     /// The layer behind the trunk that guesses the token after the next, if files have it.
@@ -201,6 +211,7 @@ impl Decoder {
             n_ctx_most: None,
             n_loops: 1,
             loop_norm: false,
+            stacks: None,
             embed_skips: false,
             prediction: None,
         }

@@ -1,5 +1,5 @@
-//! deepseek, bailingmoe and dots1: the first layers are dense; in the others experts are joined by some that every token
-//! uses. dots1 norms each head's query and key.
+//! deepseek, bailingmoe and dots1: experts are joined by some that every token uses. But in bailingmoe the first layers
+//! are dense. dots1 norms each head's query and key.
 
 use super::decoder::Decoder;
 use super::experts::{Routing, share, shared_count};
@@ -9,18 +9,19 @@ use crate::error::Result;
 use crate::graph::{Gating, Graph, QkNorm, RopeKind};
 
 pub(super) fn deepseek(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
-    decoder(k, h, RopeKind::Norm)?
-        .mixtures(|m| (m.route.gating, m.route.normalise) = (Gating::Softmax, false))
-        .build(k, h)
+    let d = decoder(k, h, RopeKind::Norm)?.mixtures(|m| {
+        (m.route.gating, m.route.normalise) = (Gating::Softmax, false);
+    });
+    d.leading_dense(k, h)?.build(k, h)
 }
 
 pub(super) fn bailingmoe(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     let d = decoder(k, h, RopeKind::Norm)?.heads(|a| a.scale = 1.0 / (a.key as f32).sqrt());
-    d.dense(h, |_| false).mixtures(|m| m.route.gating = Gating::Softmax).build(k, h)
+    d.mixtures(|m| m.route.gating = Gating::Softmax).build(k, h)
 }
 
 pub(super) fn dots1(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
-    decoder(k, h, RopeKind::Neox)?.heads(|a| a.qk_norm = Some(QkNorm::Heads)).build(k, h)
+    decoder(k, h, RopeKind::Neox)?.heads(|a| a.qk_norm = Some(QkNorm::Heads)).leading_dense(k, h)?.build(k, h)
 }
 
 fn decoder(k: &Keys<'_>, h: &Hparams, kind: RopeKind) -> Result<Decoder> {
@@ -30,5 +31,5 @@ fn decoder(k: &Keys<'_>, h: &Hparams, kind: RopeKind) -> Result<Decoder> {
         routing.apply(m);
         share(m, m.n_ff.saturating_mul(n_shared));
     });
-    d.leading_dense(k, h)
+    Ok(d)
 }

@@ -1,6 +1,6 @@
 //! The graph of an architecture: a [`Decoder`] in the words of the builder.
 
-use super::decoder::{Decoder, FeedForward, Mixer};
+use super::decoder::{Decoder, FeedForward, Layer, Mixer, Stacks};
 use super::hparams::Hparams;
 use super::keys::Keys;
 use crate::error::Result;
@@ -47,64 +47,20 @@ impl Decoder {
             g.rope_table(rope.clone(), self.rope_kind, used);
         }
         let prediction = self.prediction.filter(|_| k.draft);
-        let all_rows = k.pooling.is_some_and(|p| p.pick(self.head) == Pick::Mean);
-        let runs = (0..self.n_loops).flat_map(|_| self.layers.iter().enumerate()).enumerate();
+        let all_rows = prediction.is_some() || k.pooling.is_some_and(|p| p.pick(self.head) == Pick::Mean);
+        if let Some(stacks) = self.stacks {
+            x = self.in_turns(&mut g, x, stacks, !all_rows)?;
+        }
+        // Stacks have run already.
+        let n_loops = if self.stacks.is_some() { 0 } else { self.n_loops };
+        let runs = (0..n_loops).flat_map(|_| self.layers.iter().enumerate()).enumerate();
         for (slot, (i, layer)) in runs {
             if self.loop_norm && slot > 0 && i == 0 {
                 x = g.norm_between(x, "output_norm")?;
             }
             g.layer_by(slot as u32, i as u32);
-            // Behind the last mixer tokens no longer see each other, so only rows whose results were asked for go on.
-            // A draft begins with the hidden row of every token, and a mean needs them all.
-            let last = slot + 1 == n_layer as usize && prediction.is_none() && !all_rows;
-            let outputs = |g: &mut Builder<'_>, x| if last { g.select_outputs(x) } else { x };
-            let input = x;
-            let normed = !matches!(layer.mixer, Mixer::None) || (self.parallel && self.ffn_norm.is_none());
-            let bare = self.bare_first && i == 0 && !g.has("attn_norm");
-            let n = if normed && !bare { norm_of(&mut g, x, self.attn_norm)? } else { x };
-            if let Some(m) = self.mixer(&mut g, n, layer.mixer)? {
-                x = self.plus(&mut g, x, m, self.post_names[0], "attn_res")?;
-            }
-            x = outputs(&mut g, x);
-            if let Some([norm, _]) = self.sum_norms {
-                x = g.norm(x, norm)?;
-                if g.has("attn_norm_2") {
-                    let before = outputs(&mut g, input);
-                    let sum = g.add(x, before, "attn_res_2");
-                    x = g.norm(sum, "attn_norm_2")?;
-                }
-            }
-            let from = match (self.parallel, self.ffn_norm) {
-                (false, _) => x,
-                (true, Some(_)) => outputs(&mut g, input),
-                (true, None) => outputs(&mut g, n),
-            };
-            let reads_input = match layer.ffn {
-                FeedForward::Mixture(m) => m.routes_input,
-                FeedForward::DenseAndEarly(..) => true,
-                _ => false,
-            };
-            let input = if reads_input { outputs(&mut g, input) } else { from };
-            if let Some(f) = self.feed_forward(&mut g, from, input, layer.ffn)? {
-                x = self.plus(&mut g, x, f, self.post_names[1], "ffn_res")?;
-            }
-            if let Some([_, norm]) = self.sum_norms {
-                x = g.norm(x, norm)?;
-            }
-            if let Some(second) = second {
-                let own = g.of_layer(second, self.n_embd_per_layer);
-                let own = outputs(&mut g, own);
-                x = g.add_per_layer(x, own)?;
-            }
-            if self.embed_skips {
-                let own = outputs(&mut g, embedded);
-                let own = g.times_tensor(own, "layer_output_scale", "weight", 1, 1.0)?;
-                x = g.add(x, own, "embd_skip");
-            }
-            if self.layer_scale && g.has("layer_output_scale") {
-                x = g.times_tensor(x, "layer_output_scale", "weight", 1, 1.0)?;
-            }
-            x = g.steer(x)?;
+            let last = slot + 1 == n_layer as usize && !all_rows;
+            x = self.layer(&mut g, x, i, layer, last, embedded, second)?;
         }
         let norm = self.output_norm;
         if let Some(pooling) = k.pooling {
@@ -124,6 +80,95 @@ impl Decoder {
             g.end_draft(x, norm, h.n_vocab)?;
         }
         Ok(g.finish(h.n_vocab, h.n_embd))
+    }
+
+    /// A layer of x. Of the last one only the rows of outputs go on.
+    #[allow(clippy::too_many_arguments)]
+    fn layer(
+        &self,
+        g: &mut Builder<'_>,
+        mut x: ValueId,
+        i: usize,
+        layer: &Layer,
+        last: bool,
+        embedded: ValueId,
+        second: Option<ValueId>,
+    ) -> Result<ValueId> {
+        // Behind the last mixer tokens no longer see each other, so only rows whose results were asked for go on.
+        // A draft begins with the hidden row of every token, and a mean needs them all.
+        let outputs = |g: &mut Builder<'_>, x| if last { g.select_outputs(x) } else { x };
+        let input = x;
+        let normed = !matches!(layer.mixer, Mixer::None) || (self.parallel && self.ffn_norm.is_none());
+        let bare = self.bare_first && i == 0 && !g.has("attn_norm");
+        let n = if normed && !bare { norm_of(g, x, self.attn_norm)? } else { x };
+        if let Some(m) = self.mixer(g, n, layer.mixer)? {
+            x = self.plus(g, x, m, self.post_names[0], "attn_res")?;
+        }
+        x = outputs(g, x);
+        if let Some([norm, _]) = self.sum_norms {
+            x = g.norm(x, norm)?;
+            if g.has("attn_norm_2") {
+                let before = outputs(g, input);
+                let sum = g.add(x, before, "attn_res_2");
+                x = g.norm(sum, "attn_norm_2")?;
+            }
+        }
+        let from = match (self.parallel, self.ffn_norm) {
+            (false, _) => x,
+            (true, Some(_)) => outputs(g, input),
+            (true, None) => outputs(g, n),
+        };
+        let reads_input = match layer.ffn {
+            FeedForward::Mixture(m) => m.routes_input,
+            FeedForward::DenseAndEarly(..) => true,
+            _ => false,
+        };
+        let input = if reads_input { outputs(g, input) } else { from };
+        if let Some(f) = self.feed_forward(g, from, input, layer.ffn)? {
+            x = self.plus(g, x, f, self.post_names[1], "ffn_res")?;
+        }
+        if let Some([_, norm]) = self.sum_norms {
+            x = g.norm(x, norm)?;
+        }
+        if let Some(second) = second {
+            let own = g.of_layer(second, self.n_embd_per_layer);
+            let own = outputs(g, own);
+            x = g.add_per_layer(x, own)?;
+        }
+        if self.embed_skips {
+            let own = outputs(g, embedded);
+            let own = g.times_tensor(own, "layer_output_scale", "weight", 1, 1.0)?;
+            x = g.add(x, own, "embd_skip");
+        }
+        if self.layer_scale && g.has("layer_output_scale") {
+            x = g.times_tensor(x, "layer_output_scale", "weight", 1, 1.0)?;
+        }
+        g.steer(x)
+    }
+
+    /// The layers of two stacks in turns: the low one reads the sum of both states and leaves its own, several times;
+    /// then the high one does. Each run of a layer has a number of its own.
+    fn in_turns(&self, g: &mut Builder<'_>, x: ValueId, s: Stacks, outputs_only: bool) -> Result<ValueId> {
+        let (mut low, mut high, mut slot) = (None, x, 0);
+        for turn in 0..s.high * (s.low + 1) {
+            let is_high = turn % (s.low + 1) == s.low;
+            let first = if is_high { s.n } else { 0 };
+            g.layer_by(slot, first);
+            let mut y = match low {
+                None => g.add_vector(high, "hrm.z_l_init")?,
+                Some(low) => g.add(high, low, "states_sum"),
+            };
+            for own in first..first + s.n {
+                g.layer_by(slot, own);
+                slot += 1;
+                let last = slot as usize == self.layers.len() && outputs_only;
+                y = self.layer(g, y, own as usize, &self.layers[own as usize], last, x, None)?;
+            }
+            let (_, n_embd) = g.shape(y);
+            y = g.bare_norm(y, n_embd, "state");
+            if is_high { high = y } else { low = Some(y) }
+        }
+        Ok(high)
     }
 
     /// x plus the result of a mixer or feed-forward block.

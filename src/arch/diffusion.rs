@@ -9,12 +9,13 @@ use crate::graph::{Graph, QkNorm, RopeKind};
 
 pub(super) fn dream(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     h.dense(k)?;
-    Decoder::new(h, RopeKind::Neox).encoder().build(k, h)
+    Decoder { ignored: &["output.bias"], ..Decoder::new(h, RopeKind::Neox).encoder() }.build(k, h)
 }
 
 pub(super) fn llada(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     h.dense(k)?;
-    Decoder::new(h, RopeKind::Norm).encoder().build(k, h)
+    let ignored = &["attn_output.bias", "ffn_gate.bias", "ffn_up.bias", "ffn_down.bias"];
+    Decoder { ignored, ..Decoder::new(h, RopeKind::Norm).encoder() }.build(k, h)
 }
 
 pub(super) fn moe(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {

@@ -20,8 +20,8 @@ pub(super) fn minicpm3(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
 fn decoder(k: &Keys<'_>, h: &Hparams, kind: RopeKind, compresses: bool) -> Result<Decoder> {
     let size = |key: &str| k.size(key, MAX_WIDTH).map(|n| n as usize);
     let (n_head, key, value, n_rot) = (h.first().n_head, h.first().key, h.first().value, h.rope.n_rot);
-    if key <= n_rot {
-        return Err(k.bad("rope.dimension_count", n_rot, &format!("less than the key length {key}")));
+    if key < n_rot {
+        return Err(k.bad("rope.dimension_count", n_rot, &format!("at most the key length {key}")));
     }
     let kv_lora_rank = size("attention.kv_lora_rank")?;
     let q_lora_rank = if compresses { Some(size("attention.q_lora_rank")?) } else { None };

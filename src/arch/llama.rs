@@ -35,8 +35,15 @@ pub(super) fn halves(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
 pub(super) fn cogvlm(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     h.dense(k)?;
     // Rows of images have matrices of their own.
-    let ignored =
-        &["vis_attn_qkv.weight", "vis_attn_output.weight", "vis_gate.weight", "vis_up.weight", "vis_down.weight"];
+    let ignored = &[
+        "attn_qkv.scale",
+        "attn_qkv.bias",
+        "vis_attn_qkv.weight",
+        "vis_attn_output.weight",
+        "vis_gate.weight",
+        "vis_up.weight",
+        "vis_down.weight",
+    ];
     Decoder { ignored, ..Decoder::new(h, RopeKind::Neox) }.build(k, h)
 }
 

@@ -31,6 +31,7 @@ mod gpt_oss;
 mod granite;
 mod grovemoe;
 mod hparams;
+mod hrm_text;
 mod hunyuan;
 mod hy_v3;
 mod keys;
@@ -190,6 +191,7 @@ const FAMILIES: &[Family] = &[
     Family { name: "minicpm", build: granite::minicpm },
     Family { name: "cohere2moe", build: cohere::cohere2moe },
     Family { name: "plamo2", build: plamo::plamo2 },
+    Family { name: "hrm_text", build: hrm_text::build },
     Family { name: "talkie", build: talkie::build },
     Family { name: "grovemoe", build: grovemoe::build },
     Family { name: "pockettts", build: gpt::pockettts },

@@ -10,14 +10,19 @@ use crate::graph::{Graph, QkNorm, RopeKind};
 
 pub(super) fn openelm(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     h.dense(k)?;
-    Decoder::new(h, RopeKind::Neox).heads(|a| a.qk_norm = Some(QkNorm::Heads)).build(k, h)
+    let d = Decoder::new(h, RopeKind::Neox).heads(|a| a.qk_norm = Some(QkNorm::Heads));
+    Decoder { ignored: &["attn_qkv.scale"], ..d }.build(k, h)
 }
 
 pub(super) fn deci(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     let mut d = Decoder::new(h, RopeKind::Norm);
     for (layer, sizes) in d.layers.iter_mut().zip(&h.layers) {
         match (sizes.n_ff, sizes.n_head, sizes.n_head_kv) {
-            (0, ..) => (layer.mixer, layer.ffn) = (Mixer::None, FeedForward::None),
+            (0, 1.., _) => {
+                let expected = "a width, or no heads either: a block is not left out alone";
+                return Err(k.bad("feed_forward_length", 0, expected));
+            }
+            (0, 0, _) => (layer.mixer, layer.ffn) = (Mixer::None, FeedForward::None),
             (_, 1.., 0) => layer.mixer = Mixer::Linear,
             _ => {}
         }

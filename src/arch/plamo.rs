@@ -22,7 +22,7 @@ pub(super) fn plamo2(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
         a.qk_norm = Some(QkNorm::EachHead);
         a.scale = 1.0 / (a.value as f32).sqrt();
     });
-    Decoder { post_norms: Some(d.norms), ..d }.recurrent(kind).build(k, h)
+    Decoder { post_norms: Some(d.norms), ignored: &["attn_qkv.scale"], ..d }.recurrent(kind).build(k, h)
 }
 
 pub(super) fn plamo3(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
@@ -36,5 +36,5 @@ pub(super) fn plamo3(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
         let rope = crate::graph::Rope { freq_base: base, freq_scale: 1.0, ..h.rope.clone() };
         d = d.windows(n, &k.local_layers(h.n_layer, Some(8))?, Some(rope));
     }
-    Decoder { post_norms: Some(d.norms), ..d }.build(k, h)
+    Decoder { post_norms: Some(d.norms), ignored: &["attn_qkv.scale"], ..d }.build(k, h)
 }

@@ -15,7 +15,6 @@ const REFUSED: &[(&[&str], &str)] = &[
     (&["dots3note"], "its latent attention with windows and an indexer has no operation here"),
     (&["deepseek4", "glm5-next", "qwen4exp", "hy_v4"], "its hyper-connections and indexers have no operations here"),
     (&["bailingmoe3", "kimi-k3"], "its delta attention with bounded gates has no word here"),
-    (&["hrm_text"], "its stacks of layers that run in turns have no word here"),
     (&["chameleon"], "its logits leave image tokens out, which has no operation here"),
     (&["graniteswitch"], "its adapters that each token chooses have no operation here"),
     (&["t5", "t5encoder"], "encoder-decoders and their relative positions have no operations here"),

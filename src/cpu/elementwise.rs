@@ -153,6 +153,7 @@ fn apply(f: Activation, x: f32) -> f32 {
                 x.exp().ln_1p()
             }
         }
+        Activation::Reciprocal => 1.0 / x,
         Activation::Clamp { limit } => x.clamp(-limit, limit),
         Activation::Xielu { positive, beta, .. } if x > 0.0 => positive * x * x + beta * x,
         Activation::Xielu { negative, beta, eps, .. } => negative * (x.min(eps).exp_m1() - x) + beta * x,

@@ -59,6 +59,7 @@ fn function(f: Activation) -> (usize, [f32; 4]) {
         Activation::ReluSquared => args::FUNCTION_RELU_SQUARED,
         Activation::Sigmoid => args::FUNCTION_SIGMOID,
         Activation::Softplus => args::FUNCTION_SOFTPLUS,
+        Activation::Reciprocal => args::FUNCTION_RECIPROCAL,
         Activation::Clamp { limit } => return (args::FUNCTION_CLAMP, [0.0, limit, 0.0, 0.0]),
         Activation::Xielu { positive, negative, beta, eps } => {
             return (args::FUNCTION_XIELU, [positive, negative, beta, eps]);

@@ -386,9 +386,15 @@ impl Builder<'_> {
     ) -> Result<ValueId> {
         let (n_head, nope) = (a.n_head, a.key - a.n_rot);
         let kv = self.product(compressed, "attn_kv_b", n_head * (nope + a.value))?;
-        let k_nope = self.columns(kv, n_head, 0, nope, "k_nope");
-        let v = self.columns(kv, n_head, nope, a.value, "v");
-        let k = self.concat(k_nope, k_pe, n_head, a.key, "k");
+        let v = if nope == 0 { kv } else { self.columns(kv, n_head, nope, a.value, "v") };
+        let k = match nope {
+            // All of a key turns, and all heads have the same.
+            0 => (1..n_head).fold(k_pe, |k, i| self.concat(k, k_pe, 1, (i + 1) * a.key, "k")),
+            _ => {
+                let k_nope = self.columns(kv, n_head, 0, nope, "k_nope");
+                self.concat(k_nope, k_pe, n_head, a.key, "k")
+            }
+        };
         let k = self.rotate(k, a.rope, n_head, nope, None, "k_rope");
         let q = self.rotate(q, a.rope, n_head, nope, a.temperature, "q_rope");
         let shape = KvShape {

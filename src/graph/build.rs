@@ -137,9 +137,11 @@ impl<'a> Builder<'a> {
     }
 
     pub(super) fn name(&self, role: &str, kind: &str) -> String {
+        // Where a layer runs several times, scales stand beside the run.
+        let own = if kind == "scale" && self.own < self.n_layer { self.layer } else { self.own };
         match self.names {
             Names::Behind => format!("blk.{}.{role}.{kind}", self.n_layer),
-            Names::Model if self.own < self.n_layer => format!("blk.{}.{role}.{kind}", self.own),
+            Names::Model if own < self.n_layer => format!("blk.{own}.{role}.{kind}"),
             Names::Model => format!("{role}.{kind}"),
         }
     }
@@ -334,6 +336,13 @@ impl<'a> Builder<'a> {
         let (_, cols) = self.shape(x);
         let Norms { kind, eps, .. } = self.norms;
         self.like(Op::Norm(Norm { kind, weight: None, bias: None, eps, group }), &[x], name, cols)
+    }
+
+    /// x plus the tensor `name`, which has an element for each column.
+    pub fn add_vector(&mut self, x: ValueId, name: &'static str) -> Result<ValueId> {
+        let (_, cols) = self.shape(x);
+        let bias = Some(self.required_floats(name, &[cols])?);
+        Ok(self.like(Op::Scale(Scale { by: 1.0, scale: None, bias, n_expert_used: 0 }), &[x], "sum", cols))
     }
 
     /// x times a number.

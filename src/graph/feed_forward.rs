@@ -87,7 +87,8 @@ impl Builder<'_> {
         let f = match act {
             Act::Plain(f) => {
                 let up = self.linear_scaled(x, roles[1], n_ff)?;
-                self.like(Op::Activation(f), &[up], "ffn_act", n_ff)
+                let f = self.like(Op::Activation(f), &[up], "ffn_act", n_ff);
+                self.divided(f, n_ff)?
             }
             Act::Gated(gate) => {
                 let (g, up) = if self.has(roles[0]) {
@@ -105,6 +106,15 @@ impl Builder<'_> {
         };
         let f = if self.has("ffn_sub_norm") { self.norm(f, "ffn_sub_norm")? } else { f };
         self.linear_scaled(f, roles[2], n_embd)
+    }
+
+    /// x divided by ffn.act.scales, if the file has them (mpt quantised by AWQ).
+    fn divided(&mut self, x: ValueId, n_ff: usize) -> Result<ValueId> {
+        let Some(bias) = self.floats(&self.name("ffn.act", "scales"), &[n_ff])? else { return Ok(x) };
+        // The numbers as a row for each token: nothing of x, plus them.
+        let op = Op::Scale(Scale { by: 0.0, scale: None, bias: Some(bias), n_expert_used: 0 });
+        let numbers = self.like(op, &[x], "ffn_act_scales", n_ff);
+        Ok(self.like(Op::Gate(Gate::Plain(Activation::Reciprocal)), &[numbers, x], "ffn_divided", n_ff))
     }
 
     /// A mixture of experts: ffn_gate_inp routes each row to some of the experts, by x or by the layer's input.

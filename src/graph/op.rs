@@ -260,6 +260,8 @@ pub enum Activation {
     Xielu { positive: f32, negative: f32, beta: f32, eps: f32 },
     /// x within plus or minus `limit`.
     Clamp { limit: f32 },
+    /// 1 / x
+    Reciprocal,
 }
 
 /// The way in which one half of a feed-forward block gates the other.

@@ -303,11 +303,11 @@ impl Builder<'_> {
     fn plamo(&mut self, x: ValueId, m: Plamo) -> Result<ValueId> {
         let ((_, n_embd), n) = (self.shape(x), m.n_inner);
         let head = n / m.n_head;
-        let both = self.linear(x, "ssm_in", 2 * n)?;
+        let both = self.product(x, "ssm_in", 2 * n)?;
         let z = self.columns(both, m.n_head, 0, head, "z");
         let v = self.columns(both, m.n_head, head, head, "v");
         let v = self.convolve(v, "ssm_conv1d", &[m.n_taps, n], true)?;
-        let all = self.linear(v, "ssm_x", 2 * m.n_state + m.dt_rank)?;
+        let all = self.product(v, "ssm_x", 2 * m.n_state + m.dt_rank)?;
         let b = self.columns(all, 1, 0, m.n_state, "b");
         let c = self.columns(all, 1, m.n_state, m.n_state, "c");
         let low = self.columns(all, 1, 2 * m.n_state, m.dt_rank, "dt");
@@ -331,7 +331,7 @@ impl Builder<'_> {
         };
         let out = self.linear_attention([c, b, v, steps, steps], op);
         let out = self.gated(z, out, Activation::Silu, "ssm_gated");
-        self.linear(out, "ssm_out", n_embd)
+        self.product(out, "ssm_out", n_embd)
     }
 
     /// shortconv.in_proj gives b, c and x; a convolution over b x; times c; shortconv.out_proj.

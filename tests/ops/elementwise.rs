@@ -73,6 +73,7 @@ fn function(f: Activation, a: f64) -> (f64, f64) {
             let is = if a > 700.0 { a } else { a.exp().ln_1p() };
             (is, exp(is) + 4.0)
         }
+        Activation::Reciprocal => (1.0 / a, 2.0 / a.abs()),
         Activation::Clamp { limit } => (a.clamp(-f64::from(limit), f64::from(limit)), 0.0),
         Activation::Xielu { positive, negative, beta, eps } => {
             let [p, n, b, e] = [positive, negative, beta, eps].map(f64::from);
@@ -223,6 +224,7 @@ pub fn rows() -> Vec<Row> {
         Activation::Sigmoid,
         Activation::Softplus,
         Activation::Clamp { limit: 0.75 },
+        Activation::Reciprocal,
         Activation::Xielu { positive: 0.8, negative: 1.3, beta: 0.5, eps: -1e-6 },
     ];
     let gates = [
