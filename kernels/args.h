@@ -35,7 +35,6 @@ enum { FUNCTION_SILU_CLAMPED = 9 };
 enum { FUNCTION_SILU_LIMITED = 10 };
 enum { FUNCTION_SILU_OF_LIMITED = 11 };
 enum { FUNCTION_CLAMP = 12 };
-enum { FUNCTION_RECIPROCAL = 13 };
 enum { KV_THREADS = 128 };
 // Elements at most of a head of blocks that turns.
 enum { KV_TURN_MOST = 2048 };

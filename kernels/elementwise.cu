@@ -37,7 +37,6 @@ DEVICE float activation_of(const Gate& a, float x) {
         case FUNCTION_RELU_SQUARED: return x < 0 ? 0 : x * x;
         case FUNCTION_SIGMOID: return 1.0f / (1.0f + expf(-x));
         case FUNCTION_SOFTPLUS: return x > 20 ? x : log1pf(expf(x));
-        case FUNCTION_RECIPROCAL: return 1.0f / x;
         case FUNCTION_CLAMP: return within(x, a.limit);
         case FUNCTION_XIELU:
             if (x > 0) return a.alpha * x * x + a.beta * x;

@@ -50,7 +50,6 @@ constants! {
     FUNCTION_SILU_LIMITED = 10;
     FUNCTION_SILU_OF_LIMITED = 11;
     FUNCTION_CLAMP = 12;
-    FUNCTION_RECIPROCAL = 13;
     KV_THREADS = 128;
     /// Elements at most of a head of blocks that turns.
     KV_TURN_MOST = 2048;

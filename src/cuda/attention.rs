@@ -72,6 +72,14 @@ fn wide_bytes(ty: Type) -> usize {
 /// Elements of a value per head at most, of the kernels that there are.
 pub(super) const MOST_VALUE: usize = 512;
 
+/// The same of those for this attention.
+pub(super) fn most_value(a: &Attend) -> usize {
+    if a.alibi.is_some() { MOST_FALLING } else { MOST_VALUE }
+}
+
+/// Of the kernel whose scores fall with distance.
+const MOST_FALLING: usize = 256;
+
 /// The tiled form for values of `dv` elements: its kernel, and the query rows of a tile.
 fn tiled_form(dv: usize) -> Result<(Kernel<args::Attention>, usize)> {
     match dv {
@@ -128,10 +136,10 @@ pub(super) fn attention(s: &Step, node: &Node, a: &Attend) -> Result<()> {
         alibi: a.alibi.unwrap_or(0.0),
     };
     let (tiled, rows) = match a.alibi {
-        Some(_) if dv <= 256 => (attention_prefill_alibi, 64),
+        Some(_) if dv <= MOST_FALLING => (attention_prefill_alibi, 64),
         Some(_) => {
             return Err(Error::unsupported(format!(
-                "CUDA devices compute attention that falls with distance with values of up to 256 elements a head, not \
+                "CUDA devices compute attention that falls with distance with values of up to {MOST_FALLING} elements a head, not \
                  {dv}"
             )));
         }
