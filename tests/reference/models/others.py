@@ -47,7 +47,8 @@ MODELS = {
     "grok-beside": ("grok", dict(n_embd=16, n_head=4, n_head_kv=2, head_dim=4, n_ff=12),
                     {"embedding_scale": 3.0, "logit_scale": 0.5, "attention.output_scale": 0.3,
                      "attn_logit_softcapping": 2.0, "final_logit_softcapping": 5.0},
-                    dict(experts=(6, 2, 12), after=("attn_output_norm", "post_ffw_norm"), more=dense_beside)),
+                    dict(experts=(6, 6, 12), after=("attn_output_norm", "post_ffw_norm"), post=0.3,
+                         more=dense_beside)),
     # Four windowed layers, each with a gate by head or by element.
     "laguna-layers": ("laguna", dict(n_embd=16, n_head=4, n_head_kv=2, head_dim=8, n_ff=20, n_layer=5),
                       {"attention.sliding_window": 12, "rope.dimension_count": 4, "rope.dimension_count_swa": 8,
