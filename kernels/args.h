@@ -33,8 +33,6 @@ enum { FUNCTION_SOFTPLUS = 7 };
 enum { FUNCTION_XIELU = 8 };
 enum { FUNCTION_SILU_CLAMPED = 9 };
 enum { FUNCTION_SILU_LIMITED = 10 };
-enum { FUNCTION_SILU_OF_LIMITED = 11 };
-enum { FUNCTION_CLAMP = 12 };
 enum { KV_THREADS = 128 };
 // Elements at most of a head of blocks that turns.
 enum { KV_TURN_MOST = 2048 };
@@ -212,7 +210,7 @@ struct Attention {
     float softcap;
     // A token sees back to the last multiple of the window only.
     int chunked;
-    float alibi;
+    int unused;
 };
 
 // Elements first .. first + n of each head of `head` elements.

@@ -48,8 +48,6 @@ constants! {
     FUNCTION_XIELU = 8;
     FUNCTION_SILU_CLAMPED = 9;
     FUNCTION_SILU_LIMITED = 10;
-    FUNCTION_SILU_OF_LIMITED = 11;
-    FUNCTION_CLAMP = 12;
     KV_THREADS = 128;
     /// Elements at most of a head of blocks that turns.
     KV_TURN_MOST = 2048;
@@ -145,8 +143,7 @@ args! {
         softcap: f32,
         /// A token sees back to the last multiple of the window only.
         chunked: i32,
-        /// The spread of slopes by which scores fall with distance; 0: none. Only attention_prefill_alibi looks at it.
-        alibi: f32,
+        unused: i32,
     }
 
     /// Elements first .. first + n of each head of `head` elements.

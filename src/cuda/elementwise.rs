@@ -59,13 +59,17 @@ fn function(f: Activation) -> Result<(usize, [f32; 4])> {
         Activation::ReluSquared => args::FUNCTION_RELU_SQUARED,
         Activation::Sigmoid => args::FUNCTION_SIGMOID,
         Activation::Softplus => args::FUNCTION_SOFTPLUS,
-        Activation::Reciprocal => return Err(Error::new(Status::Internal, "a die has no kernel for this function")),
-        Activation::Clamp { limit } => return Ok((args::FUNCTION_CLAMP, [0.0, limit, 0.0, 0.0])),
+        Activation::Clamp { .. } | Activation::Reciprocal => return Err(no_kernel()),
         Activation::Xielu { positive, negative, beta, eps } => {
             return Ok((args::FUNCTION_XIELU, [positive, negative, beta, eps]));
         }
     };
     Ok((number, [0.0; 4]))
+}
+
+/// Plans leave such nodes to the CPU (`run::has_kernel`).
+fn no_kernel() -> Error {
+    Error::new(Status::Internal, "a die has no kernel for this function")
 }
 
 /// A function of each element.
@@ -77,8 +81,8 @@ pub(super) fn activation(s: &Step, node: &Node, f: Activation) -> Result<()> {
 pub(super) fn gate(s: &Step, node: &Node, gate: Gate) -> Result<()> {
     let function = match gate {
         Gate::Plain(f) => function(f)?,
+        Gate::SiluOfLimited { .. } => return Err(no_kernel()),
         Gate::SiluClamped { alpha, limit } => (args::FUNCTION_SILU_CLAMPED, [alpha, limit, 0.0, 0.0]),
-        Gate::SiluOfLimited { limit } => (args::FUNCTION_SILU_OF_LIMITED, [1.0, limit, 0.0, 0.0]),
         Gate::SiluLimited { limit } => (args::FUNCTION_SILU_LIMITED, [0.0, limit, 0.0, 0.0]),
     };
     functions(s, node, kernels::gate, function)
