@@ -1,6 +1,6 @@
 //! afmoe and laguna: leading dense layers, experts that are joined by some that every token uses, and a gate of
-//! attention's output. afmoe has norms before and behind both blocks, windows but for every fourth layer, which does not
-//! rotate, and a sigmoid gate of each element. laguna's gate is a softplus of each head or element; its layers have
+//! attention's output. afmoe has norms before and behind both blocks, windows but for every fourth layer, which does
+//! not rotate, and a sigmoid gate of each element. laguna's gate is a softplus of each head or element; its layers have
 //! heads of their own, and those with a window rotate otherwise.
 
 use super::decoder::Decoder;

@@ -1,6 +1,6 @@
 //! arctic, dbrx and grok: large mixtures. In arctic a dense block is followed by experts that read the layer's input.
-//! dbrx has LayerNorms without biases, and bounds of queries, keys and values. grok limits scores, has norms behind both
-//! blocks, and may have a dense block beside the experts.
+//! dbrx has LayerNorms without biases, and bounds of queries, keys and values. grok limits scores, has norms behind
+//! both blocks, and may have a dense block beside the experts.
 
 use super::decoder::{Decoder, FeedForward};
 use super::hparams::Hparams;

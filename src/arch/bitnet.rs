@@ -1,5 +1,5 @@
-//! bitnet: norms of attention's result and of the feed-forward block's middle; scales stand beside ternary matrices, and
-//! logits are products with the token embedding.
+//! bitnet: norms of attention's result and of the feed-forward block's middle; scales stand beside ternary matrices,
+//! and logits are products with the token embedding.
 
 use super::decoder::{ALL_SCALES, Decoder};
 use super::hparams::Hparams;

@@ -1,7 +1,7 @@
-//! command-r, cohere2, cohere2moe and stablelm: LayerNorms, and a feed-forward block that stands beside attention and reads its
-//! normed input. command-r and cohere2 scale logits. cohere2 has windows, but for every fourth layer, which does not
-//! rotate. command-r's largest model norms each head's query and key, by weights of its own, and so do some stablelm; a
-//! stablelm with a norm before the feed-forward block has the blocks one after the other.
+//! command-r, cohere2, cohere2moe and stablelm: LayerNorms, and a feed-forward block that stands beside attention and
+//! reads its normed input. command-r and cohere2 scale logits. cohere2 has windows, but for every fourth layer, which
+//! does not rotate. command-r's largest model norms each head's query and key, by weights of its own, and so do some
+//! stablelm; a stablelm with a norm before the feed-forward block has the blocks one after the other.
 
 use super::decoder::{ALL_SCALES, Decoder};
 use super::experts::{Routing, share, shared_count, shared_width};

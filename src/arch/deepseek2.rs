@@ -9,7 +9,8 @@ use super::keys::Keys;
 use crate::error::Result;
 use crate::graph::{Gating, Graph, Latent, RopeKind, Scales};
 
-/// deepseek32 and glm-dsa: an indexer chooses what a token sees. In contexts no longer than what it chooses, all is seen.
+/// deepseek32 and glm-dsa: an indexer chooses what a token sees. In contexts no longer than what it chooses, all is
+/// seen.
 pub(super) fn indexed(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     let default = if k.arch == "glm-dsa" { Gating::Sigmoid } else { Gating::Softmax };
     let mut d = decoder(k, h, default)?;

@@ -1,5 +1,5 @@
-//! dream, llada, llada-moe and rnd1: models that write by steps. Every token sees its whole text, and a host decodes the
-//! text anew at each step: nothing is cached. Otherwise they are qwen2, llama, olmoe and qwen3moe.
+//! dream, llada, llada-moe and rnd1: models that write by steps. Every token sees its whole text, and a host decodes
+//! the text anew at each step: nothing is cached. Otherwise they are qwen2, llama, olmoe and qwen3moe.
 
 use super::decoder::Decoder;
 use super::hparams::Hparams;

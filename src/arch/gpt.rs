@@ -1,6 +1,7 @@
 //! gpt2, starcoder, gptneox, codeshell, starcoder2, falcon and orion: LayerNorms and GELU without a gate. gpt2 and
-//! starcoder add a row of a table of positions to embeddings instead of rotating; orion has a gate by SiLU after all. In falcon, and in gptneox if the file says so, the feed-forward block stands beside
-//! attention and reads the layer's input.
+//! starcoder add a row of a table of positions to embeddings instead of rotating; orion has a gate by SiLU after all.
+//! In falcon, and in gptneox if the file says so, the feed-forward block stands beside attention and reads the layer's
+//! input.
 
 use super::decoder::Decoder;
 use super::hparams::Hparams;

@@ -1,6 +1,6 @@
-//! granite, granitemoe, granite_swa, granitehybrid and minicpm: llama with constants on embeddings, residuals and logits. The
-//! mixtures weight their experts by a softmax over the chosen ones. granite_swa has attention sinks, windows and layers
-//! without rotation. granitehybrid has Mamba-2 in most layers.
+//! granite, granitemoe, granite_swa, granitehybrid and minicpm: llama with constants on embeddings, residuals and
+//! logits. The mixtures weight their experts by a softmax over the chosen ones. granite_swa has attention sinks,
+//! windows and layers without rotation. granitehybrid has Mamba-2 in most layers.
 
 use super::decoder::Decoder;
 use super::experts::{share, shared_width};

@@ -1,5 +1,5 @@
-//! grovemoe: qwen3moe with smaller experts that work on what the others gave. Several experts may share a smaller one in
-//! the architecture; here each has its own.
+//! grovemoe: qwen3moe with smaller experts that work on what the others gave. Several experts may share a smaller one
+//! in the architecture; here each has its own.
 
 use super::decoder::Decoder;
 use super::hparams::{Hparams, MAX_WIDTH};

@@ -1,5 +1,5 @@
-//! hunyuan-dense, hunyuan_vl and hunyuan-moe: each head's query and key is normed behind the rotation. In the mixtures a dense
-//! block stands beside the experts, as one that every token uses.
+//! hunyuan-dense, hunyuan_vl and hunyuan-moe: each head's query and key is normed behind the rotation. In the mixtures
+//! a dense block stands beside the experts, as one that every token uses.
 
 use super::decoder::Decoder;
 use super::experts::{share, shared_width};

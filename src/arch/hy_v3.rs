@@ -1,4 +1,5 @@
-//! hy_v3: norms of each head's query and key; experts are weighted by sigmoid, and joined by some that every token uses.
+//! hy_v3: norms of each head's query and key; experts are weighted by sigmoid, and joined by some that every token
+//! uses.
 
 use super::decoder::{ALL_SCALES, Decoder};
 use super::experts::{Routing, share, shared_width};

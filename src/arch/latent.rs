@@ -1,5 +1,5 @@
-//! plm and minicpm3: latent attention whose cache holds the keys and values that it makes. plm has a squared ReLU and no
-//! gate. minicpm3 has constants on embeddings, residuals and logits.
+//! plm and minicpm3: latent attention whose cache holds the keys and values that it makes. plm has a squared ReLU and
+//! no gate. minicpm3 has constants on embeddings, residuals and logits.
 
 use super::decoder::{Decoder, Mixer};
 use super::hparams::{Hparams, MAX_WIDTH};

@@ -1,6 +1,6 @@
 //! openelm, deci and qwen: llama with Q, K and V in one matrix, or with layers that differ. openelm norms each head's
-//! query and key, and its layers have heads and widths of their own; so do deci's, of which some have no attention. qwen
-//! (1) counts gate and up of a feed-forward block together.
+//! query and key, and its layers have heads and widths of their own; so do deci's, of which some have no attention.
+//! qwen (1) counts gate and up of a feed-forward block together.
 
 use super::decoder::{Decoder, FeedForward, Mixer};
 use super::hparams::Hparams;

@@ -1,5 +1,6 @@
-//! plamo, plamo2 and plamo3. plamo2 has recurrent layers between those with attention. In plamo the feed-forward block stands beside attention and reads its normed input. plamo3 has
-//! norms before and behind both blocks and of each head's query and key, and windows but for every eighth layer.
+//! plamo, plamo2 and plamo3. plamo2 has recurrent layers between those with attention. In plamo the feed-forward block
+//! stands beside attention and reads its normed input. plamo3 has norms before and behind both blocks and of each
+//! head's query and key, and windows but for every eighth layer.
 
 use super::decoder::Decoder;
 use super::hparams::Hparams;

@@ -1,5 +1,5 @@
-//! talkie: norms without weights, also of embeddings and behind the rotation, where each head of queries has a number of
-//! its own; the embedding comes in again in every layer.
+//! talkie: norms without weights, also of embeddings and behind the rotation, where each head of queries has a number
+//! of its own; the embedding comes in again in every layer.
 
 use super::decoder::Decoder;
 use super::hparams::Hparams;
