@@ -35,8 +35,8 @@ impl Plan {
         };
         if let Some(most) = e.exact.as_ref().and_then(|x| x.graph.n_ctx_most).filter(|most| e.n_ctx > *most) {
             return Err(Error::unsupported(format!(
-                "n_ctx is {}, expected at most {most}: in longer contexts this architecture ('{}') chooses what a token \
-                 sees, by an indexer that has no operation here",
+                "n_ctx is {}, expected at most {most}: in longer contexts architecture '{}' chooses what a token sees, \
+                 by an indexer that has no operation here",
                 e.n_ctx, r.architecture
             ))
             .subject("n_ctx"));

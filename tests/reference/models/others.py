@@ -1,5 +1,5 @@
-"""A model each of groups of families: scores that fall with distance, bounds of queries, keys and values, squared ReLUs,
-experts beside or before other blocks, gates by softplus, layers that run twice or have no attention.
+"""A model each of groups of families: scores that fall with distance, bounds of queries, keys and values, squared
+ReLUs, experts beside or before other blocks, gates by softplus, layers that run twice.
 """
 
 from models.variants import LAYER_NORM, make
