@@ -173,7 +173,7 @@ impl Model {
     pub fn least_lack(&self, chain: &mut Ranges<'_, '_>, mask: u32, max_segments: usize) -> u64 {
         let mut fits = |extra: u64| {
             chain.extra = extra;
-            let fits = chain.place(Objective::Latency, mask, max_segments).is_some();
+            let fits = chain.fits(mask, max_segments);
             chain.extra = 0;
             fits
         };
@@ -211,16 +211,16 @@ impl Model {
         };
         let fits = |n_ctx: u32| -> Result<bool> {
             let chain = ranges(n_ctx)?;
-            Ok(chain.place(Objective::Headroom, mask, usize::MAX).is_some())
+            Ok(chain.fits(mask, usize::MAX))
         };
         let shortest = ranges(1)?;
         if split > 0 && !shortest.cpu_holds_experts() {
             return Ok(None);
         }
-        let Some(p) = shortest.place(Objective::Headroom, mask, usize::MAX) else {
+        let Some(room) = shortest.room(mask) else {
             return Ok(None);
         };
-        let guess = p.room.min(f64::from(most)) as u32;
+        let guess = room.min(f64::from(most)) as u32;
         if guess >= 1 && fits(guess)? && (guess == most || !fits(guess + 1)?) {
             return Ok(Some(guess));
         }

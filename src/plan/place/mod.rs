@@ -24,9 +24,10 @@
 //! their maximum. The second minimises the sum, using only ranges that are as good as the maximum that was found.
 //!
 //! The result is exact as long as the sets are few: up to 12 devices that all differ, more if some are alike. Beyond
-//! that only the best sets of each size are kept for each first unit, as many as time and memory afford, and `exact` is
-//! false.
+//! that only the best sets of each size are kept, for first units all along the chain, as many as time and memory
+//! afford, and `exact` is false. Whoever asks only if a chain fits then gets his answer from `reach`.
 
+mod reach;
 mod search;
 mod tables;
 #[cfg(test)]
@@ -34,7 +35,7 @@ mod tests;
 mod walk;
 
 use search::{Limits, Pass, Rule};
-use tables::Tables;
+use tables::{Class, Tables};
 
 /// Two sums that differ by less than this share of themselves are equal: they are the same numbers added in another
 /// order.
@@ -108,24 +109,49 @@ pub struct Placement {
 }
 
 /// The best placement on the devices in `allowed` (a bit each) with at most `max_segments` segments. `None` means that
-/// nothing fits, or that the search found nothing among too many stages to try all. Then `effort` says how long it
-/// looks: 1 is about a second.
-pub fn place_with(
-    chain: &impl Chain,
-    objective: Objective,
-    allowed: u32,
-    max_segments: usize,
-    effort: f64,
-) -> Option<Placement> {
-    let limits = Limits { max_segments, fewest: false, effort };
+/// nothing fits, or that the search found nothing among too many stages to try all.
+pub fn place(chain: &impl Chain, objective: Objective, allowed: u32, max_segments: usize) -> Option<Placement> {
+    let limits = Limits { max_segments, fewest: false };
     Tables::new(chain, allowed).and_then(|tables| solve(&tables, objective, limits))
 }
 
-/// The best of the placements with the fewest segments, on the devices in `allowed`. If each stage is one device, these
-/// are the fewest devices that hold the chain.
-pub fn fewest(chain: &impl Chain, objective: Objective, allowed: u32, effort: f64) -> Option<Placement> {
-    let limits = Limits { max_segments: usize::MAX, fewest: true, effort };
-    Tables::new(chain, allowed).and_then(|tables| solve(&tables, objective, limits))
+/// The fewest segments with which the devices in `allowed` hold the chain. If each stage is one device, these are the
+/// fewest devices. `None` as for [`place`], and it takes less time where not all sets can be tried.
+pub fn fewest(chain: &impl Chain, allowed: u32) -> Option<usize> {
+    let classes = tables::classes(chain, allowed);
+    if has_too_many(chain, &classes) {
+        return reach::fewest(chain, &classes);
+    }
+    let limits = Limits { max_segments: usize::MAX, fewest: true };
+    let placed = solve(&Tables::new(chain, allowed)?, Objective::Latency, limits);
+    placed.map(|p| p.segments.len())
+}
+
+/// The room of the placement that has the most, as a guess: 0 if the chain fits and nobody has looked for that one,
+/// since not all sets can be tried; `None` if it does not fit.
+pub fn room(chain: &impl Chain, allowed: u32) -> Option<f64> {
+    match has_too_many(chain, &tables::classes(chain, allowed)) {
+        true => fewest(chain, allowed).map(|_| 0.0),
+        false => place(chain, Objective::Headroom, allowed, usize::MAX).map(|p| p.room),
+    }
+}
+
+/// True if the devices in `allowed` hold the chain in at most `max_segments` segments.
+pub fn fits(chain: &impl Chain, allowed: u32, max_segments: usize) -> bool {
+    match has_too_many(chain, &tables::classes(chain, allowed)) {
+        true => fewest(chain, allowed).is_some_and(|n| n <= max_segments),
+        false => place(chain, Objective::Latency, allowed, max_segments).is_some(),
+    }
+}
+
+/// True if not all sets of stages can be tried, and each stage has a way to each other one and to the host.
+fn has_too_many(chain: &impl Chain, classes: &[Class]) -> bool {
+    let sizes = classes.iter().map(|c| c.members.len());
+    let n_sets = sizes.fold(1usize, |n, size| n.saturating_mul(size + 1));
+    let stages = || classes.iter().flat_map(|c| &c.members).copied().map(Some).chain([None]);
+    let way = |from: Option<usize>, to: Option<usize>| from == to || chain.hop(from, to).is_finite();
+    !search::all_can_be_tried(n_sets, classes.len(), chain.n_units())
+        && stages().all(|from| stages().all(|to| way(from, to)))
 }
 
 fn solve(tables: &Tables, objective: Objective, limits: Limits) -> Option<Placement> {
