@@ -61,13 +61,13 @@ impl Plan {
             Question::FewestDevices => {
                 let units = m.units(&r);
                 let chain = Ranges::new(&units, types, r.n_ctx, r.batch.n_ubatch)?;
-                chain.fewest(mask).map(|n| Answer::Devices(n as u32))
+                chain.fewest(mask)?.map(|n| Answer::Devices(n as u32))
             }
             Question::BestKvType => {
                 let units = m.units(&r);
                 let fits = |types| -> Result<bool> {
                     let chain = Ranges::new(&units, types, r.n_ctx, r.batch.n_ubatch)?;
-                    Ok(chain.fits(mask, usize::MAX))
+                    chain.fits(mask, usize::MAX)
                 };
                 let mut best = None;
                 for types in m.kv_types(&r)? {
@@ -113,7 +113,7 @@ fn fits(context: &Arc<Context>, file: &Arc<Gguf>, params: &Params, m: &Model, ty
     let r = Request::new(context, file, params)?;
     let units = m.units(&r);
     let chain = Ranges::new(&units, types, r.n_ctx, r.batch.n_ubatch)?;
-    Ok(chain.fits(m.asked(&r), usize::MAX))
+    chain.fits(m.asked(&r), usize::MAX)
 }
 
 /// The largest number from `least` to `most` that fits, if all up to it do.

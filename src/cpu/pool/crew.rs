@@ -175,8 +175,7 @@ impl Kind {
     fn decide(&mut self, to: usize, ratio: f64) {
         let down = to < self.crew;
         let won = if down { ratio < 1.0 + MARGIN } else { ratio < 1.0 - MARGIN };
-        let (this, other) =
-            if down { (&mut self.fewer, &mut self.more) } else { (&mut self.more, &mut self.fewer) };
+        let (this, other) = if down { (&mut self.fewer, &mut self.more) } else { (&mut self.more, &mut self.fewer) };
         if won {
             self.crew = to;
             *this = Patience { left: 0, next: SHORTEST };

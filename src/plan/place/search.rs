@@ -13,7 +13,8 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use super::tables::Tables;
+use super::tables::{Tables, WHAT};
+use crate::error::{Error, Result, try_vec};
 
 /// The most values that are kept, 8 bytes each.
 const MAX_VALUES: usize = 8 << 20;
@@ -173,7 +174,7 @@ pub(super) fn tail_at(tables: &Tables, set: usize, class: usize) -> usize {
 }
 
 /// Finds the sets and their values.
-pub(super) fn grow(tables: &Tables, pass: &Pass, limits: Limits) -> (Lattice, Values) {
+pub(super) fn grow(tables: &Tables, pass: &Pass, limits: Limits) -> Result<(Lattice, Values)> {
     let k = tables.classes.len();
     let steps = pass.groups.iter().map(Vec::len).sum::<usize>() as f64 / k as f64
         * (tables.n_units * tables.n_units) as f64
@@ -196,8 +197,8 @@ pub(super) fn grow(tables: &Tables, pass: &Pass, limits: Limits) -> (Lattice, Va
         }
     }
     if affordable && !limits.fewest {
-        let values = evaluate(tables, pass, &all);
-        return (all, values);
+        let values = evaluate(tables, pass, &all)?;
+        return Ok((all, values));
     }
 
     // A set is extended by each class and costs the ranges that fit; as many at once are kept as one level makes.
@@ -208,30 +209,30 @@ pub(super) fn grow(tables: &Tables, pass: &Pass, limits: Limits) -> (Lattice, Va
     let width = if affordable { usize::MAX } else { most.min(held).max(1) };
     let mut lattice = empty();
     let mut values = Values { tails: Vec::new(), totals: Vec::new() };
-    evaluate_from(tables, pass, &lattice, &mut values);
+    evaluate_from(tables, pass, &lattice, &mut values)?;
     let mut start = 0;
     for _ in 0..levels {
         let end = lattice.sets.len();
         lattice.extend(tables, start);
         start = end;
-        evaluate_from(tables, pass, &lattice, &mut values);
+        evaluate_from(tables, pass, &lattice, &mut values)?;
         if limits.fewest && values.best() < f64::INFINITY {
             break;
         }
         if lattice.sets.len() - start > width {
-            keep_best(tables, &mut lattice, &mut values, start, width);
+            keep_best(tables, &mut lattice, &mut values, start, width)?;
         }
     }
-    (lattice, values)
+    Ok((lattice, values))
 }
 
 /// Keeps at most `width` of the sets from `start` on: the one with the best value for the whole chain, and for first
 /// units, evenly from the lowest that any set reaches to the end, those with the best values there.
-fn keep_best(tables: &Tables, lattice: &mut Lattice, values: &mut Values, start: usize, width: usize) {
+fn keep_best(tables: &Tables, lattice: &mut Lattice, values: &mut Values, start: usize, width: usize) -> Result<()> {
     let (k, n) = (tables.classes.len(), tables.n_units);
     let count = lattice.sets.len() - start;
     // By set and unit, the least of its values there.
-    let mut least = vec![f64::INFINITY; count * (n + 1)];
+    let mut least = try_vec(WHAT, count * (n + 1), f64::INFINITY)?;
     for (i, least) in least.chunks_mut(n + 1).enumerate() {
         for tails in values.tails[tail_at(tables, start + i, 0)..][..k * (n + 1)].chunks(n + 1) {
             least.iter_mut().zip(tails).for_each(|(least, value)| *least = least.min(*value));
@@ -262,21 +263,30 @@ fn keep_best(tables: &Tables, lattice: &mut Lattice, values: &mut Values, start:
     values.tails.truncate(to * row);
     values.totals.truncate(to);
     lattice.exact = false;
+    Ok(())
 }
 
 /// The values of all sets.
-pub(super) fn evaluate(tables: &Tables, pass: &Pass, lattice: &Lattice) -> Values {
+pub(super) fn evaluate(tables: &Tables, pass: &Pass, lattice: &Lattice) -> Result<Values> {
     let mut values = Values { tails: Vec::new(), totals: Vec::new() };
-    evaluate_from(tables, pass, lattice, &mut values);
-    values
+    evaluate_from(tables, pass, lattice, &mut values)?;
+    Ok(values)
+}
+
+/// Lengthens a list with values that are not known.
+fn lengthen(values: &mut Vec<f64>, len: usize) -> Result<()> {
+    let more = len.saturating_sub(values.len());
+    values.try_reserve(more).map_err(|_| Error::out_of_memory(WHAT, (more * size_of::<f64>()) as u64))?;
+    values.resize(len, f64::INFINITY);
+    Ok(())
 }
 
 /// The values of the sets that have none yet.
-fn evaluate_from(tables: &Tables, pass: &Pass, lattice: &Lattice, values: &mut Values) {
+fn evaluate_from(tables: &Tables, pass: &Pass, lattice: &Lattice, values: &mut Values) -> Result<()> {
     let (k, n) = (tables.classes.len(), tables.n_units);
     let start = values.totals.len();
-    values.totals.resize(lattice.sets.len(), f64::INFINITY);
-    values.tails.resize(tail_at(tables, lattice.sets.len(), 0), f64::INFINITY);
+    lengthen(&mut values.totals, lattice.sets.len())?;
+    lengthen(&mut values.tails, tail_at(tables, lattice.sets.len(), 0))?;
     let mut scratch = vec![f64::INFINITY; n];
     for set in start..lattice.sets.len() {
         let (smaller, own) = values.tails.split_at_mut(tail_at(tables, set, 0));
@@ -305,6 +315,7 @@ fn evaluate_from(tables: &Tables, pass: &Pass, lattice: &Lattice, values: &mut V
             }
         }
     }
+    Ok(())
 }
 
 /// The best value at every unit with a range of class `to` in front of `rest`. In a sum the hop is left out.

@@ -2,6 +2,10 @@
 //! classes.
 
 use super::{Chain, Cost};
+use crate::error::{Result, try_vec};
+
+/// The name of the values in errors.
+pub(super) const WHAT: &str = "the search for a placement";
 
 /// Stages that can be exchanged without changing anything, ascending.
 pub(super) struct Class {
@@ -24,15 +28,18 @@ pub(super) struct Tables {
 
 impl Tables {
     /// Asks for all ranges. `None` if there is nothing to place or nothing to place it on.
-    pub fn new(chain: &impl Chain, allowed: u32) -> Option<Tables> {
+    ///
+    /// # Errors
+    /// `OutOfMemory`.
+    pub fn new(chain: &impl Chain, allowed: u32) -> Result<Option<Tables>> {
         let (n_units, classes) = (chain.n_units(), classes(chain, allowed));
         if n_units == 0 || classes.is_empty() {
-            return None;
+            return Ok(None);
         }
         let mut tables = Tables { n_units, classes, seconds: Vec::new(), lack: Vec::new(), hop: Vec::new() };
         let size = tables.classes.len() * (n_units + 1) * n_units;
-        tables.seconds = vec![f64::INFINITY; size];
-        tables.lack = vec![f64::INFINITY; size];
+        tables.seconds = try_vec(WHAT, size, f64::INFINITY)?;
+        tables.lack = try_vec(WHAT, size, f64::INFINITY)?;
         for c in 0..tables.classes.len() {
             let stage = tables.classes[c].members[0];
             for first in 0..n_units {
@@ -57,7 +64,7 @@ impl Tables {
                 tables.hop.push(if hop >= 0.0 { hop } else { f64::INFINITY });
             }
         }
-        Some(tables)
+        Ok(Some(tables))
     }
 
     /// The start of the row of ranges that end before unit `end`.
