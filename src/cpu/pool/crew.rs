@@ -16,7 +16,7 @@
 //!   others. On a quiet machine it is 1; less means that cores were taken away. It tells when to look for another crew,
 //!   and a crew that the cores given would carry: the threads times the share.
 //! - the time of a run. It decides. A new crew is tried beside the old one, in alternating blocks of some runs, until
-//!   one has clearly won or both had their turns. So a load that comes or goes meanwhile hits both.
+//!   the difference is clear of their noise or both had their turns. So a load that comes or goes meanwhile hits both.
 //!
 //! ```text
 //! share < 0.9    try fewer: threads * share          a failed try: the next one in this direction waits
@@ -33,11 +33,11 @@ const BUSY: f64 = 0.9;
 const RUNS: u64 = 4;
 const TIME: u64 = 20_000_000;
 /// The blocks that each side of a trial has at most, and the nanoseconds that are enough.
-const BLOCKS: u32 = 10;
-const ENOUGH: u64 = 500_000_000;
-/// After this number of blocks of each side, one that is so many times faster has won.
+const BLOCKS: u32 = 16;
+const ENOUGH: u64 = 1_000_000_000;
+/// After this number of blocks of each side, a difference of so many standard errors decides.
 const EARLY: u32 = 3;
-const CLEAR: f64 = 1.5;
+const CLEAR: f64 = 2.5;
 /// A smaller crew may be slower by this share, a larger one must be faster by it: threads that gain nothing are left
 /// to others.
 const MARGIN: f64 = 0.03;
@@ -62,6 +62,8 @@ pub(super) struct Times {
 struct Sum {
     runs: u64,
     times: Times,
+    /// Squares of the runs' nanoseconds.
+    squares: f64,
 }
 
 impl Sum {
@@ -70,6 +72,7 @@ impl Sum {
         self.times.wall += t.wall;
         self.times.on_core += t.on_core;
         self.times.inside += t.inside;
+        self.squares += t.wall as f64 * t.wall as f64;
     }
 
     fn is_full(&self) -> bool {
@@ -79,6 +82,12 @@ impl Sum {
     /// Nanoseconds of a run in the mean.
     fn mean(&self) -> f64 {
         self.times.wall as f64 / self.runs.max(1) as f64
+    }
+
+    /// The square of the standard error of the mean.
+    fn error(&self) -> f64 {
+        let n = self.runs.max(1) as f64;
+        (self.squares / n - self.mean() * self.mean()).max(0.0) / n
     }
 
     fn share(&self) -> f64 {
@@ -114,10 +123,11 @@ impl Trial {
         self.blocks[self.side] += 1;
         self.side = 1 - self.side;
         let [old, new] = self.sums;
-        let ratio = new.mean() / old.mean();
         let n = self.blocks[0];
-        let clear = n >= EARLY && !(1.0 / CLEAR..=CLEAR).contains(&ratio);
+        let difference = new.mean() - old.mean();
+        let clear = n >= EARLY && difference * difference > CLEAR * CLEAR * (new.error() + old.error());
         let ended = n >= BLOCKS || clear || (n >= 2 && old.times.wall.min(new.times.wall) >= ENOUGH);
+        let ratio = new.mean() / old.mean();
         (self.blocks[0] == self.blocks[1] && ended).then_some(ratio)
     }
 }
