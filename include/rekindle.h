@@ -195,7 +195,10 @@ typedef void (*rekindle_log_fn)(void *user_data, int32_t level, const char *mess
 typedef struct {
   /** sizeof(rekindle_context_params), set by the caller. */
   uint32_t struct_size;
-  /** CPU threads, up to 1024; 0 means one per core. */
+  /**
+   * CPU threads, up to 1024; 0 means one per core. Where other programs want the cores too, fewer of them take part
+   * while that is faster; results are the same bits whatever the number.
+   */
   uint32_t n_threads;
   /**
    * The devices to use, as a device spec: UTF-8 of devices_len bytes, or NULL with 0.
