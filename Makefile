@@ -23,7 +23,7 @@ WARNINGS := -std=c11 -Wall -Wextra -Wpedantic -Wconversion -Werror
 MODEL ?= models/bible-5M-Q8_0.gguf
 PROMPT ?= And the LORD said unto Moses,
 
-.PHONY: all lib run serve soak check test attack fuzz deny valgrind miri tsan bench microbench install uninstall clean wheel chat-model
+.PHONY: all lib run serve soak check test attack fuzz deny bench microbench install uninstall clean wheel chat-model
 
 all: lib $(BUILD)/rekindle $(BUILD)/minimal
 
@@ -109,24 +109,6 @@ deny:
 	$(PYTHON) packaging/notices.py --check
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --locked check; \
 	    else echo "note: cargo-deny is not installed; deny.toml was not checked"; fi
-
-# The smallest host and the tool under valgrind: errors, and blocks that nobody has any more at the end.
-VALGRIND = valgrind --quiet --error-exitcode=9 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite
-valgrind: all
-	$(VALGRIND) $(BUILD)/minimal $(MODEL)
-	$(VALGRIND) $(BUILD)/rekindle run $(MODEL) -p "$(PROMPT)" -n 8 --temp 0
-	$(VALGRIND) $(BUILD)/rekindle plan $(MODEL) >/dev/null
-	$(CARGO) test --test abi
-
-# Unit tests under Miri, an interpreter that finds undefined behaviour: the rooms that read what comes from outside.
-# They need a nightly toolchain with its component `miri`. Left out is what takes minutes there: see tests/miri.sh.
-miri:
-	tests/miri.sh
-
-# Unit tests of threads and locks with a thread sanitizer in the library and in the standard library. They need a
-# nightly toolchain with its component `rust-src`.
-tsan:
-	tests/tsan.sh
 
 # Against llama.cpp. REFERENCE=install builds that under the target folder; BENCH takes options of tests/bench/bench.py,
 # like --quick.
