@@ -593,7 +593,7 @@ typedef struct {
   uint32_t struct_size;
   /**
    * Tokens that the KV cache holds, of all sequences together; 0 means as many as the model was trained for, or
-   * fewer if only they fit.
+   * fewer if only they fit. Then 1/64 of each device stays free, unless reserve_bytes or a limit says how much.
    */
   uint32_t n_ctx;
   /** Sequences, with ids from 0. At most 256; 0 means 1. */

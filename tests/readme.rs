@@ -67,13 +67,10 @@ fn pages_show_what_is_run() {
 
 /// Lines that do not depend on the machine.
 fn portable(plan: &str) -> Vec<String> {
-    let machine = ["device 0:", "[", "free after", "predicted", "- no GPU is used"];
-    let lines = plan.lines().filter(|l| !machine.iter().any(|m| l.trim_start().starts_with(m)));
     // The compute arena has a workspace per thread.
-    lines
-        .filter(|l| !l.trim_start().starts_with("compute "))
-        .map(|l| l.split(", threads").next().unwrap().to_owned())
-        .collect()
+    let machine = ["fits; ", "0 [", "C compute", "· others", "free", "predicted", "- no GPU is used"];
+    let lines = plan.lines().filter(|l| !machine.iter().any(|m| l.trim_start().starts_with(m)));
+    lines.map(|l| l.split(", threads").next().unwrap().to_owned()).collect()
 }
 
 #[test]

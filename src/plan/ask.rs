@@ -84,7 +84,7 @@ impl Plan {
 
 /// The longest context; where it holds no whole micro-batch, the longest with the batches that it holds.
 fn largest_context(r: &Request<'_>, m: &Model, types: (Type, Type)) -> Result<Option<u32>> {
-    let longest = m.largest_context(r, &m.units(r), types, m.asked(r), 0)?;
+    let longest = m.largest_context(r, &m.units(r), types, m.asked(r), 0, false)?;
     if longest.is_some_and(|n| n >= r.batch.n_ubatch) {
         return Ok(longest.filter(|n| *n >= r.least_n_ctx()));
     }

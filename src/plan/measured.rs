@@ -1,6 +1,6 @@
 //! The measured estimator: the graph that will run, placed by search, every byte from its own layout.
 
-use super::chain::Ranges;
+use super::chain::{Ranges, SPARE};
 use super::estimator::{Estimate, Estimator};
 use super::params::Source;
 use super::report::{DevicePlan, Exact, LayerPlan};
@@ -18,8 +18,9 @@ impl Estimator for Model {
         let mut units = self.units(r);
         let (found, mut reasons) = self.best(r, &mut units)?;
         if found.source == Source::Limited {
+            let spare = if r.spares() { format!(" with 1/{SPARE} of each device to spare") } else { String::new() };
             reasons.push(format!(
-                "n_ctx {}: the largest that fits; the model was trained for {}",
+                "n_ctx {}: the largest that fits{spare}; the model was trained for {}",
                 found.n_ctx, r.n_ctx_train
             ));
         }

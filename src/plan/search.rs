@@ -12,7 +12,8 @@
 //!    fits nowhere, Q8_0 is tried too, and wins if it puts fewer layers on the CPU.
 //! 2. The caller's context is placed, or the model's full one. The latter is placed on the dies alone at first: a long
 //!    context is not worth layers on the CPU. If it does not fit there, the longest one that does is taken, but none
-//!    shorter than `SHORT_CONTEXT`. If there is none, the same is tried with all devices.
+//!    shorter than `SHORT_CONTEXT`. It leaves a little of each device free (`chain::SPARE`), unless the caller says how
+//!    much is to stay free, or none fits so. If there is none, the same is tried with all devices.
 //! 3. Experts alone may go to the CPU (`experts`).
 //! 4. If nothing fits, the least number of bytes is sought by which every device would have to be larger. The placement
 //!    that fits then is the plan, and each device reports its shortfall.
@@ -140,12 +141,16 @@ impl Model {
                 if let Some(choice) = placed(&mut wanted, mask)? {
                     return finish(&wanted, choice, Source::File);
                 }
-                let mut longest = self.largest_context(r, units, types, mask, 0)?;
-                if mask != dies && wanted.last_experts() > 0 {
-                    longest = longest.max(self.largest_context(r, units, types, dies, wanted.last_experts())?);
-                }
-                if let Some(n_ctx) = longest.filter(|n| *n >= least) {
+                // A device that is filled to its last byte fails as soon as something else there grows.
+                for spare in [true, false] {
+                    let longest = |mask, split| self.largest_context(r, units, types, mask, split, spare);
+                    let mut n_ctx = longest(mask, 0)?;
+                    if mask != dies && wanted.last_experts() > 0 {
+                        n_ctx = n_ctx.max(longest(dies, wanted.last_experts())?);
+                    }
+                    let Some(n_ctx) = n_ctx.filter(|n| *n >= least && (!spare || r.spares())) else { continue };
                     let mut shorter = ranges(n_ctx)?;
+                    shorter.spare = spare;
                     if let Some(choice) = placed(&mut shorter, mask)? {
                         return finish(&shorter, choice, Source::Limited);
                     }
@@ -195,7 +200,8 @@ impl Model {
     }
 
     /// The longest context that a placement on the devices of `mask` holds, with the experts of the first `split`
-    /// layers on the CPU. It is never longer than the one that the model was trained for.
+    /// layers on the CPU, and if `spare`, leaves a little of every device free. It is never longer than the one that
+    /// the model was trained for.
     pub fn largest_context(
         &self,
         r: &Request<'_>,
@@ -203,11 +209,13 @@ impl Model {
         types: (Type, Type),
         mask: u32,
         split: usize,
+        spare: bool,
     ) -> Result<Option<u32>> {
         let most = self.hparams.n_ctx_train.max(1);
         let ranges = |n_ctx: u32| -> Result<Ranges<'_, '_>> {
             let mut chain = Ranges::new(units, types, n_ctx, r.batch.n_ubatch)?;
             chain.split = split;
+            chain.spare = spare;
             Ok(chain)
         };
         let fits = |n_ctx: u32| -> Result<bool> {
@@ -218,7 +226,7 @@ impl Model {
         if split > 0 && !shortest.cpu_holds_experts() {
             return Ok(None);
         }
-        let Some(room) = shortest.room(mask)? else {
+        let Some(room) = shortest.tokens_that_fit(mask)? else {
             return Ok(None);
         };
         let guess = room.min(f64::from(most)) as u32;
