@@ -24,8 +24,8 @@ pub(super) fn nanbeige(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     let key = "num_loops";
     let n_loops = k.in_range(key, k.u32(key)?.filter(|n| *n > 0).unwrap_or(1), 64)?;
     let loop_norm = !k.bool("skip_loop_final_norm")?.unwrap_or(false);
-    let scales = Scales { ffn: true, ..Decoder::new(h, RopeKind::Norm).scales };
-    Decoder { n_loops, loop_norm, scales, ..Decoder::new(h, RopeKind::Norm) }.build(k, h)
+    let d = Decoder::new(h, RopeKind::Norm);
+    Decoder { n_loops, loop_norm, scales: Scales { ffn: true, ..d.scales }, ..d }.build(k, h)
 }
 
 pub(super) fn halves(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
