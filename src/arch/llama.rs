@@ -1,7 +1,7 @@
 //! llama, and models that share its graph: Llama 1 to 3, Mistral 7B, SmolLM, TinyLlama, Mixtral, deepseek-r1:8b and
-//! :70b, … xverse and internlm2 have other names only; nanbeige's layers may run several times; exaone, pangu-embedded
-//! and cogvlm (text) rotate by halves. So does seed_oss, which has another name for a norm; smollm3 leaves every fourth
-//! layer without rotation.
+//! :70b, … xverse and internlm2 have other names only; nanbeige's layers may run several times; exaone,
+//! pangu-embedded and cogvlm (text) rotate by halves. So does seed_oss, which has another name for a norm; smollm3
+//! leaves every fourth layer without rotation.
 
 use super::decoder::{ALL_SCALES, Decoder};
 use super::hparams::Hparams;
