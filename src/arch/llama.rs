@@ -39,13 +39,14 @@ pub(super) fn cogvlm(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     let ignored = &[
         "attn_qkv.scale",
         "attn_qkv.bias",
+        "rope_freqs.weight",
         "vis_attn_qkv.weight",
         "vis_attn_output.weight",
         "vis_gate.weight",
         "vis_up.weight",
         "vis_down.weight",
     ];
-    Decoder { ignored, ..Decoder::new(h, RopeKind::Neox) }.build(k, h)
+    Decoder { ignored, rope_factors: false, ..Decoder::new(h, RopeKind::Neox) }.build(k, h)
 }
 
 pub(super) fn seed_oss(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
