@@ -9,32 +9,37 @@
 //! last character, which then belongs to the word. The patterns here say `\s+` instead, and `split` gives the last
 //! character back where a `Tail` says so.
 
+use super::bpe::{Symbols, Whole};
+
 /// A regular expression, and the way in which it replaces the look-ahead `\s+(?!\S)`.
 pub(super) struct Rule {
     pub(super) pattern: &'static str,
     pub(super) tail: Tail,
 }
 
-/// The end of a match that is white space alone.
+/// What becomes of a match, where a look-ahead of the model's own expression decides that.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tail {
-    /// The pattern has no such alternative.
+    /// It is a piece.
     Keep,
     /// A match of white space alone gives its last character back.
     GiveBack,
     /// The same, but a match that ends in a line break keeps it, since it came from an alternative for line breaks.
     GiveBackUnlessBreak,
+    /// The same, and what is left of the white space is cut into 512, 256, 128, ... characters, the longest first.
+    Halves,
+    /// The match is a number, which is cut into groups of three digits from its end.
+    Thousands,
 }
 
 pub(super) struct Pre {
     pub(super) names: &'static [&'static str],
     pub(super) rules: &'static [Rule],
-    /// If true, words that are tokens stay whole.
-    pub(super) ignore_merges: bool,
+    /// The words that stay whole if they are tokens.
+    pub(super) whole: Whole,
     /// The default for `tokenizer.ggml.add_bos_token`.
     pub(super) add_bos: bool,
-    /// If true, BPE works on characters with U+2581 for spaces, not on bytes.
-    pub(super) chars: bool,
+    pub(super) symbols: Symbols,
 }
 
 const fn keep(pattern: &'static str) -> Rule {
@@ -47,7 +52,11 @@ const fn breaks(pattern: &'static str) -> Rule {
     Rule { pattern, tail: Tail::GiveBackUnlessBreak }
 }
 const fn pre(names: &'static [&'static str], rules: &'static [Rule]) -> Pre {
-    Pre { names, rules, ignore_merges: false, add_bos: false, chars: false }
+    Pre { names, rules, whole: Whole::None, add_bos: false, symbols: Symbols::Bytes }
+}
+
+const fn thousands(pattern: &'static str) -> Rule {
+    Rule { pattern, tail: Tail::Thousands }
 }
 
 /// The pre-tokeniser of this name.
@@ -69,24 +78,41 @@ const QWEN2: Rule =
 // Words of upper, then lower case letters; letters without case and marks belong to both.
 macro_rules! cased_words {
     ($end:expr, $rest:expr) => {
+        cased_words!($end, $rest, "")
+    };
+    // `$but` takes characters away from both classes.
+    ($end:expr, $rest:expr, $but:expr) => {
         concat!(
-            r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+",
+            r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}",
+            $but,
+            r"]*[\p{Ll}\p{Lm}\p{Lo}\p{M}",
+            $but,
+            "]+",
             $end,
-            r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*",
+            r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}",
+            $but,
+            r"]+[\p{Ll}\p{Lm}\p{Lo}\p{M}",
+            $but,
+            "]*",
             $end,
             $rest
         )
     };
 }
+const GPT4O: Rule =
+    breaks(cased_words!(concat!(contractions!(), "?"), r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+"));
+const LINES: Rule = keep(r"[^\n]+|\n+");
 const DIGIT: Rule = keep(r"\p{N}");
 const DIGITS_3: Rule = keep(r"\p{N}{1,3}");
 const LINE_BREAK: Rule = keep(r"[\r\n]");
 const CJK: Rule = keep(r"[\u{4E00}-\u{9FA5}\u{800}-\u{4E00}\u{AC00}-\u{D7FF}]+");
 const KANA_HAN: Rule = keep(r"[\u{4E00}-\u{9FA5}\u{3040}-\u{309F}\u{30A0}-\u{30FF}]+");
-const DEEPSEEK_V3: Rule = breaks(concat!(
-    r##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+"##,
-    r"| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+"
-));
+macro_rules! marked_words {
+    () => {
+        r##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+"##
+    };
+}
+const DEEPSEEK_V3: Rule = breaks(concat!(marked_words!(), r"| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+"));
 const CLAUSES: Rule = keep(r" ?[^(\s|.,!?\u{2026}\u{3002}\u{FF0C}\u{3001}\u{964}\u{6D4}\u{60C})]+");
 // The letters with case of Latin, Greek, Cyrillic, Armenian, Georgian and a few more scripts.
 const CASED_LETTERS: Rule = keep(concat!(
@@ -138,7 +164,7 @@ static PRES: &[Pre] = &[
         &[GPT2],
     ),
     Pre {
-        ignore_merges: true,
+        whole: Whole::All,
         add_bos: true,
         ..pre(
             &["llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2", "jina-v5-nano"],
@@ -146,7 +172,7 @@ static PRES: &[Pre] = &[
         )
     },
     pre(&["dbrx", "smaug-bpe", "chatglm-bpe"], &[LLAMA3]),
-    Pre { ignore_merges: true, ..pre(&["glm4", "glm5"], &[LLAMA3]) },
+    Pre { whole: Whole::All, ..pre(&["glm4", "glm5"], &[LLAMA3]) },
     pre(
         &["qwen2", "deepseek-r1-qwen", "kormo", "f2llmv2", "megrez", "stablelm2", "hunyuan", "solar-open", "grok-2"],
         &[QWEN2],
@@ -178,14 +204,57 @@ static PRES: &[Pre] = &[
     pre(&["deepseek-coder"], &[LINE_BREAK, keep(r"\s?\p{L}+"), keep(r"\s?\p{P}+"), CJK, DIGIT]),
     pre(&["deepseek-v3", "hunyuan-dense", "joyai-llm", "hy_v4"], &[DIGITS_3, KANA_HAN, DEEPSEEK_V3]),
     pre(
-        &["gpt-4o", "llama4", "kanana2", "talkie", "minimax-m2"],
-        &[breaks(cased_words!(
-            concat!(contractions!(), "?"),
-            r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+"
+        &["spark2_5"],
+        &[DIGITS_3, KANA_HAN, give_back(concat!(marked_words!(), r"| ?[\p{P}\p{S}]+|[\r\n]|\s+")), DIGIT],
+    ),
+    pre(
+        &["afmoe"],
+        &[
+            thousands(r"\p{N}+"),
+            // Scripts of Asia, most of them without spaces between words.
+            keep(concat!(
+                r"[\u{4E00}-\u{9FFF}\u{3400}-\u{4DBF}\u{F900}-\u{FAFF}\u{3040}-\u{309F}\u{30A0}-\u{30FF}",
+                r"\u{FF65}-\u{FF9F}\u{2F00}-\u{2FDF}\u{E40}-\u{E7F}\u{E80}-\u{EFF}\u{1780}-\u{17FF}",
+                r"\u{1000}-\u{109F}\u{AA60}-\u{AA7F}\u{A9E0}-\u{A9FF}\u{AC00}-\u{D7AF}\u{1100}-\u{11FF}]+"
+            )),
+            DEEPSEEK_V3,
+        ],
+    ),
+    pre(&["gpt-4o", "llama4", "kanana2", "talkie", "minimax-m2"], &[GPT4O]),
+    Pre { whole: Whole::All, ..pre(&["granite-embed-multi-97m"], &[GPT4O]) },
+    // A number that a letter follows is cut from its beginning, by the second rule.
+    pre(&["tiny_aya", "cohere2moe"], &[thousands(r"\d+\b"), GPT4O]),
+    Pre {
+        whole: Whole::All,
+        ..pre(
+            &["youtu"],
+            &[
+                keep(concat!(
+                    r"[\u{AC00}-\u{D7A3}\u{3131}-\u{318E}]+",
+                    r"|[\u{FF01}\u{2026}\u{201C}\u{201D}\u{2018}\u{2019}\u{2014}\u{FF1A}\u{FF1B}\u{FF0C}",
+                    r"\u{3001}-\u{303F}\u{FE30}-\u{FE4F}]+|[\u{3105}-\u{312F}]+",
+                    r"|[\u{4E00}-\u{9FA5}\u{3040}-\u{309F}\u{30A0}-\u{30FF}]+",
+                )),
+                breaks(cased_words!(
+                    concat!(contractions!(), "?"),
+                    r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+"
+                )),
+            ],
+        )
+    },
+    pre(
+        &["kimi-k2"],
+        &[breaks(concat!(
+            r"\p{Han}+|",
+            cased_words!(
+                concat!(contractions!(), "?"),
+                r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+",
+                r"&&[^\p{Han}]"
+            )
         ))],
     ),
     Pre {
-        ignore_merges: true,
+        whole: Whole::All,
         add_bos: true,
         ..pre(&["tekken"], &[breaks(cased_words!("", r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+"))])
     },
@@ -209,5 +278,43 @@ static PRES: &[Pre] = &[
             r"|[^\r\n\p{L}\p{N}]?(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+"
         ))],
     ),
-    Pre { chars: true, add_bos: true, ..pre(&["gemma4"], &[keep(r"[^\n]+|\n+")]) },
+    Pre {
+        symbols: Symbols::Escaped,
+        whole: Whole::Newlines,
+        add_bos: true,
+        ..pre(&["gemma4", "granite-embed-multi-311m"], &[LINES])
+    },
+    Pre { symbols: Symbols::Escaped, ..pre(&["sarvam-moe"], &[LINES]) },
+    Pre { symbols: Symbols::Chars, ..pre(&["whitespace"], &[keep(r"\S+")]) },
+    pre(&["laguna"], &[LINES, QWEN2]),
+    pre(&["ufakzeka"], &[breaks(r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+")]),
+    pre(&["jais-2"], &[Rule { tail: Tail::Halves, ..LLAMA3 }]),
+    Pre {
+        whole: Whole::All,
+        ..pre(
+            &["minicpm5"],
+            &[
+                DIGITS_3,
+                breaks(concat!(
+                    contractions!(),
+                    r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}+| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+"
+                )),
+            ],
+        )
+    },
+    pre(&["superbpe"], &[keep(r"\p{N}+"), thousands(r"\d+")]),
+    Pre {
+        add_bos: true,
+        ..pre(
+            &["chameleon"],
+            &[
+                keep("<sentinel:[0-9]+>"),
+                keep("IMGIMG[A-I]{1,4}Z"),
+                keep(r"[\t\n]|    |  "),
+                DIGIT,
+                keep(r"[\p{P}!-/:-@\[-`{-~]"),
+                GPT2,
+            ],
+        )
+    },
 ];

@@ -46,7 +46,11 @@ fn cut(regex: &Regex, tail: Tail, text: &str, base: usize, out: &mut Vec<Range<u
             out.push(base + at..base + m.start());
         }
         let end = m.end() - given_back(m.as_str(), tail, m.end() == text.len());
-        out.push(base + m.start()..base + end);
+        match tail {
+            Tail::Halves => halves(&text[m.start()..end], base + m.start(), out),
+            Tail::Thousands => thousands(m.as_str(), base + m.start(), out),
+            _ => out.push(base + m.start()..base + end),
+        }
         at = end;
     }
     if at < text.len() {
@@ -56,13 +60,41 @@ fn cut(regex: &Regex, tail: Tail, text: &str, base: usize, out: &mut Vec<Range<u
 
 /// The bytes at its end that a match leaves to the next one: see [`Tail`].
 fn given_back(matched: &str, tail: Tail, at_end: bool) -> usize {
-    if tail == Tail::Keep || at_end || !matched.chars().all(char::is_whitespace) {
+    if matches!(tail, Tail::Keep | Tail::Thousands) || at_end || !matched.chars().all(char::is_whitespace) {
         return 0;
     }
     match matched.chars().next_back() {
-        Some('\r' | '\n') if tail == Tail::GiveBackUnlessBreak => 0,
+        Some('\r' | '\n') if tail != Tail::GiveBack => 0,
         Some(last) if last.len_utf8() < matched.len() => last.len_utf8(),
         _ => 0,
+    }
+}
+
+/// Appends a match whole, or white space without a line break at its end in pieces: see [`Tail::Halves`].
+fn halves(matched: &str, base: usize, out: &mut Vec<Range<usize>>) {
+    if matched.ends_with(['\r', '\n']) || !matched.chars().all(char::is_whitespace) {
+        out.push(base..base + matched.len());
+        return;
+    }
+    let (mut left, mut longest) = (matched.chars().count(), 512);
+    let (mut at, mut ends) = (0, matched.char_indices().map(|(i, c)| i + c.len_utf8()));
+    while left > 0 {
+        while longest > left {
+            longest /= 2;
+        }
+        let end = ends.nth(longest - 1).unwrap_or(matched.len());
+        out.push(base + at..base + end);
+        (at, left) = (end, left - longest);
+    }
+}
+
+/// Appends the groups of three digits of a number, the first of which may be shorter.
+fn thousands(number: &str, base: usize, out: &mut Vec<Range<usize>>) {
+    let (n, mut start) = (number.chars().count(), 0);
+    for (i, c) in number.char_indices().enumerate().filter(|(i, _)| (n - 1 - i) % 3 == 0).map(|(_, at)| at) {
+        let end = i + c.len_utf8();
+        out.push(base + start..base + end);
+        start = end;
     }
 }
 
