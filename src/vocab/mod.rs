@@ -37,6 +37,7 @@ mod charsmap;
 mod dna;
 mod load;
 mod partition;
+mod patterns;
 mod plamo;
 mod rules;
 mod rwkv;

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use regex::Regex;
 
-use super::rules::{Rule, Tail};
+use super::patterns::{Rule, Tail};
 use crate::error::{Error, Result};
 
 /// The compiled rules of one pre-tokeniser.
