@@ -126,6 +126,31 @@ mod tests {
         assert_eq!(words("deepseek-coder", " if\nx 42 日本"), [" if", "\n", "x", " ", "4", "2", " ", "日本"]);
     }
 
+    /// What the reference's adapted forms do not tell: letters by case, and what is around a number.
+    #[test]
+    fn models_own_expressions_know_case_and_edges() {
+        assert_eq!(
+            words("kimi-k2", "HelloWorld'll 東京éÉté 1234"),
+            ["Hello", "World'll", " ", "東京", "é", "Été", " ", "123", "4"]
+        );
+        assert_eq!(words("youtu", "HelloWorld한국!"), ["Hello", "World", "한국", "!"]);
+        assert_eq!(words("tiny_aya", "1234567 1234x"), ["1", "234", "567", " ", "123", "4", "x"]);
+        assert_eq!(words("superbpe", "ab cd 12345e"), ["ab cd ", "12", "345", "e"]);
+        assert_eq!(words("afmoe", "x12345"), ["x", "12", "345"]);
+        assert_eq!(words("chameleon", "a    IMGIMGABZ1!"), ["a", "    ", "IMGIMGABZ", "1", "!"]);
+    }
+
+    #[test]
+    fn long_white_space_is_cut_into_halves() {
+        let lengths = |n: usize, end: &str| {
+            let text = format!("{}{end}", " ".repeat(n));
+            words("jais-2", &text).iter().map(|w| w.len()).collect::<Vec<_>>()
+        };
+        assert_eq!(lengths(8, "x"), [4, 2, 1, 2]);
+        assert_eq!(lengths(1300, ""), [512, 512, 256, 16, 4]);
+        assert_eq!(lengths(6, "\nx"), [7, 1]);
+    }
+
     #[test]
     fn every_rule_compiles_and_covers_the_text() {
         let text = "I'll  go\r\n\r\n to 東京 on\t2024-05-06\u{85} at 12:30,\u{a0}o'CLOCK!!\n\n \
