@@ -38,10 +38,13 @@ impl Routing {
     }
 }
 
+/// The names of the matrices of experts that every token uses.
+pub(super) const SHARED: [&str; 3] = ["ffn_gate_shexp", "ffn_up_shexp", "ffn_down_shexp"];
+
 /// Gives a mixture experts that every token uses, of the width `n_ff` together, if that is not 0.
 pub(super) fn share(m: &mut Mixture, n_ff: usize) {
     let dense = Dense { n_ff: n_ff.min(MAX_WIDTH as usize), act: m.act };
-    m.shared = (n_ff > 0).then_some(Shared { dense, gated: false });
+    m.shared = (n_ff > 0).then_some(Shared { dense, gated: false, names: SHARED });
 }
 
 /// The width of the experts that every token uses, if the file says it; 0: it does not.

@@ -1,0 +1,22 @@
+//! qwen2moe: experts whose weights are not divided by their sum, joined by one that every token uses, gated by the
+//! sigmoid of a number.
+
+use super::decoder::Decoder;
+use super::experts::{SHARED, shared_width};
+use super::hparams::Hparams;
+use super::keys::Keys;
+use crate::error::Result;
+use crate::graph::{Dense, Graph, RopeKind, Shared};
+
+pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
+    h.equal_heads(k)?;
+    let (all, n_shared) = (h.first().n_ff, shared_width(k)?);
+    let own = k.u32("expert_feed_forward_length")?.unwrap_or(0) > 0;
+    let d = Decoder::new(h, RopeKind::Neox).mixtures(|m| {
+        m.n_ff = if own { m.n_ff } else { all / m.route.n_expert_used };
+        m.route.normalise = false;
+        let dense = Dense { n_ff: if n_shared > 0 { n_shared } else { all }, act: m.act };
+        m.shared = Some(Shared { dense, gated: true, names: SHARED });
+    });
+    d.build(k, h)
+}
