@@ -271,7 +271,8 @@ impl Builder<'_> {
         };
         let sinks =
             if a.sinks { Some(self.required_floats(&self.name("attn_sinks", "weight"), &[a.n_head])?) } else { None };
-        let op = Op::Attention(Attend { state, n_head: a.n_head, scale: a.scale, softcap: a.softcap, sinks });
+        let op =
+            Op::Attention(Attend { state, n_head: a.n_head, first_head: 0, scale: a.scale, softcap: a.softcap, sinks });
         let mut out = self.node(op, &[q], "attn", Rows::Tokens, n_out);
         match a.gate {
             Some(OutputGate::Elements) => gate = Some(self.product(x, "attn_gate", n_out)?),
@@ -327,7 +328,7 @@ impl Builder<'_> {
             rope: self.key_rope(a.rope, a.kv_lora_rank),
         };
         let state = self.store_kv(vec![k], shape);
-        let op = Op::Attention(Attend { state, n_head, scale: a.scale, softcap: None, sinks: None });
+        let op = Op::Attention(Attend { state, n_head, first_head: 0, scale: a.scale, softcap: None, sinks: None });
         let out = self.node(op, &[q], "attn", Rows::Tokens, n_head * a.kv_lora_rank);
         let out = self.linear_heads(out, "attn_v_b", n_head, a.value)?;
         self.linear(out, "attn_output", n_embd)
@@ -360,7 +361,7 @@ impl Builder<'_> {
             rope: self.key_rope(a.rope, nope),
         };
         let state = self.store_kv(vec![k, v], shape);
-        let op = Op::Attention(Attend { state, n_head, scale: a.scale, softcap: None, sinks: None });
+        let op = Op::Attention(Attend { state, n_head, first_head: 0, scale: a.scale, softcap: None, sinks: None });
         let out = self.node(op, &[q], "attn", Rows::Tokens, n_head * a.value);
         self.linear(out, "attn_output", n_embd)
     }
