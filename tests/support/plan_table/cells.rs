@@ -13,20 +13,6 @@ pub fn plan(n_dies: usize, file: &Arc<Gguf>, params: &Params) -> Plan {
     Plan::new(&context, file, params).unwrap_or_else(|e| panic!("{}: {e}", file.path()))
 }
 
-/// The same with links between all dies.
-pub fn plan_linked(n_dies: usize, file: &Arc<Gguf>, params: &Params) -> Plan {
-    let pairs = (0..n_dies).flat_map(|b| (0..b).map(move |a| format!(r#"{{"a":{a},"b":{b},"bandwidth":8e9}}"#)));
-    let links = pairs.collect::<Vec<_>>().join(",");
-    let devices = format!(r#"{{"devices":[{{"profile":"k80","count":{n_dies}}}],"links":[{links}]}}"#);
-    let context = Context::new(&devices, 1, None, LogLevel::Error).expect("described devices");
-    Plan::new(&context, file, params).unwrap_or_else(|e| panic!("{}: {e}", file.path()))
-}
-
-/// True if all layers are on dies that have the bytes.
-pub fn fits_groups(p: &Plan) -> bool {
-    p.fits && p.n_cpu_layers() == 0
-}
-
 /// The same beside a CPU that may compute layers: 64 GiB, 40 GB/s, 400 GFLOPS.
 pub fn plan_with_cpu(n_dies: usize, file: &Arc<Gguf>, params: &Params) -> Plan {
     let cpu = r#"{"kind":"cpu","total_bytes":68719476736,"read_bandwidth":4e10,"host_bandwidth":4e10,"flops":4e11}"#;

@@ -2,7 +2,6 @@
 
 mod cells;
 mod design;
-mod groups;
 #[path = "../headers/mod.rs"]
 mod headers;
 mod models;
@@ -55,10 +54,6 @@ pub fn document(shared: &Path, folder: &Path) -> io::Result<String> {
     let _ = design::highlight(&mut out, rows.named("deepseek-r1:14b"));
     let _ = design::compute(&mut out, rows.named("deepseek-r1:14b"));
     let _ = design::q8_0(&mut out, rows.named("deepseek-r1:14b"), rows.named("deepseek-r1:32b"));
-    let of = |name: &str| rows.measured.iter().chain(&varied.measured).find(|m| m.name == name);
-    let shared =
-        ["deepseek-r1:14b", "deepseek-r1:32b", "qwen3.6:27b", "qwen3.6:35b-a3b", "gpt-oss:20b", "qwen3:30b-a3b"];
-    let _ = groups::groups(&mut out, &shared.into_iter().filter_map(of).collect::<Vec<_>>());
     let _ = design::experts(&mut out, &[rows.named("qwen3:30b-a3b"), rows.named("gpt-oss:20b")]);
     out.push_str(
         "
