@@ -24,7 +24,7 @@ pub(super) fn open(context: &Context, exact: &Exact) -> Result<Vec<(Die, Arenas)
     let mut dies: Vec<(Die, Arenas)> = Vec::new();
     let (mut visit, mut shelf) = (None, cuda::Shelf::default());
     for (i, device) in context.devices().iter().enumerate() {
-        if device.kind != Kind::Cuda || !exact.placement.layers.contains(&(i as u32)) {
+        if device.kind != Kind::Cuda || !exact.placement.devices().any(|used| used == i as u32) {
             continue;
         }
         let mut die = cuda::open(device, i as u32, &mut shelf)?;
@@ -142,6 +142,7 @@ pub(super) fn fill(
         pinned,
         graph: Arc::clone(&exact.graph),
         placement: exact.placement.clone(),
+        states: exact.arenas.states.clone(),
         tables,
         n_cells: exact.arenas.caches.iter().map(|c| c.n_cells).collect(),
     }))

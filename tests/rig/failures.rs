@@ -88,12 +88,23 @@ fn fail_each<T>(
 /// ending.
 #[test]
 fn every_failing_call_is_told() {
-    with_rig("failures::every_failing_call_is_told", FOUR, |rig| {
+    with_rig("failures::every_failing_call_is_told", FOUR, |rig| every_call(rig, 0));
+}
+
+/// The same of two dies that share each layer: one that dies in an exchange is named too.
+#[test]
+fn every_failing_call_of_a_group_is_told() {
+    with_rig("failures::every_failing_call_of_a_group_is_told", FOUR, |rig| every_call(rig, 2));
+}
+
+fn every_call(rig: &Rig, n_group: u32) {
+    {
         let file = fixture("models/llama-F32.gguf");
-        let params = Params { n_ctx: 64, n_batch: 16, n_ubatch: 16, n_outputs_max: 16, ..exact_kv() };
+        let params = Params { n_ctx: 64, n_batch: 16, n_ubatch: 16, n_outputs_max: 16, n_group, ..exact_kv() };
         let work = |context: &Arc<Context>| -> rekindle::Result<Vec<Vec<f32>>> {
             let gguf = Arc::new(Gguf::open(&file)?);
-            let limits = vec![DeviceLimit { device: 0, reserve_bytes: 0, max_layers: Some(1) }];
+            let one = DeviceLimit { device: 0, reserve_bytes: 0, max_layers: Some(1) };
+            let limits = if n_group == 0 { vec![one] } else { Vec::new() };
             let plan = Arc::new(Plan::new(context, &gguf, &Params { limits, ..params.clone() })?);
             let model = Model::load(context, &plan, LoadParams::default())?;
             let mut rows = Vec::new();
@@ -136,7 +147,7 @@ fn every_failing_call_is_told() {
                 rig.check_empty(what);
             },
         );
-    });
+    }
 }
 
 /// A die that has less memory than it reports: the load fails and says so, or plans again and works.

@@ -68,6 +68,7 @@ const (
 	DRAFT_LAYER              = 0
 	DRAFT_TEXT               = 1
 	DRAFT_MODEL              = 2
+	GROUP_ANY                = 4294967295
 	CHECKPOINTS_NONE         = 4294967295
 	ASK_LARGEST_CONTEXT      = 1
 	ASK_LARGEST_BATCH        = 2
@@ -294,6 +295,8 @@ type PlanParams struct {
 	DraftSource   uint32
 	Placements    *byte
 	PlacementsLen uintptr
+	NGroup        uint32
+	Reserved      uint32
 }
 
 // PlanSummary is rekindle_plan_summary. The decisions of a plan.
