@@ -24,7 +24,7 @@ WARNINGS := -std=c11 -Wall -Wextra -Wpedantic -Wconversion -Werror
 MODEL ?= models/bible-5M-Q8_0.gguf
 PROMPT ?= And the LORD said unto Moses,
 
-.PHONY: all lib run serve soak check test attack fuzz bench microbench install install-files uninstall clean wheel \
+.PHONY: all lib run serve soak check test attack fuzz deny bench microbench install install-files uninstall clean wheel \
     chat-model chat python go docs dist deb
 
 all: lib $(BUILD)/rekindle $(BUILD)/minimal
@@ -118,6 +118,12 @@ attack:
 MINUTES ?= 10
 fuzz:
 	tests/fuzz/run.sh $(MINUTES)
+
+# Licences, sources and versions of what is compiled in: our own check, and deny.toml if cargo-deny is installed.
+deny:
+	$(PYTHON) packaging/notices.py --check
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --locked check; \
+	    else echo "note: cargo-deny is not installed; deny.toml was not checked"; fi
 
 # Against llama.cpp. REFERENCE=install builds that under the target folder; BENCH takes options of tests/bench/bench.py,
 # like --quick.

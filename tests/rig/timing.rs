@@ -73,7 +73,7 @@ fn timed(rig: &Rig, tag: &str, n_dies: u32, n_prompt: usize) -> (Arc<Plan>, Spee
 /// 20 %.
 #[test]
 fn predictions_are_the_clocks() {
-    with_rig("predictions_are_the_clocks", TIMED, |rig| {
+    with_rig("timing::predictions_are_the_clocks", TIMED, |rig| {
         println!("model             dies  decode t/s: clock   plan   prompt t/s: clock   plan   dies busy");
         for (tag, n_dies) in [("llama3.1:8b", 1), ("llama3.1:8b", 2), ("deepseek-r1:14b", 1), ("deepseek-r1:14b", 2)] {
             // A prompt so short that attention hardly counts: the plan's figures are those of an empty context.
