@@ -187,19 +187,28 @@ impl<'u, 'a> Ranges<'u, 'a> {
 
     /// The best placement on the devices of `mask` with at most `max_segments` of them. The CPU holds the experts that
     /// the caller has put there, too.
-    pub fn place(&self, objective: Objective, mask: u32, max_segments: usize) -> Option<Placement> {
-        let found = place::place_with(self, objective, mask & self.allowed, max_segments, self.units.effort);
-        found.filter(|p| self.holds_what_was_put(p))
+    pub fn place(&self, objective: Objective, mask: u32, max_segments: usize) -> Result<Option<Placement>> {
+        let found = place::place(self, objective, mask & self.allowed, max_segments)?;
+        Ok(found.filter(|p| self.holds_what_was_put(p.segments.iter().any(|s| s.stage == self.cpu()))))
     }
 
-    /// The same with the fewest devices.
-    pub fn fewest(&self, objective: Objective, mask: u32) -> Option<Placement> {
-        place::fewest(self, objective, mask & self.allowed, self.units.effort).filter(|p| self.holds_what_was_put(p))
+    /// True if there is a placement on the devices of `mask` with at most `max_segments` of them.
+    pub fn fits(&self, mask: u32, max_segments: usize) -> Result<bool> {
+        Ok(self.holds_what_was_put(false) && place::fits(self, mask & self.allowed, max_segments)?)
     }
 
-    /// A range of the CPU's own was asked for with these experts already.
-    fn holds_what_was_put(&self, p: &Placement) -> bool {
-        let on_cpu = p.segments.iter().any(|s| s.stage == self.cpu());
+    /// The tokens for which a placement on the devices of `mask` has room, as a guess; `None` if there is none.
+    pub fn tokens_that_fit(&self, mask: u32) -> Result<Option<f64>> {
+        Ok(place::room(self, mask & self.allowed)?.filter(|_| self.holds_what_was_put(false)))
+    }
+
+    /// The fewest devices of `mask` that hold the model.
+    pub fn fewest(&self, mask: u32) -> Result<Option<usize>> {
+        Ok(place::fewest(self, mask & self.allowed)?.filter(|_| self.holds_what_was_put(false)))
+    }
+
+    /// True if the CPU holds what the caller has put there. A range of its own was asked for with that already.
+    fn holds_what_was_put(&self, on_cpu: bool) -> bool {
         on_cpu || self.units.n_apart(0) == 0 || self.cpu_holds_experts()
     }
 

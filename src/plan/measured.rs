@@ -29,7 +29,7 @@ impl Estimator for Model {
         reasons.extend(self.places.reasons(r.context.inventory()));
         if !found.fits && !self.places.are_open() {
             let mut chain = Ranges::new(&units, found.types, found.n_ctx, r.batch.n_ubatch)?;
-            if self.least_lack(&mut chain, u32::MAX, usize::MAX) == u64::MAX {
+            if self.least_lack(&mut chain, u32::MAX, usize::MAX)? == u64::MAX {
                 let text =
                     "no order of the devices, each with neighbouring layers, goes with the placements and limits";
                 reasons.push(text.to_owned());
