@@ -24,8 +24,8 @@ WARNINGS := -std=c11 -Wall -Wextra -Wpedantic -Wconversion -Werror
 MODEL ?= models/bible-5M-Q8_0.gguf
 PROMPT ?= And the LORD said unto Moses,
 
-.PHONY: all lib run serve soak check test attack fuzz deny bench microbench install install-files uninstall clean wheel \
-    chat-model chat python go docs dist deb
+.PHONY: all lib run serve soak check test attack fuzz deny bench microbench install install-files uninstall clean \
+    wheel chat-model chat python go docs dist deb
 
 all: lib $(BUILD)/rekindle $(BUILD)/minimal
 
@@ -136,7 +136,7 @@ microbench:
 
 install: all install-files
 
-# What is installed, out of a library that is built (BUILT). The tool finds the library by RPATH, and the folders stand
+# Installs a library that is built (BUILT). The tool finds the library by RPATH, and the folders stand
 # in the file of pkg-config as the PC_ variables say: `make dist` makes them relative. HELPER is a tool that runs here.
 comma := ,
 RPATH ?= $(LIBDIR)
@@ -159,7 +159,8 @@ install-files:
 	$(INSTALL) -m 644 schema/plan.schema.json $(DESTDIR)$(DATADIR)/rekindle/
 	$(PYTHON) packaging/notices.py -o $(BUILD)/THIRD-PARTY.txt --sbom $(BUILD)/rekindle.cdx.json
 	$(INSTALL) -m 644 $(BUILD)/THIRD-PARTY.txt $(BUILD)/rekindle.cdx.json $(DESTDIR)$(DATADIR)/rekindle/
-	sed -e 's|@PREFIX@|$(PC_PREFIX)|; s|@LIBDIR@|$(PC_LIBDIR)|; s|@INCLUDEDIR@|$(PC_INCLUDEDIR)|; s|@VERSION@|$(VERSION)|' \
+	sed -e 's|@PREFIX@|$(PC_PREFIX)|; s|@LIBDIR@|$(PC_LIBDIR)|' \
+	    -e 's|@INCLUDEDIR@|$(PC_INCLUDEDIR)|; s|@VERSION@|$(VERSION)|' \
 	    packaging/rekindle.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/rekindle.pc
 	sed -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|' \
 	    packaging/rekindleConfig.cmake.in > $(DESTDIR)$(LIBDIR)/cmake/rekindle/rekindleConfig.cmake

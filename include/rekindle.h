@@ -39,8 +39,8 @@
  * its CPU threads and compute in turn, batch by batch; models that shall compute at once need a context each.
  * Callbacks run in the calling thread unless their text says otherwise. They must not throw or jump out.
  *
- * Stack. A call takes at most 256 KiB of its thread's stack, a callback's own needs not counted; what may take more runs
- * on a thread of the library's.
+ * Stack. A call takes at most 256 KiB of its thread's stack, a callback's own needs not counted; what may take more
+ * runs on a thread of the library's.
  *
  * fork(). A child process may use the library with objects that it makes itself. Handles from before the fork belong
  * to the parent, where their threads are; in the child they give REKINDLE_BAD_HANDLE, also for _destroy. A child that

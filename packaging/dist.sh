@@ -39,13 +39,15 @@ for arch in ${@:-x86_64}; do
     [ "$arch" = "$(uname -m)" ] || helper="HELPER=$PWD/$build/rekindle"
     make -s install-files BUILT="$built" BUILD="$build/dist-$arch" DESTDIR="$PWD/$stage" PREFIX= CC=packaging/cc-old \
         CFLAGS=-O2 LIBDIR=/lib INCLUDEDIR=/include BINDIR=/bin DATADIR=/share RPATH='$$ORIGIN/../lib' \
-        PC_PREFIX='$${pcfiledir}/../..' PC_LIBDIR='$${prefix}/lib' PC_INCLUDEDIR='$${prefix}/include' ${helper:+"$helper"}
+        PC_PREFIX='$${pcfiledir}/../..' PC_LIBDIR='$${prefix}/lib' PC_INCLUDEDIR='$${prefix}/include' \
+        ${helper:+"$helper"}
     cp LICENSE README.md CHANGELOG.md "$stage"
     if command -v "${GO:-go}" >/dev/null; then
         goarch=$(sed 's/x86_64/amd64/; s/aarch64/arm64/' <<<"$arch")
         (cd bindings/go/cmd/rekindle-server && CGO_ENABLED=1 GOARCH=$goarch CC="$root/packaging/cc-old" \
             CGO_CFLAGS="-O2 -I$root/include" CGO_LDFLAGS="-L$root/$stage/lib -Wl,-rpath,\$ORIGIN/../lib" \
-            "${GO:-go}" build -tags nopkgconfig -trimpath -ldflags "-s -w -linkmode=external" -o "$root/$stage/bin/rekindle-server" .)
+            "${GO:-go}" build -tags nopkgconfig -trimpath -ldflags "-s -w -linkmode=external" \
+            -o "$root/$stage/bin/rekindle-server" .)
     else
         echo "dist: without the server, since Go is not installed" >&2
     fi

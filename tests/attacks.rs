@@ -146,9 +146,9 @@ fn a_file_that_is_cut_kills_nobody_with_copied_weights() {
     let out = Command::new(host).arg(shipped()).arg(dir.join("copy.gguf")).arg(times).output().unwrap();
     println!("{}", text(&out));
     assert!(out.status.success(), "{}", text(&out));
-    // On a busy machine all may come before the file is used up.
-    let failed = number(&text(&out), "cuts,").unwrap();
-    assert!(0 < failed && failed <= times.parse().unwrap(), "{failed} of {times} cuts made a call fail");
+    // Every fifth cut comes when the file was used up.
+    let (failed, times) = (number(&text(&out), "cuts,").unwrap(), times.parse::<i64>().unwrap());
+    assert!(0 < failed && failed <= times - times / 5, "{failed} of {times} cuts made a call fail");
 }
 
 #[test]

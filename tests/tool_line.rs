@@ -60,7 +60,7 @@ fn options_go_anywhere() {
         let same = |s: &str| serde_json::from_str::<Value>(s).unwrap()["devices"][0]["kv_bytes"].take();
         assert!(said.code == 0 && same(&said.out) == same(&usual.out), "{args:?}: {}", said.err);
     }
-    // What a plan prints can be given back.
+    // Sizes that a plan prints can be given back.
     for reserve in ["1536", "1.5GiB", "1.5 GiB", "1536.0 MiB"] {
         let said = alone(&["plan", model, "--devices", "k80:1", "--reserve", reserve, "--ask", "context"]);
         assert_eq!((said.code, said.out.as_str()), (0, "512\n"), "{reserve}: {}", said.err);

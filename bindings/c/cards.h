@@ -130,7 +130,7 @@ static void install(const cards *c, int kepler, char *to, size_t room) {
         if (!strcmp(LINES[i].system, c->system)) snprintf(to, room, "%s", kepler ? LINES[i].kepler : LINES[i].other);
 }
 
-/* What keeps a card from being used, and the line that mends it. 0: nothing that can be seen from here. */
+/* Says why a card is not used, and the line that mends it. 0: nothing can be seen from here. */
 static int complain(const cards *c, const card *of, const char *root, complaint *to) {
     int kepler = is_kepler(of->id);
     *to = (complaint){0};

@@ -49,7 +49,7 @@ static uint32_t print_devices(const options *o) {
     return n;
 }
 
-/* What the library says of CUDA devices; NULL if there is nothing to say. */
+/* Returns the library's words on CUDA devices; NULL if there are none. */
 static const char *why_none(void) {
     rekindle_context *cuda = NULL;
     rekindle_context_params p = {.struct_size = sizeof p, .devices = "cuda", .devices_len = 4};

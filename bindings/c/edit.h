@@ -168,7 +168,7 @@ static void paste(void) {
     }
 }
 
-/* What follows an escape: arrows and their like. */
+/* Reads the rest of an escape: arrows and their like. */
 static void escape(size_t *now, char **typed) {
     int c = key(), number = 0, last = 0;
     if (c == 'b') edited.at = word_before(edited.at);

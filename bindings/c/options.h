@@ -1,4 +1,4 @@
-/* What the tool was asked for, and the readers of options' values. The table of options is in table.h. */
+/* The options that the tool was given, and the readers of their values. The table of options is in table.h. */
 #ifndef OPTIONS_H
 #define OPTIONS_H
 
@@ -24,7 +24,7 @@ typedef struct {
     list prompts, generated, both, depths, batches, ubatches, thread_counts, keys, values, sequences;
     int special, copied, json, compare, no_graphs, quiet, as_they_are, similarity, no_warmup, seeded;
     const char *root;
-    /* What a remedy's command begins with: the command line as it was given. */
+    /* The beginning of a remedy's command: the command line as it was given. */
     int argc;
     char **argv;
 } options;

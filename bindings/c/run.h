@@ -215,7 +215,7 @@ static rekindle_generate_result run_drafts(options *o, const char *prompt, size_
 
 static double rate(uint64_t tokens, uint64_t us) { return us ? (double)tokens * 1e6 / (double)us : 0; }
 
-/* Why a text ended: for people, and in JSON. */
+/* The reason for the end of a text: for people, and in JSON. */
 static const char *const ENDS[][2] = {
     {"?", "unknown"}, {"end of generation", "end"}, {"-n", "length"}, {"callback", "callback"},
     {"context full", "context"}, {"--stop", "stop"}, {"Ctrl-C", "cancelled"}, {"an error", "error"}};

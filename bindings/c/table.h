@@ -8,7 +8,7 @@
 typedef struct {
     const char *name;
     int bit;
-    /* What stands behind it on the command line, and what it does. */
+    /* Its value on the command line, and its meaning. */
     const char *takes, *help;
 } command;
 

@@ -1,4 +1,4 @@
-/* What is different on a terminal: colours of a plan, progress. None of it is seen in a pipe. */
+/* Colours of a plan and progress, on a terminal. None of it is seen in a pipe. */
 #ifndef TERMINAL_H
 #define TERMINAL_H
 

@@ -1,6 +1,6 @@
 //! The graph of an architecture: a [`Decoder`] in the words of the builder.
 
-use super::decoder::{Decoder, FeedForward, Layer, Mixer, Stacks};
+use super::decoder::{Decoder, FeedForward, Mixer, Stacks};
 use super::hparams::Hparams;
 use super::keys::Keys;
 use crate::error::Result;
@@ -53,14 +53,13 @@ impl Decoder {
         }
         // Stacks have run already.
         let n_loops = if self.stacks.is_some() { 0 } else { self.n_loops };
-        let runs = (0..n_loops).flat_map(|_| self.layers.iter().enumerate()).enumerate();
-        for (slot, (i, layer)) in runs {
+        for (slot, i) in (0..n_loops).flat_map(|_| 0..self.layers.len()).enumerate() {
             if self.loop_norm && slot > 0 && i == 0 {
                 x = g.norm_between(x, "output_norm")?;
             }
             g.layer_by(slot as u32, i as u32);
             let last = slot + 1 == n_layer as usize && !all_rows;
-            x = self.layer(&mut g, x, i, layer, last, embedded, second)?;
+            x = self.layer(&mut g, x, i, last, embedded, second)?;
         }
         let norm = self.output_norm;
         if let Some(pooling) = k.pooling {
@@ -82,14 +81,12 @@ impl Decoder {
         Ok(g.finish(h.n_vocab, h.n_embd))
     }
 
-    /// A layer of x. Of the last one only the rows of outputs go on.
-    #[allow(clippy::too_many_arguments)]
+    /// The layer `i` of x. Of the last one only the rows of outputs go on.
     fn layer(
         &self,
         g: &mut Builder<'_>,
         mut x: ValueId,
         i: usize,
-        layer: &Layer,
         last: bool,
         embedded: ValueId,
         second: Option<ValueId>,
@@ -97,7 +94,7 @@ impl Decoder {
         // Behind the last mixer tokens no longer see each other, so only rows whose results were asked for go on.
         // A draft begins with the hidden row of every token, and a mean needs them all.
         let outputs = |g: &mut Builder<'_>, x| if last { g.select_outputs(x) } else { x };
-        let input = x;
+        let (layer, input) = (&self.layers[i], x);
         let normed = !matches!(layer.mixer, Mixer::None) || (self.parallel && self.ffn_norm.is_none());
         let bare = self.bare_first && i == 0 && !g.has("attn_norm");
         let n = if normed && !bare { norm_of(g, x, self.attn_norm)? } else { x };
@@ -162,7 +159,7 @@ impl Decoder {
                 g.layer_by(slot, own);
                 slot += 1;
                 let last = slot as usize == self.layers.len() && outputs_only;
-                y = self.layer(g, y, own as usize, &self.layers[own as usize], last, x, None)?;
+                y = self.layer(g, y, own as usize, last, x, None)?;
             }
             let (_, n_embd) = g.shape(y);
             y = g.bare_norm(y, n_embd, "state");

@@ -20,11 +20,9 @@ pub(super) fn llada(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
 
 pub(super) fn moe(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     h.equal_heads(k)?;
-    let (all, normalise) = (h.first().n_ff, k.arch == "rnd1");
-    let own = k.u32("expert_feed_forward_length")?.unwrap_or(0) > 0;
+    let normalise = k.arch == "rnd1";
     let d = Decoder::new(h, RopeKind::Neox).heads(|a| a.qk_norm = Some(QkNorm::Heads)).mixtures(|m| {
-        m.n_ff = if own { m.n_ff } else { all / m.route.n_expert_used };
         m.route.normalise = normalise;
     });
-    d.encoder().build(k, h)
+    d.width_in_use(k, h)?.encoder().build(k, h)
 }

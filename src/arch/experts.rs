@@ -60,6 +60,13 @@ pub(super) fn shared_count(k: &Keys<'_>) -> Result<usize> {
 }
 
 impl Decoder {
+    /// Gives experts their width where files may say only that of all experts in use together.
+    pub fn width_in_use(self, k: &Keys<'_>, h: &Hparams) -> Result<Decoder> {
+        let all = h.first().n_ff;
+        let own = k.u32("expert_feed_forward_length")?.is_some_and(|n| n > 0);
+        Ok(if own || all == 0 { self } else { self.mixtures(|m| m.n_ff = all / m.route.n_expert_used) })
+    }
+
     /// Makes the feed-forward block of the first layers an ordinary one, as many as the file says.
     pub fn leading_dense(self, k: &Keys<'_>, h: &Hparams) -> Result<Decoder> {
         let n = k.u32("leading_dense_block_count")?.unwrap_or(0) as usize;

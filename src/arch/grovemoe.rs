@@ -21,10 +21,8 @@ pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     let width = k.u32("expert_chunk_feed_forward_length")?.filter(|n| *n > 0).unwrap_or(h.first().key as u32);
     let n_ff = k.in_range("expert_chunk_feed_forward_length", width, MAX_WIDTH)? as usize;
     let scale = k.positive("expert_group_scale")?.unwrap_or(1.0);
-    let (all, own) = (h.first().n_ff, k.u32("expert_feed_forward_length")?.unwrap_or(0) > 0);
     let d = Decoder::new(h, RopeKind::Neox).heads(|a| a.qk_norm = Some(QkNorm::Heads)).mixtures(|m| {
-        m.n_ff = if own { m.n_ff } else { all / m.route.n_expert_used };
         m.chunks = Some(Chunks { n_expert: m.route.n_expert, n_ff, scale });
     });
-    d.build(k, h)
+    d.width_in_use(k, h)?.build(k, h)
 }

@@ -20,7 +20,7 @@ pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
         share(m, if n_shared > 0 { n_shared } else { m.n_ff });
     });
     let has_router = |i: usize| k.file.tensor(&format!("blk.{i}.ffn_gate_inp.weight")).is_some();
-    // Where experts are, a dense block is not read.
+    // A layer with experts does not read its dense block.
     let ignored = &["ffn_gate.weight", "ffn_up.weight", "ffn_down.weight"];
     Decoder { scales: ALL_SCALES, ignored, ..d }.dense(h, |i| !has_router(i)).build(k, h)
 }

@@ -31,8 +31,6 @@ pub(super) fn maple(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
 
 fn decoder(k: &Keys<'_>, h: &Hparams) -> Result<Decoder> {
     h.equal_heads(k)?;
-    let all = h.first().n_ff;
-    let own = k.u32("expert_feed_forward_length")?.unwrap_or(0) > 0;
     let d = Decoder::new(h, RopeKind::Neox).heads(|a| a.qk_norm = Some(QkNorm::Heads));
-    Ok(d.mixtures(|m| m.n_ff = if own { m.n_ff } else { all / m.route.n_expert_used }))
+    d.width_in_use(k, h)
 }

@@ -10,13 +10,11 @@ use crate::graph::{Dense, Graph, RopeKind, Shared};
 
 pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     h.equal_heads(k)?;
-    let (all, n_shared) = (h.first().n_ff, shared_width(k)?);
-    let own = k.u32("expert_feed_forward_length")?.unwrap_or(0) > 0;
+    let n_shared = shared_width(k)?;
     let d = Decoder::new(h, RopeKind::Neox).mixtures(|m| {
-        m.n_ff = if own { m.n_ff } else { all / m.route.n_expert_used };
         m.route.normalise = false;
-        let dense = Dense { n_ff: if n_shared > 0 { n_shared } else { all }, act: m.act };
+        let dense = Dense { n_ff: if n_shared > 0 { n_shared } else { h.first().n_ff }, act: m.act };
         m.shared = Some(Shared { dense, gated: true, names: SHARED });
     });
-    d.build(k, h)
+    d.width_in_use(k, h)?.build(k, h)
 }

@@ -1,7 +1,7 @@
 //! Architectures of llama.cpp that are known and have no graph here, each with what it lacks. Their files get an
 //! estimate; a load is refused by name.
 
-/// What an architecture lacks, if it is known.
+/// The reason why there is no graph of an architecture, if it is known.
 pub(super) fn reason(architecture: &str) -> Option<&'static str> {
     REFUSED.iter().find(|(names, _)| names.contains(&architecture)).map(|(_, reason)| *reason)
 }

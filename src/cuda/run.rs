@@ -32,7 +32,7 @@ pub fn has_kernel(graph: &Graph, node: &Node) -> bool {
     match &node.op {
         Op::Attention(o) => o.alibi.is_none() && graph.kv(o.state).head_dim_v <= attention::MOST_VALUE,
         Op::Activation(Activation::Clamp { .. } | Activation::Reciprocal) => false,
-        Op::Gate(Gate::Plain(Activation::Reciprocal) | Gate::SiluOfLimited { .. }) => false,
+        Op::Gate(Gate::Plain(Activation::Reciprocal | Activation::Clamp { .. }) | Gate::SiluOfLimited { .. }) => false,
         Op::LinearAttention(o) => o.head_k <= linear_attention::MOST_ROWS,
         Op::Scan(o) => o.n_state <= scan::MOST_STATE,
         Op::AttendText(_) | Op::Mean | Op::Softmax => false,

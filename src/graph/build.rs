@@ -137,7 +137,7 @@ impl<'a> Builder<'a> {
     }
 
     pub(super) fn name(&self, role: &str, kind: &str) -> String {
-        // Where a layer runs several times, scales stand beside the run.
+        // Scales of a layer that runs several times stand beside the run.
         let own = if kind == "scale" && self.own < self.n_layer { self.layer } else { self.own };
         match self.names {
             Names::Behind => format!("blk.{}.{role}.{kind}", self.n_layer),

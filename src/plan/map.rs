@@ -89,7 +89,7 @@ impl Plan {
         used.chunks(ABREAST).try_for_each(|some| write_bytes(out, some))
     }
 
-    /// What a device computes: `layers 0-23, output`.
+    /// The layers of a device: `layers 0-23, output`.
     fn works_on(&self, d: &DevicePlan) -> String {
         let device = &self.context.devices()[d.device as usize];
         let mut apart =

@@ -77,7 +77,7 @@ static void host_steps(rekindle::model &m) {
     s = std::move(other);
     EXPECT(s.sample(m) == token);
 
-    // What a step throws comes out of the call that samples, of a sampler and of a generation.
+    // An exception of a step comes out of the call that samples, of a sampler and of a generation.
     const auto throwing = [&] {
         return rekindle::sampler(p, [](rekindle_candidate *, std::size_t) -> std::size_t {
             throw std::range_error("mine");

@@ -3,7 +3,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
 use serde_json::Value;
@@ -55,7 +55,10 @@ pub fn tool_on(model: &str, input: &str, command: &str, args: &[&str]) -> Said {
         .unwrap();
     // Some commands do not read it, and have ended by now.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-    let out = child.wait_with_output().unwrap();
+    said(child.wait_with_output().unwrap())
+}
+
+fn said(out: Output) -> Said {
     let text = |b: Vec<u8>| String::from_utf8(b).unwrap();
     Said { code: out.status.code().unwrap(), out: text(out.stdout), err: text(out.stderr) }
 }
@@ -71,7 +74,5 @@ pub fn lines(text: &str) -> Vec<Value> {
 }
 
 pub fn alone(args: &[&str]) -> Said {
-    let out = Command::new(folder().join("rekindle")).args(args).stdin(Stdio::null()).output().unwrap();
-    let text = |b: Vec<u8>| String::from_utf8(b).unwrap();
-    Said { code: out.status.code().unwrap(), out: text(out.stdout), err: text(out.stderr) }
+    said(Command::new(folder().join("rekindle")).args(args).stdin(Stdio::null()).output().unwrap())
 }

@@ -240,7 +240,7 @@ impl Crews {
         crew
     }
 
-    /// What a run of a kind took.
+    /// Takes the times of a run.
     pub fn end(&mut self, key: u64, times: Times) {
         let n_threads = self.n_threads;
         if let Some(kind) = self.kinds.iter_mut().find(|k| k.key == key) {

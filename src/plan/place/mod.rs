@@ -115,9 +115,7 @@ pub struct Placement {
 /// # Errors
 /// `OutOfMemory`, here and below.
 pub fn place(chain: &impl Chain, objective: Objective, allowed: u32, max_segments: usize) -> Result<Option<Placement>> {
-    let limits = Limits { max_segments, fewest: false };
-    let Some(tables) = Tables::new(chain, allowed)? else { return Ok(None) };
-    solve(&tables, objective, limits)
+    best(chain, tables::classes(chain, allowed), objective, Limits { max_segments, fewest: false })
 }
 
 /// The fewest segments with which the devices in `allowed` hold the chain. If each stage is one device, these are the
@@ -128,25 +126,32 @@ pub fn fewest(chain: &impl Chain, allowed: u32) -> Result<Option<usize>> {
         return Ok(reach::fewest(chain, &classes));
     }
     let limits = Limits { max_segments: usize::MAX, fewest: true };
-    let Some(tables) = Tables::new(chain, allowed)? else { return Ok(None) };
-    Ok(solve(&tables, Objective::Latency, limits)?.map(|p| p.segments.len()))
+    Ok(best(chain, classes, Objective::Latency, limits)?.map(|p| p.segments.len()))
 }
 
 /// The room of the placement that has the most, as a guess: 0 if the chain fits and nobody has looked for that one,
 /// since not all sets can be tried; `None` if it does not fit.
 pub fn room(chain: &impl Chain, allowed: u32) -> Result<Option<f64>> {
-    match has_too_many(chain, &tables::classes(chain, allowed)) {
-        true => Ok(fewest(chain, allowed)?.map(|_| 0.0)),
-        false => Ok(place(chain, Objective::Headroom, allowed, usize::MAX)?.map(|p| p.room)),
+    let classes = tables::classes(chain, allowed);
+    if has_too_many(chain, &classes) {
+        return Ok(reach::fewest(chain, &classes).map(|_| 0.0));
     }
+    let limits = Limits { max_segments: usize::MAX, fewest: false };
+    Ok(best(chain, classes, Objective::Headroom, limits)?.map(|p| p.room))
 }
 
 /// True if the devices in `allowed` hold the chain in at most `max_segments` segments.
 pub fn fits(chain: &impl Chain, allowed: u32, max_segments: usize) -> Result<bool> {
-    match has_too_many(chain, &tables::classes(chain, allowed)) {
-        true => Ok(fewest(chain, allowed)?.is_some_and(|n| n <= max_segments)),
-        false => Ok(place(chain, Objective::Latency, allowed, max_segments)?.is_some()),
+    let classes = tables::classes(chain, allowed);
+    if has_too_many(chain, &classes) {
+        return Ok(reach::fewest(chain, &classes).is_some_and(|n| n <= max_segments));
     }
+    Ok(best(chain, classes, Objective::Latency, Limits { max_segments, fewest: false })?.is_some())
+}
+
+fn best(chain: &impl Chain, classes: Vec<Class>, objective: Objective, limits: Limits) -> Result<Option<Placement>> {
+    let Some(tables) = Tables::new(chain, classes)? else { return Ok(None) };
+    solve(&tables, objective, limits)
 }
 
 /// True if not all sets of stages can be tried, and each stage has a way to each other one and to the host.

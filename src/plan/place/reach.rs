@@ -19,8 +19,8 @@ use super::{Chain, tables};
 /// The sets of a size that are kept.
 const WIDTH: usize = 48;
 
-/// The fewest stages among those on the devices of `allowed` that hold the chain, if it is found that any do. There
-/// must be a way from each stage to each other one and to the host.
+/// The fewest stages of these classes that hold the chain, if it is found that any do. There must be a way from each
+/// stage to each other one and to the host.
 pub(super) fn fewest(chain: &impl Chain, classes: &[Class]) -> Option<usize> {
     let n = chain.n_units();
     let mut lowest = HashMap::new();

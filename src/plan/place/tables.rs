@@ -31,8 +31,8 @@ impl Tables {
     ///
     /// # Errors
     /// `OutOfMemory`.
-    pub fn new(chain: &impl Chain, allowed: u32) -> Result<Option<Tables>> {
-        let (n_units, classes) = (chain.n_units(), classes(chain, allowed));
+    pub fn new(chain: &impl Chain, classes: Vec<Class>) -> Result<Option<Tables>> {
+        let n_units = chain.n_units();
         if n_units == 0 || classes.is_empty() {
             return Ok(None);
         }
