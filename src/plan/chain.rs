@@ -150,11 +150,12 @@ impl<'u, 'a> Ranges<'u, 'a> {
     }
 
     /// For each device that a stage takes up: the bytes of a range there, those of its cache and tables, and the
-    /// cache's bytes for each token.
+    /// cache's bytes for each token. The output alone takes up a group's lead.
     fn shares(&self, stage: usize, first: usize, end: usize) -> impl Iterator<Item = (usize, u64, u64, u64)> + '_ {
         let cpu = self.units.device(stage).kind == Kind::Cpu;
         let tables = if cpu { 0 } else { self.tables };
-        self.units.dies_of(stage).enumerate().map(move |(die, d)| {
+        let n_dies = if first + 1 < self.n_units() { usize::MAX } else { 1 };
+        self.units.dies_of(stage).take(n_dies).enumerate().map(move |(die, d)| {
             let (kv, per_token) = match self.shards.get(die).filter(|_| !cpu) {
                 Some((kv, per_token)) => (kv, per_token),
                 None => (&self.kv, &self.kv_per_token),

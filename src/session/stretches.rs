@@ -152,7 +152,8 @@ mod tests {
         let exchanges = all.iter().filter(|s| s.hands.len() == 2 && s.hands.iter().all(|h| h.from < 2));
         // Two a layer; only the first die needs the last sum.
         assert_eq!(exchanges.count(), 2 * n - 1);
-        let dies: Vec<u32> = all.iter().map(|s| s.device).filter(|d| *d < 2).collect();
-        assert!(dies.chunks_exact(2).all(|pair| pair == [0, 1]), "{dies:?}");
+        // Behind the last exchange stand the last sum and the output, on the first die.
+        let dies: Vec<u32> = all.iter().map(|s| s.device).filter(|d| *d < 2).take(4 * n).collect();
+        assert!(dies.len() == 4 * n && dies.chunks_exact(2).all(|pair| pair == [0, 1]), "{dies:?}");
     }
 }

@@ -5,8 +5,8 @@ use std::path::Path;
 use super::*;
 use crate::gguf::Gguf;
 
-/// The dies of a group read every byte of a matrix that is cut, and none twice. Their heads and the columns of their
-/// values are those of the whole layer.
+/// The dies of a group read every byte of a matrix that is cut, and none twice; a matrix that is not, each of them
+/// reads. Their heads are those of the whole layer, or each has all of them.
 #[test]
 fn shares_have_all_of_a_layer_once() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/bible-5M-Q8_0.gguf");
@@ -25,10 +25,13 @@ fn shares_have_all_of_a_layer_once() {
                 for (first, bytes) in parts.iter().flat_map(|p| p.pieces(info)) {
                     hits[first..first + bytes].iter_mut().for_each(|h| *h += 1);
                 }
-                assert!(hits.iter().all(|h| *h == 1), "layer {layer} on {n}: '{}'", info.name);
+                let once = hits.iter().all(|h| *h == 1);
+                assert!(once || hits.iter().all(|h| *h == n), "layer {layer} on {n}: '{}'", info.name);
+                // Its four heads of keys are not cut into three.
+                assert_eq!(once, n != 3 || !info.name.contains("attn_"), "layer {layer} on {n}: '{}'", info.name);
             }
             let heads = |graph: &Graph| {
-                let states = graph.states.iter().filter(|s| s.layer == layer).map(|s| match &s.shape {
+                let states = graph.states.iter().filter(|s| s.layer == layer && !s.copy).map(|s| match &s.shape {
                     StateShape::Kv(kv) => kv.n_head_kv,
                     StateShape::Recurrent(n) => *n,
                 });
