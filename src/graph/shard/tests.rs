@@ -27,8 +27,8 @@ fn shares_have_all_of_a_layer_once() {
                 }
                 let once = hits.iter().all(|h| *h == 1);
                 assert!(once || hits.iter().all(|h| *h == n), "layer {layer} on {n}: '{}'", info.name);
-                // Its four heads of keys are not cut into three.
-                assert_eq!(once, n != 3 || !info.name.contains("attn_"), "layer {layer} on {n}: '{}'", info.name);
+                // Its two heads of keys cannot be cut further.
+                assert!(once || n > 2 && info.name.contains("attn_"), "layer {layer} on {n}: '{}'", info.name);
             }
             let heads = |graph: &Graph| {
                 let states = graph.states.iter().filter(|s| s.layer == layer && !s.copy).map(|s| match &s.shape {
