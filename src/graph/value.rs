@@ -181,6 +181,19 @@ impl WeightSlice {
         })
     }
 
+    /// The pieces of the file's tensor that make up `n` bytes of the slice from `first` on.
+    pub fn pieces_of(&self, info: &TensorInfo, first: usize, n: usize) -> impl Iterator<Item = (usize, usize)> + use<> {
+        // All have the same length.
+        let piece = self.pieces(info).next().map_or(1, |(_, bytes)| bytes.max(1));
+        let end = first + n;
+        let cut = move |(i, (at, bytes)): (usize, (usize, usize))| {
+            let begin = i * piece;
+            let (from, to) = (first.max(begin), end.min(begin + bytes));
+            (at + from - begin, to.saturating_sub(from))
+        };
+        self.pieces(info).enumerate().skip(first / piece).map(cut).take_while(|(_, bytes)| *bytes > 0)
+    }
+
     /// The place of this slice's matrices in a device's bytes of `held`, a slice of the same tensor that covers this
     /// one.
     pub fn within(&self, held: &WeightSlice, info: &TensorInfo) -> Matrices {
@@ -223,6 +236,11 @@ mod tests {
                 let pieces: Vec<_> = s.pieces(&info).collect();
                 assert_eq!(pieces.iter().map(|p| p.1 as u64).sum::<u64>(), s.n_bytes(&info));
                 pieces.iter().for_each(|(first, n)| hits[*first..first + n].iter_mut().for_each(|h| *h += 1));
+                // The same in portions of an odd length.
+                let bytes = |all: Vec<(usize, usize)>| all.into_iter().flat_map(|(at, n)| at..at + n);
+                let n = s.n_bytes(&info) as usize;
+                let some = |first: usize| s.pieces_of(&info, first, 101.min(n - first)).collect();
+                assert!((0..n).step_by(101).flat_map(|first| bytes(some(first))).eq(bytes(pieces)));
             }
             assert!(hits.iter().all(|h| *h == 1));
             assert_eq!(shards[0].union(&shards[1]), whole);

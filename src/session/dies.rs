@@ -209,13 +209,15 @@ fn bring(
         else {
             continue;
         };
-        // Pieces of the tensor lie one behind the other in the arena.
-        let mut at = offset;
-        for (first, bytes) in part.pieces(info) {
-            let read = |done: usize, to: &mut [u8]| plan.file.read_tensor(info, (first + done) as u64, to);
-            ring.fill(die, &Source { read: &read, bytes, to: arena.add(at) }, stop, done)?;
-            at += bytes;
-        }
+        let bytes = part.n_bytes(info) as usize;
+        let read = |first: usize, to: &mut [u8]| {
+            part.pieces_of(info, first, to.len()).try_fold(0, |n, (from, bytes)| {
+                plan.file.read_tensor(info, from as u64, &mut to[n..n + bytes]).map(|()| n + bytes)
+            })?;
+            Ok(())
+        };
+        ring.fill(die, &Source { read: &read, bytes, to: arena.add(offset) }, stop, done)?;
+        let at = offset + bytes;
         let padding = at.next_multiple_of(crate::graph::ALIGN) - at;
         if padding > 0 {
             // SAFETY: the plan rounded the weight's bytes up.

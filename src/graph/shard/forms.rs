@@ -152,10 +152,8 @@ impl<'a> Walk<'a> {
             out.insert(*i, shared);
         }
         // What the rest of the graph reads must be whole or a sum.
-        for (v, form) in self.values.clone() {
-            if outside[v.0 as usize] {
-                self.refuse(&[form], usize::MAX)?;
-            }
+        for v in nodes.iter().filter_map(|i| self.graph.nodes[*i].output).filter(|v| outside[v.0 as usize]) {
+            self.refuse(&[self.form(v)], usize::MAX)?;
         }
         for shared in out.values_mut() {
             shared.heads = shared.heads.map(|c| self.root(c));
