@@ -105,14 +105,17 @@ fn predictions_are_the_clocks() {
     });
 }
 
-/// A token decoded by groups of two and four dies against one die, by the clock, and the plan's prediction of it.
+/// A token decoded by groups of two and four dies against one die, by the clock, and the plan's prediction of it. The
+/// output is not shared, and products of fewer rows or columns do not read as fast: so it is less than the dies are.
 #[test]
 fn groups_decode_faster() {
     with_rig("timing::groups_decode_faster", TIMED, |rig| {
         println!("model             dies  decode t/s: clock   plan   times one die   dies busy   calls launches");
-        for (tag, most) in [("llama3.1:8b", 2), ("deepseek-r1:14b", 4)] {
+        for (tag, dies) in
+            [("llama3.1:8b", &[(1, 1.0), (2, 1.45)][..]), ("deepseek-r1:14b", &[(1, 1.0), (2, 1.5), (4, 1.9)][..])]
+        {
             let mut one = 0.0;
-            for n_dies in [1, 2, 4].into_iter().filter(|n| *n <= most) {
+            for (n_dies, least) in dies.iter().copied() {
                 let (plan, own, _context) = timed(rig, tag, n_dies, n_dies > 1, 128);
                 let told = plan.prediction.expect("a plan on dies has a prediction").decode;
                 one = if n_dies == 1 { own.decode } else { one };
@@ -128,6 +131,7 @@ fn groups_decode_faster() {
                 if std::env::var_os("REKINDLE_PROFILE").is_some() {
                     println!("{}", rig.profile());
                 }
+                assert!(one / own.decode >= least, "{tag} on {n_dies}: {:.2} times one die", one / own.decode);
                 rig.check(tag);
             }
         }
