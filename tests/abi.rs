@@ -3,9 +3,6 @@
 
 #[path = "abi/generate.rs"]
 mod generate;
-#[allow(dead_code, reason = "more of it serves other tests")]
-#[path = "support/headers/mod.rs"]
-mod headers;
 #[path = "abi/prototypes.rs"]
 mod prototypes;
 
@@ -14,7 +11,6 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 
 use prototypes::Header;
-use rekindle::gguf::Gguf;
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -73,12 +69,8 @@ fn build_with(header: &Path, source: &Path, name: &str, flags: &[&str]) -> PathB
     program
 }
 
-fn run(command: Command) -> String {
-    run_on(command, &root().join("models/bible-5M-Q8_0.gguf"))
-}
-
-fn run_on(mut command: Command, model: &Path) -> String {
-    command.env("REKINDLE_TEST_MODEL", model);
+fn run(mut command: Command) -> String {
+    command.env("REKINDLE_TEST_MODEL", root().join("models/bible-5M-Q8_0.gguf"));
     command.env("REKINDLE_TEST_MIXTURE", root().join("tests/fixtures/models/qwen3moe-8x2.gguf"));
     command.env("REKINDLE_TEST_ADAPTER", root().join("tests/fixtures/adapters/bible-steer.gguf"));
     command.env("REKINDLE_TEST_CHAT", root().join("tests/fixtures/chat/model.gguf"));
@@ -100,21 +92,6 @@ fn under_asan(source: &Path, name: &str) -> String {
     run(command)
 }
 
-/// The shipped model with one layer of its six: valgrind takes fifty times as long, and loads are most of it.
-fn short_model() -> PathBuf {
-    static MODEL: OnceLock<PathBuf> = OnceLock::new();
-    let make = || {
-        let file = Gguf::open(&root().join("models/bible-5M-Q8_0.gguf")).unwrap();
-        let mut header = headers::of_file(&file);
-        header.tensors.retain(|t| !t.name.starts_with("blk.") || t.name.starts_with("blk.0."));
-        header.keys.iter_mut().filter(|k| k.0 == "llama.block_count").for_each(|k| k.1 = headers::Value::U32(1));
-        let path = scratch("one-layer.gguf");
-        header.write_with(&path, |t| file.tensor_data(file.tensor(&t.name).unwrap()).to_vec()).unwrap();
-        path
-    };
-    MODEL.get_or_init(make).clone()
-}
-
 /// Valgrind sees every access, of the library as well; it does not know AVX-512.
 fn under_valgrind(source: &Path, name: &str, args: &[&str]) {
     if !has("valgrind") {
@@ -128,7 +105,7 @@ fn under_valgrind(source: &Path, name: &str, args: &[&str]) {
         .arg(program)
         .args(args);
     command.env("REKINDLE_CPU", "portable").env("REKINDLE_TEST_SHORT", "1");
-    run_on(command, &short_model());
+    run(command);
 }
 
 /// NULL, wrong handles, other struct sizes, small buffers, in every function of the header.

@@ -111,14 +111,17 @@ struct Sums {
     mapped: Vec<u64>,
 }
 
+/// A kind of device, and its number in a group.
+type OfGroup = (Kind, usize);
+
 /// Compute arenas that were laid out.
 #[derive(Default)]
 struct Computed {
     /// By kind of range: (kind of device and its number in a group, split, key). The split is 0 if the key tells all.
-    by_key: HashMap<((Kind, usize), usize, Vec<usize>), u64>,
+    by_key: HashMap<(OfGroup, usize, Vec<usize>), u64>,
     /// By (kind of device, split), a table by first unit and end; `UNKNOWN` if a range was not asked for yet. The
     /// search asks for every range many times.
-    by_range: HashMap<((Kind, usize), usize), Vec<u64>>,
+    by_range: HashMap<(OfGroup, usize), Vec<u64>>,
 }
 
 const UNKNOWN: u64 = u64::MAX;
