@@ -659,6 +659,17 @@ typedef struct {
    */
   const char *placements;
   size_t placements_len;
+  /**
+   * Dies that compute each layer together, 2 to 4 of one kind: each has some of the heads and a part of the
+   * feed-forward block's width, and they exchange sums twice a layer. So one sequence is decoded faster than on dies
+   * behind each other, and the layer's bytes are shared by all of them. 0 or 1 means that a layer is one device's. A
+   * layer that cannot be cut stays whole on the first die of a group, and the plan's reasons say why. It does not go
+   * with placements. REKINDLE_GROUP_ANY: none, 2 or 4, whichever is predicted to be best by the objective; the
+   * plan's reasons name the speeds.
+   */
+  uint32_t n_group;
+  /** Zero. */
+  uint32_t reserved;
 } rekindle_plan_params;
 
 /**
@@ -673,6 +684,9 @@ typedef struct {
 #define REKINDLE_DRAFT_TEXT 1
 /** A second, smaller model with the same vocabulary makes drafts: the one that rekindle_model_set_draft names. */
 #define REKINDLE_DRAFT_MODEL 2
+
+/** For n_group of rekindle_plan_params: the planner chooses. */
+#define REKINDLE_GROUP_ANY UINT32_MAX
 
 /** For n_checkpoints of rekindle_plan_params: keep no checkpoints. */
 #define REKINDLE_CHECKPOINTS_NONE UINT32_MAX

@@ -8,6 +8,8 @@ mod cases;
 mod failures;
 #[path = "rig/found.rs"]
 mod found;
+#[path = "rig/groups.rs"]
+mod groups;
 #[path = "rig/sequences.rs"]
 mod sequences;
 #[path = "rig/timing.rs"]

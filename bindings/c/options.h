@@ -135,6 +135,12 @@ static void read_limit(void *to, const char *option, char *value) {
     else if (*rest) refuse(option, FORM, value);
 }
 
+/* A number of dies, or "any". */
+static void read_group(void *to, const char *option, char *value) {
+    options *o = to;
+    o->plan.n_group = strcmp(value, "any") ? number(option, value) : REKINDLE_GROUP_ANY;
+}
+
 static void read_placements(void *to, const char *option, char *value) {
     (void)option;
     options *o = to;

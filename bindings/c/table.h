@@ -138,6 +138,7 @@ static const struct {
     {"--draft-text", "N", PLAN | WRITES, read_draft, 0, "tokens that the text so far guesses at most"},
     {"--draft-model", "FILE", WRITES, read_draft_model, 0,
      "a smaller model with the same vocabulary, which guesses --draft (8) tokens"},
+    {"--group", "N", LOADS, read_group, 0, "dies that compute each layer together: 2 to 4, or any, as is best (none)"},
     {"--place", "P=D,...", LOADS, read_placements, 0,
      "tensors' places: blk\\.[0-3]\\.ffn_.*_exps=CPU,blk\\.7\\.=CUDA1"},
     {"--override", "JSON", LOADS | INFO | TOKENIZE, read_text, AT(override), "values of keys in place of the file's"},

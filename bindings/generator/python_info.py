@@ -34,7 +34,7 @@ ENUMS: Dict[str, str] = {
 }
 
 #: Flags and single numbers, which the package passes on in words of its own.
-OTHERS = {"ABI_VERSION", "CHECKPOINTS_NONE", "GRAMMAR_FROM_TRIGGER", "REPLY_ONE_CALL"}
+OTHERS = {"ABI_VERSION", "CHECKPOINTS_NONE", "GRAMMAR_FROM_TRIGGER", "GROUP_ANY", "REPLY_ONE_CALL"}
 FLAGS = {"TEXT", "GENERATE", "GENERATION", "CHAT", "POOLED", "LIMIT"}
 
 #: Fields whose documentation does not name their type.

@@ -112,7 +112,13 @@ type PlanParams struct {
 	// Placements are places of tensors by patterns of their names, as `blk\.[0-3]\.ffn_.*_exps=CPU`: see
 	// rekindle_plan_params.
 	Placements string
+	// Group is the number of dies that compute each layer together, 2 to 4; 0: a layer is one device's, AnyGroup: the
+	// planner chooses.
+	Group uint32
 }
+
+// AnyGroup lets the planner choose PlanParams.Group.
+const AnyGroup = abi.GROUP_ANY
 
 // NoCheckpoints stands for no checkpoints in PlanParams.
 const NoCheckpoints = abi.CHECKPOINTS_NONE
@@ -125,6 +131,7 @@ func (params *PlanParams) c(pin *runtime.Pinner) *abi.PlanParams {
 		TypeK: int32(params.KeyType), TypeV: int32(params.ValueType),
 		Objective: int32(params.Objective), Estimator: int32(params.Estimator), Margin: params.Margin,
 		NCheckpoints: params.Checkpoints, NDraft: params.Draft, Pooling: int32(params.Pooling),
+		NGroup: params.Group,
 	}
 	p.Placements, p.PlacementsLen = view(pin, params.Placements)
 	if params.DraftFromText {

@@ -96,6 +96,9 @@ struct plan_params {
     std::uint32_t draft_source = REKINDLE_DRAFT_LAYER;
     /// Places of tensors by patterns of their names, as in rekindle_plan_params.
     std::string placements = {};
+    /// Dies that compute each layer together, 2 to 4; 0: a layer is one device's; REKINDLE_GROUP_ANY: the planner
+    /// chooses.
+    std::uint32_t n_group = 0;
 };
 
 namespace detail {
@@ -132,6 +135,7 @@ template <class F> rekindle_status with_params(const plan_params &params, F &&f)
     p.draft_source = params.draft_source;
     p.placements = params.placements.data();
     p.placements_len = params.placements.size();
+    p.n_group = params.n_group;
     return f(&p);
 }
 

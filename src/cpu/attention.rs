@@ -301,7 +301,7 @@ pub(super) fn attention(s: &Step, node: &Node, a: &Attend) -> Result<(), Over> {
         sees: Sees::Before(shape),
     };
     let (queries, n_head, scale, softcap, alibi) = (node.inputs[0], a.n_head, a.scale, a.softcap, a.alibi);
-    let (sinks, kernels) = (sinks.as_deref(), &s.x.kernels);
+    let (sinks, kernels) = (sinks.as_deref().map(|all| &all[a.first_head..]), &s.x.kernels);
     compute(&Work { s, queries, output, n_head, scale, softcap, alibi, keys, sizes, sinks, kernels })
 }
 

@@ -102,7 +102,7 @@ pub(super) fn attention(s: &Step, node: &Node, a: &Attend) -> Result<()> {
         values,
         out: s.at(output),
         partial: s.workspace(),
-        sinks: a.sinks.map_or(Ptr::NULL, |w| s.weight(w)),
+        sinks: a.sinks.map_or(Ptr::NULL, |w| s.weight(w).add(a.first_head * size_of::<f32>())),
         positions: s.positions(),
         runs: s.runs(place.cache),
         spans: s.spans(),

@@ -36,6 +36,16 @@ unsafe impl Send for Ring {}
 // SAFETY: as above; every use takes it mutably.
 unsafe impl Sync for Ring {}
 
+/// Bytes on their way through a piece of a ring.
+pub struct Sent {
+    piece: *mut u8,
+    i: usize,
+    bytes: usize,
+}
+
+/// The most bytes, and the most pieces of a ring, that may be on their way at once.
+pub const MOST_SENT: (usize, usize) = (PIECE, PIECES);
+
 /// Neighbouring bytes of a tensor, and their place in the arena.
 pub struct Source<'a> {
     /// Reads so many bytes from so far into them.
@@ -102,17 +112,38 @@ impl Ring {
     ) -> Result<()> {
         for first in (0..bytes).step_by(PIECE) {
             let n = PIECE.min(bytes - first);
-            let (piece, i, free) = self.take();
-            free.map_or(Ok(()), |event| die.wait_for(event))?;
-            // SAFETY: the piece is free when the stream gets there; its next use waits for the other die.
-            unsafe { die.copy_out(piece, from.add(first), n) }?;
-            die.record(self.passed[i])?;
-            other.wait_for(self.passed[i])?;
+            // SAFETY: as the caller says.
+            let sent = unsafe { self.send(die, from.add(first), n) }?;
             // SAFETY: as above.
-            unsafe { other.copy_in(to.add(first), piece, n) }?;
-            other.record(others.taken[i])?;
-            self.free[i] = Some(others.taken[i]);
+            unsafe { self.receive(&sent, other, others, to.add(first)) }?;
         }
+        Ok(())
+    }
+
+    /// Copies bytes, of one piece at most, from `die`, whose ring this is, to the host. Nothing waits for it but
+    /// `receive`, which must follow before the ring has come round.
+    ///
+    /// # Safety
+    /// The address holds `bytes` bytes.
+    pub unsafe fn send(&mut self, die: &Die, from: Ptr, bytes: usize) -> Result<Sent> {
+        let (piece, i, free) = self.take();
+        free.map_or(Ok(()), |event| die.wait_for(event))?;
+        // SAFETY: the piece is free when the stream gets there; its next use waits for the other die.
+        unsafe { die.copy_out(piece, from, bytes) }?;
+        die.record(self.passed[i])?;
+        Ok(Sent { piece, i, bytes })
+    }
+
+    /// Copies what `send` has brought from this ring to another die.
+    ///
+    /// # Safety
+    /// The address holds as many bytes.
+    pub unsafe fn receive(&mut self, sent: &Sent, other: &Die, others: &Ring, to: Ptr) -> Result<()> {
+        other.wait_for(self.passed[sent.i])?;
+        // SAFETY: as the caller says; the piece is used again only behind the mark.
+        unsafe { other.copy_in(to, sent.piece, sent.bytes) }?;
+        other.record(others.taken[sent.i])?;
+        self.free[sent.i] = Some(others.taken[sent.i]);
         Ok(())
     }
 }

@@ -41,7 +41,7 @@ pub use discover::{Search, open};
 pub use driver::Ptr;
 pub use executor::{Arenas, Executor, Held, Parts, Staging, staging_bytes};
 pub(crate) use fill::RING_BYTES;
-pub use fill::{Ring, Source};
+pub use fill::{MOST_SENT, Ring, Source};
 pub use image::Shelf;
 pub use kernels::{Entry as KernelEntry, TABLE as KERNELS};
 pub use run::{has_kernel, workspace_bytes};

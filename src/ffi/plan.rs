@@ -139,6 +139,15 @@ pub struct rekindle_plan_params {
     /// not all places go together: then the plan does not fit.
     pub placements: *const c_char,
     pub placements_len: usize,
+    /// Dies that compute each layer together, 2 to 4 of one kind: each has some of the heads and a part of the
+    /// feed-forward block's width, and they exchange sums twice a layer. So one sequence is decoded faster than on dies
+    /// behind each other, and the layer's bytes are shared by all of them. 0 or 1 means that a layer is one device's. A
+    /// layer that cannot be cut stays whole on the first die of a group, and the plan's reasons say why. It does not go
+    /// with placements. REKINDLE_GROUP_ANY: none, 2 or 4, whichever is predicted to be best by the objective; the
+    /// plan's reasons name the speeds.
+    pub n_group: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 /// A prediction layer of the model itself (MTP) makes drafts; a file without such a layer is an error. It is not loaded
@@ -149,6 +158,9 @@ pub const REKINDLE_DRAFT_LAYER: u32 = 0;
 pub const REKINDLE_DRAFT_TEXT: u32 = 1;
 /// A second, smaller model with the same vocabulary makes drafts: the one that rekindle_model_set_draft names.
 pub const REKINDLE_DRAFT_MODEL: u32 = 2;
+
+/// For n_group of rekindle_plan_params: the planner chooses.
+pub const REKINDLE_GROUP_ANY: u32 = u32::MAX;
 
 /// For n_checkpoints of rekindle_plan_params: keep no checkpoints.
 pub const REKINDLE_CHECKPOINTS_NONE: u32 = u32::MAX;
@@ -247,6 +259,9 @@ unsafe fn read_params(params: *const rekindle_plan_params) -> Result<Params> {
                 .subject("estimator"));
         }
     };
+    if p.reserved != 0 {
+        return Err(Error::invalid(format!("reserved is {}, expected 0", p.reserved)).subject("reserved"));
+    }
     // SAFETY: the caller's text.
     let placements = unsafe { text(p.placements, p.placements_len, "placements") }?.to_owned();
     // SAFETY: the caller's array.
@@ -281,6 +296,7 @@ unsafe fn read_params(params: *const rekindle_plan_params) -> Result<Params> {
         estimator,
         margin: p.margin,
         limits,
+        n_group: p.n_group,
         placements,
     })
 }

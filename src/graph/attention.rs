@@ -305,6 +305,7 @@ impl Builder<'_> {
         let op = Op::Attention(Attend {
             state,
             n_head: a.n_head,
+            first_head: 0,
             scale: a.scale,
             softcap: a.softcap,
             sinks,
@@ -368,7 +369,8 @@ impl Builder<'_> {
             rope: self.key_rope(a.rope, a.kv_lora_rank),
         };
         let state = self.store_kv(vec![k], shape);
-        let op = Op::Attention(Attend { state, n_head, scale: a.scale, softcap: None, sinks: None, alibi: None });
+        let (softcap, sinks, alibi) = (None, None, None);
+        let op = Op::Attention(Attend { state, n_head, first_head: 0, scale: a.scale, softcap, sinks, alibi });
         let out = self.node(op, &[q], "attn", Rows::Tokens, n_head * a.kv_lora_rank);
         let out = self.linear_heads(out, "attn_v_b", n_head, a.value)?;
         self.linear(out, "attn_output", n_embd)
@@ -407,7 +409,8 @@ impl Builder<'_> {
             rope: self.key_rope(a.rope, nope),
         };
         let state = self.store_kv(vec![k, v], shape);
-        let op = Op::Attention(Attend { state, n_head, scale: a.scale, softcap: None, sinks: None, alibi: None });
+        let (softcap, sinks, alibi) = (None, None, None);
+        let op = Op::Attention(Attend { state, n_head, first_head: 0, scale: a.scale, softcap, sinks, alibi });
         let out = self.node(op, &[q], "attn", Rows::Tokens, n_head * a.value);
         self.linear(out, "attn_output", n_embd)
     }

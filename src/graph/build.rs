@@ -4,12 +4,12 @@
 //! an error that names it, so a description needs no checks of its own.
 
 use super::attention::Table;
-use super::graph::{AdapterScale, Draft, Graph, INPUT, Input, Node, Outcome, Part};
+use super::graph::{AdapterScale, Draft, Graph, INPUT, Input, Node, Outcome};
 use super::op::{Columns, Concat, Embed, EmbedBy, Norm, NormKind, Op, Scale, SoftCap};
 use super::pooling::{Pick, Pooling};
 use super::rope::Rope;
 use super::state::{KvShape, State, StateShape};
-use super::value::{Rows, StateId, Value, ValueId, WeightId};
+use super::value::{Part, Rows, StateId, Value, ValueId, WeightId};
 use crate::error::{Error, Result};
 use crate::gguf::{Gguf, TensorInfo};
 use crate::quant::Type;
@@ -244,13 +244,13 @@ impl<'a> Builder<'a> {
 
     /// A KV cache of this layer.
     pub(super) fn kv_cache(&mut self, shape: KvShape) -> StateId {
-        self.states.push(State { layer: self.layer, shape: StateShape::Kv(shape) });
+        self.states.push(State { layer: self.layer, part: Part::Body, copy: false, shape: StateShape::Kv(shape) });
         StateId(self.states.len() as u32 - 1)
     }
 
     /// A recurrent state of this layer, of `n` elements per sequence.
     pub(super) fn recurrent_state(&mut self, n: usize) -> StateId {
-        self.states.push(State { layer: self.layer, shape: StateShape::Recurrent(n) });
+        self.states.push(State { layer: self.layer, part: Part::Body, copy: false, shape: StateShape::Recurrent(n) });
         StateId(self.states.len() as u32 - 1)
     }
 

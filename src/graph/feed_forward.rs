@@ -1,9 +1,8 @@
 //! Feed-forward blocks in the words of the builder: dense ones and mixtures of experts.
 
 use super::build::Builder;
-use super::graph::Part;
 use super::op::{Activation, Gate, MatMulExperts, Op, Route, Scale, SumExperts};
-use super::value::{ValueId, WeightSlice};
+use super::value::{Part, ValueId, WeightSlice};
 use crate::error::Result;
 
 /// The middle of a feed-forward block.

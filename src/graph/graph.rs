@@ -7,7 +7,7 @@ use super::pooling::{Pick, Pooling};
 use super::rope::Rope;
 use super::state::{KvShape, State, StateShape};
 use super::step::Micro;
-use super::value::{Rows, StateId, Value, ValueId, WeightId, WeightSlice};
+use super::value::{Part, Rows, StateId, Value, ValueId, WeightId, WeightSlice};
 use crate::gguf::TensorInfo;
 
 /// One operation at its place in the graph: it reads `inputs` and writes `output`.
@@ -19,16 +19,6 @@ pub struct Node {
     /// A layer, `n_layer` for the output, or [`INPUT`]. Layer and part together decide the device.
     pub layer: u32,
     pub part: Part,
-}
-
-/// The parts of a layer that may have a device of their own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Part {
-    /// All of the layer that is no other part.
-    #[default]
-    Body,
-    /// The routed experts.
-    Experts,
 }
 
 /// The "layer" of nodes that turn token ids and positions into activations. They run on the host, which has the ids. Of
@@ -114,6 +104,12 @@ impl Graph {
     /// The nodes of the trunk: all that a token takes without a draft.
     pub fn trunk(&self) -> Range<usize> {
         0..self.draft.as_ref().map_or(self.nodes.len(), |d| d.nodes.start)
+    }
+
+    /// Dies of a group that shares layers; 0, if none are shared.
+    pub fn n_shards(&self) -> usize {
+        let shards = self.nodes.iter().filter_map(|n| if let Part::Shard(i) = n.part { Some(i) } else { None });
+        shards.max().map_or(0, |last| usize::from(last) + 1)
     }
 
     pub fn value(&self, id: ValueId) -> &Value {

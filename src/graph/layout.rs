@@ -39,8 +39,9 @@
 //! rows of each value, which are the first bytes of the same place, so every batch fits. The session copies a value to
 //! its readers right behind the node that made it, so copies find their places free too.
 
-use super::graph::{Graph, INPUT, Node, Part};
-use super::value::{Rows, ValueId};
+use super::graph::{Graph, INPUT, Node};
+use super::state::State;
+use super::value::{Part, Rows, ValueId};
 use crate::error::{Error, Result};
 
 /// Every place begins at a multiple of this: a cache line, and the widest vector.
@@ -73,27 +74,41 @@ pub struct Placement {
     pub layers: Vec<u32>,
     /// The device of each layer's routed experts, where it has any: `[n_layer]`.
     pub experts: Vec<u32>,
+    /// The devices of a layer's shards, in their order, where a group shares it: `[n_layer]`, or empty if no layer is
+    /// shared. A device may have several.
+    pub shards: Vec<Vec<u32>>,
 }
 
 impl Placement {
     /// A placement that keeps layers together with their experts.
     pub fn whole(input: u32, layers: Vec<u32>) -> Placement {
         let experts = layers[..layers.len().saturating_sub(1)].to_vec();
-        Placement { input, layers, experts }
+        Placement { input, layers, experts, shards: Vec::new() }
     }
 
     /// The device of a node.
     pub fn device(&self, node: &Node) -> Option<u32> {
-        let of = match node.part {
-            Part::Body => &self.layers,
-            Part::Experts => &self.experts,
-        };
-        if node.layer == INPUT { Some(self.input) } else { of.get(node.layer as usize).copied() }
+        if node.layer == INPUT { Some(self.input) } else { self.of(node.layer, node.part) }
     }
 
-    /// The devices of all layers and experts. A device may come several times.
+    /// The device of a layer's part.
+    fn of(&self, layer: u32, part: Part) -> Option<u32> {
+        let layer = layer as usize;
+        match part {
+            Part::Body => self.layers.get(layer).copied(),
+            Part::Experts => self.experts.get(layer).copied(),
+            Part::Shard(i) => self.shards.get(layer).and_then(|of| of.get(usize::from(i)).copied()),
+        }
+    }
+
+    /// The device of a state: that of the part of the layer that it belongs to.
+    pub fn of_state(&self, state: &State) -> Option<u32> {
+        self.of(state.layer, state.part)
+    }
+
+    /// The devices of all layers, experts and shards. A device may come several times.
     pub fn devices(&self) -> impl Iterator<Item = u32> {
-        self.layers.iter().chain(&self.experts).copied()
+        self.layers.iter().chain(&self.experts).chain(self.shards.iter().flatten()).copied()
     }
 }
 

@@ -24,6 +24,7 @@ mod pooling;
 mod recurrence;
 mod recurrent;
 mod rope;
+mod shard;
 mod state;
 mod step;
 mod value;
@@ -32,7 +33,7 @@ pub use attention::{Attention, Latent, OutputGate, QkNorm};
 pub use build::{Builder, Extras, Norms};
 pub use executor::Executor;
 pub use feed_forward::{Act, Chunks, Dense, Mixture, Shared};
-pub use graph::{AdapterScale, Draft, Graph, INPUT, Input, Node, Outcome, Part};
+pub use graph::{AdapterScale, Draft, Graph, INPUT, Input, Node, Outcome};
 pub use layout::{ALIGN, Layout, Limits, Placement};
 pub use op::{
     Activation, Attend, AttendText, Columns, Concat, Embed, EmbedBy, Facts, Gate, Gating, MatMul, MatMulExperts,
@@ -42,6 +43,7 @@ pub use pooling::{Head, Pick, Pooling};
 pub use recurrence::{Convolve, LinearAttention, Rule, Scan, Sharing};
 pub use recurrent::{Delta, Kimi, Mamba, Mamba2, Plamo, Recurrent};
 pub use rope::{Factors, Rope, RopeKind, Rotation, Sections, Temperature, Yarn};
+pub use shard::{MOST_SHARDS, Sharded, shard};
 pub use state::{Cache, CacheKind, KeyRope, KvShape, Side, State, StatePlace, StateShape, rows_of_cells, states_of};
 pub use step::{CacheView, Micro, Move, NO_CELL, Run, Span};
-pub use value::{Matrices, Rows, StateId, Value, ValueId, WeightId, WeightSlice};
+pub use value::{Matrices, Part, Rows, StateId, Value, ValueId, WeightId, WeightSlice};

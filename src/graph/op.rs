@@ -190,11 +190,13 @@ pub struct StoreKv {
 pub struct Attend {
     pub state: StateId,
     pub n_head: usize,
+    /// The number of the first of them among all heads of the layer, which `sinks` has.
+    pub first_head: usize,
     /// Scores are multiplied by it.
     pub scale: f32,
     /// Limits scores: cap tanh(score / cap).
     pub softcap: Option<f32>,
-    /// A logit per head that takes a share of the softmax and adds nothing to the result, `[n_head]`.
+    /// A logit per head that takes a share of the softmax and adds nothing to the result: `[n_head]` from `first_head` on.
     pub sinks: Option<WeightId>,
     /// Scores fall with the distance of a key, in each head by a slope of its own ([`slope`]).
     pub alibi: Option<f32>,

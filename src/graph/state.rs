@@ -5,6 +5,7 @@
 //! an earlier one's.
 
 use super::rope::RopeKind;
+use super::value::Part;
 use crate::error::{Error, Result};
 
 /// A state: something that one layer keeps.
@@ -12,6 +13,10 @@ use crate::error::{Error, Result};
 pub struct State {
     /// The layer that writes it; it lies on that layer's device.
     pub layer: u32,
+    /// The part of the layer that it belongs to: `Shard`, if a group of dies shares the layer.
+    pub part: Part,
+    /// True for one that a die keeps just as the first die of its group does.
+    pub copy: bool,
     pub shape: StateShape,
 }
 

@@ -47,6 +47,25 @@ pub struct WeightId(pub u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct StateId(pub u32);
 
+/// The parts of a layer that may have a device of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Part {
+    /// All of the layer that is no other part.
+    #[default]
+    Body,
+    /// The routed experts.
+    Experts,
+    /// All that one die of a group computes of a layer that the group shares, by the die's number in the group.
+    Shard(u8),
+}
+
+impl Part {
+    /// The die of a group that has this part: the first one, if no die shares it.
+    pub fn die(self) -> usize {
+        if let Part::Shard(i) = self { usize::from(i) } else { 0 }
+    }
+}
+
 /// The dimension that a value's rows count. Its size changes from batch to batch, so it has a name instead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Rows {
@@ -73,7 +92,7 @@ impl Value {
 /// Rows and columns of a weight. An op reads such a slice, a device holds one, and a load brings it there.
 ///
 /// A tensor `[n_cols, n_rows, n_matrices]` is a stack of matrices: one per expert or head, and a single one in most
-/// tensors. The same rows and columns are taken of each.
+/// tensors. The same rows and columns are taken of each, or of some neighbouring ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct WeightSlice {
     pub weight: WeightId,
@@ -81,6 +100,8 @@ pub struct WeightSlice {
     pub n_rows: usize,
     pub first_col: usize,
     pub n_cols: usize,
+    pub first_matrix: usize,
+    pub n_matrices: usize,
 }
 
 /// The place of a slice's matrices within the bytes that a device holds.
@@ -102,7 +123,15 @@ pub struct Matrices {
 impl WeightSlice {
     /// All of a tensor.
     pub fn whole(weight: WeightId, info: &TensorInfo) -> WeightSlice {
-        WeightSlice { weight, first_row: 0, n_rows: info.ne[1] as usize, first_col: 0, n_cols: info.ne[0] as usize }
+        WeightSlice {
+            weight,
+            first_row: 0,
+            n_rows: info.ne[1] as usize,
+            first_col: 0,
+            n_cols: info.ne[0] as usize,
+            first_matrix: 0,
+            n_matrices: (info.ne[2] * info.ne[3]) as usize,
+        }
     }
 
     /// True if it is all of the tensor.
@@ -118,7 +147,9 @@ impl WeightSlice {
         };
         let (first_row, n_rows) = join((self.first_row, self.n_rows), (other.first_row, other.n_rows));
         let (first_col, n_cols) = join((self.first_col, self.n_cols), (other.first_col, other.n_cols));
-        WeightSlice { weight: self.weight, first_row, n_rows, first_col, n_cols }
+        let (first_matrix, n_matrices) =
+            join((self.first_matrix, self.n_matrices), (other.first_matrix, other.n_matrices));
+        WeightSlice { weight: self.weight, first_row, n_rows, first_col, n_cols, first_matrix, n_matrices }
     }
 
     /// Bytes of the slice. Its columns are whole blocks: whoever makes a slice of some columns sees to that. Nothing
@@ -128,7 +159,7 @@ impl WeightSlice {
             return info.n_bytes;
         }
         let row = info.ty.row_bytes(self.n_cols).unwrap_or(0) as u64;
-        row * self.n_rows as u64 * info.ne[2] * info.ne[3]
+        row * self.n_rows as u64 * self.n_matrices as u64
     }
 
     /// The pieces of the file's tensor that make up the slice, in order: (first byte, bytes). A device that holds the
@@ -140,14 +171,27 @@ impl WeightSlice {
         let (whole, rows) = (self.is_whole(info), info.ne[1] as usize);
         // Whole rows follow each other, so those of one matrix are one piece.
         let lines = if row == all { 1 } else { part.n_rows };
-        let n = if whole { 1 } else { (info.ne[2] * info.ne[3]) as usize * lines };
+        let n = if whole { 1 } else { part.n_matrices * lines };
         (0..n).map(move |i| {
             if whole {
                 return (0, n_bytes);
             }
-            let (matrix, line) = (i / lines, i % lines);
+            let (matrix, line) = (part.first_matrix + i / lines, i % lines);
             (((matrix * rows + part.first_row + line) * all) + first, row * (part.n_rows / lines))
         })
+    }
+
+    /// The pieces of the file's tensor that make up `n` bytes of the slice from `first` on.
+    pub fn pieces_of(&self, info: &TensorInfo, first: usize, n: usize) -> impl Iterator<Item = (usize, usize)> + use<> {
+        // All have the same length.
+        let piece = self.pieces(info).next().map_or(1, |(_, bytes)| bytes.max(1));
+        let end = first + n;
+        let cut = move |(i, (at, bytes)): (usize, (usize, usize))| {
+            let begin = i * piece;
+            let (from, to) = (first.max(begin), end.min(begin + bytes));
+            (at + from - begin, to.saturating_sub(from))
+        };
+        self.pieces(info).enumerate().skip(first / piece).map(cut).take_while(|(_, bytes)| *bytes > 0)
     }
 
     /// The place of this slice's matrices in a device's bytes of `held`, a slice of the same tensor that covers this
@@ -159,8 +203,10 @@ impl WeightSlice {
             ty: info.ty,
             n_in: self.n_cols,
             n_out: self.n_rows,
-            n_matrices: (info.ne[2] * info.ne[3]) as usize,
-            offset: (self.first_row - held.first_row) * row_bytes + bytes_of(self.first_col - held.first_col),
+            n_matrices: self.n_matrices,
+            offset: (self.first_matrix - held.first_matrix) * held.n_rows * row_bytes
+                + (self.first_row - held.first_row) * row_bytes
+                + bytes_of(self.first_col - held.first_col),
             row_bytes,
             matrix_bytes: held.n_rows * row_bytes,
         }
@@ -190,10 +236,19 @@ mod tests {
                 let pieces: Vec<_> = s.pieces(&info).collect();
                 assert_eq!(pieces.iter().map(|p| p.1 as u64).sum::<u64>(), s.n_bytes(&info));
                 pieces.iter().for_each(|(first, n)| hits[*first..first + n].iter_mut().for_each(|h| *h += 1));
+                // The same in portions of an odd length.
+                let bytes = |all: Vec<(usize, usize)>| all.into_iter().flat_map(|(at, n)| at..at + n);
+                let n = s.n_bytes(&info) as usize;
+                let some = |first: usize| s.pieces_of(&info, first, 101.min(n - first)).collect();
+                assert!((0..n).step_by(101).flat_map(|first| bytes(some(first))).eq(bytes(pieces)));
             }
             assert!(hits.iter().all(|h| *h == 1));
             assert_eq!(shards[0].union(&shards[1]), whole);
         }
+        let last = WeightSlice { first_matrix: 2, n_matrices: 1, ..whole };
+        assert_eq!(last.pieces(&info).collect::<Vec<_>>(), [(2 * 6 * 68, 6 * 68)]);
+        assert_eq!(last.n_bytes(&info), 6 * 68);
+        assert_eq!(last.within(&whole, &info).offset, 2 * 408);
         assert_eq!(rows[1].pieces(&info).nth(1), Some(((6 + 2) * 68, 4 * 68)));
     }
 

@@ -161,10 +161,11 @@ fn sides(s: &StateShape, n_cells: usize, c: Sizing) -> Result<[(usize, usize); 2
     Ok([keys.ok_or_else(overflow)?, values.ok_or_else(overflow)?])
 }
 
-/// Bytes of each layer's states for a context of `n_ctx` tokens, the output last.
-pub(super) fn layer_states(graph: &Graph, n_ctx: u32, c: Sizing) -> Result<Vec<u64>> {
+/// Bytes of each layer's states for a context of `n_ctx` tokens, the output last: of all parts of a layer, or of those
+/// that are one die's.
+pub(super) fn layer_states(graph: &Graph, n_ctx: u32, c: Sizing, die: Option<usize>) -> Result<Vec<u64>> {
     let mut bytes = vec![0; graph.n_layer as usize + 1];
-    for state in &graph.states {
+    for state in graph.states.iter().filter(|s| die.is_none_or(|die| s.part.die() == die)) {
         let [k, v] = sides(&state.shape, cache(&state.shape, n_ctx, c).n_cells, c)?;
         bytes[state.layer as usize] += k.1 as u64 + v.1 as u64;
     }
@@ -201,7 +202,7 @@ pub(super) fn measure(
     let dies = |d: &u32| devices[*d as usize].kind == Kind::Cuda;
     let mut kv_end = vec![0usize; devices.len()];
     let mut n_dies = 0;
-    for d in (0..devices.len() as u32).filter(dies).filter(|d| placement.layers.contains(d)) {
+    for d in (0..devices.len() as u32).filter(dies).filter(|d| placement.devices().any(|used| used == *d)) {
         kv_end[d as usize] = tables;
         n_dies += 1;
     }
@@ -210,7 +211,7 @@ pub(super) fn measure(
     for state in &graph.states {
         let own = cache(&state.shape, n_ctx, c);
         let cache = caches.iter().position(|other| *other == own).unwrap_or(0);
-        let device = placement.layers[state.layer as usize] as usize;
+        let device = placement.of_state(state).unwrap_or(placement.input) as usize;
         let end = &mut kv_end[device];
         let before = *end;
         let mut take = |(row, bytes): (usize, usize)| -> Result<Side> {
@@ -229,7 +230,7 @@ pub(super) fn measure(
     }
 
     let (weights, layer_weights, layer_experts) = weights(devices, graph, placement, c.weights, &mut memory);
-    let layer_states = layer_states(graph, n_ctx, c)?;
+    let layer_states = layer_states(graph, n_ctx, c, None)?;
     Ok(Arenas {
         caches,
         memory,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::chain::Ranges;
-use super::params::Params;
+use super::params::{ANY_GROUP, Params};
 use super::report::Plan;
 use super::request::Request;
 use super::search::Model;
@@ -46,6 +46,9 @@ impl Plan {
         params: &Params,
         question: Question,
     ) -> Result<Option<Answer>> {
+        // A question is about layers that are whole, unless the caller names a group.
+        let params =
+            &Params { n_group: if params.n_group == ANY_GROUP { 0 } else { params.n_group }, ..params.clone() };
         let open = match question {
             Question::BestKvType => Params { type_k: None, type_v: None, ..params.clone() },
             // Batches are cut to a context that is given.

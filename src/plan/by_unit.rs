@@ -53,20 +53,42 @@ pub(super) fn input_reads(graph: &Graph) -> Vec<usize> {
 /// several nodes read crosses once.
 pub(super) fn crossing(graph: &Graph) -> Vec<(usize, usize)> {
     let mut out = vec![(0, 0); graph.n_layer as usize + 1];
-    let mut made_by = vec![Part::Body; graph.values.len()];
+    let mut of_experts = vec![false; graph.values.len()];
     let mut counted = vec![false; graph.values.len()];
     for node in graph.nodes.iter().filter(|n| n.layer != INPUT) {
         let (there, back) = &mut out[node.layer as usize];
         for v in &node.inputs {
             let i = v.0 as usize;
-            if made_by[i] != node.part && !std::mem::replace(&mut counted[i], true) {
+            if of_experts[i] != (node.part == Part::Experts) && !std::mem::replace(&mut counted[i], true) {
                 *(if node.part == Part::Experts { &mut *there } else { &mut *back }) += graph.value(*v).cols;
             }
         }
         if let Some(v) = node.output {
-            made_by[v.0 as usize] = node.part;
+            of_experts[v.0 as usize] = node.part == Part::Experts;
         }
     }
+    out
+}
+
+/// The exchanges of each unit that a group of dies shares: their number, and the columns that a die gets in them.
+pub(super) fn exchanges(graph: &Graph, n_shards: usize) -> Vec<(usize, usize)> {
+    let mut out = vec![(0, 0); graph.n_layer as usize + 1];
+    let mut made_by = vec![None; graph.values.len()];
+    let mut counted = vec![false; graph.values.len()];
+    for node in &graph.nodes {
+        if let (Some(v), Part::Shard(i)) = (node.output, node.part) {
+            made_by[v.0 as usize] = Some((node.layer, i));
+        }
+        for v in node.inputs.iter().filter(|_| node.part == Part::Shard(0)) {
+            let from_other = made_by[v.0 as usize].is_some_and(|(_, i)| i > 0);
+            if from_other && !std::mem::replace(&mut counted[v.0 as usize], true) {
+                let (n, cols) = &mut out[node.layer as usize];
+                (*n, *cols) = (*n + 1, *cols + graph.value(*v).cols);
+            }
+        }
+    }
+    // One exchange brings a value of each other die.
+    out.iter_mut().for_each(|(n, _)| *n /= n_shards.saturating_sub(1).max(1));
     out
 }
 
@@ -76,7 +98,9 @@ pub(super) fn like_units(graph: &Graph) -> Vec<usize> {
     let n = graph.n_layer as usize + 1;
     let mut hashers: Vec<DefaultHasher> = (0..n).map(|_| DefaultHasher::new()).collect();
     let maker: HashMap<u32, u32> = graph.nodes.iter().filter_map(|n| n.output.map(|o| (o.0, n.layer))).collect();
-    let mut first_value = vec![u32::MAX; n];
+    // Of each value made in a unit: how many that unit had made before it.
+    let mut number = vec![0; graph.values.len()];
+    let mut made = vec![0; n];
     for node in graph.nodes.iter().filter(|n| n.layer != INPUT) {
         let unit = node.layer as usize;
         let h = &mut hashers[unit];
@@ -85,9 +109,11 @@ pub(super) fn like_units(graph: &Graph) -> Vec<usize> {
             let value = graph.value(*v);
             (is_output, value.cols, value.rows == Rows::Outputs).hash(h);
             // A value from inside the unit is known by its place there.
-            if maker.get(&v.0) == Some(&node.layer) {
-                first_value[unit] = first_value[unit].min(v.0);
-                (v.0 - first_value[unit]).hash(h);
+            if is_output {
+                number[v.0 as usize] = made[unit];
+                made[unit] += 1;
+            } else if maker.get(&v.0) == Some(&node.layer) {
+                number[v.0 as usize].hash(h);
             } else {
                 // A value of the input is known by its number, since each lives for another time. Other values from
                 // outside are the residual stream.
@@ -99,7 +125,7 @@ pub(super) fn like_units(graph: &Graph) -> Vec<usize> {
         facts.n_parts.hash(h);
         if let Some(p) = facts.product {
             let w = graph.weight(p.part.weight);
-            (p.part.n_cols, p.part.n_rows, w.ne[2], crate::cpu::matmul::act_format(w.ty) as u8).hash(h);
+            (p.part.n_cols, p.part.n_rows, p.part.n_matrices, crate::cpu::matmul::act_format(w.ty) as u8).hash(h);
             crate::cpu::matmul::scratch_bytes(w.ty, 16, p.part.n_cols).hash(h);
         }
         if let Some(state) = facts.reads.or(facts.writes) {

@@ -14,6 +14,7 @@
 //! Devices that are alike in all that counts are a class, and the search tries only one of them ([`Chain::class`]).
 
 use super::arenas::{self, Sizing};
+use super::by_unit;
 use super::cost::{self, Seconds};
 use super::place::{self, Chain, Cost, Objective, Placement};
 use super::units::{Units, prefix_sums};
@@ -37,6 +38,8 @@ pub(super) struct Ranges<'u, 'a> {
     kv: Vec<u64>,
     /// By unit: bytes of the KV cache per token, as prefix sums.
     kv_per_token: Vec<u64>,
+    /// Both by die of a group; empty if no group shares layers.
+    shards: Vec<(Vec<u64>, Vec<u64>)>,
     /// Bytes of a die's tables, in front of its cache.
     tables: u64,
     /// Page-locked bytes of the CPU, if all dies are used.
@@ -68,15 +71,16 @@ impl<'u, 'a> Ranges<'u, 'a> {
     pub fn new(units: &'u Units<'a>, types: (Type, Type), n_ctx: u32, n_ubatch: u32) -> Result<Ranges<'u, 'a>> {
         let graph = units.graph;
         let sizing = Sizing { type_k: types.0, type_v: types.1, ..units.sizing };
-        let per = |n_ctx: u32| -> Result<Vec<u64>> {
-            Ok(prefix_sums(arenas::layer_states(graph, n_ctx, sizing)?.into_iter()))
+        let per = |n_ctx: u32, die: Option<usize>| -> Result<Vec<u64>> {
+            Ok(prefix_sums(arenas::layer_states(graph, n_ctx, sizing, die)?.into_iter()))
         };
         let mut known: Vec<(usize, Sums)> = Vec::new();
         let devices = &units.inventory.devices;
         let classes: Vec<usize> =
             (0..devices.len()).map(|d| (0..d).find(|e| like_devices(units, *e, d)).unwrap_or(d)).collect();
         let cpu = units.inventory.cpu();
-        let of = |d: usize| cost::units(graph, &units.rates[d], types, n_ubatch, n_ctx);
+        let exchanges = by_unit::exchanges(graph, units.n_shards());
+        let of = |d: usize| group_seconds(units, d, &exchanges, types, n_ubatch, n_ctx);
         let on_cpu = of(cpu);
         let seconds = classes
             .iter()
@@ -105,14 +109,21 @@ impl<'u, 'a> Ranges<'u, 'a> {
         let put =
             on_cpu.iter().enumerate().filter(|(unit, _)| units.are_apart(*unit, 0)).map(|(_, u)| u.experts.decode);
         let put = put.sum();
-        let allowed = units.sites.iter().enumerate().filter(|(_, s)| s.takes_layers()).fold(0, |m, (i, _)| m | 1 << i);
+        let stages = (0..devices.len()).filter(|d| units.is_stage(*d)).flat_map(|d| units.dies_of(d));
+        let allowed = stages.filter(|d| units.sites[*d].takes_layers()).fold(0, |m, i| m | 1 << i);
         // Caches are padded, so the bytes of one token are taken from the difference over many.
-        let (small, large) = (per(1 << 12)?, per(2 << 12)?);
-        let kv_per_token = small.iter().zip(&large).map(|(s, l)| (l - s).div_ceil(1 << 12)).collect();
+        let per_token = |die: Option<usize>| -> Result<Vec<u64>> {
+            let (small, large) = (per(1 << 12, die)?, per(2 << 12, die)?);
+            Ok(small.iter().zip(&large).map(|(s, l)| (l - s).div_ceil(1 << 12)).collect())
+        };
+        let kv_per_token = per_token(None)?;
+        let n_shards = if units.n_shards() > 1 { units.n_shards() } else { 0 };
+        let shards = (0..n_shards).map(|die| Ok((per(n_ctx, Some(die))?, per_token(Some(die))?)));
+        let shards = shards.collect::<Result<Vec<_>>>()?;
         let tables = arenas::tables_bytes(&arenas::caches(graph, n_ctx, sizing), units.limits)?;
         let dies = (0..devices.len()).filter(|d| allowed >> d & 1 == 1 && devices[*d].kind == Kind::Cuda).count();
         let staging = cuda::staging_bytes(dies, tables) as u64;
-        let (kv, tables) = (per(n_ctx)?, tables as u64);
+        let (kv, tables) = (per(n_ctx, None)?, tables as u64);
         Ok(Ranges {
             units,
             n_ctx,
@@ -120,6 +131,7 @@ impl<'u, 'a> Ranges<'u, 'a> {
             spare: false,
             kv,
             kv_per_token,
+            shards,
             tables,
             staging,
             split: 0,
@@ -135,6 +147,22 @@ impl<'u, 'a> Ranges<'u, 'a> {
     fn bytes(&self, d: usize, first: usize, end: usize) -> (u64, u64) {
         let tables = if self.units.device(d).kind == Kind::Cuda { self.tables } else { 0 };
         (self.units.bytes(d, first, end, self.split), self.kv[end] - self.kv[first] + tables)
+    }
+
+    /// For each device that a stage takes up: the bytes of a range there, those of its cache and tables, and the
+    /// cache's bytes for each token. The output alone takes up a group's lead.
+    fn shares(&self, stage: usize, first: usize, end: usize) -> impl Iterator<Item = (usize, u64, u64, u64)> + '_ {
+        let cpu = self.units.device(stage).kind == Kind::Cpu;
+        let tables = if cpu { 0 } else { self.tables };
+        let n_dies = if first + 1 < self.n_units() { usize::MAX } else { 1 };
+        self.units.dies_of(stage).take(n_dies).enumerate().map(move |(die, d)| {
+            let (kv, per_token) = match self.shards.get(die).filter(|_| !cpu) {
+                Some((kv, per_token)) => (kv, per_token),
+                None => (&self.kv, &self.kv_per_token),
+            };
+            let fixed = self.units.bytes_of(stage, die, first, end, self.split);
+            (d, fixed, kv[end] - kv[first] + tables, per_token[end] - per_token[first])
+        })
     }
 
     /// Seconds of a range on a device.
@@ -207,6 +235,38 @@ impl<'u, 'a> Ranges<'u, 'a> {
     }
 }
 
+/// Seconds of each unit on a device. A group of dies takes as long as the slowest of them, and for its exchanges.
+fn group_seconds(
+    units: &Units,
+    d: usize,
+    exchanges: &[(usize, usize)],
+    types: (Type, Type),
+    n_ubatch: u32,
+    n_ctx: u32,
+) -> Vec<cost::Unit> {
+    let of = |d: usize, die: Option<usize>| cost::units(units.graph, &units.rates[d], types, n_ubatch, n_ctx, die);
+    let dies: Vec<usize> = units.dies_of(d).collect();
+    if dies.len() == 1 {
+        return of(d, None);
+    }
+    let hop = |bytes: f64| {
+        let from = dies[1..].iter().map(|e| cost::hop(units.inventory, &units.rates, Some(*e), Some(d), bytes));
+        from.fold(0.0, f64::max)
+    };
+    let batch = f64::from(n_ubatch.max(1));
+    let mut all = of(d, Some(0));
+    for (die, e) in dies.iter().enumerate().skip(1) {
+        for (unit, own) in all.iter_mut().zip(of(*e, Some(die))) {
+            *unit = unit.slower(own);
+        }
+    }
+    for (unit, (n, cols)) in all.iter_mut().zip(exchanges).filter(|(_, (n, _))| *n > 0) {
+        let of = |rows: f64| (*n as f64 - 1.0) * hop(0.0) + hop(rows * *cols as f64 * 4.0);
+        unit.rest += Seconds { decode: of(1.0), decode_per_cached: 0.0, prompt: of(batch) / batch };
+    }
+    all
+}
+
 fn sums(of: impl Iterator<Item = Seconds>) -> Vec<Seconds> {
     let mut sum = Seconds::default();
     std::iter::once(sum)
@@ -236,7 +296,9 @@ fn ways(units: &Units, d: usize, (there, back): (usize, usize), n_ubatch: u32) -
 /// True if ranges and hops cost the same on two devices.
 fn like_devices(units: &Units, a: usize, b: usize) -> bool {
     let (x, y) = (units.device(a), units.device(b));
-    units.sites[a] == units.sites[b]
+    let sites = |d: usize| units.dies_of(d).map(|d| units.sites[d]);
+    units.is_stage(a) == units.is_stage(b)
+        && sites(a).eq(sites(b))
         && !(units.places.names(a) || units.places.names(b))
         && (x.kind, x.read_bandwidth, x.flops, x.host_bandwidth)
             == (y.kind, y.read_bandwidth, y.flops, y.host_bandwidth)
@@ -250,14 +312,18 @@ impl Chain for Ranges<'_, '_> {
         self.units.inventory.devices.len()
     }
     fn devices(&self, stage: usize) -> u32 {
-        1 << stage
+        self.units.dies_of(stage).fold(0, |mask, d| mask | 1 << d)
     }
     fn range(&self, stage: usize, first: usize, end: usize) -> Option<Cost> {
+        if !self.units.is_stage(stage) {
+            return None;
+        }
         let whole = end.min(self.n_units() - 1).saturating_sub(first);
         // Of the CPU those count whose experts alone the caller has put there.
         let put = |unit: &usize| !(first..end).contains(unit) && self.units.are_apart(*unit, 0);
         let layers = whole + if stage == self.cpu() { (0..self.n_units()).filter(put).count() } else { 0 };
-        if layers as u64 > u64::from(self.units.sites[stage].max_layers) {
+        let most = self.units.dies_of(stage).map(|d| self.units.sites[d].max_layers).min().unwrap_or(0);
+        if layers as u64 > u64::from(most) {
             return None;
         }
         if !self.units.computes(stage, first, end, self.split) || !self.units.lets(stage, first, end) {
@@ -267,19 +333,20 @@ impl Chain for Ranges<'_, '_> {
             // `None` would end the search for longer ranges, and one of these may do.
             return Some(Cost { seconds: f64::INFINITY, room: 0.0 });
         }
-        let room = self.room(stage);
-        let (fixed, kv) = self.bytes(stage, first, end);
         let staging = if self.units.device(stage).kind == Kind::Cpu { self.staging } else { 0 };
-        let left = room.checked_sub(fixed)?.checked_sub(staging)?;
-        if kv > left {
-            return None;
+        let mut most = f64::INFINITY;
+        for (d, fixed, kv, per_token) in self.shares(stage, first, end) {
+            let left = self.room(d).checked_sub(fixed)?.checked_sub(staging)?;
+            if kv > left {
+                return None;
+            }
+            most = most.min(left.checked_div(per_token).map_or(f64::INFINITY, |tokens| tokens as f64));
         }
-        let per_token = self.kv_per_token[end] - self.kv_per_token[first];
         let s = self.seconds(stage, first, end);
         Some(Cost {
             // At a context that is half full.
             seconds: s.decode + s.decode_per_cached * f64::from(self.n_ctx) / 2.0,
-            room: left.checked_div(per_token).map_or(f64::INFINITY, |tokens| tokens as f64),
+            room: most,
         })
     }
     fn hop(&self, from: Option<usize>, to: Option<usize>) -> f64 {

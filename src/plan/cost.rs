@@ -155,12 +155,34 @@ pub(super) struct Unit {
     pub experts: Seconds,
 }
 
-/// Seconds of each unit (layers, then the output) on a device: `[n_layer + 1]`.
-pub(super) fn units(graph: &Graph, r: &Rates, kv: (Type, Type), n_ubatch: u32, n_ctx: u32) -> Vec<Unit> {
+impl Unit {
+    /// The time of this unit and of another at once.
+    pub fn slower(self, o: Unit) -> Unit {
+        let most = |a: Seconds, b: Seconds| Seconds {
+            decode: a.decode.max(b.decode),
+            decode_per_cached: a.decode_per_cached.max(b.decode_per_cached),
+            prompt: a.prompt.max(b.prompt),
+        };
+        Unit { rest: most(self.rest, o.rest), experts: most(self.experts, o.experts) }
+    }
+}
+
+/// Seconds of each unit (layers, then the output) on a device: `[n_layer + 1]`. Of a layer that a group shares, the
+/// part of one of its dies is counted, or all of it.
+pub(super) fn units(
+    graph: &Graph,
+    r: &Rates,
+    kv: (Type, Type),
+    n_ubatch: u32,
+    n_ctx: u32,
+    die: Option<usize>,
+) -> Vec<Unit> {
     let mut out = vec![Unit::default(); graph.n_layer as usize + 1];
     let batch = f64::from(n_ubatch.max(1));
     // A draft is not counted: the figures are those of tokens without one.
-    for node in graph.nodes[graph.trunk()].iter().filter(|n| n.layer != INPUT) {
+    for node in
+        graph.nodes[graph.trunk()].iter().filter(|n| n.layer != INPUT && die.is_none_or(|die| n.part.die() == die))
+    {
         let unit = &mut out[node.layer as usize];
         let s = if node.part == Part::Experts { &mut unit.experts } else { &mut unit.rest };
         s.decode += r.figures.start;
@@ -169,7 +191,7 @@ pub(super) fn units(graph: &Graph, r: &Rates, kv: (Type, Type), n_ubatch: u32, n
         if let Some(p) = facts.product {
             let w = graph.weight(p.part.weight);
             // Elements of the weight that a token is multiplied by. Of a stack of matrices that is a few experts'.
-            let n_matrices = p.n_used.map_or(w.ne[2], |n| n as u64);
+            let n_matrices = p.n_used.unwrap_or(p.part.n_matrices) as u64;
             let elements = (n_matrices * (p.part.n_rows * p.part.n_cols) as u64) as f64;
             let share = elements / (w.ne[0] * w.ne[1] * w.ne[2]) as f64;
             let read = w.n_bytes as f64 / (r.read * read_share(r.kind, w.ty));

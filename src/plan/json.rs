@@ -52,6 +52,7 @@ impl Plan {
                 json!({
                     "layer": l.layer,
                     "device": l.device,
+                    "devices": l.devices,
                     "experts_device": l.experts_device,
                     "weights_bytes": l.weights,
                     "kv_bytes": l.kv,

@@ -4,7 +4,8 @@ use std::sync::{Arc, OnceLock};
 
 use super::estimator::Estimator;
 use super::family::Family;
-use super::params::{DeviceLimit, DraftSource, EstimatorKind, Params, Source};
+use super::params::{ANY_GROUP, DeviceLimit, DraftSource, EstimatorKind, Params, Source};
+use super::place::Objective;
 use super::report::Plan;
 use super::request::Request;
 use super::search::Model;
@@ -23,6 +24,14 @@ impl Plan {
     /// `Unsupported` for a tensor type that cannot be computed with, `BadFile` for a file whose keys or tensors are
     /// wrong, `InvalidArgument` for contradicting parameters.
     pub fn new(context: &Arc<Context>, file: &Arc<Gguf>, params: &Params) -> Result<Plan> {
+        match params.n_group {
+            ANY_GROUP => best_group(context, file, params),
+            _ => Plan::of(context, file, params),
+        }
+    }
+
+    /// A plan with groups as the parameters say.
+    fn of(context: &Arc<Context>, file: &Arc<Gguf>, params: &Params) -> Result<Plan> {
         let r = Request::new(context, file, params)?;
         let estimator = estimator(&r)?;
         let e = estimator.estimate(&r)?;
@@ -125,22 +134,62 @@ impl Plan {
     }
 }
 
+/// The best plan by the objective among those without groups and with groups of 2 and 4 dies, as far as there are such
+/// groups; with a reason that names the others' speeds. Of equally good ones the smaller groups are taken.
+fn best_group(context: &Arc<Context>, file: &Arc<Gguf>, params: &Params) -> Result<Plan> {
+    let mut best = Plan::of(context, file, &Params { n_group: 0, ..params.clone() })?;
+    // Formulas and encoders know no groups, and the caller's places name single dies.
+    if best.exact.is_none() || !params.placements.is_empty() || params.objective == Objective::Headroom {
+        return Ok(best);
+    }
+    let speed = |plan: &Plan| {
+        let p = plan.prediction.filter(|_| plan.fits)?;
+        match params.objective {
+            // At a context that is half full.
+            Objective::Latency => Some(2.0 / (1.0 / p.decode + 1.0 / p.decode_full)),
+            _ => Some(p.pipelined),
+        }
+    };
+    let mut tried = vec![format!("layers whole {:.1}", speed(&best).unwrap_or(0.0))];
+    for n_group in [2, 4] {
+        // Without such a group, or with one that cannot hold the model's context, the others stay.
+        let Ok(plan) = Plan::of(context, file, &Params { n_group, ..params.clone() }) else { continue };
+        let shared = plan.layers.iter().any(|l| l.devices.len() > 1);
+        if !shared || plan.n_cpu_layers() > best.n_cpu_layers() {
+            continue;
+        }
+        tried.push(format!("groups of {n_group} {:.1}", speed(&plan).unwrap_or(0.0)));
+        let longer = plan.n_ctx > best.n_ctx || !best.fits;
+        let better = plan.fits && (longer || plan.n_ctx == best.n_ctx && speed(&plan) > speed(&best));
+        if better {
+            best = plan;
+        }
+    }
+    if tried.len() > 1 {
+        let what = if params.objective == Objective::Latency { "at a half full context" } else { "of all sequences" };
+        best.reasons.push(format!("tokens/s predicted {what}: {}", tried.join(", ")));
+    }
+    Ok(best)
+}
+
 /// The estimator for a request.
 ///
 /// # Errors
 /// `Unsupported` if measuring is asked for and the architecture has no graph; the file's errors otherwise.
 fn estimator(r: &Request<'_>) -> Result<Box<dyn Estimator>> {
     // Formulas know nothing of these.
-    let measured = match (r.params.placements.is_empty(), r.file.adapters().is_empty()) {
-        (false, _) => Some("placements"),
-        (true, false) => Some("adapters"),
-        (true, true) => None,
+    let measured = match (r.params.placements.is_empty(), r.groups.is_empty(), r.file.adapters().is_empty()) {
+        (false, ..) => Some("placements"),
+        (true, false, _) => Some("n_group"),
+        (true, true, false) => Some("adapters"),
+        (true, true, true) => None,
     };
     let open = measured.is_none();
     match (r.params.estimator, measured) {
         (EstimatorKind::Family, None) => return Ok(Box::new(Family { unmeasured: None })),
         (EstimatorKind::Family, Some(what)) => {
-            return Err(Error::unsupported(format!("{what} need a plan that is measured")).subject(what));
+            let text = format!("{what}: only a plan that is measured knows of that");
+            return Err(Error::unsupported(text).subject(what));
         }
         _ => {}
     }

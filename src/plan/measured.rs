@@ -2,10 +2,11 @@
 
 use super::chain::{Ranges, SPARE};
 use super::estimator::{Estimate, Estimator};
+use super::groups;
 use super::params::Source;
 use super::report::{DevicePlan, Exact, LayerPlan};
 use super::request::Request;
-use super::search::Model;
+use super::search::{Found, Model};
 use super::why;
 use crate::error::Result;
 
@@ -24,6 +25,7 @@ impl Estimator for Model {
                 found.n_ctx, r.n_ctx_train
             ));
         }
+        reasons.extend(groups::reasons(&r.groups, &self.whole, r.context.inventory()));
         reasons.extend(self.places.reasons(r.context.inventory()));
         if !found.fits && !self.places.are_open() {
             let mut chain = Ranges::new(&units, found.types, found.n_ctx, r.batch.n_ubatch)?;
@@ -41,15 +43,16 @@ impl Estimator for Model {
             .enumerate()
             .map(|(i, d)| {
                 let memory = found.arenas.memory[i];
-                let n_layers =
-                    found.placement.layers[..self.graph.n_layer as usize].iter().filter(|l| **l == i as u32).count();
-                let first = found.choice.segments.iter().find(|s| s.stage == i).map_or(0, |s| s.first);
+                let mut own = (0..self.graph.n_layer).filter(|l| self.devices(&found, *l).contains(&(i as u32)));
+                // The output alone may be on a device.
+                let only = found.choice.segments.iter().find(|s| s.stage == i).map_or(0, |s| s.first as u32);
+                let (first, n_layers) = own.next().map_or((only, 0), |first| (first, 1 + own.count()));
                 DevicePlan {
                     device: i as u32,
                     memory,
                     free_bytes: d.free_bytes,
                     total_bytes: d.total_bytes,
-                    first_layer: first as u32,
+                    first_layer: first,
                     n_layers: n_layers as u32,
                     n_expert_layers: found.experts_on(i as u32) as u32,
                     has_output: found.placement.layers.last() == Some(&(i as u32)),
@@ -64,6 +67,7 @@ impl Estimator for Model {
             .map(|layer| LayerPlan {
                 layer,
                 device: found.placement.layers[layer as usize],
+                devices: self.devices(&found, layer),
                 experts_device: *found
                     .placement
                     .experts
@@ -95,5 +99,17 @@ impl Estimator for Model {
             reasons,
             exact: Some(exact),
         })
+    }
+}
+
+impl Model {
+    /// The devices that compute a layer, without its experts: several, if a group shares it.
+    fn devices(&self, found: &Found, layer: u32) -> Vec<u32> {
+        let i = layer as usize;
+        let shared = self.whole.get(i).is_some_and(Option::is_none);
+        let group = found.placement.shards.get(i).filter(|_| shared);
+        let mut devices = group.cloned().unwrap_or_else(|| vec![found.placement.layers[i]]);
+        devices.dedup();
+        devices
     }
 }

@@ -24,6 +24,7 @@ mod cost;
 mod estimator;
 mod experts;
 mod family;
+mod groups;
 mod json;
 mod make;
 mod map;
@@ -47,7 +48,9 @@ pub use crate::graph::Pooling;
 pub use arenas::{Arenas, Holder, Sizing};
 pub use ask::{Answer, Question};
 pub use memory::Memory;
-pub use params::{DeviceLimit, DraftSource, EstimatorKind, MAX_DRAFT, MAX_SEQUENCES, Params, Source, Weights};
+pub use params::{
+    ANY_GROUP, DeviceLimit, DraftSource, EstimatorKind, MAX_DRAFT, MAX_SEQUENCES, Params, Source, Weights,
+};
 pub use place::Objective;
 pub(crate) use report::Exact;
 pub use report::{DevicePlan, LayerPlan, Plan, Prediction};

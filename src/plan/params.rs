@@ -99,10 +99,14 @@ pub struct Params {
     /// The family estimator's factor on compute buffers; 0: 3.5.
     pub margin: f64,
     pub limits: Vec<DeviceLimit>,
+    /// Dies that share each layer, up to 4; 0 or 1: each layer is one device's; `ANY_GROUP`: as many as are best.
+    pub n_group: u32,
     /// Places of tensors by patterns of their names (`places`); empty: the planner chooses.
     pub placements: String,
 }
 
+/// For `Params::n_group`: the planner chooses.
+pub const ANY_GROUP: u32 = u32::MAX;
 /// The most sequences of a model. Each cell of a cache has a bit for every one.
 pub const MAX_SEQUENCES: u32 = 256;
 /// The most checkpoints of a model.

@@ -45,6 +45,8 @@ pub struct LayerPlan {
     /// `n_layer` stands for the output.
     pub layer: u32,
     pub device: u32,
+    /// All devices that compute it, that one first: several, if a group of dies shares it.
+    pub devices: Vec<u32>,
     /// The device of its routed experts; that of the layer, if it has none.
     pub experts_device: u32,
     /// Bytes of its weights, the experts' among them.
@@ -97,7 +99,7 @@ impl Exact {
 
     /// By state of the graph: true if it is on a device. States are on the devices of their layers.
     pub fn states_on(&self, device: u32) -> Vec<bool> {
-        self.graph.states.iter().map(|s| self.placement.layers[s.layer as usize] == device).collect()
+        self.graph.states.iter().map(|s| self.placement.of_state(s) == Some(device)).collect()
     }
 }
 

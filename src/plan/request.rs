@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::arenas::Sizing;
 use super::batch;
+use super::groups;
 use super::params::{DraftSource, MAX_CHECKPOINTS, MAX_DRAFT, MAX_SEQUENCES, Params, Source};
 use crate::arch::{self, BatchDefaults};
 use crate::context::Context;
@@ -52,6 +53,8 @@ pub(super) struct Request<'a> {
     pub n_outputs_max: u32,
     /// Per device of the context.
     pub sites: Vec<Site>,
+    /// Groups of dies that share layers, each with its lead first; none, if each layer is one device's.
+    pub groups: Vec<Vec<u32>>,
 }
 
 impl<'a> Request<'a> {
@@ -101,6 +104,7 @@ impl<'a> Request<'a> {
             return Err(Error::invalid(format!("margin is {}, expected 1 to 100", params.margin)).subject("margin"));
         }
         let sites = sites(context.devices(), params)?;
+        let groups = groups::groups(params, context.inventory(), |d| sites[d].takes_layers())?;
         Ok(Request {
             context,
             file,
@@ -115,6 +119,7 @@ impl<'a> Request<'a> {
             n_draft,
             n_outputs_max,
             sites,
+            groups,
         })
     }
 

@@ -35,7 +35,7 @@ use super::request::Request;
 use super::units::Units;
 use crate::arch::{self, Hparams, Wish};
 use crate::error::{Error, Result};
-use crate::graph::{Graph, KvShape, Placement};
+use crate::graph::{Graph, KvShape, Placement, Sharded, shard};
 use crate::quant::Type;
 
 /// Types that the KV cache can have.
@@ -49,6 +49,8 @@ pub(super) struct Model {
     pub graph: Arc<Graph>,
     /// The caller's.
     pub places: Places,
+    /// By layer: the reason why a group of dies does not share it; empty if no group is asked for.
+    pub whole: Vec<Option<String>>,
 }
 
 /// A placement that was found, and measured as it is.
@@ -72,7 +74,14 @@ impl Model {
         let (hparams, graph) = arch::build_with(r.file, Wish { draft: r.predicts(), pooling: r.params.pooling })?;
         let takes = |d: usize| r.sites[d].takes_layers();
         let places = Places::new(&r.params.placements, &graph, r.context.inventory(), takes)?;
-        Ok(Model { hparams, graph: Arc::new(graph), places })
+        let (graph, whole) = match r.groups.first() {
+            None => (graph, Vec::new()),
+            Some(group) => {
+                let Sharded { graph, whole } = shard(&graph, group.len());
+                (graph, whole)
+            }
+        };
+        Ok(Model { hparams, graph: Arc::new(graph), places, whole })
     }
 
     /// The units of this model for a request.
@@ -301,7 +310,7 @@ impl Found {
     }
 
     /// Number of layers on a device, the output among them.
-    fn whole_on(&self, device: u32) -> usize {
+    pub fn whole_on(&self, device: u32) -> usize {
         self.placement.layers.iter().filter(|d| **d == device).count()
     }
 

@@ -119,7 +119,8 @@ impl Plan {
     fn write_cells(&self, out: &mut String, y: f64, d: &DevicePlan) -> fmt::Result {
         let step = (WIDTH / self.layers.len().max(1) as f64).min(24.0);
         for (i, layer) in self.layers.iter().enumerate() {
-            let colour = match (layer.device == d.device, layer.experts_device == d.device) {
+            let colour = match (layer.devices.contains(&d.device), layer.experts_device == d.device) {
+                (true, _) if layer.devices.len() > 1 => "#4c78a8",
                 (true, true) => "#4c78a8",
                 (true, false) => "#7fa1c6",
                 (false, true) => "#9ecae9",

@@ -121,7 +121,7 @@ impl Plan {
     fn ranges_with_reasons(&self) -> Vec<String> {
         let runs = self
             .layers
-            .chunk_by(|a, b| (a.device, a.experts_device, &a.reason) == (b.device, b.experts_device, &b.reason));
+            .chunk_by(|a, b| (&a.devices, a.experts_device, &a.reason) == (&b.devices, b.experts_device, &b.reason));
         runs.filter_map(|run| {
             let (first, last) = (run.first()?, run.last()?);
             let layers = match (first.layer == self.n_layer, last.layer == self.n_layer) {
@@ -135,7 +135,9 @@ impl Plan {
                 d if d == first.device => String::new(),
                 d => format!(", experts on device {d}"),
             };
-            Some(format!("{layers} on device {}{experts}: {}", first.device, first.reason))
+            let devices: Vec<String> = first.devices.iter().map(u32::to_string).collect();
+            let on = if devices.len() == 1 { "device" } else { "devices" };
+            Some(format!("{layers} on {on} {}{experts}: {}", devices.join(" + "), first.reason))
         })
         .collect()
     }

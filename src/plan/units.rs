@@ -68,6 +68,10 @@ pub(super) struct Units<'a> {
     all: Sums,
     /// The same without routed experts.
     rest: Sums,
+    /// By die of a group: prefix sums of weights that a single unit reads, as copied. Empty if no group shares layers.
+    shards: Vec<Vec<u64>>,
+    /// The groups, if they share layers.
+    groups: &'a [Vec<u32>],
     /// Bytes of the experts that the caller has put on the CPU: copied, and mapped.
     put: (u64, u64),
     /// The readers of each weight that several units read.
@@ -107,14 +111,17 @@ struct Sums {
     mapped: Vec<u64>,
 }
 
+/// A kind of device, and its number in a group.
+type OfGroup = (Kind, usize);
+
 /// Compute arenas that were laid out.
 #[derive(Default)]
 struct Computed {
-    /// By kind of range: (kind of device, split, key). The split is 0 if the key tells all.
-    by_key: HashMap<(Kind, usize, Vec<usize>), u64>,
+    /// By kind of range: (kind of device and its number in a group, split, key). The split is 0 if the key tells all.
+    by_key: HashMap<(OfGroup, usize, Vec<usize>), u64>,
     /// By (kind of device, split), a table by first unit and end; `UNKNOWN` if a range was not asked for yet. The
     /// search asks for every range many times.
-    by_range: HashMap<(Kind, usize), Vec<u64>>,
+    by_range: HashMap<(OfGroup, usize), Vec<u64>>,
 }
 
 const UNKNOWN: u64 = u64::MAX;
@@ -150,7 +157,25 @@ impl<'a> Units<'a> {
         let none = || [vec![0u64; n], vec![0u64; n]];
         let ([mut all_copied, mut all_mapped], [mut copied, mut mapped], mut shared) = (none(), none(), Vec::new());
         let mut put = (0u64, 0u64);
-        for (info, of) in graph.weights.iter().zip(readers) {
+        let n_shards = graph.n_shards();
+        let mut shards = vec![vec![0u64; n]; n_shards];
+        for (info, mut of) in graph.weights.iter().zip(readers) {
+            if let Some(first) = of.first().copied()
+                && n_shards > 0
+                && first.unit != INPUT
+                && of.iter().all(|r| r.unit == first.unit)
+            {
+                for (die, bytes) in shards.iter_mut().enumerate() {
+                    let own = of.iter().filter(|r| r.part.die() == die).map(|r| r.slice);
+                    let own = own.reduce(|a, b| a.union(&b));
+                    bytes[first.unit as usize] += own.map_or(0, |s| arenas::aligned(s.n_bytes(info)));
+                }
+                // The CPU would have all parts, and so the whole.
+                let slice = of.iter().map(|r| r.slice).reduce(|a, b| a.union(&b)).unwrap_or(first.slice);
+                if of.iter().any(|r| matches!(r.part, Part::Shard(_))) {
+                    of = vec![Reader { slice, part: Part::Body, ..first }];
+                }
+            }
             match of[..] {
                 [r] if r.unit != INPUT => {
                     let raw = r.slice.n_bytes(info);
@@ -183,6 +208,8 @@ impl<'a> Units<'a> {
             places,
             all: sums(all_copied, all_mapped),
             rest: sums(copied, mapped),
+            shards: shards.into_iter().map(|bytes| prefix_sums(bytes.into_iter())).collect(),
+            groups: if n_shards > 0 { &r.groups } else { &[] },
             put,
             shared,
             cpu_maps: r.params.weights != Weights::Copied,
@@ -196,6 +223,23 @@ impl<'a> Units<'a> {
             rates: r.context.devices().iter().map(|d| Rates::new(d, r.context.n_threads())).collect(),
             every_range: false,
         }
+    }
+
+    /// The devices that a stage takes up: those of the group that a die leads, or itself.
+    pub fn dies_of(&self, stage: usize) -> impl Iterator<Item = usize> + '_ {
+        let group = self.groups.iter().find(|g| g[0] as usize == stage);
+        let alone = if group.is_none() { Some(stage) } else { None };
+        group.into_iter().flatten().map(|d| *d as usize).chain(alone)
+    }
+
+    /// True if layers may be given to a device, as a stage: groups have them by their leads.
+    pub fn is_stage(&self, d: usize) -> bool {
+        self.groups.is_empty() || self.device(d).kind == Kind::Cpu || self.groups.iter().any(|g| g[0] as usize == d)
+    }
+
+    /// Number of dies of each group; 1 if none share layers.
+    pub fn n_shards(&self) -> usize {
+        self.shards.len().max(1)
     }
 
     /// True if a unit's experts are on the CPU, with this split.
@@ -234,22 +278,31 @@ impl<'a> Units<'a> {
     /// Bytes of units `first..end` on a device, without the KV cache. The CPU has those of the input as well, and of
     /// the experts of the first `split` layers, which their dies are then without.
     pub fn bytes(&self, d: usize, first: usize, end: usize, split: usize) -> u64 {
-        self.weights(d, first, end, split).saturating_add(self.compute(d, first, end, split))
+        self.bytes_of(d, 0, first, end, split)
     }
 
-    fn weights(&self, d: usize, first: usize, end: usize, split: usize) -> u64 {
+    /// The same for the die of a group, by its number there; `d` is the lead.
+    pub fn bytes_of(&self, d: usize, die: usize, first: usize, end: usize, split: usize) -> u64 {
+        self.weights(d, die, first, end, split).saturating_add(self.compute(d, die, first, end, split))
+    }
+
+    fn weights(&self, d: usize, die: usize, first: usize, end: usize, split: usize) -> u64 {
         let cpu = self.device(d).kind == Kind::Cpu;
+        let shard = self.shards.get(die).filter(|_| !cpu);
         let mapped = cpu && self.cpu_maps;
         let (all, rest) =
             if mapped { (&self.all.mapped, &self.rest.mapped) } else { (&self.all.copied, &self.rest.copied) };
         let cut = split.clamp(first, end);
-        let own = (rest[cut] - rest[first]).saturating_add(all[end] - all[cut]);
+        let own = match shard {
+            Some(sums) => sums[end] - sums[first],
+            None => (rest[cut] - rest[first]).saturating_add(all[end] - all[cut]),
+        };
         let put = if mapped { self.put.1 } else { self.put.0 };
         let experts = if cpu { (all[split] - rest[split]).saturating_add(put) } else { 0 };
         let here = |r: &&Reader| match r.unit as usize {
             _ if r.unit == INPUT => cpu,
             u if r.part == Part::Experts && self.are_apart(u, split) => cpu,
-            u => (first..end).contains(&u),
+            u => (first..end).contains(&u) && (shard.is_none() || r.part.die() == die),
         };
         let bytes = |slice: WeightSlice| {
             let info = self.graph.weight(slice.weight);
@@ -285,38 +338,39 @@ impl<'a> Units<'a> {
     }
 
     /// Bytes of the compute arena for units `first..end` on a device.
-    fn compute(&self, d: usize, first: usize, end: usize, split: usize) -> u64 {
+    fn compute(&self, d: usize, die: usize, first: usize, end: usize, split: usize) -> u64 {
         let n = self.like.len() + 1;
-        let kind = self.device(d).kind;
+        let kind = (self.device(d).kind, die);
         let mut known = self.compute.borrow_mut();
         let Computed { by_key, by_range } = &mut *known;
         let bytes = &mut by_range.entry((kind, split)).or_insert_with(|| vec![UNKNOWN; n * n])[first * n + end];
         if *bytes == UNKNOWN {
             // Experts of other devices' layers are on the CPU besides the range, and no key tells them.
-            *bytes = if self.every_range || (kind == Kind::Cpu && self.n_apart(split) > 0) {
-                self.lay_out(d, first, end, split)
+            *bytes = if self.every_range || (kind.0 == Kind::Cpu && self.n_apart(split) > 0) {
+                self.lay_out(d, die, first, end, split)
             } else {
-                let key = self.key(kind, first, end, split);
+                let key = self.key(kind.0, first, end, split);
                 // Without a pattern every range is a kind of its own. The arena of all units is enough for any.
                 let (first, end, key) = if key.len() > LONGEST_KEY {
                     (0, self.like.len(), (kind, split, Vec::new()))
                 } else {
                     (first, end, (kind, 0, key))
                 };
-                *by_key.entry(key).or_insert_with(|| self.lay_out(d, first, end, split))
+                *by_key.entry(key).or_insert_with(|| self.lay_out(d, die, first, end, split))
             };
         }
         *bytes
     }
 
     /// Lays out the compute arena of units `first..end` on a device, and gives its bytes.
-    fn lay_out(&self, d: usize, first: usize, end: usize, split: usize) -> u64 {
+    fn lay_out(&self, d: usize, die: usize, first: usize, end: usize, split: usize) -> u64 {
         let elsewhere = u32::MAX;
         let mut layers = vec![elsewhere; self.like.len()];
         layers[first..end].fill(d as u32);
         let placement = self.placement(layers, split);
         let workspace = arenas::workspace(self.device(d).kind, self.graph, self.limits, self.sizing.n_threads);
-        let layout = Layout::new(self.graph, self.limits, d as u32, &placement, &workspace);
+        let on = self.dies_of(d).nth(die).unwrap_or(d) as u32;
+        let layout = Layout::new(self.graph, self.limits, on, &placement, &workspace);
         layout.map_or(u64::MAX, |l| l.bytes as u64)
     }
 
@@ -327,6 +381,14 @@ impl<'a> Units<'a> {
         let mut placement = Placement::whole(cpu, layers);
         for (_, device) in placement.experts.iter_mut().enumerate().filter(|(unit, _)| self.are_apart(*unit, split)) {
             *device = cpu;
+        }
+        if !self.groups.is_empty() {
+            let n_layer = placement.layers.len() - 1;
+            let of = |lead: &u32| match self.groups.iter().find(|g| g[0] == *lead) {
+                Some(group) => group.clone(),
+                None => vec![*lead; self.n_shards()],
+            };
+            placement.shards = placement.layers[..n_layer].iter().map(of).collect();
         }
         placement
     }

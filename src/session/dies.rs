@@ -24,7 +24,7 @@ pub(super) fn open(context: &Context, exact: &Exact) -> Result<Vec<(Die, Arenas)
     let mut dies: Vec<(Die, Arenas)> = Vec::new();
     let (mut visit, mut shelf) = (None, cuda::Shelf::default());
     for (i, device) in context.devices().iter().enumerate() {
-        if device.kind != Kind::Cuda || !exact.placement.layers.contains(&(i as u32)) {
+        if device.kind != Kind::Cuda || !exact.placement.devices().any(|used| used == i as u32) {
             continue;
         }
         let mut die = cuda::open(device, i as u32, &mut shelf)?;
@@ -142,6 +142,7 @@ pub(super) fn fill(
         pinned,
         graph: Arc::clone(&exact.graph),
         placement: exact.placement.clone(),
+        states: exact.arenas.states.clone(),
         tables,
         n_cells: exact.arenas.caches.iter().map(|c| c.n_cells).collect(),
     }))
@@ -208,13 +209,15 @@ fn bring(
         else {
             continue;
         };
-        // Pieces of the tensor lie one behind the other in the arena.
-        let mut at = offset;
-        for (first, bytes) in part.pieces(info) {
-            let read = |done: usize, to: &mut [u8]| plan.file.read_tensor(info, (first + done) as u64, to);
-            ring.fill(die, &Source { read: &read, bytes, to: arena.add(at) }, stop, done)?;
-            at += bytes;
-        }
+        let bytes = part.n_bytes(info) as usize;
+        let read = |first: usize, to: &mut [u8]| {
+            part.pieces_of(info, first, to.len()).try_fold(0, |n, (from, bytes)| {
+                plan.file.read_tensor(info, from as u64, &mut to[n..n + bytes]).map(|()| n + bytes)
+            })?;
+            Ok(())
+        };
+        ring.fill(die, &Source { read: &read, bytes, to: arena.add(offset) }, stop, done)?;
+        let at = offset + bytes;
         let padding = at.next_multiple_of(crate::graph::ALIGN) - at;
         if padding > 0 {
             // SAFETY: the plan rounded the weight's bytes up.

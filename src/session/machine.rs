@@ -20,11 +20,11 @@
 
 use std::sync::atomic::AtomicBool;
 
-use super::stretches::{Stretch, stretches};
+use super::stretches::{Hand, Stretch, stretches};
 use crate::cpu;
 use crate::cuda::{self, Event, Pinned, Ring, Tables};
 use crate::error::{Error, Result, Status};
-use crate::graph::{Executor, Graph, Micro, Move, Outcome, Placement, ValueId};
+use crate::graph::{Executor, Graph, Micro, Move, Outcome, Placement, StatePlace, ValueId};
 
 /// A die of a model.
 pub(super) struct Die {
@@ -57,6 +57,8 @@ pub(super) struct Machine {
     graph: std::sync::Arc<Graph>,
     /// Those of the trunk, and of the draft.
     stretches: [Vec<Stretch>; 2],
+    /// The places of states.
+    pub(super) states: Vec<StatePlace>,
     /// The place on the host in which tables for the dies are written.
     tables: *mut u8,
     /// By cache: its number of cells, which is also the number of spans that its tables have room for.
@@ -77,16 +79,17 @@ pub(super) struct Parts {
     pub pinned: Option<Pinned>,
     pub graph: std::sync::Arc<Graph>,
     pub placement: Placement,
+    pub states: Vec<StatePlace>,
     pub tables: *mut u8,
     pub n_cells: Vec<usize>,
 }
 
 impl Machine {
     pub fn new(parts: Parts) -> Machine {
-        let Parts { cpu, dies, pinned, graph, placement, tables, n_cells } = parts;
+        let Parts { cpu, dies, pinned, graph, placement, states, tables, n_cells } = parts;
         let draft = graph.draft.as_ref().map(|d| d.nodes.clone());
         let stretches = [graph.trunk(), draft.unwrap_or_default()].map(|nodes| stretches(&graph, nodes, &placement));
-        Machine { dies, pinned, cpu, stretches, graph, tables, n_cells, lost: None }
+        Machine { dies, pinned, cpu, stretches, graph, states, tables, n_cells, lost: None }
     }
 
     /// True if the dies' tables have room for so many spans of each cache.
@@ -203,11 +206,116 @@ impl Machine {
                     self.cpu.run(nodes, micro, cancel)?;
                 }
             }
-            let Stretch { hand: Some((v, to)), .. } = &self.stretches[part][i] else { continue };
-            let (v, to) = (*v, to.clone());
-            for to in to {
-                self.hand(v, device, to, micro)?;
+            let hands = self.stretches[part][i].hands.clone();
+            if hands.len() > 1 && self.are_peers(&hands) {
+                self.exchange(&hands, micro)?;
+            } else if hands.len() > 1 && self.fit_rings(&hands, micro) {
+                self.exchange_by_host(&hands, micro)?;
+            } else {
+                for Hand { value, from, to } in hands {
+                    for to in to {
+                        self.hand(value, from, to, micro)?;
+                    }
+                }
             }
+        }
+        Ok(())
+    }
+
+    /// The place of a device among the dies.
+    fn place(&self, device: u32) -> Option<usize> {
+        self.dies.iter().position(|die| die.device == device)
+    }
+
+    /// True if all these values go from die to die without the host.
+    fn are_peers(&self, hands: &[Hand]) -> bool {
+        let peers = |from: u32, to: u32| {
+            self.place(from).is_some() && self.place(to).is_some_and(|b| self.dies[b].peers.contains(&from))
+        };
+        hands.iter().all(|hand| hand.to.iter().all(|to| peers(hand.from, *to)))
+    }
+
+    /// Copies values between dies that have all made theirs: each die copies what it reads, all at once. A place that a
+    /// die reads to is free, since its stream has got here. A maker goes on when all readers have its value.
+    fn exchange(&mut self, hands: &[Hand], micro: &Micro<'_>) -> Result<()> {
+        let mut makers: Vec<usize> = hands.iter().filter_map(|hand| self.place(hand.from)).collect();
+        makers.sort_unstable();
+        makers.dedup();
+        for a in &makers {
+            self.dies[*a].executor.die().record(self.dies[*a].made)?;
+        }
+        let mut taken = Vec::new();
+        for (b, reader) in self.dies.iter().enumerate() {
+            let mut from = Vec::new();
+            for hand in hands.iter().filter(|hand| hand.to.contains(&reader.device)) {
+                let Some(a) = self.place(hand.from).filter(|a| *a != b) else { continue };
+                let (maker, bytes) = (&self.dies[a], self.bytes_of(hand.value, micro));
+                let row = self.graph.first_row(hand.value, micro);
+                if bytes == 0 {
+                    continue;
+                }
+                if !from.contains(&a) {
+                    reader.executor.die().wait_for(maker.made)?;
+                    from.push(a);
+                }
+                let (at, to) = (maker.executor.at(hand.value, row), reader.executor.at(hand.value, row));
+                // SAFETY: both layouts have the value's rows.
+                unsafe { reader.executor.die().copy_from(to, maker.executor.die(), at, bytes) }?;
+            }
+            if !from.is_empty() {
+                reader.executor.die().record(reader.taken)?;
+            }
+            taken.extend(from.into_iter().map(|a| (a, b)));
+        }
+        // Only now, so that no die's copies wait for those of another.
+        for (a, b) in taken {
+            self.dies[a].executor.die().wait_for(self.dies[b].taken)?;
+        }
+        Ok(())
+    }
+
+    /// True if all these values go from die to die, and the dies' rings hold what each of them sends.
+    fn fit_rings(&self, hands: &[Hand], micro: &Micro<'_>) -> bool {
+        let (most_bytes, most) = cuda::MOST_SENT;
+        let of = |device: u32| hands.iter().filter(|h| h.from == device).map(|h| h.to.len()).sum::<usize>();
+        hands.iter().all(|hand| {
+            let bytes = self.bytes_of(hand.value, micro);
+            let dies = hand.to.iter().chain([&hand.from]).all(|d| self.place(*d).is_some());
+            dies && (1..=most_bytes).contains(&bytes) && of(hand.from) <= most
+        })
+    }
+
+    /// Bytes of a micro-batch's rows of a value.
+    fn bytes_of(&self, v: ValueId, micro: &Micro<'_>) -> usize {
+        let value = self.graph.value(v);
+        micro.n_rows(value.rows) * value.cols * size_of::<f32>()
+    }
+
+    /// The same by way of the host: every die sends what it has made before any of them waits for another's.
+    fn exchange_by_host(&mut self, hands: &[Hand], micro: &Micro<'_>) -> Result<()> {
+        let mut all = Vec::new();
+        for hand in hands {
+            let (bytes, row) = (self.bytes_of(hand.value, micro), self.graph.first_row(hand.value, micro));
+            let Some(a) = self.place(hand.from) else { continue };
+            let readers: Vec<usize> = hand.to.iter().filter_map(|to| self.place(*to)).filter(|b| *b != a).collect();
+            for b in readers {
+                let maker = &mut self.dies[a];
+                maker.at_work = true;
+                let from = maker.executor.at(hand.value, row);
+                // SAFETY: the layout has the value's rows.
+                let sent = unsafe { maker.ring.send(maker.executor.die(), from, bytes) }?;
+                all.push((a, b, hand.value, row, sent));
+            }
+        }
+        for (a, b, v, row, sent) in all {
+            let [maker, reader] = self
+                .dies
+                .get_disjoint_mut([a, b])
+                .map_err(|_| Error::new(Status::Internal, "a die handed a value to itself"))?;
+            reader.at_work = true;
+            let to = reader.executor.at(v, row);
+            // SAFETY: as above; the reader's place is free, since its stream has got here.
+            unsafe { maker.ring.receive(&sent, reader.executor.die(), &reader.ring, to) }?;
         }
         Ok(())
     }
@@ -232,8 +340,7 @@ impl Machine {
         }
         let row = self.graph.first_row(v, micro);
         let on_host = self.cpu.at(v, row).cast::<u8>();
-        let place = |d: u32| self.dies.iter().position(|die| die.device == d);
-        match (place(from), place(to)) {
+        match (self.place(from), self.place(to)) {
             (None, None) => {}
             (None, Some(b)) => {
                 let die = &mut self.dies[b];

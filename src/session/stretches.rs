@@ -9,6 +9,15 @@
 //! device     CPU      | CPU          | die 0          | die 1                        | die 1
 //! handed on  to die 0 | to both dies | to die 1       | to the CPU                   | to the CPU
 //! ```
+//!
+//! What a die has for another die may wait while third parties and the other itself get work that does not need it.
+//! Dies that share layers get theirs one after the other, and then exchange what all of them have made: so all of them
+//! are at work at once.
+//!
+//! ```text
+//! nodes      attention, die 0 | attention, die 1                 | sum, feed-forward, die 0 | the same, die 1
+//! handed on                   | part 0 to die 1, part 1 to die 0 |                          | both parts
+//! ```
 
 use std::ops::Range;
 
@@ -19,8 +28,16 @@ use crate::graph::{Graph, Placement, ValueId};
 pub(super) struct Stretch {
     pub device: u32,
     pub nodes: Range<usize>,
-    /// The value that its last node made, and the devices that it is copied to.
-    pub hand: Option<(ValueId, Vec<u32>)>,
+    /// What is handed on behind it.
+    pub hands: Vec<Hand>,
+}
+
+/// A value that a device has, and the devices that it is copied to.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Hand {
+    pub value: ValueId,
+    pub from: u32,
+    pub to: Vec<u32>,
 }
 
 /// Cuts a range of nodes where the device changes and where a value is handed on.
@@ -44,20 +61,47 @@ pub(super) fn stretches(graph: &Graph, range: Range<usize>, placement: &Placemen
         to
     };
     // The caller writes the given values on the host. Those that dies read are handed on before the first node.
-    let given = graph.given().map(|v| (v, elsewhere(v, placement.input))).filter(|(_, to)| !to.is_empty());
-    let mut out: Vec<Stretch> =
-        given.map(|hand| Stretch { device: placement.input, nodes: 0..0, hand: Some(hand) }).collect();
+    let host = placement.input;
+    let given = graph.given().map(|value| Hand { value, from: host, to: elsewhere(value, host) });
+    let given = given.filter(|hand| !hand.to.is_empty());
+    let mut out: Vec<Stretch> = given.map(|hand| Stretch { device: host, nodes: 0..0, hands: vec![hand] }).collect();
+    // The last stretch ends here, since it made a value that others read.
+    let mut ended = true;
+    let mut waiting: Vec<Hand> = Vec::new();
     for i in range {
         let node = &graph.nodes[i];
         let here = device(i);
-        let to = node.output.map(|v| elsewhere(v, here)).unwrap_or_default();
+        // What waits is handed on before a reader needs it, and before its maker goes on.
+        let needed = |hand: &Hand| hand.from == here || (hand.to.contains(&here) && node.inputs.contains(&hand.value));
+        if waiting.iter().any(needed)
+            && let Some(last) = out.last_mut()
+        {
+            last.hands.append(&mut waiting);
+            ended = true;
+        }
         match out.last_mut() {
-            Some(last) if last.device == here && last.hand.is_none() => last.nodes.end = i + 1,
-            _ => out.push(Stretch { device: here, nodes: i..i + 1, hand: None }),
+            Some(last) if last.device == here && !ended => last.nodes.end = i + 1,
+            _ => out.push(Stretch { device: here, nodes: i..i + 1, hands: Vec::new() }),
         }
-        if let (Some(last), Some(v), false) = (out.last_mut(), node.output, to.is_empty()) {
-            last.hand = Some((v, to));
+        ended = false;
+        let Some(value) = node.output else { continue };
+        let hand = Hand { value, from: here, to: elsewhere(value, here) };
+        match out.last_mut() {
+            _ if hand.to.is_empty() => {}
+            // The host's place of a value may be used again at once.
+            Some(last) if here == host || hand.to.contains(&host) => {
+                last.hands.append(&mut waiting);
+                last.hands.push(hand);
+                ended = true;
+            }
+            _ => {
+                waiting.push(hand);
+                ended = true;
+            }
         }
+    }
+    if let Some(last) = out.last_mut() {
+        last.hands.append(&mut waiting);
     }
     out
 }
@@ -81,7 +125,7 @@ mod tests {
         assert_eq!(covered, (0..graph.nodes.len()).collect::<Vec<_>>());
         let hands: Vec<(&str, u32, Vec<u32>)> = all
             .iter()
-            .filter_map(|s| s.hand.as_ref().map(|(v, to)| (graph.value(*v).name, s.device, to.clone())))
+            .flat_map(|s| s.hands.iter().map(|h| (graph.value(h.value).name, h.from, h.to.clone())))
             .collect();
         let expected: Vec<(&str, u32, Vec<u32>)> = vec![
             ("embd", 2, vec![0]),
@@ -91,5 +135,25 @@ mod tests {
             ("output", 1, vec![2]),
         ];
         assert_eq!(hands, expected);
+    }
+
+    /// Dies that share layers get their work before any of them waits for another's sum.
+    #[test]
+    fn a_group_exchanges_what_all_have_made() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models/bible-5M-Q8_0.gguf");
+        let (_, whole) = crate::arch::build(&Gguf::open(&path).unwrap()).unwrap();
+        let sharded = crate::graph::shard(&whole, 2);
+        assert!(sharded.whole.iter().all(Option::is_none), "{:?}", sharded.whole);
+        let (graph, n) = (sharded.graph, whole.n_layer as usize);
+        let placement = Placement { shards: vec![vec![0, 1]; n], ..Placement::whole(2, vec![0; n + 1]) };
+        let all = stretches(&graph, 0..graph.nodes.len(), &placement);
+        let covered: Vec<usize> = all.iter().flat_map(|s| s.nodes.clone()).collect();
+        assert_eq!(covered, (0..graph.nodes.len()).collect::<Vec<_>>());
+        let exchanges = all.iter().filter(|s| s.hands.len() == 2 && s.hands.iter().all(|h| h.from < 2));
+        // Two a layer; only the first die needs the last sum.
+        assert_eq!(exchanges.count(), 2 * n - 1);
+        // Behind the last exchange stand the last sum and the output, on the first die.
+        let dies: Vec<u32> = all.iter().map(|s| s.device).filter(|d| *d < 2).take(4 * n).collect();
+        assert!(dies.len() == 4 * n && dies.chunks_exact(2).all(|pair| pair == [0, 1]), "{dies:?}");
     }
 }

@@ -88,7 +88,7 @@ AT(rekindle_tensor_info, n_bytes, 56);
 AT(rekindle_tensor_info, type_name, 64);
 AT(rekindle_tensor_info, name, 80);
 
-SIZE(rekindle_plan_params, 104);
+SIZE(rekindle_plan_params, 112);
 AT(rekindle_plan_params, struct_size, 0);
 AT(rekindle_plan_params, n_ctx, 4);
 AT(rekindle_plan_params, n_seq_max, 8);
@@ -110,6 +110,7 @@ AT(rekindle_plan_params, pooling, 80);
 AT(rekindle_plan_params, draft_source, 84);
 AT(rekindle_plan_params, placements, 88);
 AT(rekindle_plan_params, placements_len, 96);
+AT(rekindle_plan_params, n_group, 104);
 
 SIZE(rekindle_device_limit, 24);
 AT(rekindle_device_limit, device, 0);

@@ -205,6 +205,7 @@ fn row(noise: &mut Noise, case: Case, runs: &[(usize, usize)], lengths: &[usize]
     let cache = n_tokens % 2;
     let cached = Cached { shape, type_k, type_v, n_cells, cache, filled, moves: Vec::new(), recurrent: false };
     let attend = Attend {
+        first_head: 0,
         state: StateId(1),
         n_head,
         scale: 1.0 / (dk as f32).sqrt(),

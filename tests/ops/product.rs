@@ -272,6 +272,8 @@ fn of_type(noise: &mut Noise, ty: Type, rows: &mut Vec<Row>) {
         n_rows,
         first_col,
         n_cols,
+        first_matrix: 0,
+        n_matrices: 1,
     };
     let all = slice_of(0, 30, 0, 2 * small);
     for n_rows in [1, 10] {

@@ -73,7 +73,7 @@ fn states(c: &Cached, copies: usize, first: usize) -> (Vec<State>, Vec<StatePlac
         values: side(v),
     }));
     let shape = if c.recurrent { StateShape::Recurrent(c.shape.head_dim_k) } else { StateShape::Kv(c.shape) };
-    let state = |layer: usize| State { layer: layer as u32, shape };
+    let state = |layer: usize| State { layer: layer as u32, part: Part::Body, copy: false, shape };
     ((0..=copies).map(state).collect(), places, end)
 }
 

@@ -56,12 +56,13 @@ pub fn speeds(rig: &Rig, model: &Model, n_prompt: usize) -> Speeds {
     Speeds { decode, prompt }
 }
 
-/// Loads a model of real shape on dies and gives its plan and speeds.
-fn timed(rig: &Rig, tag: &str, n_dies: u32, n_prompt: usize) -> (Arc<Plan>, Speeds, Arc<Context>) {
+/// Loads a model of real shape on dies, or on a group of all of them, and gives its plan and speeds.
+fn timed(rig: &Rig, tag: &str, n_dies: u32, group: bool, n_prompt: usize) -> (Arc<Plan>, Speeds, Arc<Context>) {
     let path = real_file(tag);
     let kv = Some(Type::F16);
-    let params = Params { n_ctx: 4096, type_k: kv, type_v: kv, ..Params::default() };
-    let (context, plan) = plan(rig, &format!("cuda:{n_dies}"), &path, &params, n_dies > 1, false);
+    let n_group = if group { n_dies } else { 0 };
+    let params = Params { n_ctx: 4096, type_k: kv, type_v: kv, n_group, ..Params::default() };
+    let (context, plan) = plan(rig, &format!("cuda:{n_dies}"), &path, &params, n_dies > 1 && !group, false);
     let model = load_on(rig, &context, &plan, tag);
     let speeds = speeds(rig, &model, n_prompt);
     drop(model);
@@ -77,7 +78,7 @@ fn predictions_are_the_clocks() {
         println!("model             dies  decode t/s: clock   plan   prompt t/s: clock   plan   dies busy");
         for (tag, n_dies) in [("llama3.1:8b", 1), ("llama3.1:8b", 2), ("deepseek-r1:14b", 1), ("deepseek-r1:14b", 2)] {
             // A prompt so short that attention hardly counts: the plan's figures are those of an empty context.
-            let (plan, own, _context) = timed(rig, tag, n_dies, 128);
+            let (plan, own, _context) = timed(rig, tag, n_dies, false, 128);
             let told = plan.prediction.expect("a plan on dies has a prediction");
             let launches = rig.launches();
             let share: Vec<_> = (0..n_dies as i32).map(|d| format!("{:.0} ms", rig.busy(d) * 1e-3)).collect();
@@ -100,6 +101,39 @@ fn predictions_are_the_clocks() {
             let prompt = near(told.prompt, own.prompt, 0.2);
             assert!(prompt, "{tag}: prompt {} s, planned {}", own.prompt, 1.0 / told.prompt);
             rig.check(tag);
+        }
+    });
+}
+
+/// A token decoded by groups of two and four dies against one die, by the clock, and the plan's prediction of it. The
+/// output is not shared, and products of fewer rows or columns do not read as fast: so it is less than the dies are.
+#[test]
+fn groups_decode_faster() {
+    with_rig("timing::groups_decode_faster", TIMED, |rig| {
+        println!("model             dies  decode t/s: clock   plan   times one die   dies busy   calls launches");
+        for (tag, dies) in
+            [("llama3.1:8b", &[(1, 1.0), (2, 1.45)][..]), ("deepseek-r1:14b", &[(1, 1.0), (2, 1.5), (4, 1.9)][..])]
+        {
+            let mut one = 0.0;
+            for (n_dies, least) in dies.iter().copied() {
+                let (plan, own, _context) = timed(rig, tag, n_dies, n_dies > 1, 128);
+                let told = plan.prediction.expect("a plan on dies has a prediction").decode;
+                one = if n_dies == 1 { own.decode } else { one };
+                let share: Vec<_> = (0..n_dies as i32).map(|d| format!("{:.0} ms", rig.busy(d) * 1e-3)).collect();
+                println!(
+                    "{tag:17} {n_dies:4} {:18.2} {told:6.2} {:15.2}   {} {} {}",
+                    1.0 / own.decode,
+                    one / own.decode,
+                    share.join(", "),
+                    rig.calls(),
+                    rig.launches()
+                );
+                if std::env::var_os("REKINDLE_PROFILE").is_some() {
+                    println!("{}", rig.profile());
+                }
+                assert!(one / own.decode >= least, "{tag} on {n_dies}: {:.2} times one die", one / own.decode);
+                rig.check(tag);
+            }
         }
     });
 }

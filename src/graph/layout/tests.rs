@@ -69,8 +69,8 @@ fn stretches_find_what_they_read() {
             let (before, after) =
                 ((0..n).map(|l| if l < cut { 2 } else { 0 }), (0..n).map(|l| if l < cut { 0 } else { 2 }));
             for placement in [
-                Placement { input: 2, layers: layers.clone(), experts: cpu },
-                Placement { input: 2, layers: layers.clone(), experts: mixed },
+                Placement { input: 2, layers: layers.clone(), experts: cpu, shards: Vec::new() },
+                Placement { input: 2, layers: layers.clone(), experts: mixed, shards: Vec::new() },
                 Placement::whole(2, layers),
                 Placement::whole(2, before.collect()),
                 Placement::whole(2, after.collect()),

@@ -181,3 +181,33 @@ fn a_part_of_a_weight_takes_its_own_bytes() {
     // The CPU held none of the whole weight.
     assert_eq!(half_cpu, cpu - whole + arenas::aligned(whole / 2));
 }
+
+/// The bytes that are promised for each die of a group are those that are measured, for every range of layers.
+#[test]
+fn every_die_of_a_group_takes_what_was_promised() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models/bible-5M-Q8_0.gguf");
+    let file = Arc::new(Gguf::open(&path).unwrap());
+    let (_, whole) = crate::arch::build(&file).unwrap();
+    for n_group in [2, 3, 4] {
+        let context = Context::new("k80:4,cpu", 1, None, LogLevel::Error).unwrap();
+        let params = Params { n_ctx: 100, n_batch: 64, n_ubatch: 16, n_group, ..Params::default() };
+        let r = Request::new(&context, &file, &params).unwrap();
+        let graph = crate::graph::shard(&whole, n_group as usize).graph;
+        let places = Places::new("", &graph, context.inventory(), |_| true).unwrap();
+        let units = Units::new(&r, &graph, &places);
+        let types = (Type::F16, Type::F16);
+        let ranges = Ranges::new(&units, types, 100, 16).unwrap();
+        let n = ranges.n_units();
+        for (first, end) in (0..n).flat_map(|a| (a + 1..=n).map(move |b| (a, b))) {
+            let mut layers = vec![4; n];
+            layers[first..end].fill(0);
+            let placement = units.placement(layers, 0);
+            let limits = r.limits();
+            let m = arenas::measure(context.devices(), &graph, &placement, limits, 100, r.sizing(types)).unwrap();
+            for (d, fixed, kv, _) in ranges.shares(0, first, end) {
+                let what = format!("layers {first}..{end} on die {d} of {n_group}");
+                assert_eq!(fixed + kv, m.memory[d].needed() - m.memory[d].driver, "{what}");
+            }
+        }
+    }
+}

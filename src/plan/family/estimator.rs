@@ -100,6 +100,7 @@ impl Estimator for Family {
             .map(|layer| LayerPlan {
                 layer,
                 device: device_of(layer),
+                devices: vec![device_of(layer)],
                 experts_device: device_of(layer),
                 weights: shape.layer_weights.get(layer as usize).copied().unwrap_or(shape.output_weights),
                 kv: e.layer_kv.get(layer as usize).copied().unwrap_or(0),

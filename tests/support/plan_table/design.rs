@@ -102,6 +102,41 @@ the experts and the token embedding from the mapped file.
     Ok(())
 }
 
+/// Groups of dies at 4096 tokens, beside the same dies with layers that are whole.
+pub fn groups(out: &mut String, models: &[&Model]) -> Result {
+    writeln!(
+        out,
+        "
+## Groups of dies that share layers, at 4096 tokens
+
+Of a group (`n_group`) each die has a part of every layer that can be cut, and its part of that layer's KV cache. Bytes
+are exact as everywhere. The sums of two dies on one board go from die to die. The output is on the last group's first
+die, as a whole. Tokens per second are those at an empty … at a full context.
+
+| model | dies | groups of | layers shared | MiB per die | GiB | tokens/s | with whole layers | why layers are whole |
+|---|--:|--:|--:|---|--:|--:|--:|---|"
+    )?;
+    for model in models {
+        for (n_dies, n_group) in [(2, 2), (4, 2), (4, 4)] {
+            let whole = cells::plan(n_dies, &model.file, &measured(4096, Type::F16));
+            let params = Params { n_group, ..measured(4096, Type::F16) };
+            let p = cells::plan(n_dies, &model.file, &params);
+            let before = if cells::fits(&whole) { cells::speed(&whole) } else { "does not fit".to_owned() };
+            let shared = p.layers.iter().filter(|l| l.devices.len() > 1).count();
+            let why = p.reasons.iter().find_map(|r| r.split_once(" whole: ")).map_or("–", |(_, why)| why);
+            write!(out, "| {} | {n_dies} | {n_group} | {shared} of {} |", model.name, p.n_layer)?;
+            match p.fits && p.n_cpu_layers() == 0 {
+                true => {
+                    write!(out, " {} | {} | {} |", cells::parts(&p), cells::gib(cells::total(&p)), cells::speed(&p))?
+                }
+                false => write!(out, " does not fit | – | – |")?,
+            }
+            writeln!(out, " {before} | {why} |")?;
+        }
+    }
+    Ok(())
+}
+
 pub fn beside_cpu(out: &mut String, models: &[Model]) -> Result {
     writeln!(
         out,

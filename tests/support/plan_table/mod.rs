@@ -55,6 +55,9 @@ pub fn document(shared: &Path, folder: &Path) -> io::Result<String> {
     let _ = design::compute(&mut out, rows.named("deepseek-r1:14b"));
     let _ = design::q8_0(&mut out, rows.named("deepseek-r1:14b"), rows.named("deepseek-r1:32b"));
     let _ = design::experts(&mut out, &[rows.named("qwen3:30b-a3b"), rows.named("gpt-oss:20b")]);
+    let grouped = ["llama3.1:8b", "deepseek-r1:14b", "deepseek-r1:32b", "gpt-oss:20b"].map(|name| rows.named(name));
+    let recurrent = ["qwen3.6:27b", "qwen3.6:35b-a3b"].map(|name| varied.named(name));
+    let _ = design::groups(&mut out, &[&grouped[..], &recurrent[..]].concat());
     out.push_str(
         "
 ## Model by model

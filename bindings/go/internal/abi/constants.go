@@ -65,6 +65,7 @@ const (
 	DRAFT_LAYER              = 0
 	DRAFT_TEXT               = 1
 	DRAFT_MODEL              = 2
+	GROUP_ANY                = 4294967295
 	CHECKPOINTS_NONE         = 4294967295
 	ASK_LARGEST_CONTEXT      = 1
 	ASK_LARGEST_BATCH        = 2

@@ -132,6 +132,8 @@ type PlanParams struct {
 	DraftSource   uint32
 	Placements    *byte
 	PlacementsLen uintptr
+	NGroup        uint32
+	Reserved      uint32
 }
 
 // PlanSummary is rekindle_plan_summary. The decisions of a plan.

@@ -29,6 +29,7 @@ def add_plan_options(p: argparse.ArgumentParser) -> None:
         help="MiB to leave free on device D, and the most layers there",
     )  # fmt: skip
     p.add_argument("--checkpoints", metavar="N", dest="n_checkpoints", type=int, help="of recurrent states")
+    p.add_argument("--group", metavar="N", dest="n_group", type=int, help="dies that compute each layer together")
     p.add_argument("--place", metavar="P=D,…", dest="placements", help="tensors' places by patterns of names")
     p.add_argument("--override", metavar="JSON", help="values of keys in place of the file's")
     p.add_argument("--adapter", metavar="FILE[=SCALE]", action="append", default=[], help="a LoRA or control vector")
@@ -94,7 +95,7 @@ def adapter(text: str) -> Tuple[str, float]:
 
 
 def plan_options(options: argparse.Namespace) -> Dict[str, Any]:
-    names = "n_ctx n_seq_max n_batch n_ubatch n_outputs_max kv weights objective n_checkpoints placements".split()
+    names = "n_ctx n_seq_max n_batch n_ubatch n_outputs_max kv weights objective n_checkpoints n_group placements".split()
     wishes = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     if options.reserve is not None:
         wishes["reserve_bytes"] = options.reserve << 20

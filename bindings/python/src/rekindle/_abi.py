@@ -84,6 +84,7 @@ REKINDLE_LIMIT_EXCLUDE = 1
 REKINDLE_DRAFT_LAYER = 0
 REKINDLE_DRAFT_TEXT = 1
 REKINDLE_DRAFT_MODEL = 2
+REKINDLE_GROUP_ANY = 4294967295
 REKINDLE_CHECKPOINTS_NONE = 4294967295
 REKINDLE_ASK_LARGEST_CONTEXT = 1
 REKINDLE_ASK_LARGEST_BATCH = 2
@@ -716,6 +717,8 @@ class rekindle_plan_params(Structure):
         ("draft_source", c_uint32),
         ("placements", c_void_p),
         ("placements_len", c_size_t),
+        ("n_group", c_uint32),
+        ("reserved", c_uint32),
     ]
 
 

@@ -54,6 +54,8 @@ class PlanOptions(TypedDict, total=False):
     pooling: Union[Pooling, str]
     #: Places of tensors by patterns of their names: "blk\\.[0-3]\\.=CUDA1".
     placements: str
+    #: Dies that compute each layer together, 2 to 4; 0: a layer is one device's, None: the planner chooses.
+    n_group: Optional[int]
 
 
 ENUMS = {
@@ -84,6 +86,8 @@ def plan_params(options: Mapping[str, Any]) -> Tuple[Any, List[Any]]:
         rest.setdefault("type_v", kv)
     if rest.get("n_checkpoints") == 0:
         rest["n_checkpoints"] = _abi.REKINDLE_CHECKPOINTS_NONE
+    if rest.get("n_group", 0) is None:
+        rest["n_group"] = _abi.REKINDLE_GROUP_ANY
     put_numbers(params, rest, ENUMS)
     return params, keep
 
