@@ -307,6 +307,38 @@ args! {
         neox: i32,
     }
 
+    /// One of the matrices that a launch multiplies a row by.
+    MatvecPart {
+        w: *const u8,
+        y: *mut f32,
+        /// Or null.
+        bias: *const f32,
+        row_bytes: i64,
+        n_out: i32,
+        /// The number of its first block in the grid; beyond the grid where there is no such part.
+        first_block: i32,
+        /// Warps that share their rows: 1, 2 or 4.
+        split: i32,
+        unused: i32,
+    }
+
+    /// A row times up to three matrices with as many columns, or times a matrix for each head (the grid's y). Gated: the
+    /// result is a function of the first product times the second, at the first part's y.
+    MatvecOne {
+        first: MatvecPart,
+        second: MatvecPart,
+        third: MatvecPart,
+        x: *const f32,
+        /// From one head's matrix to the next.
+        head_bytes: i64,
+        n_in: i32,
+        /// Floats from head to head.
+        x_head: i32,
+        y_head: i32,
+        /// FUNCTION_... of a gate.
+        function: i32,
+    }
+
     /// Up to eight rows times a matrix, or times a matrix for each head (the grid's y).
     Matvec {
         w: *const u8,
@@ -376,6 +408,10 @@ args! {
         /// They have an element for each column of a row, not of a group.
         weight_of_row: i32,
         bias_of_row: i32,
+        /// Added to x before, or null; groups are rows then.
+        b: *const f32,
+        /// The sum's place.
+        sum: *mut f32,
     }
 
     /// Pairs of elements of each head, turned by the angles of a table.
@@ -400,6 +436,41 @@ args! {
         /// Of the temperature: added to positions.
         offset: i32,
         unused: i32,
+    }
+
+    /// Rope of queries and keys whose pairs all turn by one table, and the cells of the turned keys and of values.
+    RopeStore {
+        q: *const f32,
+        k: *const f32,
+        v: *const f32,
+        /// `[n_tokens, n_rot]`: cosine and sine of each pair, side by side.
+        table: *const f32,
+        q_out: *mut f32,
+        /// The cache's sides: cell 0.
+        keys: *mut u8,
+        values: *mut u8,
+        /// Of each token.
+        cells: *const i32,
+        /// Bytes from cell to cell.
+        k_row: i32,
+        v_row: i32,
+        /// TYPE_...
+        type_k: i32,
+        type_v: i32,
+        /// Columns of q, k and v.
+        q_cols: i32,
+        k_cols: i32,
+        v_cols: i32,
+        head_dim: i32,
+        n_rot: i32,
+        first: i32,
+        /// Pairs are (i, i + n_rot / 2), not neighbours.
+        halves: i32,
+        /// Elements of q that do not turn are written too.
+        copies: i32,
+        /// Blocks of a token that take queries, and keys; the others take values.
+        q_blocks: i32,
+        k_blocks: i32,
     }
 
     /// The choice of each row's experts.

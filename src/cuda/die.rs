@@ -58,6 +58,11 @@ pub struct Die {
     modules: Vec<Handle>,
     /// The driver's handle of each kernel of the table.
     functions: Vec<Handle>,
+    /// True if products of one row by blocks take fewer rows of the matrix a lane and load the next weights while they
+    /// compute (kernels/matvec_blocks.h).
+    pub(super) loads_ahead: bool,
+    /// True if neighbouring nodes may become one launch (fuse.rs).
+    pub joins: bool,
     allocations: Vec<u64>,
     events: Vec<Handle>,
     recorded: Mutex<Vec<usize>>,
@@ -82,6 +87,8 @@ impl Die {
             stream: NONE,
             modules: Vec::new(),
             functions: Vec::new(),
+            loads_ahead: false,
+            joins: true,
             allocations: Vec::new(),
             events: Vec::new(),
             recorded: Mutex::default(),
@@ -115,6 +122,8 @@ impl Die {
             self.function(kernel, *module.ok_or_else(|| self.without(&format!("there is no image {}", kernel.file)))?)
         };
         self.functions = TABLE.iter().map(find).collect::<Result<_>>()?;
+        // Kepler's instruction cache may hold no more than the smaller loop, and its few warps wait for memory.
+        self.loads_ahead = major <= 3;
         Ok(())
     }
 

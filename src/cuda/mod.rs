@@ -17,6 +17,7 @@ mod embed;
 mod executor;
 mod experts;
 mod fill;
+mod fuse;
 mod gemm;
 #[cfg(test)]
 mod grids_h;

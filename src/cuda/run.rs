@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::executor::{Executor, FEW_TOKENS};
 use super::step::Step;
 use super::{
-    attention, cells, columns, convolve, elementwise, embed, experts, kv, linear_attention, matvec, norm, rope, route,
+    attention, cells, columns, convolve, elementwise, embed, experts, fuse, kv, linear_attention, matvec, norm, rope, route,
     scan,
 };
 use crate::error::{Error, Result, Status};
@@ -76,7 +76,15 @@ impl Executor {
     fn launch(&self, nodes: Range<usize>, micro: &Micro<'_>) -> Result<()> {
         self.die.enter()?;
         let step = Step { x: self, micro };
-        self.graph.nodes[nodes].iter().try_for_each(|node| give(&step, node))
+        let mut left = &self.graph.nodes[nodes];
+        while let [node, ..] = left {
+            let joined = if self.die.joins { fuse::give(&step, left)? } else { 0 };
+            if joined == 0 {
+                give(&step, node)?;
+            }
+            left = &left[joined.max(1)..];
+        }
+        Ok(())
     }
 }
 
