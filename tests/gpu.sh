@@ -134,6 +134,7 @@ correct() { # NAME LIMIT TEST [PROGRAM]
 correct 'each op alone' 60 every_op_is_exact_on_a_die ops
 correct 'logits, float64 fixtures' 90 logits_are_exact_on_one_die
 correct 'one die, many, one card as two' 170 logits_do_not_depend_on_the_dies
+correct 'joined launches' 120 joined_nodes_give_the_same_bits
 correct 'caches F32, F16, Q8_0' 100 sequences::caches_of_every_type_are_the_cpus
 correct 'batches of 1 to 512' 90 sequences::batches_of_every_size_are_the_cpus
 correct 'sequences' 90 sequences::sequences_are_the_cpus

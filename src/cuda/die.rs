@@ -14,6 +14,7 @@ use crate::error::{Error, Result, Status};
 #[derive(Debug, Clone, Copy)]
 pub struct Event(Handle);
 
+const PREFER_SHARED: u32 = 1;
 const STREAM_NON_BLOCKING: u32 = 1;
 const EVENT_DISABLE_TIMING: u32 = 2;
 const CAPTURE_THREAD_LOCAL: u32 = 1;
@@ -101,6 +102,9 @@ impl Die {
             driver.cuCtxPopCurrent_v2(index, &mut { NONE })?;
         }
         die.enter()?;
+        // SAFETY: no conditions. Products want as many blocks as shared memory holds; where a card's memory is not
+        // divided, this does nothing.
+        unsafe { driver.cuCtxSetCacheConfig(index, PREFER_SHARED) }?;
         // SAFETY: a place for the handle.
         unsafe { driver.cuStreamCreate(index, &mut die.stream, STREAM_NON_BLOCKING) }?;
         Ok(die)

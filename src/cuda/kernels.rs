@@ -9,9 +9,9 @@ use std::marker::PhantomData;
 use super::args::{
     ATTENTION_THREADS, Args, Attention, COLUMNS_THREADS, CONVOLVE_THREADS, Columns, Concat, Convolve, CopyCells,
     EACH_THREADS, Each, ExpertLists, GEMM_THREADS, Gate, Gemm, GemmExperts, KV_THREADS, LINEAR_ATTENTION_THREADS,
-    LISTS_THREADS, LinearAttention, MATVEC_THREADS, Matvec, MatvecExperts, MatvecOne, NORM_SMALL_THREADS, NORM_THREADS, Norm,
-    ROPE_THREADS, ROUTE_THREADS, Rope, RopeStore, Route, SCAN_THREADS, SELECT_THREADS, SUM_THREADS, Scale, Scan, SelectOutputs,
-    Store, SumExperts, Turn,
+    LISTS_THREADS, LinearAttention, MATVEC_THREADS, Matvec, MatvecExperts, MatvecOne, NORM_SMALL_THREADS, NORM_THREADS,
+    Norm, ROPE_THREADS, ROUTE_THREADS, Rope, RopeStore, Route, SCAN_THREADS, SELECT_THREADS, SUM_THREADS, Scale, Scan,
+    SelectOutputs, Store, SumExperts, Turn,
 };
 use crate::error::{Error, Result, Status};
 use crate::quant::Type;

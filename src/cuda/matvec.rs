@@ -141,8 +141,7 @@ pub(super) fn gated(
     let form = Form::of(s.graph().weight(products[0].matrix.weight).ty, 1, s.x.loads_ahead());
     let n = blocks(first.n_out.cast_unsigned() as usize, form.block_rows / 2 / first.split.cast_unsigned() as usize)?;
     let (first, function) = (MatvecPart { y, ..first }, int(function)?);
-    let args =
-        MatvecOne { second, function, ..one(s.at(nodes[0].inputs[0]), products[0].matrix.n_cols, first)? };
+    let args = MatvecOne { second, function, ..one(s.at(nodes[0].inputs[0]), products[0].matrix.n_cols, first)? };
     s.launch(kernel, [n, 1, 1], &args)
 }
 

@@ -6,6 +6,7 @@
 
 mod args;
 mod attention;
+mod board;
 mod cells;
 mod columns;
 mod convolve;

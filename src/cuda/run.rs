@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::executor::{Executor, FEW_TOKENS};
 use super::step::Step;
 use super::{
-    attention, cells, columns, convolve, elementwise, embed, experts, fuse, kv, linear_attention, matvec, norm, rope, route,
-    scan,
+    attention, cells, columns, convolve, elementwise, embed, experts, fuse, kv, linear_attention, matvec, norm, rope,
+    route, scan,
 };
 use crate::error::{Error, Result, Status};
 use crate::graph::{self, Graph, Limits, Micro, Move, Node, Op, StatePlace, ValueId};
