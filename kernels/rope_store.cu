@@ -1,6 +1,6 @@
-// Rope of a token's queries and keys, and its new cells, in one launch: what rope.cu does with each of both and kv.cu with
-// the turned keys and the values, element by element with the same operations. Queries are turned as there, a pair a
-// thread. Of keys a thread makes one element, which goes straight to its cell.
+// Rope of a token's queries and keys, and its new cells, in one launch: what rope.cu does with each of both and kv.cu
+// with the turned keys and the values, element by element with the same operations. Queries are turned as there, a pair
+// a thread. Of keys a thread makes one element, which goes straight to its cell.
 #include "kv.h"
 
 // Writes element c of a row of `cols`, of which a thread each has one. Warps are whole where the type has blocks.

@@ -322,8 +322,8 @@ args! {
         unused: i32,
     }
 
-    /// A row times up to three matrices with as many columns, or times a matrix for each head (the grid's y). Gated: the
-    /// result is a function of the first product times the second, at the first part's y.
+    /// A row times up to three matrices with as many columns, or times a matrix for each head (the grid's y). Gated:
+    /// the result is a function of the first product times the second, at the first part's y.
     MatvecOne {
         first: MatvecPart,
         second: MatvecPart,

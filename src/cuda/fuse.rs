@@ -1,5 +1,5 @@
-//! Neighbouring nodes that go to the stream as one launch. A launch costs a K80 some 4 us whatever it does, and a step of
-//! one token is little else than hundreds of them, so the description stays as it is and its nodes are joined here:
+//! Neighbouring nodes that go to the stream as one launch. A launch costs a K80 some 4 us whatever it does, and a step
+//! of one token is little else than hundreds of them, so the description stays as it is and its nodes are joined here:
 //!
 //! - up to three products of one row and the same value: queries, keys and values
 //! - the two products of a gated block, and the gate: neither product is kept
