@@ -72,7 +72,7 @@ fn timed(rig: &Rig, tag: &str, n_dies: u32, n_prompt: usize) -> (Arc<Plan>, Spee
 /// Launches of a token, and what they would take: nodes one by one, and joined.
 #[test]
 fn launches_of_a_token_are_few() {
-    with_rig("launches_of_a_token_are_few", TIMED, |rig| {
+    with_rig("timing::launches_of_a_token_are_few", TIMED, |rig| {
         println!("model              launches a token: one by one   joined   decode t/s: one by one   joined");
         for (tag, most) in [("llama3.1:8b", 300), ("deepseek-r1:14b", 450), ("gemma3:4b", 480)] {
             let path = real_file(tag);
@@ -98,7 +98,7 @@ fn launches_of_a_token_are_few() {
 /// 20 %.
 #[test]
 fn predictions_are_the_clocks() {
-    with_rig("predictions_are_the_clocks", TIMED, |rig| {
+    with_rig("timing::predictions_are_the_clocks", TIMED, |rig| {
         println!("model             dies  decode t/s: clock   plan   prompt t/s: clock   plan   dies busy");
         for (tag, n_dies) in [("llama3.1:8b", 1), ("llama3.1:8b", 2), ("deepseek-r1:14b", 1), ("deepseek-r1:14b", 2)] {
             // A prompt so short that attention hardly counts: the plan's figures are those of an empty context.
