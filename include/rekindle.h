@@ -39,6 +39,9 @@
  * its CPU threads and compute in turn, batch by batch; models that shall compute at once need a context each.
  * Callbacks run in the calling thread unless their text says otherwise. They must not throw or jump out.
  *
+ * Stack. A call takes at most 256 KiB of its thread's stack, a callback's own needs not counted; what may take more
+ * runs on a thread of the library's.
+ *
  * fork(). A child process may use the library with objects that it makes itself. Handles from before the fork belong
  * to the parent, where their threads are; in the child they give REKINDLE_BAD_HANDLE, also for _destroy. A child that
  * is forked within a callback must not return from it. CUDA does not work in a child of a process that has used it.
@@ -192,7 +195,10 @@ typedef void (*rekindle_log_fn)(void *user_data, int32_t level, const char *mess
 typedef struct {
   /** sizeof(rekindle_context_params), set by the caller. */
   uint32_t struct_size;
-  /** CPU threads, up to 1024; 0 means one per core. */
+  /**
+   * CPU threads, up to 1024; 0 means one per core. Where other programs want the cores too, fewer of them take part
+   * while that is faster; results are the same bits whatever the number.
+   */
   uint32_t n_threads;
   /**
    * The devices to use, as a device spec: UTF-8 of devices_len bytes, or NULL with 0.
@@ -587,7 +593,7 @@ typedef struct {
   uint32_t struct_size;
   /**
    * Tokens that the KV cache holds, of all sequences together; 0 means as many as the model was trained for, or
-   * fewer if only they fit.
+   * fewer if only they fit. Then 1/64 of each device stays free, unless reserve_bytes or a limit says how much.
    */
   uint32_t n_ctx;
   /** Sequences, with ids from 0. At most 256; 0 means 1. */

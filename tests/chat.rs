@@ -3,10 +3,11 @@
 
 #[path = "support/built.rs"]
 mod built;
+mod support;
+#[path = "support/tool.rs"]
+mod tool;
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use rekindle::Status;
 use rekindle::chat::{Message, Options, Templates};
@@ -170,28 +171,14 @@ fn a_file_gives_its_templates_by_name() {
 /// The tool, on the shipped model with a template from a file: turns come back, and the cache keeps what was decoded.
 #[test]
 fn the_tool_chats() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let dir = built::library("chat");
-    let tool = built::tool(&dir);
-    let template = dir.join("plain.jinja");
-    std::fs::write(&template, "{{ bos_token }}{% for m in messages %}{{ m.content }}\n{% endfor %}").unwrap();
+    let template = tool::written("plain.jinja", "{{ bos_token }}{% for m in messages %}{{ m.content }}\n{% endfor %}");
     let talk = |lines: &str, args: &[&str]| {
-        let mut child = Command::new(&tool)
-            .args(["chat", root.join("models/bible-5M-Q8_0.gguf").to_str().unwrap(), "-n", "12"])
-            .args(args)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let _ = child.stdin.take().unwrap().write_all(lines.as_bytes());
-        let out = child.wait_with_output().unwrap();
-        let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
-        (out.status.code(), text(&out.stdout), text(&out.stderr))
+        let said = tool::tool_with(lines, "chat", &[&["-n", "12"], args].concat());
+        (said.code, said.out, said.err)
     };
     let (code, _, why) = talk("Hi\n", &[]);
-    assert!(code == Some(2) && why.contains("no chat template") && why.contains("--template"), "{why}");
-    let with = ["--template", template.to_str().unwrap(), "--system", "The words of the preacher"];
+    assert!(code == 2 && why.contains("no chat template") && why.contains("--template"), "{why}");
+    let with = ["--template", &template, "--system", "The words of the preacher"];
     let prompt_tokens = |log: &str| {
         let words: Vec<&str> = log.split_whitespace().collect();
         words
@@ -201,9 +188,9 @@ fn the_tool_chats() {
             .unwrap_or_else(|| panic!("{log}"))
     };
     let (code, first, log) = talk("And God said\n", &with);
-    assert_eq!(code, Some(0), "{log}");
+    assert_eq!(code, 0, "{log}");
     let (code, both, log_of_both) = talk("And God said\n\nAnd the king\n", &with);
-    assert!(code == Some(0) && both.starts_with(&first) && both.len() > first.len(), "{both}");
+    assert!(code == 0 && both.starts_with(&first) && both.len() > first.len(), "{both}");
     let (one, two) = (prompt_tokens(&log), prompt_tokens(&log_of_both));
     assert!(two > one && two < 2 * one + 8, "the first turn was decoded again: {one}, {two}");
 }

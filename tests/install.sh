@@ -21,6 +21,11 @@ expect "the installed tool prints a plan" env LD_LIBRARY_PATH="$lib" "$root/opt/
 test "$(readlink "$lib/librekindle.so")" = librekindle.so.1
 expect "the plan's schema is installed" cmp schema/plan.schema.json "$root/opt/rekindle/share/rekindle/plan.schema.json"
 
+share=$root/opt/rekindle/share
+expect "the tool's page names its options" grep -q 'control..vector' "$share/man/man1/rekindle.1"
+expect "the library's page has its functions" grep -q '^rekindle_status rekindle_plan_ask' "$share/man/man3/rekindle.3"
+expect "bash reads its completions" bash -n "$share/bash-completion/completions/rekindle"
+
 expect "licences and sources of what is linked are allowed" python3 packaging/notices.py --check
 expect "the notices are installed" grep -q '^minijinja ' "$root/opt/rekindle/share/rekindle/THIRD-PARTY.txt"
 expect "the bill of materials is JSON" python3 -m json.tool "$root/opt/rekindle/share/rekindle/rekindle.cdx.json"

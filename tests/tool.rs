@@ -3,73 +3,12 @@
 #[path = "support/built.rs"]
 mod built;
 mod support;
-
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+#[path = "support/tool.rs"]
+mod tool;
 
 use serde_json::Value;
 use support::root;
-
-fn model() -> String {
-    root().join("models/bible-5M-Q8_0.gguf").display().to_string()
-}
-
-/// A folder with the tool, for this test's files, too.
-fn folder() -> &'static Path {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(|| {
-        let dir = built::library("tool");
-        built::tool(&dir);
-        dir
-    })
-}
-
-fn written(name: &str, text: &str) -> String {
-    let path = folder().join(name);
-    std::fs::write(&path, text).unwrap();
-    path.display().to_string()
-}
-
-struct Said {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-/// Runs the tool: a command on the shipped model.
-fn tool_with(input: &str, command: &str, args: &[&str]) -> Said {
-    tool_on(&model(), input, command, args)
-}
-
-fn tool_on(model: &str, input: &str, command: &str, args: &[&str]) -> Said {
-    let mut child = Command::new(folder().join("rekindle"))
-        .args([command, model])
-        // Other tests run beside these; a bench has a list of its own.
-        .args(if command == "bench" { &[][..] } else { &["--threads", "1"] })
-        .args(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // Some commands do not read it, and have ended by now.
-    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-    let out = child.wait_with_output().unwrap();
-    let text = |b: Vec<u8>| String::from_utf8(b).unwrap();
-    Said { code: out.status.code().unwrap(), out: text(out.stdout), err: text(out.stderr) }
-}
-
-fn tool(command: &str, args: &[&str]) -> Said {
-    let said = tool_with("", command, args);
-    assert_eq!(said.code, 0, "{command} {args:?}: {}", said.err);
-    said
-}
-
-fn lines(text: &str) -> Vec<Value> {
-    text.lines().map(|l| serde_json::from_str(l).unwrap_or_else(|e| panic!("{e}: {l}"))).collect()
-}
+use tool::*;
 
 fn numbers(v: &Value) -> Vec<f64> {
     v.as_array().unwrap_or_else(|| panic!("{v}")).iter().map(|x| x.as_f64().unwrap()).collect()
@@ -124,7 +63,7 @@ fn run_ends_before_a_stop_text() {
     let stop = stop.as_str();
     assert_eq!(continued(&["--stop", "no such text", "--stop", stop]), whole.split_once(stop).unwrap().0);
     let said = tool("run", &["-p", PROMPT, "-n", "40", "--stop", stop]);
-    assert!(said.out.contains("ended by: --stop"), "{}", said.out);
+    assert!(said.err.contains("ended by: --stop"), "{}", said.err);
 }
 
 /// A control vector that is scaled to nothing changes nothing; another one does, in every way to a text.
@@ -174,8 +113,10 @@ fn plan_draws_a_picture() {
 #[test]
 fn run_is_the_same_with_and_without_drafts() {
     let said = tool("run", &["-p", PROMPT, "-n", "40"]);
-    assert!(said.out.contains(&format!("\n{PROMPT}{}\n\n", continued(&[]))), "{}", said.out);
-    assert!(said.out.contains("generated 40 tokens") && said.out.contains("ended by: -n"), "{}", said.out);
+    assert_eq!(said.out, format!("{PROMPT}{}\n", continued(&[])));
+    // The plan and what is told of the text are not part of it.
+    assert!(said.err.starts_with("fits; ") && said.err.contains("generated 40 tokens"), "{}", said.err);
+    assert!(said.err.contains("ended by: -n") && !said.err.contains("--seed"), "{}", said.err);
     assert_eq!(continued(&["--draft-text", "4"]), continued(&[]));
 }
 
@@ -186,7 +127,8 @@ fn run_tells_probabilities() {
     let all = lines(&said.err);
     assert_eq!(all.len(), 12);
     let text: String = all.iter().map(|l| l["piece"].as_str().unwrap()).collect();
-    assert_eq!(text, said.out.trim_end_matches('\n'));
+    let result: Value = serde_json::from_str(&said.out).unwrap();
+    assert!(result["text"] == text && result["prompt"] == PROMPT && result["stop"] == "length", "{result}");
     for l in &all {
         let best = l["best"].as_array().unwrap();
         // The choice is greedy.
@@ -424,7 +366,16 @@ fn bad_input_is_named() {
         (2, "run", &["--grammar", &nameless], &["--grammar-kind", "nameless"]),
         (2, "run", &["--grammar-kind", "bnf"], &["--grammar-kind", "gbnf", "'bnf'"]),
         (2, "run", &["--json-schema", "{}", "--grammar", &blank], &["--json-schema", "--grammar"]),
-        (1, "run", &["--stop", ""], &["stop_texts"]),
+        (1, "run", &["-p", "a", "--stop", ""], &["stop_texts"]),
+        (2, "run", &["-p", "a", "-f", &short], &["-p", "few.txt"]),
+        (2, "run", &["--json-schema", "-"], &["-p"]),
+        (2, "run", &["--ctxx", "3"], &["--ctxx", "--ctx", "run --help"]),
+        (2, "run", &["-q=1"], &["-q=1"]),
+        (2, "run", &["--json=1"], &["--json"]),
+        (2, "chat", &["--json"], &["--json", "chat"]),
+        (2, "plan", &["--reserve", "1.5XB"], &["--reserve", "1.5XB"]),
+        (2, "plan", &["--limit", "0:1GiB:x"], &["--limit", "'x'"]),
+        (2, "tokenize", &["--kv", "f16"], &["--kv", "tokenize"]),
         (2, "run", &["--draft-text", "3", "--stop", "x"], &["draft", "--stop"]),
         (1, "embed", &["--pooling", "rank", "a"], &["rank"]),
         (2, "embed", &["--pooling", "median", "a"], &["--pooling", "median"]),
@@ -454,15 +405,4 @@ fn bad_input_is_named() {
         let message = said.err.lines().find(|l| l.starts_with("rekindle: ")).unwrap_or_default();
         assert!(named.iter().all(|n| said.err.contains(n)) && !message.is_empty(), "{command} {args:?}: {}", said.err);
     }
-}
-
-#[test]
-fn help_is_plain() {
-    for args in [&["--help"][..], &["help"], &["run", "--help"], &["bench", "-h"]] {
-        let out = Command::new(folder().join("rekindle")).args(args).output().unwrap();
-        let text = String::from_utf8(out.stdout).unwrap();
-        assert!(out.status.success() && text.starts_with("usage: rekindle"), "{args:?}: {text}");
-        assert!(text.lines().all(|l| l.chars().count() <= 120), "{text}");
-    }
-    assert_eq!(Command::new(folder().join("rekindle")).output().unwrap().status.code(), Some(2));
 }

@@ -120,7 +120,7 @@ static void fill(list *l, uint32_t value) {
 static void bench(options *o) {
     on_interrupt(watch);
     uint32_t repetitions = o->repetitions ? o->repetitions : 5;
-    report r = {.format = o->format};
+    report r = {.format = o->json ? JSON_ARRAY : o->format};
     for (int i = 0; i < CELLS; i++) r.shown[i] = is_shown(i, o);
     fill(&o->prompts, 512), fill(&o->generated, 128), fill(&o->depths, 0);
     fill(&o->thread_counts, 0), fill(&o->batches, 0), fill(&o->ubatches, 0), fill(&o->sequences, 1);

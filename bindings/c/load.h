@@ -4,7 +4,6 @@
 
 #include <pthread.h>
 #include <signal.h>
-#include <unistd.h>
 
 #include "plan.h"
 
@@ -53,8 +52,8 @@ static void on_interrupt(void *(*waits)(void *)) {
 
 static int32_t progress(void *user_data, float done) {
     (void)user_data;
-    const char *end = done < 1 ? "" : "\r           \r";
-    if (isatty(STDERR_FILENO)) fprintf(stderr, "\rloading %3.0f %%%s", 100.0 * (double)done, end);
+    if (done < 1) show_progress("loading", (double)done);
+    else erase_progress();
     return atomic_load(&interrupted);
 }
 

@@ -5,10 +5,45 @@
 #ifndef RUN_H
 #define RUN_H
 
+#include <time.h>
+
 #include "load.h"
 #include "text.h"
 
-static rekindle_sampler *make_sampler(const options *o) {
+/* The prompt, which the caller frees: -p, else the file of -f, else standard input, if that is no terminal. A line's
+ * end that a shell puts behind the text does not belong to it. */
+static char *prompt_of(const options *o, size_t *len) {
+    int given = o->prompt && strcmp(o->prompt, "-");
+    if (given && o->path) fail("the prompt is given twice: as -p, and as -f ", o->path);
+    if (!o->prompt && !o->path && is_terminal(stdin))
+        fail("there is no prompt: -p TEXT, -f FILE, or a text on standard input", "");
+    if (given) {
+        *len = strlen(o->prompt);
+        return memcpy(grown(NULL, *len + 1), o->prompt, *len + 1);
+    }
+    int taken = (o->schema && !strcmp(o->schema, "-")) || (o->grammar && !strcmp(o->grammar, "-"));
+    if (taken && (!o->path || !strcmp(o->path, "-")))
+        fail("standard input is the grammar, so the prompt is to be given as -p TEXT or -f FILE", "");
+    char *text = whole_file(o->path ? o->path : "-", len);
+    if (*len && text[*len - 1] == '\n') text[--*len] = 0;
+    if (*len && text[*len - 1] == '\r') text[--*len] = 0;
+    return text;
+}
+
+/* True if tokens are drawn, and the seed counts. */
+static int is_random(const options *o) { return o->sampler.temperature > 0 || o->sampler.mirostat; }
+
+/* Chooses a seed if none is given. */
+static void choose_seed(options *o) {
+    uint32_t seed = (uint32_t)time(NULL) * 2654435761u ^ (uint32_t)getpid();
+    FILE *random = fopen("/dev/urandom", "rb");
+    if (random && fread(&seed, sizeof seed, 1, random) != 1) seed ^= 1;
+    if (random) (void)fclose(random);
+    if (is_random(o) && !o->seeded) o->sampler.seed = seed;
+}
+
+static rekindle_sampler *make_sampler(options *o) {
+    choose_seed(o);
     rekindle_sampler_params p = o->sampler;
     rekindle_sampler *sampler = NULL;
     rekindle_vocab *vocab = NULL;
@@ -84,29 +119,63 @@ static void print_logprobs(const options *o, const rekindle_generation *g, const
     fputs(o->json ? "]}\n" : "\n", stderr);
 }
 
-/* Steps a generation to its end and prints what comes. */
-static void step_to_end(const options *o, rekindle_generation *g, const rekindle_vocab *vocab) {
+/* The new text, if all of it is printed at the end. */
+static char *gathered;
+static size_t n_gathered;
+
+/* New text of the model. */
+static void take_text(const options *o, const char *text, size_t len) {
+    if (o->json) {
+        gathered = grown(gathered, n_gathered + len + 1);
+        if (len) memcpy(gathered + n_gathered, text, len);
+        n_gathered += len;
+    } else {
+        fwrite(text, 1, len, stdout);
+        fflush(stdout);
+    }
+}
+
+static void echo(const options *o, const char *prompt, size_t len) {
+    if (!o->quiet && !o->json) fwrite(prompt, 1, len, stdout);
+    fflush(stdout);
+}
+
+/* Steps a generation to its end and prints what comes. A long prompt, which takes several steps, shows progress. */
+static void step_to_end(const options *o, rekindle_generation *g, const rekindle_vocab *vocab, const char *prompt,
+                        size_t len) {
     rekindle_event event = {.struct_size = sizeof event};
+    rekindle_generation_info info = {.struct_size = sizeof info};
+    int echoed = 0;
     while (event.kind != REKINDLE_EVENT_END) {
         if (atomic_load(&interrupted)) check(rekindle_generation_cancel(g), "cancel");
         rekindle_status status = rekindle_step(model, &g, 1, NULL);
         if (status != REKINDLE_CANCELLED) check(status, "step");
+        if (!echoed) {
+            check(rekindle_generation_get_info(g, &info), "generate");
+            if (info.n_read + info.n_reused < info.n_prompt && status == REKINDLE_OK) {
+                show_progress("reading the prompt", (double)(info.n_read + info.n_reused) / (double)info.n_prompt);
+            } else {
+                erase_progress();
+                echo(o, prompt, len);
+                echoed = 1;
+            }
+        }
         do {
             /* The text of a generation's own error comes with its end, and before the message. */
             status = rekindle_generation_next(g, &event);
-            if (event.text_len) fwrite(event.text, 1, event.text_len, stdout);
-            fflush(stdout);
+            if (event.text_len) take_text(o, event.text, event.text_len);
             check(status, "generate");
             if (event.kind == REKINDLE_EVENT_TOKEN && o->sampler.n_logprobs) print_logprobs(o, g, vocab);
         } while (event.kind == REKINDLE_EVENT_TOKEN);
     }
 }
 
-static rekindle_generate_result run_steps(const options *o, const char *prompt, const rekindle_sampler *sampler,
-                                          const rekindle_vocab *vocab, const rekindle_grammar *grammar) {
+static rekindle_generate_result run_steps(const options *o, const char *prompt, size_t len,
+                                          const rekindle_sampler *sampler, const rekindle_vocab *vocab,
+                                          const rekindle_grammar *grammar) {
     size_t lengths[sizeof o->stops / sizeof *o->stops];
     for (uint32_t i = 0; i < o->n_stops; i++) lengths[i] = strlen(o->stops[i]);
-    rekindle_generation_params p = {.struct_size = sizeof p, .prompt = prompt, .prompt_len = strlen(prompt)};
+    rekindle_generation_params p = {.struct_size = sizeof p, .prompt = prompt, .prompt_len = len};
     p.sampler = sampler;
     p.grammar = grammar;
     p.stop_texts = o->stops;
@@ -118,7 +187,7 @@ static rekindle_generate_result run_steps(const options *o, const char *prompt, 
     p.n_adapter_scales = o->n_adapters;
     rekindle_generation *g = NULL;
     check(rekindle_generation_create(model, &p, &g), "generate");
-    step_to_end(o, g, vocab);
+    step_to_end(o, g, vocab, prompt, len);
     rekindle_generation_info info = {.struct_size = sizeof info};
     check(rekindle_generation_get_info(g, &info), "generate");
     (void)rekindle_generation_destroy(g);
@@ -126,60 +195,86 @@ static rekindle_generate_result run_steps(const options *o, const char *prompt, 
 }
 
 static int32_t on_piece(void *user_data, int32_t token, const char *piece, size_t len) {
-    (void)user_data;
     (void)token;
-    fwrite(piece, 1, len, stdout);
-    fflush(stdout);
+    take_text(user_data, piece, len);
     return 0;
 }
 
-static rekindle_generate_result run_drafts(const options *o, const char *prompt, rekindle_sampler *sampler) {
+static rekindle_generate_result run_drafts(options *o, const char *prompt, size_t len, rekindle_sampler *sampler) {
     use_adapters(o);
-    rekindle_generate_params p = {.struct_size = sizeof p, .prompt = prompt, .prompt_len = strlen(prompt)};
+    rekindle_generate_params p = {.struct_size = sizeof p, .prompt = prompt, .prompt_len = len};
     p.max_tokens = o->n ? o->n : 128;
     p.flags = o->special ? REKINDLE_GENERATE_PARSE_SPECIAL : 0;
     rekindle_generate_result r = {.struct_size = sizeof r};
-    rekindle_status status = rekindle_generate(model, sampler, &p, on_piece, NULL, &r);
-    if (status != REKINDLE_OK) fputs("\n\n", stdout);
+    echo(o, prompt, len);
+    rekindle_status status = rekindle_generate(model, sampler, &p, on_piece, o, &r);
+    if (status != REKINDLE_OK) fputs("\n", stdout);
     check(status, "generate");
     return r;
 }
 
 static double rate(uint64_t tokens, uint64_t us) { return us ? (double)tokens * 1e6 / (double)us : 0; }
 
-static void print_statistics(const rekindle_generate_result *r) {
-    rekindle_perf perf = {.struct_size = sizeof perf};
-    check(rekindle_model_get_perf(model, &perf), "perf");
-    static const char *const WHY[] = {
-        "", "end of generation", "-n", "callback", "context full", "--stop", "Ctrl-C", "an error"};
-    printf("prompt %u tokens, %.1f per second; generated %u tokens, %.1f per second; ended by: %s\n", r->n_prompt,
-           rate(perf.n_prompt_tokens, perf.prompt_us), r->n_generated, rate(perf.n_decode_tokens, perf.decode_us),
-           r->stop >= 0 && r->stop <= 7 ? WHY[r->stop] : "?");
-    if (perf.n_drafted)
-        printf("drafts: %llu of %llu guesses were right; %llu tokens without a draft, since drafts lost time\n",
-               (unsigned long long)perf.n_draft_agreed, (unsigned long long)perf.n_drafted,
-               (unsigned long long)perf.n_draft_off);
+/* The reason for the end of a text: for people, and in JSON. */
+static const char *const ENDS[][2] = {
+    {"?", "unknown"}, {"end of generation", "end"}, {"-n", "length"}, {"callback", "callback"},
+    {"context full", "context"}, {"--stop", "stop"}, {"Ctrl-C", "cancelled"}, {"an error", "error"}};
+
+static const char *end_of(const rekindle_generate_result *r, int json) {
+    return ENDS[r->stop >= 0 && r->stop <= 7 ? r->stop : 0][json];
 }
 
-static void run(const options *o) {
+static void print_statistics(const options *o, const rekindle_generate_result *r) {
+    rekindle_perf perf = {.struct_size = sizeof perf};
+    check(rekindle_model_get_perf(model, &perf), "perf");
+    fprintf(stderr, "\nprompt %u tokens, %.1f per second; generated %u tokens, %.1f per second; ended by: %s\n",
+            r->n_prompt, rate(perf.n_prompt_tokens, perf.prompt_us), r->n_generated,
+            rate(perf.n_decode_tokens, perf.decode_us), end_of(r, 0));
+    if (is_random(o)) fprintf(stderr, "--seed %llu writes this text again\n", (unsigned long long)o->sampler.seed);
+    if (perf.n_drafted)
+        fprintf(stderr,
+                "drafts: %llu of %llu guesses were right; %llu tokens without a draft, since drafts lost time\n",
+                (unsigned long long)perf.n_draft_agreed, (unsigned long long)perf.n_drafted,
+                (unsigned long long)perf.n_draft_off);
+}
+
+static void print_result(const options *o, const char *prompt, size_t len, const rekindle_generate_result *r) {
+    rekindle_perf perf = {.struct_size = sizeof perf};
+    check(rekindle_model_get_perf(model, &perf), "perf");
+    fputs("{\"prompt\": ", stdout);
+    json_string(stdout, prompt, len);
+    fputs(", \"text\": ", stdout);
+    json_string(stdout, gathered ? gathered : "", n_gathered);
+    printf(", \"stop\": \"%s\", \"n_prompt\": %u, \"n_generated\": %u, \"prompt_per_second\": %.1f, "
+           "\"generated_per_second\": %.1f", end_of(r, 1), r->n_prompt, r->n_generated,
+           rate(perf.n_prompt_tokens, perf.prompt_us), rate(perf.n_decode_tokens, perf.decode_us));
+    if (is_random(o)) printf(", \"seed\": %llu", (unsigned long long)o->sampler.seed);
+    puts("}");
+}
+
+static void run(options *o) {
     if (o->plan.n_draft && (o->schema || o->grammar || o->n_stops || o->sampler.n_logprobs))
         fail("drafts cannot go together with --json-schema, --grammar, --stop and --logprobs", "");
+    size_t len = 0;
+    char *prompt = prompt_of(o, &len);
     on_interrupt(watch);
     /* A grammar is compiled before the model is loaded, which takes longer. */
     rekindle_vocab *vocab = NULL;
     if (o->schema || o->grammar || o->sampler.n_logprobs) check(rekindle_vocab_create(file, &vocab), "vocabulary");
     rekindle_grammar *grammar = make_grammar(o, vocab);
     load(o, !o->quiet);
-    const char *prompt = o->prompt ? o->prompt : "In the beginning";
+    if (!o->quiet) fputs("\n", stderr);
     rekindle_sampler *sampler = make_sampler(o);
-    if (!o->quiet) printf("\n%s", prompt);
-    rekindle_generate_result r =
-        o->plan.n_draft ? run_drafts(o, prompt, sampler) : run_steps(o, prompt, sampler, vocab, grammar);
-    fputs(o->quiet ? "\n" : "\n\n", stdout);
-    if (!o->quiet) print_statistics(&r);
+    rekindle_generate_result r = o->plan.n_draft ? run_drafts(o, prompt, len, sampler)
+                                                 : run_steps(o, prompt, len, sampler, vocab, grammar);
+    if (o->json) print_result(o, prompt, len, &r);
+    else putchar('\n');
+    fflush(stdout);
+    if (!o->quiet) print_statistics(o, &r);
     (void)rekindle_sampler_destroy(sampler);
     (void)rekindle_grammar_destroy(grammar);
     (void)rekindle_vocab_destroy(vocab);
+    free(prompt), free(gathered);
     if (r.stop == REKINDLE_STOP_CANCELLED) exit(130);
 }
 

@@ -36,10 +36,29 @@ static uint32_t number(const char *option, const char *text) {
 
 static void read_number(void *to, const char *option, char *value) { *(uint32_t *)to = number(option, value); }
 
-static void read_seed(void *to, const char *option, char *value) { *(uint64_t *)to = number(option, value); }
+/* Bytes as plans print them, 2.97GiB or '79.9 MiB'; a number alone is in MiB. */
+static uint64_t bytes_of(const char *option, const char *text, const char **end) {
+    static const char *const UNITS[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    char *unit = NULL;
+    double x = strtod(text, &unit);
+    if (*text < '0' || *text > '9' || x > 1e15) refuse(option, "bytes, as 512MiB or 1.5GiB", text);
+    while (*unit == ' ') unit++;
+    double scale = 1048576;
+    for (int i = 0; i < 5; i++) {
+        size_t n = strlen(UNITS[i]);
+        if (strncmp(unit, UNITS[i], n)) continue;
+        scale = pow(1024, i);
+        unit += n;
+        break;
+    }
+    *end = unit;
+    return (uint64_t)(x * scale);
+}
 
-static void read_mib(void *to, const char *option, char *value) {
-    *(uint64_t *)to = (uint64_t)number(option, value) << 20;
+static void read_bytes(void *to, const char *option, char *value) {
+    const char *end = NULL;
+    *(uint64_t *)to = bytes_of(option, value, &end);
+    if (*end) refuse(option, "bytes, as 512MiB or 1.5GiB", value);
 }
 
 static void read_real(void *to, const char *option, char *value) {

@@ -72,8 +72,8 @@ class Writer:
         return f"{doc}type {camel(struct.name)} struct {{\n{lines}}}\n\n"
 
     def signature(self, function: Function) -> str:
-        arguments = ", ".join(f"{argument(a)} {self.type(a.type)}" for a in function.arguments)
-        return f"func {camel(function.name)}({arguments}) {self.type(function.returns)}"
+        arguments = [f"{argument(a)} {self.type(a.type)}" for a in function.arguments]
+        return filled(f"func {camel(function.name)}(", arguments, f") {self.type(function.returns)} {{", "\t")
 
     def c_type(self, ty: Type) -> str:
         """The type that a cgo wrapper in C takes."""
@@ -82,7 +82,7 @@ class Writer:
         return "void *" if ty.pointers else f"{ty.base} "
 
     def c_wrapper(self, function: Function) -> str:
-        parameters = ", ".join(f"{self.c_type(a.type).strip()} {a.name}_" for a in function.arguments) or "void"
+        parameters = [f"{self.c_type(a.type).strip()} {a.name}_" for a in function.arguments] or ["void"]
         passed = []
         for a in function.arguments:
             cast = ""
@@ -91,8 +91,9 @@ class Writer:
             passed.append(f"{cast}{a.name}_")
         returns = "const char *" if function.returns.pointers else f"{function.returns.base} "
         name = function.name.replace("rekindle_", "go_", 1)
-        body = f"    return {function.name}({', '.join(passed)});"
-        return f"static inline {returns}{name}({parameters}) {{\n{body}\n}}\n"
+        head = filled(f"static inline {returns}{name}(", parameters, ") {", " " * 8)
+        body = filled(f"    return {function.name}(", passed, ");", " " * 8)
+        return f"{head}{body}}}\n\n"
 
     def cgo_call(self, function: Function) -> str:
         passed = []
@@ -104,12 +105,12 @@ class Writer:
                 passed.append(f"unsafe.Pointer({name})")
             else:
                 passed.append(f"C.{self.header.aliases.get(a.type.base, a.type.base)}({name})")
-        call = f"C.{function.name.replace('rekindle_', 'go_', 1)}({', '.join(passed)})"
+        before, after = f"{self.type(function.returns)}(", ")"
         if function.returns.pointers:
-            result = f"(*byte)(unsafe.Pointer({call}))"
-        else:
-            result = f"{self.type(function.returns)}({call})"
-        return f"{self.signature(function)} {{\n\treturn {result}\n}}\n\n"
+            before, after = "(*byte)(unsafe.Pointer(", "))"
+        name = f"C.{function.name.replace('rekindle_', 'go_', 1)}("
+        result = filled(f"\treturn {before}{name}", passed, f"){after}")
+        return f"{self.signature(function)}{result}}}\n\n"
 
     def purego_call(self, function: Function) -> str:
         passed = [f"functions[fn{camel(function.name)}]"]
@@ -118,8 +119,25 @@ class Writer:
             pointer = a.type.pointers and not self.is_number(a.type)
             passed.append(f"uintptr(unsafe.Pointer({name}))" if pointer else f"uintptr({name})")
         result = "address(r)" if function.returns.pointers else f"{self.type(function.returns)}(r)"
-        call = f"\tr, _, _ := purego.SyscallN({', '.join(passed)})\n"
-        return f"{self.signature(function)} {{\n{call}\treturn {result}\n}}\n\n"
+        call = filled("\tr, _, _ := purego.SyscallN(", passed, ")")
+        return f"{self.signature(function)}{call}\treturn {result}\n}}\n\n"
+
+
+#: The longest line, where a tab counts four.
+LONGEST = 120
+
+
+def filled(before: str, parts: List[str], after: str, indent: str = "\t\t") -> str:
+    """A list on as many lines as it needs."""
+    lines = [before]
+    for i, part in enumerate(parts):
+        more = part + (", " if i + 1 < len(parts) else after)
+        if len((lines[-1] + more.rstrip()).expandtabs(4)) > LONGEST:
+            lines.append(indent)
+        lines[-1] += more
+    if not parts:
+        lines[-1] += after
+    return "".join(line.rstrip() + "\n" for line in lines)
 
 
 def columns(rows: List[Tuple[str, str]]) -> str:
@@ -132,36 +150,36 @@ def value(constant: Constant) -> Tuple[str, str]:
     return constant.name.replace("REKINDLE_", "", 1), f"= {constant.value}"
 
 
+def write_constants(header: Header) -> str:
+    """constants.go: the numbers of the header, and the names of statuses."""
+    text = f"{GENERATED}package abi\n\n"
+    text += "// The numbers of the header.\nconst (\n" + columns([value(c) for c in header.constants]) + ")\n\n"
+    statuses = [c for c in header.constants if c.section.startswith("Versions") and c.name != "REKINDLE_ABI_VERSION"]
+    text += "// StatusNames are the names of the statuses.\nvar StatusNames = map[int32]string{\n"
+    return text + columns([(f"{c.value}:", f'"{c.name}",') for c in statuses]) + "}\n"
+
+
 def write_types(header: Header) -> str:
-    """types.go: constants and structs."""
+    """types.go: the structs."""
     writer = Writer(header)
     names = [camel(s.name) for s in header.structs] + [camel(f.name) for f in writer.functions]
     if len(set(names)) != len(names):
         raise ValueError(f"names that are there twice: {sorted({n for n in names if names.count(n) > 1})}")
     text = f"{GENERATED}package abi\n\n"
     text += "// Handle is an object of the library, a number that it gave; 0 is none.\ntype Handle uintptr\n\n"
-    text += "// The numbers of the header.\nconst (\n" + columns([value(c) for c in header.constants]) + ")\n\n"
-    statuses = [c for c in header.constants if c.section.startswith("Versions") and c.name != "REKINDLE_ABI_VERSION"]
-    text += "// StatusNames are the names of the statuses.\nvar StatusNames = map[int32]string{\n"
-    text += columns([(f"{c.value}:", f'"{c.name}",') for c in statuses]) + "}\n\n"
     return text + "".join(map(writer.struct, header.structs)).rstrip("\n") + "\n"
 
 
 def same(theirs: str, ours: str) -> str:
-    """A declaration that compiles only if two numbers are the same."""
-    return f"var _ [{theirs}]byte = [{ours}]byte{{}}\n"
+    """A declaration that compiles only if two numbers are the same: the index must be 0."""
+    line = f"var _ = [1]byte{{}}[{theirs}-{ours}]\n"
+    return line if len(line) <= LONGEST + 1 else f"var _ = [1]byte{{}}[{theirs}-\n\t{ours}]\n"
 
 
-def write_cgo(header: Header) -> str:
-    """calls_cgo.go: calls by cgo, and a proof that Go's structs are C's, which fails to compile if they are not."""
-    writer = Writer(header)
-    text = f"//go:build cgo && !purego\n\n{GENERATED}package abi\n\n/*\n"
-    # Without pkg-config, the tag nopkgconfig leaves it to CGO_CFLAGS and CGO_LDFLAGS where header and library are.
-    text += "#cgo !nopkgconfig pkg-config: rekindle\n#cgo nopkgconfig LDFLAGS: -lrekindle\n"
-    text += '#include "rekindle.h"\n\n'
-    text += "".join(map(writer.c_wrapper, writer.functions)) + '*/\nimport "C"\n\nimport "unsafe"\n\n'
-    text += "".join(map(writer.cgo_call, writer.functions))
-    text += "// The layout of each struct is that of C.\n"
+def write_layout(header: Header) -> str:
+    """layout_cgo.go: a proof that Go's structs are C's, which fails to compile if they are not."""
+    text = f"//go:build cgo && !purego\n\n{GENERATED}package abi\n\n"
+    text += '// #include "rekindle.h"\nimport "C"\n\nimport "unsafe"\n\n'
     for s in header.structs:
         text += same(f"C.sizeof_{s.name}", f"unsafe.Sizeof({camel(s.name)}{{}})")
         for f in s.fields:
@@ -170,14 +188,36 @@ def write_cgo(header: Header) -> str:
     return text
 
 
+def write_wrappers(header: Header) -> str:
+    """calls.h: the library's functions with handles and callbacks as numbers, which Go's collector leaves alone."""
+    writer = Writer(header)
+    text = f'{GENERATED}#include "rekindle.h"\n\n'
+    return text + "".join(map(writer.c_wrapper, writer.functions)).rstrip("\n") + "\n"
+
+
+def write_cgo(header: Header) -> str:
+    """calls_cgo.go: calls by cgo."""
+    writer = Writer(header)
+    text = f"//go:build cgo && !purego\n\n{GENERATED}package abi\n\n/*\n"
+    # Without pkg-config, the tag nopkgconfig leaves it to CGO_CFLAGS and CGO_LDFLAGS where header and library are.
+    text += "#cgo !nopkgconfig pkg-config: rekindle\n#cgo nopkgconfig LDFLAGS: -lrekindle\n"
+    text += '#include "calls.h"\n*/\nimport "C"\n\nimport "unsafe"\n\n'
+    return text + "".join(map(writer.cgo_call, writer.functions)).rstrip("\n") + "\n"
+
+
+def write_names(header: Header) -> str:
+    """names_purego.go: the functions' names and numbers, for a library that is opened at run time."""
+    writer = Writer(header)
+    text = f"//go:build !cgo || purego\n\n{GENERATED}package abi\n\n// Indices of the functions.\nconst (\n"
+    names: List[str] = [camel(f.name) for f in writer.functions]
+    text += f"\tfn{names[0]} = iota\n" + "".join(f"\tfn{n}\n" for n in names[1:]) + "\tnFunctions\n)\n\n"
+    text += "var functions [nFunctions]uintptr\n\nvar names = [nFunctions]string{\n"
+    return text + "".join(f'\t"{f.name}",\n' for f in writer.functions) + "}\n"
+
+
 def write_purego(header: Header) -> str:
     """calls_purego.go: calls of the library that was opened at run time."""
     writer = Writer(header)
     text = f"//go:build !cgo || purego\n\n{GENERATED}package abi\n\n"
     text += 'import (\n\t"unsafe"\n\n\t"github.com/ebitengine/purego"\n)\n\n'
-    text += "// Indices of the functions.\nconst (\n"
-    listed: List[str] = [camel(f.name) for f in writer.functions]
-    text += f"\tfn{listed[0]} = iota\n" + "".join(f"\tfn{n}\n" for n in listed[1:]) + "\tnFunctions\n)\n\n"
-    text += "var functions [nFunctions]uintptr\n\nvar names = [nFunctions]string{\n"
-    text += "".join(f'\t"{f.name}",\n' for f in writer.functions) + "}\n\n"
     return text + "".join(map(writer.purego_call, writer.functions)).rstrip("\n") + "\n"

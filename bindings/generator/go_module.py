@@ -23,7 +23,8 @@ def moved(root: Path) -> Dict[Path, str]:
     found = re.match(r"module (\S+)", manifest)
     if not found:
         raise ValueError("bindings/go/go.mod does not begin with its module's path")
-    old, result = found[1], {}
+    old = found[1]
+    result: Dict[Path, str] = {}
     if old == MODULE:
         return result
     for place in PLACES:

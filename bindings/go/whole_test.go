@@ -35,7 +35,11 @@ func TestTheWholeLibraryIsCalled(t *testing.T) {
 	// The first is another one's special case, the second is a table in Go, the third is asked when the library is opened.
 	needless := []string{"FileOpen", "StatusName", "AbiVersion"}
 	found := calls.FindAllSubmatch(declared, -1)
-	if len(found) < 100 || len(found) != len(names.FindAll(declared, -1)) {
+	list, err := os.ReadFile("internal/abi/names_purego.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(found) < 100 || len(found) != len(names.FindAll(list, -1)) {
 		t.Fatal(len(found))
 	}
 	for _, f := range found {

@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "grammar.hpp"
@@ -45,6 +46,13 @@ class generation : public detail::handle<rekindle_generation, rekindle_generatio
   public:
     generation(model &m, const generation_params &params)
         : handle(create(m, params)), step_(params.with ? params.with->step() : nullptr) {}
+
+    generation(generation &&) noexcept = default;
+    generation &operator=(generation &&other) noexcept {
+        handle::operator=(std::move(other));
+        step_.swap(other.step_);
+        return *this;
+    }
 
     /// Takes the next event into `event`; false if there is none now. An error of this generation alone is thrown once,
     /// in place of the end.

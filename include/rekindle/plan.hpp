@@ -52,7 +52,7 @@ class plan : public detail::handle<rekindle_plan_t, rekindle_plan_destroy> {
             all.push_back(l);
         }
     }
-    /// Why it is as it is, in sentences.
+    /// The reasons for it, in sentences.
     std::vector<std::string> reasons() const {
         return detail::texts([&](std::uint32_t i, char *b, std::size_t n, std::size_t *needed) {
             return rekindle_plan_reason(get(), i, b, n, needed);

@@ -50,6 +50,13 @@ class sampler : public detail::handle<rekindle_sampler, rekindle_sampler_destroy
         static_cast<handle &>(*this) = handle(create(params));
     }
 
+    sampler(sampler &&) noexcept = default;
+    sampler &operator=(sampler &&other) noexcept {
+        handle::operator=(std::move(other));
+        step_.swap(other.step_);
+        return *this;
+    }
+
     std::int32_t sample(const std::vector<float> &logits) {
         std::int32_t token = 0;
         sampled(rekindle_sampler_sample_logits(get(), logits.data(), logits.size(), &token));

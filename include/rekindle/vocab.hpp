@@ -40,7 +40,7 @@ class vocab : public detail::handle<rekindle_vocab, rekindle_vocab_destroy> {
         });
     }
 
-    /// What a token is: its use, its score, if it ends a generation.
+    /// A token's use, its score, and if it ends a generation.
     rekindle_token_info token(std::int32_t id) const {
         auto t = make<rekindle_token_info>();
         check(rekindle_vocab_get_token(get(), id, &t));

@@ -11,11 +11,9 @@
 //! plain one, that of llama, and the architecture's file changes it.
 
 use super::hparams::{Hparams, LayerSizes};
-use super::keys::Keys;
-use crate::error::Result;
 use crate::graph::{
-    Act, Activation, Attention, Builder, Dense, Gate, Gating, Graph, Head, Latent, Mixture, NormKind, Norms, Pick,
-    Recurrent, Rope, RopeKind, Route, Scales, ValueId,
+    Act, Activation, Attention, Dense, Gate, Gating, Head, Latent, Mixture, NormKind, Norms, Pick, Recurrent, Rope,
+    RopeKind, Route, Scales,
 };
 
 /// A layer: a mixer, through which tokens see each other, and a feed-forward block for each token by itself.
@@ -33,6 +31,8 @@ pub(super) enum Mixer {
     Attention(Attention),
     Latent(Latent),
     Recurrent(Recurrent),
+    /// A matrix (attn_output), through which no token sees another (deci).
+    Linear,
     /// Side by side on the same input; their results are added.
     Both(Attention, Recurrent),
 }
@@ -45,6 +45,16 @@ pub(super) enum FeedForward {
     Mixture(Mixture),
     /// Side by side, with norms of their own (gemma4).
     DenseAndExperts(Dense, Mixture),
+    /// A dense block, and experts that read the layer's input by a norm of their own (arctic).
+    DenseAndEarly(Dense, Mixture),
+}
+
+/// Stacks of `n` layers each: the low one runs `low` times, then the high one once; that `high` times.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stacks {
+    pub n: u32,
+    pub high: u32,
+    pub low: u32,
 }
 
 /// An architecture.
@@ -80,6 +90,7 @@ pub(super) struct Decoder {
     pub sum_norms: Option<[&'static str; 2]>,
     /// The norms of the results of mixer and feed-forward block, before these are added, if they are normed.
     pub post_norms: Option<Norms>,
+    pub post_names: [&'static str; 2],
     /// True if the feed-forward block reads what the mixer reads: the layer's input, or its norm where the block has no
     /// norm of its own.
     pub parallel: bool,
@@ -98,6 +109,15 @@ pub(super) struct Decoder {
     pub scales: Scales,
     /// Tensors that files may have and the model does not apply, named without their layer.
     pub ignored: &'static [&'static str],
+    /// The longest context for which this is the model; `None`: any.
+    pub n_ctx_most: Option<u32>,
+    /// The times that the layers run, each time with caches of their own, and whether the output's norm stands between.
+    pub n_loops: u32,
+    pub loop_norm: bool,
+    /// Two stacks of layers that run in turns, in place of one.
+    pub stacks: Option<Stacks>,
+    /// True if the embedding comes in again in every layer, times a number of its own (layer_output_scale).
+    pub embed_skips: bool,
     /// The layer behind the trunk that guesses the token after the next, if files have it.
     pub prediction: Option<Layer>,
 }
@@ -124,6 +144,9 @@ impl Decoder {
             act,
             weighted_inputs: false,
             shared: None,
+            routes_input: false,
+            chunks: None,
+            sum_scale: 1.0,
             latent: None,
         });
         let attention = |sizes: &LayerSizes| Attention {
@@ -138,12 +161,14 @@ impl Decoder {
             whole_text: false,
             alibi: None,
             softcap: None,
+            clamp: None,
             qk_norm: None,
             norm_rotated: false,
             v_norm: false,
             sinks: false,
             temperature: None,
             gate: None,
+            gate_act: Activation::Sigmoid,
             out_scale: 1.0,
             unbiased_out: false,
             reads: None,
@@ -162,7 +187,7 @@ impl Decoder {
             factors_for_all: false,
             rope_kind,
             rope_factors: true,
-            norms: Norms { kind: NormKind::Rms, eps: h.eps, biases: false },
+            norms: Norms { kind: NormKind::Rms, eps: h.eps, biases: false, bare: false },
             embed_scale: 1.0,
             embed_norm: false,
             embed_bert: false,
@@ -173,6 +198,7 @@ impl Decoder {
             bare_first: false,
             sum_norms: None,
             post_norms: None,
+            post_names: ["post_attention_norm", "post_ffw_norm"],
             parallel: false,
             residual_scale: 1.0,
             layer_scale: false,
@@ -182,6 +208,11 @@ impl Decoder {
             head: Head { pick: Pick::Last, gelu: false, softmax: false },
             scales: Scales { ffn: false, experts: false, output: true },
             ignored: &[],
+            n_ctx_most: None,
+            n_loops: 1,
+            loop_norm: false,
+            stacks: None,
+            embed_skips: false,
             prediction: None,
         }
     }
@@ -203,14 +234,16 @@ impl Decoder {
     pub fn attentions(&mut self) -> impl Iterator<Item = (usize, &mut Attention)> {
         self.layers.iter_mut().enumerate().filter_map(|(i, layer)| match &mut layer.mixer {
             Mixer::Attention(a) | Mixer::Both(a, _) => Some((i, a)),
-            Mixer::None | Mixer::Latent(_) | Mixer::Recurrent(_) => None,
+            Mixer::None | Mixer::Linear | Mixer::Latent(_) | Mixer::Recurrent(_) => None,
         })
     }
 
     /// Changes every mixture of experts.
     pub fn mixtures(mut self, change: impl Fn(&mut Mixture)) -> Decoder {
         for layer in &mut self.layers {
-            if let FeedForward::Mixture(m) | FeedForward::DenseAndExperts(_, m) = &mut layer.ffn {
+            if let FeedForward::Mixture(m) | FeedForward::DenseAndExperts(_, m) | FeedForward::DenseAndEarly(_, m) =
+                &mut layer.ffn
+            {
                 change(m);
             }
         }
@@ -224,7 +257,9 @@ impl Decoder {
                 FeedForward::None => {}
                 FeedForward::Dense(dense) => dense.act = act,
                 FeedForward::Mixture(m) => m.act = act,
-                FeedForward::DenseAndExperts(dense, m) => (dense.act, m.act) = (act, act),
+                FeedForward::DenseAndExperts(dense, m) | FeedForward::DenseAndEarly(dense, m) => {
+                    (dense.act, m.act) = (act, act);
+                }
             }
         }
         self
@@ -263,13 +298,18 @@ impl Decoder {
 
     /// Makes the norms LayerNorms, which may have biases.
     pub fn layer_norms(self, h: &Hparams) -> Decoder {
-        Decoder { norms: Norms { kind: NormKind::Layer, eps: h.layer_eps, biases: true }, ..self }
+        Decoder { norms: Norms { kind: NormKind::Layer, eps: h.layer_eps, biases: true, bare: false }, ..self }
     }
 
     /// Lets every token see its whole text, or half a window to either side. A head scores a text by its first token.
     pub fn encoder(mut self) -> Decoder {
         self.head.pick = Pick::First;
         self.heads(|a| a.whole_text = true)
+    }
+
+    /// Lets scores fall with distance in place of a rotation (ALiBi), by slopes of that spread, if it is not 0.
+    pub fn alibi(self, spread: f32) -> Decoder {
+        self.heads(|a| (a.rope, a.alibi) = (None, (spread > 0.0).then_some(spread)))
     }
 
     /// Leaves queries and keys of some layers as they are, without a rotation.
@@ -286,152 +326,4 @@ impl Decoder {
     pub fn log_factor(&self) -> f32 {
         (1.0 / self.ropes[0].freq_scale).ln()
     }
-
-    /// The graph of a file. Biases are added if the file has them.
-    pub fn build(mut self, k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
-        let mut g = Builder::new(k.file, h.n_layer, self.scales, self.norms, self.ignored);
-        let mut x = g.embed("token_embd", h.n_embd, h.n_vocab, self.embed_scale)?;
-        if self.embed_positions {
-            let positions = g.embed_positions(h.n_embd, h.n_ctx_train as usize)?;
-            x = g.add(x, positions, "embd_at");
-        }
-        if self.embed_bert {
-            x = g.add_first_type(x)?;
-            x = g.norm(x, "token_embd_norm")?;
-        }
-        if self.embed_norm {
-            x = g.bare_norm(x, h.n_embd, "embd_norm");
-        }
-        let second = match self.n_embd_per_layer {
-            0 => None,
-            n => Some(g.embed_per_layer(x, n, h.n_vocab)?),
-        };
-        let n_ctx_orig = k.u32("rope.scaling.original_context_length")?.filter(|n| *n > 0).unwrap_or(h.n_ctx_train);
-        if self.rope_factors {
-            let n_rot = self.ropes.iter().map(|r| r.n_rot).max().unwrap_or(0);
-            let factors = g.rope_factors(n_rot, n_ctx_orig)?;
-            let take = if self.factors_for_all { self.ropes.len() } else { 1 };
-            self.ropes[..take].iter_mut().for_each(|rope| rope.factors = factors);
-        }
-        for (i, rope) in self.ropes.iter().enumerate() {
-            let used = self.layers.iter().any(|layer| match layer.mixer {
-                Mixer::None | Mixer::Recurrent(_) => false,
-                Mixer::Attention(a) | Mixer::Both(a, _) => a.rope == Some(i),
-                Mixer::Latent(a) => a.rope == Some(i),
-            });
-            g.rope_table(rope.clone(), self.rope_kind, used);
-        }
-        let prediction = self.prediction.filter(|_| k.draft);
-        let all_rows = k.pooling.is_some_and(|p| p.pick(self.head) == Pick::Mean);
-        for (i, layer) in self.layers.iter().enumerate() {
-            g.layer(i as u32);
-            // Behind the last mixer tokens no longer see each other, so only rows whose results were asked for go on.
-            // A draft begins with the hidden row of every token, and a mean needs them all.
-            let last = i + 1 == self.layers.len() && prediction.is_none() && !all_rows;
-            let outputs = |g: &mut Builder<'_>, x| if last { g.select_outputs(x) } else { x };
-            let input = x;
-            let normed = !matches!(layer.mixer, Mixer::None) || (self.parallel && self.ffn_norm.is_none());
-            let bare = self.bare_first && i == 0 && !g.has("attn_norm");
-            let n = if normed && !bare { norm_of(&mut g, x, self.attn_norm)? } else { x };
-            if let Some(m) = self.mixer(&mut g, n, layer.mixer)? {
-                x = self.plus(&mut g, x, m, "post_attention_norm", "attn_res")?;
-            }
-            x = outputs(&mut g, x);
-            if let Some([norm, _]) = self.sum_norms {
-                x = g.norm(x, norm)?;
-                if g.has("attn_norm_2") {
-                    let before = outputs(&mut g, input);
-                    let sum = g.add(x, before, "attn_res_2");
-                    x = g.norm(sum, "attn_norm_2")?;
-                }
-            }
-            let from = match (self.parallel, self.ffn_norm) {
-                (false, _) => x,
-                (true, Some(_)) => outputs(&mut g, input),
-                (true, None) => outputs(&mut g, n),
-            };
-            if let Some(f) = self.feed_forward(&mut g, from, layer.ffn)? {
-                x = self.plus(&mut g, x, f, "post_ffw_norm", "ffn_res")?;
-            }
-            if let Some([_, norm]) = self.sum_norms {
-                x = g.norm(x, norm)?;
-            }
-            if let Some(second) = second {
-                let own = g.of_layer(second, self.n_embd_per_layer);
-                let own = outputs(&mut g, own);
-                x = g.add_per_layer(x, own)?;
-            }
-            if self.layer_scale && g.has("layer_output_scale") {
-                x = g.times_tensor(x, "layer_output_scale", "weight", 1, 1.0)?;
-            }
-            x = g.steer(x)?;
-        }
-        let norm = self.output_norm;
-        if let Some(pooling) = k.pooling {
-            g.pooled_output(x, norm, pooling, self.head)?;
-            return Ok(g.finish(h.n_vocab, h.n_embd));
-        }
-        let hidden = g.output(x, norm, h.n_vocab, self.logit_scale, self.logit_softcap, prediction.is_some())?;
-        if let Some(layer) = prediction {
-            let mut x = g.begin_draft(hidden, h.n_vocab, self.embed_scale)?;
-            let n = norm_of(&mut g, x, self.attn_norm)?;
-            if let Some(m) = self.mixer(&mut g, n, layer.mixer)? {
-                x = self.plus(&mut g, x, m, "post_attention_norm", "draft_attn_res")?;
-            }
-            if let Some(f) = self.feed_forward(&mut g, x, layer.ffn)? {
-                x = self.plus(&mut g, x, f, "post_ffw_norm", "draft_ffn_res")?;
-            }
-            g.end_draft(x, norm, h.n_vocab)?;
-        }
-        Ok(g.finish(h.n_vocab, h.n_embd))
-    }
-
-    /// x plus the result of a mixer or feed-forward block.
-    fn plus(
-        &self,
-        g: &mut Builder<'_>,
-        x: ValueId,
-        mut y: ValueId,
-        post_norm: &'static str,
-        name: &'static str,
-    ) -> Result<ValueId> {
-        if let Some(norms) = self.post_norms {
-            y = g.norm_by(y, post_norm, norms)?;
-        }
-        let y = g.times(y, self.residual_scale, "res_scaled");
-        Ok(g.add(x, y, name))
-    }
-
-    fn mixer(&self, g: &mut Builder<'_>, x: ValueId, mixer: Mixer) -> Result<Option<ValueId>> {
-        match mixer {
-            Mixer::None => Ok(None),
-            Mixer::Attention(a) => g.attention(x, a).map(Some),
-            Mixer::Latent(a) => g.latent_attention(x, a).map(Some),
-            Mixer::Recurrent(r) => g.recurrent(x, r).map(Some),
-            Mixer::Both(a, r) => {
-                let (a, r) = (g.attention(x, a)?, g.recurrent(x, r)?);
-                Ok(Some(g.add(a, r, "mixer_sum")))
-            }
-        }
-    }
-
-    fn feed_forward(&self, g: &mut Builder<'_>, x: ValueId, ffn: FeedForward) -> Result<Option<ValueId>> {
-        match ffn {
-            FeedForward::None => Ok(None),
-            FeedForward::Dense(dense) => {
-                let n = norm_of(g, x, self.ffn_norm)?;
-                g.ffn(n, dense).map(Some)
-            }
-            FeedForward::Mixture(m) => {
-                let n = norm_of(g, x, self.ffn_norm)?;
-                g.mixture(n, m).map(Some)
-            }
-            FeedForward::DenseAndExperts(dense, m) => g.dense_and_experts(x, dense, m).map(Some),
-        }
-    }
-}
-
-/// The norm `role` of x, if there is one.
-fn norm_of(g: &mut Builder<'_>, x: ValueId, role: Option<&'static str>) -> Result<ValueId> {
-    role.map_or(Ok(x), |role| g.norm(x, role))
 }

@@ -7,9 +7,30 @@ use super::experts::{Routing, share, shared_count};
 use super::hparams::{Hparams, MAX_WIDTH, temperature};
 use super::keys::Keys;
 use crate::error::Result;
-use crate::graph::{Gating, Graph, Latent, RopeKind};
+use crate::graph::{Gating, Graph, Latent, RopeKind, Scales};
+
+/// deepseek32 and glm-dsa: an indexer chooses what a token sees. In contexts no longer than what it chooses, all is
+/// seen.
+pub(super) fn indexed(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
+    let default = if k.arch == "glm-dsa" { Gating::Sigmoid } else { Gating::Softmax };
+    let mut d = decoder(k, h, default)?;
+    d.scales = Scales { ffn: true, experts: true, output: false };
+    d.n_ctx_most = Some(k.size("attention.indexer.top_k", i32::MAX as u32)?);
+    d.ignored = &[
+        "indexer.k_norm.weight",
+        "indexer.k_norm.bias",
+        "indexer.proj.weight",
+        "indexer.attn_k.weight",
+        "indexer.attn_q_b.weight",
+    ];
+    d.build(k, h)
+}
 
 pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
+    decoder(k, h, Gating::Softmax)?.build(k, h)
+}
+
+fn decoder(k: &Keys<'_>, h: &Hparams, default: Gating) -> Result<Decoder> {
     let n_head = h.first().n_head;
     let kv_lora_rank = k.size("attention.kv_lora_rank", MAX_WIDTH)? as usize;
     // Lite models have the key q_lora_rank, but no such matrices.
@@ -30,7 +51,7 @@ pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     if n_head.checked_mul(key + value + kv_lora_rank).is_none_or(|n| n > MAX_WIDTH as usize) {
         return Err(k.bad("attention.head_count", n_head, "heads that are not so many and so long"));
     }
-    let (routing, n_shared) = (Routing::read(k, Gating::Softmax)?, shared_count(k)?);
+    let (routing, n_shared) = (Routing::read(k, default)?, shared_count(k)?);
     let mut d = Decoder::new(h, RopeKind::Norm).mixtures(|m| {
         routing.apply(m);
         share(m, m.n_ff.saturating_mul(n_shared));
@@ -48,5 +69,5 @@ pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     let (rope, n_rot) = (Some(0), h.rope.n_rot);
     let latent = Latent { n_head, kv_lora_rank, q_lora_rank, key, value, scale, rope, n_rot, temperature };
     d.layers.iter_mut().for_each(|layer| layer.mixer = Mixer::Latent(latent));
-    d.leading_dense(k, h)?.build(k, h)
+    d.leading_dense(k, h)
 }

@@ -1,5 +1,6 @@
-//! ernie4_5 and ernie4_5-moe: llama without the bias that files may have behind attention. In the mixtures every n-th
-//! layer behind the leading dense ones has experts, which are joined by some that every token uses.
+//! ernie4_5, ernie4_5-moe and paddleocr: llama without the bias that files may have behind attention, which only
+//! paddleocr adds. paddleocr (text) rotates by halves, in sections. In the mixtures every n-th layer behind the leading
+//! dense ones has experts, which are joined by some that every token uses.
 
 use super::decoder::Decoder;
 use super::experts::{share, shared_width};
@@ -14,6 +15,13 @@ pub(super) fn dense(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     h.equal_heads(k)?;
     // Files may count experts all the same.
     Decoder { ignored: IGNORED, ..Decoder::new(h, RopeKind::Norm) }.dense(h, |_| true).build(k, h)
+}
+
+pub(super) fn paddleocr(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
+    h.equal_heads(k)?;
+    let mut d = Decoder::new(h, RopeKind::Neox).dense(h, |_| true);
+    d.ropes[0].sections = k.sections(false)?;
+    d.build(k, h)
 }
 
 pub(super) fn moe(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {

@@ -38,10 +38,13 @@ impl Routing {
     }
 }
 
+/// The names of the matrices of experts that every token uses.
+pub(super) const SHARED: [&str; 3] = ["ffn_gate_shexp", "ffn_up_shexp", "ffn_down_shexp"];
+
 /// Gives a mixture experts that every token uses, of the width `n_ff` together, if that is not 0.
 pub(super) fn share(m: &mut Mixture, n_ff: usize) {
     let dense = Dense { n_ff: n_ff.min(MAX_WIDTH as usize), act: m.act };
-    m.shared = (n_ff > 0).then_some(Shared { dense, gated: false });
+    m.shared = (n_ff > 0).then_some(Shared { dense, gated: false, names: SHARED });
 }
 
 /// The width of the experts that every token uses, if the file says it; 0: it does not.
@@ -57,6 +60,13 @@ pub(super) fn shared_count(k: &Keys<'_>) -> Result<usize> {
 }
 
 impl Decoder {
+    /// Gives experts their width where files may say only that of all experts in use together.
+    pub fn width_in_use(self, k: &Keys<'_>, h: &Hparams) -> Result<Decoder> {
+        let all = h.first().n_ff;
+        let own = k.u32("expert_feed_forward_length")?.is_some_and(|n| n > 0);
+        Ok(if own || all == 0 { self } else { self.mixtures(|m| m.n_ff = all / m.route.n_expert_used) })
+    }
+
     /// Makes the feed-forward block of the first layers an ordinary one, as many as the file says.
     pub fn leading_dense(self, k: &Keys<'_>, h: &Hparams) -> Result<Decoder> {
         let n = k.u32("leading_dense_block_count")?.unwrap_or(0) as usize;

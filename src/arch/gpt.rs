@@ -1,6 +1,7 @@
-//! gpt2, gptneox, starcoder2 and falcon: LayerNorms and GELU without a gate. gpt2 adds a row of a table of positions to
-//! embeddings instead of rotating. In falcon, and in gptneox if the file says so, the feed-forward block stands beside
-//! attention and reads the layer's input.
+//! gpt2, starcoder, gptneox, codeshell, starcoder2, falcon and orion: LayerNorms and GELU without a gate. gpt2 and
+//! starcoder add a row of a table of positions to embeddings instead of rotating; orion has a gate by SiLU after all.
+//! In falcon, and in gptneox if the file says so, the feed-forward block stands beside attention and reads the layer's
+//! input.
 
 use super::decoder::Decoder;
 use super::hparams::Hparams;
@@ -12,6 +13,10 @@ pub(super) fn gpt2(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     Decoder { embed_positions: true, ..decoder(k, h)?.without_rope(|_| true) }.build(k, h)
 }
 
+pub(super) fn orion(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
+    decoder(k, h)?.act(Act::Gated(Activation::Silu.into())).build(k, h)
+}
+
 pub(super) fn gptneox(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     let key = "use_parallel_residual";
     let parallel = k.bool(key)?.ok_or_else(|| k.missing(key))?;
@@ -20,6 +25,11 @@ pub(super) fn gptneox(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
 
 pub(super) fn starcoder2(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     decoder(k, h)?.build(k, h)
+}
+
+/// pockettts: the text part of a voice, with pairs of neighbours that turn.
+pub(super) fn pockettts(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
+    Decoder { rope_kind: RopeKind::Norm, ..decoder(k, h)? }.build(k, h)
 }
 
 pub(super) fn falcon(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {

@@ -1,6 +1,6 @@
-//! granite, granitemoe, granite_swa and granitehybrid: llama with constants on embeddings, residuals and logits. The
-//! mixtures weight their experts by a softmax over the chosen ones. granite_swa has attention sinks, windows and layers
-//! without rotation. granitehybrid has Mamba-2 in most layers.
+//! granite, granitemoe, granite_swa, granitehybrid and minicpm: llama with constants on embeddings, residuals and
+//! logits. The mixtures weight their experts by a softmax over the chosen ones. granite_swa has attention sinks,
+//! windows and layers without rotation. granitehybrid has Mamba-2 in most layers.
 
 use super::decoder::Decoder;
 use super::experts::{share, shared_width};
@@ -15,6 +15,19 @@ pub(super) fn plain(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     h.equal_heads(k)?;
     let rotated = k.bool("rope.scaling.finetuned")?.unwrap_or(true);
     decoder(k, h)?.without_rope(|_| !rotated).build(k, h)
+}
+
+/// minicpm's files may lack the constants.
+pub(super) fn minicpm(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
+    h.equal_heads(k)?;
+    let number = |key: &str, default: f32| k.positive(key).map(|x| x.unwrap_or(default));
+    Decoder {
+        embed_scale: number("embedding_scale", 12.0)?,
+        residual_scale: number("residual_scale", 1.4 / (h.n_layer as f32).sqrt())?,
+        logit_scale: 1.0 / number("logit_scale", 256.0 / h.n_embd as f32)?,
+        ..decoder(k, h)?
+    }
+    .build(k, h)
 }
 
 pub(super) fn hybrid(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {

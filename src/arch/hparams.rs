@@ -193,14 +193,17 @@ fn experts(k: &Keys<'_>, n_ff: Option<u32>) -> Result<Option<Experts>> {
         return Ok(None);
     }
     k.in_range("expert_count", n_expert, MAX_EXPERTS)?;
+    // nemotron_h's layers may differ in both; its file looks at each.
+    let differ = k.arch.starts_with("nemotron_h");
+    let size = |key: &str, max| if differ { k.some_size(key, max) } else { k.uniform_size(key, max) };
     let used_key = "expert_used_count";
-    let used = k.uniform_size(used_key, MAX_EXPERTS)?.ok_or_else(|| k.missing(used_key))?;
+    let used = size(used_key, MAX_EXPERTS)?.ok_or_else(|| k.missing(used_key))?;
     if used > n_expert {
         return Err(k.bad(used_key, used, &format!("at most the {n_expert} experts")));
     }
     // Some files write 0, which means: as long as the dense ones.
     let zero = matches!(k.u32("expert_feed_forward_length"), Ok(Some(0)));
-    let own = if zero { None } else { k.uniform_size("expert_feed_forward_length", MAX_WIDTH)? };
+    let own = if zero { None } else { size("expert_feed_forward_length", MAX_WIDTH)? };
     let n_ff = own.or(n_ff).ok_or_else(|| k.missing("expert_feed_forward_length"))?;
     let groups = |key| Ok(k.u32(key)?.unwrap_or(0).max(1));
     let (n_group, n_group_used) = (groups("expert_group_count")?, groups("expert_group_used_count")?);

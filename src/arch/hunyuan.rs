@@ -1,5 +1,5 @@
-//! hunyuan-dense and hunyuan-moe: each head's query and key is normed behind the rotation. In the mixtures a dense
-//! block stands beside the experts, as one that every token uses.
+//! hunyuan-dense, hunyuan_vl and hunyuan-moe: each head's query and key is normed behind the rotation. In the mixtures
+//! a dense block stands beside the experts, as one that every token uses.
 
 use super::decoder::Decoder;
 use super::experts::{share, shared_width};
@@ -10,6 +10,8 @@ use crate::graph::{Graph, QkNorm, RopeKind};
 
 pub(super) fn dense(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     let mut d = decoder(h);
+    // hunyuan_vl (text) rotates in sections.
+    d.ropes[0].sections = k.sections(false)?;
     // A stretch of the context that the base of the frequencies makes up for.
     if let Some(alpha) = k.positive("rope.scaling.alpha")? {
         let n = h.first().key as f32;

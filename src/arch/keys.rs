@@ -77,6 +77,16 @@ impl Keys<'_> {
         self.in_range(key, first, max).map(Some)
     }
 
+    /// A size that some files give once and others per layer; the first that is not 0.
+    pub fn some_size(&self, key: &str, max: u32) -> Result<Option<u32>> {
+        let all = match self.file.get(&self.name(key)) {
+            Some(Value::Array(a)) => self.sizes(key, a.len(), max)?,
+            _ => self.u32(key)?.map(|n| vec![n]),
+        };
+        let some = all.and_then(|all| all.into_iter().find(|n| *n > 0));
+        some.map(|n| self.in_range(key, n, max)).transpose()
+    }
+
     /// A size per layer, if the key is there: some files give it once, others as an array, in which 0 stands for layers
     /// without.
     pub fn sizes(&self, key: &str, n_layer: usize, max: u32) -> Result<Option<Vec<u32>>> {

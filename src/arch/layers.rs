@@ -2,7 +2,7 @@
 
 use super::hparams::Hparams;
 use super::keys::Keys;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gguf::Value;
 use crate::graph::{Rope, Sections};
 
@@ -10,6 +10,22 @@ impl Keys<'_> {
     /// Tokens that a token sees in layers with a window.
     pub fn window(&self) -> Result<u32> {
         self.size("attention.sliding_window", i32::MAX as u32)
+    }
+
+    /// True for each layer that sees a window only, in families whose every n-th layer, from the first on, sees all; n
+    /// is `attention.sliding_window_pattern`, or `default`.
+    pub fn local_layers_after(&self, n_layer: u32, default: u32) -> Result<Vec<bool>> {
+        let key = "attention.sliding_window_pattern";
+        if let Some(Value::Array(_)) = self.file.get(&self.name(key)) {
+            return self.local_layers(n_layer, None);
+        }
+        let n = self.u32(key)?.unwrap_or(default);
+        Ok((0..n_layer).map(|i| n == 0 || i % n != 0).collect())
+    }
+
+    /// The bounds of queries, keys and values, if the file has such.
+    pub fn clamp(&self) -> Result<Option<f32>> {
+        self.positive("attention.clamp_kqv")
     }
 
     /// The cap of logits in families that have one of 30 if the file does not say it.
@@ -77,13 +93,19 @@ impl Keys<'_> {
 
     /// A number of each layer, if the key is there: some files give it once, others as an array.
     pub fn numbers(&self, key: &str, n_layer: usize) -> Result<Option<Vec<f32>>> {
-        let Some(Value::Array(a)) = self.file.get(&self.name(key)) else {
-            return Ok(self.f32(key)?.map(|x| vec![x; n_layer]));
+        self.numbers_at(&self.name(key), n_layer)
+    }
+
+    /// The same of a key that does not begin with the architecture's name.
+    pub fn numbers_at(&self, key: &str, n_layer: usize) -> Result<Option<Vec<f32>>> {
+        let Some(Value::Array(a)) = self.file.get(key) else {
+            return Ok(self.file.get_f32(key)?.map(|x| vec![x; n_layer]));
         };
         let all: Option<Vec<f32>> = a.iter().take(n_layer).map(|v| v.as_float().map(|x| x as f32)).collect();
         all.filter(|all| all.len() == n_layer).map(Some).ok_or_else(|| {
-            let found = format!("an array of {} {}", a.len(), a.elem_type().name());
-            self.bad(key, found, &format!("a number for each of the {n_layer} layers"))
+            let (n, name) = (a.len(), a.elem_type().name());
+            let expected = format!("a number for each of the {n_layer} layers");
+            Error::bad_file(format!("key '{key}' is an array of {n} {name}, expected {expected}")).subject(key)
         })
     }
 

@@ -4,12 +4,20 @@
 //! how the family differs from the plain decoder, and a line in `FAMILIES`. A family that is no such decoder is
 //! described in the words of `graph::Builder`.
 
+mod afmoe;
+mod alibi;
+mod apertus;
+mod arctic;
 mod bailingmoe2;
 mod batch;
 mod bert;
+mod bitnet;
 mod cohere;
 mod decoder;
+mod deepseek;
 mod deepseek2;
+mod describe;
+mod diffusion;
 mod ernie;
 mod eurobert;
 mod exaone;
@@ -21,28 +29,43 @@ mod glm;
 mod gpt;
 mod gpt_oss;
 mod granite;
+mod grovemoe;
 mod hparams;
+mod hrm_text;
 mod hunyuan;
+mod hy_v3;
 mod keys;
 mod kimi_linear;
+mod latent;
 mod layers;
 mod lfm2;
 mod llama;
 mod llama4;
+mod maincoder;
 mod mamba;
+mod mellum;
 mod mimo2;
 mod minimax_m2;
 mod mistral3;
 mod modern_bert;
 mod muse_glimmer;
 mod nemotron_h;
+mod olmo;
 mod olmo2;
+mod openelm;
 mod phi;
+mod plamo;
 mod qwen2;
+mod qwen2moe;
 mod qwen3;
 mod qwen35;
 mod recurrent;
+mod refused;
+mod smallthinker;
+mod spark;
+mod squared;
 mod step35;
+mod talkie;
 
 pub use batch::{BatchDefaults, GLOBAL_BATCH, batch_defaults};
 pub use hparams::{Experts, Hparams};
@@ -120,6 +143,61 @@ const FAMILIES: &[Family] = &[
     Family { name: "nemotron_h_moe", build: nemotron_h::build },
     Family { name: "granitehybrid", build: granite::hybrid },
     Family { name: "kimi-linear", build: kimi_linear::build },
+    Family { name: "xverse", build: llama::dense },
+    Family { name: "internlm2", build: llama::dense },
+    Family { name: "nanbeige", build: llama::nanbeige },
+    Family { name: "exaone", build: llama::halves },
+    Family { name: "pangu-embedded", build: llama::halves },
+    Family { name: "cogvlm", build: llama::cogvlm },
+    Family { name: "arcee", build: squared::arcee },
+    Family { name: "nemotron", build: squared::nemotron },
+    Family { name: "jais2", build: squared::nemotron },
+    Family { name: "olmo", build: olmo::olmo },
+    Family { name: "olmoe", build: olmo::olmoe },
+    Family { name: "baichuan", build: alibi::baichuan },
+    Family { name: "refact", build: alibi::refact },
+    Family { name: "bloom", build: alibi::bloom },
+    Family { name: "mpt", build: alibi::mpt },
+    Family { name: "jais", build: alibi::jais },
+    Family { name: "deepseek", build: deepseek::deepseek },
+    Family { name: "bailingmoe", build: deepseek::bailingmoe },
+    Family { name: "dots1", build: deepseek::dots1 },
+    Family { name: "openelm", build: openelm::openelm },
+    Family { name: "deci", build: openelm::deci },
+    Family { name: "qwen", build: openelm::qwen },
+    Family { name: "plamo", build: plamo::plamo },
+    Family { name: "plamo3", build: plamo::plamo3 },
+    Family { name: "plm", build: latent::plm },
+    Family { name: "minicpm3", build: latent::minicpm3 },
+    Family { name: "qwen2moe", build: qwen2moe::build },
+    Family { name: "mellum", build: mellum::mellum },
+    Family { name: "maple", build: mellum::maple },
+    Family { name: "smallthinker", build: smallthinker::build },
+    Family { name: "apertus", build: apertus::build },
+    Family { name: "afmoe", build: afmoe::afmoe },
+    Family { name: "laguna", build: afmoe::laguna },
+    Family { name: "arctic", build: arctic::arctic },
+    Family { name: "dbrx", build: arctic::dbrx },
+    Family { name: "grok", build: arctic::grok },
+    Family { name: "spark2_5", build: spark::build },
+    Family { name: "hy_v3", build: hy_v3::build },
+    Family { name: "maincoder", build: maincoder::build },
+    Family { name: "bitnet", build: bitnet::build },
+    Family { name: "starcoder", build: gpt::gpt2 },
+    Family { name: "codeshell", build: gpt::starcoder2 },
+    Family { name: "orion", build: gpt::orion },
+    Family { name: "paddleocr", build: ernie::paddleocr },
+    Family { name: "hunyuan_vl", build: hunyuan::dense },
+    Family { name: "minicpm", build: granite::minicpm },
+    Family { name: "cohere2moe", build: cohere::cohere2moe },
+    Family { name: "plamo2", build: plamo::plamo2 },
+    Family { name: "hrm_text", build: hrm_text::build },
+    Family { name: "talkie", build: talkie::build },
+    Family { name: "grovemoe", build: grovemoe::build },
+    Family { name: "pockettts", build: gpt::pockettts },
+    Family { name: "qwen3tts", build: qwen3::vl },
+    Family { name: "deepseek32", build: deepseek2::indexed },
+    Family { name: "glm-dsa", build: deepseek2::indexed },
 ];
 
 /// Architectures whose tokens see the whole text.
@@ -135,9 +213,17 @@ const ENCODERS: &[Family] = &[
     Family { name: "gemma-embedding", build: gemma_embedding::build },
 ];
 
+/// Architectures that write by steps: tokens see the whole text, and there are logits of all of them.
+const BY_STEPS: &[Family] = &[
+    Family { name: "dream", build: diffusion::dream },
+    Family { name: "llada", build: diffusion::llada },
+    Family { name: "llada-moe", build: diffusion::moe },
+    Family { name: "rnd1", build: diffusion::moe },
+];
+
 /// The architectures that can be planned exactly, loaded and decoded.
 pub fn supported() -> impl Iterator<Item = &'static str> {
-    FAMILIES.iter().chain(ENCODERS).map(|f| f.name)
+    FAMILIES.iter().chain(BY_STEPS).chain(ENCODERS).map(|f| f.name)
 }
 
 /// Reads a file's hyper-parameters and builds its graph, without a part that makes drafts.
@@ -175,17 +261,18 @@ pub enum PoolBy {
 pub fn build_with(file: &Gguf, wish: Wish) -> Result<(Hparams, Graph)> {
     let place = file.path();
     let name = architecture(file)?;
-    let family = FAMILIES.iter().chain(ENCODERS).find(|f| f.name == name).ok_or_else(|| {
+    let family = FAMILIES.iter().chain(BY_STEPS).chain(ENCODERS).find(|f| f.name == name).ok_or_else(|| {
         let known: Vec<_> = supported().collect();
+        let why = refused::reason(name).map(|why| format!(" ({why})")).unwrap_or_default();
         Error::unsupported(format!(
-            "{place}: architecture '{name}' is not supported, expected one of: {}",
+            "{place}: architecture '{name}' is not supported{why}, expected one of: {}",
             known.join(", ")
         ))
         .subject("general.architecture")
     })?;
     let draft = wish.draft;
     let pooling = match wish.pooling {
-        PoolBy::Family if !is_encoder(name) => None,
+        PoolBy::Family if !ENCODERS.iter().any(|f| f.name == name) => None,
         PoolBy::Family | PoolBy::File => Some(pooling_of(file, name).map_err(|e| e.at(place))?),
         PoolBy::Caller(pooling) => Some(pooling),
     };
@@ -211,7 +298,7 @@ pub fn build_with(file: &Gguf, wish: Wish) -> Result<(Hparams, Graph)> {
 
 /// True for architectures whose tokens see the whole text, which keep nothing from one batch to the next.
 pub fn is_encoder(architecture: &str) -> bool {
-    ENCODERS.iter().any(|f| f.name == architecture)
+    ENCODERS.iter().chain(BY_STEPS).any(|f| f.name == architecture)
 }
 
 /// The file's `{architecture}.pooling_type`: 0 to 4, as `Pooling` lists them.

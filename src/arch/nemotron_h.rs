@@ -20,7 +20,17 @@ pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
         share(m, n_ff_shared);
         m.latent = (latent > 0).then_some(latent);
     });
-    for (layer, sizes) in d.layers.iter_mut().zip(&h.layers) {
+    let of_layers = |key, max| k.sizes(key, h.layers.len(), max);
+    let (used, widths) = (of_layers("expert_used_count", 4096)?, of_layers("expert_feed_forward_length", MAX_WIDTH)?);
+    for (i, (layer, sizes)) in d.layers.iter_mut().zip(&h.layers).enumerate() {
+        if let FeedForward::Mixture(m) = &mut layer.ffn {
+            let own = |all: &Option<Vec<u32>>| all.as_ref().map(|all| all[i] as usize).filter(|n| *n > 0);
+            m.n_ff = own(&widths).unwrap_or(m.n_ff);
+            m.route.n_expert_used = own(&used).unwrap_or(m.route.n_expert_used);
+            if m.route.n_expert_used > m.route.n_expert {
+                return Err(k.bad("expert_used_count", m.route.n_expert_used, "at most the experts"));
+            }
+        }
         match (sizes.n_ff, sizes.n_head_kv) {
             (0, 0) => (layer.mixer, layer.ffn) = (Mixer::Recurrent(mamba2), FeedForward::None),
             (0, _) => layer.ffn = FeedForward::None,

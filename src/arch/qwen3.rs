@@ -34,14 +34,9 @@ pub(super) fn vl_moe(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
 
 fn decoder(k: &Keys<'_>, h: &Hparams) -> Result<Decoder> {
     h.equal_heads(k)?;
-    let mut d = Decoder::new(h, RopeKind::Neox).heads(|a| {
+    let d = Decoder::new(h, RopeKind::Neox).heads(|a| {
         a.qk_norm = Some(QkNorm::Heads);
         a.scale = 1.0 / (a.key as f32).sqrt();
     });
-    let all_experts = h.first().n_ff;
-    if all_experts > 0 && k.u32("expert_feed_forward_length")?.is_none() {
-        // Older files give the width of all experts in use together.
-        d = d.mixtures(|m| m.n_ff = all_experts / m.route.n_expert_used);
-    }
-    Ok(d)
+    d.width_in_use(k, h)
 }

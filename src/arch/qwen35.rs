@@ -2,6 +2,7 @@
 //! whose result is multiplied by the sigmoid of a gate that comes with the query.
 
 use super::decoder::{ALL_SCALES, Decoder, Mixer};
+use super::experts::SHARED;
 use super::experts::shared_width;
 use super::hparams::Hparams;
 use super::keys::Keys;
@@ -37,7 +38,7 @@ fn build(k: &Keys<'_>, h: &Hparams, sharing: Sharing) -> Result<Graph> {
     let n_ff_shared = shared_width(k)?;
     d = d.mixtures(|m| {
         let n_ff = if n_ff_shared > 0 { n_ff_shared } else { h.first().n_ff };
-        m.shared = Some(Shared { dense: Dense { n_ff, act: m.act }, gated: true });
+        m.shared = Some(Shared { dense: Dense { n_ff, act: m.act }, gated: true, names: SHARED });
     });
     d.ffn_norm = Some("post_attention_norm");
     d.scales = ALL_SCALES;

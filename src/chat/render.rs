@@ -80,10 +80,11 @@ impl Source<'_> {
     }
 }
 
-/// The bytes of the stack on which long templates are compiled. minijinja compiles by recursion, and each byte of the
-/// template may nest an expression one level deeper. If that could end a small stack (and with it the process), it runs
-/// on this stack, which the longest template cannot end. Only the part of it that is used takes memory.
-const STACK: usize = 192 << 20;
+/// The bytes of the stack on which a template runs, and those for each byte of the template besides. minijinja compiles
+/// by recursion, and each byte of the template may nest an expression one level deeper. So the host's stack, which may
+/// be small, is not used. Only the part of this one that is used takes memory, but all of it takes address space.
+const STACK: usize = 8 << 20;
+const STACK_PER_BYTE: usize = 1536;
 
 /// The template in the form that minijinja gets. Its lines stay where they are.
 fn prepared(text: &str) -> String {
@@ -116,7 +117,8 @@ pub(super) fn render(
     let run = || memory::limited(most, || render_here(source, special, messages, options, steps));
     // A panic goes on in the caller's thread, where it is caught.
     threads::scope(|scope| {
-        let thread = scope.start("rekindle-chat", STACK, run);
+        let stack = STACK + source.text.len() * STACK_PER_BYTE;
+        let thread = scope.start("rekindle-chat", stack, run);
         scope.join(thread.map_err(|e| e.at("the chat template"))?)?
     })
 }

@@ -28,6 +28,8 @@ pub type LogFn = Box<dyn Fn(LogLevel, &str) + Send>;
 
 /// The devices, threads and log of a host.
 pub struct Context {
+    /// The text that named the devices; empty if they were changed since.
+    spec: String,
     inventory: Inventory,
     n_threads: u32,
     isa: Isa,
@@ -50,6 +52,7 @@ impl Context {
         }
         let cores = || std::thread::available_parallelism().map_or(1, |n| n.get().min(MAX_THREADS as usize) as u32);
         let context = Context {
+            spec: spec.trim().to_owned(),
             inventory: Inventory::from_spec(spec, &cuda::Search)?,
             n_threads: if n_threads > 0 { n_threads } else { cores() },
             isa: Isa::detect()?,
@@ -64,9 +67,13 @@ impl Context {
     /// A context like this one with other devices and without a log. It is used to plan for devices that are not there.
     pub(crate) fn with_inventory(&self, inventory: Inventory) -> Arc<Context> {
         let (n_threads, isa, level) = (self.n_threads, self.isa, self.level);
-        Arc::new(Context { inventory, n_threads, isa, pool: OnceLock::new(), log: None, level })
+        Arc::new(Context { spec: String::new(), inventory, n_threads, isa, pool: OnceLock::new(), log: None, level })
     }
 
+    /// The text that named the devices; empty if it is not known.
+    pub fn spec(&self) -> &str {
+        &self.spec
+    }
     pub fn inventory(&self) -> &Inventory {
         &self.inventory
     }

@@ -50,7 +50,7 @@ use super::matmul::Kernels;
 use super::matmul::attend::{BLOCK, BlockOfKeys, Fall};
 use super::pool::Over;
 use super::step::Step;
-use crate::graph::{self, Attend, AttendText, CacheView, Graph, KvShape, Node, ValueId};
+use crate::graph::{self, Attend, AttendText, CacheView, Graph, KvShape, Node, ValueId, slope};
 use crate::quant::Type;
 
 /// If threads share parts: parts per thread that are computed before they are added up.
@@ -103,6 +103,8 @@ struct Work<'a> {
     n_head: usize,
     scale: f32,
     softcap: Option<f32>,
+    /// The spread of slopes by which scores fall with distance.
+    alibi: Option<f32>,
     keys: Keys<'a>,
     sizes: Sizes,
     sinks: Option<&'a [f32]>,
@@ -189,15 +191,15 @@ impl Work<'_> {
         }
         let positions = &s.micro.positions[tile.first..tile.first + tile.n_tokens];
         let mut falls = [Fall::default(); ROWS];
-        let falls = match &of.sees {
-            Sees::Text(o) if o.alibi.is_some() => {
+        let falls = match self.alibi {
+            Some(_) => {
                 for (row, fall) in falls[..tile.rows()].iter_mut().enumerate() {
-                    let slope = o.slope(first_head + row % tile.n_heads);
+                    let slope = slope(self.alibi, first_head + row % tile.n_heads, self.n_head);
                     *fall = Fall { slope, pos: positions[row / tile.n_heads] };
                 }
                 &falls[..tile.rows()]
             }
-            _ => &[],
+            None => &[],
         };
         // Positions after those that the last token sees, and those that the first one's window has passed, are seen by
         // nobody.
@@ -298,9 +300,9 @@ pub(super) fn attention(s: &Step, node: &Node, a: &Attend) -> Result<(), Over> {
         dim_v: shape.head_dim_v,
         sees: Sees::Before(shape),
     };
-    let (queries, n_head, scale, softcap) = (node.inputs[0], a.n_head, a.scale, a.softcap);
+    let (queries, n_head, scale, softcap, alibi) = (node.inputs[0], a.n_head, a.scale, a.softcap, a.alibi);
     let (sinks, kernels) = (sinks.as_deref(), &s.x.kernels);
-    compute(&Work { s, queries, output, n_head, scale, softcap, keys, sizes, sinks, kernels })
+    compute(&Work { s, queries, output, n_head, scale, softcap, alibi, keys, sizes, sinks, kernels })
 }
 
 /// Attention over whole texts: the keys and values are the node's other inputs.
@@ -322,8 +324,8 @@ pub(super) fn attend_text(s: &Step, node: &Node, o: &AttendText) -> Result<(), O
         dim_v,
         sees: Sees::Text(o),
     };
-    let (n_head, scale, kernels) = (o.n_head, o.scale, &s.x.kernels);
-    compute(&Work { s, queries, output, n_head, scale, softcap: None, keys, sizes, sinks: None, kernels })
+    let (n_head, scale, alibi, kernels) = (o.n_head, o.scale, o.alibi, &s.x.kernels);
+    compute(&Work { s, queries, output, n_head, scale, softcap: None, alibi, keys, sizes, sinks: None, kernels })
 }
 
 /// Shares tiles, or their parts, among the threads.

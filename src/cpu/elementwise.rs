@@ -73,6 +73,10 @@ pub(super) fn gate(s: &Step, node: &Node, gate: Gate) -> Result<(), Over> {
                     let x = at_most(x, limit);
                     x / (1.0 + (-alpha * x).exp()) * (y.clamp(-limit, limit) + 1.0)
                 }),
+                Gate::SiluOfLimited { limit } => a.zip(piece, b, |x, y| {
+                    let x = at_most(x, limit);
+                    x / (1.0 + (-x).exp()) * y.clamp(-limit, limit)
+                }),
                 Gate::SiluLimited { limit } => {
                     a.zip(piece, b, |x, y| at_most(x / (1.0 + (-x).exp()), limit) * y.clamp(-limit, limit))
                 }
@@ -149,6 +153,8 @@ fn apply(f: Activation, x: f32) -> f32 {
                 x.exp().ln_1p()
             }
         }
+        Activation::Reciprocal => 1.0 / x,
+        Activation::Clamp { limit } => x.clamp(-limit, limit),
         Activation::Xielu { positive, beta, .. } if x > 0.0 => positive * x * x + beta * x,
         Activation::Xielu { negative, beta, eps, .. } => negative * (x.min(eps).exp_m1() - x) + beta * x,
     }

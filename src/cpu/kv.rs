@@ -37,7 +37,7 @@ pub(super) fn move_cells(x: &Parts, moves: &[Vec<Move>]) -> Result<()> {
     let n_rot = x.graph.ropes.iter().map(|r| r.n_rot).max().unwrap_or(0);
     let mut angles = try_vec("angles", n_rot * pool.n_threads(), 0f32)?;
     let (rows_at, angles_at) = (Shared(rows.as_mut_ptr()), Shared(angles.as_mut_ptr()));
-    pool.run(&|worker| {
+    pool.run(u64::MAX, &|worker| {
         worker.share(x.states.len(), 1, |states| {
             // SAFETY: each thread has its own part of both buffers, which outlive the run.
             let (keys, angles) = unsafe {

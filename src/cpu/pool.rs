@@ -42,15 +42,23 @@
 //! The calling thread walks all steps. Then it closes the gate, so that nobody comes in any more, makes `done` so large
 //! that every step is over for those who are inside, and waits until they have left. A thread that is not inside, since
 //! it sleeps or waits for a core, is not waited for. If a thread panics, `done` is made large as well, and all leave.
+//!
+//! # How many take part
+//!
+//! On a machine with other work, fewer threads may be faster. `crew` chooses their number for each run; the others
+//! sleep, and their pieces belong to those who take part.
 
+mod crew;
 mod worker;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Instant;
 
 use crate::sync::Mutex;
 
+use self::crew::{Crews, Times};
 use self::worker::Ticket;
 pub(crate) use self::worker::{Over, Worker};
 use super::signal::Signal;
@@ -74,9 +82,13 @@ unsafe impl Send for Job {}
 /// The pool's state, which all threads see.
 struct Shared {
     n_threads: usize,
+    /// The number of threads that take part in this run, the caller among them.
+    crew: AtomicUsize,
     job: Mutex<Option<Job>>,
     /// Raised when a run begins, or when the threads shall end.
     start: Signal,
+    /// Raised when the crew grows, or when the threads shall end. Those wait here who do not take part.
+    grown: Signal,
     /// The run's number, whether threads may come in, and how many other than the caller are inside.
     gate: AtomicU64,
     /// Raised when the last thread has left a closed run.
@@ -88,6 +100,9 @@ struct Shared {
     /// Raised when a step is done, and when the run is over.
     step_done: Signal,
     poisoned: AtomicBool,
+    /// Nanoseconds of this run: processor time of the threads inside, and time that they were inside and did not wait.
+    on_core: AtomicU64,
+    inside: AtomicU64,
     /// By thread.
     tickets: Vec<Ticket>,
 }
@@ -96,7 +111,7 @@ struct Shared {
 pub struct Pool {
     shared: Arc<Shared>,
     workers: Vec<Thread>,
-    running: Mutex<()>,
+    running: Mutex<Crews>,
 }
 
 impl Pool {
@@ -112,17 +127,21 @@ impl Pool {
         let n_threads = n_threads.max(1);
         let shared = Arc::new(Shared {
             n_threads,
+            crew: AtomicUsize::new(n_threads),
             job: Mutex::new(None),
             start: Signal::default(),
+            grown: Signal::default(),
             gate: AtomicU64::new(0),
             left: Signal::default(),
             quit: AtomicBool::new(false),
             done: AtomicUsize::new(0),
             step_done: Signal::default(),
             poisoned: AtomicBool::new(false),
+            on_core: AtomicU64::new(0),
+            inside: AtomicU64::new(0),
             tickets: (0..n_threads).map(|_| Ticket::default()).collect(),
         });
-        let mut pool = Pool { shared: shared.clone(), workers: Vec::new(), running: Mutex::new(()) };
+        let mut pool = Pool { shared: shared.clone(), workers: Vec::new(), running: Mutex::new(Crews::new(n_threads)) };
         for index in 1..n_threads {
             let shared = shared.clone();
             let thread = Thread::start(&format!("rekindle-{index}"), move || live(&shared, index));
@@ -132,13 +151,21 @@ impl Pool {
     }
 
     /// Runs `f` on every thread that comes, the caller's among them, until the caller's has returned. Steps that the
-    /// caller has passed are done.
+    /// caller has passed are done. Runs of the same `kind` do about the same work.
     ///
     /// # Errors
     /// `Internal` if `f` panicked on any of them.
-    pub(crate) fn run(&self, f: &(dyn Fn(&Worker<'_>) -> std::result::Result<(), Over> + Sync)) -> Result<()> {
-        let _one = self.running.lock();
+    pub(crate) fn run(
+        &self,
+        kind: u64,
+        f: &(dyn Fn(&Worker<'_>) -> std::result::Result<(), Over> + Sync),
+    ) -> Result<()> {
+        let mut crews = self.running.lock();
         let s = &*self.shared;
+        let began = Instant::now();
+        if s.n_threads > 1 {
+            s.choose(crews.begin(kind));
+        }
         s.done.store(0, Ordering::Relaxed);
         s.poisoned.store(false, Ordering::Relaxed);
         s.tickets.iter().for_each(Ticket::reset);
@@ -152,7 +179,7 @@ impl Pool {
         *s.job.lock() = Some(Job(erased));
         let run = (s.gate.load(Ordering::Relaxed) >> 32) as u32;
         s.gate.store(u64::from(run.wrapping_add(1)) << 32 | OPEN, Ordering::Release);
-        if s.n_threads > 1 {
+        if s.crew.load(Ordering::Relaxed) > 1 {
             s.start.raise();
         }
         walk(s, 0, f);
@@ -160,6 +187,10 @@ impl Pool {
         s.end();
         s.left.wait(|| s.inside() == 0, || false);
         *s.job.lock() = None;
+        if s.n_threads > 1 {
+            let (on_core, inside) = (s.on_core.load(Ordering::Relaxed), s.inside.load(Ordering::Relaxed));
+            crews.end(kind, Times { wall: nanoseconds(began), on_core, inside });
+        }
         match s.poisoned.load(Ordering::Acquire) {
             false => Ok(()),
             true => Err(Error::new(Status::Internal, "a kernel panicked; this is a defect of the library")),
@@ -168,6 +199,20 @@ impl Pool {
 }
 
 impl Shared {
+    /// The next run has a crew of this size.
+    fn choose(&self, crew: usize) {
+        self.on_core.store(0, Ordering::Relaxed);
+        self.inside.store(0, Ordering::Relaxed);
+        if self.crew.swap(crew, Ordering::AcqRel) < crew {
+            self.grown.raise();
+        }
+    }
+
+    /// True if a thread takes part.
+    fn takes(&self, index: usize) -> bool {
+        index < self.crew.load(Ordering::Acquire)
+    }
+
     /// Threads other than the caller that are inside the run.
     fn inside(&self) -> u64 {
         self.gate.load(Ordering::Acquire) & (OPEN - 1)
@@ -203,20 +248,46 @@ impl Shared {
 /// One thread's share of a run.
 fn walk(s: &Shared, index: usize, f: &(dyn Fn(&Worker<'_>) -> std::result::Result<(), Over> + Sync)) {
     let worker = Worker::new(s, index);
+    let (began, on_core) = (Instant::now(), processor_time());
     if catch_unwind(AssertUnwindSafe(|| f(&worker))).is_err() {
         s.poisoned.store(true, Ordering::Release);
         // The others wait for a piece that will never be done.
         s.end();
     }
+    if s.n_threads > 1 {
+        s.on_core.fetch_add(processor_time().saturating_sub(on_core), Ordering::Relaxed);
+        s.inside.fetch_add(nanoseconds(began).saturating_sub(worker.waited()), Ordering::Relaxed);
+    }
+}
+
+fn nanoseconds(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Nanoseconds that this thread has had a core.
+fn processor_time() -> u64 {
+    let mut at = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call fills the time, or leaves zeros.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut at) };
+    at.tv_sec as u64 * 1_000_000_000 + at.tv_nsec as u64
 }
 
 /// The life of a thread: it waits for a run, does its share, and waits again.
 fn live(s: &Shared, index: usize) {
     let mut seen = 0;
     loop {
-        s.start.wait(|| s.quit.load(Ordering::Acquire) || s.calls(seen), || false);
-        if s.quit.load(Ordering::Acquire) {
+        let quits = || s.quit.load(Ordering::Acquire);
+        if s.takes(index) {
+            s.start.wait(|| quits() || s.calls(seen) || !s.takes(index), || false);
+        } else {
+            s.grown.sleep(|| quits() || s.takes(index));
+        }
+        if quits() {
             return;
+        }
+        // One that comes in all the same, since the crew is another one by now, does no harm.
+        if !s.takes(index) || !s.calls(seen) {
+            continue;
         }
         let Some(run) = s.enter() else { continue };
         seen = run;
@@ -233,6 +304,7 @@ impl Drop for Pool {
     fn drop(&mut self) {
         self.shared.quit.store(true, Ordering::Release);
         self.shared.start.raise();
+        self.shared.grown.raise();
         // Dropping them waits for their ends.
         self.workers.clear();
     }
@@ -248,7 +320,7 @@ mod tests {
             let pool = Pool::new(n_threads).unwrap();
             for _ in 0..20 {
                 let hits: Vec<AtomicUsize> = (0..97).map(|_| AtomicUsize::new(0)).collect();
-                pool.run(&|w| {
+                pool.run(0, &|w| {
                     for step in 0..7 {
                         w.share(hits.len(), 1 + step, |items| {
                             for i in items {
@@ -272,9 +344,9 @@ mod tests {
             for guilty in 0..n_threads {
                 let pieces =
                     |w: &Worker<'_>, bad: usize| w.share(n_threads, 1, |at| assert!(at.start != bad, "provoked"));
-                let e = pool.run(&|w| pieces(w, usize::MAX).and_then(|()| pieces(w, guilty))).unwrap_err();
+                let e = pool.run(0, &|w| pieces(w, usize::MAX).and_then(|()| pieces(w, guilty))).unwrap_err();
                 assert_eq!(e.status, Status::Internal);
-                pool.run(&|w| w.once(|| ())).unwrap();
+                pool.run(0, &|w| w.once(|| ())).unwrap();
             }
         }
     }

@@ -75,7 +75,9 @@ impl graph::Executor for Executor {
     fn run(&mut self, nodes: Range<usize>, micro: &Micro<'_>, cancel: &AtomicBool) -> Result<()> {
         let stopped = AtomicBool::new(false);
         let this = &self.0;
-        this.pool.run(&|worker| {
+        // Runs of as many tokens and rows through the same nodes do about the same work.
+        let kind = (nodes.start as u64) << 40 ^ (micro.tokens.len() as u64) << 20 ^ micro.outputs.len() as u64;
+        this.pool.run(kind, &|worker| {
             let step = Step { x: this, worker, micro, prepared: Cell::new(None) };
             let nodes = &this.graph.nodes[nodes.clone()];
             product::prefetch_next(&step, nodes);

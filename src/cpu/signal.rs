@@ -1,6 +1,7 @@
 //! A signal that threads wait for: awake for a while, then asleep.
 
 use std::sync::atomic::{AtomicU32, Ordering, fence};
+use std::time::Instant;
 
 use crate::sync::{Condvar, Mutex};
 
@@ -30,15 +31,29 @@ impl Signal {
         }
     }
 
-    /// Waits until `ready`. Calls `meanwhile` first, as long as it says that there is more to do.
-    pub fn wait(&self, ready: impl Fn() -> bool, mut meanwhile: impl FnMut() -> bool) {
+    /// Waits until `ready`. Calls `meanwhile` first, as long as it says that there is more to do. The nanoseconds from
+    /// the first look on after which the core was given away.
+    pub fn wait(&self, ready: impl Fn() -> bool, mut meanwhile: impl FnMut() -> bool) -> u64 {
         while !ready() && meanwhile() {}
-        for i in 0..SPINS + YIELDS {
+        for _ in 0..SPINS {
             if ready() {
-                return;
+                return 0;
             }
-            if i < SPINS { std::hint::spin_loop() } else { std::thread::yield_now() }
+            std::hint::spin_loop();
         }
+        let began = Instant::now();
+        let mut looks = 0..YIELDS;
+        while !ready() {
+            match looks.next() {
+                Some(_) => std::thread::yield_now(),
+                None => self.sleep(&ready),
+            }
+        }
+        u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Sleeps until `ready`.
+    pub fn sleep(&self, ready: impl Fn() -> bool) {
         let mut guard = self.mutex.lock();
         self.sleepers.fetch_add(1, Ordering::Relaxed);
         fence(Ordering::SeqCst);

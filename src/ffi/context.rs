@@ -32,7 +32,8 @@ pub type rekindle_log_fn = Option<unsafe extern "C" fn(user_data: *mut c_void, l
 pub struct rekindle_context_params {
     /// sizeof(rekindle_context_params), set by the caller.
     pub struct_size: u32,
-    /// CPU threads, up to 1024; 0 means one per core.
+    /// CPU threads, up to 1024; 0 means one per core. Where other programs want the cores too, fewer of them take part
+    /// while that is faster; results are the same bits whatever the number.
     pub n_threads: u32,
     /// The devices to use, as a device spec: UTF-8 of devices_len bytes, or NULL with 0.
     ///

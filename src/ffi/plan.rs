@@ -88,7 +88,7 @@ pub struct rekindle_plan_params {
     /// sizeof(rekindle_plan_params), set by the caller.
     pub struct_size: u32,
     /// Tokens that the KV cache holds, of all sequences together; 0 means as many as the model was trained for, or
-    /// fewer if only they fit.
+    /// fewer if only they fit. Then 1/64 of each device stays free, unless reserve_bytes or a limit says how much.
     pub n_ctx: u32,
     /// Sequences, with ids from 0. At most 256; 0 means 1.
     pub n_seq_max: u32,

@@ -1,7 +1,7 @@
 //! Attention in the words of the builder: rotation, grouped-query attention, latent attention.
 
 use super::build::Builder;
-use super::op::{Activation, Attend, AttendText, Gate, Op, RopeTable, Rotate, StoreKv};
+use super::op::{Activation, Attend, AttendText, Gate, Op, RopeTable, Rotate, Scale, StoreKv};
 use super::rope::{Factors, Rope, RopeKind, Temperature};
 use super::state::{KeyRope, KvShape, StateShape};
 use super::value::{Rows, StateId, ValueId};
@@ -34,10 +34,12 @@ pub struct Attention {
     /// True in an encoder: a token sees its whole text, also what stands behind it, or half a window to either side.
     /// Nothing is cached.
     pub whole_text: bool,
-    /// The spread of the slopes by which scores fall with distance (ALiBi), in an encoder.
+    /// The spread of the slopes by which scores fall with distance (ALiBi).
     pub alibi: Option<f32>,
     /// Limits scores: cap tanh(score / cap).
     pub softcap: Option<f32>,
+    /// Queries, keys and values lie within plus or minus this.
+    pub clamp: Option<f32>,
     /// The norm of queries and keys.
     pub qk_norm: Option<QkNorm>,
     /// True if that comes behind the rotation.
@@ -48,8 +50,9 @@ pub struct Attention {
     /// result.
     pub sinks: bool,
     pub temperature: Option<Temperature>,
-    /// The gate of the result.
+    /// The gate of the result, and the function of its numbers.
     pub gate: Option<OutputGate>,
+    pub gate_act: Activation,
     /// The block's result is multiplied by it.
     pub out_scale: f32,
     /// True if attn_output.bias is left out, if files have it.
@@ -69,9 +72,11 @@ pub enum QkNorm {
     Row,
     /// Each head, without a weight.
     Bare,
+    /// The same, but that each head of queries is multiplied by a number of its own (attn_q_norm).
+    ScaledQueries,
 }
 
-/// Gates that attention's result is multiplied by before attn_output: the sigmoid of numbers that the layer's input
+/// Gates that attention's result is multiplied by before attn_output: a function of numbers that the layer's input
 /// makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutputGate {
@@ -180,6 +185,12 @@ impl Builder<'_> {
         self.linear_part(x, "attn_qkv", name, first, n, all)
     }
 
+    /// x within plus or minus `limit`.
+    fn clamp(&mut self, x: ValueId, limit: f32, name: &'static str) -> ValueId {
+        let (_, cols) = self.shape(x);
+        self.like(Op::Activation(Activation::Clamp { limit }), &[x], name, cols)
+    }
+
     /// The norm of queries or keys.
     fn qk_norm(&mut self, x: ValueId, kind: QkNorm, role: &'static str, n_head: usize) -> Result<ValueId> {
         let (_, cols) = self.shape(x);
@@ -189,7 +200,22 @@ impl Builder<'_> {
             QkNorm::EachHead => self.group_norm(x, role, norms, head, &[head, n_head]),
             QkNorm::Row => self.group_norm(x, role, norms, cols, &[cols]),
             QkNorm::Bare => Ok(self.bare_norm(x, head, role)),
+            QkNorm::ScaledQueries => {
+                let y = self.bare_norm(x, head, role);
+                if role == "attn_q_norm" { self.times_heads(y, role, n_head) } else { Ok(y) }
+            }
         }
+    }
+
+    /// x with each head times a number of its own, `{role}.weight` `[1, n_head]`.
+    fn times_heads(&mut self, x: ValueId, role: &'static str, n_head: usize) -> Result<ValueId> {
+        let (_, cols) = self.shape(x);
+        let bias = Some(self.required_floats(&self.name(role, "weight"), &[1, n_head])?);
+        // The numbers as a row for each token: nothing of x, plus them.
+        let some = self.columns(x, 1, 0, n_head, "head_scales");
+        let op = Op::Scale(Scale { by: 0.0, scale: None, bias, n_expert_used: 0 });
+        let numbers = self.like(op, &[some], "head_scales", n_head);
+        Ok(self.like(Op::Gate(Gate::Plain(Activation::Identity)), &[numbers, x], "heads_scaled", cols))
     }
 
     /// The cache of an earlier layer, whose shape must be that of this layer's own.
@@ -229,6 +255,11 @@ impl Builder<'_> {
             k = Some(self.linear(x, "attn_k", n_k)?);
             // Without a matrix of their own, values are the keys as they are here.
             v = if n_k == n_v && a.v_norm && !self.has("attn_v") { k } else { Some(self.linear(x, "attn_v", n_v)?) };
+        }
+        if let Some(limit) = a.clamp {
+            q = self.clamp(q, limit, "q_clamped");
+            k = k.map(|k| self.clamp(k, limit, "k_clamped"));
+            v = v.map(|v| self.clamp(v, limit, "v_clamped"));
         }
         for after in [false, true] {
             if let Some(kind) = a.qk_norm.filter(|_| a.norm_rotated == after) {
@@ -271,7 +302,14 @@ impl Builder<'_> {
         };
         let sinks =
             if a.sinks { Some(self.required_floats(&self.name("attn_sinks", "weight"), &[a.n_head])?) } else { None };
-        let op = Op::Attention(Attend { state, n_head: a.n_head, scale: a.scale, softcap: a.softcap, sinks });
+        let op = Op::Attention(Attend {
+            state,
+            n_head: a.n_head,
+            scale: a.scale,
+            softcap: a.softcap,
+            sinks,
+            alibi: a.alibi,
+        });
         let mut out = self.node(op, &[q], "attn", Rows::Tokens, n_out);
         match a.gate {
             Some(OutputGate::Elements) => gate = Some(self.product(x, "attn_gate", n_out)?),
@@ -279,7 +317,10 @@ impl Builder<'_> {
             Some(OutputGate::InQuery) | None => {}
         }
         if let Some(gate) = gate {
-            out = self.like(Op::Gate(Gate::Plain(Activation::Sigmoid)), &[gate, out], "attn_gated", n_out);
+            out = self.like(Op::Gate(Gate::Plain(a.gate_act)), &[gate, out], "attn_gated", n_out);
+        }
+        if self.has("attn_sub_norm") {
+            out = self.norm(out, "attn_sub_norm")?;
         }
         let out = match a.unbiased_out {
             true => self.linear_unbiased(out, "attn_output", n_embd)?,
@@ -327,7 +368,7 @@ impl Builder<'_> {
             rope: self.key_rope(a.rope, a.kv_lora_rank),
         };
         let state = self.store_kv(vec![k], shape);
-        let op = Op::Attention(Attend { state, n_head, scale: a.scale, softcap: None, sinks: None });
+        let op = Op::Attention(Attend { state, n_head, scale: a.scale, softcap: None, sinks: None, alibi: None });
         let out = self.node(op, &[q], "attn", Rows::Tokens, n_head * a.kv_lora_rank);
         let out = self.linear_heads(out, "attn_v_b", n_head, a.value)?;
         self.linear(out, "attn_output", n_embd)
@@ -345,9 +386,15 @@ impl Builder<'_> {
     ) -> Result<ValueId> {
         let (n_head, nope) = (a.n_head, a.key - a.n_rot);
         let kv = self.product(compressed, "attn_kv_b", n_head * (nope + a.value))?;
-        let k_nope = self.columns(kv, n_head, 0, nope, "k_nope");
-        let v = self.columns(kv, n_head, nope, a.value, "v");
-        let k = self.concat(k_nope, k_pe, n_head, a.key, "k");
+        let v = if nope == 0 { kv } else { self.columns(kv, n_head, nope, a.value, "v") };
+        let k = match nope {
+            // All of a key turns, and all heads have the same.
+            0 => (1..n_head).fold(k_pe, |k, i| self.concat(k, k_pe, 1, (i + 1) * a.key, "k")),
+            _ => {
+                let k_nope = self.columns(kv, n_head, 0, nope, "k_nope");
+                self.concat(k_nope, k_pe, n_head, a.key, "k")
+            }
+        };
         let k = self.rotate(k, a.rope, n_head, nope, None, "k_rope");
         let q = self.rotate(q, a.rope, n_head, nope, a.temperature, "q_rope");
         let shape = KvShape {
@@ -360,7 +407,7 @@ impl Builder<'_> {
             rope: self.key_rope(a.rope, nope),
         };
         let state = self.store_kv(vec![k, v], shape);
-        let op = Op::Attention(Attend { state, n_head, scale: a.scale, softcap: None, sinks: None });
+        let op = Op::Attention(Attend { state, n_head, scale: a.scale, softcap: None, sinks: None, alibi: None });
         let out = self.node(op, &[q], "attn", Rows::Tokens, n_head * a.value);
         self.linear(out, "attn_output", n_embd)
     }

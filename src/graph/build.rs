@@ -19,6 +19,8 @@ pub struct Builder<'a> {
     pub(super) file: &'a Gguf,
     pub(super) n_layer: u32,
     pub(super) layer: u32,
+    /// The layer by whose number tensors are named.
+    own: u32,
     /// The part of the layer that nodes belong to.
     pub(super) part: Part,
     values: Vec<Value>,
@@ -41,6 +43,7 @@ pub struct Builder<'a> {
     pub(super) pooling: Option<Pooling>,
     pub(super) pick: Pick,
     pub(super) whole_texts: bool,
+    pub(super) n_ctx_most: Option<u32>,
 }
 
 /// A value that an adapter's words have scaled, or selected, in a part of a layer.
@@ -66,6 +69,8 @@ pub struct Norms {
     pub eps: f32,
     /// True if a bias is added where the file has one.
     pub biases: bool,
+    /// True if there are no weights either.
+    pub bare: bool,
 }
 
 /// Tells which `.scale` tensors of the file are applied. A scale stands beside a matrix, and multiplies its product.
@@ -91,6 +96,7 @@ impl<'a> Builder<'a> {
             file,
             n_layer,
             layer: INPUT,
+            own: INPUT,
             part: Part::Body,
             values: Vec::new(),
             weights: Vec::new(),
@@ -111,18 +117,31 @@ impl<'a> Builder<'a> {
             pooling: None,
             pick: Pick::Asked,
             whole_texts: false,
+            n_ctx_most: None,
         }
     }
 
     /// From here on nodes belong to layer `i`; `n_layer` is the output. Nodes before the first call are the input.
     pub fn layer(&mut self, i: u32) {
-        self.layer = i;
+        self.layer_by(i, i);
+    }
+
+    /// The same for a layer that computes with the tensors of layer `own`.
+    pub fn layer_by(&mut self, i: u32, own: u32) {
+        (self.layer, self.own) = (i, own);
+    }
+
+    /// Says that the graph is the model's for contexts of up to `n` tokens only.
+    pub fn at_most(&mut self, n: u32) {
+        self.n_ctx_most = Some(n);
     }
 
     pub(super) fn name(&self, role: &str, kind: &str) -> String {
+        // Scales of a layer that runs several times stand beside the run.
+        let own = if kind == "scale" && self.own < self.n_layer { self.layer } else { self.own };
         match self.names {
             Names::Behind => format!("blk.{}.{role}.{kind}", self.n_layer),
-            Names::Model if self.layer < self.n_layer => format!("blk.{}.{role}.{kind}", self.layer),
+            Names::Model if own < self.n_layer => format!("blk.{own}.{role}.{kind}"),
             Names::Model => format!("{role}.{kind}"),
         }
     }
@@ -237,7 +256,8 @@ impl<'a> Builder<'a> {
         self.node(op, inputs, name, rows, cols)
     }
 
-    pub(super) fn shape(&self, x: ValueId) -> (Rows, usize) {
+    /// The rows and columns of a value.
+    pub fn shape(&self, x: ValueId) -> (Rows, usize) {
         let v = &self.values[x.0 as usize];
         (v.rows, v.cols)
     }
@@ -272,6 +292,14 @@ impl<'a> Builder<'a> {
         self.norm_by(x, role, self.norms)
     }
 
+    /// The norm `{role}` of the output, in the layer at hand.
+    pub fn norm_between(&mut self, x: ValueId, role: &'static str) -> Result<ValueId> {
+        let own = std::mem::replace(&mut self.own, self.n_layer);
+        let y = self.norm(x, role);
+        self.own = own;
+        y
+    }
+
     /// Another norm than the model's.
     pub fn norm_by(&mut self, x: ValueId, role: &'static str, norms: Norms) -> Result<ValueId> {
         let (_, cols) = self.shape(x);
@@ -288,6 +316,9 @@ impl<'a> Builder<'a> {
         group: usize,
         ne: &[usize],
     ) -> Result<ValueId> {
+        if norms.bare {
+            return Ok(self.bare_norm(x, group, role));
+        }
         let (_, cols) = self.shape(x);
         let name = self.name(role, "weight");
         // falcon-h1's files leave the suffix out.
@@ -305,6 +336,13 @@ impl<'a> Builder<'a> {
         let (_, cols) = self.shape(x);
         let Norms { kind, eps, .. } = self.norms;
         self.like(Op::Norm(Norm { kind, weight: None, bias: None, eps, group }), &[x], name, cols)
+    }
+
+    /// x plus the tensor `name`, which has an element for each column.
+    pub fn add_vector(&mut self, x: ValueId, name: &'static str) -> Result<ValueId> {
+        let (_, cols) = self.shape(x);
+        let bias = Some(self.required_floats(name, &[cols])?);
+        Ok(self.like(Op::Scale(Scale { by: 1.0, scale: None, bias, n_expert_used: 0 }), &[x], "sum", cols))
     }
 
     /// x times a number.
@@ -396,6 +434,7 @@ impl<'a> Builder<'a> {
             draft: self.draft,
             pooling: self.pooling,
             pick: self.pick,
+            n_ctx_most: self.n_ctx_most,
             whole_texts: self.whole_texts,
         }
     }

@@ -32,9 +32,27 @@ pub struct Mixture {
     /// True if the experts' inputs are multiplied by the weights, not their results.
     pub weighted_inputs: bool,
     pub shared: Option<Shared>,
+    /// True if the router reads the layer's input, before any norm.
+    pub routes_input: bool,
+    /// The sum of experts and those that every token uses is multiplied by it.
+    pub sum_scale: f32,
+    /// Smaller experts that work on the sum of the others, chosen by the same router (grovemoe).
+    pub chunks: Option<Chunks>,
     /// Elements of the shorter row that experts work on (ffn_latent_down, ffn_latent_up); `None`: the whole row.
     pub latent: Option<usize>,
 }
+
+/// Experts in ffn_gate_chexps and so on: their number, width, and what their sum is multiplied by.
+#[derive(Debug, Clone, Copy)]
+pub struct Chunks {
+    pub n_expert: usize,
+    pub n_ff: usize,
+    pub scale: f32,
+}
+
+/// The names of the matrices of experts: gate, up and down.
+const EXPERTS: [&str; 3] = ["ffn_gate_exps", "ffn_up_exps", "ffn_down_exps"];
+const CHUNKS: [&str; 3] = ["ffn_gate_chexps", "ffn_up_chexps", "ffn_down_chexps"];
 
 /// The experts that every token uses.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +60,8 @@ pub struct Shared {
     pub dense: Dense,
     /// True if their result is multiplied by the sigmoid of one number per token (ffn_gate_inp_shexp).
     pub gated: bool,
+    /// The names of gate, up and down.
+    pub names: [&'static str; 3],
 }
 
 /// A matrix that every expert has, all of them in one tensor: `n_out` of its `n_all` rows, from row `first` on.
@@ -67,7 +87,8 @@ impl Builder<'_> {
         let f = match act {
             Act::Plain(f) => {
                 let up = self.linear_scaled(x, roles[1], n_ff)?;
-                self.like(Op::Activation(f), &[up], "ffn_act", n_ff)
+                let f = self.like(Op::Activation(f), &[up], "ffn_act", n_ff);
+                self.divided(f, n_ff)?
             }
             Act::Gated(gate) => {
                 let (g, up) = if self.has(roles[0]) {
@@ -83,37 +104,60 @@ impl Builder<'_> {
                 self.like(Op::Gate(gate), &[g, up], "ffn_act", n_ff)
             }
         };
+        let f = if self.has("ffn_sub_norm") { self.norm(f, "ffn_sub_norm")? } else { f };
         self.linear_scaled(f, roles[2], n_embd)
     }
 
-    /// A mixture of experts: ffn_gate_inp routes each row to some of the experts.
-    pub fn mixture(&mut self, x: ValueId, m: Mixture) -> Result<ValueId> {
+    /// x divided by ffn.act.scales, if the file has them (mpt quantised by AWQ).
+    fn divided(&mut self, x: ValueId, n_ff: usize) -> Result<ValueId> {
+        let Some(bias) = self.floats(&self.name("ffn.act", "scales"), &[n_ff])? else { return Ok(x) };
+        // The numbers as a row for each token: nothing of x, plus them.
+        let op = Op::Scale(Scale { by: 0.0, scale: None, bias: Some(bias), n_expert_used: 0 });
+        let numbers = self.like(op, &[x], "ffn_act_scales", n_ff);
+        Ok(self.like(Op::Gate(Gate::Plain(Activation::Reciprocal)), &[numbers, x], "ffn_divided", n_ff))
+    }
+
+    /// A mixture of experts: ffn_gate_inp routes each row to some of the experts, by x or by the layer's input.
+    pub fn mixture(&mut self, x: ValueId, input: ValueId, m: Mixture) -> Result<ValueId> {
         let (_, n_embd) = self.shape(x);
-        let logits = self.linear(x, "ffn_gate_inp", m.route.n_expert)?;
+        let logits = self.linear(if m.routes_input { input } else { x }, "ffn_gate_inp", m.route.n_expert)?;
         let routed = match m.latent {
-            None => self.experts(x, logits, m)?,
+            None => self.experts(x, logits, m, EXPERTS)?,
             Some(n) => {
                 let low = self.product(x, "ffn_latent_down", n)?;
-                let low = self.experts(low, logits, m)?;
+                let low = self.experts(low, logits, m, EXPERTS)?;
                 self.product(low, "ffn_latent_up", n_embd)?
             }
         };
-        let Some(Shared { dense, gated }) = m.shared else { return Ok(routed) };
-        let mut shared = self.ffn_named(x, dense, ["ffn_gate_shexp", "ffn_up_shexp", "ffn_down_shexp"])?;
+        let routed = match m.chunks {
+            None => routed,
+            Some(Chunks { n_expert, n_ff, scale }) => {
+                let route = Route { n_expert_used: m.route.n_expert_used.min(n_expert), ..m.route };
+                let small = self.experts(routed, logits, Mixture { route, n_ff, ..m }, CHUNKS)?;
+                let small = self.times(small, scale, "ffn_chunks_scaled");
+                self.add(routed, small, "ffn_chunks")
+            }
+        };
+        let Some(Shared { dense, gated, names }) = m.shared else { return Ok(routed) };
+        let mut shared = self.ffn_named(x, dense, names)?;
         if gated {
             let gate = self.linear(x, "ffn_gate_inp_shexp", 1)?;
             let op = Op::Gate(Gate::Plain(Activation::Sigmoid));
             shared = self.like(op, &[gate, shared], "ffn_shared", n_embd);
         }
-        Ok(self.add(routed, shared, "ffn_sum"))
+        let sum = self.add(routed, shared, "ffn_sum");
+        Ok(self.times(sum, m.sum_scale, "ffn_sum_scaled"))
     }
 
     /// The experts in ffn_gate_exps and ffn_up_exps (or ffn_gate_up_exps) and ffn_down_exps that a router's logits
     /// choose for each row. The route's bias is taken from exp_probs_b if the file has it.
-    pub fn experts(&mut self, x: ValueId, logits: ValueId, m: Mixture) -> Result<ValueId> {
+    fn experts(&mut self, x: ValueId, logits: ValueId, m: Mixture, names: [&'static str; 3]) -> Result<ValueId> {
         let (_, n_embd) = self.shape(x);
         let (n_ff, n_expert, used) = (m.n_ff, m.route.n_expert, m.route.n_expert_used);
-        let bias = self.floats(&self.name("exp_probs_b", "bias"), &[n_expert])?;
+        // hy_v3's files leave the suffix out.
+        let name = self.name("exp_probs_b", "bias");
+        let bare = name.trim_end_matches(".bias");
+        let bias = self.floats(if self.file.tensor(bare).is_some() { bare } else { &name }, &[n_expert])?;
         let route = self.like(Op::Route(Route { bias, ..m.route }), &[logits], "ffn_route", 2 * used);
         // The experts' part begins behind the router and ends with the sum. If it has a device of its own, a row of x
         // and its route go there, and one row comes back. With the router inside, the few numbers of the route would
@@ -130,7 +174,7 @@ impl Builder<'_> {
         };
         let f = match m.act {
             Act::Plain(f) => {
-                let up = product(self, each("ffn_up_exps", n_embd, n_ff, n_ff, 0))?;
+                let up = product(self, each(names[1], n_embd, n_ff, n_ff, 0))?;
                 self.like(Op::Activation(f), &[up], "ffn_act", used * n_ff)
             }
             Act::Gated(gate) => {
@@ -138,13 +182,13 @@ impl Builder<'_> {
                     let half = |first| each("ffn_gate_up_exps", n_embd, n_ff, 2 * n_ff, first);
                     (half(0), half(n_ff))
                 } else {
-                    (each("ffn_gate_exps", n_embd, n_ff, n_ff, 0), each("ffn_up_exps", n_embd, n_ff, n_ff, 0))
+                    (each(names[0], n_embd, n_ff, n_ff, 0), each(names[1], n_embd, n_ff, n_ff, 0))
                 };
                 let (g, up) = (product(self, gates)?, product(self, ups)?);
                 self.like(Op::Gate(gate), &[g, up], "ffn_act", used * n_ff)
             }
         };
-        let down = self.linear_experts(f, route, each("ffn_down_exps", n_ff, n_embd, n_embd, 0))?;
+        let down = self.linear_experts(f, route, each(names[2], n_ff, n_embd, n_embd, 0))?;
         let op = Op::SumExperts(SumExperts { n_expert_used: used, weighted: !m.weighted_inputs });
         let sum = self.like(op, &[down, route], "ffn_experts", n_embd);
         self.part = Part::Body;
@@ -162,7 +206,7 @@ impl Builder<'_> {
         let bare = self.times_tensor(bare, "ffn_gate_inp", "scale", n_embd, 1.0 / (n_embd as f32).sqrt())?;
         let logits = self.product(bare, "ffn_gate_inp", m.route.n_expert)?;
         let n = self.norm(x, "pre_ffw_norm_2")?;
-        let other = self.experts(n, logits, m)?;
+        let other = self.experts(n, logits, m, EXPERTS)?;
         let other = self.norm(other, "post_ffw_norm_2")?;
         Ok(self.add(one, other, "ffn_sum"))
     }

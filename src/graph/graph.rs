@@ -100,6 +100,8 @@ pub struct Graph {
     /// The rows that are left in place of logits, if they are, and the tokens that these are made of.
     pub pooling: Option<Pooling>,
     pub pick: Pick,
+    /// The longest context for which the graph is the model's; `None`: any.
+    pub n_ctx_most: Option<u32>,
     /// True for an encoder: tokens see the whole text that they belong to, and nothing is cached.
     pub whole_texts: bool,
     pub states: Vec<State>,

@@ -94,7 +94,7 @@ impl Builder<'_> {
         let bias = self.beside(role, "bias", n_out)?;
         let y = self.like(Op::MatMul(MatMul { matrix, bias }), &[x], role, n_out);
         let x = self.adapt(y, x, &self.name(role, "weight"), 0, n_out)?;
-        let scale = if self.scales.ffn { self.floats(&self.name(role, "scale"), &[1])? } else { None };
+        let scale = if self.scales.ffn { self.beside(role, "scale", 1)? } else { None };
         Ok(match scale {
             Some(_) => self.like(Op::Scale(Scale { by: 1.0, scale, bias: None, n_expert_used: 0 }), &[x], role, n_out),
             None => x,

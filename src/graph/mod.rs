@@ -31,16 +31,16 @@ mod value;
 pub use attention::{Attention, Latent, OutputGate, QkNorm};
 pub use build::{Builder, Norms, Scales};
 pub use executor::Executor;
-pub use feed_forward::{Act, Dense, Mixture, Shared};
+pub use feed_forward::{Act, Chunks, Dense, Mixture, Shared};
 pub use graph::{AdapterScale, Draft, Graph, INPUT, Input, Node, Outcome, Part};
 pub use layout::{ALIGN, Layout, Limits, Placement};
 pub use op::{
     Activation, Attend, AttendText, Columns, Concat, Embed, EmbedBy, Facts, Gate, Gating, MatMul, MatMulExperts,
-    MatMulHeads, Norm, NormKind, Op, Product, RopeTable, Rotate, Route, Scale, SoftCap, StoreKv, SumExperts,
+    MatMulHeads, Norm, NormKind, Op, Product, RopeTable, Rotate, Route, Scale, SoftCap, StoreKv, SumExperts, slope,
 };
 pub use pooling::{Head, Pick, Pooling};
 pub use recurrence::{Convolve, LinearAttention, Rule, Scan, Sharing};
-pub use recurrent::{Delta, Kimi, Mamba, Mamba2, Recurrent};
+pub use recurrent::{Delta, Kimi, Mamba, Mamba2, Plamo, Recurrent};
 pub use rope::{Factors, Rope, RopeKind, Rotation, Sections, Temperature, Yarn};
 pub use state::{Cache, CacheKind, KeyRope, KvShape, Side, State, StatePlace, StateShape, rows_of_cells, states_of};
 pub use step::{CacheView, Micro, Move, NO_CELL, Run, Span};

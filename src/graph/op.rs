@@ -196,6 +196,8 @@ pub struct Attend {
     pub softcap: Option<f32>,
     /// A logit per head that takes a share of the softmax and adds nothing to the result, `[n_head]`.
     pub sinks: Option<WeightId>,
+    /// Scores fall with the distance of a key, in each head by a slope of its own ([`slope`]).
+    pub alibi: Option<f32>,
 }
 
 /// Queries `[n_tokens, n_head * head_dim_k]`, keys and values `[n_tokens, n_head_kv * head_dim]` -> `[n_tokens, n_head
@@ -208,21 +210,20 @@ pub struct AttendText {
     pub scale: f32,
     /// Positions further away than this are not seen; `None`: the whole text is.
     pub reach: Option<u32>,
-    /// Scores fall with the distance of a key, in each head by a slope of its own (ALiBi, arXiv:2108.12409). The number
-    /// says how the slopes spread: 8 in the paper.
+    /// Scores fall with the distance of a key, in each head by a slope of its own ([`slope`]).
     pub alibi: Option<f32>,
 }
 
-impl AttendText {
-    /// The slope of a head. For n heads, a power of two, they are 2^(-a/n), 2^(-2a/n) and so on. For others, those of
-    /// the next smaller power of two come first, then every second one of the next larger.
-    pub fn slope(&self, head: usize) -> f32 {
-        let Some(spread) = self.alibi else { return 0.0 };
-        let n = 1usize << self.n_head.max(1).ilog2();
-        let power = if head < n { spread / n as f32 } else { spread / (2 * n) as f32 };
-        let step = if head < n { head + 1 } else { 2 * (head - n) + 1 };
-        (-power).exp2().powi(step as i32)
-    }
+/// The slope of one of `n_head` heads, by which its scores fall with the distance of a key (ALiBi, arXiv:2108.12409).
+/// The number `spread` says how slopes spread: 8 in the paper; without it there is no slope. For n heads, a power of
+/// two, they are 2^(-a/n), 2^(-2a/n) and so on. For others, those of the next smaller power of two come first, then
+/// every second one of the next larger.
+pub fn slope(spread: Option<f32>, head: usize, n_head: usize) -> f32 {
+    let Some(spread) = spread else { return 0.0 };
+    let n = 1usize << n_head.max(1).ilog2();
+    let power = if head < n { spread / n as f32 } else { spread / (2 * n) as f32 };
+    let step = if head < n { head + 1 } else { 2 * (head - n) + 1 };
+    (-power).exp2().powi(step as i32)
 }
 
 /// `[rows, cols]` times `by`, times scale `[1]` or `[cols]`, plus bias `[cols]`, where there are such. With a route
@@ -257,6 +258,10 @@ pub enum Activation {
     Softplus,
     /// Above 0: positive x^2 + beta x. Below: negative (exp(min(x, eps)) - 1 - x) + beta x (arXiv:2411.13010).
     Xielu { positive: f32, negative: f32, beta: f32, eps: f32 },
+    /// x within plus or minus `limit`.
+    Clamp { limit: f32 },
+    /// 1 / x
+    Reciprocal,
 }
 
 /// The way in which one half of a feed-forward block gates the other.
@@ -268,6 +273,8 @@ pub enum Gate {
     SiluClamped { alpha: f32, limit: f32 },
     /// SiLU of x, at most `limit`; the other half within -limit..limit
     SiluLimited { limit: f32 },
+    /// SiLU of x that is at most `limit`; the other half within -limit..limit
+    SiluOfLimited { limit: f32 },
 }
 
 impl From<Activation> for Gate {

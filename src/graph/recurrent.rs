@@ -14,6 +14,7 @@ pub enum Recurrent {
     Kimi(Kimi),
     Mamba(Mamba),
     Mamba2(Mamba2),
+    Plamo(Plamo),
     /// A short convolution, with so many taps (LFM2).
     Convolution(usize),
 }
@@ -62,6 +63,17 @@ pub struct Mamba2 {
     pub n_taps: usize,
 }
 
+/// A layer of PLaMo 2: Mamba-2 whose steps, B and C are made of the values, normed.
+#[derive(Debug, Clone, Copy)]
+pub struct Plamo {
+    pub n_inner: usize,
+    pub n_state: usize,
+    pub n_head: usize,
+    /// Numbers that steps are made of.
+    pub dt_rank: usize,
+    pub n_taps: usize,
+}
+
 impl Builder<'_> {
     /// A recurrent layer.
     pub fn recurrent(&mut self, x: ValueId, kind: Recurrent) -> Result<ValueId> {
@@ -70,6 +82,7 @@ impl Builder<'_> {
             Recurrent::Kimi(d) => self.kimi_delta(x, d),
             Recurrent::Mamba(m) => self.mamba(x, m),
             Recurrent::Mamba2(m) => self.mamba2(x, m),
+            Recurrent::Plamo(m) => self.plamo(x, m),
             Recurrent::Convolution(n_taps) => self.short_convolution(x, n_taps),
         }
     }
@@ -284,6 +297,41 @@ impl Builder<'_> {
             )?;
         }
         self.linear(out, "ssm_out", n_embd)
+    }
+
+    /// ssm_in gives each head's gates and values; ssm_x makes B, C and steps of the values.
+    fn plamo(&mut self, x: ValueId, m: Plamo) -> Result<ValueId> {
+        let ((_, n_embd), n) = (self.shape(x), m.n_inner);
+        let head = n / m.n_head;
+        let both = self.product(x, "ssm_in", 2 * n)?;
+        let z = self.columns(both, m.n_head, 0, head, "z");
+        let v = self.columns(both, m.n_head, head, head, "v");
+        let v = self.convolve(v, "ssm_conv1d", &[m.n_taps, n], true)?;
+        let all = self.product(v, "ssm_x", 2 * m.n_state + m.dt_rank)?;
+        let b = self.columns(all, 1, 0, m.n_state, "b");
+        let c = self.columns(all, 1, m.n_state, m.n_state, "c");
+        let low = self.columns(all, 1, 2 * m.n_state, m.dt_rank, "dt");
+        let (b, c) = (self.norm(b, "ssm_b_norm")?, self.norm(c, "ssm_c_norm")?);
+        let low = self.norm(low, "ssm_dt_norm")?;
+        let steps = self.product(low, "ssm_dt", m.n_head)?;
+        let steps = self.steps(steps)?;
+        let op = LinearAttention {
+            rule: Rule::Sum,
+            state: self.recurrent_state(n * m.n_state),
+            a: self.bare_floats("ssm_a", &[m.n_head])?,
+            skip: Some(self.bare_floats("ssm_d", &[m.n_head])?),
+            n_head: m.n_head,
+            n_head_k: 1,
+            head_k: m.n_state,
+            head_v: head,
+            sharing: Sharing::Neighbours,
+            scale_q: 1.0,
+            scale_k: 1.0,
+            by_row: false,
+        };
+        let out = self.linear_attention([c, b, v, steps, steps], op);
+        let out = self.gated(z, out, Activation::Silu, "ssm_gated");
+        self.product(out, "ssm_out", n_embd)
     }
 
     /// shortconv.in_proj gives b, c and x; a convolution over b x; times c; shortconv.out_proj.

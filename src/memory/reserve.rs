@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering}
 const UNIT: usize = 64;
 /// Bytes of the reserve.
 const BYTES: usize = 32 << 20;
-/// The largest block. Whatever may be larger must be asked for fallibly. Libraries ask for the tables of a vocabulary in
-/// one piece.
+/// The largest block. A larger one must be asked for fallibly. Libraries ask for the tables of a vocabulary in one
+/// piece.
 const LARGEST: usize = 1 << 20;
 
 const WORDS: usize = BYTES / UNIT / 64;

@@ -7,7 +7,6 @@ use super::params::Params;
 use super::report::Plan;
 use super::request::Request;
 use super::search::Model;
-use super::units::Units;
 use crate::context::Context;
 use crate::error::Result;
 use crate::gguf::Gguf;
@@ -32,9 +31,6 @@ pub enum Answer {
     KvType(Type),
 }
 
-/// A question takes up to 20 searches, and all of them should take less than a second. So where a search cannot try all
-/// placements, it takes this share of the time that a plan's search takes.
-const EFFORT: f64 = 0.03;
 /// A batch larger than this gains nothing on any device.
 const LARGEST_BATCH: u32 = 16384;
 
@@ -63,15 +59,15 @@ impl Plan {
         Ok(match question {
             Question::LargestContext => largest_context(&r, &m, types)?.map(Answer::Tokens),
             Question::FewestDevices => {
-                let units = quick_units(&m, &r);
+                let units = m.units(&r);
                 let chain = Ranges::new(&units, types, r.n_ctx, r.batch.n_ubatch)?;
-                chain.fewest(params.objective, mask).map(|p| Answer::Devices(p.segments.len() as u32))
+                chain.fewest(mask)?.map(|n| Answer::Devices(n as u32))
             }
             Question::BestKvType => {
-                let units = quick_units(&m, &r);
+                let units = m.units(&r);
                 let fits = |types| -> Result<bool> {
                     let chain = Ranges::new(&units, types, r.n_ctx, r.batch.n_ubatch)?;
-                    Ok(chain.place(params.objective, mask, usize::MAX).is_some())
+                    chain.fits(mask, usize::MAX)
                 };
                 let mut best = None;
                 for types in m.kv_types(&r)? {
@@ -86,15 +82,9 @@ impl Plan {
     }
 }
 
-fn quick_units<'a>(m: &'a Model, r: &'a Request<'_>) -> Units<'a> {
-    let mut units = m.units(r);
-    units.effort = EFFORT;
-    units
-}
-
 /// The longest context; where it holds no whole micro-batch, the longest with the batches that it holds.
 fn largest_context(r: &Request<'_>, m: &Model, types: (Type, Type)) -> Result<Option<u32>> {
-    let longest = m.largest_context(r, &quick_units(m, r), types, m.asked(r), 0)?;
+    let longest = m.largest_context(r, &m.units(r), types, m.asked(r), 0, false)?;
     if longest.is_some_and(|n| n >= r.batch.n_ubatch) {
         return Ok(longest.filter(|n| *n >= r.least_n_ctx()));
     }
@@ -121,9 +111,9 @@ fn largest_batch(
 /// True if the devices hold the model with these parameters.
 fn fits(context: &Arc<Context>, file: &Arc<Gguf>, params: &Params, m: &Model, types: (Type, Type)) -> Result<bool> {
     let r = Request::new(context, file, params)?;
-    let units = quick_units(m, &r);
+    let units = m.units(&r);
     let chain = Ranges::new(&units, types, r.n_ctx, r.batch.n_ubatch)?;
-    Ok(chain.place(params.objective, m.asked(&r), usize::MAX).is_some())
+    chain.fits(m.asked(&r), usize::MAX)
 }
 
 /// The largest number from `least` to `most` that fits, if all up to it do.

@@ -22,12 +22,17 @@ use crate::device::Kind;
 use crate::error::Result;
 use crate::quant::Type;
 
+/// The part of a device that a context of the planner's own choice leaves free, for the driver and others to grow.
+pub(super) const SPARE: u64 = 64;
+
 /// A chain for one length of context and one pair of KV types.
 pub(super) struct Ranges<'u, 'a> {
     units: &'u Units<'a>,
     pub n_ctx: u32,
     /// Bytes that every device is taken to have more than it has. The search for the least lack tries amounts.
     pub extra: u64,
+    /// True if every device is to keep `1 / SPARE` of its memory free.
+    pub spare: bool,
     /// Prefix sums of the KV cache's bytes.
     kv: Vec<u64>,
     /// By unit: bytes of the KV cache per token, as prefix sums.
@@ -112,6 +117,7 @@ impl<'u, 'a> Ranges<'u, 'a> {
             units,
             n_ctx,
             extra: 0,
+            spare: false,
             kv,
             kv_per_token,
             tables,
@@ -154,20 +160,35 @@ impl<'u, 'a> Ranges<'u, 'a> {
 
     /// The best placement on the devices of `mask` with at most `max_segments` of them. The CPU holds the experts that
     /// the caller has put there, too.
-    pub fn place(&self, objective: Objective, mask: u32, max_segments: usize) -> Option<Placement> {
-        let found = place::place_with(self, objective, mask & self.allowed, max_segments, self.units.effort);
-        found.filter(|p| self.holds_what_was_put(p))
+    pub fn place(&self, objective: Objective, mask: u32, max_segments: usize) -> Result<Option<Placement>> {
+        let found = place::place(self, objective, mask & self.allowed, max_segments)?;
+        Ok(found.filter(|p| self.holds_what_was_put(p.segments.iter().any(|s| s.stage == self.cpu()))))
     }
 
-    /// The same with the fewest devices.
-    pub fn fewest(&self, objective: Objective, mask: u32) -> Option<Placement> {
-        place::fewest(self, objective, mask & self.allowed, self.units.effort).filter(|p| self.holds_what_was_put(p))
+    /// True if there is a placement on the devices of `mask` with at most `max_segments` of them.
+    pub fn fits(&self, mask: u32, max_segments: usize) -> Result<bool> {
+        Ok(self.holds_what_was_put(false) && place::fits(self, mask & self.allowed, max_segments)?)
     }
 
-    /// A range of the CPU's own was asked for with these experts already.
-    fn holds_what_was_put(&self, p: &Placement) -> bool {
-        let on_cpu = p.segments.iter().any(|s| s.stage == self.cpu());
+    /// The tokens for which a placement on the devices of `mask` has room, as a guess; `None` if there is none.
+    pub fn tokens_that_fit(&self, mask: u32) -> Result<Option<f64>> {
+        Ok(place::room(self, mask & self.allowed)?.filter(|_| self.holds_what_was_put(false)))
+    }
+
+    /// The fewest devices of `mask` that hold the model.
+    pub fn fewest(&self, mask: u32) -> Result<Option<usize>> {
+        Ok(place::fewest(self, mask & self.allowed)?.filter(|_| self.holds_what_was_put(false)))
+    }
+
+    /// True if the CPU holds what the caller has put there. A range of its own was asked for with that already.
+    fn holds_what_was_put(&self, on_cpu: bool) -> bool {
         on_cpu || self.units.n_apart(0) == 0 || self.cpu_holds_experts()
+    }
+
+    /// Bytes of a device for its arenas.
+    fn room(&self, stage: usize) -> u64 {
+        let spare = if self.spare { self.units.device(stage).total_bytes / SPARE } else { 0 };
+        self.units.sites[stage].room.saturating_add(self.extra).saturating_sub(spare)
     }
 
     /// True if the CPU has the bytes for the experts that it is given.
@@ -176,7 +197,7 @@ impl<'u, 'a> Ranges<'u, 'a> {
         let (fixed, _) = self.bytes(self.cpu(), 0, 0);
         site.takes_layers()
             && self.units.n_apart(self.split) as u64 <= u64::from(site.max_layers)
-            && fixed.saturating_add(self.staging) <= site.room.saturating_add(self.extra)
+            && fixed.saturating_add(self.staging) <= self.room(self.cpu())
     }
 
     /// Seconds between devices for `rows` rows of the residual stream, or of logits at the end.
@@ -246,7 +267,7 @@ impl Chain for Ranges<'_, '_> {
             // `None` would end the search for longer ranges, and one of these may do.
             return Some(Cost { seconds: f64::INFINITY, room: 0.0 });
         }
-        let room = self.units.sites[stage].room.saturating_add(self.extra);
+        let room = self.room(stage);
         let (fixed, kv) = self.bytes(stage, first, end);
         let staging = if self.units.device(stage).kind == Kind::Cpu { self.staging } else { 0 };
         let left = room.checked_sub(fixed)?.checked_sub(staging)?;

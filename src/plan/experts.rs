@@ -26,6 +26,7 @@
 
 use super::chain::Ranges;
 use super::place::{self, Objective, Segment};
+use crate::error::Result;
 
 /// A placement of the layers.
 pub(super) struct Choice {
@@ -49,41 +50,46 @@ pub(super) fn choose(
     objective: Objective,
     mask: u32,
     whole: Option<place::Placement>,
-) -> Option<Choice> {
+) -> Result<Option<Choice>> {
     let cpu = ranges.cpu();
     let allowed = mask & ranges.allowed;
     // If all layers fit on dies, experts stay there.
     let needed = whole.as_ref().is_none_or(|p| p.segments.iter().any(|s| s.stage == cpu));
-    let found = if needed && allowed & 1 << cpu != 0 { apart(ranges, objective, allowed & !(1 << cpu)) } else { None };
+    let found =
+        if needed && allowed & 1 << cpu != 0 { apart(ranges, objective, allowed & !(1 << cpu)) } else { Ok(None) };
     ranges.split = 0;
-    let Some((split, apart, on_cpu)) = found else { return whole.map(|p| Choice::whole(p.segments)) };
+    let Some((split, apart, on_cpu)) = found? else { return Ok(whole.map(|p| Choice::whole(p.segments))) };
     let better = whole.as_ref().is_none_or(|whole| match objective {
         Objective::Latency => apart.seconds < whole.seconds,
         Objective::Throughput => apart.bottleneck.max(on_cpu) < whole.bottleneck,
         Objective::Headroom => apart.room > whole.room,
     });
-    match whole {
-        Some(whole) if !better => Some(Choice::whole(whole.segments)),
-        whole => Some(Choice { segments: apart.segments, split, instead: whole.map(|p| p.segments) }),
-    }
+    Ok(Some(match whole {
+        Some(whole) if !better => Choice::whole(whole.segments),
+        whole => Choice { segments: apart.segments, split, instead: whole.map(|p| p.segments) },
+    }))
 }
 
 /// The least split with which the rest of all layers fits on `dies`, the placement of that rest, and the CPU's seconds
 /// for a token. `None` if no split helps, or none is needed.
-fn apart(ranges: &mut Ranges<'_, '_>, objective: Objective, dies: u32) -> Option<(usize, place::Placement, f64)> {
-    let on_dies = |ranges: &mut Ranges<'_, '_>, split: usize, objective| {
+fn apart(
+    ranges: &mut Ranges<'_, '_>,
+    objective: Objective,
+    dies: u32,
+) -> Result<Option<(usize, place::Placement, f64)>> {
+    let fits = |ranges: &mut Ranges<'_, '_>, split: usize| {
         ranges.split = split;
-        ranges.place(objective, dies, usize::MAX)
+        ranges.fits(dies, usize::MAX)
     };
     let (mut low, mut high) = (0, ranges.last_experts());
-    if high == 0 || on_dies(ranges, low, Objective::Latency).is_some() {
-        return None;
+    if high == 0 || fits(ranges, low)? || !fits(ranges, high)? {
+        return Ok(None);
     }
-    on_dies(ranges, high, Objective::Latency)?;
     while high - low > 1 {
         let mid = low + (high - low) / 2;
-        if on_dies(ranges, mid, Objective::Latency).is_some() { high = mid } else { low = mid }
+        if fits(ranges, mid)? { high = mid } else { low = mid }
     }
-    let placement = on_dies(ranges, high, objective)?;
-    ranges.cpu_holds_experts().then(|| (high, placement, ranges.experts_seconds()))
+    ranges.split = high;
+    let placement = ranges.place(objective, dies, usize::MAX)?.filter(|_| ranges.cpu_holds_experts());
+    Ok(placement.map(|placement| (high, placement, ranges.experts_seconds())))
 }

@@ -33,6 +33,14 @@ impl Plan {
                 .map(|n| n.to_string_lossy().into_owned())
                 .unwrap_or_default(),
         };
+        if let Some(most) = e.exact.as_ref().and_then(|x| x.graph.n_ctx_most).filter(|most| e.n_ctx > *most) {
+            return Err(Error::unsupported(format!(
+                "n_ctx is {}, expected at most {most}: in longer contexts architecture '{}' chooses what a token sees, \
+                 by an indexer that has no operation here",
+                e.n_ctx, r.architecture
+            ))
+            .subject("n_ctx"));
+        }
         // The context may have been limited to what fits.
         let batch = r.batch.within(e.n_ctx);
         let mut reasons = context.inventory().notes.clone();

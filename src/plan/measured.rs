@@ -1,6 +1,6 @@
 //! The measured estimator: the graph that will run, placed by search, every byte from its own layout.
 
-use super::chain::Ranges;
+use super::chain::{Ranges, SPARE};
 use super::estimator::{Estimate, Estimator};
 use super::params::Source;
 use super::report::{DevicePlan, Exact, LayerPlan};
@@ -18,15 +18,16 @@ impl Estimator for Model {
         let mut units = self.units(r);
         let (found, mut reasons) = self.best(r, &mut units)?;
         if found.source == Source::Limited {
+            let spare = if r.spares() { format!(" with 1/{SPARE} of each device to spare") } else { String::new() };
             reasons.push(format!(
-                "n_ctx {}: the largest that fits; the model was trained for {}",
+                "n_ctx {}: the largest that fits{spare}; the model was trained for {}",
                 found.n_ctx, r.n_ctx_train
             ));
         }
         reasons.extend(self.places.reasons(r.context.inventory()));
         if !found.fits && !self.places.are_open() {
             let mut chain = Ranges::new(&units, found.types, found.n_ctx, r.batch.n_ubatch)?;
-            if self.least_lack(&mut chain, u32::MAX, usize::MAX) == u64::MAX {
+            if self.least_lack(&mut chain, u32::MAX, usize::MAX)? == u64::MAX {
                 let text =
                     "no order of the devices, each with neighbouring layers, goes with the placements and limits";
                 reasons.push(text.to_owned());

@@ -9,8 +9,8 @@
 //!    `chain` know the bytes and seconds of every range of neighbouring units on every device.
 //! 3. `place` cuts the chain into ranges, one for each device that is used. `search` chooses devices, context and KV
 //!    types around it, and `experts` tries to put routed experts alone on the CPU.
-//! 4. The best placement is measured once more as it is (`arenas`) and written down (`measured`, `report`, `text`,
-//!    `json`), with predicted speeds (`predict`) and reasons (`why`).
+//! 4. The best placement is measured once more as it is (`arenas`) and written down (`measured`, `report`; `text` with
+//!    `map`, `json`, `svg`), with predicted speeds (`predict`) and reasons (`why`).
 //!
 //! Questions (`ask`) and remedies (`remedy`) are answered by planning again.
 
@@ -19,12 +19,14 @@ mod ask;
 mod batch;
 mod by_unit;
 mod chain;
+mod compare;
 mod cost;
 mod estimator;
 mod experts;
 mod family;
 mod json;
 mod make;
+mod map;
 mod measured;
 mod memory;
 mod params;

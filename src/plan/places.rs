@@ -17,6 +17,8 @@ use crate::graph::{Graph, INPUT, Part};
 /// The most bytes of the text, of an expression once it is compiled, and the most pairs.
 const LONGEST: usize = 1 << 16;
 const LARGEST: usize = 1 << 18;
+/// The deepest nesting of an expression. Compiling it goes as deep on the host's stack.
+const DEEPEST: u32 = 40;
 const MOST: usize = 256;
 
 /// The places of the units that the caller has chosen.
@@ -171,7 +173,7 @@ fn pairs<'t>(
         let Some((expression, device)) = pair.rsplit_once('=') else {
             return Err(bad(format!("'{pair}' has no '=', expected EXPRESSION=DEVICE")));
         };
-        let regex = RegexBuilder::new(expression).size_limit(LARGEST).build();
+        let regex = RegexBuilder::new(expression).size_limit(LARGEST).nest_limit(DEEPEST).build();
         let regex = regex.map_err(|e| bad(format!("'{expression}' is no regular expression: {e}")))?;
         let number = device.strip_prefix("CUDA").and_then(|n| n.parse::<usize>().ok());
         let die = number.filter(|n| inventory.devices.get(*n).is_some_and(|d| d.kind == Kind::Cuda));

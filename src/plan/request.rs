@@ -118,6 +118,11 @@ impl<'a> Request<'a> {
         })
     }
 
+    /// True if the caller leaves it to the planner how much of each device stays free.
+    pub fn spares(&self) -> bool {
+        self.params.reserve_bytes == 0 && self.params.limits.iter().all(|l| l.reserve_bytes == 0)
+    }
+
     /// True if the model's prediction layer is to make drafts.
     pub fn predicts(&self) -> bool {
         self.n_draft > 0 && self.params.draft_source == DraftSource::Layer

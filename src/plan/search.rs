@@ -12,7 +12,8 @@
 //!    fits nowhere, Q8_0 is tried too, and wins if it puts fewer layers on the CPU.
 //! 2. The caller's context is placed, or the model's full one. The latter is placed on the dies alone at first: a long
 //!    context is not worth layers on the CPU. If it does not fit there, the longest one that does is taken, but none
-//!    shorter than `SHORT_CONTEXT`. If there is none, the same is tried with all devices.
+//!    shorter than `SHORT_CONTEXT`. It leaves a little of each device free (`chain::SPARE`), unless the caller says how
+//!    much is to stay free, or none fits so. If there is none, the same is tried with all devices.
 //! 3. Experts alone may go to the CPU (`experts`).
 //! 4. If nothing fits, the least number of bytes is sought by which every device would have to be larger. The placement
 //!    that fits then is the plan, and each device reports its shortfall.
@@ -118,17 +119,18 @@ impl Model {
         let first = if objective == Objective::Latency { u32::MAX } else { dies };
         let whole = |ranges: &Ranges<'_, '_>, mask: u32| {
             let on = |mask: u32| ranges.place(objective, mask, usize::MAX);
-            on(mask & first).or_else(|| on(mask))
+            let found = on(mask & first)?;
+            if found.is_some() { Ok(found) } else { on(mask) }
         };
         let placed = |ranges: &mut Ranges<'_, '_>, mask: u32| {
-            let whole = whole(ranges, mask);
+            let whole = whole(ranges, mask)?;
             experts::choose(ranges, objective, mask, whole)
         };
         let finish = |ranges: &Ranges<'_, '_>, choice: Choice, source: Source| {
             self.measure(r, units, types, ranges.n_ctx, choice, source).map(|found| (found, true))
         };
         if r.params.n_ctx > 0 {
-            if let Some(choice) = placed(&mut wanted, u32::MAX) {
+            if let Some(choice) = placed(&mut wanted, u32::MAX)? {
                 return finish(&wanted, choice, Source::Caller);
             }
         } else {
@@ -136,16 +138,20 @@ impl Model {
             // context. It must hold a micro-batch, too.
             let least = r.batch.n_ubatch.max(r.least_n_ctx());
             for (mask, least) in [(dies, SHORT_CONTEXT.min(r.n_ctx).max(least)), (u32::MAX, least)] {
-                if let Some(choice) = placed(&mut wanted, mask) {
+                if let Some(choice) = placed(&mut wanted, mask)? {
                     return finish(&wanted, choice, Source::File);
                 }
-                let mut longest = self.largest_context(r, units, types, mask, 0)?;
-                if mask != dies && wanted.last_experts() > 0 {
-                    longest = longest.max(self.largest_context(r, units, types, dies, wanted.last_experts())?);
-                }
-                if let Some(n_ctx) = longest.filter(|n| *n >= least) {
+                // A device that is filled to its last byte fails as soon as something else there grows.
+                for spare in [true, false] {
+                    let longest = |mask, split| self.largest_context(r, units, types, mask, split, spare);
+                    let mut n_ctx = longest(mask, 0)?;
+                    if mask != dies && wanted.last_experts() > 0 {
+                        n_ctx = n_ctx.max(longest(dies, wanted.last_experts())?);
+                    }
+                    let Some(n_ctx) = n_ctx.filter(|n| *n >= least && (!spare || r.spares())) else { continue };
                     let mut shorter = ranges(n_ctx)?;
-                    if let Some(choice) = placed(&mut shorter, mask) {
+                    shorter.spare = spare;
+                    if let Some(choice) = placed(&mut shorter, mask)? {
                         return finish(&shorter, choice, Source::Limited);
                     }
                 }
@@ -154,9 +160,9 @@ impl Model {
         // Nothing fits: the placement that lacks least, at the caller's length or the model's.
         let source = if r.params.n_ctx > 0 { Source::Caller } else { Source::File };
         let mut chain = wanted;
-        let extra = self.least_lack(&mut chain, u32::MAX, usize::MAX);
+        let extra = self.least_lack(&mut chain, u32::MAX, usize::MAX)?;
         chain.extra = extra;
-        let segments = whole(&chain, u32::MAX).map(|p| p.segments).unwrap_or_else(|| {
+        let segments = whole(&chain, u32::MAX)?.map(|p| p.segments).unwrap_or_else(|| {
             // The caller limits layers by number, so no amount of bytes helps. All is shown on the last device that
             // takes any.
             let last = units.sites.iter().rposition(|s| s.takes_layers()).unwrap_or(0);
@@ -170,17 +176,17 @@ impl Model {
 
     /// The least number of bytes by which every device would have to be larger, for a placement on at most
     /// `max_segments` devices of `mask`; `u64::MAX` if no amount helps.
-    pub fn least_lack(&self, chain: &mut Ranges<'_, '_>, mask: u32, max_segments: usize) -> u64 {
+    pub fn least_lack(&self, chain: &mut Ranges<'_, '_>, mask: u32, max_segments: usize) -> Result<u64> {
         let mut fits = |extra: u64| {
             chain.extra = extra;
-            let fits = chain.place(Objective::Latency, mask, max_segments).is_some();
+            let fits = chain.fits(mask, max_segments);
             chain.extra = 0;
             fits
         };
         let mut high = 64u64 << 20;
-        while !fits(high) {
+        while !fits(high)? {
             if high > 1 << 50 {
-                return u64::MAX;
+                return Ok(u64::MAX);
             }
             high *= 4;
         }
@@ -188,13 +194,14 @@ impl Model {
         // To 64 KiB is enough: exact shortfalls are measured afterwards.
         while high - low > 1 << 16 {
             let mid = low + (high - low) / 2;
-            if fits(mid) { high = mid } else { low = mid }
+            if fits(mid)? { high = mid } else { low = mid }
         }
-        high
+        Ok(high)
     }
 
     /// The longest context that a placement on the devices of `mask` holds, with the experts of the first `split`
-    /// layers on the CPU. It is never longer than the one that the model was trained for.
+    /// layers on the CPU, and if `spare`, leaves a little of every device free. It is never longer than the one that
+    /// the model was trained for.
     pub fn largest_context(
         &self,
         r: &Request<'_>,
@@ -202,25 +209,27 @@ impl Model {
         types: (Type, Type),
         mask: u32,
         split: usize,
+        spare: bool,
     ) -> Result<Option<u32>> {
         let most = self.hparams.n_ctx_train.max(1);
         let ranges = |n_ctx: u32| -> Result<Ranges<'_, '_>> {
             let mut chain = Ranges::new(units, types, n_ctx, r.batch.n_ubatch)?;
             chain.split = split;
+            chain.spare = spare;
             Ok(chain)
         };
         let fits = |n_ctx: u32| -> Result<bool> {
             let chain = ranges(n_ctx)?;
-            Ok(chain.place(Objective::Headroom, mask, usize::MAX).is_some())
+            chain.fits(mask, usize::MAX)
         };
         let shortest = ranges(1)?;
         if split > 0 && !shortest.cpu_holds_experts() {
             return Ok(None);
         }
-        let Some(p) = shortest.place(Objective::Headroom, mask, usize::MAX) else {
+        let Some(room) = shortest.tokens_that_fit(mask)? else {
             return Ok(None);
         };
-        let guess = p.room.min(f64::from(most)) as u32;
+        let guess = room.min(f64::from(most)) as u32;
         if guess >= 1 && fits(guess)? && (guess == most || !fits(guess + 1)?) {
             return Ok(Some(guess));
         }

@@ -91,8 +91,6 @@ pub(super) struct Units<'a> {
     pub rates: Vec<Rates>,
     /// True if every range is laid out by itself.
     every_range: bool,
-    /// The share of a search's time that is taken where not all placements can be tried (`place::place_with`).
-    pub effort: f64,
 }
 
 /// A part of a unit (its body or its routed experts) that reads a weight, and the slice that it reads.
@@ -197,7 +195,6 @@ impl<'a> Units<'a> {
             compute: RefCell::default(),
             rates: r.context.devices().iter().map(|d| Rates::new(d, r.context.n_threads())).collect(),
             every_range: false,
-            effort: 1.0,
         }
     }
 

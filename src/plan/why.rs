@@ -24,7 +24,9 @@ pub(super) fn why_these(model: &Model, r: &Request<'_>, units: &Units<'_>, found
     out.extend(why_experts(model, r, units, found)?);
     if used > 1 && found.fits && found.choice.split == 0 && r.params.objective == Objective::Latency {
         let mut chain = Ranges::new(units, found.types, found.n_ctx, r.batch.n_ubatch)?;
-        let lack = model.least_lack(&mut chain, !(1 << cpu), used - 1);
+        let (mask, fewer) = (!(1 << cpu), used - 1);
+        // Fewer may hold it, and more be faster.
+        let lack = if chain.fits(mask, fewer)? { u64::MAX } else { model.least_lack(&mut chain, mask, fewer)? };
         if lack < u64::MAX {
             let each = if used > 2 { " each" } else { "" };
             out.push(format!("{} short by {}{each}", dies(used - 1, "is", "are"), human(lack)));
@@ -39,8 +41,8 @@ fn why_experts(model: &Model, r: &Request<'_>, units: &Units<'_>, found: &Found)
     let Some(first) = units.has_experts[..split].iter().position(|has| *has) else { return Ok(None) };
     let cpu = r.context.inventory().cpu();
     let n_dies = (0..cpu).filter(|d| r.sites[*d].takes_layers()).count();
-    let lack =
-        model.least_lack(&mut Ranges::new(units, found.types, found.n_ctx, r.batch.n_ubatch)?, !(1 << cpu), usize::MAX);
+    let mut chain = Ranges::new(units, found.types, found.n_ctx, r.batch.n_ubatch)?;
+    let lack = model.least_lack(&mut chain, !(1 << cpu), usize::MAX)?;
     let mut text = match split - first {
         1 => format!("experts of layer {first} on the CPU"),
         _ => format!("experts of layers {first}-{} on the CPU", split - 1),

@@ -4,11 +4,13 @@
  *
  * Each time MODEL is copied to COPY, and a thread cuts that to some length after a moment, while a child opens it, reads
  * keys and vocabulary, plans, loads with copied weights, decodes, saves and tokenises. Every call may fail; the process
- * must not end by a signal. Prints how often a call failed and how many children were killed. */
+ * must not end by a signal. Every fifth cut waits until all of that was done once, so the calls before it must not fail.
+ * Prints how often a call failed and how many children were killed. */
 #define _GNU_SOURCE
 #include "rekindle.h"
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,11 +20,16 @@
 
 static const char *copy;
 static long keep, moment;
+static int late;
+static sem_t used;
 
 static void *cutter(void *unused) {
   (void)unused;
   struct timespec t = {0, moment};
-  nanosleep(&t, NULL);
+  if (late)
+    sem_wait(&used);
+  else
+    nanosleep(&t, NULL);
   if (truncate(copy, keep)) _exit(9);
   return NULL;
 }
@@ -80,12 +87,16 @@ int main(int argc, char **argv) {
     fclose(f);
     keep = rand() % 4 ? rand() % len : 0;
     moment = rand() % 20000 * 1000L;
+    late = i % 5 == 4;
     pid_t pid = fork();
     if (pid < 0) return 2;
     if (pid == 0) {
       pthread_t thread;
+      sem_init(&used, 0, 0);
       pthread_create(&thread, NULL, cutter, NULL);
       int call = use();
+      if (late && call != 0) _exit(9);
+      sem_post(&used);
       if (call == 0) pthread_join(thread, NULL), call = use() == 0 ? 8 : 0; /* once more, when it was cut */
       _exit(call);
     }

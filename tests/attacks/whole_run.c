@@ -8,11 +8,13 @@
  * as many as there are.
  *
  * With the kind "space" each k is a limit instead: a child may take k KiB of address space more than it has. Then a call
- * that fails ends the run; it must say that memory is short. */
+ * that fails ends the run; it must say that memory is short. With the kind "stack" a child makes all calls on a thread
+ * whose stack has k KiB. */
 #define _GNU_SOURCE
 #include "rekindle.h"
 
 #include <dlfcn.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -162,14 +164,30 @@ static void look(void) {
   DO(rekindle_context_destroy(context));
 }
 
+static void *run_here(void *data) {
+  run();
+  return data;
+}
+
+/* A run on a thread with a stack of k KiB; its end, too, needs some of that. */
+static void on_stack(void) {
+  pthread_attr_t attributes;
+  pthread_t thread;
+  if (pthread_attr_init(&attributes) || pthread_attr_setstacksize(&attributes, (size_t)k * 1024) ||
+      pthread_create(&thread, &attributes, run_here, NULL) || pthread_join(thread, NULL))
+    _exit(2);
+  _exit(1);
+}
+
 /* A run for each limit, in a child. Prints how many were killed. */
-static int limits(long first, long step, long last) {
+static int limits(long first, long step, long last, int of_stack) {
   long runs = 0, killed = 0, refused = 0;
   for (k = first; k <= last; k += step, runs++) {
     fflush(NULL);
     pid_t pid = fork();
     if (pid < 0) return 2;
     if (pid == 0) {
+      if (of_stack) on_stack();
       struct rlimit limit = {(rlim_t)(space() + k * 1024), RLIM_INFINITY};
       limit.rlim_max = limit.rlim_cur;
       if (setrlimit(RLIMIT_AS, &limit)) _exit(2);
@@ -196,7 +214,8 @@ int main(int argc, char **argv) {
   if (argc != 8) return 2;
   model_path = argv[1], chat_path = argv[2], saved_path = argv[3];
   look();
-  if (!strcmp(argv[4], "space")) return limits(atol(argv[5]), atol(argv[6]), atol(argv[7]));
+  int of_stack = !strcmp(argv[4], "stack");
+  if (of_stack || !strcmp(argv[4], "space")) return limits(atol(argv[5]), atol(argv[6]), atol(argv[7]), of_stack);
   int kind = atoi(argv[4]);
   long first = atol(argv[5]), step = atol(argv[6]), last = atol(argv[7]);
   *(void **)&refuse_arm = dlsym(RTLD_DEFAULT, "refuse_arm");

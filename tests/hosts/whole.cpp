@@ -70,7 +70,14 @@ static void host_steps(rekindle::model &m) {
     const auto token = s.sample(m);
     EXPECT(seen == 5 && s.copy().sample(m) == token);
 
-    // What a step throws comes out of the call that samples, of a sampler and of a generation.
+    // Both are whole after a change of places.
+    rekindle::sampler other;
+    other = std::move(s);
+    EXPECT(other.sample(m) == token);
+    s = std::move(other);
+    EXPECT(s.sample(m) == token);
+
+    // An exception of a step comes out of the call that samples, of a sampler and of a generation.
     const auto throwing = [&] {
         return rekindle::sampler(p, [](rekindle_candidate *, std::size_t) -> std::size_t {
             throw std::range_error("mine");

@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 
-use rekindle::graph::{Attend, KeyRope, KvShape, Op, RopeKind, Run, Span, StateId, WeightId};
+use rekindle::graph::{Attend, KeyRope, KvShape, Op, RopeKind, Run, Span, StateId, WeightId, slope};
 use rekindle::quant::Type;
 
 use super::kv::kept;
@@ -34,7 +34,7 @@ pub fn attention(row: &Row, o: &Attend, without: i32, more: i32) -> Vec<Near> {
         let spans = &batch.spans[run.first_span as usize..][..run.n_spans as usize];
         let cells = spans.iter().flat_map(|s| (0..s.len).map(move |i| (s.cell + i, s.pos + i as i32)));
         let seen: Vec<_> =
-            cells.filter(|(_, pos)| (first..=last).contains(pos)).map(|(cell, _)| &known[&cell]).collect();
+            cells.filter(|(_, pos)| (first..=last).contains(pos)).map(|(cell, pos)| (&known[&cell], pos)).collect();
         for h in 0..o.n_head {
             let kv = h / group;
             let key = |(k, _): &(Vec<f32>, Vec<f32>)| k[kv * dk..(kv + 1) * dk].to_vec();
@@ -44,17 +44,21 @@ pub fn attention(row: &Row, o: &Attend, without: i32, more: i32) -> Vec<Near> {
             let query = &row.inputs[0].row(t)[h * dk..(h + 1) * dk];
             let mut e = 0f64;
             let mut scores: Vec<f64> = Vec::new();
-            for k in seen.iter().map(|s| key(s)) {
+            let slope = f64::from(slope(o.alibi, h, o.n_head));
+            for (k, pos) in seen.iter().map(|(s, pos)| (key(s), pos)) {
                 let terms = || query.iter().zip(&k).map(|(q, k)| f64::from(*q) * f64::from(*k));
                 e = e.max(2.0 * ULP * terms().map(f64::abs).sum::<f64>() * f64::from(o.scale));
                 let score = terms().sum::<f64>() * f64::from(o.scale);
-                scores.push(o.softcap.map_or(score, |cap| f64::from(cap) * (score / f64::from(cap)).tanh()));
+                let score = o.softcap.map_or(score, |cap| f64::from(cap) * (score / f64::from(cap)).tanh());
+                let fall = slope * f64::from(batch.positions[t] - pos);
+                e = e.max(2.0 * ULP * fall);
+                scores.push(score - fall);
             }
             let sink = sinks.as_ref().map_or(f64::NEG_INFINITY, |s| f64::from(s[h]));
             let most = scores.iter().copied().fold(sink, f64::max);
             let mut total = if sinks.is_some() { (sink - most).exp() } else { 0.0 };
             let (mut sums, mut largest) = (vec![0.0; dv], 0f64);
-            for (score, v) in scores.iter().zip(seen.iter().map(|s| value(s))) {
+            for (score, v) in scores.iter().zip(seen.iter().map(|(s, _)| value(s))) {
                 let weight = (score - most).exp();
                 total += weight;
                 for (sum, v) in sums.iter_mut().zip(v) {
@@ -95,6 +99,7 @@ pub struct Case {
     pub chunked: bool,
     pub sinks: bool,
     pub softcap: Option<f32>,
+    pub alibi: Option<f32>,
     pub how: Cells,
 }
 
@@ -109,6 +114,7 @@ pub const PLAIN: Case = Case {
     chunked: false,
     sinks: false,
     softcap: None,
+    alibi: None,
     how: Cells::Whole,
 };
 
@@ -204,6 +210,7 @@ fn row(noise: &mut Noise, case: Case, runs: &[(usize, usize)], lengths: &[usize]
         scale: 1.0 / (dk as f32).sqrt(),
         softcap: case.softcap,
         sinks: case.sinks.then_some(WeightId(0)),
+        alibi: case.alibi,
     };
     let name = format!("attention {case:?}, runs {runs:?} of {lengths:?}");
     let row = Row::new(name, Op::Attention(attend), vec![q], n_head * dv);
@@ -246,6 +253,8 @@ fn drawn(noise: &mut Noise, i: usize) -> Row {
     c.chunked = c.window.is_some() && i.is_multiple_of(2);
     c.sinks = noise.below(3) == 0;
     c.softcap = (noise.below(3) == 0).then_some(5.0);
+    // Heads of up to 256 elements may have slopes.
+    c.alibi = (noise.below(4) == 0 && c.dv <= 256).then_some(8.0);
     c.how = cells(noise);
     let many = noise.below(3) == 0;
     let n_tokens = if many { noise.between(9, 40) } else { noise.between(1, 8) };

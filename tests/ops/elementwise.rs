@@ -73,6 +73,8 @@ fn function(f: Activation, a: f64) -> (f64, f64) {
             let is = if a > 700.0 { a } else { a.exp().ln_1p() };
             (is, exp(is) + 4.0)
         }
+        Activation::Reciprocal => (1.0 / a, 2.0 / a.abs()),
+        Activation::Clamp { limit } => (a.clamp(-f64::from(limit), f64::from(limit)), 0.0),
         Activation::Xielu { positive, negative, beta, eps } => {
             let [p, n, b, e] = [positive, negative, beta, eps].map(f64::from);
             let curve = if a > 0.0 { p * a * a } else { n * (a.min(e).exp_m1() - a) };
@@ -121,6 +123,12 @@ pub fn gate(row: &Row, gate: Gate) -> Vec<Near> {
             let gated = |a: f64, b: f64| most(a) / (1.0 + (-alpha * most(a)).exp()) * (b.clamp(-limit, limit) + 1.0);
             // The other half and 1 may cancel.
             each(row, gated, |a, b, is| exp(most(a) * alpha, b, is) + 2.0 * most(a).abs())
+        }
+        Gate::SiluOfLimited { limit } => {
+            let limit = f64::from(limit);
+            let most = |a: f64| most(a, limit);
+            let gated = |a: f64, b: f64| most(a) / (1.0 + (-most(a)).exp()) * b.clamp(-limit, limit);
+            each(row, gated, |a, b, is| exp(most(a), b, is))
         }
         Gate::SiluLimited { limit } => {
             let limit = f64::from(limit);
@@ -215,9 +223,15 @@ pub fn rows() -> Vec<Row> {
         Activation::ReluSquared,
         Activation::Sigmoid,
         Activation::Softplus,
+        Activation::Clamp { limit: 0.75 },
+        Activation::Reciprocal,
         Activation::Xielu { positive: 0.8, negative: 1.3, beta: 0.5, eps: -1e-6 },
     ];
-    let gates = [Gate::SiluClamped { alpha: 1.702, limit: 7.0 }, Gate::SiluLimited { limit: 5.0 }];
+    let gates = [
+        Gate::SiluClamped { alpha: 1.702, limit: 7.0 },
+        Gate::SiluLimited { limit: 5.0 },
+        Gate::SiluOfLimited { limit: 2.0 },
+    ];
     for f in functions {
         for (n_a, cols) in [(1, 700), (5, 640), (300, 600)] {
             rows.push(narrow(noise, Op::Gate(Gate::Plain(f)), 3, n_a, cols));

@@ -133,6 +133,7 @@ impl Single {
             draft: None,
             pooling: None,
             pick: Pick::Asked,
+            n_ctx_most: None,
             whole_texts: false,
             n_layer: 1,
             n_vocab: 1,

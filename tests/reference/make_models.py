@@ -17,7 +17,7 @@ from gguf import GGMLQuantizationType as T
 
 import builder
 from builder import quantise
-from models import deepseek, dense, experts, gemma, gemma3n, gemma4, hybrids, nextn, sections, step35, variants
+from models import deepseek, dense, experts, gemma, gemma3n, gemma4, hybrids, nextn, others, sections, step35, variants
 
 SMALL = dict(n_vocab=64, n_embd=64, n_head=4, n_head_kv=2, head_dim=16, n_ff=32)
 BLOCKS = dict(SMALL, n_ff=96)
@@ -127,7 +127,7 @@ args = args.parse_args()
 builder.OUT = args.o
 builder.OUT.mkdir(parents=True, exist_ok=True)
 makers, aside = {name: lambda name: write(name, *MODELS[name]) for name in MODELS}, set()
-for family in (dense, gemma, experts, deepseek, gemma4, gemma3n, step35, sections, nextn, hybrids, variants):
+for family in (dense, gemma, experts, deepseek, gemma4, gemma3n, step35, sections, nextn, hybrids, variants, others):
     makers.update({name: family.write for name in family.MODELS})
     aside.update(getattr(family, "ASIDE", ()))
 for name, make in makers.items():

@@ -16,7 +16,7 @@ namespace rig {
 struct Kernel;
 struct Size3;
 
-// What a piece of work takes.
+// The costs of a piece of work.
 struct Cost {
     enum Kind { nothing, compute, copy } kind = nothing;
     const char* name = "";

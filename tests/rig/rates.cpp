@@ -1,4 +1,4 @@
-// How long kernels and copies take on a K80's die. The figures of products, attention and route are those of a
+// The durations of kernels and copies on a K80's die. The figures of products, attention and route are those of a
 // simulator of that generation (at 875 MHz; with `small_cache`, those of a small instruction cache), which are good to
 // some 30 %; where it has none of a type, the instructions that kernels/README.md counts stand in for it, and a comment
 // says so. The forms that load ahead were not simulated: they have the figures of those that were. None are the

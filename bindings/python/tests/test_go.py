@@ -45,5 +45,5 @@ class TestGo(Case):
                 self.assertEqual(go_module.moved(root), {})
             named = [p for p in (root / "bindings/go").rglob("*.go") if "rekindle-llm" in p.read_text(encoding="utf-8")]
             self.assertEqual(named, [])
-            for manifest, path in (("go.mod", other), ("cmd/rekindle-server/go.mod", f"{other}/cmd/rekindle-server")):
-                self.assertIn(f"module {path}\n", (root / "bindings/go" / manifest).read_text(encoding="utf-8"))
+            for manifest, name in (("go.mod", other), ("cmd/rekindle-server/go.mod", f"{other}/cmd/rekindle-server")):
+                self.assertIn(f"module {name}\n", (root / "bindings/go" / manifest).read_text(encoding="utf-8"))

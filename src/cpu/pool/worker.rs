@@ -56,18 +56,29 @@ struct Coming {
 pub(crate) struct Worker<'a> {
     pub index: usize,
     pub n_threads: usize,
+    /// The threads that take part. Each of them owns pieces; another one, that has come by chance, only helps.
+    crew: usize,
     shared: &'a Shared,
     /// The step that this thread is at; the first one is 1.
     step: Cell<u32>,
     /// Pieces of all steps before.
     before: Cell<usize>,
     coming: Cell<Coming>,
+    /// Nanoseconds that this thread gave its core away while it waited for steps.
+    waited: Cell<u64>,
 }
 
 impl<'a> Worker<'a> {
     pub(super) fn new(shared: &'a Shared, index: usize) -> Worker<'a> {
         let coming = Cell::new(Coming { from: std::ptr::null(), bytes: 0 });
-        Worker { index, n_threads: shared.n_threads, shared, step: Cell::new(1), before: Cell::new(0), coming }
+        let (n_threads, crew) = (shared.n_threads, shared.crew.load(Ordering::Relaxed));
+        let (step, before, waited) = (Cell::new(1), Cell::new(0), Cell::new(0));
+        Worker { index, n_threads, crew, shared, step, before, coming, waited }
+    }
+
+    /// Nanoseconds that this thread gave its core away while it waited for steps.
+    pub(super) fn waited(&self) -> u64 {
+        self.waited.get()
     }
 
     /// The part of `0..n` that [`Worker::share`] gives this thread before it helps others.
@@ -79,7 +90,8 @@ impl<'a> Worker<'a> {
     /// The pieces of `0..n` that belong to thread `owner`.
     fn pieces(&self, n: usize, chunk: usize, owner: usize) -> Range<usize> {
         let n_pieces = n.div_ceil(chunk);
-        n_pieces * owner / self.n_threads..n_pieces * (owner + 1) / self.n_threads
+        let begin = |owner: usize| n_pieces * owner.min(self.crew) / self.crew;
+        begin(owner)..begin(owner + 1)
     }
 
     /// A step: `0..n` is shared among the threads in pieces of `chunk`, and this returns when all are done. Each thread
@@ -95,8 +107,8 @@ impl<'a> Worker<'a> {
         self.before.set(all);
         if s.done.load(Ordering::Acquire) < all {
             let mut done = 0;
-            for ahead in 0..self.n_threads {
-                let owner = (self.index + ahead) % self.n_threads;
+            for ahead in 0..self.crew {
+                let owner = (self.index + ahead) % self.crew;
                 let pieces = self.pieces(n, chunk, owner);
                 while let Some(piece) = s.tickets[owner].take(step, pieces.len()) {
                     let first = (pieces.start + piece) * chunk;
@@ -107,7 +119,8 @@ impl<'a> Worker<'a> {
             if done > 0 && s.done.fetch_add(done, Ordering::AcqRel) + done == all {
                 s.step_done.raise();
             } else if s.done.load(Ordering::Acquire) < all {
-                s.step_done.wait(|| s.done.load(Ordering::Acquire) >= all, || self.fetch());
+                let waited = s.step_done.wait(|| s.done.load(Ordering::Acquire) >= all, || self.fetch());
+                self.waited.set(self.waited.get() + waited);
             }
         }
         if s.done.load(Ordering::Acquire) >= OVER { Err(Over) } else { Ok(()) }

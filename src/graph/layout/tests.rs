@@ -16,6 +16,7 @@ fn live_values_never_overlap() {
         draft: None,
         pooling: None,
         pick: crate::graph::Pick::Asked,
+        n_ctx_most: None,
         whole_texts: false,
         n_layer: 1,
         n_vocab: 1,

@@ -24,17 +24,19 @@
 //! their maximum. The second minimises the sum, using only ranges that are as good as the maximum that was found.
 //!
 //! The result is exact as long as the sets are few: up to 12 devices that all differ, more if some are alike. Beyond
-//! that only the best sets of each size are kept for each first unit, as many as time and memory afford, and `exact` is
-//! false.
+//! that only the best sets of each size are kept, for first units all along the chain, as many as time and memory
+//! afford, and `exact` is false. Whoever asks only if a chain fits then gets his answer from `reach`.
 
+mod reach;
 mod search;
 mod tables;
 #[cfg(test)]
 mod tests;
 mod walk;
 
+use crate::error::{Result, try_copy};
 use search::{Limits, Pass, Rule};
-use tables::Tables;
+use tables::{Class, Tables};
 
 /// Two sums that differ by less than this share of themselves are equal: they are the same numbers added in another
 /// order.
@@ -108,49 +110,86 @@ pub struct Placement {
 }
 
 /// The best placement on the devices in `allowed` (a bit each) with at most `max_segments` segments. `None` means that
-/// nothing fits, or that the search found nothing among too many stages to try all. Then `effort` says how long it
-/// looks: 1 is about a second.
-pub fn place_with(
-    chain: &impl Chain,
-    objective: Objective,
-    allowed: u32,
-    max_segments: usize,
-    effort: f64,
-) -> Option<Placement> {
-    let limits = Limits { max_segments, fewest: false, effort };
-    Tables::new(chain, allowed).and_then(|tables| solve(&tables, objective, limits))
+/// nothing fits, or that the search found nothing among too many stages to try all.
+///
+/// # Errors
+/// `OutOfMemory`, here and below.
+pub fn place(chain: &impl Chain, objective: Objective, allowed: u32, max_segments: usize) -> Result<Option<Placement>> {
+    best(chain, tables::classes(chain, allowed), objective, Limits { max_segments, fewest: false })
 }
 
-/// The best of the placements with the fewest segments, on the devices in `allowed`. If each stage is one device, these
-/// are the fewest devices that hold the chain.
-pub fn fewest(chain: &impl Chain, objective: Objective, allowed: u32, effort: f64) -> Option<Placement> {
-    let limits = Limits { max_segments: usize::MAX, fewest: true, effort };
-    Tables::new(chain, allowed).and_then(|tables| solve(&tables, objective, limits))
+/// The fewest segments with which the devices in `allowed` hold the chain. If each stage is one device, these are the
+/// fewest devices. `None` as for [`place`], and it takes less time where not all sets can be tried.
+pub fn fewest(chain: &impl Chain, allowed: u32) -> Result<Option<usize>> {
+    let classes = tables::classes(chain, allowed);
+    if has_too_many(chain, &classes) {
+        return Ok(reach::fewest(chain, &classes));
+    }
+    let limits = Limits { max_segments: usize::MAX, fewest: true };
+    Ok(best(chain, classes, Objective::Latency, limits)?.map(|p| p.segments.len()))
 }
 
-fn solve(tables: &Tables, objective: Objective, limits: Limits) -> Option<Placement> {
+/// The room of the placement that has the most, as a guess: 0 if the chain fits and nobody has looked for that one,
+/// since not all sets can be tried; `None` if it does not fit.
+pub fn room(chain: &impl Chain, allowed: u32) -> Result<Option<f64>> {
+    let classes = tables::classes(chain, allowed);
+    if has_too_many(chain, &classes) {
+        return Ok(reach::fewest(chain, &classes).map(|_| 0.0));
+    }
+    let limits = Limits { max_segments: usize::MAX, fewest: false };
+    Ok(best(chain, classes, Objective::Headroom, limits)?.map(|p| p.room))
+}
+
+/// True if the devices in `allowed` hold the chain in at most `max_segments` segments.
+pub fn fits(chain: &impl Chain, allowed: u32, max_segments: usize) -> Result<bool> {
+    let classes = tables::classes(chain, allowed);
+    if has_too_many(chain, &classes) {
+        return Ok(reach::fewest(chain, &classes).is_some_and(|n| n <= max_segments));
+    }
+    Ok(best(chain, classes, Objective::Latency, Limits { max_segments, fewest: false })?.is_some())
+}
+
+fn best(chain: &impl Chain, classes: Vec<Class>, objective: Objective, limits: Limits) -> Result<Option<Placement>> {
+    let Some(tables) = Tables::new(chain, classes)? else { return Ok(None) };
+    solve(&tables, objective, limits)
+}
+
+/// True if not all sets of stages can be tried, and each stage has a way to each other one and to the host.
+fn has_too_many(chain: &impl Chain, classes: &[Class]) -> bool {
+    let sizes = classes.iter().map(|c| c.members.len());
+    let n_sets = sizes.fold(1usize, |n, size| n.saturating_mul(size + 1));
+    let stages = || classes.iter().flat_map(|c| &c.members).copied().map(Some).chain([None]);
+    let way = |from: Option<usize>, to: Option<usize>| from == to || chain.hop(from, to).is_finite();
+    !search::all_can_be_tried(n_sets, classes.len(), chain.n_units())
+        && stages().all(|from| stages().all(|to| way(from, to)))
+}
+
+fn solve(tables: &Tables, objective: Objective, limits: Limits) -> Result<Option<Placement>> {
+    let copy = |of: &[f64]| try_copy(tables::WHAT, of);
     let sum = |weight, rule| Pass::new(tables, weight, tables.hop.clone(), rule);
     // The measure that the first of two passes compares, and the hops that count in it.
     let (measure, hop) = match objective {
         Objective::Latency => {
-            let pass = sum(tables.seconds.clone(), Rule::Sum);
-            let (lattice, values) = search::grow(tables, &pass, limits);
-            return walk::walk(tables, &pass, &lattice, &values);
+            let pass = sum(copy(&tables.seconds)?, Rule::Sum);
+            let (lattice, values) = search::grow(tables, &pass, limits)?;
+            return Ok(walk::walk(tables, &pass, &lattice, &values));
         }
         Objective::Throughput => (&tables.seconds, tables.hop.clone()),
         Objective::Headroom => {
             (&tables.lack, tables.hop.iter().map(|h| if h.is_finite() { 0.0 } else { f64::INFINITY }).collect())
         }
     };
-    let (lattice, values) = search::grow(tables, &Pass::new(tables, measure.clone(), hop, Rule::Max), limits);
+    let (lattice, values) = search::grow(tables, &Pass::new(tables, copy(measure)?, hop, Rule::Max), limits)?;
     let best = values.best();
     if best == f64::INFINITY {
-        return None;
+        return Ok(None);
     }
     // The second pass sees only ranges that are as good as the best that was found, over the same sets.
     let limit = if best.is_finite() { best + best.abs() * TIE } else { best };
-    let keep = |(seconds, x): (&f64, &f64)| if *x <= limit { *seconds } else { f64::INFINITY };
     let rule = if objective == Objective::Throughput { Rule::SumWithin(limit) } else { Rule::Sum };
-    let pass = sum(tables.seconds.iter().zip(measure).map(keep).collect(), rule);
-    walk::walk(tables, &pass, &lattice, &search::evaluate(tables, &pass, &lattice))
+    let mut weight = copy(&tables.seconds)?;
+    weight.iter_mut().zip(measure).filter(|(_, x)| **x > limit).for_each(|(seconds, _)| *seconds = f64::INFINITY);
+    let pass = sum(weight, rule);
+    let values = search::evaluate(tables, &pass, &lattice)?;
+    Ok(walk::walk(tables, &pass, &lattice, &values))
 }

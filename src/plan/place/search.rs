@@ -13,12 +13,15 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use super::tables::Tables;
+use super::tables::{Tables, WHAT};
+use crate::error::{Error, Result, try_vec};
 
 /// The most values that are kept, 8 bytes each.
 const MAX_VALUES: usize = 8 << 20;
 /// The most steps of the innermost loop, less than a second of them. Beyond these not every set is tried.
 const MAX_STEPS: f64 = 1.2e9;
+/// The steps that are taken then, but for the work beside them. More sets were tried and gave no better placements.
+const FEWER_STEPS: f64 = 1.2e8;
 const NONE: u32 = u32::MAX;
 
 #[derive(Debug, Clone, Copy)]
@@ -26,8 +29,6 @@ pub(super) struct Limits {
     pub max_segments: usize,
     /// If true, sets larger than the smallest that hold the chain do not count.
     pub fewest: bool,
-    /// The share of `MAX_STEPS` that is taken if not every set can be tried.
-    pub effort: f64,
 }
 
 /// The way in which a range and the rest of the chain make one value.
@@ -148,6 +149,12 @@ impl Lattice {
     }
 }
 
+/// True if so many sets of stages, of so many classes, can all be tried.
+pub(super) fn all_can_be_tried(n_sets: usize, n_classes: usize, n_units: usize) -> bool {
+    let joins = n_sets.saturating_mul(n_classes);
+    joins.saturating_mul(n_units + 1) <= MAX_VALUES && joins as f64 * (n_units * n_units) as f64 / 2.0 <= MAX_STEPS
+}
+
 pub(super) struct Values {
     /// By set, class before and unit, the value of the rest of the chain.
     pub tails: Vec<f64>,
@@ -167,7 +174,7 @@ pub(super) fn tail_at(tables: &Tables, set: usize, class: usize) -> usize {
 }
 
 /// Finds the sets and their values.
-pub(super) fn grow(tables: &Tables, pass: &Pass, limits: Limits) -> (Lattice, Values) {
+pub(super) fn grow(tables: &Tables, pass: &Pass, limits: Limits) -> Result<(Lattice, Values)> {
     let k = tables.classes.len();
     let steps = pass.groups.iter().map(Vec::len).sum::<usize>() as f64 / k as f64
         * (tables.n_units * tables.n_units) as f64
@@ -190,51 +197,57 @@ pub(super) fn grow(tables: &Tables, pass: &Pass, limits: Limits) -> (Lattice, Va
         }
     }
     if affordable && !limits.fewest {
-        let values = evaluate(tables, pass, &all);
-        return (all, values);
+        let values = evaluate(tables, pass, &all)?;
+        return Ok((all, values));
     }
 
-    let most = (MAX_STEPS * limits.effort / steps.max(1.0) / (levels * k) as f64) as usize;
-    let width = if affordable { usize::MAX } else { most.min(MAX_VALUES / (levels * k * (tables.n_units + 1))) };
+    // A set is extended by each class and costs the ranges that fit; as many at once are kept as one level makes.
+    let pairs = |(at, lowest): (usize, &usize)| (at % (tables.n_units + 1)).saturating_sub(*lowest);
+    let fitting = pass.lowest.iter().enumerate().map(pairs).sum::<usize>().max(1);
+    let most = (FEWER_STEPS / (fitting * levels) as f64) as usize;
+    let held = MAX_VALUES / ((levels + k) * k * (tables.n_units + 1));
+    let width = if affordable { usize::MAX } else { most.min(held).max(1) };
     let mut lattice = empty();
     let mut values = Values { tails: Vec::new(), totals: Vec::new() };
-    evaluate_from(tables, pass, &lattice, &mut values);
+    evaluate_from(tables, pass, &lattice, &mut values)?;
     let mut start = 0;
     for _ in 0..levels {
         let end = lattice.sets.len();
         lattice.extend(tables, start);
         start = end;
-        evaluate_from(tables, pass, &lattice, &mut values);
+        evaluate_from(tables, pass, &lattice, &mut values)?;
         if limits.fewest && values.best() < f64::INFINITY {
             break;
         }
         if lattice.sets.len() - start > width {
-            keep_best(tables, &mut lattice, &mut values, start, width);
+            keep_best(tables, &mut lattice, &mut values, start, width)?;
         }
     }
-    (lattice, values)
+    Ok((lattice, values))
 }
 
-/// Keeps about `width` of the sets from `start` on: those with the best values for each first unit and for the whole
-/// chain.
-fn keep_best(tables: &Tables, lattice: &mut Lattice, values: &mut Values, start: usize, width: usize) {
+/// Keeps at most `width` of the sets from `start` on: the one with the best value for the whole chain, and for first
+/// units, evenly from the lowest that any set reaches to the end, those with the best values there.
+fn keep_best(tables: &Tables, lattice: &mut Lattice, values: &mut Values, start: usize, width: usize) -> Result<()> {
     let (k, n) = (tables.classes.len(), tables.n_units);
     let count = lattice.sets.len() - start;
-    let each = (width / (n + 1)).max(1);
-    let mut kept = vec![false; count];
-    let mut ranked: Vec<(f64, usize)> = Vec::with_capacity(count);
-    for first in 0..=n {
-        ranked.clear();
-        for i in 0..count {
-            let value = |c: usize| values.tails[tail_at(tables, start + i, c) + first];
-            let best =
-                if first == n { values.totals[start + i] } else { (0..k).map(value).fold(f64::INFINITY, f64::min) };
-            if best < f64::INFINITY {
-                ranked.push((best, i));
-            }
+    // By set and unit, the least of its values there.
+    let mut least = try_vec(WHAT, count * (n + 1), f64::INFINITY)?;
+    for (i, least) in least.chunks_mut(n + 1).enumerate() {
+        for tails in values.tails[tail_at(tables, start + i, 0)..][..k * (n + 1)].chunks(n + 1) {
+            least.iter_mut().zip(tails).for_each(|(least, value)| *least = least.min(*value));
         }
-        ranked.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-        ranked.iter().take(each).for_each(|(_, i)| kept[*i] = true);
+    }
+    let lowest = least.chunks(n + 1).filter_map(|row| row.iter().position(|v| *v < f64::INFINITY)).min().unwrap_or(n);
+    let mut kept = vec![false; count];
+    for place in 0..width {
+        let first = lowest + (n - lowest) * place / width;
+        let open = (0..count).filter(|i| !kept[*i]);
+        let value = |i: usize| if place + 1 == width { values.totals[start + i] } else { least[i * (n + 1) + first] };
+        let best = open.map(|i| (value(i), i)).min_by(|a, b| a.0.total_cmp(&b.0));
+        if let Some((_, i)) = best.filter(|(value, _)| *value < f64::INFINITY) {
+            kept[i] = true;
+        }
     }
     let row = k * (n + 1);
     let mut to = start;
@@ -250,21 +263,30 @@ fn keep_best(tables: &Tables, lattice: &mut Lattice, values: &mut Values, start:
     values.tails.truncate(to * row);
     values.totals.truncate(to);
     lattice.exact = false;
+    Ok(())
 }
 
 /// The values of all sets.
-pub(super) fn evaluate(tables: &Tables, pass: &Pass, lattice: &Lattice) -> Values {
+pub(super) fn evaluate(tables: &Tables, pass: &Pass, lattice: &Lattice) -> Result<Values> {
     let mut values = Values { tails: Vec::new(), totals: Vec::new() };
-    evaluate_from(tables, pass, lattice, &mut values);
-    values
+    evaluate_from(tables, pass, lattice, &mut values)?;
+    Ok(values)
+}
+
+/// Lengthens a list with values that are not known.
+fn lengthen(values: &mut Vec<f64>, len: usize) -> Result<()> {
+    let more = len.saturating_sub(values.len());
+    values.try_reserve(more).map_err(|_| Error::out_of_memory(WHAT, (more * size_of::<f64>()) as u64))?;
+    values.resize(len, f64::INFINITY);
+    Ok(())
 }
 
 /// The values of the sets that have none yet.
-fn evaluate_from(tables: &Tables, pass: &Pass, lattice: &Lattice, values: &mut Values) {
+fn evaluate_from(tables: &Tables, pass: &Pass, lattice: &Lattice, values: &mut Values) -> Result<()> {
     let (k, n) = (tables.classes.len(), tables.n_units);
     let start = values.totals.len();
-    values.totals.resize(lattice.sets.len(), f64::INFINITY);
-    values.tails.resize(tail_at(tables, lattice.sets.len(), 0), f64::INFINITY);
+    lengthen(&mut values.totals, lattice.sets.len())?;
+    lengthen(&mut values.tails, tail_at(tables, lattice.sets.len(), 0))?;
     let mut scratch = vec![f64::INFINITY; n];
     for set in start..lattice.sets.len() {
         let (smaller, own) = values.tails.split_at_mut(tail_at(tables, set, 0));
@@ -293,6 +315,7 @@ fn evaluate_from(tables: &Tables, pass: &Pass, lattice: &Lattice, values: &mut V
             }
         }
     }
+    Ok(())
 }
 
 /// The best value at every unit with a range of class `to` in front of `rest`. In a sum the hop is left out.

@@ -1,7 +1,11 @@
 //! All answers of the chain, asked for once and laid out flat, with the stages that nothing tells apart put together in
 //! classes.
 
-use super::Chain;
+use super::{Chain, Cost};
+use crate::error::{Result, try_vec};
+
+/// The name of the values in errors.
+pub(super) const WHAT: &str = "the search for a placement";
 
 /// Stages that can be exchanged without changing anything, ascending.
 pub(super) struct Class {
@@ -24,36 +28,24 @@ pub(super) struct Tables {
 
 impl Tables {
     /// Asks for all ranges. `None` if there is nothing to place or nothing to place it on.
-    pub fn new(chain: &impl Chain, allowed: u32) -> Option<Tables> {
+    ///
+    /// # Errors
+    /// `OutOfMemory`.
+    pub fn new(chain: &impl Chain, classes: Vec<Class>) -> Result<Option<Tables>> {
         let n_units = chain.n_units();
-        let stages: Vec<usize> = (0..chain.n_stages().min(128)).filter(|s| chain.devices(*s) & !allowed == 0).collect();
-        if n_units == 0 || stages.is_empty() {
-            return None;
+        if n_units == 0 || classes.is_empty() {
+            return Ok(None);
         }
-        let mut tables =
-            Tables { n_units, classes: Vec::new(), seconds: Vec::new(), lack: Vec::new(), hop: Vec::new() };
-        for stage in &stages {
-            let alike = |c: &&mut Class| {
-                chain.class(c.members[0]) == chain.class(*stage)
-                    && interchangeable(chain, &stages, c.members[0], *stage)
-            };
-            match tables.classes.iter_mut().find(alike) {
-                Some(class) => {
-                    class.members.push(*stage);
-                    class.devices.push(chain.devices(*stage));
-                }
-                None => tables.classes.push(Class { members: vec![*stage], devices: vec![chain.devices(*stage)] }),
-            }
-        }
+        let mut tables = Tables { n_units, classes, seconds: Vec::new(), lack: Vec::new(), hop: Vec::new() };
         let size = tables.classes.len() * (n_units + 1) * n_units;
-        tables.seconds = vec![f64::INFINITY; size];
-        tables.lack = vec![f64::INFINITY; size];
+        tables.seconds = try_vec(WHAT, size, f64::INFINITY)?;
+        tables.lack = try_vec(WHAT, size, f64::INFINITY)?;
         for c in 0..tables.classes.len() {
             let stage = tables.classes[c].members[0];
             for first in 0..n_units {
                 for end in first + 1..=n_units {
                     let Some(cost) = chain.range(stage, first, end) else { break };
-                    if cost.seconds.is_finite() && cost.seconds >= 0.0 && !cost.room.is_nan() {
+                    if is_possible(&cost) {
                         let at = tables.at(c, end) + first;
                         tables.seconds[at] = cost.seconds;
                         tables.lack[at] = -cost.room;
@@ -72,7 +64,7 @@ impl Tables {
                 tables.hop.push(if hop >= 0.0 { hop } else { f64::INFINITY });
             }
         }
-        Some(tables)
+        Ok(Some(tables))
     }
 
     /// The start of the row of ranges that end before unit `end`.
@@ -84,6 +76,30 @@ impl Tables {
     pub fn way(&self, from: usize, to: usize) -> usize {
         from * (self.classes.len() + 1) + to
     }
+}
+
+/// The stages on the devices of `allowed`, in classes.
+pub(super) fn classes(chain: &impl Chain, allowed: u32) -> Vec<Class> {
+    let stages: Vec<usize> = (0..chain.n_stages().min(128)).filter(|s| chain.devices(*s) & !allowed == 0).collect();
+    let mut classes: Vec<Class> = Vec::new();
+    for stage in &stages {
+        let alike = |c: &&mut Class| {
+            chain.class(c.members[0]) == chain.class(*stage) && interchangeable(chain, &stages, c.members[0], *stage)
+        };
+        match classes.iter_mut().find(alike) {
+            Some(class) => {
+                class.members.push(*stage);
+                class.devices.push(chain.devices(*stage));
+            }
+            None => classes.push(Class { members: vec![*stage], devices: vec![chain.devices(*stage)] }),
+        }
+    }
+    classes
+}
+
+/// False for a range that fits, and still cannot be.
+pub(super) fn is_possible(cost: &Cost) -> bool {
+    cost.seconds.is_finite() && cost.seconds >= 0.0 && !cost.room.is_nan()
 }
 
 /// True if the chain stays the same, ranges aside, when `a` and `b` change places.

@@ -156,8 +156,8 @@ fn keys(p: &Placement, objective: Objective) -> [f64; 2] {
     }
 }
 
-fn place(chain: &Made, objective: Objective) -> Option<Placement> {
-    place_with(chain, objective, u32::MAX, usize::MAX, 1.0)
+fn best(chain: &Made, objective: Objective) -> Option<Placement> {
+    place(chain, objective, u32::MAX, usize::MAX).unwrap()
 }
 
 fn close(a: f64, b: f64) -> bool {
@@ -197,11 +197,11 @@ fn agrees_with_all_placements() {
         feasible += usize::from(!found.is_empty());
         placements += found.len();
         for objective in OBJECTIVES {
-            let got = place(&chain, objective);
+            let got = best(&chain, objective);
             let context = || format!("seed {seed}, {objective:?}: {got:?}, {chain:?}");
             let Some(p) = &got else {
                 assert!(found.is_empty(), "{}", context());
-                assert!(fewest(&chain, objective, u32::MAX, 1.0).is_none());
+                assert!(fewest(&chain, u32::MAX).unwrap().is_none());
                 continue;
             };
             check_valid(&chain, p);
@@ -224,11 +224,12 @@ fn agrees_with_all_placements() {
             }
             // The fewest segments, and as many as are allowed.
             let few = found.iter().map(|p| p.segments.len()).min().unwrap();
-            let all = place_with(&chain, objective, u32::MAX, few, 1.0).unwrap();
-            assert_eq!(fewest(&chain, objective, u32::MAX, 1.0), Some(all.clone()), "{}", context());
+            let all = place(&chain, objective, u32::MAX, few).unwrap().unwrap();
+            assert_eq!(fewest(&chain, u32::MAX).unwrap(), Some(few), "{}", context());
+            assert!(fits(&chain, u32::MAX, few).unwrap() && !fits(&chain, u32::MAX, few - 1).unwrap(), "{}", context());
             let of_few = found.iter().filter(|p| p.segments.len() == few).map(|p| keys(p, objective)[0]);
             assert!(close(of_few.fold(f64::INFINITY, f64::min), keys(&all, objective)[0]), "{}", context());
-            assert!(place_with(&chain, objective, u32::MAX, few - 1, 1.0).is_none());
+            assert!(place(&chain, objective, u32::MAX, few - 1).unwrap().is_none());
         }
     }
     println!("{COUNT} instances x 3 objectives, {feasible} feasible, {placements} placements, {tied} ties");
@@ -239,22 +240,22 @@ fn agrees_with_all_placements() {
 fn only_allowed_devices() {
     let chain = Made::equal(10, 4, 5.0, 0.1);
     for objective in OBJECTIVES {
-        let p = place_with(&chain, objective, 0b1010, usize::MAX, 1.0).unwrap();
+        let p = place(&chain, objective, 0b1010, usize::MAX).unwrap().unwrap();
         assert_eq!(p.segments.iter().map(|s| s.stage).collect::<Vec<_>>(), [1, 3]);
-        assert!(place_with(&chain, objective, 0b1000, usize::MAX, 1.0).is_none());
-        assert!(place_with(&chain, objective, 0, usize::MAX, 1.0).is_none());
+        assert!(place(&chain, objective, 0b1000, usize::MAX).unwrap().is_none());
+        assert!(place(&chain, objective, 0, usize::MAX).unwrap().is_none());
     }
 }
 
 #[test]
 fn nothing_to_place() {
-    assert!(place(&Made::equal(0, 4, 5.0, 0.1), Objective::Latency).is_none());
-    assert!(place(&Made::equal(3, 0, 5.0, 0.1), Objective::Latency).is_none());
+    assert!(best(&Made::equal(0, 4, 5.0, 0.1), Objective::Latency).is_none());
+    assert!(best(&Made::equal(3, 0, 5.0, 0.1), Objective::Latency).is_none());
 }
 
 #[test]
 fn equal_cuts_where_the_sum_does_not_care() {
-    let p = place(&Made::equal(12, 4, 8.0, 0.5), Objective::Latency).unwrap();
+    let p = best(&Made::equal(12, 4, 8.0, 0.5), Objective::Latency).unwrap();
     assert_eq!(p.segments, [Segment { stage: 0, first: 0, end: 6 }, Segment { stage: 1, first: 6, end: 12 }]);
 }
 
@@ -267,7 +268,7 @@ fn sixteen_dies_on_boards() {
     }
     for objective in OBJECTIVES {
         let start = Instant::now();
-        let p = place(&chain, objective).unwrap();
+        let p = best(&chain, objective).unwrap();
         println!("16 dies on 8 boards, {objective:?}: {:?}, {:?}", start.elapsed(), p.segments.len());
         check_valid(&chain, &p);
         assert!(p.exact);
@@ -294,9 +295,36 @@ fn more_different_devices_than_can_be_tried() {
     }
     for objective in OBJECTIVES {
         let start = Instant::now();
-        let p = place(&chain, objective).unwrap();
+        let p = best(&chain, objective).unwrap();
         println!("24 different devices, {objective:?}: {:?}, {:?}", start.elapsed(), keys(&p, objective));
         check_valid(&chain, &p);
         assert!(!p.exact);
     }
+    // By memory, largest first.
+    let mut largest: Vec<usize> = chain.stages.iter().map(|s| s.memory as usize).collect();
+    largest.sort_unstable_by(|a, b| b.cmp(a));
+    let sums = largest.iter().scan(0, |sum, units| {
+        *sum += units;
+        Some(*sum)
+    });
+    let few = 1 + sums.take_while(|sum| *sum < 61).count();
+    assert_eq!(fewest(&chain, u32::MAX).unwrap(), Some(few));
+    assert!(fits(&chain, u32::MAX, few).unwrap() && !fits(&chain, u32::MAX, few - 1).unwrap());
+}
+
+/// The quick answer is that of the search where both try all, if there is a way between any two stages.
+#[test]
+fn the_reach_of_sets_tells_the_fewest_stages() {
+    let (mut held, mut several) = (0, 0);
+    for seed in 1..=3000u64 {
+        let mut r = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let (n_units, n_devices) = (1 + r.below(30), 1 + r.below(6));
+        let mut chain = Made::random(&mut r, n_units, n_devices, seed % 3 == 0);
+        chain.hops.iter_mut().flatten().filter(|h| **h == f64::INFINITY).for_each(|h| *h = 1.0);
+        let found = reach::fewest(&chain, &tables::classes(&chain, u32::MAX));
+        assert_eq!(found, fewest(&chain, u32::MAX).unwrap(), "seed {seed}: {chain:?}");
+        held += usize::from(found.is_some());
+        several += usize::from(found.is_some_and(|n| n > 2));
+    }
+    assert!(held > 1000 && held < 3000 && several > 50, "{held} held, {several} by three or more");
 }

@@ -129,7 +129,11 @@ def feed_forward(b, i, options):
 
 
 def write(name):
-    arch, s, keys, options = MODELS[name]
+    make(name, *MODELS[name])
+
+
+def make(name, arch, s, keys, options):
+    """`more` of the options adds what only this model has."""
     n, used, n_ff = options.get("experts", (None, None, None))
     nextn = options.get("nextn", 0)
     total = s.get("n_layer", 2) + nextn
@@ -167,4 +171,6 @@ def write(name):
                 b.norm(f"{at}{part}.weight")
     for part in biased:
         b.vector(f"{part}.bias", e, 0.0, 0.3)
+    if "more" in options:
+        options["more"](b)
     b.save()

@@ -7,341 +7,7 @@ package abi
 /*
 #cgo !nopkgconfig pkg-config: rekindle
 #cgo nopkgconfig LDFLAGS: -lrekindle
-#include "rekindle.h"
-
-static inline const char *go_version(void) {
-    return rekindle_version();
-}
-static inline uint32_t go_abi_version(void) {
-    return rekindle_abi_version();
-}
-static inline const char *go_status_name(rekindle_status status_) {
-    return rekindle_status_name(status_);
-}
-static inline const char *go_last_error(void) {
-    return rekindle_last_error();
-}
-static inline rekindle_status go_last_error_detail(void * detail_) {
-    return rekindle_last_error_detail(detail_);
-}
-static inline rekindle_status go_environment(uint32_t index_, void * buffer_, size_t capacity_, void * needed_) {
-    return rekindle_environment(index_, buffer_, capacity_, needed_);
-}
-static inline rekindle_status go_context_create(uint32_t abi_version_, void * params_, void * context_) {
-    return rekindle_context_create(abi_version_, params_, context_);
-}
-static inline rekindle_status go_context_destroy(uintptr_t context_) {
-    return rekindle_context_destroy((rekindle_context *)context_);
-}
-static inline rekindle_status go_context_get_info(uintptr_t context_, void * info_) {
-    return rekindle_context_get_info((rekindle_context *)context_, info_);
-}
-static inline rekindle_status go_context_get_device(uintptr_t context_, uint32_t index_, void * info_) {
-    return rekindle_context_get_device((rekindle_context *)context_, index_, info_);
-}
-static inline rekindle_status go_file_open(uintptr_t context_, void * path_, size_t path_len_, void * file_) {
-    return rekindle_file_open((rekindle_context *)context_, path_, path_len_, file_);
-}
-static inline rekindle_status go_file_open_with(uintptr_t context_, void * path_, size_t path_len_, void * overrides_, size_t overrides_len_, void * file_) {
-    return rekindle_file_open_with((rekindle_context *)context_, path_, path_len_, overrides_, overrides_len_, file_);
-}
-static inline rekindle_status go_file_close(uintptr_t file_) {
-    return rekindle_file_close((rekindle_file *)file_);
-}
-static inline rekindle_status go_file_get_info(uintptr_t file_, void * info_) {
-    return rekindle_file_get_info((rekindle_file *)file_, info_);
-}
-static inline rekindle_status go_file_find_key(uintptr_t file_, void * name_, size_t name_len_, void * index_) {
-    return rekindle_file_find_key((rekindle_file *)file_, name_, name_len_, index_);
-}
-static inline rekindle_status go_file_get_key(uintptr_t file_, uint32_t index_, void * info_) {
-    return rekindle_file_get_key((rekindle_file *)file_, index_, info_);
-}
-static inline rekindle_status go_file_key_text(uintptr_t file_, uint32_t index_, uint32_t max_elements_, void * buffer_, size_t capacity_, void * needed_) {
-    return rekindle_file_key_text((rekindle_file *)file_, index_, max_elements_, buffer_, capacity_, needed_);
-}
-static inline rekindle_status go_file_key_integer(uintptr_t file_, uint32_t index_, void * value_) {
-    return rekindle_file_key_integer((rekindle_file *)file_, index_, value_);
-}
-static inline rekindle_status go_file_key_number(uintptr_t file_, uint32_t index_, void * value_) {
-    return rekindle_file_key_number((rekindle_file *)file_, index_, value_);
-}
-static inline rekindle_status go_file_get_tensor(uintptr_t file_, uint32_t index_, void * info_) {
-    return rekindle_file_get_tensor((rekindle_file *)file_, index_, info_);
-}
-static inline rekindle_status go_plan(uintptr_t context_, uintptr_t file_, void * params_, void * plan_) {
-    return rekindle_plan((rekindle_context *)context_, (rekindle_file *)file_, params_, plan_);
-}
-static inline rekindle_status go_plan_destroy(uintptr_t plan_) {
-    return rekindle_plan_destroy((rekindle_plan_t *)plan_);
-}
-static inline rekindle_status go_plan_ask(uintptr_t context_, uintptr_t file_, void * params_, int32_t question_, void * answer_) {
-    return rekindle_plan_ask((rekindle_context *)context_, (rekindle_file *)file_, params_, question_, answer_);
-}
-static inline rekindle_status go_plan_get_summary(uintptr_t plan_, void * summary_) {
-    return rekindle_plan_get_summary((rekindle_plan_t *)plan_, summary_);
-}
-static inline rekindle_status go_plan_get_device(uintptr_t plan_, uint32_t index_, void * device_) {
-    return rekindle_plan_get_device((rekindle_plan_t *)plan_, index_, device_);
-}
-static inline rekindle_status go_plan_get_layer(uintptr_t plan_, uint32_t index_, void * layer_) {
-    return rekindle_plan_get_layer((rekindle_plan_t *)plan_, index_, layer_);
-}
-static inline rekindle_status go_plan_reason(uintptr_t plan_, uint32_t index_, void * buffer_, size_t capacity_, void * needed_) {
-    return rekindle_plan_reason((rekindle_plan_t *)plan_, index_, buffer_, capacity_, needed_);
-}
-static inline rekindle_status go_plan_remedy(uintptr_t plan_, uint32_t index_, void * buffer_, size_t capacity_, void * needed_) {
-    return rekindle_plan_remedy((rekindle_plan_t *)plan_, index_, buffer_, capacity_, needed_);
-}
-static inline rekindle_status go_plan_text(uintptr_t plan_, void * buffer_, size_t capacity_, void * needed_) {
-    return rekindle_plan_text((rekindle_plan_t *)plan_, buffer_, capacity_, needed_);
-}
-static inline rekindle_status go_plan_svg(uintptr_t plan_, void * buffer_, size_t capacity_, void * needed_) {
-    return rekindle_plan_svg((rekindle_plan_t *)plan_, buffer_, capacity_, needed_);
-}
-static inline rekindle_status go_plan_json(uintptr_t plan_, void * buffer_, size_t capacity_, void * needed_) {
-    return rekindle_plan_json((rekindle_plan_t *)plan_, buffer_, capacity_, needed_);
-}
-static inline rekindle_status go_plan_compare(uintptr_t plan_, uintptr_t other_, void * buffer_, size_t capacity_, void * needed_) {
-    return rekindle_plan_compare((rekindle_plan_t *)plan_, (rekindle_plan_t *)other_, buffer_, capacity_, needed_);
-}
-static inline rekindle_status go_load(uintptr_t context_, uintptr_t plan_, void * params_, void * model_) {
-    return rekindle_load((rekindle_context *)context_, (rekindle_plan_t *)plan_, params_, model_);
-}
-static inline rekindle_status go_model_destroy(uintptr_t model_) {
-    return rekindle_model_destroy((rekindle_model *)model_);
-}
-static inline rekindle_status go_model_get_info(uintptr_t model_, void * info_) {
-    return rekindle_model_get_info((rekindle_model *)model_, info_);
-}
-static inline rekindle_status go_model_set_draft(uintptr_t model_, uintptr_t draft_) {
-    return rekindle_model_set_draft((rekindle_model *)model_, (rekindle_model *)draft_);
-}
-static inline rekindle_status go_model_plan(uintptr_t model_, void * plan_) {
-    return rekindle_model_plan((rekindle_model *)model_, plan_);
-}
-static inline rekindle_status go_model_memory(uintptr_t model_, uint32_t device_, void * memory_) {
-    return rekindle_model_memory((rekindle_model *)model_, device_, memory_);
-}
-static inline rekindle_status go_model_get_perf(uintptr_t model_, void * perf_) {
-    return rekindle_model_get_perf((rekindle_model *)model_, perf_);
-}
-static inline rekindle_status go_model_reset_perf(uintptr_t model_) {
-    return rekindle_model_reset_perf((rekindle_model *)model_);
-}
-static inline rekindle_status go_cancel(uintptr_t model_) {
-    return rekindle_cancel((rekindle_model *)model_);
-}
-static inline rekindle_status go_decode(uintptr_t model_, void * batch_) {
-    return rekindle_decode((rekindle_model *)model_, batch_);
-}
-static inline rekindle_status go_n_outputs(uintptr_t model_, void * n_outputs_) {
-    return rekindle_n_outputs((rekindle_model *)model_, n_outputs_);
-}
-static inline rekindle_status go_logits(uintptr_t model_, uint32_t row_, void * logits_, void * n_) {
-    return rekindle_logits((rekindle_model *)model_, row_, logits_, n_);
-}
-static inline rekindle_status go_embeddings(uintptr_t model_, uint32_t row_, void * embeddings_, void * n_) {
-    return rekindle_embeddings((rekindle_model *)model_, row_, embeddings_, n_);
-}
-static inline rekindle_status go_pooled(uintptr_t model_, int32_t seq_id_, uint32_t flags_, void * buffer_, size_t capacity_, void * needed_) {
-    return rekindle_pooled((rekindle_model *)model_, seq_id_, flags_, buffer_, capacity_, needed_);
-}
-static inline rekindle_status go_seq_remove(uintptr_t model_, int32_t seq_id_, int32_t p0_, int32_t p1_) {
-    return rekindle_seq_remove((rekindle_model *)model_, seq_id_, p0_, p1_);
-}
-static inline rekindle_status go_seq_cut(uintptr_t model_, int32_t seq_id_, uint32_t length_, void * reached_) {
-    return rekindle_seq_cut((rekindle_model *)model_, seq_id_, length_, reached_);
-}
-static inline rekindle_status go_seq_checkpoint(uintptr_t model_, int32_t seq_id_) {
-    return rekindle_seq_checkpoint((rekindle_model *)model_, seq_id_);
-}
-static inline rekindle_status go_seq_leave(uintptr_t model_, int32_t seq_id_) {
-    return rekindle_seq_leave((rekindle_model *)model_, seq_id_);
-}
-static inline rekindle_status go_seq_copy(uintptr_t model_, int32_t src_, int32_t dst_, int32_t p0_, int32_t p1_) {
-    return rekindle_seq_copy((rekindle_model *)model_, src_, dst_, p0_, p1_);
-}
-static inline rekindle_status go_seq_keep(uintptr_t model_, int32_t seq_id_) {
-    return rekindle_seq_keep((rekindle_model *)model_, seq_id_);
-}
-static inline rekindle_status go_seq_shift(uintptr_t model_, int32_t seq_id_, int32_t p0_, int32_t p1_, int32_t delta_) {
-    return rekindle_seq_shift((rekindle_model *)model_, seq_id_, p0_, p1_, delta_);
-}
-static inline rekindle_status go_seq_length(uintptr_t model_, int32_t seq_id_, void * length_) {
-    return rekindle_seq_length((rekindle_model *)model_, seq_id_, length_);
-}
-static inline rekindle_status go_n_free(uintptr_t model_, void * n_free_) {
-    return rekindle_n_free((rekindle_model *)model_, n_free_);
-}
-static inline rekindle_status go_file_adapt(uintptr_t context_, uintptr_t file_, void * paths_, void * path_lens_, size_t n_paths_, void * adapted_) {
-    return rekindle_file_adapt((rekindle_context *)context_, (rekindle_file *)file_, paths_, path_lens_, n_paths_, adapted_);
-}
-static inline rekindle_status go_file_get_adapter(uintptr_t file_, uint32_t index_, void * info_) {
-    return rekindle_file_get_adapter((rekindle_file *)file_, index_, info_);
-}
-static inline rekindle_status go_seq_set_adapters(uintptr_t model_, int32_t seq_id_, void * scales_, size_t n_scales_) {
-    return rekindle_seq_set_adapters((rekindle_model *)model_, seq_id_, scales_, n_scales_);
-}
-static inline rekindle_status go_seq_save(uintptr_t model_, int32_t seq_id_, void * buffer_, size_t capacity_, void * needed_) {
-    return rekindle_seq_save((rekindle_model *)model_, seq_id_, buffer_, capacity_, needed_);
-}
-static inline rekindle_status go_seq_load(uintptr_t model_, int32_t seq_id_, void * bytes_, size_t n_bytes_) {
-    return rekindle_seq_load((rekindle_model *)model_, seq_id_, bytes_, n_bytes_);
-}
-static inline rekindle_status go_seq_save_file(uintptr_t model_, int32_t seq_id_, void * path_, size_t path_len_, uintptr_t progress_, uintptr_t user_data_) {
-    return rekindle_seq_save_file((rekindle_model *)model_, seq_id_, path_, path_len_, (rekindle_progress_fn)progress_, (void *)user_data_);
-}
-static inline rekindle_status go_seq_load_file(uintptr_t model_, int32_t seq_id_, void * path_, size_t path_len_, uintptr_t progress_, uintptr_t user_data_) {
-    return rekindle_seq_load_file((rekindle_model *)model_, seq_id_, path_, path_len_, (rekindle_progress_fn)progress_, (void *)user_data_);
-}
-static inline rekindle_status go_vocab_create(uintptr_t file_, void * vocab_) {
-    return rekindle_vocab_create((rekindle_file *)file_, vocab_);
-}
-static inline rekindle_status go_model_vocab(uintptr_t model_, void * vocab_) {
-    return rekindle_model_vocab((rekindle_model *)model_, vocab_);
-}
-static inline rekindle_status go_vocab_destroy(uintptr_t vocab_) {
-    return rekindle_vocab_destroy((rekindle_vocab *)vocab_);
-}
-static inline rekindle_status go_vocab_get_info(uintptr_t vocab_, void * info_) {
-    return rekindle_vocab_get_info((rekindle_vocab *)vocab_, info_);
-}
-static inline rekindle_status go_vocab_get_token(uintptr_t vocab_, int32_t token_, void * info_) {
-    return rekindle_vocab_get_token((rekindle_vocab *)vocab_, token_, info_);
-}
-static inline rekindle_status go_tokenize(uintptr_t vocab_, void * text_, size_t text_len_, uint32_t flags_, void * tokens_, size_t capacity_, void * needed_) {
-    return rekindle_tokenize((rekindle_vocab *)vocab_, text_, text_len_, flags_, tokens_, capacity_, needed_);
-}
-static inline rekindle_status go_detokenize(uintptr_t vocab_, void * tokens_, size_t n_, uint32_t flags_, void * buffer_, size_t capacity_, void * needed_) {
-    return rekindle_detokenize((rekindle_vocab *)vocab_, tokens_, n_, flags_, buffer_, capacity_, needed_);
-}
-static inline rekindle_status go_token_piece(uintptr_t vocab_, int32_t token_, uint32_t flags_, void * buffer_, size_t capacity_, void * needed_) {
-    return rekindle_token_piece((rekindle_vocab *)vocab_, token_, flags_, buffer_, capacity_, needed_);
-}
-static inline rekindle_status go_stream_create(uintptr_t vocab_, uint32_t flags_, void * stream_) {
-    return rekindle_stream_create((rekindle_vocab *)vocab_, flags_, stream_);
-}
-static inline rekindle_status go_stream_destroy(uintptr_t stream_) {
-    return rekindle_stream_destroy((rekindle_stream *)stream_);
-}
-static inline rekindle_status go_stream_push(uintptr_t stream_, int32_t token_, void * buffer_, size_t capacity_, void * needed_) {
-    return rekindle_stream_push((rekindle_stream *)stream_, token_, buffer_, capacity_, needed_);
-}
-static inline rekindle_status go_stream_flush(uintptr_t stream_, void * buffer_, size_t capacity_, void * needed_) {
-    return rekindle_stream_flush((rekindle_stream *)stream_, buffer_, capacity_, needed_);
-}
-static inline rekindle_status go_sampler_create(void * params_, void * sampler_) {
-    return rekindle_sampler_create(params_, sampler_);
-}
-static inline rekindle_status go_sampler_destroy(uintptr_t sampler_) {
-    return rekindle_sampler_destroy((rekindle_sampler *)sampler_);
-}
-static inline rekindle_status go_sampler_sample(uintptr_t sampler_, uintptr_t model_, uint32_t row_, void * token_) {
-    return rekindle_sampler_sample((rekindle_sampler *)sampler_, (rekindle_model *)model_, row_, token_);
-}
-static inline rekindle_status go_sampler_sample_logits(uintptr_t sampler_, void * logits_, size_t n_, void * token_) {
-    return rekindle_sampler_sample_logits((rekindle_sampler *)sampler_, logits_, n_, token_);
-}
-static inline rekindle_status go_sampler_accept(uintptr_t sampler_, int32_t token_) {
-    return rekindle_sampler_accept((rekindle_sampler *)sampler_, token_);
-}
-static inline rekindle_status go_sampler_reset(uintptr_t sampler_) {
-    return rekindle_sampler_reset((rekindle_sampler *)sampler_);
-}
-static inline rekindle_status go_sampler_copy(uintptr_t sampler_, void * copy_) {
-    return rekindle_sampler_copy((rekindle_sampler *)sampler_, copy_);
-}
-static inline rekindle_status go_sampler_logprobs(uintptr_t sampler_, int32_t distribution_, void * chosen_, void * buffer_, size_t capacity_, void * needed_) {
-    return rekindle_sampler_logprobs((rekindle_sampler *)sampler_, distribution_, chosen_, buffer_, capacity_, needed_);
-}
-static inline rekindle_status go_grammar_create(uintptr_t vocab_, int32_t kind_, void * text_, size_t text_len_, void * params_, void * grammar_) {
-    return rekindle_grammar_create((rekindle_vocab *)vocab_, kind_, text_, text_len_, params_, grammar_);
-}
-static inline rekindle_status go_grammar_destroy(uintptr_t grammar_) {
-    return rekindle_grammar_destroy((rekindle_grammar *)grammar_);
-}
-static inline rekindle_status go_grammar_copy(uintptr_t grammar_, void * copy_) {
-    return rekindle_grammar_copy((rekindle_grammar *)grammar_, copy_);
-}
-static inline rekindle_status go_grammar_reset(uintptr_t grammar_) {
-    return rekindle_grammar_reset((rekindle_grammar *)grammar_);
-}
-static inline rekindle_status go_grammar_mask(uintptr_t grammar_, void * mask_, size_t capacity_, void * needed_) {
-    return rekindle_grammar_mask((rekindle_grammar *)grammar_, mask_, capacity_, needed_);
-}
-static inline rekindle_status go_grammar_accept(uintptr_t grammar_, int32_t token_) {
-    return rekindle_grammar_accept((rekindle_grammar *)grammar_, token_);
-}
-static inline rekindle_status go_grammar_forced(uintptr_t grammar_, void * tokens_, size_t capacity_, void * needed_) {
-    return rekindle_grammar_forced((rekindle_grammar *)grammar_, tokens_, capacity_, needed_);
-}
-static inline rekindle_status go_grammar_is_complete(uintptr_t grammar_, void * complete_) {
-    return rekindle_grammar_is_complete((rekindle_grammar *)grammar_, complete_);
-}
-static inline rekindle_status go_grammar_check(uintptr_t grammar_, void * text_, size_t text_len_, void * verdict_) {
-    return rekindle_grammar_check((rekindle_grammar *)grammar_, text_, text_len_, verdict_);
-}
-static inline rekindle_status go_generate(uintptr_t model_, uintptr_t sampler_, void * params_, uintptr_t on_piece_, uintptr_t user_data_, void * result_) {
-    return rekindle_generate((rekindle_model *)model_, (rekindle_sampler *)sampler_, params_, (rekindle_piece_fn)on_piece_, (void *)user_data_, result_);
-}
-static inline rekindle_status go_generation_create(uintptr_t model_, void * params_, void * generation_) {
-    return rekindle_generation_create((rekindle_model *)model_, params_, generation_);
-}
-static inline rekindle_status go_generation_destroy(uintptr_t generation_) {
-    return rekindle_generation_destroy((rekindle_generation *)generation_);
-}
-static inline rekindle_status go_generation_cancel(uintptr_t generation_) {
-    return rekindle_generation_cancel((rekindle_generation *)generation_);
-}
-static inline rekindle_status go_generation_next(uintptr_t generation_, void * event_) {
-    return rekindle_generation_next((rekindle_generation *)generation_, event_);
-}
-static inline rekindle_status go_generation_logprobs(uintptr_t generation_, int32_t distribution_, void * chosen_, void * buffer_, size_t capacity_, void * needed_) {
-    return rekindle_generation_logprobs((rekindle_generation *)generation_, distribution_, chosen_, buffer_, capacity_, needed_);
-}
-static inline rekindle_status go_generation_get_info(uintptr_t generation_, void * info_) {
-    return rekindle_generation_get_info((rekindle_generation *)generation_, info_);
-}
-static inline rekindle_status go_step(uintptr_t model_, void * generations_, size_t n_generations_, void * result_) {
-    return rekindle_step((rekindle_model *)model_, generations_, n_generations_, result_);
-}
-static inline rekindle_status go_chat_render(uintptr_t vocab_, void * messages_, size_t n_messages_, void * params_, void * buffer_, size_t capacity_, void * needed_) {
-    return rekindle_chat_render((rekindle_vocab *)vocab_, messages_, n_messages_, params_, buffer_, capacity_, needed_);
-}
-static inline rekindle_status go_chat_template(uintptr_t vocab_, void * name_, size_t name_len_, void * buffer_, size_t capacity_, void * needed_) {
-    return rekindle_chat_template((rekindle_vocab *)vocab_, name_, name_len_, buffer_, capacity_, needed_);
-}
-static inline rekindle_status go_chat_template_name(uintptr_t vocab_, uint32_t index_, void * buffer_, size_t capacity_, void * needed_) {
-    return rekindle_chat_template_name((rekindle_vocab *)vocab_, index_, buffer_, capacity_, needed_);
-}
-static inline rekindle_status go_reply_create(uintptr_t vocab_, void * params_, void * reply_) {
-    return rekindle_reply_create((rekindle_vocab *)vocab_, params_, reply_);
-}
-static inline rekindle_status go_reply_destroy(uintptr_t reply_) {
-    return rekindle_reply_destroy((rekindle_reply *)reply_);
-}
-static inline rekindle_status go_reply_grammar(uintptr_t reply_, uint32_t flags_, void * grammar_) {
-    return rekindle_reply_grammar((rekindle_reply *)reply_, flags_, grammar_);
-}
-static inline rekindle_status go_reply_push(uintptr_t reply_, void * text_, size_t text_len_) {
-    return rekindle_reply_push((rekindle_reply *)reply_, text_, text_len_);
-}
-static inline rekindle_status go_reply_push_token(uintptr_t reply_, int32_t token_) {
-    return rekindle_reply_push_token((rekindle_reply *)reply_, token_);
-}
-static inline rekindle_status go_reply_finish(uintptr_t reply_) {
-    return rekindle_reply_finish((rekindle_reply *)reply_);
-}
-static inline rekindle_status go_reply_next(uintptr_t reply_, void * event_) {
-    return rekindle_reply_next((rekindle_reply *)reply_, event_);
-}
-static inline rekindle_status go_reply_json(uintptr_t reply_, void * buffer_, size_t capacity_, void * needed_) {
-    return rekindle_reply_json((rekindle_reply *)reply_, buffer_, capacity_, needed_);
-}
-static inline rekindle_status go_reply_format(uintptr_t reply_, void * buffer_, size_t capacity_, void * needed_) {
-    return rekindle_reply_format((rekindle_reply *)reply_, buffer_, capacity_, needed_);
-}
+#include "calls.h"
 */
 import "C"
 
@@ -368,7 +34,8 @@ func LastErrorDetail(detail *ErrorDetail) int32 {
 }
 
 func Environment(index uint32, buffer *byte, capacity uintptr, needed *uintptr) int32 {
-	return int32(C.go_environment(C.uint32_t(index), unsafe.Pointer(buffer), C.size_t(capacity), unsafe.Pointer(needed)))
+	return int32(C.go_environment(C.uint32_t(index), unsafe.Pointer(buffer), C.size_t(capacity),
+		unsafe.Pointer(needed)))
 }
 
 func ContextCreate(abiVersion uint32, params *ContextParams, context *Handle) int32 {
@@ -391,8 +58,10 @@ func FileOpen(context Handle, path *byte, pathLen uintptr, file *Handle) int32 {
 	return int32(C.go_file_open(C.uintptr_t(context), unsafe.Pointer(path), C.size_t(pathLen), unsafe.Pointer(file)))
 }
 
-func FileOpenWith(context Handle, path *byte, pathLen uintptr, overrides *byte, overridesLen uintptr, file *Handle) int32 {
-	return int32(C.go_file_open_with(C.uintptr_t(context), unsafe.Pointer(path), C.size_t(pathLen), unsafe.Pointer(overrides), C.size_t(overridesLen), unsafe.Pointer(file)))
+func FileOpenWith(context Handle, path *byte, pathLen uintptr, overrides *byte, overridesLen uintptr,
+	file *Handle) int32 {
+	return int32(C.go_file_open_with(C.uintptr_t(context), unsafe.Pointer(path), C.size_t(pathLen),
+		unsafe.Pointer(overrides), C.size_t(overridesLen), unsafe.Pointer(file)))
 }
 
 func FileClose(file Handle) int32 {
@@ -412,7 +81,8 @@ func FileGetKey(file Handle, index uint32, info *KeyInfo) int32 {
 }
 
 func FileKeyText(file Handle, index uint32, maxElements uint32, buffer *byte, capacity uintptr, needed *uintptr) int32 {
-	return int32(C.go_file_key_text(C.uintptr_t(file), C.uint32_t(index), C.uint32_t(maxElements), unsafe.Pointer(buffer), C.size_t(capacity), unsafe.Pointer(needed)))
+	return int32(C.go_file_key_text(C.uintptr_t(file), C.uint32_t(index), C.uint32_t(maxElements),
+		unsafe.Pointer(buffer), C.size_t(capacity), unsafe.Pointer(needed)))
 }
 
 func FileKeyInteger(file Handle, index uint32, value *int64) int32 {
@@ -436,7 +106,8 @@ func PlanDestroy(plan Handle) int32 {
 }
 
 func PlanAsk(context Handle, file Handle, params *PlanParams, question int32, answer *uint32) int32 {
-	return int32(C.go_plan_ask(C.uintptr_t(context), C.uintptr_t(file), unsafe.Pointer(params), C.int32_t(question), unsafe.Pointer(answer)))
+	return int32(C.go_plan_ask(C.uintptr_t(context), C.uintptr_t(file), unsafe.Pointer(params), C.int32_t(question),
+		unsafe.Pointer(answer)))
 }
 
 func PlanGetSummary(plan Handle, summary *PlanSummary) int32 {
@@ -452,11 +123,13 @@ func PlanGetLayer(plan Handle, index uint32, layer *PlanLayer) int32 {
 }
 
 func PlanReason(plan Handle, index uint32, buffer *byte, capacity uintptr, needed *uintptr) int32 {
-	return int32(C.go_plan_reason(C.uintptr_t(plan), C.uint32_t(index), unsafe.Pointer(buffer), C.size_t(capacity), unsafe.Pointer(needed)))
+	return int32(C.go_plan_reason(C.uintptr_t(plan), C.uint32_t(index), unsafe.Pointer(buffer), C.size_t(capacity),
+		unsafe.Pointer(needed)))
 }
 
 func PlanRemedy(plan Handle, index uint32, buffer *byte, capacity uintptr, needed *uintptr) int32 {
-	return int32(C.go_plan_remedy(C.uintptr_t(plan), C.uint32_t(index), unsafe.Pointer(buffer), C.size_t(capacity), unsafe.Pointer(needed)))
+	return int32(C.go_plan_remedy(C.uintptr_t(plan), C.uint32_t(index), unsafe.Pointer(buffer), C.size_t(capacity),
+		unsafe.Pointer(needed)))
 }
 
 func PlanText(plan Handle, buffer *byte, capacity uintptr, needed *uintptr) int32 {
@@ -472,7 +145,8 @@ func PlanJson(plan Handle, buffer *byte, capacity uintptr, needed *uintptr) int3
 }
 
 func PlanCompare(plan Handle, other Handle, buffer *byte, capacity uintptr, needed *uintptr) int32 {
-	return int32(C.go_plan_compare(C.uintptr_t(plan), C.uintptr_t(other), unsafe.Pointer(buffer), C.size_t(capacity), unsafe.Pointer(needed)))
+	return int32(C.go_plan_compare(C.uintptr_t(plan), C.uintptr_t(other), unsafe.Pointer(buffer), C.size_t(capacity),
+		unsafe.Pointer(needed)))
 }
 
 func Load(context Handle, plan Handle, params *LoadParams, model *Handle) int32 {
@@ -528,7 +202,8 @@ func Embeddings(model Handle, row uint32, embeddings **float32, n *uint32) int32
 }
 
 func Pooled(model Handle, seqId int32, flags uint32, buffer *float32, capacity uintptr, needed *uintptr) int32 {
-	return int32(C.go_pooled(C.uintptr_t(model), C.int32_t(seqId), C.uint32_t(flags), unsafe.Pointer(buffer), C.size_t(capacity), unsafe.Pointer(needed)))
+	return int32(C.go_pooled(C.uintptr_t(model), C.int32_t(seqId), C.uint32_t(flags), unsafe.Pointer(buffer),
+		C.size_t(capacity), unsafe.Pointer(needed)))
 }
 
 func SeqRemove(model Handle, seqId int32, p0 int32, p1 int32) int32 {
@@ -568,7 +243,8 @@ func NFree(model Handle, nFree *uint32) int32 {
 }
 
 func FileAdapt(context Handle, file Handle, paths **byte, pathLens *uintptr, nPaths uintptr, adapted *Handle) int32 {
-	return int32(C.go_file_adapt(C.uintptr_t(context), C.uintptr_t(file), unsafe.Pointer(paths), unsafe.Pointer(pathLens), C.size_t(nPaths), unsafe.Pointer(adapted)))
+	return int32(C.go_file_adapt(C.uintptr_t(context), C.uintptr_t(file), unsafe.Pointer(paths),
+		unsafe.Pointer(pathLens), C.size_t(nPaths), unsafe.Pointer(adapted)))
 }
 
 func FileGetAdapter(file Handle, index uint32, info *AdapterInfo) int32 {
@@ -580,7 +256,8 @@ func SeqSetAdapters(model Handle, seqId int32, scales *float32, nScales uintptr)
 }
 
 func SeqSave(model Handle, seqId int32, buffer *byte, capacity uintptr, needed *uintptr) int32 {
-	return int32(C.go_seq_save(C.uintptr_t(model), C.int32_t(seqId), unsafe.Pointer(buffer), C.size_t(capacity), unsafe.Pointer(needed)))
+	return int32(C.go_seq_save(C.uintptr_t(model), C.int32_t(seqId), unsafe.Pointer(buffer), C.size_t(capacity),
+		unsafe.Pointer(needed)))
 }
 
 func SeqLoad(model Handle, seqId int32, bytes *byte, nBytes uintptr) int32 {
@@ -588,11 +265,13 @@ func SeqLoad(model Handle, seqId int32, bytes *byte, nBytes uintptr) int32 {
 }
 
 func SeqSaveFile(model Handle, seqId int32, path *byte, pathLen uintptr, progress uintptr, userData uintptr) int32 {
-	return int32(C.go_seq_save_file(C.uintptr_t(model), C.int32_t(seqId), unsafe.Pointer(path), C.size_t(pathLen), C.uintptr_t(progress), C.uintptr_t(userData)))
+	return int32(C.go_seq_save_file(C.uintptr_t(model), C.int32_t(seqId), unsafe.Pointer(path), C.size_t(pathLen),
+		C.uintptr_t(progress), C.uintptr_t(userData)))
 }
 
 func SeqLoadFile(model Handle, seqId int32, path *byte, pathLen uintptr, progress uintptr, userData uintptr) int32 {
-	return int32(C.go_seq_load_file(C.uintptr_t(model), C.int32_t(seqId), unsafe.Pointer(path), C.size_t(pathLen), C.uintptr_t(progress), C.uintptr_t(userData)))
+	return int32(C.go_seq_load_file(C.uintptr_t(model), C.int32_t(seqId), unsafe.Pointer(path), C.size_t(pathLen),
+		C.uintptr_t(progress), C.uintptr_t(userData)))
 }
 
 func VocabCreate(file Handle, vocab *Handle) int32 {
@@ -615,16 +294,21 @@ func VocabGetToken(vocab Handle, token int32, info *TokenInfo) int32 {
 	return int32(C.go_vocab_get_token(C.uintptr_t(vocab), C.int32_t(token), unsafe.Pointer(info)))
 }
 
-func Tokenize(vocab Handle, text *byte, textLen uintptr, flags uint32, tokens *int32, capacity uintptr, needed *uintptr) int32 {
-	return int32(C.go_tokenize(C.uintptr_t(vocab), unsafe.Pointer(text), C.size_t(textLen), C.uint32_t(flags), unsafe.Pointer(tokens), C.size_t(capacity), unsafe.Pointer(needed)))
+func Tokenize(vocab Handle, text *byte, textLen uintptr, flags uint32, tokens *int32, capacity uintptr,
+	needed *uintptr) int32 {
+	return int32(C.go_tokenize(C.uintptr_t(vocab), unsafe.Pointer(text), C.size_t(textLen), C.uint32_t(flags),
+		unsafe.Pointer(tokens), C.size_t(capacity), unsafe.Pointer(needed)))
 }
 
-func Detokenize(vocab Handle, tokens *int32, n uintptr, flags uint32, buffer *byte, capacity uintptr, needed *uintptr) int32 {
-	return int32(C.go_detokenize(C.uintptr_t(vocab), unsafe.Pointer(tokens), C.size_t(n), C.uint32_t(flags), unsafe.Pointer(buffer), C.size_t(capacity), unsafe.Pointer(needed)))
+func Detokenize(vocab Handle, tokens *int32, n uintptr, flags uint32, buffer *byte, capacity uintptr,
+	needed *uintptr) int32 {
+	return int32(C.go_detokenize(C.uintptr_t(vocab), unsafe.Pointer(tokens), C.size_t(n), C.uint32_t(flags),
+		unsafe.Pointer(buffer), C.size_t(capacity), unsafe.Pointer(needed)))
 }
 
 func TokenPiece(vocab Handle, token int32, flags uint32, buffer *byte, capacity uintptr, needed *uintptr) int32 {
-	return int32(C.go_token_piece(C.uintptr_t(vocab), C.int32_t(token), C.uint32_t(flags), unsafe.Pointer(buffer), C.size_t(capacity), unsafe.Pointer(needed)))
+	return int32(C.go_token_piece(C.uintptr_t(vocab), C.int32_t(token), C.uint32_t(flags), unsafe.Pointer(buffer),
+		C.size_t(capacity), unsafe.Pointer(needed)))
 }
 
 func StreamCreate(vocab Handle, flags uint32, stream *Handle) int32 {
@@ -636,11 +320,13 @@ func StreamDestroy(stream Handle) int32 {
 }
 
 func StreamPush(stream Handle, token int32, buffer *byte, capacity uintptr, needed *uintptr) int32 {
-	return int32(C.go_stream_push(C.uintptr_t(stream), C.int32_t(token), unsafe.Pointer(buffer), C.size_t(capacity), unsafe.Pointer(needed)))
+	return int32(C.go_stream_push(C.uintptr_t(stream), C.int32_t(token), unsafe.Pointer(buffer), C.size_t(capacity),
+		unsafe.Pointer(needed)))
 }
 
 func StreamFlush(stream Handle, buffer *byte, capacity uintptr, needed *uintptr) int32 {
-	return int32(C.go_stream_flush(C.uintptr_t(stream), unsafe.Pointer(buffer), C.size_t(capacity), unsafe.Pointer(needed)))
+	return int32(C.go_stream_flush(C.uintptr_t(stream), unsafe.Pointer(buffer), C.size_t(capacity),
+		unsafe.Pointer(needed)))
 }
 
 func SamplerCreate(params *SamplerParams, sampler *Handle) int32 {
@@ -656,7 +342,8 @@ func SamplerSample(sampler Handle, model Handle, row uint32, token *int32) int32
 }
 
 func SamplerSampleLogits(sampler Handle, logits *float32, n uintptr, token *int32) int32 {
-	return int32(C.go_sampler_sample_logits(C.uintptr_t(sampler), unsafe.Pointer(logits), C.size_t(n), unsafe.Pointer(token)))
+	return int32(C.go_sampler_sample_logits(C.uintptr_t(sampler), unsafe.Pointer(logits), C.size_t(n),
+		unsafe.Pointer(token)))
 }
 
 func SamplerAccept(sampler Handle, token int32) int32 {
@@ -671,12 +358,16 @@ func SamplerCopy(sampler Handle, copy *Handle) int32 {
 	return int32(C.go_sampler_copy(C.uintptr_t(sampler), unsafe.Pointer(copy)))
 }
 
-func SamplerLogprobs(sampler Handle, distribution int32, chosen *Logprob, buffer *Logprob, capacity uintptr, needed *uintptr) int32 {
-	return int32(C.go_sampler_logprobs(C.uintptr_t(sampler), C.int32_t(distribution), unsafe.Pointer(chosen), unsafe.Pointer(buffer), C.size_t(capacity), unsafe.Pointer(needed)))
+func SamplerLogprobs(sampler Handle, distribution int32, chosen *Logprob, buffer *Logprob, capacity uintptr,
+	needed *uintptr) int32 {
+	return int32(C.go_sampler_logprobs(C.uintptr_t(sampler), C.int32_t(distribution), unsafe.Pointer(chosen),
+		unsafe.Pointer(buffer), C.size_t(capacity), unsafe.Pointer(needed)))
 }
 
-func GrammarCreate(vocab Handle, kind int32, text *byte, textLen uintptr, params *GrammarParams, grammar *Handle) int32 {
-	return int32(C.go_grammar_create(C.uintptr_t(vocab), C.int32_t(kind), unsafe.Pointer(text), C.size_t(textLen), unsafe.Pointer(params), unsafe.Pointer(grammar)))
+func GrammarCreate(vocab Handle, kind int32, text *byte, textLen uintptr, params *GrammarParams,
+	grammar *Handle) int32 {
+	return int32(C.go_grammar_create(C.uintptr_t(vocab), C.int32_t(kind), unsafe.Pointer(text), C.size_t(textLen),
+		unsafe.Pointer(params), unsafe.Pointer(grammar)))
 }
 
 func GrammarDestroy(grammar Handle) int32 {
@@ -692,7 +383,8 @@ func GrammarReset(grammar Handle) int32 {
 }
 
 func GrammarMask(grammar Handle, mask *uint32, capacity uintptr, needed *uintptr) int32 {
-	return int32(C.go_grammar_mask(C.uintptr_t(grammar), unsafe.Pointer(mask), C.size_t(capacity), unsafe.Pointer(needed)))
+	return int32(C.go_grammar_mask(C.uintptr_t(grammar), unsafe.Pointer(mask), C.size_t(capacity),
+		unsafe.Pointer(needed)))
 }
 
 func GrammarAccept(grammar Handle, token int32) int32 {
@@ -700,7 +392,8 @@ func GrammarAccept(grammar Handle, token int32) int32 {
 }
 
 func GrammarForced(grammar Handle, tokens *int32, capacity uintptr, needed *uintptr) int32 {
-	return int32(C.go_grammar_forced(C.uintptr_t(grammar), unsafe.Pointer(tokens), C.size_t(capacity), unsafe.Pointer(needed)))
+	return int32(C.go_grammar_forced(C.uintptr_t(grammar), unsafe.Pointer(tokens), C.size_t(capacity),
+		unsafe.Pointer(needed)))
 }
 
 func GrammarIsComplete(grammar Handle, complete *uint32) int32 {
@@ -708,11 +401,14 @@ func GrammarIsComplete(grammar Handle, complete *uint32) int32 {
 }
 
 func GrammarCheck(grammar Handle, text *byte, textLen uintptr, verdict *GrammarVerdict) int32 {
-	return int32(C.go_grammar_check(C.uintptr_t(grammar), unsafe.Pointer(text), C.size_t(textLen), unsafe.Pointer(verdict)))
+	return int32(C.go_grammar_check(C.uintptr_t(grammar), unsafe.Pointer(text), C.size_t(textLen),
+		unsafe.Pointer(verdict)))
 }
 
-func Generate(model Handle, sampler Handle, params *GenerateParams, onPiece uintptr, userData uintptr, result *GenerateResult) int32 {
-	return int32(C.go_generate(C.uintptr_t(model), C.uintptr_t(sampler), unsafe.Pointer(params), C.uintptr_t(onPiece), C.uintptr_t(userData), unsafe.Pointer(result)))
+func Generate(model Handle, sampler Handle, params *GenerateParams, onPiece uintptr, userData uintptr,
+	result *GenerateResult) int32 {
+	return int32(C.go_generate(C.uintptr_t(model), C.uintptr_t(sampler), unsafe.Pointer(params), C.uintptr_t(onPiece),
+		C.uintptr_t(userData), unsafe.Pointer(result)))
 }
 
 func GenerationCreate(model Handle, params *GenerationParams, generation *Handle) int32 {
@@ -731,8 +427,10 @@ func GenerationNext(generation Handle, event *Event) int32 {
 	return int32(C.go_generation_next(C.uintptr_t(generation), unsafe.Pointer(event)))
 }
 
-func GenerationLogprobs(generation Handle, distribution int32, chosen *Logprob, buffer *Logprob, capacity uintptr, needed *uintptr) int32 {
-	return int32(C.go_generation_logprobs(C.uintptr_t(generation), C.int32_t(distribution), unsafe.Pointer(chosen), unsafe.Pointer(buffer), C.size_t(capacity), unsafe.Pointer(needed)))
+func GenerationLogprobs(generation Handle, distribution int32, chosen *Logprob, buffer *Logprob, capacity uintptr,
+	needed *uintptr) int32 {
+	return int32(C.go_generation_logprobs(C.uintptr_t(generation), C.int32_t(distribution), unsafe.Pointer(chosen),
+		unsafe.Pointer(buffer), C.size_t(capacity), unsafe.Pointer(needed)))
 }
 
 func GenerationGetInfo(generation Handle, info *GenerationInfo) int32 {
@@ -740,19 +438,24 @@ func GenerationGetInfo(generation Handle, info *GenerationInfo) int32 {
 }
 
 func Step(model Handle, generations *Handle, nGenerations uintptr, result *StepResult) int32 {
-	return int32(C.go_step(C.uintptr_t(model), unsafe.Pointer(generations), C.size_t(nGenerations), unsafe.Pointer(result)))
+	return int32(C.go_step(C.uintptr_t(model), unsafe.Pointer(generations), C.size_t(nGenerations),
+		unsafe.Pointer(result)))
 }
 
-func ChatRender(vocab Handle, messages *ChatMessage, nMessages uintptr, params *ChatParams, buffer *byte, capacity uintptr, needed *uintptr) int32 {
-	return int32(C.go_chat_render(C.uintptr_t(vocab), unsafe.Pointer(messages), C.size_t(nMessages), unsafe.Pointer(params), unsafe.Pointer(buffer), C.size_t(capacity), unsafe.Pointer(needed)))
+func ChatRender(vocab Handle, messages *ChatMessage, nMessages uintptr, params *ChatParams, buffer *byte,
+	capacity uintptr, needed *uintptr) int32 {
+	return int32(C.go_chat_render(C.uintptr_t(vocab), unsafe.Pointer(messages), C.size_t(nMessages),
+		unsafe.Pointer(params), unsafe.Pointer(buffer), C.size_t(capacity), unsafe.Pointer(needed)))
 }
 
 func ChatTemplate(vocab Handle, name *byte, nameLen uintptr, buffer *byte, capacity uintptr, needed *uintptr) int32 {
-	return int32(C.go_chat_template(C.uintptr_t(vocab), unsafe.Pointer(name), C.size_t(nameLen), unsafe.Pointer(buffer), C.size_t(capacity), unsafe.Pointer(needed)))
+	return int32(C.go_chat_template(C.uintptr_t(vocab), unsafe.Pointer(name), C.size_t(nameLen), unsafe.Pointer(buffer),
+		C.size_t(capacity), unsafe.Pointer(needed)))
 }
 
 func ChatTemplateName(vocab Handle, index uint32, buffer *byte, capacity uintptr, needed *uintptr) int32 {
-	return int32(C.go_chat_template_name(C.uintptr_t(vocab), C.uint32_t(index), unsafe.Pointer(buffer), C.size_t(capacity), unsafe.Pointer(needed)))
+	return int32(C.go_chat_template_name(C.uintptr_t(vocab), C.uint32_t(index), unsafe.Pointer(buffer),
+		C.size_t(capacity), unsafe.Pointer(needed)))
 }
 
 func ReplyCreate(vocab Handle, params *ReplyParams, reply *Handle) int32 {
@@ -784,435 +487,11 @@ func ReplyNext(reply Handle, event *ReplyEvent) int32 {
 }
 
 func ReplyJson(reply Handle, buffer *byte, capacity uintptr, needed *uintptr) int32 {
-	return int32(C.go_reply_json(C.uintptr_t(reply), unsafe.Pointer(buffer), C.size_t(capacity), unsafe.Pointer(needed)))
+	return int32(C.go_reply_json(C.uintptr_t(reply), unsafe.Pointer(buffer), C.size_t(capacity),
+		unsafe.Pointer(needed)))
 }
 
 func ReplyFormat(reply Handle, buffer *byte, capacity uintptr, needed *uintptr) int32 {
-	return int32(C.go_reply_format(C.uintptr_t(reply), unsafe.Pointer(buffer), C.size_t(capacity), unsafe.Pointer(needed)))
+	return int32(C.go_reply_format(C.uintptr_t(reply), unsafe.Pointer(buffer), C.size_t(capacity),
+		unsafe.Pointer(needed)))
 }
-
-// The layout of each struct is that of C.
-var _ [C.sizeof_rekindle_error_detail]byte = [unsafe.Sizeof(ErrorDetail{})]byte{}
-var _ [unsafe.Offsetof(C.rekindle_error_detail{}.struct_size)]byte = [unsafe.Offsetof(ErrorDetail{}.StructSize)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_error_detail{}.status)]byte = [unsafe.Offsetof(ErrorDetail{}.Status)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_error_detail{}.device)]byte = [unsafe.Offsetof(ErrorDetail{}.Device)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_error_detail{}.reserved)]byte = [unsafe.Offsetof(ErrorDetail{}.Reserved)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_error_detail{}.needed)]byte = [unsafe.Offsetof(ErrorDetail{}.Needed)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_error_detail{}.available)]byte = [unsafe.Offsetof(ErrorDetail{}.Available)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_error_detail{}.subject)]byte = [unsafe.Offsetof(ErrorDetail{}.Subject)]byte{}
-var _ [C.sizeof_rekindle_context_params]byte = [unsafe.Sizeof(ContextParams{})]byte{}
-var _ [unsafe.Offsetof(C.rekindle_context_params{}.struct_size)]byte = [unsafe.Offsetof(ContextParams{}.StructSize)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_context_params{}.n_threads)]byte = [unsafe.Offsetof(ContextParams{}.NThreads)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_context_params{}.devices)]byte = [unsafe.Offsetof(ContextParams{}.Devices)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_context_params{}.devices_len)]byte = [unsafe.Offsetof(ContextParams{}.DevicesLen)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_context_params{}.log)]byte = [unsafe.Offsetof(ContextParams{}.Log)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_context_params{}.log_user_data)]byte = [unsafe.Offsetof(ContextParams{}.LogUserData)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_context_params{}.log_level)]byte = [unsafe.Offsetof(ContextParams{}.LogLevel)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_context_params{}.reserved)]byte = [unsafe.Offsetof(ContextParams{}.Reserved)]byte{}
-var _ [C.sizeof_rekindle_context_info]byte = [unsafe.Sizeof(ContextInfo{})]byte{}
-var _ [unsafe.Offsetof(C.rekindle_context_info{}.struct_size)]byte = [unsafe.Offsetof(ContextInfo{}.StructSize)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_context_info{}.n_devices)]byte = [unsafe.Offsetof(ContextInfo{}.NDevices)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_context_info{}.n_threads)]byte = [unsafe.Offsetof(ContextInfo{}.NThreads)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_context_info{}.reserved)]byte = [unsafe.Offsetof(ContextInfo{}.Reserved)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_context_info{}.isa)]byte = [unsafe.Offsetof(ContextInfo{}.Isa)]byte{}
-var _ [C.sizeof_rekindle_device_info]byte = [unsafe.Sizeof(DeviceInfo{})]byte{}
-var _ [unsafe.Offsetof(C.rekindle_device_info{}.struct_size)]byte = [unsafe.Offsetof(DeviceInfo{}.StructSize)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_device_info{}.kind)]byte = [unsafe.Offsetof(DeviceInfo{}.Kind)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_device_info{}.total_bytes)]byte = [unsafe.Offsetof(DeviceInfo{}.TotalBytes)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_device_info{}.free_bytes)]byte = [unsafe.Offsetof(DeviceInfo{}.FreeBytes)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_device_info{}.read_bandwidth)]byte = [unsafe.Offsetof(DeviceInfo{}.ReadBandwidth)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_device_info{}.compute_major)]byte = [unsafe.Offsetof(DeviceInfo{}.ComputeMajor)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_device_info{}.compute_minor)]byte = [unsafe.Offsetof(DeviceInfo{}.ComputeMinor)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_device_info{}.board)]byte = [unsafe.Offsetof(DeviceInfo{}.Board)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_device_info{}.described)]byte = [unsafe.Offsetof(DeviceInfo{}.Described)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_device_info{}.name)]byte = [unsafe.Offsetof(DeviceInfo{}.Name)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_device_info{}.driver_bytes)]byte = [unsafe.Offsetof(DeviceInfo{}.DriverBytes)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_device_info{}.flops)]byte = [unsafe.Offsetof(DeviceInfo{}.Flops)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_device_info{}.host_bandwidth)]byte = [unsafe.Offsetof(DeviceInfo{}.HostBandwidth)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_device_info{}.takes_layers)]byte = [unsafe.Offsetof(DeviceInfo{}.TakesLayers)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_device_info{}.reserved)]byte = [unsafe.Offsetof(DeviceInfo{}.Reserved)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_device_info{}.cuda_ordinal)]byte = [unsafe.Offsetof(DeviceInfo{}.CudaOrdinal)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_device_info{}.peers)]byte = [unsafe.Offsetof(DeviceInfo{}.Peers)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_device_info{}.image)]byte = [unsafe.Offsetof(DeviceInfo{}.Image)]byte{}
-var _ [C.sizeof_rekindle_file_info]byte = [unsafe.Sizeof(FileInfo{})]byte{}
-var _ [unsafe.Offsetof(C.rekindle_file_info{}.struct_size)]byte = [unsafe.Offsetof(FileInfo{}.StructSize)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_file_info{}.version)]byte = [unsafe.Offsetof(FileInfo{}.Version)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_file_info{}.n_keys)]byte = [unsafe.Offsetof(FileInfo{}.NKeys)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_file_info{}.n_tensors)]byte = [unsafe.Offsetof(FileInfo{}.NTensors)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_file_info{}.n_bytes)]byte = [unsafe.Offsetof(FileInfo{}.NBytes)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_file_info{}.n_params)]byte = [unsafe.Offsetof(FileInfo{}.NParams)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_file_info{}.n_files)]byte = [unsafe.Offsetof(FileInfo{}.NFiles)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_file_info{}.n_layer)]byte = [unsafe.Offsetof(FileInfo{}.NLayer)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_file_info{}.n_ctx_train)]byte = [unsafe.Offsetof(FileInfo{}.NCtxTrain)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_file_info{}.n_embd)]byte = [unsafe.Offsetof(FileInfo{}.NEmbd)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_file_info{}.n_vocab)]byte = [unsafe.Offsetof(FileInfo{}.NVocab)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_file_info{}.reserved)]byte = [unsafe.Offsetof(FileInfo{}.Reserved)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_file_info{}.architecture)]byte = [unsafe.Offsetof(FileInfo{}.Architecture)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_file_info{}.name)]byte = [unsafe.Offsetof(FileInfo{}.Name)]byte{}
-var _ [C.sizeof_rekindle_key_info]byte = [unsafe.Sizeof(KeyInfo{})]byte{}
-var _ [unsafe.Offsetof(C.rekindle_key_info{}.struct_size)]byte = [unsafe.Offsetof(KeyInfo{}.StructSize)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_key_info{}.value_type)]byte = [unsafe.Offsetof(KeyInfo{}.ValueType)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_key_info{}.element_type)]byte = [unsafe.Offsetof(KeyInfo{}.ElementType)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_key_info{}.reserved)]byte = [unsafe.Offsetof(KeyInfo{}.Reserved)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_key_info{}.count)]byte = [unsafe.Offsetof(KeyInfo{}.Count)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_key_info{}.name)]byte = [unsafe.Offsetof(KeyInfo{}.Name)]byte{}
-var _ [C.sizeof_rekindle_tensor_info]byte = [unsafe.Sizeof(TensorInfo{})]byte{}
-var _ [unsafe.Offsetof(C.rekindle_tensor_info{}.struct_size)]byte = [unsafe.Offsetof(TensorInfo{}.StructSize)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_tensor_info{}.tensor_type)]byte = [unsafe.Offsetof(TensorInfo{}.TensorType)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_tensor_info{}.n_dims)]byte = [unsafe.Offsetof(TensorInfo{}.NDims)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_tensor_info{}.split)]byte = [unsafe.Offsetof(TensorInfo{}.Split)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_tensor_info{}.ne)]byte = [unsafe.Offsetof(TensorInfo{}.Ne)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_tensor_info{}.offset)]byte = [unsafe.Offsetof(TensorInfo{}.Offset)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_tensor_info{}.n_bytes)]byte = [unsafe.Offsetof(TensorInfo{}.NBytes)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_tensor_info{}.type_name)]byte = [unsafe.Offsetof(TensorInfo{}.TypeName)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_tensor_info{}.name)]byte = [unsafe.Offsetof(TensorInfo{}.Name)]byte{}
-var _ [C.sizeof_rekindle_device_limit]byte = [unsafe.Sizeof(DeviceLimit{})]byte{}
-var _ [unsafe.Offsetof(C.rekindle_device_limit{}.device)]byte = [unsafe.Offsetof(DeviceLimit{}.Device)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_device_limit{}.flags)]byte = [unsafe.Offsetof(DeviceLimit{}.Flags)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_device_limit{}.max_layers)]byte = [unsafe.Offsetof(DeviceLimit{}.MaxLayers)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_device_limit{}.reserved)]byte = [unsafe.Offsetof(DeviceLimit{}.Reserved)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_device_limit{}.reserve_bytes)]byte = [unsafe.Offsetof(DeviceLimit{}.ReserveBytes)]byte{}
-var _ [C.sizeof_rekindle_plan_params]byte = [unsafe.Sizeof(PlanParams{})]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_params{}.struct_size)]byte = [unsafe.Offsetof(PlanParams{}.StructSize)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_params{}.n_ctx)]byte = [unsafe.Offsetof(PlanParams{}.NCtx)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_params{}.n_seq_max)]byte = [unsafe.Offsetof(PlanParams{}.NSeqMax)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_params{}.n_outputs_max)]byte = [unsafe.Offsetof(PlanParams{}.NOutputsMax)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_params{}.n_batch)]byte = [unsafe.Offsetof(PlanParams{}.NBatch)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_params{}.n_ubatch)]byte = [unsafe.Offsetof(PlanParams{}.NUbatch)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_params{}.type_k)]byte = [unsafe.Offsetof(PlanParams{}.TypeK)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_params{}.type_v)]byte = [unsafe.Offsetof(PlanParams{}.TypeV)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_params{}.weights)]byte = [unsafe.Offsetof(PlanParams{}.Weights)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_params{}.objective)]byte = [unsafe.Offsetof(PlanParams{}.Objective)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_params{}.reserve_bytes)]byte = [unsafe.Offsetof(PlanParams{}.ReserveBytes)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_params{}.estimator)]byte = [unsafe.Offsetof(PlanParams{}.Estimator)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_params{}.n_limits)]byte = [unsafe.Offsetof(PlanParams{}.NLimits)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_params{}.limits)]byte = [unsafe.Offsetof(PlanParams{}.Limits)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_params{}.margin)]byte = [unsafe.Offsetof(PlanParams{}.Margin)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_params{}.n_checkpoints)]byte = [unsafe.Offsetof(PlanParams{}.NCheckpoints)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_params{}.n_draft)]byte = [unsafe.Offsetof(PlanParams{}.NDraft)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_params{}.pooling)]byte = [unsafe.Offsetof(PlanParams{}.Pooling)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_params{}.draft_source)]byte = [unsafe.Offsetof(PlanParams{}.DraftSource)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_params{}.placements)]byte = [unsafe.Offsetof(PlanParams{}.Placements)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_params{}.placements_len)]byte = [unsafe.Offsetof(PlanParams{}.PlacementsLen)]byte{}
-var _ [C.sizeof_rekindle_plan_summary]byte = [unsafe.Sizeof(PlanSummary{})]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_summary{}.struct_size)]byte = [unsafe.Offsetof(PlanSummary{}.StructSize)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_summary{}.fits)]byte = [unsafe.Offsetof(PlanSummary{}.Fits)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_summary{}.n_layer)]byte = [unsafe.Offsetof(PlanSummary{}.NLayer)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_summary{}.n_ctx)]byte = [unsafe.Offsetof(PlanSummary{}.NCtx)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_summary{}.n_ctx_source)]byte = [unsafe.Offsetof(PlanSummary{}.NCtxSource)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_summary{}.batch_source)]byte = [unsafe.Offsetof(PlanSummary{}.BatchSource)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_summary{}.n_ctx_train)]byte = [unsafe.Offsetof(PlanSummary{}.NCtxTrain)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_summary{}.n_batch)]byte = [unsafe.Offsetof(PlanSummary{}.NBatch)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_summary{}.n_ubatch)]byte = [unsafe.Offsetof(PlanSummary{}.NUbatch)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_summary{}.n_seq_max)]byte = [unsafe.Offsetof(PlanSummary{}.NSeqMax)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_summary{}.n_outputs_max)]byte = [unsafe.Offsetof(PlanSummary{}.NOutputsMax)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_summary{}.type_k)]byte = [unsafe.Offsetof(PlanSummary{}.TypeK)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_summary{}.type_v)]byte = [unsafe.Offsetof(PlanSummary{}.TypeV)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_summary{}.n_threads)]byte = [unsafe.Offsetof(PlanSummary{}.NThreads)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_summary{}.n_devices)]byte = [unsafe.Offsetof(PlanSummary{}.NDevices)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_summary{}.n_reasons)]byte = [unsafe.Offsetof(PlanSummary{}.NReasons)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_summary{}.n_remedies)]byte = [unsafe.Offsetof(PlanSummary{}.NRemedies)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_summary{}.objective)]byte = [unsafe.Offsetof(PlanSummary{}.Objective)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_summary{}.architecture)]byte = [unsafe.Offsetof(PlanSummary{}.Architecture)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_summary{}.name)]byte = [unsafe.Offsetof(PlanSummary{}.Name)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_summary{}.estimator)]byte = [unsafe.Offsetof(PlanSummary{}.Estimator)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_summary{}.predicted_decode)]byte = [unsafe.Offsetof(PlanSummary{}.PredictedDecode)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_summary{}.predicted_decode_full)]byte = [unsafe.Offsetof(PlanSummary{}.PredictedDecodeFull)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_summary{}.predicted_prompt)]byte = [unsafe.Offsetof(PlanSummary{}.PredictedPrompt)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_summary{}.predicted_pipelined)]byte = [unsafe.Offsetof(PlanSummary{}.PredictedPipelined)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_summary{}.tightest_device)]byte = [unsafe.Offsetof(PlanSummary{}.TightestDevice)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_summary{}.n_cpu_layers)]byte = [unsafe.Offsetof(PlanSummary{}.NCpuLayers)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_summary{}.tightest_bytes)]byte = [unsafe.Offsetof(PlanSummary{}.TightestBytes)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_summary{}.n_recurrent_layers)]byte = [unsafe.Offsetof(PlanSummary{}.NRecurrentLayers)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_summary{}.n_checkpoints)]byte = [unsafe.Offsetof(PlanSummary{}.NCheckpoints)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_summary{}.n_draft)]byte = [unsafe.Offsetof(PlanSummary{}.NDraft)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_summary{}.reserved)]byte = [unsafe.Offsetof(PlanSummary{}.Reserved)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_summary{}.pooling)]byte = [unsafe.Offsetof(PlanSummary{}.Pooling)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_summary{}.reserved_too)]byte = [unsafe.Offsetof(PlanSummary{}.ReservedToo)]byte{}
-var _ [C.sizeof_rekindle_plan_device]byte = [unsafe.Sizeof(PlanDevice{})]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_device{}.struct_size)]byte = [unsafe.Offsetof(PlanDevice{}.StructSize)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_device{}.device)]byte = [unsafe.Offsetof(PlanDevice{}.Device)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_device{}.first_layer)]byte = [unsafe.Offsetof(PlanDevice{}.FirstLayer)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_device{}.n_layers)]byte = [unsafe.Offsetof(PlanDevice{}.NLayers)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_device{}.has_output)]byte = [unsafe.Offsetof(PlanDevice{}.HasOutput)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_device{}.reserved)]byte = [unsafe.Offsetof(PlanDevice{}.Reserved)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_device{}.total_bytes)]byte = [unsafe.Offsetof(PlanDevice{}.TotalBytes)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_device{}.free_bytes)]byte = [unsafe.Offsetof(PlanDevice{}.FreeBytes)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_device{}.shortfall)]byte = [unsafe.Offsetof(PlanDevice{}.Shortfall)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_device{}.weights)]byte = [unsafe.Offsetof(PlanDevice{}.Weights)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_device{}.mapped)]byte = [unsafe.Offsetof(PlanDevice{}.Mapped)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_device{}.kv)]byte = [unsafe.Offsetof(PlanDevice{}.Kv)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_device{}.compute)]byte = [unsafe.Offsetof(PlanDevice{}.Compute)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_device{}.driver)]byte = [unsafe.Offsetof(PlanDevice{}.Driver)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_device{}.n_expert_layers)]byte = [unsafe.Offsetof(PlanDevice{}.NExpertLayers)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_device{}.reserved2)]byte = [unsafe.Offsetof(PlanDevice{}.Reserved2)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_device{}.states)]byte = [unsafe.Offsetof(PlanDevice{}.States)]byte{}
-var _ [C.sizeof_rekindle_plan_layer]byte = [unsafe.Sizeof(PlanLayer{})]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_layer{}.struct_size)]byte = [unsafe.Offsetof(PlanLayer{}.StructSize)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_layer{}.layer)]byte = [unsafe.Offsetof(PlanLayer{}.Layer)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_layer{}.device)]byte = [unsafe.Offsetof(PlanLayer{}.Device)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_layer{}.reserved)]byte = [unsafe.Offsetof(PlanLayer{}.Reserved)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_layer{}.weights)]byte = [unsafe.Offsetof(PlanLayer{}.Weights)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_layer{}.kv)]byte = [unsafe.Offsetof(PlanLayer{}.Kv)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_layer{}.reason)]byte = [unsafe.Offsetof(PlanLayer{}.Reason)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_layer{}.experts_device)]byte = [unsafe.Offsetof(PlanLayer{}.ExpertsDevice)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_plan_layer{}.reserved2)]byte = [unsafe.Offsetof(PlanLayer{}.Reserved2)]byte{}
-var _ [C.sizeof_rekindle_load_params]byte = [unsafe.Sizeof(LoadParams{})]byte{}
-var _ [unsafe.Offsetof(C.rekindle_load_params{}.struct_size)]byte = [unsafe.Offsetof(LoadParams{}.StructSize)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_load_params{}.check_tensors)]byte = [unsafe.Offsetof(LoadParams{}.CheckTensors)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_load_params{}.mlock)]byte = [unsafe.Offsetof(LoadParams{}.Mlock)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_load_params{}.reserved)]byte = [unsafe.Offsetof(LoadParams{}.Reserved)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_load_params{}.progress)]byte = [unsafe.Offsetof(LoadParams{}.Progress)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_load_params{}.progress_user_data)]byte = [unsafe.Offsetof(LoadParams{}.ProgressUserData)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_load_params{}.on_oom)]byte = [unsafe.Offsetof(LoadParams{}.OnOom)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_load_params{}.no_cuda_graphs)]byte = [unsafe.Offsetof(LoadParams{}.NoCudaGraphs)]byte{}
-var _ [C.sizeof_rekindle_model_info]byte = [unsafe.Sizeof(ModelInfo{})]byte{}
-var _ [unsafe.Offsetof(C.rekindle_model_info{}.struct_size)]byte = [unsafe.Offsetof(ModelInfo{}.StructSize)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_model_info{}.n_vocab)]byte = [unsafe.Offsetof(ModelInfo{}.NVocab)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_model_info{}.n_embd)]byte = [unsafe.Offsetof(ModelInfo{}.NEmbd)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_model_info{}.n_layer)]byte = [unsafe.Offsetof(ModelInfo{}.NLayer)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_model_info{}.n_head)]byte = [unsafe.Offsetof(ModelInfo{}.NHead)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_model_info{}.n_head_kv)]byte = [unsafe.Offsetof(ModelInfo{}.NHeadKv)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_model_info{}.n_ctx)]byte = [unsafe.Offsetof(ModelInfo{}.NCtx)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_model_info{}.n_ctx_train)]byte = [unsafe.Offsetof(ModelInfo{}.NCtxTrain)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_model_info{}.n_batch)]byte = [unsafe.Offsetof(ModelInfo{}.NBatch)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_model_info{}.n_ubatch)]byte = [unsafe.Offsetof(ModelInfo{}.NUbatch)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_model_info{}.n_seq_max)]byte = [unsafe.Offsetof(ModelInfo{}.NSeqMax)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_model_info{}.n_outputs_max)]byte = [unsafe.Offsetof(ModelInfo{}.NOutputsMax)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_model_info{}.n_params)]byte = [unsafe.Offsetof(ModelInfo{}.NParams)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_model_info{}.architecture)]byte = [unsafe.Offsetof(ModelInfo{}.Architecture)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_model_info{}.name)]byte = [unsafe.Offsetof(ModelInfo{}.Name)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_model_info{}.can_shift)]byte = [unsafe.Offsetof(ModelInfo{}.CanShift)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_model_info{}.n_checkpoints)]byte = [unsafe.Offsetof(ModelInfo{}.NCheckpoints)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_model_info{}.n_draft)]byte = [unsafe.Offsetof(ModelInfo{}.NDraft)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_model_info{}.reserved)]byte = [unsafe.Offsetof(ModelInfo{}.Reserved)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_model_info{}.pooling)]byte = [unsafe.Offsetof(ModelInfo{}.Pooling)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_model_info{}.n_embd_out)]byte = [unsafe.Offsetof(ModelInfo{}.NEmbdOut)]byte{}
-var _ [C.sizeof_rekindle_memory]byte = [unsafe.Sizeof(Memory{})]byte{}
-var _ [unsafe.Offsetof(C.rekindle_memory{}.struct_size)]byte = [unsafe.Offsetof(Memory{}.StructSize)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_memory{}.reserved)]byte = [unsafe.Offsetof(Memory{}.Reserved)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_memory{}.weights)]byte = [unsafe.Offsetof(Memory{}.Weights)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_memory{}.mapped)]byte = [unsafe.Offsetof(Memory{}.Mapped)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_memory{}.kv)]byte = [unsafe.Offsetof(Memory{}.Kv)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_memory{}.compute)]byte = [unsafe.Offsetof(Memory{}.Compute)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_memory{}.driver)]byte = [unsafe.Offsetof(Memory{}.Driver)]byte{}
-var _ [C.sizeof_rekindle_perf]byte = [unsafe.Sizeof(Perf{})]byte{}
-var _ [unsafe.Offsetof(C.rekindle_perf{}.struct_size)]byte = [unsafe.Offsetof(Perf{}.StructSize)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_perf{}.reserved)]byte = [unsafe.Offsetof(Perf{}.Reserved)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_perf{}.n_prompt_tokens)]byte = [unsafe.Offsetof(Perf{}.NPromptTokens)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_perf{}.n_decode_tokens)]byte = [unsafe.Offsetof(Perf{}.NDecodeTokens)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_perf{}.load_us)]byte = [unsafe.Offsetof(Perf{}.LoadUs)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_perf{}.prompt_us)]byte = [unsafe.Offsetof(Perf{}.PromptUs)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_perf{}.decode_us)]byte = [unsafe.Offsetof(Perf{}.DecodeUs)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_perf{}.sample_us)]byte = [unsafe.Offsetof(Perf{}.SampleUs)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_perf{}.n_drafted)]byte = [unsafe.Offsetof(Perf{}.NDrafted)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_perf{}.n_draft_agreed)]byte = [unsafe.Offsetof(Perf{}.NDraftAgreed)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_perf{}.n_draft_off)]byte = [unsafe.Offsetof(Perf{}.NDraftOff)]byte{}
-var _ [C.sizeof_rekindle_batch]byte = [unsafe.Sizeof(Batch{})]byte{}
-var _ [unsafe.Offsetof(C.rekindle_batch{}.struct_size)]byte = [unsafe.Offsetof(Batch{}.StructSize)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_batch{}.n_tokens)]byte = [unsafe.Offsetof(Batch{}.NTokens)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_batch{}.tokens)]byte = [unsafe.Offsetof(Batch{}.Tokens)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_batch{}.positions)]byte = [unsafe.Offsetof(Batch{}.Positions)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_batch{}.seq_ids)]byte = [unsafe.Offsetof(Batch{}.SeqIds)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_batch{}.outputs)]byte = [unsafe.Offsetof(Batch{}.Outputs)]byte{}
-var _ [C.sizeof_rekindle_adapter_info]byte = [unsafe.Sizeof(AdapterInfo{})]byte{}
-var _ [unsafe.Offsetof(C.rekindle_adapter_info{}.struct_size)]byte = [unsafe.Offsetof(AdapterInfo{}.StructSize)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_adapter_info{}.kind)]byte = [unsafe.Offsetof(AdapterInfo{}.Kind)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_adapter_info{}.n_bytes)]byte = [unsafe.Offsetof(AdapterInfo{}.NBytes)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_adapter_info{}.n_tensors)]byte = [unsafe.Offsetof(AdapterInfo{}.NTensors)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_adapter_info{}.alpha)]byte = [unsafe.Offsetof(AdapterInfo{}.Alpha)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_adapter_info{}.name)]byte = [unsafe.Offsetof(AdapterInfo{}.Name)]byte{}
-var _ [C.sizeof_rekindle_vocab_info]byte = [unsafe.Sizeof(VocabInfo{})]byte{}
-var _ [unsafe.Offsetof(C.rekindle_vocab_info{}.struct_size)]byte = [unsafe.Offsetof(VocabInfo{}.StructSize)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_vocab_info{}.n_tokens)]byte = [unsafe.Offsetof(VocabInfo{}.NTokens)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_vocab_info{}.bos)]byte = [unsafe.Offsetof(VocabInfo{}.Bos)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_vocab_info{}.eos)]byte = [unsafe.Offsetof(VocabInfo{}.Eos)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_vocab_info{}.eot)]byte = [unsafe.Offsetof(VocabInfo{}.Eot)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_vocab_info{}.eom)]byte = [unsafe.Offsetof(VocabInfo{}.Eom)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_vocab_info{}.unk)]byte = [unsafe.Offsetof(VocabInfo{}.Unk)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_vocab_info{}.sep)]byte = [unsafe.Offsetof(VocabInfo{}.Sep)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_vocab_info{}.pad)]byte = [unsafe.Offsetof(VocabInfo{}.Pad)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_vocab_info{}.add_bos)]byte = [unsafe.Offsetof(VocabInfo{}.AddBos)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_vocab_info{}.add_eos)]byte = [unsafe.Offsetof(VocabInfo{}.AddEos)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_vocab_info{}.add_space_prefix)]byte = [unsafe.Offsetof(VocabInfo{}.AddSpacePrefix)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_vocab_info{}.model)]byte = [unsafe.Offsetof(VocabInfo{}.Model)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_vocab_info{}.pre)]byte = [unsafe.Offsetof(VocabInfo{}.Pre)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_vocab_info{}.fim_prefix)]byte = [unsafe.Offsetof(VocabInfo{}.FimPrefix)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_vocab_info{}.fim_suffix)]byte = [unsafe.Offsetof(VocabInfo{}.FimSuffix)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_vocab_info{}.fim_middle)]byte = [unsafe.Offsetof(VocabInfo{}.FimMiddle)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_vocab_info{}.fim_pad)]byte = [unsafe.Offsetof(VocabInfo{}.FimPad)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_vocab_info{}.fim_repository)]byte = [unsafe.Offsetof(VocabInfo{}.FimRepository)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_vocab_info{}.fim_separator)]byte = [unsafe.Offsetof(VocabInfo{}.FimSeparator)]byte{}
-var _ [C.sizeof_rekindle_token_info]byte = [unsafe.Sizeof(TokenInfo{})]byte{}
-var _ [unsafe.Offsetof(C.rekindle_token_info{}.struct_size)]byte = [unsafe.Offsetof(TokenInfo{}.StructSize)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_token_info{}.token_type)]byte = [unsafe.Offsetof(TokenInfo{}.TokenType)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_token_info{}.score)]byte = [unsafe.Offsetof(TokenInfo{}.Score)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_token_info{}.is_eog)]byte = [unsafe.Offsetof(TokenInfo{}.IsEog)]byte{}
-var _ [C.sizeof_rekindle_logit_bias]byte = [unsafe.Sizeof(LogitBias{})]byte{}
-var _ [unsafe.Offsetof(C.rekindle_logit_bias{}.token)]byte = [unsafe.Offsetof(LogitBias{}.Token)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_logit_bias{}.bias)]byte = [unsafe.Offsetof(LogitBias{}.Bias)]byte{}
-var _ [C.sizeof_rekindle_text]byte = [unsafe.Sizeof(Text{})]byte{}
-var _ [unsafe.Offsetof(C.rekindle_text{}.text)]byte = [unsafe.Offsetof(Text{}.Text)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_text{}.len)]byte = [unsafe.Offsetof(Text{}.Len)]byte{}
-var _ [C.sizeof_rekindle_candidate]byte = [unsafe.Sizeof(Candidate{})]byte{}
-var _ [unsafe.Offsetof(C.rekindle_candidate{}.token)]byte = [unsafe.Offsetof(Candidate{}.Token)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_candidate{}.logit)]byte = [unsafe.Offsetof(Candidate{}.Logit)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_candidate{}.p)]byte = [unsafe.Offsetof(Candidate{}.P)]byte{}
-var _ [C.sizeof_rekindle_sampler_params]byte = [unsafe.Sizeof(SamplerParams{})]byte{}
-var _ [unsafe.Offsetof(C.rekindle_sampler_params{}.struct_size)]byte = [unsafe.Offsetof(SamplerParams{}.StructSize)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_sampler_params{}.temperature)]byte = [unsafe.Offsetof(SamplerParams{}.Temperature)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_sampler_params{}.top_k)]byte = [unsafe.Offsetof(SamplerParams{}.TopK)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_sampler_params{}.top_p)]byte = [unsafe.Offsetof(SamplerParams{}.TopP)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_sampler_params{}.min_p)]byte = [unsafe.Offsetof(SamplerParams{}.MinP)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_sampler_params{}.repeat_penalty)]byte = [unsafe.Offsetof(SamplerParams{}.RepeatPenalty)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_sampler_params{}.frequency_penalty)]byte = [unsafe.Offsetof(SamplerParams{}.FrequencyPenalty)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_sampler_params{}.presence_penalty)]byte = [unsafe.Offsetof(SamplerParams{}.PresencePenalty)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_sampler_params{}.penalty_last_n)]byte = [unsafe.Offsetof(SamplerParams{}.PenaltyLastN)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_sampler_params{}.n_logit_bias)]byte = [unsafe.Offsetof(SamplerParams{}.NLogitBias)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_sampler_params{}.seed)]byte = [unsafe.Offsetof(SamplerParams{}.Seed)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_sampler_params{}.logit_bias)]byte = [unsafe.Offsetof(SamplerParams{}.LogitBias)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_sampler_params{}.dry_multiplier)]byte = [unsafe.Offsetof(SamplerParams{}.DryMultiplier)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_sampler_params{}.dry_base)]byte = [unsafe.Offsetof(SamplerParams{}.DryBase)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_sampler_params{}.dry_allowed_length)]byte = [unsafe.Offsetof(SamplerParams{}.DryAllowedLength)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_sampler_params{}.dry_last_n)]byte = [unsafe.Offsetof(SamplerParams{}.DryLastN)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_sampler_params{}.dry_breakers)]byte = [unsafe.Offsetof(SamplerParams{}.DryBreakers)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_sampler_params{}.dry_breaker_tokens)]byte = [unsafe.Offsetof(SamplerParams{}.DryBreakerTokens)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_sampler_params{}.n_dry_breakers)]byte = [unsafe.Offsetof(SamplerParams{}.NDryBreakers)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_sampler_params{}.n_dry_breaker_tokens)]byte = [unsafe.Offsetof(SamplerParams{}.NDryBreakerTokens)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_sampler_params{}.vocab)]byte = [unsafe.Offsetof(SamplerParams{}.Vocab)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_sampler_params{}.typical_p)]byte = [unsafe.Offsetof(SamplerParams{}.TypicalP)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_sampler_params{}.top_n_sigma)]byte = [unsafe.Offsetof(SamplerParams{}.TopNSigma)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_sampler_params{}.xtc_probability)]byte = [unsafe.Offsetof(SamplerParams{}.XtcProbability)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_sampler_params{}.xtc_threshold)]byte = [unsafe.Offsetof(SamplerParams{}.XtcThreshold)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_sampler_params{}.dynatemp_range)]byte = [unsafe.Offsetof(SamplerParams{}.DynatempRange)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_sampler_params{}.dynatemp_exponent)]byte = [unsafe.Offsetof(SamplerParams{}.DynatempExponent)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_sampler_params{}.mirostat)]byte = [unsafe.Offsetof(SamplerParams{}.Mirostat)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_sampler_params{}.mirostat_tau)]byte = [unsafe.Offsetof(SamplerParams{}.MirostatTau)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_sampler_params{}.mirostat_eta)]byte = [unsafe.Offsetof(SamplerParams{}.MirostatEta)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_sampler_params{}.adaptive_target)]byte = [unsafe.Offsetof(SamplerParams{}.AdaptiveTarget)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_sampler_params{}.adaptive_decay)]byte = [unsafe.Offsetof(SamplerParams{}.AdaptiveDecay)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_sampler_params{}.min_keep)]byte = [unsafe.Offsetof(SamplerParams{}.MinKeep)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_sampler_params{}.steps)]byte = [unsafe.Offsetof(SamplerParams{}.Steps)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_sampler_params{}.n_steps)]byte = [unsafe.Offsetof(SamplerParams{}.NSteps)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_sampler_params{}.n_logprobs)]byte = [unsafe.Offsetof(SamplerParams{}.NLogprobs)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_sampler_params{}.host_step)]byte = [unsafe.Offsetof(SamplerParams{}.HostStep)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_sampler_params{}.host_data)]byte = [unsafe.Offsetof(SamplerParams{}.HostData)]byte{}
-var _ [C.sizeof_rekindle_logprob]byte = [unsafe.Sizeof(Logprob{})]byte{}
-var _ [unsafe.Offsetof(C.rekindle_logprob{}.token)]byte = [unsafe.Offsetof(Logprob{}.Token)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_logprob{}.logprob)]byte = [unsafe.Offsetof(Logprob{}.Logprob)]byte{}
-var _ [C.sizeof_rekindle_grammar_params]byte = [unsafe.Sizeof(GrammarParams{})]byte{}
-var _ [unsafe.Offsetof(C.rekindle_grammar_params{}.struct_size)]byte = [unsafe.Offsetof(GrammarParams{}.StructSize)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_grammar_params{}.flags)]byte = [unsafe.Offsetof(GrammarParams{}.Flags)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_grammar_params{}.start)]byte = [unsafe.Offsetof(GrammarParams{}.Start)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_grammar_params{}.start_len)]byte = [unsafe.Offsetof(GrammarParams{}.StartLen)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_grammar_params{}.trigger_texts)]byte = [unsafe.Offsetof(GrammarParams{}.TriggerTexts)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_grammar_params{}.trigger_tokens)]byte = [unsafe.Offsetof(GrammarParams{}.TriggerTokens)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_grammar_params{}.n_trigger_texts)]byte = [unsafe.Offsetof(GrammarParams{}.NTriggerTexts)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_grammar_params{}.n_trigger_tokens)]byte = [unsafe.Offsetof(GrammarParams{}.NTriggerTokens)]byte{}
-var _ [C.sizeof_rekindle_grammar_verdict]byte = [unsafe.Sizeof(GrammarVerdict{})]byte{}
-var _ [unsafe.Offsetof(C.rekindle_grammar_verdict{}.struct_size)]byte = [unsafe.Offsetof(GrammarVerdict{}.StructSize)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_grammar_verdict{}.verdict)]byte = [unsafe.Offsetof(GrammarVerdict{}.Verdict)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_grammar_verdict{}.at)]byte = [unsafe.Offsetof(GrammarVerdict{}.At)]byte{}
-var _ [C.sizeof_rekindle_generate_params]byte = [unsafe.Sizeof(GenerateParams{})]byte{}
-var _ [unsafe.Offsetof(C.rekindle_generate_params{}.struct_size)]byte = [unsafe.Offsetof(GenerateParams{}.StructSize)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_generate_params{}.seq_id)]byte = [unsafe.Offsetof(GenerateParams{}.SeqId)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_generate_params{}.prompt)]byte = [unsafe.Offsetof(GenerateParams{}.Prompt)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_generate_params{}.prompt_len)]byte = [unsafe.Offsetof(GenerateParams{}.PromptLen)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_generate_params{}.prompt_tokens)]byte = [unsafe.Offsetof(GenerateParams{}.PromptTokens)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_generate_params{}.n_prompt_tokens)]byte = [unsafe.Offsetof(GenerateParams{}.NPromptTokens)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_generate_params{}.max_tokens)]byte = [unsafe.Offsetof(GenerateParams{}.MaxTokens)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_generate_params{}.flags)]byte = [unsafe.Offsetof(GenerateParams{}.Flags)]byte{}
-var _ [C.sizeof_rekindle_generate_result]byte = [unsafe.Sizeof(GenerateResult{})]byte{}
-var _ [unsafe.Offsetof(C.rekindle_generate_result{}.struct_size)]byte = [unsafe.Offsetof(GenerateResult{}.StructSize)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_generate_result{}.n_prompt)]byte = [unsafe.Offsetof(GenerateResult{}.NPrompt)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_generate_result{}.n_generated)]byte = [unsafe.Offsetof(GenerateResult{}.NGenerated)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_generate_result{}.stop)]byte = [unsafe.Offsetof(GenerateResult{}.Stop)]byte{}
-var _ [C.sizeof_rekindle_generation_params]byte = [unsafe.Sizeof(GenerationParams{})]byte{}
-var _ [unsafe.Offsetof(C.rekindle_generation_params{}.struct_size)]byte = [unsafe.Offsetof(GenerationParams{}.StructSize)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_generation_params{}.flags)]byte = [unsafe.Offsetof(GenerationParams{}.Flags)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_generation_params{}.prompt)]byte = [unsafe.Offsetof(GenerationParams{}.Prompt)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_generation_params{}.prompt_len)]byte = [unsafe.Offsetof(GenerationParams{}.PromptLen)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_generation_params{}.prompt_tokens)]byte = [unsafe.Offsetof(GenerationParams{}.PromptTokens)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_generation_params{}.n_prompt_tokens)]byte = [unsafe.Offsetof(GenerationParams{}.NPromptTokens)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_generation_params{}.sampler)]byte = [unsafe.Offsetof(GenerationParams{}.Sampler)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_generation_params{}.stop_texts)]byte = [unsafe.Offsetof(GenerationParams{}.StopTexts)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_generation_params{}.stop_text_lens)]byte = [unsafe.Offsetof(GenerationParams{}.StopTextLens)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_generation_params{}.n_stop_texts)]byte = [unsafe.Offsetof(GenerationParams{}.NStopTexts)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_generation_params{}.max_tokens)]byte = [unsafe.Offsetof(GenerationParams{}.MaxTokens)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_generation_params{}.grammar)]byte = [unsafe.Offsetof(GenerationParams{}.Grammar)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_generation_params{}.adapter_scales)]byte = [unsafe.Offsetof(GenerationParams{}.AdapterScales)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_generation_params{}.n_adapter_scales)]byte = [unsafe.Offsetof(GenerationParams{}.NAdapterScales)]byte{}
-var _ [C.sizeof_rekindle_event]byte = [unsafe.Sizeof(Event{})]byte{}
-var _ [unsafe.Offsetof(C.rekindle_event{}.struct_size)]byte = [unsafe.Offsetof(Event{}.StructSize)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_event{}.kind)]byte = [unsafe.Offsetof(Event{}.Kind)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_event{}.token)]byte = [unsafe.Offsetof(Event{}.Token)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_event{}.stop)]byte = [unsafe.Offsetof(Event{}.Stop)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_event{}.text)]byte = [unsafe.Offsetof(Event{}.Text)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_event{}.text_len)]byte = [unsafe.Offsetof(Event{}.TextLen)]byte{}
-var _ [C.sizeof_rekindle_generation_info]byte = [unsafe.Sizeof(GenerationInfo{})]byte{}
-var _ [unsafe.Offsetof(C.rekindle_generation_info{}.struct_size)]byte = [unsafe.Offsetof(GenerationInfo{}.StructSize)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_generation_info{}.phase)]byte = [unsafe.Offsetof(GenerationInfo{}.Phase)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_generation_info{}.n_prompt)]byte = [unsafe.Offsetof(GenerationInfo{}.NPrompt)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_generation_info{}.n_reused)]byte = [unsafe.Offsetof(GenerationInfo{}.NReused)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_generation_info{}.n_read)]byte = [unsafe.Offsetof(GenerationInfo{}.NRead)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_generation_info{}.n_generated)]byte = [unsafe.Offsetof(GenerationInfo{}.NGenerated)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_generation_info{}.seq_id)]byte = [unsafe.Offsetof(GenerationInfo{}.SeqId)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_generation_info{}.stop)]byte = [unsafe.Offsetof(GenerationInfo{}.Stop)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_generation_info{}.n_forced)]byte = [unsafe.Offsetof(GenerationInfo{}.NForced)]byte{}
-var _ [C.sizeof_rekindle_step_result]byte = [unsafe.Sizeof(StepResult{})]byte{}
-var _ [unsafe.Offsetof(C.rekindle_step_result{}.struct_size)]byte = [unsafe.Offsetof(StepResult{}.StructSize)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_step_result{}.n_tokens)]byte = [unsafe.Offsetof(StepResult{}.NTokens)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_step_result{}.n_going)]byte = [unsafe.Offsetof(StepResult{}.NGoing)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_step_result{}.n_waiting)]byte = [unsafe.Offsetof(StepResult{}.NWaiting)]byte{}
-var _ [C.sizeof_rekindle_chat_message]byte = [unsafe.Sizeof(ChatMessage{})]byte{}
-var _ [unsafe.Offsetof(C.rekindle_chat_message{}.role)]byte = [unsafe.Offsetof(ChatMessage{}.Role)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_chat_message{}.role_len)]byte = [unsafe.Offsetof(ChatMessage{}.RoleLen)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_chat_message{}.content)]byte = [unsafe.Offsetof(ChatMessage{}.Content)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_chat_message{}.content_len)]byte = [unsafe.Offsetof(ChatMessage{}.ContentLen)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_chat_message{}.name)]byte = [unsafe.Offsetof(ChatMessage{}.Name)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_chat_message{}.name_len)]byte = [unsafe.Offsetof(ChatMessage{}.NameLen)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_chat_message{}.reasoning)]byte = [unsafe.Offsetof(ChatMessage{}.Reasoning)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_chat_message{}.reasoning_len)]byte = [unsafe.Offsetof(ChatMessage{}.ReasoningLen)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_chat_message{}.tool_call_id)]byte = [unsafe.Offsetof(ChatMessage{}.ToolCallId)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_chat_message{}.tool_call_id_len)]byte = [unsafe.Offsetof(ChatMessage{}.ToolCallIdLen)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_chat_message{}.tool_calls)]byte = [unsafe.Offsetof(ChatMessage{}.ToolCalls)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_chat_message{}.tool_calls_len)]byte = [unsafe.Offsetof(ChatMessage{}.ToolCallsLen)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_chat_message{}.fields)]byte = [unsafe.Offsetof(ChatMessage{}.Fields)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_chat_message{}.fields_len)]byte = [unsafe.Offsetof(ChatMessage{}.FieldsLen)]byte{}
-var _ [C.sizeof_rekindle_chat_params]byte = [unsafe.Sizeof(ChatParams{})]byte{}
-var _ [unsafe.Offsetof(C.rekindle_chat_params{}.struct_size)]byte = [unsafe.Offsetof(ChatParams{}.StructSize)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_chat_params{}.flags)]byte = [unsafe.Offsetof(ChatParams{}.Flags)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_chat_params{}.tools)]byte = [unsafe.Offsetof(ChatParams{}.Tools)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_chat_params{}.tools_len)]byte = [unsafe.Offsetof(ChatParams{}.ToolsLen)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_chat_params{}.variables)]byte = [unsafe.Offsetof(ChatParams{}.Variables)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_chat_params{}.variables_len)]byte = [unsafe.Offsetof(ChatParams{}.VariablesLen)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_chat_params{}.template_name)]byte = [unsafe.Offsetof(ChatParams{}.TemplateName)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_chat_params{}.template_name_len)]byte = [unsafe.Offsetof(ChatParams{}.TemplateNameLen)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_chat_params{}.template_text)]byte = [unsafe.Offsetof(ChatParams{}.TemplateText)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_chat_params{}.template_text_len)]byte = [unsafe.Offsetof(ChatParams{}.TemplateTextLen)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_chat_params{}.now)]byte = [unsafe.Offsetof(ChatParams{}.Now)]byte{}
-var _ [C.sizeof_rekindle_reply_params]byte = [unsafe.Sizeof(ReplyParams{})]byte{}
-var _ [unsafe.Offsetof(C.rekindle_reply_params{}.struct_size)]byte = [unsafe.Offsetof(ReplyParams{}.StructSize)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_reply_params{}.flags)]byte = [unsafe.Offsetof(ReplyParams{}.Flags)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_reply_params{}.tools)]byte = [unsafe.Offsetof(ReplyParams{}.Tools)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_reply_params{}.tools_len)]byte = [unsafe.Offsetof(ReplyParams{}.ToolsLen)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_reply_params{}.variables)]byte = [unsafe.Offsetof(ReplyParams{}.Variables)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_reply_params{}.variables_len)]byte = [unsafe.Offsetof(ReplyParams{}.VariablesLen)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_reply_params{}.template_name)]byte = [unsafe.Offsetof(ReplyParams{}.TemplateName)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_reply_params{}.template_name_len)]byte = [unsafe.Offsetof(ReplyParams{}.TemplateNameLen)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_reply_params{}.template_text)]byte = [unsafe.Offsetof(ReplyParams{}.TemplateText)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_reply_params{}.template_text_len)]byte = [unsafe.Offsetof(ReplyParams{}.TemplateTextLen)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_reply_params{}.tool_choice)]byte = [unsafe.Offsetof(ReplyParams{}.ToolChoice)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_reply_params{}.tool_choice_len)]byte = [unsafe.Offsetof(ReplyParams{}.ToolChoiceLen)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_reply_params{}.prompt)]byte = [unsafe.Offsetof(ReplyParams{}.Prompt)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_reply_params{}.prompt_len)]byte = [unsafe.Offsetof(ReplyParams{}.PromptLen)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_reply_params{}.seed)]byte = [unsafe.Offsetof(ReplyParams{}.Seed)]byte{}
-var _ [C.sizeof_rekindle_reply_event]byte = [unsafe.Sizeof(ReplyEvent{})]byte{}
-var _ [unsafe.Offsetof(C.rekindle_reply_event{}.struct_size)]byte = [unsafe.Offsetof(ReplyEvent{}.StructSize)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_reply_event{}.kind)]byte = [unsafe.Offsetof(ReplyEvent{}.Kind)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_reply_event{}.index)]byte = [unsafe.Offsetof(ReplyEvent{}.Index)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_reply_event{}.broken)]byte = [unsafe.Offsetof(ReplyEvent{}.Broken)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_reply_event{}.text)]byte = [unsafe.Offsetof(ReplyEvent{}.Text)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_reply_event{}.text_len)]byte = [unsafe.Offsetof(ReplyEvent{}.TextLen)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_reply_event{}.id)]byte = [unsafe.Offsetof(ReplyEvent{}.Id)]byte{}
-var _ [unsafe.Offsetof(C.rekindle_reply_event{}.id_len)]byte = [unsafe.Offsetof(ReplyEvent{}.IdLen)]byte{}

@@ -10,238 +10,6 @@ import (
 	"github.com/ebitengine/purego"
 )
 
-// Indices of the functions.
-const (
-	fnVersion = iota
-	fnAbiVersion
-	fnStatusName
-	fnLastError
-	fnLastErrorDetail
-	fnEnvironment
-	fnContextCreate
-	fnContextDestroy
-	fnContextGetInfo
-	fnContextGetDevice
-	fnFileOpen
-	fnFileOpenWith
-	fnFileClose
-	fnFileGetInfo
-	fnFileFindKey
-	fnFileGetKey
-	fnFileKeyText
-	fnFileKeyInteger
-	fnFileKeyNumber
-	fnFileGetTensor
-	fnPlan
-	fnPlanDestroy
-	fnPlanAsk
-	fnPlanGetSummary
-	fnPlanGetDevice
-	fnPlanGetLayer
-	fnPlanReason
-	fnPlanRemedy
-	fnPlanText
-	fnPlanSvg
-	fnPlanJson
-	fnPlanCompare
-	fnLoad
-	fnModelDestroy
-	fnModelGetInfo
-	fnModelSetDraft
-	fnModelPlan
-	fnModelMemory
-	fnModelGetPerf
-	fnModelResetPerf
-	fnCancel
-	fnDecode
-	fnNOutputs
-	fnLogits
-	fnEmbeddings
-	fnPooled
-	fnSeqRemove
-	fnSeqCut
-	fnSeqCheckpoint
-	fnSeqLeave
-	fnSeqCopy
-	fnSeqKeep
-	fnSeqShift
-	fnSeqLength
-	fnNFree
-	fnFileAdapt
-	fnFileGetAdapter
-	fnSeqSetAdapters
-	fnSeqSave
-	fnSeqLoad
-	fnSeqSaveFile
-	fnSeqLoadFile
-	fnVocabCreate
-	fnModelVocab
-	fnVocabDestroy
-	fnVocabGetInfo
-	fnVocabGetToken
-	fnTokenize
-	fnDetokenize
-	fnTokenPiece
-	fnStreamCreate
-	fnStreamDestroy
-	fnStreamPush
-	fnStreamFlush
-	fnSamplerCreate
-	fnSamplerDestroy
-	fnSamplerSample
-	fnSamplerSampleLogits
-	fnSamplerAccept
-	fnSamplerReset
-	fnSamplerCopy
-	fnSamplerLogprobs
-	fnGrammarCreate
-	fnGrammarDestroy
-	fnGrammarCopy
-	fnGrammarReset
-	fnGrammarMask
-	fnGrammarAccept
-	fnGrammarForced
-	fnGrammarIsComplete
-	fnGrammarCheck
-	fnGenerate
-	fnGenerationCreate
-	fnGenerationDestroy
-	fnGenerationCancel
-	fnGenerationNext
-	fnGenerationLogprobs
-	fnGenerationGetInfo
-	fnStep
-	fnChatRender
-	fnChatTemplate
-	fnChatTemplateName
-	fnReplyCreate
-	fnReplyDestroy
-	fnReplyGrammar
-	fnReplyPush
-	fnReplyPushToken
-	fnReplyFinish
-	fnReplyNext
-	fnReplyJson
-	fnReplyFormat
-	nFunctions
-)
-
-var functions [nFunctions]uintptr
-
-var names = [nFunctions]string{
-	"rekindle_version",
-	"rekindle_abi_version",
-	"rekindle_status_name",
-	"rekindle_last_error",
-	"rekindle_last_error_detail",
-	"rekindle_environment",
-	"rekindle_context_create",
-	"rekindle_context_destroy",
-	"rekindle_context_get_info",
-	"rekindle_context_get_device",
-	"rekindle_file_open",
-	"rekindle_file_open_with",
-	"rekindle_file_close",
-	"rekindle_file_get_info",
-	"rekindle_file_find_key",
-	"rekindle_file_get_key",
-	"rekindle_file_key_text",
-	"rekindle_file_key_integer",
-	"rekindle_file_key_number",
-	"rekindle_file_get_tensor",
-	"rekindle_plan",
-	"rekindle_plan_destroy",
-	"rekindle_plan_ask",
-	"rekindle_plan_get_summary",
-	"rekindle_plan_get_device",
-	"rekindle_plan_get_layer",
-	"rekindle_plan_reason",
-	"rekindle_plan_remedy",
-	"rekindle_plan_text",
-	"rekindle_plan_svg",
-	"rekindle_plan_json",
-	"rekindle_plan_compare",
-	"rekindle_load",
-	"rekindle_model_destroy",
-	"rekindle_model_get_info",
-	"rekindle_model_set_draft",
-	"rekindle_model_plan",
-	"rekindle_model_memory",
-	"rekindle_model_get_perf",
-	"rekindle_model_reset_perf",
-	"rekindle_cancel",
-	"rekindle_decode",
-	"rekindle_n_outputs",
-	"rekindle_logits",
-	"rekindle_embeddings",
-	"rekindle_pooled",
-	"rekindle_seq_remove",
-	"rekindle_seq_cut",
-	"rekindle_seq_checkpoint",
-	"rekindle_seq_leave",
-	"rekindle_seq_copy",
-	"rekindle_seq_keep",
-	"rekindle_seq_shift",
-	"rekindle_seq_length",
-	"rekindle_n_free",
-	"rekindle_file_adapt",
-	"rekindle_file_get_adapter",
-	"rekindle_seq_set_adapters",
-	"rekindle_seq_save",
-	"rekindle_seq_load",
-	"rekindle_seq_save_file",
-	"rekindle_seq_load_file",
-	"rekindle_vocab_create",
-	"rekindle_model_vocab",
-	"rekindle_vocab_destroy",
-	"rekindle_vocab_get_info",
-	"rekindle_vocab_get_token",
-	"rekindle_tokenize",
-	"rekindle_detokenize",
-	"rekindle_token_piece",
-	"rekindle_stream_create",
-	"rekindle_stream_destroy",
-	"rekindle_stream_push",
-	"rekindle_stream_flush",
-	"rekindle_sampler_create",
-	"rekindle_sampler_destroy",
-	"rekindle_sampler_sample",
-	"rekindle_sampler_sample_logits",
-	"rekindle_sampler_accept",
-	"rekindle_sampler_reset",
-	"rekindle_sampler_copy",
-	"rekindle_sampler_logprobs",
-	"rekindle_grammar_create",
-	"rekindle_grammar_destroy",
-	"rekindle_grammar_copy",
-	"rekindle_grammar_reset",
-	"rekindle_grammar_mask",
-	"rekindle_grammar_accept",
-	"rekindle_grammar_forced",
-	"rekindle_grammar_is_complete",
-	"rekindle_grammar_check",
-	"rekindle_generate",
-	"rekindle_generation_create",
-	"rekindle_generation_destroy",
-	"rekindle_generation_cancel",
-	"rekindle_generation_next",
-	"rekindle_generation_logprobs",
-	"rekindle_generation_get_info",
-	"rekindle_step",
-	"rekindle_chat_render",
-	"rekindle_chat_template",
-	"rekindle_chat_template_name",
-	"rekindle_reply_create",
-	"rekindle_reply_destroy",
-	"rekindle_reply_grammar",
-	"rekindle_reply_push",
-	"rekindle_reply_push_token",
-	"rekindle_reply_finish",
-	"rekindle_reply_next",
-	"rekindle_reply_json",
-	"rekindle_reply_format",
-}
-
 func Version() *byte {
 	r, _, _ := purego.SyscallN(functions[fnVersion])
 	return address(r)
@@ -268,12 +36,14 @@ func LastErrorDetail(detail *ErrorDetail) int32 {
 }
 
 func Environment(index uint32, buffer *byte, capacity uintptr, needed *uintptr) int32 {
-	r, _, _ := purego.SyscallN(functions[fnEnvironment], uintptr(index), uintptr(unsafe.Pointer(buffer)), uintptr(capacity), uintptr(unsafe.Pointer(needed)))
+	r, _, _ := purego.SyscallN(functions[fnEnvironment], uintptr(index), uintptr(unsafe.Pointer(buffer)),
+		uintptr(capacity), uintptr(unsafe.Pointer(needed)))
 	return int32(r)
 }
 
 func ContextCreate(abiVersion uint32, params *ContextParams, context *Handle) int32 {
-	r, _, _ := purego.SyscallN(functions[fnContextCreate], uintptr(abiVersion), uintptr(unsafe.Pointer(params)), uintptr(unsafe.Pointer(context)))
+	r, _, _ := purego.SyscallN(functions[fnContextCreate], uintptr(abiVersion), uintptr(unsafe.Pointer(params)),
+		uintptr(unsafe.Pointer(context)))
 	return int32(r)
 }
 
@@ -288,17 +58,21 @@ func ContextGetInfo(context Handle, info *ContextInfo) int32 {
 }
 
 func ContextGetDevice(context Handle, index uint32, info *DeviceInfo) int32 {
-	r, _, _ := purego.SyscallN(functions[fnContextGetDevice], uintptr(context), uintptr(index), uintptr(unsafe.Pointer(info)))
+	r, _, _ := purego.SyscallN(functions[fnContextGetDevice], uintptr(context), uintptr(index),
+		uintptr(unsafe.Pointer(info)))
 	return int32(r)
 }
 
 func FileOpen(context Handle, path *byte, pathLen uintptr, file *Handle) int32 {
-	r, _, _ := purego.SyscallN(functions[fnFileOpen], uintptr(context), uintptr(unsafe.Pointer(path)), uintptr(pathLen), uintptr(unsafe.Pointer(file)))
+	r, _, _ := purego.SyscallN(functions[fnFileOpen], uintptr(context), uintptr(unsafe.Pointer(path)), uintptr(pathLen),
+		uintptr(unsafe.Pointer(file)))
 	return int32(r)
 }
 
-func FileOpenWith(context Handle, path *byte, pathLen uintptr, overrides *byte, overridesLen uintptr, file *Handle) int32 {
-	r, _, _ := purego.SyscallN(functions[fnFileOpenWith], uintptr(context), uintptr(unsafe.Pointer(path)), uintptr(pathLen), uintptr(unsafe.Pointer(overrides)), uintptr(overridesLen), uintptr(unsafe.Pointer(file)))
+func FileOpenWith(context Handle, path *byte, pathLen uintptr, overrides *byte, overridesLen uintptr,
+	file *Handle) int32 {
+	r, _, _ := purego.SyscallN(functions[fnFileOpenWith], uintptr(context), uintptr(unsafe.Pointer(path)),
+		uintptr(pathLen), uintptr(unsafe.Pointer(overrides)), uintptr(overridesLen), uintptr(unsafe.Pointer(file)))
 	return int32(r)
 }
 
@@ -313,7 +87,8 @@ func FileGetInfo(file Handle, info *FileInfo) int32 {
 }
 
 func FileFindKey(file Handle, name *byte, nameLen uintptr, index *uint32) int32 {
-	r, _, _ := purego.SyscallN(functions[fnFileFindKey], uintptr(file), uintptr(unsafe.Pointer(name)), uintptr(nameLen), uintptr(unsafe.Pointer(index)))
+	r, _, _ := purego.SyscallN(functions[fnFileFindKey], uintptr(file), uintptr(unsafe.Pointer(name)), uintptr(nameLen),
+		uintptr(unsafe.Pointer(index)))
 	return int32(r)
 }
 
@@ -323,17 +98,20 @@ func FileGetKey(file Handle, index uint32, info *KeyInfo) int32 {
 }
 
 func FileKeyText(file Handle, index uint32, maxElements uint32, buffer *byte, capacity uintptr, needed *uintptr) int32 {
-	r, _, _ := purego.SyscallN(functions[fnFileKeyText], uintptr(file), uintptr(index), uintptr(maxElements), uintptr(unsafe.Pointer(buffer)), uintptr(capacity), uintptr(unsafe.Pointer(needed)))
+	r, _, _ := purego.SyscallN(functions[fnFileKeyText], uintptr(file), uintptr(index), uintptr(maxElements),
+		uintptr(unsafe.Pointer(buffer)), uintptr(capacity), uintptr(unsafe.Pointer(needed)))
 	return int32(r)
 }
 
 func FileKeyInteger(file Handle, index uint32, value *int64) int32 {
-	r, _, _ := purego.SyscallN(functions[fnFileKeyInteger], uintptr(file), uintptr(index), uintptr(unsafe.Pointer(value)))
+	r, _, _ := purego.SyscallN(functions[fnFileKeyInteger], uintptr(file), uintptr(index),
+		uintptr(unsafe.Pointer(value)))
 	return int32(r)
 }
 
 func FileKeyNumber(file Handle, index uint32, value *float64) int32 {
-	r, _, _ := purego.SyscallN(functions[fnFileKeyNumber], uintptr(file), uintptr(index), uintptr(unsafe.Pointer(value)))
+	r, _, _ := purego.SyscallN(functions[fnFileKeyNumber], uintptr(file), uintptr(index),
+		uintptr(unsafe.Pointer(value)))
 	return int32(r)
 }
 
@@ -343,7 +121,8 @@ func FileGetTensor(file Handle, index uint32, info *TensorInfo) int32 {
 }
 
 func Plan(context Handle, file Handle, params *PlanParams, plan *Handle) int32 {
-	r, _, _ := purego.SyscallN(functions[fnPlan], uintptr(context), uintptr(file), uintptr(unsafe.Pointer(params)), uintptr(unsafe.Pointer(plan)))
+	r, _, _ := purego.SyscallN(functions[fnPlan], uintptr(context), uintptr(file), uintptr(unsafe.Pointer(params)),
+		uintptr(unsafe.Pointer(plan)))
 	return int32(r)
 }
 
@@ -353,7 +132,8 @@ func PlanDestroy(plan Handle) int32 {
 }
 
 func PlanAsk(context Handle, file Handle, params *PlanParams, question int32, answer *uint32) int32 {
-	r, _, _ := purego.SyscallN(functions[fnPlanAsk], uintptr(context), uintptr(file), uintptr(unsafe.Pointer(params)), uintptr(question), uintptr(unsafe.Pointer(answer)))
+	r, _, _ := purego.SyscallN(functions[fnPlanAsk], uintptr(context), uintptr(file), uintptr(unsafe.Pointer(params)),
+		uintptr(question), uintptr(unsafe.Pointer(answer)))
 	return int32(r)
 }
 
@@ -363,7 +143,8 @@ func PlanGetSummary(plan Handle, summary *PlanSummary) int32 {
 }
 
 func PlanGetDevice(plan Handle, index uint32, device *PlanDevice) int32 {
-	r, _, _ := purego.SyscallN(functions[fnPlanGetDevice], uintptr(plan), uintptr(index), uintptr(unsafe.Pointer(device)))
+	r, _, _ := purego.SyscallN(functions[fnPlanGetDevice], uintptr(plan), uintptr(index),
+		uintptr(unsafe.Pointer(device)))
 	return int32(r)
 }
 
@@ -373,37 +154,44 @@ func PlanGetLayer(plan Handle, index uint32, layer *PlanLayer) int32 {
 }
 
 func PlanReason(plan Handle, index uint32, buffer *byte, capacity uintptr, needed *uintptr) int32 {
-	r, _, _ := purego.SyscallN(functions[fnPlanReason], uintptr(plan), uintptr(index), uintptr(unsafe.Pointer(buffer)), uintptr(capacity), uintptr(unsafe.Pointer(needed)))
+	r, _, _ := purego.SyscallN(functions[fnPlanReason], uintptr(plan), uintptr(index), uintptr(unsafe.Pointer(buffer)),
+		uintptr(capacity), uintptr(unsafe.Pointer(needed)))
 	return int32(r)
 }
 
 func PlanRemedy(plan Handle, index uint32, buffer *byte, capacity uintptr, needed *uintptr) int32 {
-	r, _, _ := purego.SyscallN(functions[fnPlanRemedy], uintptr(plan), uintptr(index), uintptr(unsafe.Pointer(buffer)), uintptr(capacity), uintptr(unsafe.Pointer(needed)))
+	r, _, _ := purego.SyscallN(functions[fnPlanRemedy], uintptr(plan), uintptr(index), uintptr(unsafe.Pointer(buffer)),
+		uintptr(capacity), uintptr(unsafe.Pointer(needed)))
 	return int32(r)
 }
 
 func PlanText(plan Handle, buffer *byte, capacity uintptr, needed *uintptr) int32 {
-	r, _, _ := purego.SyscallN(functions[fnPlanText], uintptr(plan), uintptr(unsafe.Pointer(buffer)), uintptr(capacity), uintptr(unsafe.Pointer(needed)))
+	r, _, _ := purego.SyscallN(functions[fnPlanText], uintptr(plan), uintptr(unsafe.Pointer(buffer)), uintptr(capacity),
+		uintptr(unsafe.Pointer(needed)))
 	return int32(r)
 }
 
 func PlanSvg(plan Handle, buffer *byte, capacity uintptr, needed *uintptr) int32 {
-	r, _, _ := purego.SyscallN(functions[fnPlanSvg], uintptr(plan), uintptr(unsafe.Pointer(buffer)), uintptr(capacity), uintptr(unsafe.Pointer(needed)))
+	r, _, _ := purego.SyscallN(functions[fnPlanSvg], uintptr(plan), uintptr(unsafe.Pointer(buffer)), uintptr(capacity),
+		uintptr(unsafe.Pointer(needed)))
 	return int32(r)
 }
 
 func PlanJson(plan Handle, buffer *byte, capacity uintptr, needed *uintptr) int32 {
-	r, _, _ := purego.SyscallN(functions[fnPlanJson], uintptr(plan), uintptr(unsafe.Pointer(buffer)), uintptr(capacity), uintptr(unsafe.Pointer(needed)))
+	r, _, _ := purego.SyscallN(functions[fnPlanJson], uintptr(plan), uintptr(unsafe.Pointer(buffer)), uintptr(capacity),
+		uintptr(unsafe.Pointer(needed)))
 	return int32(r)
 }
 
 func PlanCompare(plan Handle, other Handle, buffer *byte, capacity uintptr, needed *uintptr) int32 {
-	r, _, _ := purego.SyscallN(functions[fnPlanCompare], uintptr(plan), uintptr(other), uintptr(unsafe.Pointer(buffer)), uintptr(capacity), uintptr(unsafe.Pointer(needed)))
+	r, _, _ := purego.SyscallN(functions[fnPlanCompare], uintptr(plan), uintptr(other), uintptr(unsafe.Pointer(buffer)),
+		uintptr(capacity), uintptr(unsafe.Pointer(needed)))
 	return int32(r)
 }
 
 func Load(context Handle, plan Handle, params *LoadParams, model *Handle) int32 {
-	r, _, _ := purego.SyscallN(functions[fnLoad], uintptr(context), uintptr(plan), uintptr(unsafe.Pointer(params)), uintptr(unsafe.Pointer(model)))
+	r, _, _ := purego.SyscallN(functions[fnLoad], uintptr(context), uintptr(plan), uintptr(unsafe.Pointer(params)),
+		uintptr(unsafe.Pointer(model)))
 	return int32(r)
 }
 
@@ -428,7 +216,8 @@ func ModelPlan(model Handle, plan *Handle) int32 {
 }
 
 func ModelMemory(model Handle, device uint32, memory *Memory) int32 {
-	r, _, _ := purego.SyscallN(functions[fnModelMemory], uintptr(model), uintptr(device), uintptr(unsafe.Pointer(memory)))
+	r, _, _ := purego.SyscallN(functions[fnModelMemory], uintptr(model), uintptr(device),
+		uintptr(unsafe.Pointer(memory)))
 	return int32(r)
 }
 
@@ -458,17 +247,20 @@ func NOutputs(model Handle, nOutputs *uint32) int32 {
 }
 
 func Logits(model Handle, row uint32, logits **float32, n *uint32) int32 {
-	r, _, _ := purego.SyscallN(functions[fnLogits], uintptr(model), uintptr(row), uintptr(unsafe.Pointer(logits)), uintptr(unsafe.Pointer(n)))
+	r, _, _ := purego.SyscallN(functions[fnLogits], uintptr(model), uintptr(row), uintptr(unsafe.Pointer(logits)),
+		uintptr(unsafe.Pointer(n)))
 	return int32(r)
 }
 
 func Embeddings(model Handle, row uint32, embeddings **float32, n *uint32) int32 {
-	r, _, _ := purego.SyscallN(functions[fnEmbeddings], uintptr(model), uintptr(row), uintptr(unsafe.Pointer(embeddings)), uintptr(unsafe.Pointer(n)))
+	r, _, _ := purego.SyscallN(functions[fnEmbeddings], uintptr(model), uintptr(row),
+		uintptr(unsafe.Pointer(embeddings)), uintptr(unsafe.Pointer(n)))
 	return int32(r)
 }
 
 func Pooled(model Handle, seqId int32, flags uint32, buffer *float32, capacity uintptr, needed *uintptr) int32 {
-	r, _, _ := purego.SyscallN(functions[fnPooled], uintptr(model), uintptr(seqId), uintptr(flags), uintptr(unsafe.Pointer(buffer)), uintptr(capacity), uintptr(unsafe.Pointer(needed)))
+	r, _, _ := purego.SyscallN(functions[fnPooled], uintptr(model), uintptr(seqId), uintptr(flags),
+		uintptr(unsafe.Pointer(buffer)), uintptr(capacity), uintptr(unsafe.Pointer(needed)))
 	return int32(r)
 }
 
@@ -478,7 +270,8 @@ func SeqRemove(model Handle, seqId int32, p0 int32, p1 int32) int32 {
 }
 
 func SeqCut(model Handle, seqId int32, length uint32, reached *uint32) int32 {
-	r, _, _ := purego.SyscallN(functions[fnSeqCut], uintptr(model), uintptr(seqId), uintptr(length), uintptr(unsafe.Pointer(reached)))
+	r, _, _ := purego.SyscallN(functions[fnSeqCut], uintptr(model), uintptr(seqId), uintptr(length),
+		uintptr(unsafe.Pointer(reached)))
 	return int32(r)
 }
 
@@ -493,7 +286,8 @@ func SeqLeave(model Handle, seqId int32) int32 {
 }
 
 func SeqCopy(model Handle, src int32, dst int32, p0 int32, p1 int32) int32 {
-	r, _, _ := purego.SyscallN(functions[fnSeqCopy], uintptr(model), uintptr(src), uintptr(dst), uintptr(p0), uintptr(p1))
+	r, _, _ := purego.SyscallN(functions[fnSeqCopy], uintptr(model), uintptr(src), uintptr(dst), uintptr(p0),
+		uintptr(p1))
 	return int32(r)
 }
 
@@ -503,7 +297,8 @@ func SeqKeep(model Handle, seqId int32) int32 {
 }
 
 func SeqShift(model Handle, seqId int32, p0 int32, p1 int32, delta int32) int32 {
-	r, _, _ := purego.SyscallN(functions[fnSeqShift], uintptr(model), uintptr(seqId), uintptr(p0), uintptr(p1), uintptr(delta))
+	r, _, _ := purego.SyscallN(functions[fnSeqShift], uintptr(model), uintptr(seqId), uintptr(p0), uintptr(p1),
+		uintptr(delta))
 	return int32(r)
 }
 
@@ -518,37 +313,44 @@ func NFree(model Handle, nFree *uint32) int32 {
 }
 
 func FileAdapt(context Handle, file Handle, paths **byte, pathLens *uintptr, nPaths uintptr, adapted *Handle) int32 {
-	r, _, _ := purego.SyscallN(functions[fnFileAdapt], uintptr(context), uintptr(file), uintptr(unsafe.Pointer(paths)), uintptr(unsafe.Pointer(pathLens)), uintptr(nPaths), uintptr(unsafe.Pointer(adapted)))
+	r, _, _ := purego.SyscallN(functions[fnFileAdapt], uintptr(context), uintptr(file), uintptr(unsafe.Pointer(paths)),
+		uintptr(unsafe.Pointer(pathLens)), uintptr(nPaths), uintptr(unsafe.Pointer(adapted)))
 	return int32(r)
 }
 
 func FileGetAdapter(file Handle, index uint32, info *AdapterInfo) int32 {
-	r, _, _ := purego.SyscallN(functions[fnFileGetAdapter], uintptr(file), uintptr(index), uintptr(unsafe.Pointer(info)))
+	r, _, _ := purego.SyscallN(functions[fnFileGetAdapter], uintptr(file), uintptr(index),
+		uintptr(unsafe.Pointer(info)))
 	return int32(r)
 }
 
 func SeqSetAdapters(model Handle, seqId int32, scales *float32, nScales uintptr) int32 {
-	r, _, _ := purego.SyscallN(functions[fnSeqSetAdapters], uintptr(model), uintptr(seqId), uintptr(unsafe.Pointer(scales)), uintptr(nScales))
+	r, _, _ := purego.SyscallN(functions[fnSeqSetAdapters], uintptr(model), uintptr(seqId),
+		uintptr(unsafe.Pointer(scales)), uintptr(nScales))
 	return int32(r)
 }
 
 func SeqSave(model Handle, seqId int32, buffer *byte, capacity uintptr, needed *uintptr) int32 {
-	r, _, _ := purego.SyscallN(functions[fnSeqSave], uintptr(model), uintptr(seqId), uintptr(unsafe.Pointer(buffer)), uintptr(capacity), uintptr(unsafe.Pointer(needed)))
+	r, _, _ := purego.SyscallN(functions[fnSeqSave], uintptr(model), uintptr(seqId), uintptr(unsafe.Pointer(buffer)),
+		uintptr(capacity), uintptr(unsafe.Pointer(needed)))
 	return int32(r)
 }
 
 func SeqLoad(model Handle, seqId int32, bytes *byte, nBytes uintptr) int32 {
-	r, _, _ := purego.SyscallN(functions[fnSeqLoad], uintptr(model), uintptr(seqId), uintptr(unsafe.Pointer(bytes)), uintptr(nBytes))
+	r, _, _ := purego.SyscallN(functions[fnSeqLoad], uintptr(model), uintptr(seqId), uintptr(unsafe.Pointer(bytes)),
+		uintptr(nBytes))
 	return int32(r)
 }
 
 func SeqSaveFile(model Handle, seqId int32, path *byte, pathLen uintptr, progress uintptr, userData uintptr) int32 {
-	r, _, _ := purego.SyscallN(functions[fnSeqSaveFile], uintptr(model), uintptr(seqId), uintptr(unsafe.Pointer(path)), uintptr(pathLen), uintptr(progress), uintptr(userData))
+	r, _, _ := purego.SyscallN(functions[fnSeqSaveFile], uintptr(model), uintptr(seqId), uintptr(unsafe.Pointer(path)),
+		uintptr(pathLen), uintptr(progress), uintptr(userData))
 	return int32(r)
 }
 
 func SeqLoadFile(model Handle, seqId int32, path *byte, pathLen uintptr, progress uintptr, userData uintptr) int32 {
-	r, _, _ := purego.SyscallN(functions[fnSeqLoadFile], uintptr(model), uintptr(seqId), uintptr(unsafe.Pointer(path)), uintptr(pathLen), uintptr(progress), uintptr(userData))
+	r, _, _ := purego.SyscallN(functions[fnSeqLoadFile], uintptr(model), uintptr(seqId), uintptr(unsafe.Pointer(path)),
+		uintptr(pathLen), uintptr(progress), uintptr(userData))
 	return int32(r)
 }
 
@@ -573,27 +375,34 @@ func VocabGetInfo(vocab Handle, info *VocabInfo) int32 {
 }
 
 func VocabGetToken(vocab Handle, token int32, info *TokenInfo) int32 {
-	r, _, _ := purego.SyscallN(functions[fnVocabGetToken], uintptr(vocab), uintptr(token), uintptr(unsafe.Pointer(info)))
+	r, _, _ := purego.SyscallN(functions[fnVocabGetToken], uintptr(vocab), uintptr(token),
+		uintptr(unsafe.Pointer(info)))
 	return int32(r)
 }
 
-func Tokenize(vocab Handle, text *byte, textLen uintptr, flags uint32, tokens *int32, capacity uintptr, needed *uintptr) int32 {
-	r, _, _ := purego.SyscallN(functions[fnTokenize], uintptr(vocab), uintptr(unsafe.Pointer(text)), uintptr(textLen), uintptr(flags), uintptr(unsafe.Pointer(tokens)), uintptr(capacity), uintptr(unsafe.Pointer(needed)))
+func Tokenize(vocab Handle, text *byte, textLen uintptr, flags uint32, tokens *int32, capacity uintptr,
+	needed *uintptr) int32 {
+	r, _, _ := purego.SyscallN(functions[fnTokenize], uintptr(vocab), uintptr(unsafe.Pointer(text)), uintptr(textLen),
+		uintptr(flags), uintptr(unsafe.Pointer(tokens)), uintptr(capacity), uintptr(unsafe.Pointer(needed)))
 	return int32(r)
 }
 
-func Detokenize(vocab Handle, tokens *int32, n uintptr, flags uint32, buffer *byte, capacity uintptr, needed *uintptr) int32 {
-	r, _, _ := purego.SyscallN(functions[fnDetokenize], uintptr(vocab), uintptr(unsafe.Pointer(tokens)), uintptr(n), uintptr(flags), uintptr(unsafe.Pointer(buffer)), uintptr(capacity), uintptr(unsafe.Pointer(needed)))
+func Detokenize(vocab Handle, tokens *int32, n uintptr, flags uint32, buffer *byte, capacity uintptr,
+	needed *uintptr) int32 {
+	r, _, _ := purego.SyscallN(functions[fnDetokenize], uintptr(vocab), uintptr(unsafe.Pointer(tokens)), uintptr(n),
+		uintptr(flags), uintptr(unsafe.Pointer(buffer)), uintptr(capacity), uintptr(unsafe.Pointer(needed)))
 	return int32(r)
 }
 
 func TokenPiece(vocab Handle, token int32, flags uint32, buffer *byte, capacity uintptr, needed *uintptr) int32 {
-	r, _, _ := purego.SyscallN(functions[fnTokenPiece], uintptr(vocab), uintptr(token), uintptr(flags), uintptr(unsafe.Pointer(buffer)), uintptr(capacity), uintptr(unsafe.Pointer(needed)))
+	r, _, _ := purego.SyscallN(functions[fnTokenPiece], uintptr(vocab), uintptr(token), uintptr(flags),
+		uintptr(unsafe.Pointer(buffer)), uintptr(capacity), uintptr(unsafe.Pointer(needed)))
 	return int32(r)
 }
 
 func StreamCreate(vocab Handle, flags uint32, stream *Handle) int32 {
-	r, _, _ := purego.SyscallN(functions[fnStreamCreate], uintptr(vocab), uintptr(flags), uintptr(unsafe.Pointer(stream)))
+	r, _, _ := purego.SyscallN(functions[fnStreamCreate], uintptr(vocab), uintptr(flags),
+		uintptr(unsafe.Pointer(stream)))
 	return int32(r)
 }
 
@@ -603,17 +412,20 @@ func StreamDestroy(stream Handle) int32 {
 }
 
 func StreamPush(stream Handle, token int32, buffer *byte, capacity uintptr, needed *uintptr) int32 {
-	r, _, _ := purego.SyscallN(functions[fnStreamPush], uintptr(stream), uintptr(token), uintptr(unsafe.Pointer(buffer)), uintptr(capacity), uintptr(unsafe.Pointer(needed)))
+	r, _, _ := purego.SyscallN(functions[fnStreamPush], uintptr(stream), uintptr(token),
+		uintptr(unsafe.Pointer(buffer)), uintptr(capacity), uintptr(unsafe.Pointer(needed)))
 	return int32(r)
 }
 
 func StreamFlush(stream Handle, buffer *byte, capacity uintptr, needed *uintptr) int32 {
-	r, _, _ := purego.SyscallN(functions[fnStreamFlush], uintptr(stream), uintptr(unsafe.Pointer(buffer)), uintptr(capacity), uintptr(unsafe.Pointer(needed)))
+	r, _, _ := purego.SyscallN(functions[fnStreamFlush], uintptr(stream), uintptr(unsafe.Pointer(buffer)),
+		uintptr(capacity), uintptr(unsafe.Pointer(needed)))
 	return int32(r)
 }
 
 func SamplerCreate(params *SamplerParams, sampler *Handle) int32 {
-	r, _, _ := purego.SyscallN(functions[fnSamplerCreate], uintptr(unsafe.Pointer(params)), uintptr(unsafe.Pointer(sampler)))
+	r, _, _ := purego.SyscallN(functions[fnSamplerCreate], uintptr(unsafe.Pointer(params)),
+		uintptr(unsafe.Pointer(sampler)))
 	return int32(r)
 }
 
@@ -623,12 +435,14 @@ func SamplerDestroy(sampler Handle) int32 {
 }
 
 func SamplerSample(sampler Handle, model Handle, row uint32, token *int32) int32 {
-	r, _, _ := purego.SyscallN(functions[fnSamplerSample], uintptr(sampler), uintptr(model), uintptr(row), uintptr(unsafe.Pointer(token)))
+	r, _, _ := purego.SyscallN(functions[fnSamplerSample], uintptr(sampler), uintptr(model), uintptr(row),
+		uintptr(unsafe.Pointer(token)))
 	return int32(r)
 }
 
 func SamplerSampleLogits(sampler Handle, logits *float32, n uintptr, token *int32) int32 {
-	r, _, _ := purego.SyscallN(functions[fnSamplerSampleLogits], uintptr(sampler), uintptr(unsafe.Pointer(logits)), uintptr(n), uintptr(unsafe.Pointer(token)))
+	r, _, _ := purego.SyscallN(functions[fnSamplerSampleLogits], uintptr(sampler), uintptr(unsafe.Pointer(logits)),
+		uintptr(n), uintptr(unsafe.Pointer(token)))
 	return int32(r)
 }
 
@@ -647,13 +461,18 @@ func SamplerCopy(sampler Handle, copy *Handle) int32 {
 	return int32(r)
 }
 
-func SamplerLogprobs(sampler Handle, distribution int32, chosen *Logprob, buffer *Logprob, capacity uintptr, needed *uintptr) int32 {
-	r, _, _ := purego.SyscallN(functions[fnSamplerLogprobs], uintptr(sampler), uintptr(distribution), uintptr(unsafe.Pointer(chosen)), uintptr(unsafe.Pointer(buffer)), uintptr(capacity), uintptr(unsafe.Pointer(needed)))
+func SamplerLogprobs(sampler Handle, distribution int32, chosen *Logprob, buffer *Logprob, capacity uintptr,
+	needed *uintptr) int32 {
+	r, _, _ := purego.SyscallN(functions[fnSamplerLogprobs], uintptr(sampler), uintptr(distribution),
+		uintptr(unsafe.Pointer(chosen)), uintptr(unsafe.Pointer(buffer)), uintptr(capacity),
+		uintptr(unsafe.Pointer(needed)))
 	return int32(r)
 }
 
-func GrammarCreate(vocab Handle, kind int32, text *byte, textLen uintptr, params *GrammarParams, grammar *Handle) int32 {
-	r, _, _ := purego.SyscallN(functions[fnGrammarCreate], uintptr(vocab), uintptr(kind), uintptr(unsafe.Pointer(text)), uintptr(textLen), uintptr(unsafe.Pointer(params)), uintptr(unsafe.Pointer(grammar)))
+func GrammarCreate(vocab Handle, kind int32, text *byte, textLen uintptr, params *GrammarParams,
+	grammar *Handle) int32 {
+	r, _, _ := purego.SyscallN(functions[fnGrammarCreate], uintptr(vocab), uintptr(kind), uintptr(unsafe.Pointer(text)),
+		uintptr(textLen), uintptr(unsafe.Pointer(params)), uintptr(unsafe.Pointer(grammar)))
 	return int32(r)
 }
 
@@ -673,7 +492,8 @@ func GrammarReset(grammar Handle) int32 {
 }
 
 func GrammarMask(grammar Handle, mask *uint32, capacity uintptr, needed *uintptr) int32 {
-	r, _, _ := purego.SyscallN(functions[fnGrammarMask], uintptr(grammar), uintptr(unsafe.Pointer(mask)), uintptr(capacity), uintptr(unsafe.Pointer(needed)))
+	r, _, _ := purego.SyscallN(functions[fnGrammarMask], uintptr(grammar), uintptr(unsafe.Pointer(mask)),
+		uintptr(capacity), uintptr(unsafe.Pointer(needed)))
 	return int32(r)
 }
 
@@ -683,7 +503,8 @@ func GrammarAccept(grammar Handle, token int32) int32 {
 }
 
 func GrammarForced(grammar Handle, tokens *int32, capacity uintptr, needed *uintptr) int32 {
-	r, _, _ := purego.SyscallN(functions[fnGrammarForced], uintptr(grammar), uintptr(unsafe.Pointer(tokens)), uintptr(capacity), uintptr(unsafe.Pointer(needed)))
+	r, _, _ := purego.SyscallN(functions[fnGrammarForced], uintptr(grammar), uintptr(unsafe.Pointer(tokens)),
+		uintptr(capacity), uintptr(unsafe.Pointer(needed)))
 	return int32(r)
 }
 
@@ -693,17 +514,21 @@ func GrammarIsComplete(grammar Handle, complete *uint32) int32 {
 }
 
 func GrammarCheck(grammar Handle, text *byte, textLen uintptr, verdict *GrammarVerdict) int32 {
-	r, _, _ := purego.SyscallN(functions[fnGrammarCheck], uintptr(grammar), uintptr(unsafe.Pointer(text)), uintptr(textLen), uintptr(unsafe.Pointer(verdict)))
+	r, _, _ := purego.SyscallN(functions[fnGrammarCheck], uintptr(grammar), uintptr(unsafe.Pointer(text)),
+		uintptr(textLen), uintptr(unsafe.Pointer(verdict)))
 	return int32(r)
 }
 
-func Generate(model Handle, sampler Handle, params *GenerateParams, onPiece uintptr, userData uintptr, result *GenerateResult) int32 {
-	r, _, _ := purego.SyscallN(functions[fnGenerate], uintptr(model), uintptr(sampler), uintptr(unsafe.Pointer(params)), uintptr(onPiece), uintptr(userData), uintptr(unsafe.Pointer(result)))
+func Generate(model Handle, sampler Handle, params *GenerateParams, onPiece uintptr, userData uintptr,
+	result *GenerateResult) int32 {
+	r, _, _ := purego.SyscallN(functions[fnGenerate], uintptr(model), uintptr(sampler), uintptr(unsafe.Pointer(params)),
+		uintptr(onPiece), uintptr(userData), uintptr(unsafe.Pointer(result)))
 	return int32(r)
 }
 
 func GenerationCreate(model Handle, params *GenerationParams, generation *Handle) int32 {
-	r, _, _ := purego.SyscallN(functions[fnGenerationCreate], uintptr(model), uintptr(unsafe.Pointer(params)), uintptr(unsafe.Pointer(generation)))
+	r, _, _ := purego.SyscallN(functions[fnGenerationCreate], uintptr(model), uintptr(unsafe.Pointer(params)),
+		uintptr(unsafe.Pointer(generation)))
 	return int32(r)
 }
 
@@ -722,8 +547,11 @@ func GenerationNext(generation Handle, event *Event) int32 {
 	return int32(r)
 }
 
-func GenerationLogprobs(generation Handle, distribution int32, chosen *Logprob, buffer *Logprob, capacity uintptr, needed *uintptr) int32 {
-	r, _, _ := purego.SyscallN(functions[fnGenerationLogprobs], uintptr(generation), uintptr(distribution), uintptr(unsafe.Pointer(chosen)), uintptr(unsafe.Pointer(buffer)), uintptr(capacity), uintptr(unsafe.Pointer(needed)))
+func GenerationLogprobs(generation Handle, distribution int32, chosen *Logprob, buffer *Logprob, capacity uintptr,
+	needed *uintptr) int32 {
+	r, _, _ := purego.SyscallN(functions[fnGenerationLogprobs], uintptr(generation), uintptr(distribution),
+		uintptr(unsafe.Pointer(chosen)), uintptr(unsafe.Pointer(buffer)), uintptr(capacity),
+		uintptr(unsafe.Pointer(needed)))
 	return int32(r)
 }
 
@@ -733,27 +561,34 @@ func GenerationGetInfo(generation Handle, info *GenerationInfo) int32 {
 }
 
 func Step(model Handle, generations *Handle, nGenerations uintptr, result *StepResult) int32 {
-	r, _, _ := purego.SyscallN(functions[fnStep], uintptr(model), uintptr(unsafe.Pointer(generations)), uintptr(nGenerations), uintptr(unsafe.Pointer(result)))
+	r, _, _ := purego.SyscallN(functions[fnStep], uintptr(model), uintptr(unsafe.Pointer(generations)),
+		uintptr(nGenerations), uintptr(unsafe.Pointer(result)))
 	return int32(r)
 }
 
-func ChatRender(vocab Handle, messages *ChatMessage, nMessages uintptr, params *ChatParams, buffer *byte, capacity uintptr, needed *uintptr) int32 {
-	r, _, _ := purego.SyscallN(functions[fnChatRender], uintptr(vocab), uintptr(unsafe.Pointer(messages)), uintptr(nMessages), uintptr(unsafe.Pointer(params)), uintptr(unsafe.Pointer(buffer)), uintptr(capacity), uintptr(unsafe.Pointer(needed)))
+func ChatRender(vocab Handle, messages *ChatMessage, nMessages uintptr, params *ChatParams, buffer *byte,
+	capacity uintptr, needed *uintptr) int32 {
+	r, _, _ := purego.SyscallN(functions[fnChatRender], uintptr(vocab), uintptr(unsafe.Pointer(messages)),
+		uintptr(nMessages), uintptr(unsafe.Pointer(params)), uintptr(unsafe.Pointer(buffer)), uintptr(capacity),
+		uintptr(unsafe.Pointer(needed)))
 	return int32(r)
 }
 
 func ChatTemplate(vocab Handle, name *byte, nameLen uintptr, buffer *byte, capacity uintptr, needed *uintptr) int32 {
-	r, _, _ := purego.SyscallN(functions[fnChatTemplate], uintptr(vocab), uintptr(unsafe.Pointer(name)), uintptr(nameLen), uintptr(unsafe.Pointer(buffer)), uintptr(capacity), uintptr(unsafe.Pointer(needed)))
+	r, _, _ := purego.SyscallN(functions[fnChatTemplate], uintptr(vocab), uintptr(unsafe.Pointer(name)),
+		uintptr(nameLen), uintptr(unsafe.Pointer(buffer)), uintptr(capacity), uintptr(unsafe.Pointer(needed)))
 	return int32(r)
 }
 
 func ChatTemplateName(vocab Handle, index uint32, buffer *byte, capacity uintptr, needed *uintptr) int32 {
-	r, _, _ := purego.SyscallN(functions[fnChatTemplateName], uintptr(vocab), uintptr(index), uintptr(unsafe.Pointer(buffer)), uintptr(capacity), uintptr(unsafe.Pointer(needed)))
+	r, _, _ := purego.SyscallN(functions[fnChatTemplateName], uintptr(vocab), uintptr(index),
+		uintptr(unsafe.Pointer(buffer)), uintptr(capacity), uintptr(unsafe.Pointer(needed)))
 	return int32(r)
 }
 
 func ReplyCreate(vocab Handle, params *ReplyParams, reply *Handle) int32 {
-	r, _, _ := purego.SyscallN(functions[fnReplyCreate], uintptr(vocab), uintptr(unsafe.Pointer(params)), uintptr(unsafe.Pointer(reply)))
+	r, _, _ := purego.SyscallN(functions[fnReplyCreate], uintptr(vocab), uintptr(unsafe.Pointer(params)),
+		uintptr(unsafe.Pointer(reply)))
 	return int32(r)
 }
 
@@ -763,7 +598,8 @@ func ReplyDestroy(reply Handle) int32 {
 }
 
 func ReplyGrammar(reply Handle, flags uint32, grammar *Handle) int32 {
-	r, _, _ := purego.SyscallN(functions[fnReplyGrammar], uintptr(reply), uintptr(flags), uintptr(unsafe.Pointer(grammar)))
+	r, _, _ := purego.SyscallN(functions[fnReplyGrammar], uintptr(reply), uintptr(flags),
+		uintptr(unsafe.Pointer(grammar)))
 	return int32(r)
 }
 
@@ -788,11 +624,13 @@ func ReplyNext(reply Handle, event *ReplyEvent) int32 {
 }
 
 func ReplyJson(reply Handle, buffer *byte, capacity uintptr, needed *uintptr) int32 {
-	r, _, _ := purego.SyscallN(functions[fnReplyJson], uintptr(reply), uintptr(unsafe.Pointer(buffer)), uintptr(capacity), uintptr(unsafe.Pointer(needed)))
+	r, _, _ := purego.SyscallN(functions[fnReplyJson], uintptr(reply), uintptr(unsafe.Pointer(buffer)),
+		uintptr(capacity), uintptr(unsafe.Pointer(needed)))
 	return int32(r)
 }
 
 func ReplyFormat(reply Handle, buffer *byte, capacity uintptr, needed *uintptr) int32 {
-	r, _, _ := purego.SyscallN(functions[fnReplyFormat], uintptr(reply), uintptr(unsafe.Pointer(buffer)), uintptr(capacity), uintptr(unsafe.Pointer(needed)))
+	r, _, _ := purego.SyscallN(functions[fnReplyFormat], uintptr(reply), uintptr(unsafe.Pointer(buffer)),
+		uintptr(capacity), uintptr(unsafe.Pointer(needed)))
 	return int32(r)
 }

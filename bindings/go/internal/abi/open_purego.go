@@ -33,8 +33,8 @@ var Open = sync.OnceValue(func() error {
 	}
 	library, err := purego.Dlopen(path, purego.RTLD_NOW|purego.RTLD_LOCAL)
 	if err != nil {
-		return fmt.Errorf("the rekindle library cannot be opened: %w; set %s to the path of librekindle.so, or install "+
-			"it where the loader looks (LD_LIBRARY_PATH, ldconfig)", err, Variable)
+		return fmt.Errorf("the rekindle library cannot be opened: %w; set %s to the path of librekindle.so, or "+
+			"install it where the loader looks (LD_LIBRARY_PATH, ldconfig)", err, Variable)
 	}
 	for i, name := range names {
 		if functions[i], err = purego.Dlsym(library, name); err != nil {

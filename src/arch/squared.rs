@@ -1,0 +1,20 @@
+//! arcee, nemotron and jais2: llama whose feed-forward block has a squared ReLU and no gate. nemotron and jais2 have
+//! LayerNorms and rotate by halves.
+
+use super::decoder::Decoder;
+use super::hparams::Hparams;
+use super::keys::Keys;
+use crate::error::Result;
+use crate::graph::{Act, Activation, Graph, RopeKind};
+
+const ACT: Act = Act::Plain(Activation::ReluSquared);
+
+pub(super) fn arcee(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
+    h.dense(k)?;
+    Decoder::new(h, RopeKind::Norm).act(ACT).build(k, h)
+}
+
+pub(super) fn nemotron(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
+    h.dense(k)?;
+    Decoder::new(h, RopeKind::Neox).layer_norms(h).act(ACT).build(k, h)
+}

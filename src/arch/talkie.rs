@@ -1,0 +1,26 @@
+//! talkie: norms without weights, also of embeddings and behind the rotation, where each head of queries has a number
+//! of its own; the embedding comes in again in every layer.
+
+use super::decoder::Decoder;
+use super::hparams::Hparams;
+use super::keys::Keys;
+use crate::error::Result;
+use crate::graph::{Graph, Norms, QkNorm, RopeKind, Scales};
+
+pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
+    h.dense(k)?;
+    let d = Decoder::new(h, RopeKind::Neox).heads(|a| {
+        (a.qk_norm, a.norm_rotated) = (Some(QkNorm::ScaledQueries), true);
+        a.scale = 1.0 / (a.key as f32).sqrt();
+    });
+    Decoder {
+        norms: Norms { bare: true, ..d.norms },
+        embed_norm: true,
+        embed_skips: true,
+        logit_scale: k.positive("logit_scale")?.ok_or_else(|| k.missing("logit_scale"))?,
+        scales: Scales { ffn: true, output: false, ..d.scales },
+        ignored: &["ffn_gate.scale", "ffn_up.scale"],
+        ..d
+    }
+    .build(k, h)
+}
