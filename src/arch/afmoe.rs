@@ -38,7 +38,7 @@ pub(super) fn laguna(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
         a.gate = Some(if by_head { OutputGate::Heads } else { OutputGate::Elements });
         a.gate_act = Activation::Softplus;
     }
-    d.scales.output = false;
+    d.extras.output_scale = false;
     d.leading_dense(k, h)?.build(k, h)
 }
 

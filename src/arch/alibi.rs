@@ -7,7 +7,7 @@ use super::decoder::Decoder;
 use super::hparams::Hparams;
 use super::keys::Keys;
 use crate::error::Result;
-use crate::graph::{Act, Activation, Graph, QkNorm, RopeKind};
+use crate::graph::{Act, Activation, Extras, Graph, QkNorm, RopeKind};
 
 /// The spread of slopes in families whose files do not say it.
 const SPREAD: f32 = 8.0;
@@ -42,7 +42,8 @@ pub(super) fn mpt(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     // A norm of keys alone does not count.
     let ignored: &[&str] = if norm.is_some() { &[] } else { &["attn_k_norm.weight", "attn_k_norm.bias"] };
     let d = decoder(k, h)?.heads(|a| (a.clamp, a.qk_norm) = (clamp, norm)).act(Act::Plain(Activation::Gelu));
-    Decoder { embed_positions: has("position_embd.weight"), ignored, ..d }.build(k, h)
+    let extras = Extras { act_scales: true, ..d.extras };
+    Decoder { embed_positions: has("position_embd.weight"), extras, ignored, ..d }.build(k, h)
 }
 
 pub(super) fn jais(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {

@@ -5,9 +5,10 @@ use super::decoder::{ALL_SCALES, Decoder};
 use super::hparams::Hparams;
 use super::keys::Keys;
 use crate::error::Result;
-use crate::graph::{Graph, RopeKind};
+use crate::graph::{Extras, Graph, RopeKind};
 
 pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     h.dense(k)?;
-    Decoder { scales: ALL_SCALES, ..Decoder::new(h, RopeKind::Neox) }.build(k, h)
+    let extras = Extras { sub_norms: true, ..ALL_SCALES };
+    Decoder { extras, ..Decoder::new(h, RopeKind::Neox) }.build(k, h)
 }

@@ -8,7 +8,7 @@ use super::experts::{Routing, share, shared_count, shared_width};
 use super::hparams::Hparams;
 use super::keys::Keys;
 use crate::error::Result;
-use crate::graph::{Gating, Graph, QkNorm, RopeKind, Scales};
+use crate::graph::{Extras, Gating, Graph, QkNorm, RopeKind};
 
 pub(super) fn command_r(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     decoder(k, h, RopeKind::Norm)?.build(k, h)
@@ -17,7 +17,7 @@ pub(super) fn command_r(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
 pub(super) fn cohere2(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     let local = k.local_layers(h.n_layer, Some(4))?;
     let d = decoder(k, h, RopeKind::Norm)?.windows(k.window()?, &local, k.local_rope(h)?);
-    Decoder { factors_for_all: true, scales: ALL_SCALES, ..d.without_rope(|i| !local[i]) }.build(k, h)
+    Decoder { factors_for_all: true, extras: ALL_SCALES, ..d.without_rope(|i| !local[i]) }.build(k, h)
 }
 
 pub(super) fn cohere2moe(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
@@ -35,8 +35,8 @@ pub(super) fn cohere2moe(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     d.norms.biases = false;
     let d = d.windows(k.window()?, &local, k.local_rope(h)?).without_rope(|i| !local[i] && i >= n_lead);
     let logit_scale = k.positive("logit_scale")?.unwrap_or(1.0);
-    let scales = Scales { output: false, ..ALL_SCALES };
-    Decoder { parallel: true, ffn_norm: None, factors_for_all: true, logit_scale, scales, ..d }
+    let extras = Extras { output_scale: false, ..ALL_SCALES };
+    Decoder { parallel: true, ffn_norm: None, factors_for_all: true, logit_scale, extras, ..d }
         .leading_dense(k, h)?
         .build(k, h)
 }

@@ -12,8 +12,8 @@
 
 use super::hparams::{Hparams, LayerSizes};
 use crate::graph::{
-    Act, Activation, Attention, Dense, Gate, Gating, Head, Latent, Mixture, NormKind, Norms, Pick, Recurrent, Rope,
-    RopeKind, Route, Scales,
+    Act, Activation, Attention, Dense, Extras, Gate, Gating, Head, Latent, Mixture, NormKind, Norms, Pick, Recurrent,
+    Rope, RopeKind, Route,
 };
 
 /// A layer: a mixer, through which tokens see each other, and a feed-forward block for each token by itself.
@@ -106,7 +106,7 @@ pub(super) struct Decoder {
     pub output_norm: Option<&'static str>,
     /// The head that scores texts, where the file has one.
     pub head: Head,
-    pub scales: Scales,
+    pub extras: Extras,
     /// Tensors that files may have and the model does not apply, named without their layer.
     pub ignored: &'static [&'static str],
     /// The longest context for which this is the model; `None`: any.
@@ -123,7 +123,8 @@ pub(super) struct Decoder {
 }
 
 /// The scales that llama, qwen3, mistral3 and their mixtures apply, if files have such tensors.
-pub(super) const ALL_SCALES: Scales = Scales { ffn: true, experts: true, output: true };
+pub(super) const ALL_SCALES: Extras =
+    Extras { ffn_scales: true, expert_scales: true, output_scale: true, act_scales: false, sub_norms: false };
 
 impl Decoder {
     /// The plain decoder of llama with the rotation `kind`.
@@ -206,7 +207,7 @@ impl Decoder {
             logit_softcap: None,
             output_norm: Some("output_norm"),
             head: Head { pick: Pick::Last, gelu: false, softmax: false },
-            scales: Scales { ffn: false, experts: false, output: true },
+            extras: Extras { ffn_scales: false, expert_scales: false, ..ALL_SCALES },
             ignored: &[],
             n_ctx_most: None,
             n_loops: 1,

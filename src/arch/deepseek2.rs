@@ -2,19 +2,19 @@
 //! are dense. In the others experts are chosen by groups, weighted by sigmoid or softmax, and joined by experts that
 //! every token uses. DeepSeek-V2, -V2-Lite, -V3, -R1, GLM-4.7-Flash, Mistral Small 4.
 
-use super::decoder::{Decoder, Mixer};
+use super::decoder::{ALL_SCALES, Decoder, Mixer};
 use super::experts::{Routing, share, shared_count};
 use super::hparams::{Hparams, MAX_WIDTH, temperature};
 use super::keys::Keys;
 use crate::error::Result;
-use crate::graph::{Gating, Graph, Latent, RopeKind, Scales};
+use crate::graph::{Extras, Gating, Graph, Latent, RopeKind};
 
 /// deepseek32 and glm-dsa: an indexer chooses what a token sees. In contexts no longer than what it chooses, all is
 /// seen.
 pub(super) fn indexed(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     let default = if k.arch == "glm-dsa" { Gating::Sigmoid } else { Gating::Softmax };
     let mut d = decoder(k, h, default)?;
-    d.scales = Scales { ffn: true, experts: true, output: false };
+    d.extras = Extras { output_scale: false, ..ALL_SCALES };
     d.n_ctx_most = Some(k.size("attention.indexer.top_k", i32::MAX as u32)?);
     d.ignored = &[
         "indexer.k_norm.weight",
@@ -65,7 +65,7 @@ fn decoder(k: &Keys<'_>, h: &Hparams, default: Gating) -> Result<Decoder> {
     let m = d.ropes[0].attn_factor * (1.0 + 0.1 * log) * (1.0 + multiplier * log);
     let scale = m * m / (key as f32).sqrt();
     let temperature = temperature(k, h, k.u32("attention.temperature_length")?)?;
-    d.scales.output = false;
+    d.extras.output_scale = false;
     let (rope, n_rot) = (Some(0), h.rope.n_rot);
     let latent = Latent { n_head, kv_lora_rank, q_lora_rank, key, value, scale, rope, n_rot, temperature };
     d.layers.iter_mut().for_each(|layer| layer.mixer = Mixer::Latent(latent));

@@ -10,7 +10,7 @@ impl Decoder {
     /// The graph of a file. Biases are added if the file has them.
     pub fn build(mut self, k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
         let n_layer = h.n_layer * self.n_loops;
-        let mut g = Builder::new(k.file, n_layer, self.scales, self.norms, self.ignored);
+        let mut g = Builder::new(k.file, n_layer, self.extras, self.norms, self.ignored);
         if let Some(n) = self.n_ctx_most {
             g.at_most(n);
         }

@@ -39,7 +39,7 @@ pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
         post_norms: Some(d.norms),
         layer_scale: has(0, "layer_output_scale"),
         logit_softcap: k.logit_softcap()?,
-        scales: ALL_SCALES,
+        extras: ALL_SCALES,
         ..d
     }
     .build(k, h)

@@ -22,5 +22,5 @@ pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     let has_router = |i: usize| k.file.tensor(&format!("blk.{i}.ffn_gate_inp.weight")).is_some();
     // A layer with experts does not read its dense block.
     let ignored = &["ffn_gate.weight", "ffn_up.weight", "ffn_down.weight"];
-    Decoder { scales: ALL_SCALES, ignored, ..d }.dense(h, |i| !has_router(i)).build(k, h)
+    Decoder { extras: ALL_SCALES, ignored, ..d }.dense(h, |i| !has_router(i)).build(k, h)
 }

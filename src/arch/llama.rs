@@ -7,11 +7,11 @@ use super::decoder::{ALL_SCALES, Decoder};
 use super::hparams::Hparams;
 use super::keys::Keys;
 use crate::error::Result;
-use crate::graph::{Graph, RopeKind, Scales};
+use crate::graph::{Extras, Graph, RopeKind};
 
 pub(super) fn llama(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     h.equal_heads(k)?;
-    Decoder { scales: ALL_SCALES, ..Decoder::new(h, RopeKind::Norm) }.build(k, h)
+    Decoder { extras: ALL_SCALES, ..Decoder::new(h, RopeKind::Norm) }.build(k, h)
 }
 
 pub(super) fn dense(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
@@ -25,7 +25,7 @@ pub(super) fn nanbeige(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     let n_loops = k.in_range(key, k.u32(key)?.filter(|n| *n > 0).unwrap_or(1), 64)?;
     let loop_norm = !k.bool("skip_loop_final_norm")?.unwrap_or(false);
     let d = Decoder::new(h, RopeKind::Norm);
-    Decoder { n_loops, loop_norm, scales: Scales { ffn: true, ..d.scales }, ..d }.build(k, h)
+    Decoder { n_loops, loop_norm, extras: Extras { ffn_scales: true, ..d.extras }, ..d }.build(k, h)
 }
 
 pub(super) fn halves(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {

@@ -13,7 +13,7 @@ pub(super) fn mellum(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
         let plain = Rope { freq_scale: 1.0, attn_factor: 1.0, yarn: None, ..h.rope.clone() };
         d = d.windows(n, &k.local_layers(h.n_layer, Some(4))?, Some(plain));
     }
-    d.scales.experts = true;
+    d.extras.expert_scales = true;
     d.build(k, h)
 }
 

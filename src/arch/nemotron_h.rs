@@ -39,6 +39,6 @@ pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     }
     // A layer's only norm stands before whatever it is.
     (d.parallel, d.ffn_norm) = (true, None);
-    d.scales = ALL_SCALES;
+    d.extras = ALL_SCALES;
     d.build(k, h)
 }

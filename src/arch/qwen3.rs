@@ -11,13 +11,13 @@ use crate::graph::{Graph, QkNorm, RopeKind};
 
 pub(super) fn dense(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     h.dense(k)?;
-    let mut d = Decoder { scales: ALL_SCALES, ..decoder(k, h)? };
+    let mut d = Decoder { extras: ALL_SCALES, ..decoder(k, h)? };
     d.head.softmax = true;
     d.build(k, h)
 }
 
 pub(super) fn moe(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
-    Decoder { scales: ALL_SCALES, ..decoder(k, h)? }.build(k, h)
+    Decoder { extras: ALL_SCALES, ..decoder(k, h)? }.build(k, h)
 }
 
 pub(super) fn vl(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {

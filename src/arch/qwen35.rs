@@ -41,7 +41,7 @@ fn build(k: &Keys<'_>, h: &Hparams, sharing: Sharing) -> Result<Graph> {
         m.shared = Some(Shared { dense: Dense { n_ff, act: m.act }, gated: true, names: SHARED });
     });
     d.ffn_norm = Some("post_attention_norm");
-    d.scales = ALL_SCALES;
+    d.extras = ALL_SCALES;
     // Older files have queries, keys, values and gates in one matrix; a file with both is read by the newer names.
     d.ignored = &["ssm_in.weight"];
     for (layer, recurrent) in d.layers.iter_mut().zip(recurrent_layers(k, h)?) {

@@ -15,6 +15,6 @@ pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
         a.gate = Some(OutputGate::Heads);
         a.scale = 1.0 / (a.key as f32).sqrt();
     });
-    d.scales.output = false;
+    d.extras.output_scale = false;
     d.build(k, h)
 }

@@ -5,7 +5,7 @@ use super::decoder::Decoder;
 use super::hparams::Hparams;
 use super::keys::Keys;
 use crate::error::Result;
-use crate::graph::{Graph, Norms, QkNorm, RopeKind, Scales};
+use crate::graph::{Extras, Graph, Norms, QkNorm, RopeKind};
 
 pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     h.dense(k)?;
@@ -18,7 +18,7 @@ pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
         embed_norm: true,
         embed_skips: true,
         logit_scale: k.positive("logit_scale")?.ok_or_else(|| k.missing("logit_scale"))?,
-        scales: Scales { ffn: true, output: false, ..d.scales },
+        extras: Extras { ffn_scales: true, output_scale: false, ..d.extras },
         ignored: &["ffn_gate.scale", "ffn_up.scale"],
         ..d
     }

@@ -319,7 +319,7 @@ impl Builder<'_> {
         if let Some(gate) = gate {
             out = self.like(Op::Gate(Gate::Plain(a.gate_act)), &[gate, out], "attn_gated", n_out);
         }
-        if self.has("attn_sub_norm") {
+        if self.extras.sub_norms && self.has("attn_sub_norm") {
             out = self.norm(out, "attn_sub_norm")?;
         }
         let out = match a.unbiased_out {

@@ -30,7 +30,7 @@ pub struct Builder<'a> {
     pub(super) states: Vec<State>,
     pub(super) ropes: Vec<Rope>,
     pub(super) tables: Vec<Option<Table>>,
-    pub(super) scales: Scales,
+    pub(super) extras: Extras,
     pub(super) norms: Norms,
     /// Tensors that the model does not apply, named without their layer.
     ignored: &'static [&'static str],
@@ -73,22 +73,26 @@ pub struct Norms {
     pub bare: bool,
 }
 
-/// Tells which `.scale` tensors of the file are applied. A scale stands beside a matrix, and multiplies its product.
+/// Tells which tensors are applied where a file has them. A scale stands beside a matrix, and multiplies its product.
 /// Those of attention always count. For each of the others there are architectures that leave it out, though files may
 /// have it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Scales {
-    pub ffn: bool,
-    pub experts: bool,
-    /// The output matrix.
-    pub output: bool,
+pub struct Extras {
+    pub ffn_scales: bool,
+    pub expert_scales: bool,
+    /// The scale of the output matrix.
+    pub output_scale: bool,
+    /// The numbers that divide a feed-forward block's middle (ffn.act.scales).
+    pub act_scales: bool,
+    /// The norms of attention's result and of a feed-forward block's middle (attn_sub_norm, ffn_sub_norm).
+    pub sub_norms: bool,
 }
 
 impl<'a> Builder<'a> {
     pub fn new(
         file: &'a Gguf,
         n_layer: u32,
-        scales: Scales,
+        extras: Extras,
         norms: Norms,
         ignored: &'static [&'static str],
     ) -> Builder<'a> {
@@ -105,7 +109,7 @@ impl<'a> Builder<'a> {
             states: Vec::new(),
             ropes: Vec::new(),
             tables: Vec::new(),
-            scales,
+            extras,
             norms,
             ignored,
             names: Names::Model,

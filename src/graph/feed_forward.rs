@@ -104,12 +104,15 @@ impl Builder<'_> {
                 self.like(Op::Gate(gate), &[g, up], "ffn_act", n_ff)
             }
         };
-        let f = if self.has("ffn_sub_norm") { self.norm(f, "ffn_sub_norm")? } else { f };
+        let f = if self.extras.sub_norms && self.has("ffn_sub_norm") { self.norm(f, "ffn_sub_norm")? } else { f };
         self.linear_scaled(f, roles[2], n_embd)
     }
 
     /// x divided by ffn.act.scales, if the file has them (mpt quantised by AWQ).
     fn divided(&mut self, x: ValueId, n_ff: usize) -> Result<ValueId> {
+        if !self.extras.act_scales {
+            return Ok(x);
+        }
         let Some(bias) = self.floats(&self.name("ffn.act", "scales"), &[n_ff])? else { return Ok(x) };
         // The numbers as a row for each token: nothing of x, plus them.
         let op = Op::Scale(Scale { by: 0.0, scale: None, bias: Some(bias), n_expert_used: 0 });
@@ -215,7 +218,8 @@ impl Builder<'_> {
         let matrices = self.slice(&self.name(e.role, "weight"), &[e.n_in, e.n_all, e.n_expert])?;
         let matrices = WeightSlice { first_row: e.first, n_rows: e.n_out, ..matrices };
         let bias = self.floats(&self.name(e.role, "bias"), &[e.n_all, e.n_expert])?;
-        let scale = if self.scales.experts { self.floats(&self.name(e.role, "scale"), &[e.n_expert])? } else { None };
+        let scale =
+            if self.extras.expert_scales { self.floats(&self.name(e.role, "scale"), &[e.n_expert])? } else { None };
         let product = |bias| MatMulExperts { matrices, bias, n_expert_used: e.used };
         let (name, cols, inputs) = (self.name(e.role, "weight"), e.used * e.n_out, [x, route]);
         let Some(scale) = scale else {

@@ -28,9 +28,9 @@ impl Builder<'_> {
         let matrix = WeightSlice { first_row: first, n_rows: n_out, ..self.matrix(x, role, n_all)? };
         let bias = self.beside(role, "bias", n_all)?;
         let counts = match role {
-            "output" => self.scales.output,
+            "output" => self.extras.output_scale,
             // A fused pair of gate and up.
-            "ffn_up" | "ffn_up_shexp" => self.scales.ffn,
+            "ffn_up" | "ffn_up_shexp" => self.extras.ffn_scales,
             _ => true,
         };
         let scale = if counts { self.beside(role, "scale", 1)? } else { None };
@@ -94,7 +94,7 @@ impl Builder<'_> {
         let bias = self.beside(role, "bias", n_out)?;
         let y = self.like(Op::MatMul(MatMul { matrix, bias }), &[x], role, n_out);
         let x = self.adapt(y, x, &self.name(role, "weight"), 0, n_out)?;
-        let scale = if self.scales.ffn { self.beside(role, "scale", 1)? } else { None };
+        let scale = if self.extras.ffn_scales { self.beside(role, "scale", 1)? } else { None };
         Ok(match scale {
             Some(_) => self.like(Op::Scale(Scale { by: 1.0, scale, bias: None, n_expert_used: 0 }), &[x], role, n_out),
             None => x,

@@ -29,7 +29,7 @@ mod step;
 mod value;
 
 pub use attention::{Attention, Latent, OutputGate, QkNorm};
-pub use build::{Builder, Norms, Scales};
+pub use build::{Builder, Extras, Norms};
 pub use executor::Executor;
 pub use feed_forward::{Act, Chunks, Dense, Mixture, Shared};
 pub use graph::{AdapterScale, Draft, Graph, INPUT, Input, Node, Outcome, Part};
