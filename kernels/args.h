@@ -33,6 +33,9 @@ enum { FUNCTION_SOFTPLUS = 7 };
 enum { FUNCTION_XIELU = 8 };
 enum { FUNCTION_SILU_CLAMPED = 9 };
 enum { FUNCTION_SILU_LIMITED = 10 };
+enum { FUNCTION_SILU_OF_LIMITED = 11 };
+enum { FUNCTION_CLAMP = 12 };
+enum { FUNCTION_RECIPROCAL = 13 };
 enum { KV_THREADS = 128 };
 // Elements at most of a head of blocks that turns.
 enum { KV_TURN_MOST = 2048 };
@@ -210,7 +213,8 @@ struct Attention {
     float softcap;
     // A token sees back to the last multiple of the window only.
     int chunked;
-    int unused;
+    // The spread of slopes by which scores fall with distance; 0: none. Only attention_prefill_alibi looks at it.
+    float alibi;
 };
 
 // Elements first .. first + n of each head of `head` elements.

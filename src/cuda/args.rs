@@ -48,6 +48,9 @@ constants! {
     FUNCTION_XIELU = 8;
     FUNCTION_SILU_CLAMPED = 9;
     FUNCTION_SILU_LIMITED = 10;
+    FUNCTION_SILU_OF_LIMITED = 11;
+    FUNCTION_CLAMP = 12;
+    FUNCTION_RECIPROCAL = 13;
     KV_THREADS = 128;
     /// Elements at most of a head of blocks that turns.
     KV_TURN_MOST = 2048;
@@ -143,7 +146,8 @@ args! {
         softcap: f32,
         /// A token sees back to the last multiple of the window only.
         chunked: i32,
-        unused: i32,
+        /// The spread of slopes by which scores fall with distance; 0: none. Only attention_prefill_alibi looks at it.
+        alibi: f32,
     }
 
     /// Elements first .. first + n of each head of `head` elements.

@@ -151,7 +151,8 @@ kernels! {
     "attention_prefill":
         attention_prefill_128(Attention, ATTENTION_THREADS),
         attention_prefill_256(Attention, ATTENTION_THREADS),
-        attention_prefill_512(Attention, ATTENTION_THREADS);
+        attention_prefill_512(Attention, ATTENTION_THREADS),
+        attention_prefill_alibi(Attention, ATTENTION_THREADS);
     "columns":
         columns(Columns, COLUMNS_THREADS),
         concat(Concat, COLUMNS_THREADS);
