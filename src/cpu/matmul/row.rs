@@ -84,7 +84,7 @@ pub(super) unsafe fn product<V: Simd, W: Weight, const T: usize>(p: &Product, la
         let mut acc = [V::zero(); T];
         for s in 0..whole_steps {
             prefetch_stream::<V>(weights, ahead, step_bytes);
-            acc = step::<V, W, T, false>([weights, weights.wrapping_add(W::HALF_BYTES)], 2, &masks, &acts, s, acc);
+            acc = step::<V, W, T, 2, false>([weights, weights.wrapping_add(W::HALF_BYTES)], &masks, &acts, s, acc);
             weights = weights.wrapping_add(step_bytes);
         }
         if whole_steps < layout.steps {
@@ -96,8 +96,11 @@ pub(super) unsafe fn product<V: Simd, W: Weight, const T: usize>(p: &Product, la
                 tails[0].whole(weights, readable, W::HALF_BYTES),
                 tails[1].whole(second, readable.saturating_sub(W::HALF_BYTES), W::HALF_BYTES),
             ];
-            let n_halves = if left <= W::HALF_BYTES { 1 } else { 2 };
-            acc = step::<V, W, T, true>(halves, n_halves, &masks, &acts, whole_steps, acc);
+            acc = if left <= W::HALF_BYTES {
+                step::<V, W, T, 1, true>(halves, &masks, &acts, whole_steps, acc)
+            } else {
+                step::<V, W, T, 2, true>(halves, &masks, &acts, whole_steps, acc)
+            };
         }
         write::<V, T>(p, layout, first, r, &[acc]);
     }
@@ -116,11 +119,10 @@ unsafe fn head<V: Simd, W: Weight, const MASKED: bool>(p: *const u8, mask: &[u32
 }
 
 /// Adds step `s` of a row to the sums of T tokens. The step's weights are two halves of 256 columns, or in the last one
-/// (`MASKED`) maybe only the first. Whole steps know their number of halves when they are compiled.
+/// (`MASKED`) maybe only the first. Their number is known when this is compiled, so that all vectors stay in registers.
 #[inline(always)]
-unsafe fn step<V: Simd, W: Weight, const T: usize, const MASKED: bool>(
+unsafe fn step<V: Simd, W: Weight, const T: usize, const HALVES: usize, const MASKED: bool>(
     halves: [*const u8; 2],
-    n_halves: usize,
     masks: &[[u32; 16]; 2],
     acts: &[*const u8; T],
     s: usize,
@@ -131,8 +133,7 @@ unsafe fn step<V: Simd, W: Weight, const T: usize, const MASKED: bool>(
     let mut levels = [[V::splat_byte(0); 4]; 2];
     let mut heads = [V::zero(); 2];
     let mut mins = [V::zero(); 2];
-    let n_halves = if MASKED { n_halves } else { 2 };
-    for half in 0..n_halves {
+    for half in 0..HALVES {
         for c in 0..4 {
             levels[half][c] = W::levels::<V>(halves[half], c);
         }
@@ -143,7 +144,7 @@ unsafe fn step<V: Simd, W: Weight, const T: usize, const MASKED: bool>(
     let weight_mins = if W::FINE_MINS { V::spread_16(mins[0], mins[1]) } else { [V::zero(); 2] };
     for t in 0..T {
         let mut sums = [V::zero_i(); 2];
-        for half in 0..n_halves {
+        for half in 0..HALVES {
             let mut quads = [V::zero_i(); 4];
             for c in 0..4 {
                 let (w, a) = (levels[half][c], V::load(acts[t].add(at + 256 * half + 64 * c)));
