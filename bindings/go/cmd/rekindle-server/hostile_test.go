@@ -108,6 +108,57 @@ func TestContextLength(t *testing.T) {
 	}
 }
 
+// Ollama's clients count on being cut, unless they ask for a refusal.
+func TestTruncate(t *testing.T) {
+	r := start(t, nil)
+	long := strings.Repeat("word ", 3000)
+	context := 512.0
+	for _, path := range []string{"/api/generate", "/api/chat"} {
+		body := fields{"prompt": long, "raw": true, "stream": false, "options": fields{"num_predict": 4}}
+		if path == "/api/chat" {
+			turn := func(role, text string) fields { return fields{"role": role, "content": text} }
+			messages := []any{turn("system", "Be brief.")}
+			for range 80 {
+				messages = append(messages, turn("user", "word word word word"), turn("assistant", "word word word word"))
+			}
+			body["messages"] = append(messages, turn("user", "And God said"))
+		}
+		answer := r.ask(path, body)
+		n, _ := answer["prompt_eval_count"].(float64)
+		if n < context/2 || n > context*3/4 || at(answer, "eval_count") != 4.0 {
+			t.Errorf("%s: %v", path, answer)
+		}
+		body["truncate"] = false
+		text, _ := json.Marshal(body)
+		if status, answer, _ := r.do("POST", path, string(text)); status != 400 {
+			t.Errorf("%s without truncate: %d %s", path, status, answer)
+		}
+	}
+}
+
+// The beginning that num_keep names stays, and the end does.
+func TestWithin(t *testing.T) {
+	l := &lease{loaded: &loaded{}}
+	l.summary.Ctx = 16
+	tokens := make([]int32, 40)
+	for i := range tokens {
+		tokens[i] = int32(i)
+	}
+	number := func(n int64) *int64 { return &n }
+	for _, c := range []struct {
+		keep       *int64
+		kept, from int32
+	}{{nil, 4, 32}, {number(0), 0, 28}, {number(7), 7, 35}, {number(-1), 11, 39}, {number(99), 11, 39}} {
+		cut := l.within(tokens, c.keep)
+		if len(cut) != 12 || cut[c.kept] != c.from || cut[11] != 39 || (c.kept > 0 && cut[c.kept-1] != c.kept-1) {
+			t.Errorf("%v: %v", c, cut)
+		}
+	}
+	if short := l.within(tokens[:15], nil); len(short) != 15 {
+		t.Error(short)
+	}
+}
+
 // A context that does not fit is answered in the plan's words.
 func TestNotFit(t *testing.T) {
 	r := start(t, nil)

@@ -16,7 +16,11 @@ type ollamaWishes struct {
 	Think       json.RawMessage `json:"think"`
 	Logprobs    bool            `json:"logprobs"`
 	TopLogprobs *int64          `json:"top_logprobs"`
+	// False refuses what is longer than the context. Else it is cut.
+	Truncate *bool `json:"truncate"`
 }
+
+func (o *ollamaWishes) truncates() bool { return o.Truncate == nil || *o.Truncate }
 
 func (o *ollamaWishes) constraint() (*constraint, error) {
 	if !given(o.Format) || string(o.Format) == `""` {

@@ -77,7 +77,9 @@ func (s *server) ollamaGenerate(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	stop, err := s.beginOllama(r, a, &g.ollamaWishes, params, func(l *lease) (_ prompt, err error) {
-		made, err = g.make(l, params)
+		if made, err = g.make(l, params); err == nil && g.truncates() {
+			made.tokens = l.within(made.tokens, g.Options.over(l.entry.params).NumKeep)
+		}
 		return made, err
 	})
 	if err != nil {
@@ -183,6 +185,9 @@ func (s *server) ollamaChat(w http.ResponseWriter, r *http.Request) error {
 	}
 	a := &ollamaAnswer{began: began, wrap: wrap}
 	stop, err := s.beginOllama(r, a, &c.ollamaWishes, params, func(l *lease) (prompt, error) {
+		if c.truncates() {
+			return l.chatWithin(c.Messages, params)
+		}
 		return l.chatPrompt(c.Messages, params)
 	})
 	if err != nil {

@@ -48,6 +48,8 @@ type wishes struct {
 	NumPredict          *int64 `json:"num_predict"`
 	// NumCtx is the context, in tokens, that a model must be loaded for.
 	NumCtx *int64 `json:"num_ctx"`
+	// NumKeep is the number of tokens at the beginning of a prompt that stay if it must be cut.
+	NumKeep *int64 `json:"num_keep"`
 }
 
 // over gives these wishes, and where they are absent those of another.
