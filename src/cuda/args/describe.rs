@@ -41,7 +41,6 @@ fields! {
     *const graph::Span as Ptr = "const Span* ";
     *const graph::Run as Ptr = "const Run* ";
     super::States as super::States = "States ";
-    super::MatvecPart as super::MatvecPart = "MatvecPart ";
 }
 
 /// A constant or a struct as the test writes it to `args.h`.
