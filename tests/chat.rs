@@ -108,13 +108,20 @@ fn prompts_are_those_of_transformers() {
     let all = json("cases.json");
     let (mut templates, mut equal, mut refused, mut lenient, mut different) = (0, 0, 0, 0, 0);
     let mut wrong = Vec::new();
-    let mut paths: Vec<PathBuf> =
-        std::fs::read_dir(folder().join("templates")).unwrap().map(|e| e.unwrap().path()).collect();
+    // `make_chat.py -o DIR FOLDER` writes those of another folder.
+    let folders = [Some(folder()), std::env::var_os("REKINDLE_TEMPLATES_DIR").map(PathBuf::from)];
+    let mut paths: Vec<PathBuf> = folders
+        .iter()
+        .flatten()
+        .flat_map(|folder| std::fs::read_dir(folder.join("templates")).unwrap())
+        .map(|e| e.unwrap().path())
+        .collect();
     paths.sort();
     for path in paths {
         let name = path.file_stem().unwrap().to_str().unwrap();
         let template = std::fs::read_to_string(&path).unwrap();
-        let expected = json(&format!("expected/{name}.json"));
+        let expected = path.ancestors().nth(2).unwrap().join("expected").join(format!("{name}.json"));
+        let expected = json(expected.to_str().unwrap());
         templates += 1;
         for case in all["cases"].as_array().unwrap() {
             let which = case["name"].as_str().unwrap();

@@ -3,17 +3,10 @@
 //! not rotate, and a sigmoid gate of each element. laguna's gate is a softplus of each head or element; its layers have
 //! heads of their own, and those with a window rotate otherwise.
 
-use super::decoder::Decoder;
-use super::experts::{Routing, share, shared_count, shared_width};
-use super::hparams::Hparams;
-use super::keys::Keys;
-use crate::error::Result;
-use crate::graph::{Activation, Gating, Graph, OutputGate, QkNorm, Rope, RopeKind};
+use super::words::*;
 
 pub(super) fn afmoe(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
-    let n_shared = shared_count(k)?;
-    let mut d = decoder(k, h)?.mixtures(|m| share(m, m.n_ff.saturating_mul(n_shared)));
-    d = d.heads(|a| a.gate = Some(OutputGate::Elements));
+    let mut d = decoder(k, h)?.shared_by_count(k)?.gated();
     if let Some(n) = k.u32("attention.sliding_window")?.filter(|n| *n > 0) {
         d = d.windows(n, &k.local_layers(h.n_layer, Some(4))?, k.local_rope(h)?);
     }
@@ -44,10 +37,5 @@ pub(super) fn laguna(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
 
 fn decoder(k: &Keys<'_>, h: &Hparams) -> Result<Decoder> {
     h.equal_heads(k)?;
-    let routing = Routing::read(k, Gating::Sigmoid)?;
-    let d = Decoder::new(h, RopeKind::Neox).heads(|a| {
-        a.qk_norm = Some(QkNorm::Heads);
-        a.scale = 1.0 / (a.key as f32).sqrt();
-    });
-    Ok(d.mixtures(|m| routing.apply(m)))
+    Decoder::new(h, RopeKind::Neox).head_norms().by_length().routed(k, Gating::Sigmoid)
 }

@@ -3,11 +3,7 @@
 //! gate. bloom norms embeddings, mpt may have a table of positions and bounds, and jais divides scores by the length of
 //! a head.
 
-use super::decoder::Decoder;
-use super::hparams::Hparams;
-use super::keys::Keys;
-use crate::error::Result;
-use crate::graph::{Act, Activation, Extras, Graph, QkNorm, RopeKind};
+use super::words::*;
 
 /// The spread of slopes in families whose files do not say it.
 const SPREAD: f32 = 8.0;

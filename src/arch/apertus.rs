@@ -1,10 +1,6 @@
 //! apertus: a feed-forward block with xIELU and no gate, and norms of each head's query and key.
 
-use super::decoder::{Decoder, FeedForward};
-use super::hparams::Hparams;
-use super::keys::Keys;
-use crate::error::{Error, Result};
-use crate::graph::{Act, Activation, Graph, QkNorm, RopeKind};
+use super::words::*;
 
 pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     h.dense(k)?;
@@ -15,7 +11,7 @@ pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     let (below, above) = (numbers("xielu.alpha_n")?, numbers("xielu.alpha_p")?);
     let (beta, eps) = (numbers("xielu.beta")?, numbers("xielu.eps")?);
     let softplus = |x: f32| x.max(0.0) + (-x.abs()).exp().ln_1p();
-    let mut d = Decoder::new(h, RopeKind::Neox).heads(|a| a.qk_norm = Some(QkNorm::Heads));
+    let mut d = Decoder::new(h, RopeKind::Neox).head_norms();
     d.norms.biases = true;
     for (i, layer) in d.layers.iter_mut().enumerate() {
         if let FeedForward::Dense(dense) = &mut layer.ffn {

@@ -2,11 +2,7 @@
 //! dbrx has LayerNorms without biases, and bounds of queries, keys and values. grok limits scores, has norms behind
 //! both blocks, and may have a dense block beside the experts.
 
-use super::decoder::{Decoder, FeedForward};
-use super::hparams::Hparams;
-use super::keys::Keys;
-use crate::error::Result;
-use crate::graph::{Act, Activation, Dense, Graph, Norms, RopeKind, Shared};
+use super::words::*;
 
 pub(super) fn arctic(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     h.equal_heads(k)?;

@@ -2,11 +2,7 @@
 //! adds a row of a table of positions; the nomic ones and v3 rotate; v2 lets scores fall with distance. In
 //! nomic-bert-moe every n-th feed-forward block is a mixture.
 
-use super::decoder::Decoder;
-use super::hparams::Hparams;
-use super::keys::Keys;
-use crate::error::Result;
-use crate::graph::{Act, Activation, Graph, QkNorm, RopeKind};
+use super::words::*;
 
 pub(super) fn bert(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     Decoder { embed_positions: true, ..encoder(k, h)?.without_rope(|_| true) }.build(k, h)

@@ -3,12 +3,7 @@
 //! does not rotate. command-r's largest model norms each head's query and key, by weights of its own, and so do some
 //! stablelm; a stablelm with a norm before the feed-forward block has the blocks one after the other.
 
-use super::decoder::{ALL_SCALES, Decoder};
-use super::experts::{Routing, share, shared_count, shared_width};
-use super::hparams::Hparams;
-use super::keys::Keys;
-use crate::error::Result;
-use crate::graph::{Extras, Gating, Graph, QkNorm, RopeKind};
+use super::words::*;
 
 pub(super) fn command_r(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     decoder(k, h, RopeKind::Norm)?.build(k, h)

@@ -2,12 +2,7 @@
 //! are dense. In the others experts are chosen by groups, weighted by sigmoid or softmax, and joined by experts that
 //! every token uses. DeepSeek-V2, -V2-Lite, -V3, -R1, GLM-4.7-Flash, Mistral Small 4.
 
-use super::decoder::{ALL_SCALES, Decoder, Mixer};
-use super::experts::{Routing, share, shared_count};
-use super::hparams::{Hparams, MAX_WIDTH, temperature};
-use super::keys::Keys;
-use crate::error::Result;
-use crate::graph::{Extras, Gating, Graph, Latent, RopeKind};
+use super::words::*;
 
 /// deepseek32 and glm-dsa: an indexer chooses what a token sees. In contexts no longer than what it chooses, all is
 /// seen.
@@ -51,11 +46,7 @@ fn decoder(k: &Keys<'_>, h: &Hparams, default: Gating) -> Result<Decoder> {
     if n_head.checked_mul(key + value + kv_lora_rank).is_none_or(|n| n > MAX_WIDTH as usize) {
         return Err(k.bad("attention.head_count", n_head, "heads that are not so many and so long"));
     }
-    let (routing, n_shared) = (Routing::read(k, default)?, shared_count(k)?);
-    let mut d = Decoder::new(h, RopeKind::Norm).mixtures(|m| {
-        routing.apply(m);
-        share(m, m.n_ff.saturating_mul(n_shared));
-    });
+    let mut d = Decoder::new(h, RopeKind::Norm).routed(k, default)?.shared_by_count(k)?;
     // YaRN makes cosine and sine larger by 1 + 0.1 log(factor). If the file has a multiplier, that is taken back and
     // the scores grow instead; the multiplier holds the 0.1 already.
     let (multiplier, log) = (k.f32("rope.scaling.yarn_log_multiplier")?.unwrap_or(0.0), d.log_factor());

@@ -1,11 +1,7 @@
 //! dream, llada, llada-moe and rnd1: models that write by steps. Every token sees its whole text, and a host decodes
 //! the text anew at each step: nothing is cached. Otherwise they are qwen2, llama, olmoe and qwen3moe.
 
-use super::decoder::Decoder;
-use super::hparams::Hparams;
-use super::keys::Keys;
-use crate::error::Result;
-use crate::graph::{Graph, QkNorm, RopeKind};
+use super::words::*;
 
 pub(super) fn dream(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     h.dense(k)?;
@@ -21,7 +17,7 @@ pub(super) fn llada(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
 pub(super) fn moe(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     h.equal_heads(k)?;
     let normalise = k.arch == "rnd1";
-    let d = Decoder::new(h, RopeKind::Neox).heads(|a| a.qk_norm = Some(QkNorm::Heads)).mixtures(|m| {
+    let d = Decoder::new(h, RopeKind::Neox).head_norms().mixtures(|m| {
         m.route.normalise = normalise;
     });
     d.width_in_use(k, h)?.encoder().build(k, h)

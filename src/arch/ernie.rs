@@ -1,13 +1,7 @@
-//! ernie4_5, ernie4_5-moe and paddleocr: llama without the bias that files may have behind attention, which only
-//! paddleocr adds. paddleocr (text) rotates by halves, in sections. In the mixtures every n-th layer behind the leading
-//! dense ones has experts, which are joined by some that every token uses.
+//! ernie4_5 and ernie4_5-moe: llama without the bias that files may have behind attention. In the mixtures every n-th
+//! layer behind the leading dense ones has experts, which are joined by some that every token uses.
 
-use super::decoder::Decoder;
-use super::experts::{share, shared_width};
-use super::hparams::{Hparams, MAX_WIDTH};
-use super::keys::Keys;
-use crate::error::Result;
-use crate::graph::{Graph, RopeKind};
+use super::words::*;
 
 const IGNORED: &[&str] = &["attn_output.bias"];
 
@@ -17,17 +11,9 @@ pub(super) fn dense(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     Decoder { ignored: IGNORED, ..Decoder::new(h, RopeKind::Norm) }.dense(h, |_| true).build(k, h)
 }
 
-pub(super) fn paddleocr(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
-    h.equal_heads(k)?;
-    let mut d = Decoder::new(h, RopeKind::Neox).dense(h, |_| true);
-    d.ropes[0].sections = k.sections(false)?;
-    d.build(k, h)
-}
-
 pub(super) fn moe(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     h.equal_heads(k)?;
     let step = k.size("interleave_moe_layer_step", MAX_WIDTH)? as usize;
-    let n_shared = shared_width(k)?;
-    let d = Decoder { ignored: IGNORED, ..Decoder::new(h, RopeKind::Norm) }.mixtures(|m| share(m, n_shared));
+    let d = Decoder { ignored: IGNORED, ..Decoder::new(h, RopeKind::Norm) }.shared_by_width(k)?;
     d.dense(h, |i| (i + 1) % step != 0).leading_dense(k, h)?.build(k, h)
 }

@@ -1,11 +1,7 @@
 //! eurobert and neo-bert: llama with tokens that see the whole text. neo-bert pairs neighbours where it rotates, and
 //! has fused matrices and a name of its own for the last norm.
 
-use super::decoder::Decoder;
-use super::hparams::Hparams;
-use super::keys::Keys;
-use crate::error::Result;
-use crate::graph::{Graph, RopeKind};
+use super::words::*;
 
 pub(super) fn eurobert(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     h.dense(k)?;

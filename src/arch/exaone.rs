@@ -2,12 +2,7 @@
 //! others have a window; but small exaone4 models have no windows, and rotate everywhere. exaone4 has norms behind the
 //! blocks only. exaone-moe has experts behind its leading dense layers.
 
-use super::decoder::Decoder;
-use super::experts::{Routing, share, shared_width};
-use super::hparams::Hparams;
-use super::keys::Keys;
-use crate::error::Result;
-use crate::graph::{Gating, Graph, QkNorm, RopeKind};
+use super::words::*;
 
 /// Files do not tell the 32B model, which has windows, from others; this number of layers does. Its window, if the file
 /// does not say it.
@@ -26,19 +21,12 @@ pub(super) fn exaone4(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
 
 pub(super) fn moe(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     h.equal_heads(k)?;
-    let (routing, n_shared) = (Routing::read(k, Gating::Softmax)?, shared_width(k)?);
-    let d = with_windows(k, h, decoder(h), k.window()?)?.mixtures(|m| {
-        routing.apply(m);
-        share(m, if n_shared > 0 { n_shared } else { m.n_ff });
-    });
-    d.leading_dense(k, h)?.build(k, h)
+    let d = with_windows(k, h, decoder(h), k.window()?)?.routed(k, Gating::Softmax)?;
+    d.shared_or_one(k)?.leading_dense(k, h)?.build(k, h)
 }
 
 fn decoder(h: &Hparams) -> Decoder {
-    Decoder::new(h, RopeKind::Neox).heads(|a| {
-        a.qk_norm = Some(QkNorm::Heads);
-        a.scale = 1.0 / (a.key as f32).sqrt();
-    })
+    Decoder::new(h, RopeKind::Neox).head_norms().by_length()
 }
 
 fn with_windows(k: &Keys<'_>, h: &Hparams, d: Decoder, n: u32) -> Result<Decoder> {

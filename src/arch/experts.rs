@@ -60,6 +60,30 @@ pub(super) fn shared_count(k: &Keys<'_>) -> Result<usize> {
 }
 
 impl Decoder {
+    /// Weights experts as the file says; `default` makes weights of a router's logits where it does not.
+    pub fn routed(self, k: &Keys<'_>, default: Gating) -> Result<Decoder> {
+        let routing = Routing::read(k, default)?;
+        Ok(self.mixtures(|m| routing.apply(m)))
+    }
+
+    /// Joins experts by as many that every token uses as the file says.
+    pub fn shared_by_count(self, k: &Keys<'_>) -> Result<Decoder> {
+        let n = shared_count(k)?;
+        Ok(self.mixtures(|m| share(m, m.n_ff.saturating_mul(n))))
+    }
+
+    /// Joins experts by some that every token uses, of the width that the file says, if it says one.
+    pub fn shared_by_width(self, k: &Keys<'_>) -> Result<Decoder> {
+        let n_ff = shared_width(k)?;
+        Ok(self.mixtures(|m| share(m, n_ff)))
+    }
+
+    /// The same; without a width of its own it is that of one expert.
+    pub fn shared_or_one(self, k: &Keys<'_>) -> Result<Decoder> {
+        let n_ff = shared_width(k)?;
+        Ok(self.mixtures(|m| share(m, if n_ff > 0 { n_ff } else { m.n_ff })))
+    }
+
     /// Gives experts their width where files may say only that of all experts in use together.
     pub fn width_in_use(self, k: &Keys<'_>, h: &Hparams) -> Result<Decoder> {
         let all = h.first().n_ff;

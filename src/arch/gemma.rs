@@ -2,11 +2,7 @@
 //! behind each block. Layers have a window, but for every second one in gemma2 and every sixth in gemma3. gemma2 caps
 //! scores and logits. gemma3 norms queries and keys, and layers with a window rotate by a base of their own, unscaled.
 
-use super::decoder::Decoder;
-use super::hparams::Hparams;
-use super::keys::Keys;
-use crate::error::Result;
-use crate::graph::{Act, Activation, Graph, QkNorm, Rope, RopeKind};
+use super::words::*;
 
 /// The window of gemma2, if the file does not say it.
 const GEMMA2_WINDOW: u32 = 4096;
@@ -44,7 +40,7 @@ pub(super) fn gemma2(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
 
 pub(super) fn gemma3(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     h.dense(k)?;
-    let mut d = common(h, GEMMA3_27B_LAYERS).heads(|a| a.qk_norm = Some(QkNorm::Heads));
+    let mut d = common(h, GEMMA3_27B_LAYERS).head_norms();
     d.logit_softcap = k.positive("final_logit_softcapping")?;
     // Ollama's files name both bases.
     if let Some(base) = k.positive("rope.global.freq_base")? {

@@ -3,11 +3,7 @@
 //! scaled. Large models have dense block and experts side by side. E2B and E4B have a second embedding, of which each
 //! layer has a part, and their last layers read the caches of earlier ones.
 
-use super::decoder::{ALL_SCALES, Decoder, FeedForward};
-use super::hparams::{Hparams, MAX_WIDTH};
-use super::keys::Keys;
-use crate::error::Result;
-use crate::graph::{Act, Activation, Dense, Graph, QkNorm, RopeKind};
+use super::words::*;
 
 pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     h.all_attend(k)?;

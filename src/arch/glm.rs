@@ -2,12 +2,7 @@
 //! for gate and up; glm4 norms the results of both blocks, too. glm4moe weights its experts by sigmoid. Where rotations
 //! have sections they go by halves.
 
-use super::decoder::Decoder;
-use super::experts::{Routing, share, shared_count};
-use super::hparams::Hparams;
-use super::keys::Keys;
-use crate::error::Result;
-use crate::graph::{Gating, Graph, QkNorm, RopeKind};
+use super::words::*;
 
 pub(super) fn chatglm(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     h.dense(k)?;
@@ -22,12 +17,9 @@ pub(super) fn glm4(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
 
 pub(super) fn glm4moe(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     h.equal_heads(k)?;
-    let (routing, n_shared) = (Routing::read(k, Gating::Sigmoid)?, shared_count(k)?);
     let norms = k.file.tensor("blk.0.attn_q_norm.weight").map(|_| QkNorm::Heads);
-    let d = with_sections(k, Decoder::new(h, RopeKind::Neox))?.heads(|a| a.qk_norm = norms).mixtures(|m| {
-        routing.apply(m);
-        share(m, m.n_ff.saturating_mul(n_shared));
-    });
+    let d = with_sections(k, Decoder::new(h, RopeKind::Neox))?.heads(|a| a.qk_norm = norms);
+    let d = d.routed(k, Gating::Sigmoid)?.shared_by_count(k)?;
     Decoder { ffn_norm: Some("post_attention_norm"), ..d }.leading_dense(k, h)?.predicts().build(k, h)
 }
 

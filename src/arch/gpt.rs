@@ -3,11 +3,7 @@
 //! In falcon, and in gptneox if the file says so, the feed-forward block stands beside attention and reads the layer's
 //! input.
 
-use super::decoder::Decoder;
-use super::hparams::Hparams;
-use super::keys::Keys;
-use crate::error::Result;
-use crate::graph::{Act, Activation, Graph, RopeKind};
+use super::words::*;
 
 pub(super) fn gpt2(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     Decoder { embed_positions: true, ..decoder(k, h)?.without_rope(|_| true) }.build(k, h)

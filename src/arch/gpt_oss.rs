@@ -1,11 +1,7 @@
 //! gpt-oss: a window on every second layer, attention sinks, YaRN, and a clamped gate. Experts have biases, and are
 //! weighted by a softmax over the chosen ones.
 
-use super::decoder::Decoder;
-use super::hparams::Hparams;
-use super::keys::Keys;
-use crate::error::Result;
-use crate::graph::{Act, Gate, Gating, Graph, RopeKind};
+use super::words::*;
 
 pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     h.equal_heads(k)?;

@@ -2,13 +2,7 @@
 //! logits. The mixtures weight their experts by a softmax over the chosen ones. granite_swa has attention sinks,
 //! windows and layers without rotation. granitehybrid has Mamba-2 in most layers.
 
-use super::decoder::Decoder;
-use super::experts::{share, shared_width};
-use super::hparams::Hparams;
-use super::keys::Keys;
-use super::recurrent::Ssm;
-use crate::error::Result;
-use crate::graph::{Graph, Recurrent, RopeKind};
+use super::words::*;
 
 pub(super) fn plain(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     has_logit_scale(k)?;
@@ -52,11 +46,7 @@ fn has_logit_scale(k: &Keys<'_>) -> Result<()> {
 
 /// The constants and experts.
 pub(super) fn decoder(k: &Keys<'_>, h: &Hparams) -> Result<Decoder> {
-    let n_shared = shared_width(k)?;
-    let d = Decoder::new(h, RopeKind::Norm).mixtures(|m| {
-        m.n_ff = h.first().n_ff;
-        share(m, n_shared);
-    });
+    let d = Decoder::new(h, RopeKind::Norm).mixtures(|m| m.n_ff = h.first().n_ff).shared_by_width(k)?;
     let constant = |key| k.positive(key).map(|x| x.unwrap_or(1.0));
     Ok(Decoder {
         embed_scale: constant("embedding_scale")?,

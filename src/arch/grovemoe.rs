@@ -1,11 +1,7 @@
 //! grovemoe: qwen3moe with smaller experts that work on what the others gave. Several experts may share a smaller one
 //! in the architecture; here each has its own.
 
-use super::decoder::Decoder;
-use super::hparams::{Hparams, MAX_WIDTH};
-use super::keys::Keys;
-use crate::error::{Error, Result};
-use crate::graph::{Chunks, Graph, QkNorm, RopeKind};
+use super::words::*;
 
 pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     h.equal_heads(k)?;
@@ -21,7 +17,7 @@ pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     let width = k.u32("expert_chunk_feed_forward_length")?.filter(|n| *n > 0).unwrap_or(h.first().key as u32);
     let n_ff = k.in_range("expert_chunk_feed_forward_length", width, MAX_WIDTH)? as usize;
     let scale = k.positive("expert_group_scale")?.unwrap_or(1.0);
-    let d = Decoder::new(h, RopeKind::Neox).heads(|a| a.qk_norm = Some(QkNorm::Heads)).mixtures(|m| {
+    let d = Decoder::new(h, RopeKind::Neox).head_norms().mixtures(|m| {
         m.chunks = Some(Chunks { n_expert: m.route.n_expert, n_ff, scale });
     });
     d.width_in_use(k, h)?.build(k, h)

@@ -1,11 +1,7 @@
 //! hrm_text: two stacks of layers that run in turns, each run with a cache of its own. Norms have no weights, and each
 //! element of attention's output is gated by a sigmoid.
 
-use super::decoder::{Decoder, Stacks};
-use super::hparams::Hparams;
-use super::keys::Keys;
-use crate::error::Result;
-use crate::graph::{Graph, Norms, OutputGate, RopeKind};
+use super::words::*;
 
 pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     h.dense(k)?;
@@ -15,10 +11,7 @@ pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     if runs != u64::from(h.n_layer) || 2 * n > h.n_layer {
         return Err(k.bad("block_count", h.n_layer, &format!("{runs}, the runs of all layers")));
     }
-    let d = Decoder::new(h, RopeKind::Neox).heads(|a| {
-        a.gate = Some(OutputGate::Elements);
-        a.scale = 1.0 / (a.key as f32).sqrt();
-    });
+    let d = Decoder::new(h, RopeKind::Neox).gated().by_length();
     Decoder {
         norms: Norms { bare: true, ..d.norms },
         embed_scale: k.positive("embedding_scale")?.unwrap_or(1.0),

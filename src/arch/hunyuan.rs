@@ -1,12 +1,7 @@
 //! hunyuan-dense, hunyuan_vl and hunyuan-moe: each head's query and key is normed behind the rotation. In the mixtures
 //! a dense block stands beside the experts, as one that every token uses.
 
-use super::decoder::Decoder;
-use super::experts::{share, shared_width};
-use super::hparams::Hparams;
-use super::keys::Keys;
-use crate::error::Result;
-use crate::graph::{Graph, QkNorm, RopeKind};
+use super::words::*;
 
 pub(super) fn dense(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     let mut d = decoder(h);
@@ -26,17 +21,9 @@ pub(super) fn dense(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
 
 pub(super) fn moe(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     h.equal_heads(k)?;
-    let n_shared = shared_width(k)?;
-    let d = decoder(h).mixtures(|m| {
-        m.n_ff = h.first().n_ff;
-        share(m, if n_shared > 0 { n_shared } else { m.n_ff });
-    });
-    d.build(k, h)
+    decoder(h).mixtures(|m| m.n_ff = h.first().n_ff).shared_or_one(k)?.build(k, h)
 }
 
 fn decoder(h: &Hparams) -> Decoder {
-    Decoder::new(h, RopeKind::Neox).heads(|a| {
-        (a.qk_norm, a.norm_rotated) = (Some(QkNorm::Heads), true);
-        a.scale = 1.0 / (a.key as f32).sqrt();
-    })
+    Decoder::new(h, RopeKind::Neox).head_norms().by_length().heads(|a| a.norm_rotated = true)
 }

@@ -1,11 +1,6 @@
 //! kimi-linear: layers of Kimi Delta Attention, and latent attention without rotation where the file names KV heads.
 
-use super::decoder::{Decoder, Mixer};
-use super::experts::{gating, share, shared_count};
-use super::hparams::{Hparams, MAX_WIDTH};
-use super::keys::Keys;
-use crate::error::Result;
-use crate::graph::{Convolve, Gating, Graph, Kimi, Latent, Recurrent, RopeKind};
+use super::words::*;
 
 pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     let size = |key: &str| k.size(key, MAX_WIDTH).map(|n| n as usize);

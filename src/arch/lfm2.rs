@@ -1,11 +1,6 @@
 //! lfm2 and lfm2moe: most layers are a short convolution, the others attention.
 
-use super::decoder::Decoder;
-use super::experts::gating;
-use super::hparams::Hparams;
-use super::keys::Keys;
-use crate::error::Result;
-use crate::graph::{Convolve, Gating, Graph, QkNorm, Recurrent, RopeKind};
+use super::words::*;
 
 pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     let n_taps = k.size("shortconv.l_cache", Convolve::MOST_TAPS as u32)? as usize;
@@ -15,7 +10,7 @@ pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     let gating = gating(k, Gating::Sigmoid)?;
     let scale = k.positive("expert_weights_scale")?.unwrap_or(1.0);
     let mut d = Decoder::new(h, RopeKind::Neox)
-        .heads(|a| a.qk_norm = Some(QkNorm::Heads))
+        .head_norms()
         .mixtures(|m| (m.route.gating, m.route.scale) = (gating, scale))
         .recurrent(Recurrent::Convolution(n_taps));
     if let Some(n) = k.u32("attention.sliding_window")?.filter(|n| *n > 0) {

@@ -2,12 +2,7 @@
 //! queries grow with their position. Rotated queries and keys are normed without weights, but in the model with 128
 //! experts. Every n-th layer has experts, whose inputs are weighted by a sigmoid, and one that every token uses.
 
-use super::decoder::Decoder;
-use super::experts::share;
-use super::hparams::{Hparams, MAX_WIDTH};
-use super::keys::Keys;
-use crate::error::Result;
-use crate::graph::{Gating, Graph, QkNorm, RopeKind, Temperature};
+use super::words::*;
 
 /// Files do not say these.
 const CHUNK: u32 = 8192;

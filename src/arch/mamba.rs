@@ -1,12 +1,7 @@
 //! Models with Mamba layers: mamba and mamba2 have no others, jamba has some attention layers, and falcon-h1 has both
 //! in every layer.
 
-use super::decoder::{Decoder, FeedForward, Mixer};
-use super::hparams::Hparams;
-use super::keys::Keys;
-use super::recurrent::Ssm;
-use crate::error::Result;
-use crate::graph::{Graph, Recurrent, RopeKind};
+use super::words::*;
 
 pub(super) fn mamba(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     let normed = k.bool("ssm.dt_b_c_rms")?.unwrap_or(false);

@@ -1,11 +1,7 @@
 //! mellum and maple: qwen3moe with windows. In mellum layers with a window rotate unscaled. In maple only they rotate,
 //! and experts limit both halves.
 
-use super::decoder::Decoder;
-use super::hparams::Hparams;
-use super::keys::Keys;
-use crate::error::Result;
-use crate::graph::{Act, Gate, Graph, QkNorm, Rope, RopeKind};
+use super::words::*;
 
 pub(super) fn mellum(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     let mut d = decoder(k, h)?;
@@ -31,6 +27,6 @@ pub(super) fn maple(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
 
 fn decoder(k: &Keys<'_>, h: &Hparams) -> Result<Decoder> {
     h.equal_heads(k)?;
-    let d = Decoder::new(h, RopeKind::Neox).heads(|a| a.qk_norm = Some(QkNorm::Heads));
+    let d = Decoder::new(h, RopeKind::Neox).head_norms();
     d.width_in_use(k, h)
 }

@@ -1,11 +1,7 @@
 //! mimo2: layers with a window and layers without differ in KV heads and rotation, values are shorter than keys, and a
 //! layer may have attention sinks. Some layers have experts, others are dense.
 
-use super::decoder::Decoder;
-use super::hparams::Hparams;
-use super::keys::Keys;
-use crate::error::Result;
-use crate::graph::{Gating, Graph, RopeKind};
+use super::words::*;
 
 /// Biases and scales of queries, keys and values do not count, nor does a dense block where experts are.
 const IGNORED: &[&str] = &[

@@ -1,12 +1,7 @@
 //! minimax-m2: queries and keys are normed over all heads together, and a part of each head turns. All layers have
 //! experts.
 
-use super::decoder::Decoder;
-use super::experts::gating;
-use super::hparams::Hparams;
-use super::keys::Keys;
-use crate::error::Result;
-use crate::graph::{Gating, Graph, QkNorm, RopeKind};
+use super::words::*;
 
 pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     h.equal_heads(k)?;

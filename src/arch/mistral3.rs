@@ -1,11 +1,7 @@
 //! mistral3 (text): llama with YaRN by the model's own multiplier, and with queries that grow with their position if
 //! the file says so.
 
-use super::decoder::{ALL_SCALES, Decoder};
-use super::hparams::{Hparams, temperature};
-use super::keys::Keys;
-use crate::error::Result;
-use crate::graph::{Graph, RopeKind};
+use super::words::*;
 
 pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     h.equal_heads(k)?;

@@ -12,6 +12,7 @@ mod bailingmoe2;
 mod batch;
 mod bert;
 mod bitnet;
+mod cogvlm;
 mod cohere;
 mod decoder;
 mod deepseek;
@@ -49,11 +50,14 @@ mod minimax_m2;
 mod mistral3;
 mod modern_bert;
 mod muse_glimmer;
+mod nanbeige;
 mod nemotron_h;
 mod olmo;
 mod olmo2;
 mod openelm;
+mod paddleocr;
 mod phi;
+mod phi2;
 mod plamo;
 mod qwen2;
 mod qwen2moe;
@@ -66,6 +70,7 @@ mod spark;
 mod squared;
 mod step35;
 mod talkie;
+mod words;
 
 pub use batch::{BatchDefaults, GLOBAL_BATCH, batch_defaults};
 pub use hparams::{Experts, Hparams};
@@ -98,7 +103,7 @@ const FAMILIES: &[Family] = &[
     Family { name: "gemma2", build: gemma::gemma2 },
     Family { name: "gemma3", build: gemma::gemma3 },
     Family { name: "gemma4", build: gemma4::build },
-    Family { name: "phi2", build: phi::phi2 },
+    Family { name: "phi2", build: phi2::build },
     Family { name: "phi3", build: phi::phi3 },
     Family { name: "phimoe", build: phi::phimoe },
     Family { name: "gpt-oss", build: gpt_oss::build },
@@ -145,10 +150,10 @@ const FAMILIES: &[Family] = &[
     Family { name: "kimi-linear", build: kimi_linear::build },
     Family { name: "xverse", build: llama::dense },
     Family { name: "internlm2", build: llama::dense },
-    Family { name: "nanbeige", build: llama::nanbeige },
+    Family { name: "nanbeige", build: nanbeige::build },
     Family { name: "exaone", build: llama::halves },
     Family { name: "pangu-embedded", build: llama::halves },
-    Family { name: "cogvlm", build: llama::cogvlm },
+    Family { name: "cogvlm", build: cogvlm::build },
     Family { name: "arcee", build: squared::arcee },
     Family { name: "nemotron", build: squared::nemotron },
     Family { name: "jais2", build: squared::nemotron },
@@ -186,7 +191,7 @@ const FAMILIES: &[Family] = &[
     Family { name: "starcoder", build: gpt::gpt2 },
     Family { name: "codeshell", build: gpt::starcoder2 },
     Family { name: "orion", build: gpt::orion },
-    Family { name: "paddleocr", build: ernie::paddleocr },
+    Family { name: "paddleocr", build: paddleocr::build },
     Family { name: "hunyuan_vl", build: hunyuan::dense },
     Family { name: "minicpm", build: granite::minicpm },
     Family { name: "cohere2moe", build: cohere::cohere2moe },

@@ -1,12 +1,7 @@
 //! modern-bert: an encoder with LayerNorms before its blocks, of which the first may lack one, and a gated GELU. Layers
 //! see half a window to either side, but for the first of every three; these windows rotate by a base of their own.
 
-use super::decoder::Decoder;
-use super::hparams::Hparams;
-use super::keys::Keys;
-use crate::error::{Error, Result};
-use crate::gguf::Value;
-use crate::graph::{Act, Activation, Graph, Pick, RopeKind};
+use super::words::*;
 
 pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     h.dense(k)?;

@@ -1,11 +1,7 @@
 //! muse-glimmer: embeddings are normed without a weight, each element of attention's output is gated by a sigmoid, and
 //! both blocks have norms before and behind them. Three layers of four have a window and rotate; the fourth sees all.
 
-use super::decoder::Decoder;
-use super::hparams::Hparams;
-use super::keys::Keys;
-use crate::error::Result;
-use crate::graph::{Graph, Norms, OutputGate, QkNorm, Rope, RopeKind};
+use super::words::*;
 
 /// The epsilon of the norms behind the blocks. Files do not say it.
 const POST_EPS: f32 = 1e-8;
@@ -15,10 +11,7 @@ pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     let local = k.local_layers(h.n_layer, Some(4))?;
     let base = k.positive("rope.freq_base_swa")?.unwrap_or(h.rope.freq_base);
     let rope = Rope { freq_base: base, freq_scale: 1.0, ..h.rope.clone() };
-    let d = Decoder::new(h, RopeKind::Norm).heads(|a| {
-        (a.qk_norm, a.gate) = (Some(QkNorm::Heads), Some(OutputGate::Elements));
-        a.scale = 1.0 / (a.key as f32).sqrt();
-    });
+    let d = Decoder::new(h, RopeKind::Norm).head_norms().gated().by_length();
     let d = d.windows(k.window()?, &local, Some(rope)).without_rope(|i| !local[i]);
     Decoder {
         embed_norm: true,

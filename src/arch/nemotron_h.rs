@@ -1,25 +1,14 @@
 //! nemotron_h and nemotron_h_moe: each layer is a Mamba-2 layer, or attention without rotation, or a feed-forward block
 //! with a squared ReLU and no gate. Experts may work on a shorter row.
 
-use super::decoder::{ALL_SCALES, Decoder, FeedForward, Mixer};
-use super::experts::{Routing, share, shared_width};
-use super::hparams::{Hparams, MAX_WIDTH};
-use super::keys::Keys;
-use super::recurrent::Ssm;
-use crate::error::Result;
-use crate::graph::{Act, Activation, Gating, Graph, Recurrent, RopeKind};
+use super::words::*;
 
 pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     let mamba2 = Recurrent::Mamba2(Ssm::read(k)?.mamba2(k)?);
     let act = Act::Plain(Activation::ReluSquared);
     let latent = k.u32("moe_latent_size")?.unwrap_or(0).min(MAX_WIDTH) as usize;
-    let n_ff_shared = shared_width(k)?;
-    let routing = Routing::read(k, Gating::Sigmoid)?;
-    let mut d = Decoder::new(h, RopeKind::Norm).act(act).heads(|a| a.rope = None).mixtures(|m| {
-        routing.apply(m);
-        share(m, n_ff_shared);
-        m.latent = (latent > 0).then_some(latent);
-    });
+    let d = Decoder::new(h, RopeKind::Norm).act(act).heads(|a| a.rope = None).routed(k, Gating::Sigmoid)?;
+    let mut d = d.shared_by_width(k)?.mixtures(|m| m.latent = (latent > 0).then_some(latent));
     let of_layers = |key, max| k.sizes(key, h.layers.len(), max);
     let (used, widths) = (of_layers("expert_used_count", 4096)?, of_layers("expert_feed_forward_length", MAX_WIDTH)?);
     for (i, (layer, sizes)) in d.layers.iter_mut().zip(&h.layers).enumerate() {

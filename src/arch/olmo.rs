@@ -1,11 +1,7 @@
 //! olmo and olmoe. olmo's LayerNorms have no weights, and its queries, keys and values may have bounds. olmoe has
 //! experts, whose weights are not divided by their sum, and norms queries and keys over all heads together.
 
-use super::decoder::Decoder;
-use super::hparams::Hparams;
-use super::keys::Keys;
-use crate::error::Result;
-use crate::graph::{Graph, Norms, QkNorm, RopeKind};
+use super::words::*;
 
 pub(super) fn olmo(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     h.dense(k)?;

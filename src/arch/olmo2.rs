@@ -1,11 +1,7 @@
 //! olmo2: no norms before the blocks, but behind them; queries and keys are normed over all heads together. Olmo 3 has
 //! windows but for every fourth layer; layers with a window rotate without YaRN.
 
-use super::decoder::Decoder;
-use super::hparams::Hparams;
-use super::keys::Keys;
-use crate::error::Result;
-use crate::graph::{Graph, QkNorm, Rope, RopeKind};
+use super::words::*;
 
 pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     h.dense(k)?;

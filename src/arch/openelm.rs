@@ -2,15 +2,11 @@
 //! query and key, and its layers have heads and widths of their own; so do deci's, of which some have no attention.
 //! qwen (1) counts gate and up of a feed-forward block together.
 
-use super::decoder::{Decoder, FeedForward, Mixer};
-use super::hparams::Hparams;
-use super::keys::Keys;
-use crate::error::Result;
-use crate::graph::{Graph, QkNorm, RopeKind};
+use super::words::*;
 
 pub(super) fn openelm(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     h.dense(k)?;
-    let d = Decoder::new(h, RopeKind::Neox).heads(|a| a.qk_norm = Some(QkNorm::Heads));
+    let d = Decoder::new(h, RopeKind::Neox).head_norms();
     Decoder { ignored: &["attn_qkv.scale"], ..d }.build(k, h)
 }
 

@@ -2,12 +2,7 @@
 //! stands beside attention and reads its normed input. plamo3 has norms before and behind both blocks and of each
 //! head's query and key, and windows but for every eighth layer.
 
-use super::decoder::Decoder;
-use super::hparams::Hparams;
-use super::keys::Keys;
-use super::recurrent::Ssm;
-use crate::error::Result;
-use crate::graph::{Graph, Plamo, QkNorm, Recurrent, RopeKind};
+use super::words::*;
 
 pub(super) fn plamo(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     h.dense(k)?;
@@ -28,10 +23,7 @@ pub(super) fn plamo2(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
 
 pub(super) fn plamo3(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     h.all_attend(k)?;
-    let mut d = Decoder::new(h, RopeKind::Neox).heads(|a| {
-        a.qk_norm = Some(QkNorm::Heads);
-        a.scale = 1.0 / (a.key as f32).sqrt();
-    });
+    let mut d = Decoder::new(h, RopeKind::Neox).head_norms().by_length();
     if let Some(n) = k.u32("attention.sliding_window")?.filter(|n| *n > 0) {
         let base = k.positive("rope.freq_base_swa")?.unwrap_or(10000.0);
         let rope = crate::graph::Rope { freq_base: base, freq_scale: 1.0, ..h.rope.clone() };

@@ -1,11 +1,7 @@
 //! qwen2: llama with biases on Q, K and V, and rotation by halves. deepseek-r1:1.5b, :7b, :14b, :32b. qwen2vl is its
 //! text part, whose rotation has sections; the reference leaves a bias of the output out.
 
-use super::decoder::Decoder;
-use super::hparams::Hparams;
-use super::keys::Keys;
-use crate::error::Result;
-use crate::graph::{Graph, RopeKind};
+use super::words::*;
 
 pub(super) fn plain(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     h.dense(k)?;

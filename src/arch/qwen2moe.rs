@@ -1,12 +1,7 @@
 //! qwen2moe: experts whose weights are not divided by their sum, joined by one that every token uses, gated by the
 //! sigmoid of a number.
 
-use super::decoder::Decoder;
-use super::experts::{SHARED, shared_width};
-use super::hparams::Hparams;
-use super::keys::Keys;
-use crate::error::Result;
-use crate::graph::{Dense, Graph, RopeKind, Shared};
+use super::words::*;
 
 pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     h.equal_heads(k)?;

@@ -3,11 +3,7 @@
 //! qwen3vl and qwen3vlmoe are their text parts, whose rotation has sections that take turns. Rerankers of the dense
 //! ones score a text by a softmax.
 
-use super::decoder::{ALL_SCALES, Decoder};
-use super::hparams::Hparams;
-use super::keys::Keys;
-use crate::error::Result;
-use crate::graph::{Graph, QkNorm, RopeKind};
+use super::words::*;
 
 pub(super) fn dense(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     h.dense(k)?;
@@ -34,9 +30,6 @@ pub(super) fn vl_moe(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
 
 fn decoder(k: &Keys<'_>, h: &Hparams) -> Result<Decoder> {
     h.equal_heads(k)?;
-    let d = Decoder::new(h, RopeKind::Neox).heads(|a| {
-        a.qk_norm = Some(QkNorm::Heads);
-        a.scale = 1.0 / (a.key as f32).sqrt();
-    });
+    let d = Decoder::new(h, RopeKind::Neox).head_norms().by_length();
     d.width_in_use(k, h)
 }

@@ -1,14 +1,7 @@
 //! qwen3next, qwen3.5, qwen3.6 and their mixtures: three layers of four are a gated delta net. The fourth is attention,
 //! whose result is multiplied by the sigmoid of a gate that comes with the query.
 
-use super::decoder::{ALL_SCALES, Decoder, Mixer};
-use super::experts::SHARED;
-use super::experts::shared_width;
-use super::hparams::Hparams;
-use super::keys::Keys;
-use super::recurrent::{Ssm, recurrent_layers};
-use crate::error::Result;
-use crate::graph::{Delta, Dense, Graph, OutputGate, QkNorm, Recurrent, RopeKind, Shared, Sharing};
+use super::words::*;
 
 pub(super) fn dense(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     h.dense(k)?;

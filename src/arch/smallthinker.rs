@@ -1,12 +1,7 @@
 //! smallthinker: the router reads the layer's input before any norm, and experts are gated by ReLU. Every fourth layer,
 //! from the first on, sees all and does not rotate; the others have a window.
 
-use super::decoder::Decoder;
-use super::experts::gating;
-use super::hparams::Hparams;
-use super::keys::Keys;
-use crate::error::Result;
-use crate::graph::{Act, Activation, Gating, Graph, RopeKind};
+use super::words::*;
 
 /// Tokens of a window, whatever the file says.
 const WINDOW: u32 = 4096;

@@ -1,11 +1,7 @@
 //! spark2_5: the output of each head is gated by a sigmoid, layers with a window rotate by a base of their own, and the
 //! feed-forward block is gated by GELU.
 
-use super::decoder::Decoder;
-use super::hparams::Hparams;
-use super::keys::Keys;
-use crate::error::Result;
-use crate::graph::{Act, Activation, Graph, OutputGate, RopeKind};
+use super::words::*;
 
 pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     h.dense(k)?;

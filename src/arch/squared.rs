@@ -1,11 +1,7 @@
 //! arcee, nemotron and jais2: llama whose feed-forward block has a squared ReLU and no gate. nemotron and jais2 have
 //! LayerNorms and rotate by halves.
 
-use super::decoder::Decoder;
-use super::hparams::Hparams;
-use super::keys::Keys;
-use crate::error::Result;
-use crate::graph::{Act, Activation, Graph, RopeKind};
+use super::words::*;
 
 const ACT: Act = Act::Plain(Activation::ReluSquared);
 

@@ -1,22 +1,13 @@
 //! step35: the output of each attention head is gated by a sigmoid. Layers with a window have other heads than those
 //! without, and turn twice as much of them. Experts and dense blocks limit both halves in some layers.
 
-use super::decoder::{Decoder, FeedForward};
-use super::experts::{Routing, share, shared_width};
-use super::hparams::Hparams;
-use super::keys::Keys;
-use crate::error::Result;
-use crate::graph::{Act, Gate, Gating, Graph, OutputGate, QkNorm, RopeKind};
+use super::words::*;
 
 pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     h.all_attend(k)?;
     let has = |i: usize, role: &str| k.file.tensor(&format!("blk.{i}.{role}.weight")).is_some();
-    let (routing, n_shared) = (Routing::read(k, Gating::Sigmoid)?, shared_width(k)?);
-    let mut d = Decoder::new(h, RopeKind::Neox).mixtures(|m| {
-        routing.apply(m);
-        share(m, n_shared);
-    });
-    d = d.dense(h, |i| !has(i, "ffn_gate_inp"));
+    let d = Decoder::new(h, RopeKind::Neox).routed(k, Gating::Sigmoid)?.shared_by_width(k)?;
+    let mut d = d.dense(h, |i| !has(i, "ffn_gate_inp"));
     let rope = k.unscaled_rope(h, k.local_rotation(h, h.first().key)?)?;
     if !h.rope.n_rot.is_multiple_of(4) {
         return Err(k.bad("rope.dimension_count", h.rope.n_rot, "a multiple of 4: half of it turns without a window"));

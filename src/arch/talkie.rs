@@ -1,11 +1,7 @@
 //! talkie: norms without weights, also of embeddings and behind the rotation, where each head of queries has a number
 //! of its own; the embedding comes in again in every layer.
 
-use super::decoder::Decoder;
-use super::hparams::Hparams;
-use super::keys::Keys;
-use crate::error::Result;
-use crate::graph::{Extras, Graph, Norms, QkNorm, RopeKind};
+use super::words::*;
 
 pub(super) fn build(k: &Keys<'_>, h: &Hparams) -> Result<Graph> {
     h.dense(k)?;

@@ -95,13 +95,23 @@ pub(super) enum Symbols {
     Bytes,
     /// Each character is a symbol. Characters that are no token become `<0xXX>` tokens.
     Chars,
+    /// The same, with U+2581 for spaces.
+    Escaped,
+}
+
+/// The words that stay whole if they are tokens, whatever the merges say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whole {
+    None,
+    All,
+    /// Runs of newlines, tokens that no merge leads to.
+    Newlines,
 }
 
 pub(super) struct Bpe {
     pub(super) merges: Merges,
     pub(super) symbols: Symbols,
-    /// If true, a word that is a token stays whole, whatever the merges say.
-    pub(super) ignore_merges: bool,
+    whole: Whole,
     /// The token of each byte.
     bytes: [Option<u32>; 256],
 }
@@ -124,14 +134,14 @@ pub(super) struct Scratch {
 }
 
 impl Bpe {
-    pub(super) fn new(merges: Merges, tokens: &Tokens, symbols: Symbols, ignore_merges: bool) -> Bpe {
+    pub(super) fn new(merges: Merges, tokens: &Tokens, symbols: Symbols, whole: Whole) -> Bpe {
         let bytes = match symbols {
             Symbols::Bytes => {
                 std::array::from_fn(|b| tokens.find(bytelevel::char_of(b as u8).encode_utf8(&mut [0; 4]).as_bytes()))
             }
-            Symbols::Chars => super::spm::byte_tokens(tokens),
+            Symbols::Chars | Symbols::Escaped => super::spm::byte_tokens(tokens),
         };
-        Bpe { merges, symbols, ignore_merges, bytes }
+        Bpe { merges, symbols, whole, bytes }
     }
 
     /// Appends the tokens of one word. `unk` takes the place of bytes without a token.
@@ -163,16 +173,17 @@ impl Bpe {
     }
 
     fn whole(&self, tokens: &Tokens, word: &str, encoded: &mut Vec<u8>) -> Option<u32> {
-        match self.symbols {
-            Symbols::Bytes if self.ignore_merges => {
-                encoded.clear();
-                bytelevel::encode(word.as_bytes(), encoded);
-                tokens.find(encoded)
-            }
-            // Runs of newlines are tokens that no merge leads to.
-            Symbols::Chars if self.ignore_merges || word.bytes().all(|b| b == b'\n') => tokens.find(word.as_bytes()),
-            _ => None,
+        match self.whole {
+            Whole::None => return None,
+            Whole::Newlines if word.bytes().any(|b| b != b'\n') => return None,
+            _ => (),
         }
+        if self.symbols != Symbols::Bytes {
+            return tokens.find(word.as_bytes());
+        }
+        encoded.clear();
+        bytelevel::encode(word.as_bytes(), encoded);
+        tokens.find(encoded)
     }
 
     fn split(&self, tokens: &Tokens, word: &str, symbols: &mut Vec<Symbol>) {
@@ -184,7 +195,7 @@ impl Bpe {
         };
         match self.symbols {
             Symbols::Bytes => word.bytes().enumerate().for_each(|(i, b)| add(i, 1, self.bytes[b as usize])),
-            Symbols::Chars => {
+            Symbols::Chars | Symbols::Escaped => {
                 let mut buffer = [0; 4];
                 for (i, c) in word.char_indices() {
                     let text = c.encode_utf8(&mut buffer).as_bytes();

@@ -2,7 +2,7 @@
 //!
 //! A model reads numbers, each of which stands for a piece of text, its token. Two kinds of tokeniser here start from
 //! small symbols and merge neighbours into larger ones until no merge is left. They differ in the rule that decides
-//! which neighbours merge first. Two others, those of encoders, look for tokens in the text as it stands.
+//! which neighbours merge first. The others look for tokens in the text as it stands.
 //!
 //! **SentencePiece style** (`tokenizer.ggml.model` = `llama`). Spaces become '▁' (U+2581), and one is put before the
 //! text. The symbols are the characters. Any two neighbours whose text together is a token may merge, the token with
@@ -16,7 +16,13 @@
 //!
 //! **WordPiece** (`bert`) cuts the text into words, and each into the longest tokens from its beginning on.
 //!
-//! **Unigram** (`t5`) finds the tokens whose scores have the largest sum.
+//! **Unigram** (`t5`) finds the tokens whose scores have the largest sum. So does **PLaMo 2** (`plamo2`), from the end
+//! on.
+//!
+//! **RWKV** (`rwkv`) takes the longest token that the rest of the text begins with.
+//!
+//! Two kinds are byte-level BPE with something before it: `whitespace` leaves white space away, `hybriddna` cuts
+//! sequences of DNA into words of six letters.
 //!
 //! Before each, texts of special tokens ("<|im_end|>") are cut out: user-defined ones always, control tokens if the
 //! caller asks for it. Never ask for it with text from a stranger: it could end its own turn.
@@ -28,9 +34,13 @@ mod attached;
 mod bpe;
 mod bytelevel;
 mod charsmap;
+mod dna;
 mod load;
 mod partition;
+mod patterns;
+mod plamo;
 mod rules;
+mod rwkv;
 mod special;
 mod spellings;
 mod split;
@@ -42,6 +52,7 @@ mod texts;
 mod tokens;
 mod unigram;
 mod wordpiece;
+mod words;
 
 #[cfg(test)]
 mod tests;
@@ -71,13 +82,15 @@ pub struct Vocab {
 
 enum Algorithm {
     Spm(spm::Spm),
-    Bpe(bpe::Bpe, split::Splitter),
+    Bpe(bpe::Bpe, words::Words),
     WordPiece(wordpiece::WordPiece),
     Unigram(unigram::Unigram),
+    Rwkv(rwkv::Rwkv),
+    Plamo(plamo::Plamo),
 }
 
 impl Vocab {
-    /// `tokenizer.ggml.model`: `llama`, `gpt2`, `gemma4`, `bert` or `t5`.
+    /// `tokenizer.ggml.model`: `llama`, `gpt2`, `gemma4`, `whitespace`, `hybriddna`, `bert`, `t5`, `rwkv` or `plamo2`.
     pub fn model(&self) -> &str {
         &self.model
     }

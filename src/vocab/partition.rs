@@ -25,18 +25,26 @@ pub(super) struct Partition {
     user: Texts,
     /// These, control tokens and the unknown one, which are looked for if the caller asks for special tokens.
     all: Texts,
-    /// Tokens that swallow the white space behind them, ascending.
-    strip_right: Vec<u32>,
+    strips: Strips,
+}
+
+/// Tokens that swallow the white space beside them.
+#[derive(Default)]
+pub(super) struct Strips {
+    /// The one that swallows what is before it.
+    pub left: Option<u32>,
+    /// Those that swallow what is behind them, ascending.
+    pub right: Vec<u32>,
 }
 
 impl Partition {
-    pub(super) fn new(tokens: &Tokens, mut strip_right: Vec<u32>) -> Partition {
+    pub(super) fn new(tokens: &Tokens, mut strips: Strips) -> Partition {
         use super::tokens::TokenType::*;
-        strip_right.sort_unstable();
+        strips.right.sort_unstable();
         Partition {
             user: Texts::new(tokens, |t| t == UserDefined),
             all: Texts::new(tokens, |t| matches!(t, UserDefined | Control | Unknown)),
-            strip_right,
+            strips,
         }
     }
 
@@ -51,13 +59,17 @@ impl Partition {
             if start < at {
                 continue;
             }
-            if start > at {
-                fragments.push(Fragment::Text(at..start));
+            let mut end = start;
+            if self.strips.left == Some(id) {
+                end -= text.as_bytes()[at..start].iter().rev().take_while(|b| is_space(b)).count();
+            }
+            if end > at {
+                fragments.push(Fragment::Text(at..end));
             }
             fragments.push(Fragment::Token(id));
             at = start + tokens.text(id).len();
-            if self.strip_right.binary_search(&id).is_ok() {
-                at += text.as_bytes()[at..].iter().take_while(|b| matches!(b, 9..=13 | b' ')).count();
+            if self.strips.right.binary_search(&id).is_ok() {
+                at += text.as_bytes()[at..].iter().take_while(|b| is_space(b)).count();
             }
         }
         if at < text.len() {
@@ -100,4 +112,8 @@ impl Partition {
         found.sort_unstable();
         found
     }
+}
+
+fn is_space(byte: &u8) -> bool {
+    matches!(byte, 9..=13 | b' ')
 }

@@ -1,53 +1,23 @@
 //! The pre-tokenisers that files name in `tokenizer.ggml.pre`: rules that cut a text into words.
 //!
-//! A rule is a regular expression, one of those of the models' own tokenisers. The first rule of a list cuts the text,
-//! and every further rule cuts each of the pieces that the one before it made. Each match is a piece, and so is the
-//! text between two matches.
-//!
-//! The `regex` crate takes linear time whatever the text, since it never goes back. For that it has no look-ahead, and
-//! the models' expressions need one in one place: `\s+(?!\S)` matches a run of white space before a word without its
-//! last character, which then belongs to the word. The patterns here say `\s+` instead, and `split` gives the last
-//! character back where a `Tail` says so.
+//! A rule is a regular expression (`patterns`). The first rule of a list cuts the text, and every further rule cuts each
+//! of the pieces that the one before it made. Each match is a piece, and so is the text between two matches.
 
-/// A regular expression, and the way in which it replaces the look-ahead `\s+(?!\S)`.
-pub(super) struct Rule {
-    pub(super) pattern: &'static str,
-    pub(super) tail: Tail,
-}
-
-/// The end of a match that is white space alone.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Tail {
-    /// The pattern has no such alternative.
-    Keep,
-    /// A match of white space alone gives its last character back.
-    GiveBack,
-    /// The same, but a match that ends in a line break keeps it, since it came from an alternative for line breaks.
-    GiveBackUnlessBreak,
-}
+use super::bpe::{Symbols, Whole};
+use super::patterns::*;
 
 pub(super) struct Pre {
     pub(super) names: &'static [&'static str],
     pub(super) rules: &'static [Rule],
-    /// If true, words that are tokens stay whole.
-    pub(super) ignore_merges: bool,
+    /// The words that stay whole if they are tokens.
+    pub(super) whole: Whole,
     /// The default for `tokenizer.ggml.add_bos_token`.
     pub(super) add_bos: bool,
-    /// If true, BPE works on characters with U+2581 for spaces, not on bytes.
-    pub(super) chars: bool,
+    pub(super) symbols: Symbols,
 }
 
-const fn keep(pattern: &'static str) -> Rule {
-    Rule { pattern, tail: Tail::Keep }
-}
-const fn give_back(pattern: &'static str) -> Rule {
-    Rule { pattern, tail: Tail::GiveBack }
-}
-const fn breaks(pattern: &'static str) -> Rule {
-    Rule { pattern, tail: Tail::GiveBackUnlessBreak }
-}
 const fn pre(names: &'static [&'static str], rules: &'static [Rule]) -> Pre {
-    Pre { names, rules, ignore_merges: false, add_bos: false, chars: false }
+    Pre { names, rules, whole: Whole::None, add_bos: false, symbols: Symbols::Bytes }
 }
 
 /// The pre-tokeniser of this name.
@@ -55,64 +25,13 @@ pub(super) fn find(name: &str) -> Option<&'static Pre> {
     PRES.iter().find(|p| p.names.contains(&name))
 }
 
-// The contractions of English in any case, and the same in lower case only.
-macro_rules! contractions {
-    () => {
-        "(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])"
-    };
-}
-const GPT2: Rule = give_back(r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+");
-const LLAMA3: Rule =
-    breaks(concat!(contractions!(), r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+"));
-const QWEN2: Rule =
-    breaks(concat!(contractions!(), r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+"));
-// Words of upper, then lower case letters; letters without case and marks belong to both.
-macro_rules! cased_words {
-    ($end:expr, $rest:expr) => {
-        concat!(
-            r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+",
-            $end,
-            r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*",
-            $end,
-            $rest
-        )
-    };
-}
-const DIGIT: Rule = keep(r"\p{N}");
-const DIGITS_3: Rule = keep(r"\p{N}{1,3}");
-const LINE_BREAK: Rule = keep(r"[\r\n]");
-const CJK: Rule = keep(r"[\u{4E00}-\u{9FA5}\u{800}-\u{4E00}\u{AC00}-\u{D7FF}]+");
-const KANA_HAN: Rule = keep(r"[\u{4E00}-\u{9FA5}\u{3040}-\u{309F}\u{30A0}-\u{30FF}]+");
-const DEEPSEEK_V3: Rule = breaks(concat!(
-    r##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+"##,
-    r"| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+"
-));
-const CLAUSES: Rule = keep(r" ?[^(\s|.,!?\u{2026}\u{3002}\u{FF0C}\u{3001}\u{964}\u{6D4}\u{60C})]+");
-// The letters with case of Latin, Greek, Cyrillic, Armenian, Georgian and a few more scripts.
-const CASED_LETTERS: Rule = keep(concat!(
-    r"\s?[",
-    r"A-Za-z\u{B5}\u{C0}-\u{D6}\u{D8}-\u{F6}\u{F8}-\u{1BA}\u{1BC}-\u{1BF}\u{1C4}-\u{293}\u{295}-\u{2AF}\u{370}-\u{373}",
-    r"\u{376}\u{377}\u{37B}-\u{37D}\u{37F}\u{386}\u{388}-\u{38A}\u{38C}\u{38E}-\u{3A1}\u{3A3}-\u{3F5}\u{3F7}-\u{481}",
-    r"\u{48A}-\u{52F}\u{531}-\u{556}\u{10A0}-\u{10C5}\u{13A0}-\u{13F5}\u{13F8}-\u{13FD}\u{1C90}-\u{1CBA}",
-    r"\u{1CBD}-\u{1CBF}\u{1D00}-\u{1D2B}\u{1D6B}-\u{1D77}\u{1D79}-\u{1D9A}\u{1E00}-\u{1F15}\u{1F18}-\u{1F1D}",
-    r"\u{1F20}-\u{1F45}\u{1F48}-\u{1F4D}\u{1F50}-\u{1F57}\u{1F59}\u{1F5B}\u{1F5D}\u{1F5F}-\u{1F7D}\u{1F80}-\u{1FB4}",
-    r"\u{1FB6}-\u{1FBC}\u{1FBE}\u{1FC2}-\u{1FC4}\u{1FC6}-\u{1FCC}\u{1FD0}-\u{1FD3}\u{1FD6}-\u{1FDB}\u{1FE0}-\u{1FEC}",
-    r"\u{1FF2}-\u{1FF4}\u{1FF6}-\u{1FFC}\u{2102}\u{2107}\u{210A}-\u{2113}\u{2115}\u{2119}-\u{211D}\u{2124}\u{2126}",
-    r"\u{2128}\u{212A}-\u{212D}\u{212F}-\u{2134}\u{2139}\u{213C}-\u{213F}\u{2145}-\u{2149}\u{214E}\u{2183}\u{2184}",
-    r"\u{2C00}-\u{2C7B}\u{2C7E}-\u{2CE4}\u{2CEB}-\u{2CEE}\u{2CF2}\u{2CF3}\u{A640}-\u{A66D}\u{A680}-\u{A69B}",
-    r"\u{A722}-\u{A76F}\u{A771}-\u{A787}\u{A78B}-\u{A78E}\u{AB70}-\u{ABBF}\u{FB00}-\u{FB06}\u{FB13}-\u{FB17}",
-    r"\u{FF21}-\u{FF3A}\u{FF41}-\u{FF5A}\u{10400}-\u{1044F}\u{104B0}-\u{104D3}\u{104D8}-\u{104FB}\u{10C80}-\u{10CB2}",
-    r"\u{10CC0}-\u{10CF2}\u{118A0}-\u{118DF}\u{1E900}-\u{1E943}",
-    r"]+"
-));
-
 #[cfg(test)]
 pub(super) fn all() -> &'static [Pre] {
     PRES
 }
 
 static PRES: &[Pre] = &[
-    pre(&["default"], &[keep(r"[\p{P}\$\+<=>\^\~\|]+"), GPT2, keep(r"\p{N}+"), keep(r"[0-9][0-9][0-9]")]),
+    pre(&["default"], DEFAULT),
     pre(
         &[
             "gpt-2",
@@ -138,7 +57,7 @@ static PRES: &[Pre] = &[
         &[GPT2],
     ),
     Pre {
-        ignore_merges: true,
+        whole: Whole::All,
         add_bos: true,
         ..pre(
             &["llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2", "jina-v5-nano"],
@@ -146,68 +65,45 @@ static PRES: &[Pre] = &[
         )
     },
     pre(&["dbrx", "smaug-bpe", "chatglm-bpe"], &[LLAMA3]),
-    Pre { ignore_merges: true, ..pre(&["glm4", "glm5"], &[LLAMA3]) },
+    Pre { whole: Whole::All, ..pre(&["glm4", "glm5"], &[LLAMA3]) },
     pre(
         &["qwen2", "deepseek-r1-qwen", "kormo", "f2llmv2", "megrez", "stablelm2", "hunyuan", "solar-open", "grok-2"],
         &[QWEN2],
     ),
-    pre(
-        &["qwen35"],
-        &[breaks(concat!(
-            contractions!(),
-            r"|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+"
-        ))],
-    ),
+    pre(&["qwen35"], &[QWEN35]),
     pre(
         &["starcoder", "refact", "command-r", "smollm", "codeshell", "exaone", "minerva-7b", "mellum2"],
         &[DIGIT, GPT2],
     ),
-    pre(&["falcon"], &[keep(r"[\p{P}\$\+<=>\^\~\|`]+"), GPT2, keep(r"[0-9][0-9][0-9]")]),
-    pre(
-        &["deepseek-llm"],
-        &[
-            LINE_BREAK,
-            CASED_LETTERS,
-            // U+3000 is left out, because it is white space, which is cut off before.
-            keep(r"\s?[!-/:-\~\u{FF01}-\u{FF0F}\u{FF1A}-\u{FF5E}\u{2018}-\u{201F}\u{3001}-\u{3002}]+"),
-            keep(r"\s+$"),
-            CJK,
-            keep(r"\p{N}+"),
-        ],
-    ),
-    pre(&["deepseek-coder"], &[LINE_BREAK, keep(r"\s?\p{L}+"), keep(r"\s?\p{P}+"), CJK, DIGIT]),
+    pre(&["falcon"], FALCON),
+    pre(&["deepseek-llm"], DEEPSEEK_LLM),
+    pre(&["deepseek-coder"], DEEPSEEK_CODER),
     pre(&["deepseek-v3", "hunyuan-dense", "joyai-llm", "hy_v4"], &[DIGITS_3, KANA_HAN, DEEPSEEK_V3]),
-    pre(
-        &["gpt-4o", "llama4", "kanana2", "talkie", "minimax-m2"],
-        &[breaks(cased_words!(
-            concat!(contractions!(), "?"),
-            r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+"
-        ))],
-    ),
-    Pre {
-        ignore_merges: true,
-        add_bos: true,
-        ..pre(&["tekken"], &[breaks(cased_words!("", r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+"))])
-    },
+    pre(&["spark2_5"], SPARK),
+    pre(&["afmoe"], AFMOE),
+    pre(&["gpt-4o", "llama4", "kanana2", "talkie", "minimax-m2"], &[GPT4O]),
+    Pre { whole: Whole::All, ..pre(&["granite-embed-multi-97m"], &[GPT4O]) },
+    pre(&["tiny_aya", "cohere2moe"], TINY_AYA),
+    Pre { whole: Whole::All, ..pre(&["youtu"], YOUTU) },
+    pre(&["kimi-k2"], &[KIMI_K2]),
+    Pre { whole: Whole::All, add_bos: true, ..pre(&["tekken"], &[TEKKEN]) },
     pre(&["poro-chat", "bloom", "gpt3-finnish"], &[CLAUSES]),
     pre(&["viking"], &[CLAUSES, DIGIT]),
-    pre(
-        &["bailingmoe", "bailingmoe2", "llada-moe"],
-        &[breaks(concat!(
-            r"'(?:[sSdDmMtT]|[lL][lL]|[vV][eE]|[rR][eE])|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*",
-            r"|\s*[\r\n]|\s+"
-        ))],
-    ),
-    pre(
-        &["seed-coder"],
-        &[breaks(concat!(contractions!(), r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}\r\n]+|\s*[\r\n]+|\s+"))],
-    ),
-    pre(
-        &["exaone-moe"],
-        &[breaks(concat!(
-            contractions!(),
-            r"|[^\r\n\p{L}\p{N}]?(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+"
-        ))],
-    ),
-    Pre { chars: true, add_bos: true, ..pre(&["gemma4"], &[keep(r"[^\n]+|\n+")]) },
+    pre(&["bailingmoe", "bailingmoe2", "llada-moe"], &[BAILING]),
+    pre(&["seed-coder"], &[SEED_CODER]),
+    pre(&["exaone-moe"], &[EXAONE_MOE]),
+    Pre {
+        symbols: Symbols::Escaped,
+        whole: Whole::Newlines,
+        add_bos: true,
+        ..pre(&["gemma4", "granite-embed-multi-311m"], &[LINES])
+    },
+    Pre { symbols: Symbols::Escaped, ..pre(&["sarvam-moe"], &[LINES]) },
+    Pre { symbols: Symbols::Chars, ..pre(&["whitespace"], &[keep(r"\S+")]) },
+    pre(&["laguna"], &[LINES, QWEN2]),
+    pre(&["ufakzeka"], &[UFAKZEKA]),
+    pre(&["jais-2"], &[JAIS2]),
+    Pre { whole: Whole::All, ..pre(&["minicpm5"], MINICPM5) },
+    pre(&["superbpe"], &[keep(r"\p{N}+"), thousands(r"\d+")]),
+    Pre { add_bos: true, ..pre(&["chameleon"], CHAMELEON) },
 ];

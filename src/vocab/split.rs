@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use regex::Regex;
 
-use super::rules::{Rule, Tail};
+use super::patterns::{Rule, Tail};
 use crate::error::{Error, Result};
 
 /// The compiled rules of one pre-tokeniser.
@@ -46,7 +46,11 @@ fn cut(regex: &Regex, tail: Tail, text: &str, base: usize, out: &mut Vec<Range<u
             out.push(base + at..base + m.start());
         }
         let end = m.end() - given_back(m.as_str(), tail, m.end() == text.len());
-        out.push(base + m.start()..base + end);
+        match tail {
+            Tail::Halves => halves(&text[m.start()..end], base + m.start(), out),
+            Tail::Thousands => thousands(m.as_str(), base + m.start(), out),
+            _ => out.push(base + m.start()..base + end),
+        }
         at = end;
     }
     if at < text.len() {
@@ -56,13 +60,41 @@ fn cut(regex: &Regex, tail: Tail, text: &str, base: usize, out: &mut Vec<Range<u
 
 /// The bytes at its end that a match leaves to the next one: see [`Tail`].
 fn given_back(matched: &str, tail: Tail, at_end: bool) -> usize {
-    if tail == Tail::Keep || at_end || !matched.chars().all(char::is_whitespace) {
+    if matches!(tail, Tail::Keep | Tail::Thousands) || at_end || !matched.chars().all(char::is_whitespace) {
         return 0;
     }
     match matched.chars().next_back() {
-        Some('\r' | '\n') if tail == Tail::GiveBackUnlessBreak => 0,
+        Some('\r' | '\n') if tail != Tail::GiveBack => 0,
         Some(last) if last.len_utf8() < matched.len() => last.len_utf8(),
         _ => 0,
+    }
+}
+
+/// Appends a match whole, or white space without a line break at its end in pieces: see [`Tail::Halves`].
+fn halves(matched: &str, base: usize, out: &mut Vec<Range<usize>>) {
+    if matched.ends_with(['\r', '\n']) || !matched.chars().all(char::is_whitespace) {
+        out.push(base..base + matched.len());
+        return;
+    }
+    let (mut left, mut longest) = (matched.chars().count(), 512);
+    let (mut at, mut ends) = (0, matched.char_indices().map(|(i, c)| i + c.len_utf8()));
+    while left > 0 {
+        while longest > left {
+            longest /= 2;
+        }
+        let end = ends.nth(longest - 1).unwrap_or(matched.len());
+        out.push(base + at..base + end);
+        (at, left) = (end, left - longest);
+    }
+}
+
+/// Appends the groups of three digits of a number, the first of which may be shorter.
+fn thousands(number: &str, base: usize, out: &mut Vec<Range<usize>>) {
+    let (n, mut start) = (number.chars().count(), 0);
+    for (i, c) in number.char_indices().enumerate().filter(|(i, _)| (n - 1 - i) % 3 == 0).map(|(_, at)| at) {
+        let end = i + c.len_utf8();
+        out.push(base + start..base + end);
+        start = end;
     }
 }
 
@@ -92,6 +124,31 @@ mod tests {
         assert_eq!(words("gpt-4o", "HelloWorld's ÉTÉÉté/\n"), ["Hello", "World's", " ÉTÉÉté", "/\n"]);
         assert_eq!(words("tekken", "HelloWORLDx"), ["Hello", "WORLDx"]);
         assert_eq!(words("deepseek-coder", " if\nx 42 日本"), [" if", "\n", "x", " ", "4", "2", " ", "日本"]);
+    }
+
+    /// What the reference's adapted forms do not tell: letters by case, and what is around a number.
+    #[test]
+    fn models_own_expressions_know_case_and_edges() {
+        assert_eq!(
+            words("kimi-k2", "HelloWorld'll 東京éÉté 1234"),
+            ["Hello", "World'll", " ", "東京", "é", "Été", " ", "123", "4"]
+        );
+        assert_eq!(words("youtu", "HelloWorld한국!"), ["Hello", "World", "한국", "!"]);
+        assert_eq!(words("tiny_aya", "1234567 1234x"), ["1", "234", "567", " ", "123", "4", "x"]);
+        assert_eq!(words("superbpe", "ab cd 12345e"), ["ab cd ", "12", "345", "e"]);
+        assert_eq!(words("afmoe", "x12345"), ["x", "12", "345"]);
+        assert_eq!(words("chameleon", "a    IMGIMGABZ1!"), ["a", "    ", "IMGIMGABZ", "1", "!"]);
+    }
+
+    #[test]
+    fn long_white_space_is_cut_into_halves() {
+        let lengths = |n: usize, end: &str| {
+            let text = format!("{}{end}", " ".repeat(n));
+            words("jais-2", &text).iter().map(|w| w.len()).collect::<Vec<_>>()
+        };
+        assert_eq!(lengths(8, "x"), [4, 2, 1, 2]);
+        assert_eq!(lengths(1300, ""), [512, 512, 256, 16, 4]);
+        assert_eq!(lengths(6, "\nx"), [7, 1]);
     }
 
     #[test]

@@ -135,10 +135,12 @@ pub(super) fn bytes_to_tokens(
     out: &mut Vec<i32>,
 ) -> Result<()> {
     for b in piece {
-        let id = bytes[*b as usize].or(unk).ok_or_else(|| {
-            Error::invalid(format!("the vocabulary has no token for byte 0x{b:02X} of the text, and no unknown token"))
-        })?;
+        let id = bytes[*b as usize].or(unk).ok_or_else(|| no_token(*b))?;
         out.push(id as i32);
     }
     Ok(())
+}
+
+pub(super) fn no_token(byte: u8) -> Error {
+    Error::invalid(format!("the vocabulary has no token for byte 0x{byte:02X} of the text, and no unknown token"))
 }

@@ -1,8 +1,6 @@
 //! Text becomes tokens, and tokens become text.
 
-use std::borrow::Cow;
-
-use super::bpe::Scratch;
+use super::bpe::{Scratch, Symbols};
 use super::partition::Fragment;
 use super::tokens::TokenType;
 use super::{Algorithm, Vocab, bytelevel, spm};
@@ -88,18 +86,11 @@ impl Vocab {
                 escaped.push_str(&text.replace(' ', spm::SPACE));
                 spm.tokenize(&self.tokens, unk, &escaped, out)
             }
-            Algorithm::Bpe(bpe, splitter) => {
-                let text = match bpe.symbols {
-                    super::bpe::Symbols::Bytes => Cow::Borrowed(text),
-                    super::bpe::Symbols::Chars => Cow::Owned(text.replace(' ', spm::SPACE)),
-                };
-                for word in splitter.split(&text) {
-                    bpe.tokenize(&self.tokens, unk, &text[word], scratch, out)?;
-                }
-                Ok(())
-            }
+            Algorithm::Bpe(bpe, words) => words.tokenize(bpe, &self.tokens, unk, text, scratch, out),
             Algorithm::WordPiece(words) => words.tokenize(&self.tokens, unk, text, out),
             Algorithm::Unigram(unigram) => unigram.tokenize(&self.tokens, unk, text, out),
+            Algorithm::Rwkv(rwkv) => rwkv.tokenize(unk, text, out),
+            Algorithm::Plamo(plamo) => plamo.tokenize(&self.tokens, unk, text, out),
         }
     }
 
@@ -123,7 +114,12 @@ impl Vocab {
             TokenType::Control | TokenType::Unknown if !special => (),
             TokenType::Control | TokenType::Unknown | TokenType::UserDefined => out.extend_from_slice(text),
             TokenType::Normal => match &self.algorithm {
-                Algorithm::Bpe(bpe, _) if bpe.symbols == super::bpe::Symbols::Bytes => bytelevel::decode(text, out),
+                Algorithm::Bpe(bpe, words) if bpe.symbols == Symbols::Bytes => {
+                    bytelevel::decode(words.shown(id, text), out)
+                }
+                Algorithm::Bpe(bpe, _) if bpe.symbols == Symbols::Chars => out.extend_from_slice(text),
+                Algorithm::Rwkv(rwkv) => out.extend_from_slice(rwkv.text(id)),
+                Algorithm::Plamo(_) => out.extend_from_slice(text),
                 _ => unescape_spaces(text, out),
             },
             TokenType::Byte => match hex_byte(text) {

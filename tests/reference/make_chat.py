@@ -6,6 +6,8 @@
 
 Writes cases.json, expected/TEMPLATE.json and model.gguf (a vocabulary without weights that has two templates).
 With transformers installed, --check compares the texts with those of its own function.
+With `-o DIR FOLDER` the templates are those of another folder, and DIR/templates and DIR/expected are written, nothing
+else: REKINDLE_TEMPLATES_DIR=DIR cargo test --test chat prompts reads them, too.
 """
 
 import json
@@ -199,20 +201,33 @@ def gguf(templates):
     return head + b"".join(text(k) + struct.pack("<I", kind) + value for k, kind, value in keys)
 
 
-def main():
-    all_cases = list(cases())
-    wrap = {"now": NOW, "special": SPECIAL, "cases": all_cases}
-    (ROOT / "cases.json").write_text(json.dumps(wrap, ensure_ascii=False, indent=1) + "\n")
-    (ROOT / "expected").mkdir(exist_ok=True)
+def expect(folder, all_cases):
+    (folder / "expected").mkdir(exist_ok=True)
     texts = checked = 0
-    for path in sorted((ROOT / "templates").glob("*.jinja")):
+    for path in sorted((folder / "templates").glob("*.jinja")):
         text = path.read_text()
         template = environment().from_string(text)
         out = {case["name"]: render(template, case) for case in all_cases}
         texts += sum("text" in o for o in out.values())
         if "--check" in sys.argv:
             checked += sum(check(text, case, out[case["name"]]) for case in all_cases)
-        (ROOT / "expected" / f"{path.stem}.json").write_text(json.dumps(out, ensure_ascii=False, indent=0) + "\n")
+        (folder / "expected" / f"{path.stem}.json").write_text(json.dumps(out, ensure_ascii=False, indent=0) + "\n")
+    return texts, checked
+
+
+def main():
+    all_cases = list(cases())
+    if "-o" in sys.argv:
+        at = sys.argv.index("-o")
+        out, folder = map(Path, sys.argv[at + 1:at + 3])
+        (out / "templates").mkdir(parents=True, exist_ok=True)
+        for path in folder.glob("*.jinja"):
+            (out / "templates" / path.name).write_bytes(path.read_bytes())
+        print(f"{expect(out, all_cases)[0]} texts")
+        return
+    wrap = {"now": NOW, "special": SPECIAL, "cases": all_cases}
+    (ROOT / "cases.json").write_text(json.dumps(wrap, ensure_ascii=False, indent=1) + "\n")
+    texts, checked = expect(ROOT, all_cases)
     chatml = (ROOT / "templates" / "Qwen-Qwen2.5-7B-Instruct.jinja").read_text()
     tool_use = (
         "{{ bos_token }}{{ tools | tojson }}"
