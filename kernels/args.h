@@ -33,6 +33,9 @@ enum { FUNCTION_SOFTPLUS = 7 };
 enum { FUNCTION_XIELU = 8 };
 enum { FUNCTION_SILU_CLAMPED = 9 };
 enum { FUNCTION_SILU_LIMITED = 10 };
+enum { FUNCTION_SILU_OF_LIMITED = 11 };
+enum { FUNCTION_CLAMP = 12 };
+enum { FUNCTION_RECIPROCAL = 13 };
 enum { KV_THREADS = 128 };
 // Elements at most of a head of blocks that turns.
 enum { KV_TURN_MOST = 2048 };
@@ -210,7 +213,8 @@ struct Attention {
     float softcap;
     // A token sees back to the last multiple of the window only.
     int chunked;
-    int unused;
+    // The spread of slopes by which scores fall with distance; 0: none. Only attention_prefill_alibi looks at it.
+    float alibi;
 };
 
 // Elements first .. first + n of each head of `head` elements.
@@ -374,6 +378,38 @@ struct Turn {
     int neox;
 };
 
+// One of the matrices that a launch multiplies a row by.
+struct MatvecPart {
+    const unsigned char* w;
+    float* y;
+    // Or null.
+    const float* bias;
+    long long row_bytes;
+    int n_out;
+    // The number of its first block in the grid; beyond the grid where there is no such part.
+    int first_block;
+    // Warps that share their rows: 1, 2 or 4.
+    int split;
+    int unused;
+};
+
+// A row times up to three matrices with as many columns, or times a matrix for each head (the grid's y). Gated:
+// the result is a function of the first product times the second, at the first part's y.
+struct MatvecOne {
+    MatvecPart first;
+    MatvecPart second;
+    MatvecPart third;
+    const float* x;
+    // From one head's matrix to the next.
+    long long head_bytes;
+    int n_in;
+    // Floats from head to head.
+    int x_head;
+    int y_head;
+    // FUNCTION_... of a gate.
+    int function;
+};
+
 // Up to eight rows times a matrix, or times a matrix for each head (the grid's y).
 struct Matvec {
     const unsigned char* w;
@@ -443,6 +479,10 @@ struct Norm {
     // They have an element for each column of a row, not of a group.
     int weight_of_row;
     int bias_of_row;
+    // Added to x before, or null; groups are rows then.
+    const float* b;
+    // The sum's place.
+    float* sum;
 };
 
 // Pairs of elements of each head, turned by the angles of a table.
@@ -467,6 +507,41 @@ struct Rope {
     // Of the temperature: added to positions.
     int offset;
     int unused;
+};
+
+// Rope of queries and keys whose pairs all turn by one table, and the cells of the turned keys and of values.
+struct RopeStore {
+    const float* q;
+    const float* k;
+    const float* v;
+    // `[n_tokens, n_rot]`: cosine and sine of each pair, side by side.
+    const float* table;
+    float* q_out;
+    // The cache's sides: cell 0.
+    unsigned char* keys;
+    unsigned char* values;
+    // Of each token.
+    const int* cells;
+    // Bytes from cell to cell.
+    int k_row;
+    int v_row;
+    // TYPE_...
+    int type_k;
+    int type_v;
+    // Columns of q, k and v.
+    int q_cols;
+    int k_cols;
+    int v_cols;
+    int head_dim;
+    int n_rot;
+    int first;
+    // Pairs are (i, i + n_rot / 2), not neighbours.
+    int halves;
+    // Elements of q that do not turn are written too.
+    int copies;
+    // Blocks of a token that take queries, and keys; the others take values.
+    int q_blocks;
+    int k_blocks;
 };
 
 // The choice of each row's experts.

@@ -192,9 +192,17 @@ KERNEL(attention_merge, Attention, ATTENTION_THREADS) {
     for (int d0 = threadIdx.x - lane; d0 < a.dv; d0 += ATTENTION_THREADS) {
         const int d = d0 + lane;
         float x = 0;
-        for (int i = 0; i < a.n_parts; i++) {
-            const float by = shfl(mine, i);
-            if (by != 0 && d < a.dv) x = fmaf(by, partial[i * a.dv + d], x);
+        // Eight loads are under way at once. A part without keys has left nothing to be read.
+        for (int i = 0; i < a.n_parts; i += 8) {
+            float by[8], value[8];
+#pragma unroll
+            for (int k = 0; k < 8; k++) {
+                by[k] = i + k < a.n_parts ? shfl(mine, (i + k) % 32) : 0.0f;
+                const bool there = by[k] != 0 && d < a.dv;
+                value[k] = there ? partial[(i + k) * a.dv + d] : 0.0f;
+            }
+#pragma unroll
+            for (int k = 0; k < 8; k++) x = fmaf(by[k], value[k], x);
         }
         if (d < a.dv) a.out[row * a.dv + d] = x;
     }

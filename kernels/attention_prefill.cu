@@ -94,7 +94,14 @@ DEVICE void add(float4& sum, float p, const float4& v) {
 #define PIECES_FLOATS(ROWS) (QUERIES_FLOATS(ROWS) > KEYS * V_STRIDE ? QUERIES_FLOATS(ROWS) : KEYS * V_STRIDE)
 #define SHARED_FLOATS(ROWS) (PIECES_FLOATS(ROWS) + 16 * ROWS * STRIDE)
 
-template <int ROWS, int COLS> DEVICE void prefill(const Attention& a, float* shared) {
+// With FALLS scores fall with the distance of a key, in each head by a slope of its own (`slope` in src/graph/op.rs).
+DEVICE float slope_of(const Attention& a, int head) {
+    const int n = 1 << (31 - __clz(a.n_head));
+    const float power = head < n ? a.alibi / n : a.alibi / (2 * n);
+    return exp2f(-power * (head < n ? head + 1 : 2 * (head - n) + 1));
+}
+
+template <int ROWS, int COLS, bool FALLS = false> DEVICE void prefill(const Attention& a, float* shared) {
     constexpr int R = 16 * ROWS;
     float* const qs = shared;
     float* const ks = shared + R * STRIDE;
@@ -207,10 +214,12 @@ template <int ROWS, int COLS> DEVICE void prefill(const Attention& a, float* sha
         for (int i = 0; i < ROWS; i++) {
             const int n = last[i] - w.pos + 1, gone = n - reach(a, last[i]);
             float next = highest[i];
+            const float slope = FALLS && line[i] >= 0 ? slope_of(a, line[i] % a.n_head) * LOG2E : 0.0f;
 #pragma unroll
             for (int j = 0; j < 4; j++) {
                 const int key = x + 8 * j;
                 s[i][j] = there[j] && key < n && key >= gone ? capped(s[i][j] * factor, a.softcap) : -INFINITE;
+                if (FALLS) s[i][j] -= slope * (n - 1 - key);
                 next = fmaxf(next, s[i][j]);
             }
             next = fmaxf(next, shfl_xor(next, 1));
@@ -317,3 +326,8 @@ template <int ROWS, int COLS> DEVICE void prefill(const Attention& a, float* sha
 FORM(128, 4, 4)
 FORM(256, 4, 8)
 FORM(512, 2, 16)
+
+KERNEL(attention_prefill_alibi, Attention, ATTENTION_THREADS) {
+    SHARED(float4, shared[SHARED_FLOATS(4) / 4]);
+    prefill<4, 8, true>(a, (float*)shared);
+}

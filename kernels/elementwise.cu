@@ -37,6 +37,8 @@ DEVICE float activation_of(const Gate& a, float x) {
         case FUNCTION_RELU_SQUARED: return x < 0 ? 0 : x * x;
         case FUNCTION_SIGMOID: return 1.0f / (1.0f + expf(-x));
         case FUNCTION_SOFTPLUS: return x > 20 ? x : log1pf(expf(x));
+        case FUNCTION_CLAMP: return within(x, a.limit);
+        case FUNCTION_RECIPROCAL: return 1.0f / x;
         case FUNCTION_XIELU:
             if (x > 0) return a.alpha * x * x + a.beta * x;
             return a.limit * (expm1f(at_most(x, a.eps)) - x) + a.beta * x;
@@ -56,6 +58,11 @@ KERNEL(gate, Gate, EACH_THREADS) {
             case FUNCTION_SILU_CLAMPED: {
                 const float low = at_most(x, a.limit);
                 a.y[i] = low / (1.0f + expf(-a.alpha * low)) * (within(b, a.limit) + 1.0f);
+                break;
+            }
+            case FUNCTION_SILU_OF_LIMITED: {
+                const float low = at_most(x, a.limit);
+                a.y[i] = low / (1.0f + expf(-low)) * within(b, a.limit);
                 break;
             }
             case FUNCTION_SILU_LIMITED:

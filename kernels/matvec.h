@@ -15,7 +15,7 @@
 
 enum { WARPS = MATVEC_THREADS / 32 };
 
-// A product by one matrix: what is left of Matvec and MatvecExperts when head or expert is known.
+// A product by one matrix: what is left of Matvec, MatvecOne and MatvecExperts when part, head or expert is known.
 struct Product {
     const unsigned char* w;
     const float* x;
@@ -23,13 +23,29 @@ struct Product {
     const float* bias;
     long long row_bytes;
     int n_in, n_out, n_rows, x_stride, y_stride, split;
+    // The block's number among those of this product.
+    int block;
 };
 
 DEVICE Product product_of(const Matvec& a) {
     const long long head = blockIdx.y;
     Product p = {a.w + head * a.head_bytes, a.x + head * a.x_head, a.y + head * a.y_head, a.bias, a.row_bytes,
-                 a.n_in, a.n_out, a.n_rows, a.x_stride, a.y_stride, a.split};
+                 a.n_in, a.n_out, a.n_rows, a.x_stride, a.y_stride, a.split, (int)blockIdx.x};
     return p;
+}
+
+DEVICE int part_of(const MatvecOne& a) {
+    return (int)blockIdx.x < a.second.first_block ? 0 : (int)blockIdx.x < a.third.first_block ? 1 : 2;
+}
+DEVICE Product product_of(const MatvecOne& a, const MatvecPart& part) {
+    const long long head = blockIdx.y;
+    Product p = {part.w + head * a.head_bytes, a.x + head * a.x_head, part.y + head * a.y_head, part.bias,
+                 part.row_bytes, a.n_in, part.n_out, 1, 0, 0, part.split, (int)blockIdx.x - part.first_block};
+    return p;
+}
+DEVICE Product product_of(const MatvecOne& a) {
+    const int i = part_of(a);
+    return product_of(a, i == 0 ? a.first : i == 1 ? a.second : a.third);
 }
 
 DEVICE Product product_of(const MatvecExperts& a) {
@@ -40,8 +56,50 @@ DEVICE Product product_of(const MatvecExperts& a) {
                  a.x + (long long)row * a.x_row + (long long)part * a.x_part,
                  a.y + (long long)row * a.y_stride + (long long)part * a.n_out,
                  a.bias ? a.bias + (long long)expert * a.bias_stride : a.bias,
-                 a.row_bytes, a.n_in, a.n_out, 1, 0, 0, a.split};
+                 a.row_bytes, a.n_in, a.n_out, 1, 0, 0, a.split, (int)blockIdx.x};
     return p;
+}
+
+// The function of a gate that a product is multiplied by; elementwise.cu has them all.
+DEVICE float gate_of(int function, float x) {
+    if (function == FUNCTION_SILU) return x / (1.0f + expf(-x));
+    return 0.5f * x * (1.0f + tanhf(0.7978846f * x * (1.0f + 0.044715f * x * x)));
+}
+
+// Of a gated pair of matrices: the sums of their rows, as `finish` makes them. The first H of R sums are the gate's.
+template <int LANES, int H>
+DEVICE void finish_gated(const Product& p, const float* other_bias, int function, int first_row, float (&acc)[2 * H],
+                         float factor, float* shared) {
+    enum { GROUPS = 32 / LANES, R = 2 * H };
+    const int thread = threadIdx.x, warp = thread / 32, group = thread % 32 / LANES, lane = thread % LANES;
+    const int part = warp % p.split;
+#pragma unroll
+    for (int r = 0; r < R; r++)
+#pragma unroll
+        for (int mask = LANES / 2; mask > 0; mask >>= 1) acc[r] += shfl_xor(acc[r], mask);
+    if (p.split > 1) {
+        if (part > 0) {
+#pragma unroll
+            for (int r = 0; r < R; r++)
+                if (lane == r % LANES) shared[(warp * R + r) * GROUPS + group] = acc[r];
+        }
+        __syncthreads();
+        if (part > 0) return;
+    }
+#pragma unroll
+    for (int h = 0; h < H; h++) {
+        const int o = first_row + h * GROUPS;
+        if (lane != h % LANES || o >= p.n_out) continue;
+        float gate = acc[h], up = acc[h + H];
+        for (int k = 1; k < p.split; k++) {
+            gate += shared[((warp + k) * R + h) * GROUPS + group];
+            up += shared[((warp + k) * R + h + H) * GROUPS + group];
+        }
+        gate *= factor, up *= factor;
+        if (p.bias) gate += ldg(p.bias + o);
+        if (other_bias) up += ldg(other_bias + o);
+        p.y[o] = gate_of(function, gate) * up;
+    }
 }
 
 // Adds up the sums of LANES lanes and of the warps that share their rows, and writes y. Row r of a lane is

@@ -10,14 +10,16 @@
 // Values that eight lanes take at a time, and rows of a warp that lie side by side.
 enum { CHUNK = 512, GROUP_ROWS = 4 };
 
-// For NR rows of x: rows of the matrix for each lane, and values of x that are staged at once.
+// For NR rows of x: values of x that are staged at once.
 template <class F, int NR> struct Shape {
-    enum { R = NR == 1 ? 4 : NR <= 4 ? 2 : 1, SLICE = NR == 1 ? 2048 : NR == 2 ? 1024 : 512 };
+    enum { SLICE = NR == 1 ? 2048 : NR == 2 ? 1024 : 512 };
     // The compiler aims at so few registers that as many blocks run as shared memory allows. It spills where that is
     // too few, and where it is very many; so a little shared memory is left unused.
     enum { UNUSED = F::GROUPS == 4 ? (NR == 1 || NR == 4 ? 160 : 0) : NR == 1 ? 300 : 0 };
     // One float4 in nine is padding.
     enum { QUADS = NR * SLICE / 4 / 8 * 9 + UNUSED, SUMS = NR * SLICE / 16 };
+    // With the next chunk in registers too.
+    enum { QUADS_AHEAD = QUADS + (F::GROUPS == 4 || !F::HAS_OFFSET ? 140 : 0) };
 };
 
 DEVICE float4 zero4() { return make_float4(0, 0, 0, 0); }
@@ -103,22 +105,31 @@ DEVICE void chunk(const typename F::Raw (&raw)[R], const Lane& lane, const float
     }
 }
 
-template <class F, int NR> DEVICE void product(const Product& p, float4* xs, float* sums) {
-    enum { R = Shape<F, NR>::R, SLICE = Shape<F, NR>::SLICE, STEP = CHUNK / F::LEN * F::BYTES };
+// The rows of one matrix that a lane takes; half of them are another's, of the same shape, if GATED.
+template <int R, bool GATED> struct RowsOf {
+    enum { OWN = GATED ? R / 2 : R };
+};
+
+// Without a second matrix `other` is null.
+template <class F, int NR, int R, bool AHEAD, bool GATED>
+DEVICE void product(const Product& p, const unsigned char* other, const float* other_bias, int function, float4* xs,
+                    float* sums) {
+    enum { SLICE = Shape<F, NR>::SLICE, STEP = CHUNK / F::LEN * F::BYTES, OWN = RowsOf<R, GATED>::OWN };
     const int thread = threadIdx.x, warp = thread / 32, group = thread % 32 / 8;
     const int part = warp % p.split;
-    const int first_row = (blockIdx.x * (WARPS / p.split) + warp / p.split) * (GROUP_ROWS * R) + group;
+    const int first_row = (p.block * (WARPS / p.split) + warp / p.split) * (GROUP_ROWS * OWN) + group;
     const int n_blocks = p.n_in / F::LEN;
     Lane lane;
     lane.j = thread % 8;
     // The block of the 512 values that the lane begins with. Rows that are too short for it begin with their first.
     const int block = F::LEN == 256 ? lane.j / 4 : lane.j;
     const unsigned char* w[R];
-    // Rows of a lane lie four apart, so all are aligned alike to four bytes.
+    // Rows of a lane lie four apart, so all are aligned alike to four bytes; matrices begin at multiples of four.
 #pragma unroll
     for (int r = 0; r < R; r++) {
-        const int o = first_row + r * GROUP_ROWS, row = o < p.n_out ? o : first_row < p.n_out ? first_row : p.n_out - 1;
-        w[r] = p.w + row * p.row_bytes + (block < n_blocks ? block : 0) * F::BYTES;
+        const int o = first_row + r % OWN * GROUP_ROWS;
+        const int row = o < p.n_out ? o : first_row < p.n_out ? first_row : p.n_out - 1;
+        w[r] = (r < OWN ? p.w : other) + row * p.row_bytes + (block < n_blocks ? block : 0) * F::BYTES;
     }
     lane.shift = (unsigned)((unsigned long long)w[0] % 4 * 8);
 #pragma unroll
@@ -133,37 +144,103 @@ template <class F, int NR> DEVICE void product(const Product& p, float4* xs, flo
     int left = n_blocks - block - part * (CHUNK / F::LEN);
 #pragma unroll
     for (int r = 0; r < R; r++) w[r] += part * STEP;
-    for (int first = 0; first < p.n_in; first += SLICE) {
-        stage<F, NR>(p, first, xs, sums);
-        __syncthreads();
-        for (int at = part * CHUNK; at < SLICE; at += p.split * CHUNK) {
-            if (left > 0) {
-                lane.next = left > 8 ? 8 * F::BYTES : 0;
+    if constexpr (AHEAD) {
+        // The first chunk is under way while x is staged, and each other one while the one before it is computed.
+        typename F::Raw next[R];
+        if (left > 0) {
+            lane.next = left > 8 ? 8 * F::BYTES : 0;
+#pragma unroll
+            for (int r = 0; r < R; r++) F::load(w[r], lane, next[r]);
+        }
+        for (int first = 0; first < p.n_in; first += SLICE) {
+            stage<F, NR>(p, first, xs, sums);
+            __syncthreads();
+#pragma unroll 1
+            for (int at = part * CHUNK; at < SLICE; at += p.split * CHUNK) {
+                const bool there = left > 0;
                 typename F::Raw raw[R];
 #pragma unroll
-                for (int r = 0; r < R; r++) F::load(w[r], lane, raw[r]);
-                chunk<F, NR, R>(raw, lane, xs + at / 4 / 8 * 9 + lane.j, sums + (at / 64 + lane.j) * F::GROUPS, acc);
-            }
-            left -= p.split * (CHUNK / F::LEN);
+                for (int r = 0; r < R; r++) raw[r] = next[r];
+                left -= p.split * (CHUNK / F::LEN);
 #pragma unroll
-            for (int r = 0; r < R; r++) w[r] += p.split * STEP;
+                for (int r = 0; r < R; r++) w[r] += p.split * STEP;
+                if (left > 0) {
+                    lane.next = left > 8 ? 8 * F::BYTES : 0;
+#pragma unroll
+                    for (int r = 0; r < R; r++) F::load(w[r], lane, next[r]);
+                }
+                if (there) {
+                    const float4* x = xs + at / 4 / 8 * 9 + lane.j;
+                    chunk<F, NR, R>(raw, lane, x, sums + (at / 64 + lane.j) * F::GROUPS, acc);
+                }
+            }
+            __syncthreads();
         }
-        __syncthreads();
+    } else {
+        for (int first = 0; first < p.n_in; first += SLICE) {
+            stage<F, NR>(p, first, xs, sums);
+            __syncthreads();
+            for (int at = part * CHUNK; at < SLICE; at += p.split * CHUNK) {
+                if (left > 0) {
+                    lane.next = left > 8 ? 8 * F::BYTES : 0;
+                    typename F::Raw raw[R];
+#pragma unroll
+                    for (int r = 0; r < R; r++) F::load(w[r], lane, raw[r]);
+                    const float4* x = xs + at / 4 / 8 * 9 + lane.j;
+                    chunk<F, NR, R>(raw, lane, x, sums + (at / 64 + lane.j) * F::GROUPS, acc);
+                }
+                left -= p.split * (CHUNK / F::LEN);
+#pragma unroll
+                for (int r = 0; r < R; r++) w[r] += p.split * STEP;
+            }
+            __syncthreads();
+        }
     }
 
-    finish<8, NR, R>(p, first_row, acc, F::FACTOR, sums);
+    if constexpr (GATED) {
+        float one[R];
+#pragma unroll
+        for (int r = 0; r < R; r++) one[r] = acc[r][0];
+        finish_gated<8, OWN>(p, other_bias, function, first_row, one, F::FACTOR, sums);
+    } else {
+        finish<8, NR, R>(p, first_row, acc, F::FACTOR, sums);
+    }
 }
 
-#define MATVEC(type, name, rows, Args)                       \
-    KERNEL(name, Args, MATVEC_THREADS) {                            \
-        typedef Shape<type, rows> Here;                      \
-        SHARED(float4, xs[Here::QUADS]);                     \
-        SHARED(float, sums[Here::SUMS]);                     \
-        product<type, rows>(product_of(a), xs, sums);        \
+#define SHARED_OF(type, rows, ahead)                                        \
+    typedef Shape<type, rows> Here;                                         \
+    SHARED(float4, xs[ahead ? (int)Here::QUADS_AHEAD : (int)Here::QUADS]);  \
+    SHARED(float, sums[Here::SUMS]);
+#define MATVEC(type, name, rows, r, ahead, Args)                                        \
+    KERNEL(name, Args, MATVEC_THREADS) {                                                \
+        SHARED_OF(type, rows, ahead)                                                    \
+        product<type, rows, r, ahead, false>(product_of(a), nullptr, nullptr, 0, xs, sums); \
     }
-#define MATVECS(type)                               \
-    MATVEC(type, matvec_##type##_1, 1, Matvec)      \
-    MATVEC(type, matvec_##type##_2, 2, Matvec)      \
-    MATVEC(type, matvec_##type##_4, 4, Matvec)      \
-    MATVEC(type, matvec_##type##_8, 8, Matvec)      \
-    MATVEC(type, matvec_experts_##type, 1, MatvecExperts)
+#define GATED(type, name, r, ahead)                                                     \
+    KERNEL(name, MatvecOne, MATVEC_THREADS) {                                           \
+        SHARED_OF(type, 1, ahead)                                                       \
+        product<type, 1, r, ahead, true>(product_of(a, a.first), a.second.w, a.second.bias, a.function, xs, sums); \
+    }
+// A lane takes four rows of W, or two and loads ahead; the card decides (src/cuda/matvec.rs).
+#define MATVECS(type)                                                            \
+    MATVEC(type, matvec_##type##_1, 1, 4, false, MatvecOne)                      \
+    MATVEC(type, matvec_##type##_2, 2, 2, false, Matvec)                         \
+    MATVEC(type, matvec_##type##_4, 4, 2, false, Matvec)                         \
+    MATVEC(type, matvec_##type##_8, 8, 1, false, Matvec)                         \
+    MATVEC(type, matvec_experts_##type, 1, 4, false, MatvecExperts)              \
+    GATED(type, matvec_gated_##type, 4, false)                                   \
+    MATVEC(type, matvec_ahead_##type##_1, 1, 2, true, MatvecOne)                 \
+    MATVEC(type, matvec_ahead_experts_##type, 1, 2, true, MatvecExperts)         \
+    GATED(type, matvec_ahead_gated_##type, 2, true)
+
+// Parts of two types in one launch: the first two matrices of A, the third of B.
+#define MATVEC_PAIR(A, B, name, r, ahead)                                                                  \
+    KERNEL(name, MatvecOne, MATVEC_THREADS) {                                                              \
+        enum { OF_A = (int)Shape<A, 1>::QUADS_AHEAD, OF_B = (int)Shape<B, 1>::QUADS_AHEAD };               \
+        enum { MORE = ahead ? 0 : 140, SUMS = Shape<A, 1>::SUMS };                                         \
+        enum { QUADS = (OF_A > OF_B ? OF_A : OF_B) + MORE };                                               \
+        SHARED(float4, xs[QUADS]);                                                                         \
+        SHARED(float, sums[SUMS]);                                                                         \
+        if (part_of(a) < 2) product<A, 1, r, ahead, false>(product_of(a), nullptr, nullptr, 0, xs, sums);  \
+        else product<B, 1, r, ahead, false>(product_of(a, a.third), nullptr, nullptr, 0, xs, sums);        \
+    }

@@ -33,7 +33,7 @@ template <class F, int NR> DEVICE void plain(const Product& p, float* shared) {
     typedef typename F::Element Element;
     typedef typename F::Four Four;
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, part = warp % p.split;
-    const int first_row = (blockIdx.x * (WARPS / p.split) + warp / p.split) * R;
+    const int first_row = (p.block * (WARPS / p.split) + warp / p.split) * R;
     const Element* w[R];
 #pragma unroll
     for (int r = 0; r < R; r++) {
@@ -115,7 +115,7 @@ template <class F, int NR> DEVICE void plain(const Product& p, float* shared) {
         plain<type, rows>(product_of(a), shared);    \
     }
 #define MATVECS(type)                               \
-    MATVEC(type, matvec_##type##_1, 1, Matvec)      \
+    MATVEC(type, matvec_##type##_1, 1, MatvecOne)   \
     MATVEC(type, matvec_##type##_2, 2, Matvec)      \
     MATVEC(type, matvec_##type##_4, 4, Matvec)      \
     MATVEC(type, matvec_##type##_8, 8, Matvec)      \

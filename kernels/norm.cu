@@ -2,13 +2,13 @@
 // and added to the bias, where there are such. Rms divides by the root mean square, Layer takes the mean away and
 // divides by the deviation from it, L2 divides by the length. Threads add up what they have of their own elements, each
 // warp adds up its threads' sums, and all warps theirs by way of shared memory; then every thread scales its elements.
-// The first few of them stay in registers meanwhile, so that most rows are read once. A result may lie in the place of
-// x, because each element is read and written by one thread.
+// The first of them stay in registers meanwhile, so that rows of up to 8192 elements are read once. A result may lie in
+// the place of x, because each element is read and written by one thread. Where there is a b, x + b is kept and normed.
 #include "args.h"
 #include "device.h"
 
 // Elements of a thread that stay in registers.
-#define NORM_KEPT 4
+#define NORM_KEPT 16
 
 DEVICE float norm_scale(const Norm& a, float squares) {
     if (a.kind == NORM_L2) return 1.0f / fmaxf(sqrtf(squares), a.eps);
@@ -35,6 +35,24 @@ KERNEL(norm, Norm, NORM_THREADS) {
     for (int i = 0; i < NORM_KEPT; i++) {
         const int c = t + i * NORM_THREADS;
         kept[i] = c < a.group ? x[c] : 0;
+    }
+    if (a.b) {
+        const float* b = a.b + (long long)blockIdx.x * a.group;
+        float* added = a.sum + (long long)blockIdx.x * a.group;
+        float other[NORM_KEPT];
+#pragma unroll
+        for (int i = 0; i < NORM_KEPT; i++) {
+            const int c = t + i * NORM_THREADS;
+            other[i] = c < a.group ? b[c] : 0;
+        }
+#pragma unroll
+        for (int i = 0; i < NORM_KEPT; i++) {
+            const int c = t + i * NORM_THREADS;
+            kept[i] += other[i];
+            if (c < a.group) added[c] = kept[i];
+        }
+        for (int c = t + NORM_KEPT * NORM_THREADS; c < a.group; c += NORM_THREADS) added[c] = x[c] + b[c];
+        x = added;
     }
     float mean = 0;
     if (a.kind == NORM_LAYER) {

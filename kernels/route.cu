@@ -3,8 +3,9 @@
 //
 // A warp takes a row, with its probabilities and scores in shared memory. Logits become probabilities; scores are those
 // plus a bias, which counts for choosing only. Where experts stand in groups, only the scores of the best groups are
-// kept. Then the warp looks for the largest score, takes that expert out, and begins anew, until it has as many as
-// wanted. Ties go to the earlier expert, and NaN loses to every number, so that the choice is the same everywhere.
+// kept. Then each lane knows the best of its own scores, the warp takes the best of those out, and its lane looks for
+// another, until there are as many as wanted. Ties go to the earlier expert, and NaN loses to every number, so that the
+// choice is the same everywhere.
 #include "args.h"
 #include "device.h"
 
@@ -31,19 +32,21 @@ DEVICE bool before(float x, int i, float y, int j) {
     return (x == y || isnan(x)) && i < j;
 }
 
-// The place of the largest score, in every lane.
-DEVICE int largest(const float* scores, int n, int lane) {
-    int best = lane < n ? lane : 0;
-    float score = scores[best];
-    for (int i = lane + 32; i < n; i += 32) {
-        if (before(scores[i], i, score, best)) best = i, score = scores[i];
+// A number that stands before another's where the score does; that of NaN is 0, before which all others stand.
+DEVICE unsigned rank_of(float x) {
+    if (isnan(x)) return 0;
+    const unsigned bits = __float_as_uint(x == 0 ? 0.0f : x);
+    return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
+}
+
+// The best of a lane's own scores: each 32nd.
+DEVICE void best_own(const float* scores, int n, int lane, unsigned& rank, int& best) {
+    rank = 0, best = lane < n ? lane : 0;
+#pragma unroll 4
+    for (int i = lane; i < n; i += 32) {
+        const unsigned other = rank_of(scores[i]);
+        if (other > rank) rank = other, best = i;
     }
-    for (int mask = 16; mask > 0; mask >>= 1) {
-        const int other = shfl_xor(best, mask);
-        const float other_score = shfl_xor(score, mask);
-        if (before(other_score, other, score, best)) best = other, score = other_score;
-    }
-    return best;
 }
 
 // Leaves only the scores of the best groups, by their two best experts together.
@@ -87,10 +90,16 @@ DEVICE void choose(const Route& a, float* probs, float* scores, float* worths) {
     for (int i = lane; i < n; i += 32) scores[i] = a.bias ? probs[i] + ldg(a.bias + i) : probs[i];
     __syncwarp();
     if (a.n_group > 1) keep_groups(scores, worths, n, a.n_group, a.n_group_used, lane);
+    unsigned rank;
+    int own;
+    best_own(scores, n, lane, rank, own);
     for (int i = 0; i < a.n_used; i++) {
-        int best = largest(scores, n, lane);
+        unsigned highest = rank;
+        for (int mask = 16; mask > 0; mask >>= 1) highest = max(highest, (unsigned)shfl_xor((int)highest, mask));
+        int best = rank == highest ? own : n;
+        for (int mask = 16; mask > 0; mask >>= 1) best = min(best, shfl_xor(best, mask));
         // Where only NaN is left, any expert that is not yet chosen will do. (Those chosen were made NaN below.)
-        if (isnan(scores[best])) {
+        if (highest == 0) {
             for (int j = 0; j < i; j++) {
                 if (ids[j] == (float)best) best = (best + 1) % n, j = -1;
             }
@@ -102,6 +111,8 @@ DEVICE void choose(const Route& a, float* probs, float* scores, float* worths) {
             scores[best] = __int_as_float(0x7fc00000);
         }
         __syncwarp();
+        // Only the lane whose it was has another best one now.
+        if (best % 32 == lane) best_own(scores, n, lane, rank, own);
     }
     if (a.gating == GATING_SOFTMAX_OF_CHOSEN) softmax(weights, a.n_used, lane);
     float sum = 1;

@@ -136,6 +136,7 @@ correct 'logits, float64 fixtures' 90 logits_are_exact_on_one_die
 correct 'one die, many, one card as two' 170 logits_do_not_depend_on_the_dies
 correct 'groups of two dies, in a row' 60 groups::groups_stand_behind_each_other
 correct 'a group and one die, saved rows' 60 groups::a_saved_sequence_goes_on_elsewhere
+correct 'joined launches' 120 joined_nodes_give_the_same_bits
 correct 'caches F32, F16, Q8_0' 100 sequences::caches_of_every_type_are_the_cpus
 correct 'batches of 1 to 512' 90 sequences::batches_of_every_size_are_the_cpus
 correct 'sequences' 90 sequences::sequences_are_the_cpus

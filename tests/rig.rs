@@ -31,6 +31,7 @@ use rekindle::device::Kind;
 use rekindle::gguf::Gguf;
 use rekindle::plan::{DeviceLimit, Params, Plan};
 use rekindle::quant::Type;
+use rekindle::session::{LoadParams, Model};
 use support::*;
 use virtual_rig::*;
 
@@ -122,6 +123,54 @@ fn logits_do_not_depend_on_the_dies() {
                 }
                 rig.check_empty(&what);
             }
+        }
+    });
+}
+
+/// Nodes that are joined into one launch give the bits that they give one by one: tokens alone, which join most, a few
+/// together, and a prompt.
+#[test]
+fn joined_nodes_give_the_same_bits() {
+    with_dies("joined_nodes_give_the_same_bits", FOUR, |rig| {
+        let cached = [Type::F32, Type::F16, Type::Q8_0, Type::Q4_0];
+        for (i, case) in cases().into_iter().enumerate() {
+            let ty = Some(cached[i % cached.len()]);
+            let wide = [Params { type_k: ty, type_v: ty, ..exact_kv() }, exact_kv()];
+            let gguf = Arc::new(Gguf::open(&case.file).unwrap());
+            let context = rig.context("cuda:1");
+            // Not every model's rows are whole blocks of such a cache.
+            let fits = |p: &Params| Plan::new(&context, &gguf, p).ok().filter(|p| p.fits);
+            let Some(plan) = wide.iter().find_map(fits).map(Arc::new) else { continue };
+            let [one, joined] = [true, false].map(|one_by_one| {
+                let load = LoadParams { one_by_one, ..LoadParams::default() };
+                let model = Model::load(&context, &plan, load).unwrap_or_else(|e| panic!("{}: {e}", case.name));
+                let mut all = decode_at(&model, 0, 0, &case.tokens[..12]);
+                all.extend(decode_at(&model, 0, 12, &case.tokens[12..15]));
+                (15..18).for_each(|at| all.extend(decode_at(&model, 0, at as i32, &case.tokens[at..=at])));
+                all
+            });
+            assert!(same_bits(&one, &joined), "{}: {:e}", case.name, nmse(&joined.concat(), &one.concat()));
+            rig.check(&case.name);
+        }
+    });
+}
+
+/// The forms of products for other cards than the K80's generation: four rows of W a lane.
+#[test]
+fn other_cards_forms_are_exact() {
+    with_rig("other_cards_forms_are_exact", "dies = 1; memory = 256MiB; overhead = 1MiB; cc = 6.0", |rig| {
+        for case in cases() {
+            let (context, plan) = plan(rig, "cuda:1", &case.file, &exact_kv(), false, false);
+            let model = load_on(rig, &context, &plan, &case.name);
+            let tokens = &case.tokens[..8];
+            let own: Vec<f32> = (0..8).flat_map(|i| decode_at(&model, 0, i as i32, &tokens[i..=i]).concat()).collect();
+            drop(model);
+            let load = LoadParams { one_by_one: true, ..LoadParams::default() };
+            let model = Model::load(&context, &plan, load).unwrap();
+            let all = decode_at(&model, 0, 0, tokens).concat();
+            let error = nmse(&own, &all);
+            assert!(error <= 1e-6, "{}: {error:e}", case.name);
+            rig.check(&case.name);
         }
     });
 }

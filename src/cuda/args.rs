@@ -7,11 +7,13 @@
 #[macro_use]
 mod describe;
 mod recurrent;
+mod small;
 
 pub use describe::{Args, Field};
 #[cfg(test)]
 use describe::{Described, DescribedField};
 pub use recurrent::{Convolve, LinearAttention, Scan, States};
+pub use small::{Norm, Rope, RopeStore, Route, SelectOutputs, SumExperts};
 
 use crate::graph;
 use crate::quant::Type;
@@ -48,6 +50,9 @@ constants! {
     FUNCTION_XIELU = 8;
     FUNCTION_SILU_CLAMPED = 9;
     FUNCTION_SILU_LIMITED = 10;
+    FUNCTION_SILU_OF_LIMITED = 11;
+    FUNCTION_CLAMP = 12;
+    FUNCTION_RECIPROCAL = 13;
     KV_THREADS = 128;
     /// Elements at most of a head of blocks that turns.
     KV_TURN_MOST = 2048;
@@ -143,7 +148,8 @@ args! {
         softcap: f32,
         /// A token sees back to the last multiple of the window only.
         chunked: i32,
-        unused: i32,
+        /// The spread of slopes by which scores fall with distance; 0: none. Only attention_prefill_alibi looks at it.
+        alibi: f32,
     }
 
     /// Elements first .. first + n of each head of `head` elements.
@@ -307,6 +313,38 @@ args! {
         neox: i32,
     }
 
+    /// One of the matrices that a launch multiplies a row by.
+    MatvecPart {
+        w: *const u8,
+        y: *mut f32,
+        /// Or null.
+        bias: *const f32,
+        row_bytes: i64,
+        n_out: i32,
+        /// The number of its first block in the grid; beyond the grid where there is no such part.
+        first_block: i32,
+        /// Warps that share their rows: 1, 2 or 4.
+        split: i32,
+        unused: i32,
+    }
+
+    /// A row times up to three matrices with as many columns, or times a matrix for each head (the grid's y). Gated:
+    /// the result is a function of the first product times the second, at the first part's y.
+    MatvecOne {
+        first: MatvecPart,
+        second: MatvecPart,
+        third: MatvecPart,
+        x: *const f32,
+        /// From one head's matrix to the next.
+        head_bytes: i64,
+        n_in: i32,
+        /// Floats from head to head.
+        x_head: i32,
+        y_head: i32,
+        /// FUNCTION_... of a gate.
+        function: i32,
+    }
+
     /// Up to eight rows times a matrix, or times a matrix for each head (the grid's y).
     Matvec {
         w: *const u8,
@@ -358,92 +396,12 @@ args! {
         split: i32,
         unused: i32,
     }
+}
 
-    /// Groups of columns, each brought to one size. Groups follow each other without gaps.
-    Norm {
-        x: *const f32,
-        /// Or null, and so is the bias.
-        weight: *const f32,
-        bias: *const f32,
-        y: *mut f32,
-        n_groups: i64,
-        /// Columns of a group, and of a row.
-        group: i32,
-        cols: i32,
-        eps: f32,
-        /// NORM_...
-        kind: i32,
-        /// They have an element for each column of a row, not of a group.
-        weight_of_row: i32,
-        bias_of_row: i32,
-    }
-
-    /// Pairs of elements of each head, turned by the angles of a table.
-    Rope {
-        x: *const f32,
-        /// `[n_tokens, n_rot]`: cosine and sine of each pair, side by side.
-        table: *const f32,
-        positions: *const i32,
-        y: *mut f32,
-        n_head: i32,
-        head_dim: i32,
-        /// Elements that turn, from `first` on.
-        n_rot: i32,
-        first: i32,
-        /// Pairs are (i, i + n_rot / 2), not neighbours.
-        halves: i32,
-        /// Of the temperature; 0 without one.
-        length: i32,
-        scale: f32,
-        /// The elements that do not turn are written too.
-        copies: i32,
-        /// Of the temperature: added to positions.
-        offset: i32,
-        unused: i32,
-    }
-
-    /// The choice of each row's experts.
-    Route {
-        /// `[n_rows, n_expert]`
-        logits: *const f32,
-        /// Added for choosing only, or null.
-        bias: *const f32,
-        /// `[n_rows, 2 n_used]`: numbers of experts, then weights.
-        y: *mut f32,
-        n_expert: i32,
-        n_used: i32,
-        /// GATING_...
-        gating: i32,
-        normalise: i32,
-        n_group: i32,
-        n_group_used: i32,
-        scale: f32,
-        unused: i32,
-    }
-
-    /// The rows whose results are asked for.
-    SelectOutputs {
-        x: *const f32,
-        /// Of each row of y, its row of x.
-        outputs: *const i32,
-        y: *mut f32,
-        cols: i32,
-        unused: i32,
-    }
-
-    /// The sum of a row's parts, one of each of its experts, by their weights.
-    SumExperts {
-        /// `[n_rows, n_used cols]`
-        x: *const f32,
-        route: *const f32,
-        /// `[n_rows, cols]`
-        y: *mut f32,
-        cols: i32,
-        n_used: i32,
-        /// Parts count by their weights.
-        weighted: i32,
-        unused: i32,
-    }
+impl Field for MatvecPart {
+    type Held = MatvecPart;
+    #[cfg(test)]
+    const C: &'static str = "MatvecPart ";
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use super::args::{self, ATTENTION_PARTS, ATTENTION_THREADS};
 use super::driver::Ptr;
 use super::executor::FEW_TOKENS;
 use super::kernels::{Kernel, attention_merge, attention_split};
-use super::kernels::{attention_prefill_128, attention_prefill_256, attention_prefill_512};
+use super::kernels::{attention_prefill_128, attention_prefill_256, attention_prefill_512, attention_prefill_alibi};
 use super::step::{Step, blocks, int};
 use crate::error::{Error, Result};
 use crate::graph::{Attend, KvShape, Limits, Node};
@@ -72,6 +72,14 @@ fn wide_bytes(ty: Type) -> usize {
 /// Elements of a value per head at most, of the kernels that there are.
 pub(super) const MOST_VALUE: usize = 512;
 
+/// The same of those for this attention.
+pub(super) fn most_value(a: &Attend) -> usize {
+    if a.alibi.is_some() { MOST_FALLING } else { MOST_VALUE }
+}
+
+/// Of the kernel whose scores fall with distance.
+const MOST_FALLING: usize = 256;
+
 /// The tiled form for values of `dv` elements: its kernel, and the query rows of a tile.
 fn tiled_form(dv: usize) -> Result<(Kernel<args::Attention>, usize)> {
     match dv {
@@ -125,14 +133,24 @@ pub(super) fn attention(s: &Step, node: &Node, a: &Attend) -> Result<()> {
         scale: a.scale,
         softcap: a.softcap.unwrap_or(0.0),
         chunked: i32::from(shape.chunked),
-        unused: 0,
+        alibi: a.alibi.unwrap_or(0.0),
     };
-    let (tiled, rows) = tiled_form(dv)?;
+    let (tiled, rows) = match a.alibi {
+        Some(_) if dv <= MOST_FALLING => (attention_prefill_alibi, 64),
+        Some(_) => {
+            return Err(Error::unsupported(format!(
+                "CUDA devices compute attention that falls with distance with values of up to {MOST_FALLING} elements a \
+                 head, not {dv}"
+            )));
+        }
+        None => tiled_form(dv)?,
+    };
     if n_tokens > FEW_TOKENS {
         let n_tiles: usize = runs.iter().map(|r| (r.n as usize * group).div_ceil(rows)).sum();
         return s.launch(tiled, [blocks(n_tiles, 1)?, 1, blocks(n_head_kv, 1)?], &whole);
     }
-    let in_parts = match split_form(shape, group, [(s.type_k(), place.keys.row), (type_v, v_row)]) {
+    let split = split_form(shape, group, [(s.type_k(), place.keys.row), (type_v, v_row)]);
+    let in_parts = match split.filter(|_| a.alibi.is_none()) {
         Some(SplitForm { kernel, pieces, lanes }) => {
             let parts = (WARPS / (n_tokens * pieces * n_head_kv)).clamp(PARTS_OF_BLOCK, ATTENTION_PARTS)
                 / PARTS_OF_BLOCK

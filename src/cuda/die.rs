@@ -14,6 +14,7 @@ use crate::error::{Error, Result, Status};
 #[derive(Debug, Clone, Copy)]
 pub struct Event(Handle);
 
+const PREFER_SHARED: u32 = 1;
 const STREAM_NON_BLOCKING: u32 = 1;
 const EVENT_DISABLE_TIMING: u32 = 2;
 const CAPTURE_THREAD_LOCAL: u32 = 1;
@@ -58,6 +59,11 @@ pub struct Die {
     modules: Vec<Handle>,
     /// The driver's handle of each kernel of the table.
     functions: Vec<Handle>,
+    /// True if products of one row by blocks take fewer rows of the matrix a lane and load the next weights while they
+    /// compute (kernels/matvec_blocks.h).
+    pub(super) loads_ahead: bool,
+    /// True if neighbouring nodes may become one launch (fuse.rs).
+    pub joins: bool,
     allocations: Vec<u64>,
     events: Vec<Handle>,
     recorded: Mutex<Vec<usize>>,
@@ -82,6 +88,8 @@ impl Die {
             stream: NONE,
             modules: Vec::new(),
             functions: Vec::new(),
+            loads_ahead: false,
+            joins: true,
             allocations: Vec::new(),
             events: Vec::new(),
             recorded: Mutex::default(),
@@ -94,6 +102,9 @@ impl Die {
             driver.cuCtxPopCurrent_v2(index, &mut { NONE })?;
         }
         die.enter()?;
+        // SAFETY: no conditions. Products want as many blocks as shared memory holds; where a card's memory is not
+        // divided, this does nothing.
+        unsafe { driver.cuCtxSetCacheConfig(index, PREFER_SHARED) }?;
         // SAFETY: a place for the handle.
         unsafe { driver.cuStreamCreate(index, &mut die.stream, STREAM_NON_BLOCKING) }?;
         Ok(die)
@@ -115,6 +126,8 @@ impl Die {
             self.function(kernel, *module.ok_or_else(|| self.without(&format!("there is no image {}", kernel.file)))?)
         };
         self.functions = TABLE.iter().map(find).collect::<Result<_>>()?;
+        // Kepler's instruction cache may hold no more than the smaller loop, and its few warps wait for memory.
+        self.loads_ahead = major <= 3;
         Ok(())
     }
 

@@ -8,6 +8,7 @@
 
 use std::ffi::{CStr, c_int};
 
+use super::board::{self, Place};
 use super::die::{Die, Pinned, Visit};
 use super::driver::{Driver, NOWHERE, none};
 use super::image::{self, Shelf};
@@ -18,11 +19,14 @@ use crate::error::{Error, Result};
 const CLOCK_KHZ: c_int = 13;
 const MULTIPROCESSORS: c_int = 16;
 const PCI_BUS: c_int = 33;
+const PCI_DEVICE: c_int = 34;
 const MEMORY_CLOCK_KHZ: c_int = 36;
 const MEMORY_BUS_BITS: c_int = 37;
 const PCI_DOMAIN: c_int = 50;
 const MAJOR: c_int = 75;
 const MINOR: c_int = 76;
+const MULTI_GPU_BOARD: c_int = 84;
+const BOARD_GROUP: c_int = 85;
 
 /// Bytes of a context with the kernels where they cannot be measured (K80: 93 to 102 MiB).
 const CONTEXT_BYTES: u64 = 102 << 20;
@@ -156,6 +160,8 @@ fn look(driver: Driver, ordinal: c_int) -> Result<Device> {
         Ok::<c_int, Error>(value)
     };
     let (major, minor) = (ask(MAJOR)?, ask(MINOR)?);
+    let place = Place { domain: ask(PCI_DOMAIN)? as u32, bus: ask(PCI_BUS)? as u32, device: ask(PCI_DEVICE)? as u32 };
+    let group = if ask(MULTI_GPU_BOARD)? != 0 { Some(ask(BOARD_GROUP)? as u32) } else { None };
     let lanes = f64::from(ask(MULTIPROCESSORS)?) * lanes(major);
     // Plain reads reach 0.65 of the data sheet on Kepler with ECC (147 to 159 of 240 GB/s), some 0.85 on later cards.
     let share = if major <= 3 { 0.65 } else { 0.85 };
@@ -172,8 +178,7 @@ fn look(driver: Driver, ordinal: c_int) -> Result<Device> {
         read_bandwidth: read,
         flops: lanes * 2.0 * f64::from(ask(CLOCK_KHZ)?) * 1e3,
         host_bandwidth: 0.0,
-        // Dies of one board sit behind one switch: neighbouring buses, the even one first. Only used to count boards.
-        board: ((ask(PCI_DOMAIN)? as u32) << 8 | ask(PCI_BUS)? as u32) >> 1,
+        board: board::board(place, group),
         described: false,
         takes_layers: true,
         ordinal: Some(on),

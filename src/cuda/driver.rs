@@ -81,6 +81,7 @@ functions! {
     cuCtxSetCurrent(context: Handle);
     cuCtxGetCurrent(context: *mut Handle);
     cuCtxSynchronize();
+    cuCtxSetCacheConfig(config: c_uint);
     cuCtxEnablePeerAccess(peer: Handle, flags: c_uint);
     cuMemGetInfo_v2(free: *mut usize, total: *mut usize);
     cuMemAlloc_v2(address: *mut u64, bytes: usize);

@@ -4,7 +4,7 @@ use super::args::{self, Each};
 use super::driver::Ptr;
 use super::kernels::{self, Kernel};
 use super::step::{Step, blocks, int};
-use crate::error::{Error, Result, Status};
+use crate::error::Result;
 use crate::graph::{self, Activation, Gate, Node, SoftCap};
 
 /// Blocks at most; with more elements, a thread has several.
@@ -49,7 +49,7 @@ fn each(s: &Step, node: &Node, kernel: Kernel<Each>, limit: f32) -> Result<()> {
 }
 
 /// A function's number, and the numbers that it has: alpha, limit, beta, eps.
-fn function(f: Activation) -> Result<(usize, [f32; 4])> {
+fn function(f: Activation) -> (usize, [f32; 4]) {
     let number = match f {
         Activation::Identity => args::FUNCTION_IDENTITY,
         Activation::Silu => args::FUNCTION_SILU,
@@ -59,30 +59,26 @@ fn function(f: Activation) -> Result<(usize, [f32; 4])> {
         Activation::ReluSquared => args::FUNCTION_RELU_SQUARED,
         Activation::Sigmoid => args::FUNCTION_SIGMOID,
         Activation::Softplus => args::FUNCTION_SOFTPLUS,
-        Activation::Clamp { .. } | Activation::Reciprocal => return Err(no_kernel()),
+        Activation::Reciprocal => args::FUNCTION_RECIPROCAL,
+        Activation::Clamp { limit } => return (args::FUNCTION_CLAMP, [0.0, limit, 0.0, 0.0]),
         Activation::Xielu { positive, negative, beta, eps } => {
-            return Ok((args::FUNCTION_XIELU, [positive, negative, beta, eps]));
+            return (args::FUNCTION_XIELU, [positive, negative, beta, eps]);
         }
     };
-    Ok((number, [0.0; 4]))
-}
-
-/// Plans leave such nodes to the CPU (`run::has_kernel`).
-fn no_kernel() -> Error {
-    Error::new(Status::Internal, "a die has no kernel for this function")
+    (number, [0.0; 4])
 }
 
 /// A function of each element.
 pub(super) fn activation(s: &Step, node: &Node, f: Activation) -> Result<()> {
-    functions(s, node, kernels::activation, function(f)?)
+    functions(s, node, kernels::activation, function(f))
 }
 
 /// gate(a) * b. A number of a narrower a counts for several columns of b.
 pub(super) fn gate(s: &Step, node: &Node, gate: Gate) -> Result<()> {
     let function = match gate {
-        Gate::Plain(f) => function(f)?,
-        Gate::SiluOfLimited { .. } => return Err(no_kernel()),
+        Gate::Plain(f) => function(f),
         Gate::SiluClamped { alpha, limit } => (args::FUNCTION_SILU_CLAMPED, [alpha, limit, 0.0, 0.0]),
+        Gate::SiluOfLimited { limit } => (args::FUNCTION_SILU_OF_LIMITED, [0.0, limit, 0.0, 0.0]),
         Gate::SiluLimited { limit } => (args::FUNCTION_SILU_LIMITED, [0.0, limit, 0.0, 0.0]),
     };
     functions(s, node, kernels::gate, function)

@@ -82,6 +82,8 @@ pub struct Executor {
     /// Reached when the piece before the last is done.
     pub(super) pieces: [Event; 2],
     pub(super) tables: Tables,
+    /// Of each value: the inputs of nodes that it is, and one more if it is a result.
+    pub(super) readers: Vec<usize>,
     pub(super) staging: Staging,
 }
 
@@ -98,6 +100,9 @@ impl Executor {
         let Parts { die, graph, layout, weights, arenas, states, here, type_k, type_v, .. } = parts;
         let Parts { rotations, replay, pieces, staging, .. } = parts;
         let (replays, tables) = (replay.then(Replays::default), Tables::default());
+        let mut readers = vec![0; graph.values.len()];
+        let read = graph.nodes.iter().flat_map(|n| &n.inputs).chain(graph.results.iter().map(|(_, v)| v));
+        read.for_each(|v| readers[v.0 as usize] += 1);
         Executor {
             die,
             graph,
@@ -112,12 +117,18 @@ impl Executor {
             replays,
             pieces,
             tables,
+            readers,
             staging,
         }
     }
 
     pub fn die(&self) -> &Die {
         &self.die
+    }
+
+    /// True if products of one row have the form that loads ahead.
+    pub(super) fn loads_ahead(&self) -> bool {
+        self.die.loads_ahead
     }
 
     /// Its die, for another executor.

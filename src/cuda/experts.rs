@@ -2,7 +2,7 @@
 //!
 //! Where pairs of a row and an expert are many, two launches follow each other. The first sorts the pairs by expert, on
 //! the die (kernels/experts.cu), and cuts each expert's pairs into tiles. The second multiplies tile by tile, so that
-//! an expert's weights are read once for many rows (kernels/gemm.cu). Nobody knows the number of tiles in advance, so
+//! an expert's weights are read once for many rows (kernels/gemm.h). Nobody knows the number of tiles in advance, so
 //! there are as many blocks as could be needed, and those without a tile end at once. A few pairs go by matvec.rs, each
 //! for itself.
 

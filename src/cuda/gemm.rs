@@ -1,5 +1,5 @@
 //! Products of many rows (MatMul, MatMulHeads): tiles of results, for which weights become numbers on the way to shared
-//! memory (kernels/gemm.cu). matvec.rs has the products of few rows, and hands the others on.
+//! memory (kernels/gemm.h). matvec.rs has the products of few rows, and hands the others on.
 
 use super::args::{GEMM_OUTPUTS, GEMM_ROWS, GEMM_SMALL_OUTPUTS, GEMM_SMALL_ROWS, Gemm};
 use super::driver::Ptr;

@@ -140,6 +140,18 @@ pub static FILES: &[File] = &[
         ptx: include_bytes!("../../kernels/images/matvec_grid.ptx.z"),
     },
     File {
+        name: "matvec_pairs",
+        cubins: &[
+        Cubin { major: 3, minor: 7, packed: include_bytes!("../../kernels/images/matvec_pairs.sm_37.cubin.z") },
+        Cubin { major: 5, minor: 0, packed: include_bytes!("../../kernels/images/matvec_pairs.sm_50.cubin.z") },
+        Cubin { major: 6, minor: 0, packed: include_bytes!("../../kernels/images/matvec_pairs.sm_60.cubin.z") },
+        Cubin { major: 7, minor: 0, packed: include_bytes!("../../kernels/images/matvec_pairs.sm_70.cubin.z") },
+        Cubin { major: 8, minor: 0, packed: include_bytes!("../../kernels/images/matvec_pairs.sm_80.cubin.z") },
+        Cubin { major: 9, minor: 0, packed: include_bytes!("../../kernels/images/matvec_pairs.sm_90.cubin.z") },
+        ],
+        ptx: include_bytes!("../../kernels/images/matvec_pairs.ptx.z"),
+    },
+    File {
         name: "matvec_plain",
         cubins: &[
         Cubin { major: 3, minor: 7, packed: include_bytes!("../../kernels/images/matvec_plain.sm_37.cubin.z") },
@@ -186,6 +198,18 @@ pub static FILES: &[File] = &[
         Cubin { major: 9, minor: 0, packed: include_bytes!("../../kernels/images/rope.sm_90.cubin.z") },
         ],
         ptx: include_bytes!("../../kernels/images/rope.ptx.z"),
+    },
+    File {
+        name: "rope_store",
+        cubins: &[
+        Cubin { major: 3, minor: 7, packed: include_bytes!("../../kernels/images/rope_store.sm_37.cubin.z") },
+        Cubin { major: 5, minor: 0, packed: include_bytes!("../../kernels/images/rope_store.sm_50.cubin.z") },
+        Cubin { major: 6, minor: 0, packed: include_bytes!("../../kernels/images/rope_store.sm_60.cubin.z") },
+        Cubin { major: 7, minor: 0, packed: include_bytes!("../../kernels/images/rope_store.sm_70.cubin.z") },
+        Cubin { major: 8, minor: 0, packed: include_bytes!("../../kernels/images/rope_store.sm_80.cubin.z") },
+        Cubin { major: 9, minor: 0, packed: include_bytes!("../../kernels/images/rope_store.sm_90.cubin.z") },
+        ],
+        ptx: include_bytes!("../../kernels/images/rope_store.ptx.z"),
     },
     File {
         name: "route",

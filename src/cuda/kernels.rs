@@ -9,9 +9,9 @@ use std::marker::PhantomData;
 use super::args::{
     ATTENTION_THREADS, Args, Attention, COLUMNS_THREADS, CONVOLVE_THREADS, Columns, Concat, Convolve, CopyCells,
     EACH_THREADS, Each, ExpertLists, GEMM_THREADS, Gate, Gemm, GemmExperts, KV_THREADS, LINEAR_ATTENTION_THREADS,
-    LISTS_THREADS, LinearAttention, MATVEC_THREADS, Matvec, MatvecExperts, NORM_SMALL_THREADS, NORM_THREADS, Norm,
-    ROPE_THREADS, ROUTE_THREADS, Rope, Route, SCAN_THREADS, SELECT_THREADS, SUM_THREADS, Scale, Scan, SelectOutputs,
-    Store, SumExperts, Turn,
+    LISTS_THREADS, LinearAttention, MATVEC_THREADS, Matvec, MatvecExperts, MatvecOne, NORM_SMALL_THREADS, NORM_THREADS,
+    Norm, ROPE_THREADS, ROUTE_THREADS, Rope, RopeStore, Route, SCAN_THREADS, SELECT_THREADS, SUM_THREADS, Scale, Scan,
+    SelectOutputs, Store, SumExperts, Turn,
 };
 use crate::error::{Error, Result, Status};
 use crate::quant::Type;
@@ -62,13 +62,15 @@ impl<A: Args> Kernel<A> {
     }
 }
 
-/// Kernels of which each weight type has one, in the table's order.
+/// Kernels of which each weight type has one, in the table's order; and how many more a type of blocks has.
 const OF_EACH_TYPE: usize = 8;
+const MORE_OF_BLOCKS: usize = 4;
 
 macro_rules! kernels {
     (
         $($file:literal: $($name:ident($args:ident, $threads:ident)),*;)*
         of each type: $($types:literal: $($ty:ident),*;)*
+        of each type of blocks: $($blocks:literal: $($block:ident),*;)*
     ) => {
         /// The places of the kernels that stand alone; after `End` come those of each type.
         #[allow(non_camel_case_types, clippy::upper_case_acronyms)]
@@ -80,13 +82,15 @@ macro_rules! kernels {
         )*)*
 
         /// The types that kernels multiply by.
-        const TYPES: &[Type] = &[$($(Type::$ty,)*)*];
+        const TYPES: &[Type] = &[$($(Type::$ty,)*)* $($(Type::$block,)*)*];
+        /// Those of them that are no blocks come first.
+        const N_PLAIN: usize = [$($(Type::$ty,)*)*].len();
 
         /// All kernels.
         pub static TABLE: &[Entry] = &[
             $($(Entry::new::<$args>($file, stringify!($name), $threads),)*)*
             $($(
-                Entry::new::<Matvec>($types, concat!("matvec_", stringify!($ty), "_1"), MATVEC_THREADS),
+                Entry::new::<MatvecOne>($types, concat!("matvec_", stringify!($ty), "_1"), MATVEC_THREADS),
                 Entry::new::<Matvec>($types, concat!("matvec_", stringify!($ty), "_2"), MATVEC_THREADS),
                 Entry::new::<Matvec>($types, concat!("matvec_", stringify!($ty), "_4"), MATVEC_THREADS),
                 Entry::new::<Matvec>($types, concat!("matvec_", stringify!($ty), "_8"), MATVEC_THREADS),
@@ -94,6 +98,24 @@ macro_rules! kernels {
                 Entry::new::<Gemm>("gemm", concat!("gemm_", stringify!($ty)), GEMM_THREADS),
                 Entry::new::<Gemm>("gemm", concat!("gemm_small_", stringify!($ty)), GEMM_THREADS),
                 Entry::new::<GemmExperts>("gemm", concat!("gemm_experts_", stringify!($ty)), GEMM_THREADS),
+            )*)*
+            $($(
+                Entry::new::<MatvecOne>($blocks, concat!("matvec_", stringify!($block), "_1"), MATVEC_THREADS),
+                Entry::new::<Matvec>($blocks, concat!("matvec_", stringify!($block), "_2"), MATVEC_THREADS),
+                Entry::new::<Matvec>($blocks, concat!("matvec_", stringify!($block), "_4"), MATVEC_THREADS),
+                Entry::new::<Matvec>($blocks, concat!("matvec_", stringify!($block), "_8"), MATVEC_THREADS),
+                Entry::new::<MatvecExperts>($blocks, concat!("matvec_experts_", stringify!($block)), MATVEC_THREADS),
+                Entry::new::<Gemm>("gemm", concat!("gemm_", stringify!($block)), GEMM_THREADS),
+                Entry::new::<Gemm>("gemm", concat!("gemm_small_", stringify!($block)), GEMM_THREADS),
+                Entry::new::<GemmExperts>("gemm", concat!("gemm_experts_", stringify!($block)), GEMM_THREADS),
+                Entry::new::<MatvecOne>($blocks, concat!("matvec_gated_", stringify!($block)), MATVEC_THREADS),
+                Entry::new::<MatvecOne>($blocks, concat!("matvec_ahead_", stringify!($block), "_1"), MATVEC_THREADS),
+                Entry::new::<MatvecExperts>(
+                    $blocks,
+                    concat!("matvec_ahead_experts_", stringify!($block)),
+                    MATVEC_THREADS
+                ),
+                Entry::new::<MatvecOne>($blocks, concat!("matvec_ahead_gated_", stringify!($block)), MATVEC_THREADS),
             )*)*
         ];
     };
@@ -129,7 +151,8 @@ kernels! {
     "attention_prefill":
         attention_prefill_128(Attention, ATTENTION_THREADS),
         attention_prefill_256(Attention, ATTENTION_THREADS),
-        attention_prefill_512(Attention, ATTENTION_THREADS);
+        attention_prefill_512(Attention, ATTENTION_THREADS),
+        attention_prefill_alibi(Attention, ATTENTION_THREADS);
     "columns":
         columns(Columns, COLUMNS_THREADS),
         concat(Concat, COLUMNS_THREADS);
@@ -161,11 +184,18 @@ kernels! {
         linear_attention_by_row_64(LinearAttention, LINEAR_ATTENTION_THREADS),
         linear_attention_by_row_128(LinearAttention, LINEAR_ATTENTION_THREADS),
         linear_attention_by_row_256(LinearAttention, LINEAR_ATTENTION_THREADS);
+    "matvec_pairs":
+        matvec_Q4_K_Q6_K(MatvecOne, MATVEC_THREADS),
+        matvec_Q5_K_Q6_K(MatvecOne, MATVEC_THREADS),
+        matvec_ahead_Q4_K_Q6_K(MatvecOne, MATVEC_THREADS),
+        matvec_ahead_Q5_K_Q6_K(MatvecOne, MATVEC_THREADS);
     "norm":
         norm(Norm, NORM_THREADS),
         norm_small(Norm, NORM_SMALL_THREADS);
     "rope":
         rope(Rope, ROPE_THREADS);
+    "rope_store":
+        rope_store(RopeStore, KV_THREADS);
     "route":
         route(Route, ROUTE_THREADS),
         route_many(Route, ROUTE_THREADS),
@@ -177,6 +207,7 @@ kernels! {
         select_outputs(SelectOutputs, SELECT_THREADS);
     of each type:
     "matvec_plain": F32, F16, BF16;
+    of each type of blocks:
     "matvec_small": Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, IQ4_NL, MXFP4;
     "matvec": Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_XS;
     "matvec_grid": IQ2_XS, IQ2_S, IQ3_XXS, IQ3_S;
@@ -201,20 +232,31 @@ const _: () = {
 #[derive(Clone, Copy)]
 pub struct OfType {
     first: usize,
+    has_blocks: bool,
 }
 
 impl OfType {
     pub fn new(ty: Type) -> Result<OfType> {
         let at = TYPES.iter().position(|t| *t == ty).ok_or_else(|| no_kernel("multiply by", &[ty]))?;
-        Ok(OfType { first: At::End as usize + at * OF_EACH_TYPE })
+        let blocks_before = at.saturating_sub(N_PLAIN);
+        let first = At::End as usize + at * OF_EACH_TYPE + blocks_before * MORE_OF_BLOCKS;
+        Ok(OfType { first, has_blocks: at >= N_PLAIN })
     }
-    /// Products of up to `most_rows` rows: 1, 2, 4 or 8.
+    /// Products of one row. `ahead`: of blocks, the form that loads ahead.
+    pub fn matvec_one(self, ahead: bool) -> Kernel<MatvecOne> {
+        Kernel::at(self.first + if ahead && self.has_blocks { OF_EACH_TYPE + 1 } else { 0 })
+    }
+    /// Products of up to `most_rows` rows: 2, 4 or 8.
     pub fn matvec(self, most_rows: usize) -> Kernel<Matvec> {
-        debug_assert!(matches!(most_rows, 1 | 2 | 4 | 8));
+        debug_assert!(matches!(most_rows, 2 | 4 | 8));
         Kernel::at(self.first + most_rows.ilog2() as usize)
     }
-    pub fn matvec_experts(self) -> Kernel<MatvecExperts> {
-        Kernel::at(self.first + 4)
+    pub fn matvec_experts(self, ahead: bool) -> Kernel<MatvecExperts> {
+        Kernel::at(self.first + if ahead && self.has_blocks { OF_EACH_TYPE + 2 } else { 4 })
+    }
+    /// A gated pair of matrices of blocks.
+    pub fn matvec_gated(self, ahead: bool) -> Option<Kernel<MatvecOne>> {
+        self.has_blocks.then(|| Kernel::at(self.first + OF_EACH_TYPE + if ahead { 3 } else { 0 }))
     }
     pub fn gemm(self) -> Kernel<Gemm> {
         Kernel::at(self.first + 5)
@@ -224,6 +266,17 @@ impl OfType {
     }
     pub fn gemm_experts(self) -> Kernel<GemmExperts> {
         Kernel::at(self.first + 7)
+    }
+}
+
+/// Two matrices of one type and a third of another, in one launch.
+pub fn matvec_pair(two: Type, third: Type, ahead: bool) -> Option<Kernel<MatvecOne>> {
+    match (two, third, ahead) {
+        (Type::Q4_K, Type::Q6_K, false) => Some(matvec_Q4_K_Q6_K),
+        (Type::Q4_K, Type::Q6_K, true) => Some(matvec_ahead_Q4_K_Q6_K),
+        (Type::Q5_K, Type::Q6_K, false) => Some(matvec_Q5_K_Q6_K),
+        (Type::Q5_K, Type::Q6_K, true) => Some(matvec_ahead_Q5_K_Q6_K),
+        _ => None,
     }
 }
 
@@ -286,8 +339,16 @@ mod tests {
     fn each_type_finds_its_own_kernels() {
         for ty in TYPES {
             let (of, name) = (OfType::new(*ty).unwrap(), ty.name());
-            [1, 2, 4, 8].into_iter().for_each(|n| is(of.matvec(n), format!("matvec_{name}_{n}")));
-            is(of.matvec_experts(), format!("matvec_experts_{name}"));
+            [2, 4, 8].into_iter().for_each(|n| is(of.matvec(n), format!("matvec_{name}_{n}")));
+            for ahead in [false, true] {
+                let form = if ahead && ty.block_len() > 1 { "ahead_" } else { "" };
+                is(of.matvec_one(ahead), format!("matvec_{form}{name}_1"));
+                is(of.matvec_experts(ahead), format!("matvec_{form}experts_{name}"));
+                match of.matvec_gated(ahead) {
+                    Some(kernel) => is(kernel, format!("matvec_{form}gated_{name}")),
+                    None => assert_eq!(ty.block_len(), 1),
+                }
+            }
             is(of.gemm(), format!("gemm_{name}"));
             is(of.gemm_small(), format!("gemm_small_{name}"));
             is(of.gemm_experts(), format!("gemm_experts_{name}"));

@@ -6,13 +6,13 @@
 //! the angles to where a micro-batch's tables are otherwise, and each layer's keys and values are copied, then its keys
 //! turned.
 
-use super::args::{CopyCells, KV_THREADS, KV_TURN_MOST, Store, Turn};
+use super::args::{CopyCells, KV_THREADS, KV_TURN_MOST, RopeStore, Store, Turn};
 use super::driver::Ptr;
 use super::executor::Executor;
 use super::kernels;
 use super::step::{Step, blocks, int};
 use crate::error::{Error, Result};
-use crate::graph::{KeyRope, KvShape, Move, Node, RopeKind, StateId, StateShape, StoreKv};
+use crate::graph::{KeyRope, KvShape, Move, Node, RopeKind, Rotate, StateId, StateShape, StoreKv, ValueId};
 
 pub(super) fn store(s: &Step, node: &Node, o: &StoreKv) -> Result<()> {
     let place = s.place(o.state);
@@ -26,6 +26,44 @@ pub(super) fn store(s: &Step, node: &Node, o: &StoreKv) -> Result<()> {
         s.launch(kernels::store(ty)?, grid, &args)?;
     }
     Ok(())
+}
+
+/// The rotations of queries and keys, and the store of the turned keys and of values, in one launch.
+pub(super) fn rope_store(s: &Step, [q, k, last]: [&Node; 3], r: &Rotate, o: &StoreKv) -> Result<()> {
+    let (Some(turned), [table, v]) = (q.output, [q.inputs[1], last.inputs[1]]) else { return Ok(()) };
+    let cols = |v: ValueId| s.graph().value(v).cols;
+    let (place, n_rot) = (s.place(o.state), cols(table));
+    let (x, y) = (s.at(q.inputs[0]), s.at(turned));
+    // The elements that do not turn stay as they are where the output took the input's place.
+    let copies = x != y;
+    let units = (n_rot / 2 + if copies { r.head_dim - n_rot } else { 0 }) * r.n_head;
+    let of = |n: usize| blocks(n, KV_THREADS);
+    let (q_blocks, k_blocks, v_blocks) = (of(units)?, of(cols(k.inputs[0]))?, of(cols(v))?);
+    let args = RopeStore {
+        q: x,
+        k: s.at(k.inputs[0]),
+        v: s.at(v),
+        table: s.at(table),
+        q_out: y,
+        keys: s.kv_base().add(place.keys.offset),
+        values: s.kv_base().add(place.values.offset),
+        cells: s.cells(place.cache),
+        k_row: int(place.keys.row)?,
+        v_row: int(place.values.row)?,
+        type_k: s.type_k().gguf().cast_signed(),
+        type_v: s.type_v().gguf().cast_signed(),
+        q_cols: int(cols(q.inputs[0]))?,
+        k_cols: int(cols(k.inputs[0]))?,
+        v_cols: int(cols(v))?,
+        head_dim: int(r.head_dim)?,
+        n_rot: int(n_rot)?,
+        first: int(r.first)?,
+        halves: i32::from(r.kind == RopeKind::Neox),
+        copies: i32::from(copies),
+        q_blocks: q_blocks.cast_signed(),
+        k_blocks: k_blocks.cast_signed(),
+    };
+    s.launch(kernels::rope_store, [blocks(s.n_rows(turned), 1)?, q_blocks + k_blocks + v_blocks, 1], &args)
 }
 
 /// Moves whose lists are on a die at once, and elements that turn of a head: with both, the lists fill the least room

@@ -6,6 +6,7 @@
 
 mod args;
 mod attention;
+mod board;
 mod cells;
 mod columns;
 mod convolve;
@@ -17,6 +18,7 @@ mod embed;
 mod executor;
 mod experts;
 mod fill;
+mod fuse;
 mod gemm;
 #[cfg(test)]
 mod grids_h;

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::executor::{Executor, FEW_TOKENS};
 use super::step::Step;
 use super::{
-    attention, cells, columns, convolve, elementwise, embed, experts, kv, linear_attention, matvec, norm, rope, route,
-    scan,
+    attention, cells, columns, convolve, elementwise, embed, experts, fuse, kv, linear_attention, matvec, norm, rope,
+    route, scan,
 };
 use crate::error::{Error, Result, Status};
-use crate::graph::{self, Activation, Gate, Graph, Limits, Micro, Move, Node, Op, StatePlace, ValueId};
+use crate::graph::{self, Graph, Limits, Micro, Move, Node, Op, StatePlace, ValueId};
 use crate::quant::Type;
 
 /// Nodes of longer steps between two looks at the cancel flag.
@@ -30,9 +30,7 @@ pub fn workspace_bytes(graph: &Graph, node: &Node, limits: Limits) -> Option<usi
 /// True if there are kernels for a node of these shapes; those of weights are `supports`' affair.
 pub fn has_kernel(graph: &Graph, node: &Node) -> bool {
     match &node.op {
-        Op::Attention(o) => o.alibi.is_none() && graph.kv(o.state).head_dim_v <= attention::MOST_VALUE,
-        Op::Activation(Activation::Clamp { .. } | Activation::Reciprocal) => false,
-        Op::Gate(Gate::Plain(Activation::Reciprocal | Activation::Clamp { .. }) | Gate::SiluOfLimited { .. }) => false,
+        Op::Attention(o) => graph.kv(o.state).head_dim_v <= attention::most_value(o),
         Op::LinearAttention(o) => o.head_k <= linear_attention::MOST_ROWS,
         Op::Scan(o) => o.n_state <= scan::MOST_STATE,
         Op::AttendText(_) | Op::Mean | Op::Softmax => false,
@@ -78,7 +76,15 @@ impl Executor {
     fn launch(&self, nodes: Range<usize>, micro: &Micro<'_>) -> Result<()> {
         self.die.enter()?;
         let step = Step { x: self, micro };
-        self.graph.nodes[nodes].iter().try_for_each(|node| give(&step, node))
+        let mut left = &self.graph.nodes[nodes];
+        while let [node, ..] = left {
+            let joined = if self.die.joins { fuse::give(&step, left)? } else { 0 };
+            if joined == 0 {
+                give(&step, node)?;
+            }
+            left = &left[joined.max(1)..];
+        }
+        Ok(())
     }
 }
 

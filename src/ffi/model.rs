@@ -91,6 +91,7 @@ pub unsafe extern "C" fn rekindle_load(
             check_tensors: params.check_tensors != 0,
             mlock: params.mlock != 0,
             no_cuda_graphs: params.no_cuda_graphs != 0,
+            one_by_one: false,
             replan: params.on_oom == REKINDLE_ON_OOM_REPLAN,
         };
         let handle = create(Model::load(&c, &p, load)?)?;

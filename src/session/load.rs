@@ -38,6 +38,9 @@ pub struct LoadParams<'a> {
     pub mlock: bool,
     /// Do not record and replay the launches of short steps on CUDA devices.
     pub no_cuda_graphs: bool,
+    /// Give CUDA devices one node after the other: none is joined with its neighbours into one launch. Results are the
+    /// same; tests hold both together.
+    pub one_by_one: bool,
     /// If a die turns out to have less memory than was reported, plan again for the memory that there is.
     pub replan: bool,
 }
@@ -67,7 +70,8 @@ pub(super) fn fill(context: &Context, plan: &Plan, exact: &Exact, params: &mut L
         return Err(Error::out_of_memory("the arenas", planned.asked()).amounts(planned.asked(), free));
     }
     // The dies come first: their memory is the one that is short.
-    let dies = dies::open(context, exact)?;
+    let mut dies = dies::open(context, exact)?;
+    dies.iter_mut().for_each(|(die, _)| die.joins = !params.one_by_one);
     let mut arena = Arena::new("the weights arena", planned.weights as usize)?;
     let on_dies: u64 = arenas.memory.iter().enumerate().filter(|(d, _)| *d != cpu).map(|(_, m)| m.weights).sum();
     let mut progress =

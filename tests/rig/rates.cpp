@@ -1,7 +1,8 @@
 // The durations of kernels and copies on a K80's die. The figures of products, attention and route are those of a
 // simulator of that generation (at 875 MHz; with `small_cache`, those of a small instruction cache), which are good to
 // some 30 %; where it has none of a type, the instructions that kernels/README.md counts stand in for it, and a comment
-// says so. They are not the planner's: its predictions are held against these.
+// says so. The forms that load ahead were not simulated: they have the figures of those that were. None are the
+// planner's: its predictions are held against these.
 #include <algorithm>
 #include <cstring>
 
@@ -14,7 +15,7 @@
 namespace rig {
 namespace {
 
-// A product of one row and rows of a matrix: bytes of a row at `rate` GB/s, and `row_ns` besides (staging x, sums).
+// A product of one row and rows of a matrix: bytes of a row at `rate` GB/s, and `row_ns` besides (staging x, adding up).
 // Of Q4_K: 4096 columns at 100 GB/s and 2048 at 87 are 117.6 GB/s and 3.4 ns a row.
 struct TypeRate {
     const char* name;
@@ -57,16 +58,22 @@ double gemm_rate() { return config_of_clock().small_cache ? 1.5e6 : 2.0e6; }
 double plain_read = 150e3;  // bytes a us
 // One block alone: a multiprocessor's share of a plain read.
 double block_read = 11.5e3;
-// attention_merge in cycles at 875 MHz, route over 48 layers.
-double merge_us = 20, route_us = 31;
+// 10,536 cycles at 875 MHz.
+double merge_us = 12;
+// 1.5 ms over 48 layers were those of a choice that compared scores one by one, some 3400 cycles an expert. By ranks it
+// is some 400 (counted, not simulated).
+double route_us = 4;
 
-const TypeRate* type_of(const char* name) {
+// The type in a kernel's name: the first, or the last of two.
+const TypeRate* type_of(const char* name, bool last = false) {
     const TypeRate* found = nullptr;
+    const char* place = nullptr;
     for (const TypeRate& t : type_rates) {
-        const char* at = strstr(name, t.name);
         const size_t n = strlen(t.name);
-        // The name of one type may be in that of another.
-        if (at && at[-1] == '_' && (at[n] == 0 || at[n] == '_') && (!found || n > strlen(found->name))) found = &t;
+        for (const char* at = strstr(name, t.name); at; at = strstr(at + 1, t.name)) {
+            if (at[-1] != '_' || (at[n] != 0 && at[n] != '_')) continue;
+            if (!found || (last ? at > place : at < place)) found = &t, place = at;
+        }
     }
     return found;
 }
@@ -129,6 +136,15 @@ double kernel_us(const char* name, const char* args_name, Size3 grid, const void
         const ::Matvec& a = as<::Matvec>(args);
         return matvec_us(*t, (double)a.n_out * grid.y, a.n_in, a.split, a.n_rows);
     }
+    if (is("MatvecOne") && t) {
+        const ::MatvecOne& a = as<::MatvecOne>(args);
+        double us = 0;
+        for (const ::MatvecPart* part : {&a.first, &a.second, &a.third}) {
+            const TypeRate* own = part == &a.third ? type_of(name, true) : t;
+            us += matvec_us(*own, (double)part->n_out * grid.y, a.n_in, part->split, 1);
+        }
+        return us;
+    }
     if (is("MatvecExperts") && t) {
         const ::MatvecExperts& a = as<::MatvecExperts>(args);
         return matvec_us(*t, (double)a.n_out * grid.y, a.n_in, a.split, 1);
@@ -151,6 +167,10 @@ double kernel_us(const char* name, const char* args_name, Size3 grid, const void
     if (is("Norm")) {
         const ::Norm& a = as<::Norm>(args);
         return small_us(3.0 * sizeof(float) * a.n_groups * a.group, blocks);
+    }
+    if (is("RopeStore")) {
+        const ::RopeStore& a = as<::RopeStore>(args);
+        return small_us(2.0 * sizeof(float) * grid.x * (a.q_cols + a.k_cols + a.v_cols), blocks);
     }
     if (is("Each")) return small_us(3.0 * sizeof(float) * as<::Each>(args).n, blocks);
     if (is("Gate")) return small_us(3.0 * sizeof(float) * as<::Gate>(args).n, blocks);

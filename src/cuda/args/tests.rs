@@ -15,7 +15,7 @@ fn args_h() -> String {
         writeln!(out, "{indent}{what}").unwrap();
     };
     say(&[], "", format_args!(""));
-    for described in [CONSTANTS, TABLES, recurrent::STRUCTS, STRUCTS].into_iter().flatten() {
+    for described in [CONSTANTS, TABLES, recurrent::STRUCTS, STRUCTS, small::STRUCTS].into_iter().flatten() {
         match described {
             Described::Constant { docs, name, value } => say(docs, "", format_args!("enum {{ {name} = {value} }};")),
             Described::Struct { docs, name, fields } => {
