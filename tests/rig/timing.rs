@@ -24,7 +24,8 @@ pub struct Speeds {
 
 /// Writes the header of a model of real shape; its weights are a hole.
 pub fn real_file(tag: &str) -> PathBuf {
-    let name = format!("timed-{}", headers::file_name(tag));
+    // Each test is a process of its own, and some want the same file at the same time.
+    let name = format!("timed-{}-{}", std::process::id(), headers::file_name(tag));
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     headers::from_row(headers::row(tag), &path).unwrap();
     path
@@ -128,14 +129,15 @@ fn predictions_are_the_clocks() {
     });
 }
 
-/// A token decoded by groups of two and four dies against one die, by the clock, and the plan's prediction of it. The
-/// output is not shared, and products of fewer rows or columns do not read as fast: so it is less than the dies are.
+/// A token decoded by groups of two and four dies against one die, by the clock, and the plan's prediction of it, which
+/// is within 10 % for two dies. The plan does not know what four dies wait for each other. The output is not shared, and
+/// products of fewer rows or columns do not read as fast: so it is less than the dies are.
 #[test]
 fn groups_decode_faster() {
     with_rig("timing::groups_decode_faster", TIMED, |rig| {
         println!("model             dies  decode t/s: clock   plan   times one die   dies busy   calls launches");
         for (tag, dies) in
-            [("llama3.1:8b", &[(1, 1.0), (2, 1.45)][..]), ("deepseek-r1:14b", &[(1, 1.0), (2, 1.5), (4, 1.9)][..])]
+            [("llama3.1:8b", &[(1, 1.0), (2, 1.6)][..]), ("deepseek-r1:14b", &[(1, 1.0), (2, 1.65), (4, 2.15)][..])]
         {
             let mut one = 0.0;
             for (n_dies, least) in dies.iter().copied() {
@@ -155,6 +157,8 @@ fn groups_decode_faster() {
                     println!("{}", rig.profile());
                 }
                 assert!(one / own.decode >= least, "{tag} on {n_dies}: {:.2} times one die", one / own.decode);
+                let off = (told * own.decode - 1.0).abs();
+                assert!(off < if n_dies > 2 { 0.2 } else { 0.1 }, "{tag} on {n_dies}: the plan is {off:.2} off");
                 rig.check(tag);
             }
         }
