@@ -110,9 +110,11 @@ check:
 test:
 	tests/run.sh
 
-# The long forms of tests/attacks.rs: every request to the system refused once, a thousand forks and cut files.
+# The long forms of tests/attacks.rs: every request to the system refused once, a thousand forks and cut files. And each
+# call of a driver in turn, where dies share layers.
 attack:
 	REKINDLE_ATTACK=long $(CARGO) test --test attacks -- --nocapture --test-threads 1
+	REKINDLE_ATTACK=long $(CARGO) test --test rig every_failing_call_of_a_group -- --nocapture
 
 # Coverage-guided fuzzing, each target for MINUTES.
 MINUTES ?= 10
