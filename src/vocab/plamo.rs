@@ -4,8 +4,8 @@
 //! best[end] = 0      best[i] = max over tokens t that the text at i begins with of score(t) + best[i + length of t]
 //! ```
 //!
-//! From the end to the beginning, best[i] is found from those behind it; of equal sums the longest token counts. Scores
-//! are whole numbers, ten thousandths. A character that is no token costs 1000 and becomes a token for each byte.
+//! From the end to the beginning, `best[i]` is found from those behind it; of equal sums the longest token counts.
+//! Scores are whole numbers, ten thousandths. A character that is no token costs 1000 and becomes a token for each byte.
 
 use super::spm::{byte_tokens, bytes_to_tokens};
 use super::texts::Texts;
