@@ -6,8 +6,8 @@
 //!
 //! Tokenisers of encoders do not keep a text as it was, so they have a test of their own: `tests/fixtures/vocab` has a
 //! small vocabulary of each kind, `X.gguf`, and `X.json` with texts and the reference's ids
-//! (`tests/reference/make_vocab.py`). So it has for the kinds of which no real vocabulary is at hand, and texts for each
-//! name of a pre-tokeniser (`tests/reference/make_kinds.py`).
+//! (`tests/reference/make_vocab.py`). So it has for the kinds of which no real vocabulary is at hand, and texts for
+//! each name of a pre-tokeniser (`tests/reference/make_kinds.py`).
 
 use std::path::{Path, PathBuf};
 

@@ -139,8 +139,8 @@ pub(super) fn attention(s: &Step, node: &Node, a: &Attend) -> Result<()> {
         Some(_) if dv <= MOST_FALLING => (attention_prefill_alibi, 64),
         Some(_) => {
             return Err(Error::unsupported(format!(
-                "CUDA devices compute attention that falls with distance with values of up to {MOST_FALLING} elements a \
-                 head, not {dv}"
+                "CUDA devices compute attention that falls with distance with values of up to {MOST_FALLING} elements \
+                 a head, not {dv}"
             )));
         }
         None => tiled_form(dv)?,

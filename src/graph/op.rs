@@ -196,7 +196,8 @@ pub struct Attend {
     pub scale: f32,
     /// Limits scores: cap tanh(score / cap).
     pub softcap: Option<f32>,
-    /// A logit per head that takes a share of the softmax and adds nothing to the result: `[n_head]` from `first_head` on.
+    /// A logit per head that takes a share of the softmax and adds nothing to the result: `[n_head]` from `first_head`
+    /// on.
     pub sinks: Option<WeightId>,
     /// Scores fall with the distance of a key, in each head by a slope of its own ([`slope`]).
     pub alibi: Option<f32>,

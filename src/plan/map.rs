@@ -22,25 +22,22 @@ const BAR: usize = 40;
 /// Devices side by side; more go below.
 const ABREAST: usize = 8;
 
-/// The parts of a device's memory, in the order of a bar.
-fn parts(d: &DevicePlan) -> [(char, &'static str, u64); 7] {
-    let m = &d.memory;
-    [
-        ('·', "others", d.total_bytes.saturating_sub(d.free_bytes)),
-        ('W', "weights", m.weights),
-        ('M', "mapped file", m.mapped),
-        ('K', "KV cache", m.kv - m.states),
-        ('S', "states", m.states),
-        ('C', "compute", m.compute),
-        ('D', "driver", m.driver),
-    ]
-}
+/// The letters and names of the parts of a device's memory ([`DevicePlan::parts`]).
+const PARTS: [(char, &str); 7] = [
+    ('·', "others"),
+    ('W', "weights"),
+    ('M', "mapped file"),
+    ('K', "KV cache"),
+    ('S', "states"),
+    ('C', "compute"),
+    ('D', "driver"),
+];
 
 fn bar(d: &DevicePlan) -> String {
     let total = d.total_bytes.max(1) as f64;
     let mut out = String::new();
     let (mut sum, mut cells) = (0.0, 0);
-    for (mark, _, bytes) in parts(d) {
+    for ((mark, _), bytes) in PARTS.into_iter().zip(d.parts()) {
         sum += bytes as f64;
         // A part that has any bytes gets at least one mark.
         let end = ((sum / total * BAR as f64).round() as usize).max(cells + usize::from(bytes > 0)).min(BAR);
@@ -119,12 +116,11 @@ fn write_bytes(out: &mut String, devices: &[&DevicePlan]) -> fmt::Result {
     };
     let bytes = |n: u64| if n > 0 { human(n) } else { "-".to_owned() };
     row("", &|d| format!("device {}", d.device))?;
-    let Some(first) = devices.first() else { return Ok(()) };
     // The bytes of others come last but one, beside those that stay free.
-    for i in (1..parts(first).len()).chain([0]) {
-        if devices.iter().any(|d| parts(d)[i].2 > 0) {
-            let (mark, name, _) = parts(first)[i];
-            row(&format!("{mark} {name}"), &|d| bytes(parts(d)[i].2))?;
+    for i in (1..PARTS.len()).chain([0]) {
+        if devices.iter().any(|d| d.parts()[i] > 0) {
+            let (mark, name) = PARTS[i];
+            row(&format!("{mark} {name}"), &|d| bytes(d.parts()[i]))?;
         }
     }
     row("  free", &|d| match d.free_bytes.saturating_sub(d.memory.needed()) {

@@ -37,6 +37,14 @@ impl DevicePlan {
     pub fn computes(&self) -> bool {
         self.n_layers > 0 || self.n_expert_layers > 0 || self.has_output
     }
+
+    /// The parts of the device's memory that are not free, in bytes: taken by others, weights, weights in the mapped
+    /// file, KV cache, states, compute, driver. Pictures draw them in this order.
+    pub(super) fn parts(&self) -> [u64; 7] {
+        let m = &self.memory;
+        let others = self.total_bytes.saturating_sub(self.free_bytes);
+        [others, m.weights, m.mapped, m.kv - m.states, m.states, m.compute, m.driver]
+    }
 }
 
 /// A plan's choice for one layer.

@@ -22,6 +22,17 @@ use crate::device::Kind;
 
 const WIDTH: f64 = 820.0;
 const LEFT: f64 = 20.0;
+/// The names and colours of the parts of a device's memory ([`DevicePlan::parts`]), and of that which stays free.
+const PARTS: [(&str, &str); 8] = [
+    ("taken by others", "#b0b0b0"),
+    ("weights", "#4c78a8"),
+    ("weights (mapped file)", "#9ecae9"),
+    ("KV cache", "#f58518"),
+    ("states", "#b279a2"),
+    ("compute", "#54a24b"),
+    ("driver", "#e45756"),
+    ("free", "#f0f0f0"),
+];
 /// The height of a device: its name, its bar, three lines of parts, its cells.
 const HEIGHT: f64 = 144.0;
 const LINE: f64 = 20.0;
@@ -78,17 +89,8 @@ impl Plan {
     }
 
     fn write_device(&self, out: &mut String, top: f64, d: &DevicePlan) -> fmt::Result {
-        let m = &d.memory;
-        let parts = [
-            ("taken by others", "#b0b0b0", d.total_bytes.saturating_sub(d.free_bytes)),
-            ("weights", "#4c78a8", m.weights),
-            ("weights (mapped file)", "#9ecae9", m.mapped),
-            ("KV cache", "#f58518", m.kv - m.states),
-            ("states", "#b279a2", m.states),
-            ("compute", "#54a24b", m.compute),
-            ("driver", "#e45756", m.driver),
-            ("free", "#f0f0f0", d.free_bytes.saturating_sub(m.needed())),
-        ];
+        let free = d.free_bytes.saturating_sub(d.memory.needed());
+        let parts = PARTS.into_iter().zip(d.parts().into_iter().chain([free]));
         let device = &self.context.devices()[d.device as usize];
         let name = format!("device {}: {}, {}: {}", d.device, device.name, human(d.total_bytes), self.work(d));
         text(out, LEFT, top, r#"font-weight="bold""#, &name)?;
@@ -96,7 +98,7 @@ impl Plan {
         let whole = d.total_bytes.saturating_add(d.shortfall).max(1) as f64;
         let (bar, mut x) = (top + 8.0, LEFT);
         let (mut column, mut row) = (0.0, 0.0);
-        for (what, colour, bytes) in parts.into_iter().filter(|(_, _, bytes)| *bytes > 0) {
+        for ((what, colour), bytes) in parts.filter(|(_, bytes)| *bytes > 0) {
             let width = (WIDTH * bytes as f64 / whole).min(LEFT + WIDTH - x);
             writeln!(out, r#"<rect x="{x:.2}" y="{bar}" width="{width:.2}" height="26" fill="{colour}"/>"#)?;
             x += width;

@@ -10,7 +10,7 @@
 //! handed on  to die 0 | to both dies | to die 1       | to the CPU                   | to the CPU
 //! ```
 //!
-//! What a die has for another die may wait while third parties and the other itself get work that does not need it.
+//! A value for another die may wait while third parties and the other itself get work that does not need it.
 //! Dies that share layers get theirs one after the other, and then exchange what all of them have made: so all of them
 //! are at work at once.
 //!
@@ -28,7 +28,7 @@ use crate::graph::{Graph, Placement, ValueId};
 pub(super) struct Stretch {
     pub device: u32,
     pub nodes: Range<usize>,
-    /// What is handed on behind it.
+    /// Values that are handed on behind it.
     pub hands: Vec<Hand>,
 }
 
@@ -71,7 +71,7 @@ pub(super) fn stretches(graph: &Graph, range: Range<usize>, placement: &Placemen
     for i in range {
         let node = &graph.nodes[i];
         let here = device(i);
-        // What waits is handed on before a reader needs it, and before its maker goes on.
+        // A waiting value is handed on before a reader needs it, and before its maker goes on.
         let needed = |hand: &Hand| hand.from == here || (hand.to.contains(&here) && node.inputs.contains(&hand.value));
         if waiting.iter().any(needed)
             && let Some(last) = out.last_mut()

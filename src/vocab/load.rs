@@ -48,8 +48,8 @@ fn load(gguf: &Gguf) -> Result<Vocab> {
         "rwkv" => rwkv(gguf, model, pre),
         "plamo2" => plamo2(gguf, model, pre),
         _ => Err(Error::unsupported(format!(
-            "key '{MODEL}' is '{model}' ('{PRE}' is '{pre}'): this tokeniser is not supported, expected 'llama', \
-             'gpt2', 'gemma4', 'whitespace', 'hybriddna', 'bert', 't5', 'rwkv' or 'plamo2'; only token ids can be decoded"
+            "key '{MODEL}' is '{model}' ('{PRE}' is '{pre}'): this tokeniser is not supported, expected 'llama', 'gpt2', \
+             'gemma4', 'whitespace', 'hybriddna', 'bert', 't5', 'rwkv' or 'plamo2'; only token ids can be decoded"
         ))
         .subject(MODEL)),
     }

@@ -14,7 +14,7 @@ pub(super) struct Rule {
     pub(super) tail: Tail,
 }
 
-/// What becomes of a match, where a look-ahead of the model's own expression decides that.
+/// The treatment of a match, where a look-ahead of the model's own expression decides that.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tail {
     /// It is a piece.

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! From the end to the beginning, `best[i]` is found from those behind it; of equal sums the longest token counts.
-//! Scores are whole numbers, ten thousandths. A character that is no token costs 1000 and becomes a token for each byte.
+//! Scores are whole numbers, ten thousandths. A character that is no token costs 1000 and becomes a token for each
+//! byte.
 
 use super::spm::{byte_tokens, bytes_to_tokens};
 use super::texts::Texts;

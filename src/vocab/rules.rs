@@ -1,7 +1,7 @@
 //! The pre-tokenisers that files name in `tokenizer.ggml.pre`: rules that cut a text into words.
 //!
-//! A rule is a regular expression (`patterns`). The first rule of a list cuts the text, and every further rule cuts each
-//! of the pieces that the one before it made. Each match is a piece, and so is the text between two matches.
+//! A rule is a regular expression (`patterns`). The first rule of a list cuts the text, and every further rule cuts
+//! each of the pieces that the one before it made. Each match is a piece, and so is the text between two matches.
 
 use super::bpe::{Symbols, Whole};
 use super::patterns::*;

@@ -126,7 +126,7 @@ mod tests {
         assert_eq!(words("deepseek-coder", " if\nx 42 日本"), [" if", "\n", "x", " ", "4", "2", " ", "日本"]);
     }
 
-    /// What the reference's adapted forms do not tell: letters by case, and what is around a number.
+    /// The reference's adapted forms do not tell these: letters by case, and what is around a number.
     #[test]
     fn models_own_expressions_know_case_and_edges() {
         assert_eq!(

@@ -1,4 +1,4 @@
-//! What stands between a text and BPE: the words of a pre-tokeniser, and two kinds of vocabulary with more before that.
+//! The way from a text to BPE: the words of a pre-tokeniser, and two kinds of vocabulary with more before that.
 
 use std::borrow::Cow;
 
@@ -14,7 +14,7 @@ pub(super) struct Words {
     pub before: Before,
 }
 
-/// What comes before the pre-tokeniser.
+/// The step before the pre-tokeniser.
 pub(super) enum Before {
     Nothing,
     /// White space vanishes, and the words between are cut one by one.

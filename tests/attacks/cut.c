@@ -2,10 +2,10 @@
  *
  *     cut MODEL COPY TIMES
  *
- * Each time MODEL is copied to COPY, and a thread cuts that to some length after a moment, while a child opens it, reads
- * keys and vocabulary, plans, loads with copied weights, decodes, saves and tokenises. Every call may fail; the process
- * must not end by a signal. Every fifth cut waits until all of that was done once, so the calls before it must not fail.
- * Prints how often a call failed and how many children were killed. */
+ * Each time MODEL is copied to COPY, and a thread cuts that to some length after a moment, while a child opens it,
+ * reads keys and vocabulary, plans, loads with copied weights, decodes, saves and tokenises. Every call may fail; the process
+ * must not end by a signal. Every fifth cut waits until all of that was done once, so the calls before it must not
+ * fail. Prints how often a call failed and how many children were killed. */
 #define _GNU_SOURCE
 #include "rekindle.h"
 

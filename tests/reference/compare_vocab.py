@@ -97,7 +97,8 @@ def main():
         keys = keys_of(path)
         tokens = keys["tokenizer.ggml.tokens"][0]
         types = keys.get("tokenizer.ggml.token_type", ([1] * len(tokens),))[0]
-        words = [t.replace("▁", " ").replace("Ġ", " ").replace("Ċ", "\n") for t, kind in zip(tokens, types) if kind == 1]
+        plain = [t for t, kind in zip(tokens, types) if kind == 1]
+        words = [t.replace("▁", " ").replace("Ġ", " ").replace("Ċ", "\n") for t in plain]
         special = [t for t, kind in zip(tokens, types) if kind in (2, 3, 4)][:64]
         texts = mixed_texts(args.n, words, special, args.seed)
         if not args.pre:

@@ -15,14 +15,14 @@ _hidden.argtypes, _hidden.restype = (ctypes.c_void_p,), ctypes.POINTER(ctypes.c_
 
 
 @lc.llama_log_callback
-def _quiet(level, text, user_data):
+def quiet(level, text, user_data):
     if level == 4:
         print(text.decode(errors="replace"), end="")
 
 
 class Reference:
     def __init__(self, path, n_ctx=512, nextn=False):
-        lc.llama_log_set(_quiet, ctypes.c_void_p(0))
+        lc.llama_log_set(quiet, ctypes.c_void_p(0))
         lc.llama_backend_init()
         mp = lc.llama_model_default_params()
         mp.n_gpu_layers = 0

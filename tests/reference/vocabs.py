@@ -7,12 +7,15 @@ import unicodedata
 import gguf
 import llama_cpp as lc
 
+from reference import quiet
+
 BLOCKS = [(0x20, 0x7E), (0xA0, 0x24F), (0x300, 0x36F), (0x370, 0x52F), (0x590, 0x6FF), (0x900, 0x97F),
           (0x1E00, 0x1FFF), (0x2000, 0x2BFF), (0x3000, 0x30FF), (0x4E00, 0x4FFF), (0xAC00, 0xACFF), (0xFB00, 0xFFEF),
           (0x1F300, 0x1F6FF), (0x2F800, 0x2F8FF)]
 ODD = ["'s", "'LL", "don't", "I'VE", "12345678", "3.14159", "1,000,000", "x1y22z333", "\r\n", "\n\n\n", " \n ", "\t\t",
        "     ", " " * 19, "!?...", "--", "://", "/\n", "()[]{}", "HelloWorld", "camelCaseWORD", "_x_", "#$%", "\u00a0",
-       "\u3000", "\u0085", "½²", "१२३४", "e\u0301", "日本語", "한국어", "👩‍👩‍👧", "ไทย", "\u200b", "\ufeff", "$5", "`a`", "~^|<=>+"]
+       "\u3000", "\u0085", "½²", "१२३४", "e\u0301", "日本語", "한국어", "👩‍👩‍👧", "ไทย", "\u200b", "\ufeff", "$5", "`a`",
+       "~^|<=>+"]
 
 
 def assigned(text):
@@ -78,7 +81,7 @@ class Vocab:
     """A file's vocabulary in the reference."""
 
     def __init__(self, path):
-        lc.llama_log_set(_quiet, ctypes.c_void_p(0))
+        lc.llama_log_set(quiet, ctypes.c_void_p(0))
         lc.llama_backend_init()
         mp = lc.llama_model_default_params()
         mp.vocab_only = True
@@ -95,9 +98,3 @@ class Vocab:
 
     def close(self):
         lc.llama_model_free(self.model)
-
-
-@lc.llama_log_callback
-def _quiet(level, text, user_data):
-    if level == 4:
-        print(text.decode(errors="replace"), end="")

@@ -130,8 +130,8 @@ fn predictions_are_the_clocks() {
 }
 
 /// A token decoded by groups of two and four dies against one die, by the clock, and the plan's prediction of it, which
-/// is within 10 % for two dies. The plan does not know what four dies wait for each other. The output is not shared, and
-/// products of fewer rows or columns do not read as fast: so it is less than the dies are.
+/// is within 10 % for two dies. The plan does not know what four dies wait for each other. The output is not shared,
+/// and products of fewer rows or columns do not read as fast: so it is less than the dies are.
 #[test]
 fn groups_decode_faster() {
     with_rig("timing::groups_decode_faster", TIMED, |rig| {

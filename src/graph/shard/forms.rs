@@ -151,7 +151,7 @@ impl<'a> Walk<'a> {
             }
             out.insert(*i, shared);
         }
-        // What the rest of the graph reads must be whole or a sum.
+        // Values that the rest of the graph reads must be whole or sums.
         for v in nodes.iter().filter_map(|i| self.graph.nodes[*i].output).filter(|v| outside[v.0 as usize]) {
             self.refuse(&[self.form(v)], usize::MAX)?;
         }

@@ -95,7 +95,8 @@ def adapter(text: str) -> Tuple[str, float]:
 
 
 def plan_options(options: argparse.Namespace) -> Dict[str, Any]:
-    names = "n_ctx n_seq_max n_batch n_ubatch n_outputs_max kv weights objective n_checkpoints n_group placements".split()
+    names = "n_ctx n_seq_max n_batch n_ubatch n_outputs_max kv weights objective".split()
+    names += "n_checkpoints n_group placements".split()
     wishes = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     if options.reserve is not None:
         wishes["reserve_bytes"] = options.reserve << 20
